@@ -1,0 +1,1 @@
+"""The TwelveLabs side: requests, answers, and the limits on them."""

@@ -1,0 +1,84 @@
+"""Received bytes to a JSON object: decompression under a cap, and telling a cut body from a wrong one.
+
+The two differ in what is done about them. A body that was cut, or is a proxy's page, will be whole next time; a
+complete answer that is not acceptable will be the same next time.
+"""
+
+import zlib
+from typing import Any
+
+import orjson
+
+from harvester.domain.outcomes import Invalid, Transient
+
+EXCERPT_CHARACTERS = 120
+
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+"""Tells zlib to look at the header itself."""
+
+
+class BodyError(Exception):
+    """The body cannot be read as a JSON object; `outcome` says what that means for the task."""
+
+    def __init__(self, outcome: Transient | Invalid) -> None:
+        super().__init__(outcome.message)
+        self.outcome = outcome
+
+
+def decompress(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
+    """Return the decoded body, or raise BodyError; never holds more than `max_bytes` of it."""
+    if encoding in (None, "", "identity"):
+        if len(body) > max_bytes:
+            raise too_large(max_bytes)
+        return body
+    if encoding not in ("gzip", "deflate"):
+        raise BodyError(Transient(f"The answer has the content encoding {encoding!a}.", "unknown_encoding"))
+    stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        decoded = stream.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise BodyError(Transient(f"The compressed body is damaged: {error}.", "body_damaged")) from None
+    if len(decoded) > max_bytes:
+        raise too_large(max_bytes)
+    if not stream.eof:
+        # aiohttp reports nothing here: a gzip stream that was cut looks like a short one.
+        raise BodyError(Transient("The compressed body was cut.", "body_cut"))
+    return decoded
+
+
+def too_large(max_bytes: int) -> BodyError:
+    """Return the error for a body over the cap."""
+    message = f"The body is larger than api.max_body_bytes ({max_bytes})."
+    return BodyError(Invalid(message, "body_too_large"))
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in `body`, or raise BodyError."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BodyError(_syntax(body, error)) from None
+    if not isinstance(document, dict):
+        kind = "null" if document is None else f"a JSON {type(document).__name__}"
+        raise BodyError(Transient(f"The answer is {kind}, not an object.", "not_an_object"))
+    return document
+
+
+def excerpt(body: bytes) -> str:
+    """Return the beginning of a body for a message, safe to print."""
+    text = body[: EXCERPT_CHARACTERS * 2].decode("utf-8", "replace")
+    shown = ascii(text[:EXCERPT_CHARACTERS])
+    return shown + "…" if len(text) > EXCERPT_CHARACTERS else shown
+
+
+def _syntax(body: bytes, error: orjson.JSONDecodeError) -> Transient | Invalid:
+    if not body.strip():
+        return Transient("The body is empty.", "body_empty")
+    if body.lstrip()[:1] == b"<":
+        return Transient(f"The answer is a page, not JSON: {excerpt(body)}.", "not_json")
+    # error.pos counts characters; at the end of the text the parser wanted more of it.
+    if error.pos >= len(error.doc) or not body.rstrip().endswith((b"}", b"]")):
+        return Transient(f"The body was cut after {len(body)} bytes.", "body_cut")
+    if body.lstrip()[:1] != b"{":
+        return Transient(f"The answer is not JSON: {excerpt(body)}.", "not_json")
+    return Invalid(f"The body is not valid JSON at character {error.pos}: {error.msg}.", "json_invalid")

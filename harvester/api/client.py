@@ -1,0 +1,161 @@
+"""The one way to the API: a session, a permit for each request, and an outcome for whatever comes back."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self
+
+import aiohttp
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from harvester import __version__
+from harvester.api.answers import error_outcome, exception_outcome, status_outcome
+from harvester.api.bodies import BodyError, too_large
+from harvester.api.limits import read_limits
+from harvester.api.throttle import Permit, Throttle
+from harvester.domain.outcomes import Outcome
+from harvester.domain.pacing import Endpoint
+from harvester.domain.task_ids import validate_task_id
+
+CHUNK_BYTES = 256 * 1024
+
+_TASK_PATHS: dict[str, tuple[str, ...]] = {"v1": ("embed", "tasks"), "v2": ("embed-v2", "tasks")}
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """How to reach the API. `max_body_bytes` caps a body before and after decompression."""
+
+    base_url: str
+    version: Literal["v1", "v2"] = "v1"
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 60.0
+    max_body_bytes: int = 256 * 1024 * 1024
+    connections: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back. `outcome` is None for a result that still has to be decoded from `body`."""
+
+    outcome: Outcome | None
+    duration_ms: int
+    status: int | None = None
+    trace_id: str | None = None
+    body: bytes = b""
+    encoding: str | None = None
+
+
+class Client:
+    """Asks about tasks. Open with `async with`.
+
+    Redirects are not followed and bodies are not decompressed here: that is work for a worker process.
+    """
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        key: Callable[[], str],
+        throttle: Throttle,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._key = key
+        self._throttle = throttle
+        self._wall_s = wall_s
+        self._base = URL(settings.base_url)
+
+    async def __aenter__(self) -> Self:
+        settings = self._settings
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=settings.connections),
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                connect=settings.connect_timeout_s,
+                sock_connect=settings.connect_timeout_s,
+                sock_read=settings.read_timeout_s,
+            ),
+            headers={"user-agent": f"twelvelabs-harvester/{__version__}", "accept": "application/json"},
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # Fewer, larger reads: a long video is tens of megabytes.
+            read_bufsize=CHUNK_BYTES,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def ask(self, task_id: str, permit: Permit) -> Reply:
+        """Send the request that `permit` is for; return a Reply whatever happens. Raises InvalidTaskId."""
+        url = self._url(task_id, permit.endpoint)
+        permit.spend()
+        started = time.monotonic()
+        try:
+            async with self._session.get(url, headers=self._headers(), allow_redirects=False) as response:
+                reply = await self._read(permit.endpoint, response, started)
+        except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError) as error:
+            # ValueError: header values and URLs of an answer that the library cannot parse. TimeoutError is an OSError.
+            return Reply(exception_outcome(error), duration_ms=_since_ms(started))
+        return reply
+
+    def _url(self, task_id: str, endpoint: Endpoint) -> URL:
+        segments = [*_TASK_PATHS[self._settings.version], validate_task_id(task_id)]
+        if endpoint is Endpoint.STATUS and self._settings.version == "v1":
+            segments.append("status")
+        return self._base.joinpath(*segments)
+
+    def _headers(self) -> dict[str, str]:
+        # The key is not among the session's headers, which show up in its repr.
+        return {"x-api-key": self._key(), "accept-encoding": "gzip"}
+
+    async def _read(self, endpoint: Endpoint, response: aiohttp.ClientResponse, started: float) -> Reply:
+        report = read_limits(response.headers, self._wall_s())
+        self._throttle.learn(endpoint, response.status, report)
+        encoding, trace_id = _encoding(response.headers), _trace_id(response.headers)
+        try:
+            body = await self._body(response)
+        except BodyError as error:
+            return Reply(error.outcome, _since_ms(started), response.status, trace_id)
+        outcome: Outcome | None
+        if not 200 <= response.status < 300:
+            outcome = error_outcome(endpoint, response.status, body, encoding, report)
+        elif endpoint is Endpoint.STATUS:
+            outcome = status_outcome(body, encoding)
+        else:
+            outcome = None
+        return Reply(outcome, _since_ms(started), response.status, trace_id, body, encoding)
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        """Read the body as sent, in chunks, and stop at the cap."""
+        limit = self._settings.max_body_bytes
+        if (response.content_length or 0) > limit:
+            response.close()
+            raise too_large(limit)
+        chunks, size = [], 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > limit:
+                # The rest is not wanted: the connection cannot be used again.
+                response.close()
+                raise too_large(limit)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+
+def _encoding(headers: CIMultiDictProxy[str]) -> str | None:
+    encoding = headers.get("content-encoding")
+    return encoding.strip().lower() if encoding else None
+
+
+def _trace_id(headers: CIMultiDictProxy[str]) -> str | None:
+    trace_id = headers.get("x-trace-id")
+    return trace_id[:128] if trace_id else None
+
+
+def _since_ms(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

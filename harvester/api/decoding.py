@@ -1,0 +1,216 @@
+"""The body of a retrieval to an outcome: bytes in, `Retrieved`, `Processing`, `Failed`, `Empty`, `Invalid` out.
+
+A pure function of its arguments, so that it runs in a worker process: parsing holds the interpreter's lock for 30 ms
+for each hour of video, which would stall the event loop.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from harvester.api.bodies import BodyError, decompress, excerpt, parse_object
+from harvester.api.vectors import VectorError, pack
+from harvester.domain.embeddings import (
+    END_FIELDS,
+    OPTION_FIELDS,
+    SCOPE_FIELDS,
+    START_FIELDS,
+    VECTOR_FIELDS,
+    TaskEmbeddings,
+    VideoMetadata,
+    segments_holder,
+)
+from harvester.domain.outcomes import Empty, Failed, Invalid, Processing, Retrieved, Transient
+
+Decoded = Retrieved | Processing | Failed | Empty | Invalid | Transient
+
+_COLUMNS = (VECTOR_FIELDS, OPTION_FIELDS, SCOPE_FIELDS, START_FIELDS, END_FIELDS)
+
+
+class _UnacceptableSegmentError(ValueError):
+    """The message says which segment, which field, and what is wrong."""
+
+
+def decode_retrieval(body: bytes, encoding: str | None, max_bytes: int) -> Decoded:
+    """Return what the 200 answer of a retrieval means; never raises on any bytes."""
+    try:
+        plain = decompress(body, encoding, max_bytes)
+        return decode_document(parse_object(plain), plain)
+    except BodyError as error:
+        return error.outcome
+
+
+def decode_document(document: dict[str, Any], body: bytes) -> Decoded:
+    """Return what a parsed task object means; `body` is its text."""
+    status, segments = document.get("status"), _segments(document)
+    if status is None and segments is None:
+        return Transient(f"The answer is not a task: {excerpt(body)}.", str(document.get("code", "not_a_task"))[:64])
+    if status not in ("ready", None):
+        return unfinished(document)
+    return _finished(document, segments, body) if segments else Empty()
+
+
+def unfinished(document: dict[str, Any]) -> Failed | Processing:
+    """Return what a task object means that is not `ready`; an unknown status means "not finished"."""
+    status = document.get("status")
+    if status == "failed":
+        return Failed(failure_message(document))
+    return Processing(str(status)[:64], created_at_ms=timestamp_ms(document.get("created_at")))
+
+
+def _finished(document: dict[str, Any], segments: list[Any], body: bytes) -> Retrieved | Invalid:
+    try:
+        return Retrieved(_embeddings(document, segments, body))
+    except (_UnacceptableSegmentError, VectorError) as error:
+        return Invalid(f"{error}.", "segments_invalid")
+    except orjson.JSONEncodeError as error:
+        return Invalid(f"The answer cannot be kept as JSON: {error}.", "document_invalid")
+
+
+def failure_message(document: dict[str, Any]) -> str:
+    """Return the API's reason for a failed task, wherever it is given."""
+    for key in ("error", "message", "reason"):
+        reason = document.get(key)
+        if isinstance(reason, dict):
+            reason = reason.get("message")
+        if isinstance(reason, str) and reason:
+            return reason
+    return "The platform gives no reason."
+
+
+def timestamp_ms(value: Any) -> int | None:
+    """Return an RFC 3339 time as Unix milliseconds; None for anything else, which then is only kept as text."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        return round(moment.timestamp() * 1000)
+    except (OverflowError, ValueError):
+        return None
+
+
+def _segments(document: dict[str, Any]) -> list[Any] | None:
+    holder = segments_holder(document)
+    if holder is None:
+        return None
+    owner, key = holder
+    segments = owner.get(key)
+    return segments if isinstance(segments, list) else None
+
+
+def _embeddings(document: dict[str, Any], segments: list[Any], body: bytes) -> TaskEmbeddings:
+    is_v1 = "video_embedding" in document
+    path = "segments" if is_v1 else "data"
+    for index, segment in enumerate(segments):
+        if not isinstance(segment, dict):
+            raise _UnacceptableSegmentError(f"{path}[{index}]: not an object")
+    layouts, layout_of, columns = _columns(segments)
+    vector_fields, options, scopes, starts, ends = columns
+    vectors = pack(
+        [segment.get(name) for segment, name in zip(segments, vector_fields, strict=True)],
+        name=f"{path}[{{}}].{vector_fields[0] or VECTOR_FIELDS[0]}",
+        may_hold_bools=b"true" in body or b"false" in body,
+    )
+    extras = _extras(segments, layouts, layout_of)
+    owner, key = segments_holder(document) or (document, path)
+    owner[key] = []
+    return TaskEmbeddings(
+        metadata=_metadata(document),
+        options=_texts(segments, options, f"{path}[{{}}].{OPTION_FIELDS[0]}"),
+        scopes=_texts(segments, scopes, f"{path}[{{}}].{SCOPE_FIELDS[0]}"),
+        starts=_seconds(segments, starts, f"{path}[{{}}].{START_FIELDS[0]}", required=is_v1),
+        ends=_seconds(segments, ends, f"{path}[{{}}].{END_FIELDS[0]}", required=is_v1),
+        vectors=vectors,
+        document=orjson.dumps(document),
+        layouts=layouts,
+        layout_of=layout_of,
+        extras=extras,
+    )
+
+
+_Names = list[str | None]
+
+
+def _columns(segments: list[dict[str, Any]]) -> tuple[list[tuple[str, ...]], list[int], list[_Names]]:
+    """Return the distinct layouts, each segment's layout, and for each column the field's name in each segment."""
+    seen: dict[tuple[str, ...], int] = {}
+    layout_of = [seen.setdefault(tuple(segment), len(seen)) for segment in segments]
+    layouts = list(seen)
+    known = [[_first(names, layout) for layout in layouts] for names in _COLUMNS]
+    return layouts, layout_of, [[names[layout] for layout in layout_of] for names in known]
+
+
+def _first(names: Iterable[str], layout: tuple[str, ...]) -> str | None:
+    return next((name for name in names if name in layout), None)
+
+
+def _extras(
+    segments: list[dict[str, Any]], layouts: list[tuple[str, ...]], layout_of: list[int]
+) -> dict[int, dict[str, Any]]:
+    """Return, by position, the fields that have no column of their own."""
+    known = [{_first(names, layout) for names in _COLUMNS} for layout in layouts]
+    unknown = [[name for name in layout if name not in known[index]] for index, layout in enumerate(layouts)]
+    if not any(unknown):
+        return {}
+    return {
+        position: {name: segment[name] for name in unknown[layout]}
+        for position, (segment, layout) in enumerate(zip(segments, layout_of, strict=True))
+        if unknown[layout]
+    }
+
+
+def _texts(segments: list[dict[str, Any]], names: Sequence[str | None], path: str) -> list[str | None]:
+    values = [segment[name] if name else None for segment, name in zip(segments, names, strict=True)]
+    for index, value in enumerate(values):
+        if value is not None and not isinstance(value, str):
+            raise _UnacceptableSegmentError(f"{path.format(index)}: {type(value).__name__} instead of a text")
+    return values
+
+
+def _seconds(
+    segments: list[dict[str, Any]], names: Sequence[str | None], path: str, *, required: bool
+) -> list[float | None]:
+    values = [segment[name] if name else None for segment, name in zip(segments, names, strict=True)]
+    for index, value in enumerate(values):
+        if value is None:
+            if required:
+                raise _UnacceptableSegmentError(f"{path.format(index)}: missing")
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise _UnacceptableSegmentError(f"{path.format(index)}: {type(value).__name__} instead of seconds")
+        elif value < 0 or not math.isfinite(value):
+            raise _UnacceptableSegmentError(f"{path.format(index)}: {value} is not a time in the video")
+    return [None if value is None else float(value) for value in values]
+
+
+def _metadata(document: dict[str, Any]) -> VideoMetadata:
+    """Return the columns of metadata; what has an unexpected type is left to the kept document."""
+    video = document.get("video_embedding")
+    described = video.get("metadata") if isinstance(video, dict) else document.get("metadata")
+    metadata: dict[str, Any] = described if isinstance(described, dict) else {}
+    scopes = metadata.get("video_embedding_scope")
+    return VideoMetadata(
+        model_name=_text(document.get("model_name")),
+        duration=_number(metadata.get("duration")),
+        input_filename=_text(metadata.get("input_filename")),
+        input_url=_text(metadata.get("input_url")),
+        video_clip_length=_number(metadata.get("video_clip_length")),
+        scopes=tuple(scope for scope in scopes if isinstance(scope, str)) if isinstance(scopes, list) else (),
+        created_at_ms=timestamp_ms(document.get("created_at")),
+        updated_at_ms=timestamp_ms(document.get("updated_at")),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

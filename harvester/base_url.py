@@ -1,0 +1,36 @@
+"""The address of the API: where the key travels, so one that would show it to others is refused."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+
+def check_base_url(value: str) -> str:
+    """Return `value` without trailing slashes; ValueError says, without repeating it, why it is refused."""
+    if not value.isascii() or not value.isprintable() or " " in value or "\\" in value:
+        raise ValueError("a URL has no spaces, backslashes, control or non-ASCII characters")
+    if may_hold_secret(value):
+        raise ValueError("it must not contain user info ('@'), a query ('?') or a fragment ('#')")
+    try:
+        url = urlsplit(value)
+        host, _ = url.hostname, url.port  # reading the port checks it
+    except ValueError as error:
+        raise ValueError(f"it is no URL ({error})") from None
+    if url.scheme not in {"http", "https"} or not host:
+        raise ValueError("it takes a URL such as https://api.twelvelabs.io/v1.3")
+    if url.scheme == "http" and not _is_this_machine(host):
+        raise ValueError("the key would travel in the clear; http goes no further than this machine")
+    return value.rstrip("/")
+
+
+def may_hold_secret(value: str) -> bool:
+    """Tell whether a text meant as base URL has the parts in which people put passwords and tokens."""
+    return not set("@?#").isdisjoint(value)
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,63 @@
+"""`harvester add`: queue task ids."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import typer
+
+from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, TaskIds
+
+BATCH = 5_000
+"""Ids in one transaction: a million of them must not keep other programs from writing."""
+
+
+def add(  # noqa: PLR0913  # one parameter for each option
+    ids: TaskIds = None,
+    file: IdFile = None,
+    column: IdColumn = None,
+    field: IdField = None,
+    *,
+    json: AsJson = False,
+    db: Database = None,
+    config: ConfigFile = None,
+) -> None:
+    """Queue task ids. Known ones stay as they are; lines that cannot be ids are refused one by one.
+
+    Example: harvester add --file ids.txt
+    """
+    from harvester.cli.console import print_json  # noqa: PLC0415
+    from harvester.cli.given_ids import Refusals, nothing_acceptable  # noqa: PLC0415
+    from harvester.cli.task_id_sources import read_task_ids  # noqa: PLC0415
+    from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.domain.errors import UsageError  # noqa: PLC0415
+
+    if not ids and file is None and column is None and field is None:
+        raise UsageError("No task ids were given.", remedy="Name them, or read them with --file FILE ('-' is stdin).")
+    path = load_settings(config, {"store": {"path": db}}).settings.store.path
+    refusals = Refusals()
+    found = refusals.taken_out(read_task_ids(ids or (), file, column=column, field=field))
+    first = next(found, None)
+    if first is None:
+        raise nothing_acceptable(refusals.count)
+    new, total = _queue(path, itertools.chain([first], found))
+    if json:
+        print_json({"new": new, "known": total - new, "refused": refusals.count})
+    else:
+        typer.echo(f"{new} new, {total - new} known, {refusals.count} refused: {path}", err=True)
+    raise typer.Exit(1 if refusals.count else 0)
+
+
+def _queue(path: Path, task_ids: Iterator[str]) -> tuple[int, int]:
+    from harvester.store.connecting import in_transaction, open_for_writing  # noqa: PLC0415
+    from harvester.store.taking import add as add_tasks  # noqa: PLC0415
+
+    new = total = 0
+    with closing(open_for_writing(path)) as connection:
+        while batch := list(itertools.islice(task_ids, BATCH)):
+            now_ms = time.time_ns() // 1_000_000
+            new += in_transaction(connection, lambda connection: add_tasks(connection, batch, now_ms))  # noqa: B023
+            total += len(batch)
+    return new, total

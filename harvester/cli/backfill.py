@@ -1,0 +1,122 @@
+"""`harvester backfill`: harvest now, until every task has ended."""
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harvester.cli.options import ConfigFile, Database, IdColumn, IdField, IdFile, TaskIds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harvester.cli.app import Harvest
+    from harvester.config import Settings
+
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Ask about each task once, and leave what is not ready.")]
+TimeLimit = Annotated[
+    str | None, typer.Option("--deadline", metavar="TIME", help="Stop after this time: 90s, 30m, 2h, 1d.")
+]
+
+
+def backfill(  # noqa: PLR0913  # one parameter for each option
+    ids: TaskIds = None,
+    file: IdFile = None,
+    column: IdColumn = None,
+    field: IdField = None,
+    *,
+    no_wait: NoWait = False,
+    deadline: TimeLimit = None,
+    db: Database = None,
+    config: ConfigFile = None,
+) -> None:
+    """Harvest the given tasks, or all that are open, until each has ended.
+
+    Ctrl-C finishes and stores what is being downloaded; a second one stops at once. Run it again to go on.
+
+    Example: harvester backfill --file ids.txt --deadline 2h
+    """
+    import anyio  # noqa: PLC0415
+
+    from harvester.api_key import resolve_api_key  # noqa: PLC0415
+    from harvester.cli.durations import parse_duration_s  # noqa: PLC0415
+    from harvester.cli.given_ids import collect_task_ids  # noqa: PLC0415
+    from harvester.cli.logs import configure_logs  # noqa: PLC0415
+    from harvester.config import load_settings  # noqa: PLC0415
+
+    loaded = load_settings(config, {"store": {"path": db}})
+    limit_s = parse_duration_s(deadline, "--deadline") if deadline is not None else None
+    key = resolve_api_key(loaded.settings, os.environ)
+    given = collect_task_ids(ids, file, column=column, field=field)
+    # The display tells what happens; the log adds to it only what somebody asked for.
+    is_asked = loaded.origins["log.level"] != "default"
+    configure_logs(loaded.settings.log.level if is_asked else "error", loaded.settings.log.format)
+    job = Job(loaded.settings, only=given.task_ids, no_wait=no_wait, limit_s=limit_s)
+    exit_code = anyio.run(job.run, key.reveal)
+    raise typer.Exit(exit_code or (1 if given.refused else 0))
+
+
+class Job:
+    """One backfill, from opening the database to its summary."""
+
+    def __init__(self, settings: "Settings", *, only: list[str] | None, no_wait: bool, limit_s: float | None) -> None:
+        self._settings = settings
+        self._only = only
+        self._no_wait = no_wait
+        self._limit_s = limit_s
+        self._is_over_time = False
+
+    async def run(self, key: "Callable[[], str]") -> int:
+        """Harvest, show it, print the summary, and return the exit code. Raises HarvesterError."""
+        import anyio  # noqa: PLC0415
+
+        from harvester.cli.app import open_harvest  # noqa: PLC0415
+        from harvester.cli.harvest_display import show_progress  # noqa: PLC0415
+        from harvester.domain.errors import KeyRefusedError  # noqa: PLC0415
+        from harvester.service.lifecycle import stopping_on_signals  # noqa: PLC0415
+        from harvester.service.scheduler import Until  # noqa: PLC0415
+
+        until = Until.ASKED if self._no_wait else Until.ENDED
+        async with open_harvest(self._settings, key, until=until, only=self._only) as harvest:
+            started_ms = harvest.clock.wall_ms()
+            async with stopping_on_signals(harvest.scheduler.stop) as stop, anyio.create_task_group() as group:
+                group.start_soon(show_progress, harvest.progress, name="display")
+                if self._limit_s is not None:
+                    group.start_soon(self._stop_in_time, harvest, self._limit_s, name="deadline")
+                await harvest.scheduler.run()
+                group.cancel_scope.cancel()
+            await self._summarize(harvest, started_ms, stop.description)
+        if stop.exit_code is not None:
+            return stop.exit_code
+        refusal = harvest.scheduler.refusal
+        if refusal is not None:
+            raise KeyRefusedError(
+                f"The API refuses the key: {refusal.message.rstrip('.')} ({refusal.code}).",
+                remedy="Check TWELVELABS_API_KEY or api.key_file. No task was touched.",
+            )
+        return self._exit_code(harvest)
+
+    async def _stop_in_time(self, harvest: "Harvest", limit_s: float) -> None:
+        import anyio  # noqa: PLC0415
+
+        await anyio.sleep(limit_s)
+        self._is_over_time = True
+        harvest.scheduler.stop()
+
+    async def _summarize(self, harvest: "Harvest", started_ms: int, why: str | None) -> None:
+        from harvester.cli.harvest_display import Summary, print_summary  # noqa: PLC0415
+
+        if self._is_over_time:
+            why = why or "The time is up."
+        since_ms = 0 if self._only is not None else started_ms
+        ends = await harvest.store.ends(since_ms)
+        elapsed_s = harvest.clock.monotonic() - harvest.progress.started
+        print_summary(Summary(harvest.progress, ends, elapsed_s, why))
+
+    def _exit_code(self, harvest: "Harvest") -> int:
+        from harvester.domain.tasks import TaskState  # noqa: PLC0415
+
+        progress = harvest.progress
+        if self._only is not None:
+            return 0 if progress.counts[TaskState.HARVESTED] == progress.total else 1
+        return 0 if progress.open == 0 and progress.ended_otherwise == 0 else 1

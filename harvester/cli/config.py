@@ -1,0 +1,42 @@
+"""`harvester config`: the settings in effect."""
+
+import os
+from typing import TYPE_CHECKING
+
+from harvester.cli.console import print_data, print_json
+from harvester.cli.options import AsJson, ConfigFile, Database
+from harvester.domain.errors import UsageError
+
+if TYPE_CHECKING:
+    from harvester.config import Settings
+
+
+def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = False) -> None:
+    """Print every setting, its value and where it comes from. The API key is not shown.
+
+    Example: harvester config --db tasks.db --json
+    """
+    from harvester.config import load_settings  # noqa: PLC0415
+
+    loaded = load_settings(config, {"store": {"path": db}})
+    values = loaded.settings.flat()
+    key = _describe_key(loaded.settings)
+    if json:
+        settings = {name: {"value": value, "from": loaded.origins[name]} for name, value in values.items()}
+        print_json({"settings": settings, "api_key": key})
+        return
+    shown = {name: "not set" if value is None else str(value) for name, value in values.items()}
+    name_width, value_width = max(map(len, shown)), max(map(len, shown.values()))
+    for name, value in shown.items():
+        print_data(f"{name:{name_width}}  {value:{value_width}}  {loaded.origins[name]}")
+    print_data(f"{'API key':{name_width}}  {key}")
+
+
+def _describe_key(settings: "Settings") -> str:
+    """Say whether there is a usable key. This command helps to find out why not, so it does not fail for that."""
+    from harvester.api_key import resolve_api_key  # noqa: PLC0415
+
+    try:
+        return resolve_api_key(settings, os.environ).masked()
+    except UsageError as error:
+        return str(error)

@@ -1,0 +1,49 @@
+"""What reaches the terminal: text for people on stderr, data on stdout, foreign text made harmless.
+
+File names, error messages of the API and lines of input files are written by others. Control characters in them
+could recolour, hide or overwrite what stands on the screen, and bidi marks could show it in another order.
+"""
+
+import json
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Control characters, format characters (bidi marks, zero-width ones), lone surrogates, line and paragraph breaks.
+_HARMFUL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def printable(text: str) -> str:
+    r"""Return `text` with every character that acts on a terminal as a visible escape: `\x1b`, `\n`, `\u202e`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode("ascii") if unicodedata.category(character) in _HARMFUL else character
+        for character in text
+    )
+
+
+def print_error(text: str) -> None:
+    """Tell on stderr, in one line, what went wrong."""
+    typer.echo(f"harvester: {printable(text)}", err=True)
+
+
+def print_data(line: str) -> None:
+    """Write one line of data to stdout."""
+    typer.echo(printable(line))
+
+
+def print_json(value: Any) -> None:
+    """Write `value` to stdout as indented JSON; whatever is no JSON type as its `str`. ASCII, hence harmless."""
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def stderr_console() -> "Console":
+    """Return a rich console on stderr that takes every text literally: no markup, no emoji codes, no guesses."""
+    from rich.console import Console  # noqa: PLC0415  # 40 ms, wanted only by commands that draw
+
+    return Console(stderr=True, markup=False, emoji=False, highlight=False)

@@ -1,0 +1,143 @@
+"""A running harvest for a person: a live display on a terminal, plain lines in a pipe, and the summary at the end."""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import anyio
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from harvester.cli.console import printable, stderr_console
+from harvester.cli.formats import shown_bytes, shown_duration, shown_time
+from harvester.domain.tasks import TaskState
+from harvester.service.progress import Progress
+from harvester.store.overview import Ends
+
+REFRESH_S = 0.2
+PLAIN_EVERY_S = 10.0
+
+_REMEDIES = {
+    TaskState.FAILED: "the platform could not embed these; submit them again, or see `harvester show ID`",
+    TaskState.EXPIRED: "dropped by the platform after seven days; they must be embedded again",
+    TaskState.MISSING: "unknown to the API for this key; check the id and whose key it is",
+    TaskState.REJECTED: "see `harvester show ID`; once the cause is gone: `harvester retry --state rejected`",
+}
+
+
+async def show_progress(progress: Progress) -> None:
+    """Show `progress` until cancelled."""
+    console = stderr_console()
+    if not console.is_terminal:
+        await _print_lines(progress)
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            live.update(_picture(progress), refresh=True)
+            await anyio.sleep(REFRESH_S)
+
+
+async def _print_lines(progress: Progress) -> None:
+    while True:
+        await anyio.sleep(PLAIN_EVERY_S)
+        print(plain_line(progress, time.monotonic()), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def plain_line(progress: Progress, now: float) -> str:
+    """Return the harvest in one line, for a pipe."""
+    return "; ".join([f"{_done(progress)}/{progress.total} ended", _states(progress), *_facts(progress, now)])
+
+
+def _picture(progress: Progress) -> RenderableType:
+    now = time.monotonic()
+    head = Table.grid(padding=(0, 2))
+    done, total = _done(progress), progress.total
+    head.add_row(
+        Text("harvesting", style="bold"),
+        ProgressBar(total=max(total, 1), completed=done, width=30),
+        Text(f"{done}/{total}"),
+        Text("  ".join(_speed(progress, now))),
+    )
+    lines = [Text(_states(progress)), *(Text(fact) for fact in _outlook(progress))]
+    return Group(head, *lines, *(Text(f"! {text}", style="yellow") for text in _troubles(progress)))
+
+
+def _done(progress: Progress) -> int:
+    return progress.total - progress.open
+
+
+def _states(progress: Progress) -> str:
+    return ", ".join(f"{count} {state}" for state, count in progress.counts.items() if count) or "no tasks"
+
+
+def _facts(progress: Progress, now: float) -> Iterator[str]:
+    yield from _speed(progress, now)
+    yield from _outlook(progress)
+    yield from _troubles(progress)
+
+
+def _speed(progress: Progress, now: float) -> Iterator[str]:
+    yield f"{progress.ends_per_s(now):.1f} tasks/s"
+    yield shown_bytes(progress.bytes_received)
+    eta_s = progress.eta_s(now)
+    if eta_s is not None and progress.open:
+        yield f"about {shown_duration(eta_s)} left"
+
+
+def _outlook(progress: Progress) -> Iterator[str]:
+    if progress.nearest_deadline_ms is not None:
+        left_s = progress.nearest_deadline_ms / 1000 - time.time()
+        yield f"nearest deadline {'in ' if left_s >= 0 else ''}{shown_duration(left_s)}"
+
+
+def _troubles(progress: Progress) -> Iterator[str]:
+    if progress.blocked_until_ms is not None:
+        yield f"rate limit reached: the API asks to wait until {shown_time(progress.blocked_until_ms)}"
+    for name, text in progress.conditions.items():
+        yield printable(f"{name}: {text}")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a harvest ended. `why` says what ended it early, if anything did."""
+
+    progress: Progress
+    ends: Sequence[Ends]
+    elapsed_s: float
+    why: str | None = None
+
+
+def print_summary(summary: Summary, console: Console | None = None) -> None:
+    """Tell on stderr what was harvested, what was not, and what to do about it."""
+    console = console or stderr_console()
+    for line in _summary_lines(summary):
+        console.print(line, soft_wrap=True)
+
+
+def _summary_lines(summary: Summary) -> Iterator[str]:
+    progress = summary.progress
+    if summary.why:
+        yield summary.why
+    requests = sum(progress.requests.values())
+    if requests == 0 and progress.open == 0:
+        yield f"Nothing to do: {_states(progress)}."
+    else:
+        yield (
+            f"Harvested {progress.harvested} tasks ({progress.segments} segments, "
+            f"{shown_bytes(progress.bytes_received)}) with {requests} requests in {shown_duration(summary.elapsed_s)}."
+        )
+    for end in summary.ends:
+        example = f"{end.example_task_id}: {end.example_message or end.code}"
+        yield printable(f"  {end.count} {end.state}: {_REMEDIES[end.state]} (as {example})")
+    if progress.stale:
+        yield f"  {progress.stale} results were refused because another process has taken the task over."
+    if progress.open:
+        yield f"  {progress.open} still to do: {_open_states(progress)}. Run `harvester backfill` again."
+
+
+def _open_states(progress: Progress) -> str:
+    return ", ".join(f"{count} {state}" for state, count in progress.counts.items() if count and state.is_open)

@@ -1,0 +1,125 @@
+"""The command line: which commands there are, and how an error becomes a sentence and an exit code.
+
+Every command is a file that imports nothing heavy at its top, so that `--help` is instant; the commands
+import what they work with inside their functions.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+import harvester
+from harvester.cli import add, backfill, config, simulate
+from harvester.cli.console import print_error, printable
+from harvester.domain.errors import HarvesterError
+
+_UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
+
+# In the order of the help page; the name of a function is that of its command.
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    add.add,
+    backfill.backfill,
+    config.config,
+    simulate.simulate,
+)
+
+# Plain help: it takes half the time of rich's boxes and reads well in pipes and container logs.
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001  # the signature is typer's
+    if wanted:
+        typer.echo(f"harvester {harvester.__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="The API key comes from TWELVELABS_API_KEY or api.key_file. `harvester config` shows all settings."
+)
+def _root(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    _debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an unexpected error. Stands anywhere.")
+    ] = False,
+) -> None:
+    """Bring home the embeddings that TwelveLabs computes, before they are deleted after seven days."""
+
+
+for _command in _COMMANDS:
+    app.command()(_command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code. Commands end with `typer.Exit(code)` or a HarvesterError."""
+    arguments, debug = _without_debug(arguments)
+    try:
+        return _invoke(arguments)
+    except BrokenPipeError:
+        _silence_stdout()
+        return 1
+    except Exception as error:  # noqa: BLE001  # nobody is above
+        return _report(error, debug=debug)
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    exit_code = 0
+    try:
+        get_command(app).main(args=arguments, prog_name="harvester")
+    except SystemExit as leaving:  # how typer ends
+        exit_code = leaving.code if isinstance(leaving.code, int) else exit_code
+    if sys.stdout is not None:
+        # What is still buffered would otherwise fail after the last line of this program.
+        sys.stdout.flush()
+    return exit_code
+
+
+def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """Take `--debug` out: the message that recommends it is easiest followed by appending it."""
+    arguments = list(arguments)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = [argument for argument in arguments[:end] if argument != "--debug"]
+    return options + arguments[end:], len(options) < end
+
+
+def _report(error: Exception, *, debug: bool) -> int:
+    """Print the error for its reader and return the exit code."""
+    if debug:
+        # Without locals, which could hold the key.
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            typer.echo(printable(line), err=True)
+    expected = _expected(error)
+    if expected is not None:
+        print_error(str(expected))
+        return expected.exit_code
+    hint = "" if debug else " Run again with --debug to see where."
+    print_error(f"unexpected error, {type(error).__name__}: {error}.{hint}")
+    return _UNEXPECTED
+
+
+def _expected(error: Exception) -> HarvesterError | None:
+    """Find the error meant for the user, also in the group that a task group makes of it.
+
+    A group that holds anything else as well is unexpected: a bug must not hide behind a sentence.
+    """
+    while isinstance(error, ExceptionGroup) and error.split(HarvesterError)[1] is None:
+        error = error.exceptions[0]
+    return error if isinstance(error, HarvesterError) else None
+
+
+def _silence_stdout() -> None:
+    """Let the interpreter's last flush go nowhere: the reader of the pipe has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

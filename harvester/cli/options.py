@@ -1,0 +1,33 @@
+"""Options that several commands share, so that each is spelt and explained once.
+
+None means "not given": the settings file, the environment or the default decide. A command hands the options that
+stand for settings to `harvester.config.load_settings` as overrides.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="Settings file; else $HARVESTER_CONFIG, else ./harvester.toml if present."
+    ),
+]
+Database = Annotated[Path | None, typer.Option("--db", metavar="FILE", help="The SQLite file (store.path).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the data as JSON.")]
+
+TaskIds = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Task ids.", show_default=False)]
+IdFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--file", metavar="FILE", help="Read ids from a file, '-' for stdin: one in a line, CSV or JSON lines."
+    ),
+]
+IdColumn = Annotated[
+    str | None, typer.Option("--column", metavar="NAME", help="The CSV column of the ids; else task_id, _id or id.")
+]
+IdField = Annotated[
+    str | None, typer.Option("--field", metavar="NAME", help="The JSON field of the ids; else task_id, _id or id.")
+]

@@ -1,0 +1,128 @@
+"""`harvester simulate`: a rehearsal of the API on this machine."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harvester.domain.errors import UsageError
+
+# The server and numpy are imported where they are used: `harvester --help` must not wait for them.
+if TYPE_CHECKING:
+    from harvester.simulator import Simulator, SimulatorClock
+
+
+def simulate(  # noqa: PLR0913  # one for each option
+    *,
+    host: Annotated[str, typer.Option(help="Listen on this address.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Listen here; 0 picks a free port.")] = 8080,
+    tasks: Annotated[int, typer.Option(min=0, help="Tasks that exist from the start.")] = 20,
+    print_ids: Annotated[bool, typer.Option("--print-ids", help="Write their ids to stdout.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed and id give the same vectors.")] = 0,
+    duration_s: Annotated[
+        str, typer.Option(metavar="S[,S]", help="Length of each video, or the shortest and the longest.")
+    ] = "20,120",
+    processing_s: Annotated[
+        str, typer.Option(metavar="MEDIAN[,SIGMA]", help="Processing time, log-normal.")
+    ] = "20,0.5",
+    failed_ratio: Annotated[float, typer.Option(min=0, max=1, help="Part of the tasks that fail.")] = 0.0,
+    clip_length_s: Annotated[float, typer.Option(min=2, max=10, help="Length of a clip.")] = 6.0,
+    model: Annotated[
+        Literal["marengo3.0", "Marengo-retrieval-2.7"], typer.Option(help="512 or 1024 dimensions.")
+    ] = "marengo3.0",
+    options: Annotated[
+        str, typer.Option(metavar="LIST", help="Embedding options, e.g. visual,audio,transcription.")
+    ] = "",
+    spread_s: Annotated[float, typer.Option(min=0, help="Spread the creation times over this.")] = 0.0,
+    age_s: Annotated[float, typer.Option(min=0, help="Make every task this much older.")] = 0.0,
+    start_at: Annotated[str, typer.Option(metavar="RFC3339", help="Set the clock; default: now.")] = "",
+    speed: Annotated[float, typer.Option(min=0, help="Run the clock this many times as fast.")] = 1.0,
+    requests_per_minute: Annotated[int, typer.Option(min=0, help="Limit; 0 is none.")] = 0,
+    requests_per_day: Annotated[int, typer.Option(min=0, help="Limit; 0 is none.")] = 0,
+    header_scheme: Annotated[
+        Literal["older", "newer"], typer.Option(help="Which rate limit headers to send.")
+    ] = "older",
+    gzip: Annotated[bool, typer.Option(help="Compress for clients that accept it.")] = True,
+    key: Annotated[str, typer.Option(help="The key to expect; default: any.")] = "",
+    log: Annotated[Path | None, typer.Option(help="Append each request to this file, as JSON lines.")] = None,
+) -> None:
+    """Serve a stand-in for the TwelveLabs API, to rehearse without spending quota.
+
+    Example: harvester simulate --port 8080 --tasks 20 --print-ids > ids.txt
+    """
+    from harvester.simulator import Simulator, SimulatorSettings  # noqa: PLC0415  # see above
+    from harvester.simulator.serving import serve_until_stopped  # noqa: PLC0415
+
+    shortest, longest = _one_or_two("--duration-s", duration_s)
+    median, sigma = _one_or_two("--processing-s", processing_s)
+    settings = SimulatorSettings(
+        tasks=tasks,
+        seed=seed,
+        duration_s=(shortest, shortest if longest is None else longest),
+        processing_median_s=median,
+        processing_sigma=sigma or 0.0,
+        failed_ratio=failed_ratio,
+        clip_length_s=clip_length_s,
+        model_name=model,
+        options=tuple(option.strip() for option in options.split(",") if option.strip()),
+        spread_s=spread_s,
+        age_s=age_s,
+        requests_per_minute=requests_per_minute,
+        requests_per_day=requests_per_day,
+        header_scheme=header_scheme,
+        gzip=gzip,
+        key=key,
+    )
+    simulator = Simulator(settings, clock=_clock(start_at, speed), host=host, port=port, log_file=log)
+    if print_ids and tasks:
+        typer.echo("\n".join(simulator.catalogue.ids()))
+    try:
+        serve_until_stopped(simulator, _announce)
+    except OSError as error:
+        raise _unusable(error, host, port) from error
+    typer.echo(f"Stopped after {len(simulator.requests)} requests.", err=True)
+
+
+def _one_or_two(option: str, text: str) -> tuple[float, float | None]:
+    first, comma, second = text.partition(",")
+    try:
+        return float(first), float(second) if comma else None
+    except ValueError:
+        raise UsageError(
+            f"{option} cannot be read: {text!a}.", remedy="Give one number, or two with a comma between them."
+        ) from None
+
+
+def _clock(start_at: str, speed: float) -> "SimulatorClock":
+    from harvester.simulator import SimulatorClock  # noqa: PLC0415  # see above
+    from harvester.simulator.rfc3339 import parse_ms  # noqa: PLC0415
+
+    try:
+        return SimulatorClock(parse_ms(start_at) / 1000 if start_at else None, speed=speed)
+    except ValueError as error:
+        raise UsageError(str(error), remedy="See --start-at and --speed.") from None
+
+
+def _announce(simulator: "Simulator") -> None:
+    key = "'the key given with --key'" if simulator.settings.key else "rehearsal"
+    typer.echo(
+        f"Listening on {simulator.base_url} with {simulator.settings.tasks} tasks. Ctrl-C stops it.\n"
+        "In another terminal:\n\n"
+        f"  export TWELVELABS_API_KEY={key}\n"
+        f"  export HARVESTER_API__BASE_URL={simulator.base_url}\n"
+        "  harvester add --file ids.txt   # what --print-ids wrote\n"
+        "  harvester backfill\n",
+        err=True,
+    )
+
+
+def _unusable(error: OSError, host: str, port: int) -> UsageError:
+    if error.filename is not None:
+        return UsageError(
+            f"The request log {error.filename} cannot be written: {error.strerror}.",
+            remedy="Give another --log.",
+        )
+    return UsageError(
+        f"Cannot listen on port {port} of {host}: {error.strerror}.",
+        remedy="Give another --port (0 picks a free one) or --host.",
+    )

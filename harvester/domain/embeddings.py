@@ -1,0 +1,119 @@
+"""The embeddings of one task: columns of segments, one float matrix, and what is needed to give the JSON back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# The names under which the two API versions, and the two pages of the documentation of v1, give a field.
+VECTOR_FIELDS = ("float", "embedding")
+START_FIELDS = ("start_offset_sec", "start_offset_time", "start_sec")
+END_FIELDS = ("end_offset_sec", "end_offset_time", "end_sec")
+OPTION_FIELDS = ("embedding_option",)
+SCOPE_FIELDS = ("embedding_scope",)
+
+Matrix = NDArray[np.float32] | NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoMetadata:
+    """What the API says about the video. Times are Unix milliseconds, `duration` and `clip_length` seconds."""
+
+    model_name: str | None = None
+    duration: float | None = None
+    input_filename: str | None = None
+    input_url: str | None = None
+    video_clip_length: float | None = None
+    scopes: tuple[str, ...] = ()
+    created_at_ms: int | None = None
+    updated_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskEmbeddings:
+    """Columns of `n` segments in the order of the response, and their vectors as one matrix.
+
+    `vectors` is `float32[n, dim]` where float32 holds every received number without loss, else `float64[n, dim]`;
+    the bytes are little-endian. `document` is the received JSON with an empty list of segments. A segment's
+    `layout` indexes `layouts`, the field names in the received order, and `extras` holds the fields this program
+    does not know, by position: together they give the received JSON back.
+    """
+
+    metadata: VideoMetadata
+    options: Sequence[str | None]
+    scopes: Sequence[str | None]
+    starts: Sequence[float | None]
+    ends: Sequence[float | None]
+    vectors: Matrix
+    document: bytes
+    layouts: Sequence[tuple[str, ...]]
+    layout_of: Sequence[int]
+    extras: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """The number of segments."""
+        return len(self.options)
+
+    @property
+    def dim(self) -> int:
+        """The length of each vector."""
+        return int(self.vectors.shape[1])
+
+    @property
+    def dtype(self) -> str:
+        """`f4` or `f8`, as stored."""
+        return f"f{self.vectors.dtype.itemsize}"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """One stored segment with its vector, as read back."""
+
+    option: str | None
+    scope: str | None
+    start: float | None
+    end: float | None
+    vector: Matrix
+    layout: int = 0
+    extra: Mapping[str, Any] | None = None
+
+
+def segments_holder(document: dict[str, Any]) -> tuple[dict[str, Any], str] | None:
+    """Return the object inside `document` that holds the list of segments, and the key: v1 and v2 differ."""
+    if "data" in document and "video_embedding" not in document:
+        return document, "data"
+    video = document.get("video_embedding")
+    return (video, "segments") if isinstance(video, dict) else None
+
+
+def rebuild(document: dict[str, Any], layouts: Sequence[Sequence[str]], rows: Sequence[SegmentRow]) -> dict[str, Any]:
+    """Return the API's own JSON object; vectors stay arrays, for an encoder that writes the shortest float32."""
+    holder = segments_holder(document)
+    if holder is None:
+        return document
+    owner, key = holder
+    owner[key] = [_segment(layouts[row.layout], row) for row in rows]
+    return document
+
+
+def _segment(layout: Sequence[str], row: SegmentRow) -> dict[str, Any]:
+    extra = row.extra or {}
+    return {name: extra[name] if name in extra else _field(name, row) for name in layout}
+
+
+def _field(name: str, row: SegmentRow) -> Any:
+    if name in VECTOR_FIELDS:
+        return row.vector
+    if name in START_FIELDS:
+        return _number(row.start)
+    if name in END_FIELDS:
+        return _number(row.end)
+    return row.option if name in OPTION_FIELDS else row.scope
+
+
+def _number(value: float | None) -> float | int | None:
+    """Write whole seconds as the API does: `6`, not `6.0`."""
+    return int(value) if value is not None and value.is_integer() else value

@@ -1,0 +1,56 @@
+"""Every error that the program raises on purpose.
+
+HarvesterError            exit code, one sentence, a remedy
+├── UsageError            2  settings, arguments, files the user named
+│   └── InvalidTaskId     2  an id that can never be asked about
+├── KeyRefusedError       3  the API does not accept the key
+└── StoreError            4  the database cannot be used
+    ├── NewerSchemaError  4  it was written by a newer program
+    └── NotOursError      4  not SQLite, or somebody else's SQLite
+"""
+
+from typing import ClassVar
+
+
+class HarvesterError(Exception):
+    """An error with a sentence for the user, a remedy, and the exit code of the command."""
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, sentence: str, *, remedy: str = "") -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.sentence} {self.remedy}".strip()
+
+
+class UsageError(HarvesterError):
+    """Settings, arguments or input files that cannot be worked with."""
+
+    exit_code = 2
+
+
+class InvalidTaskId(UsageError):  # noqa: N818  # reads as what it is: "this id is invalid"
+    """A task id that cannot exist; see `harvester.domain.task_ids`."""
+
+
+class KeyRefusedError(HarvesterError):
+    """401 or 403: the API refuses the key; no task was touched."""
+
+    exit_code = 3
+
+
+class StoreError(HarvesterError):
+    """The database cannot be used."""
+
+    exit_code = 4
+
+
+class NewerSchemaError(StoreError):
+    """The database was written by a newer version of the program."""
+
+
+class NotOursError(StoreError):
+    """The file is not SQLite, or is the database of another program."""

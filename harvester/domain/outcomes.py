@@ -1,0 +1,95 @@
+"""What a request about a task can end in. Every answer and every vendor exception becomes one of these."""
+
+from dataclasses import dataclass
+
+from harvester.domain.embeddings import TaskEmbeddings
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The status says `ready`: the embeddings can be retrieved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """The embeddings themselves, checked."""
+
+    embeddings: TaskEmbeddings
+
+
+@dataclass(frozen=True, slots=True)
+class Processing:
+    """Not finished yet; `status` is what the API called it, known or not."""
+
+    status: str = "processing"
+    created_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The platform could not embed this video."""
+
+    message: str
+    code: str = "task_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """404 or 410: the API does not know the task (any more)."""
+
+    message: str
+    code: str = "resource_not_exists"
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """`ready`, but without segments: seen shortly before a result appears, and after it was dropped."""
+
+    message: str = "The task is ready but the answer holds no segments."
+    code: str = "no_segments"
+
+
+@dataclass(frozen=True, slots=True)
+class Unacceptable:
+    """400 `parameter_invalid`: the API will never accept this id."""
+
+    message: str
+    code: str = "parameter_invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """429: says nothing about the task. `retry_after_s` is None where the answer gave no time."""
+
+    message: str
+    retry_after_s: float | None = None
+    code: str = "too_many_requests"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """401 or 403: the key is not accepted; says nothing about the task."""
+
+    message: str
+    code: str = "api_key_invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Transient:
+    """A failure that passes: network, time-out, 5xx, a cut body, a proxy's page."""
+
+    message: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A complete answer that is not acceptable as embeddings; `message` says where."""
+
+    message: str
+    code: str = "payload_invalid"
+
+
+Outcome = (
+    Ready | Retrieved | Processing | Failed | Gone | Empty | Unacceptable | Throttled | Refused | Transient | Invalid
+)

@@ -1,0 +1,38 @@
+"""Task ids: which are acceptable, and what an ObjectId gives away.
+
+An id travels into URLs, logs and terminals, so only a small alphabet is let in. TwelveLabs ids are ObjectIds
+(24 hex digits, the first four bytes are the creation time in epoch seconds). That is seen, not documented:
+the time is a hint which `created_at` of the API overrules.
+"""
+
+import re
+
+from harvester.domain.errors import InvalidTaskId
+
+MAX_LENGTH = 128
+_ACCEPTABLE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}", re.ASCII)
+
+
+def validate_task_id(task_id: str) -> str:
+    """Return `task_id` unchanged, or raise InvalidTaskId saying what is wrong with it."""
+    if not task_id:
+        raise InvalidTaskId("The task id is empty.", remedy="Give the id as the API returned it.")
+    if len(task_id) > MAX_LENGTH:
+        raise InvalidTaskId(
+            f"The task id starting with {task_id[:24]!a} has {len(task_id)} characters; {MAX_LENGTH} is the most.",
+            remedy="Give one id for each line.",
+        )
+    if not _ACCEPTABLE.fullmatch(task_id):
+        raise InvalidTaskId(
+            f"The task id {task_id!a} contains something other than letters, digits, '-' and '_'.",
+            remedy="Give the id as the API returned it.",
+        )
+    return task_id
+
+
+def created_at_hint_ms(task_id: str) -> int | None:
+    """Return the creation time that an ObjectId carries, in Unix milliseconds; None for any other id."""
+    if not _OBJECT_ID.fullmatch(task_id):
+        return None
+    return int(task_id[:8], 16) * 1000

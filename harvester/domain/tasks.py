@@ -1,0 +1,73 @@
+"""What a task is: its states, its deadline, and what is remembered between two attempts."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harvester.domain.task_ids import created_at_hint_ms
+
+DAY_MS = 24 * 60 * 60 * 1000
+
+RETENTION_MS = 7 * DAY_MS
+"""The platform keeps embeddings for seven days (documented)."""
+
+OVERDUE_GRACE_MS = DAY_MS
+"""How long errors are still retried after the deadline, which may be a guess from the id."""
+
+
+class TaskState(StrEnum):
+    """`pending → ready → harvested`, or one of the four other ends."""
+
+    PENDING = "pending"
+    READY = "ready"
+    HARVESTED = "harvested"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    MISSING = "missing"
+    REJECTED = "rejected"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is still something to do about a task in this state."""
+        return self in OPEN_STATES
+
+
+OPEN_STATES = frozenset({TaskState.PENDING, TaskState.READY})
+END_STATES = frozenset(TaskState) - OPEN_STATES
+
+
+def deadline_ms(task_id: str, *, created_at_ms: int | None, added_at_ms: int) -> int:
+    """Return when the platform drops the embeddings, in Unix milliseconds.
+
+    Counted from `created_at` of the API if known, else from the time inside an ObjectId, else from the moment
+    the task was queued, which is the latest that the creation can have been.
+    """
+    created = created_at_ms if created_at_ms is not None else created_at_hint_ms(task_id)
+    return (created if created is not None else added_at_ms) + RETENTION_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An open task, claimed for one attempt. Times are Unix milliseconds.
+
+    `claim` is the fencing number: a result is stored only while it is still the row's. The counters are those
+    that decisions depend on: `failures` in a row, answers that said `gone`, downloads that were `invalid`.
+    """
+
+    key: int
+    task_id: str
+    state: TaskState
+    added_at_ms: int
+    expires_at_ms: int
+    created_at_ms: int | None = None
+    failures: int = 0
+    gone: int = 0
+    invalid: int = 0
+    claim: int = 0
+
+    def age_ms(self, now_ms: int) -> int:
+        """Return the time since the task was created, as well as it is known; never negative."""
+        return max(0, now_ms - (self.expires_at_ms - RETENTION_MS))
+
+    def is_past_deadline(self, now_ms: int) -> bool:
+        """Whether the platform may have dropped the embeddings by now."""
+        return now_ms >= self.expires_at_ms

@@ -1,0 +1,1 @@
+"""The deeds: reads open tasks and carries out what the domain decides."""

@@ -1,0 +1,246 @@
+"""The way of an answer: fetch → decode and decide → write, with a bounded stream between the stages."""
+
+import random
+import sqlite3
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import anyio
+import structlog
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from harvester.api.client import Reply
+from harvester.api.throttle import Permit
+from harvester.domain.breaker import Breaker
+from harvester.domain.errors import StoreError
+from harvester.domain.outcomes import Invalid, Outcome, Processing, Refused, Retrieved, Throttled, Transient
+from harvester.domain.planning import Action, Rng
+from harvester.domain.retrying import decide
+from harvester.domain.tasks import TaskState
+from harvester.service.clock import Clock
+from harvester.service.progress import Progress
+from harvester.store.connecting import PASSING_PROBLEMS, primary_code
+from harvester.store.settling import Attempt, Settlement
+
+T = TypeVar("T")
+
+GROUP_SETTLEMENTS = 64
+GROUP_BYTES = 32 * 1024 * 1024
+"""What one transaction holds at most: a longer one would keep other writers waiting."""
+
+MAX_STORE_PAUSE_S = 30.0
+
+log = structlog.stdlib.get_logger()
+
+
+class Asker(Protocol):
+    """Who sends requests; see `harvester.api.client.Client`."""
+
+    async def ask(self, task_id: str, permit: Permit) -> Reply:
+        """Send the request that `permit` is for."""
+        ...
+
+
+class BodyDecoder(Protocol):
+    """Who decodes; see `harvester.service.decoder.Decoder`."""
+
+    workers: int
+
+    async def decode(self, body: bytes, encoding: str | None) -> Outcome:
+        """Return what the body of a retrieval means."""
+        ...
+
+
+class Settler(Protocol):
+    """Who stores; see `harvester.store.sqlite.Store`."""
+
+    async def settle(self, settlements: list[Settlement]) -> list[bool]:
+        """Store a group of results in one transaction."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An action and what came back."""
+
+    action: Action
+    asked_at_ms: int
+    reply: Reply
+
+
+class Pipeline:
+    """Carries answers from the network into the store.
+
+    `settled` is called with the number of actions that are done with, after each transaction; `refused` when the
+    API does not accept the key.
+    """
+
+    def __init__(  # noqa: PLR0913  # each is a part that a test replaces
+        self,
+        *,
+        asker: Asker,
+        decoder: BodyDecoder,
+        settler: Settler,
+        breaker: Breaker,
+        progress: Progress,
+        clock: Clock,
+        rng: Rng | None = None,
+    ) -> None:
+        self._asker = asker
+        self._decoder = decoder
+        self._settler = settler
+        self._breaker = breaker
+        self._progress = progress
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
+        self._unknown_statuses: set[str] = set()
+        self.settled: Callable[[int], None] = lambda _count: None
+        self.refused: Callable[[Refused], None] = lambda _outcome: None
+
+    @property
+    def decoding_concurrency(self) -> int:
+        """How many answers are worth decoding at a time: one more for each worker, so that none waits for work."""
+        return self._decoder.workers * 2
+
+    async def fetch(self, action: Action, permit: Permit, replies: MemoryObjectSendStream[Fetched]) -> None:
+        """Send one request and pass its answer on; waits while the next stage is full."""
+        asked_at_ms = self._clock.wall_ms()
+        self._progress.requests[action.endpoint] += 1
+        reply = await self._asker.ask(action.task.task_id, permit)
+        self._progress.bytes_received += len(reply.body)
+        await replies.send(Fetched(action, asked_at_ms, reply))
+
+    async def decode(
+        self, replies: MemoryObjectReceiveStream[Fetched], settlements: MemoryObjectSendStream[Settlement]
+    ) -> None:
+        """Turn answers into decisions until there are no more."""
+        async with replies, settlements:
+            async for fetched in replies:
+                await settlements.send(await self._settlement(fetched))
+
+    async def write(self, settlements: MemoryObjectReceiveStream[Settlement]) -> None:
+        """Store decisions, everything that is waiting in one transaction, until there are no more."""
+        async with settlements:
+            async for settlement in settlements:
+                group = _with_waiting(settlement, settlements)
+                accepted = await self.patiently(lambda: self._settler.settle(group))  # noqa: B023  # awaited here
+                for one, is_accepted in zip(group, accepted, strict=True):
+                    self._record(one, is_accepted=is_accepted)
+                self.settled(len(group))
+
+    async def patiently(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Return what `write` returns; while the disk is full or the database locked, say so and try again."""
+        pause_s = 1.0
+        while True:
+            try:
+                result = await write()
+            except sqlite3.Error as error:
+                if primary_code(error) not in PASSING_PROBLEMS:
+                    raise StoreError(f"The database failed: {error}.", remedy="Run `harvester verify`.") from error
+                self._note_condition("database", f"cannot be written: {error}; trying again")
+                await self._clock.wait(anyio.Event(), pause_s)
+                pause_s = min(MAX_STORE_PAUSE_S, pause_s * 2)
+            else:
+                self._end_condition("database")
+                return result
+
+    async def _settlement(self, fetched: Fetched) -> Settlement:
+        reply, action = fetched.reply, fetched.action
+        outcome = reply.outcome
+        if outcome is None:
+            outcome = await self._decoder.decode(reply.body, reply.encoding)
+        self._judge(outcome)
+        now_ms = self._clock.wall_ms()
+        return Settlement(
+            task=action.task,
+            decision=decide(action.task, outcome, now_ms, self._rng),
+            attempt=_attempt(fetched, outcome),
+            settled_at_ms=now_ms,
+            embeddings=outcome.embeddings if isinstance(outcome, Retrieved) else None,
+            body=reply.body if isinstance(outcome, Invalid) else None,
+            encoding=reply.encoding,
+            charged=not isinstance(outcome, Throttled | Refused),
+        )
+
+    def _judge(self, outcome: Outcome) -> None:
+        """Let breaker and scheduler know what the outcome says about the API as a whole."""
+        if isinstance(outcome, Transient):
+            self._breaker.failed(self._clock.monotonic())
+        else:
+            self._breaker.succeeded()
+        if self._breaker.is_closed:
+            self._end_condition("api")
+        elif isinstance(outcome, Transient):
+            self._note_condition("api", f"most requests fail, the last with: {outcome.message}")
+        if isinstance(outcome, Refused):
+            self.refused(outcome)
+        if isinstance(outcome, Processing) and outcome.status not in self._unknown_statuses | _KNOWN_STATUSES:
+            self._unknown_statuses.add(outcome.status)
+            log.warning("unknown status, taken for not finished", status=outcome.status)
+
+    def _record(self, settlement: Settlement, *, is_accepted: bool) -> None:
+        task, decision, attempt = settlement.task, settlement.decision, settlement.attempt
+        bound = log.bind(
+            task_id=task.task_id,
+            trace_id=attempt.trace_id,
+            bytes=attempt.bytes,
+            duration_ms=attempt.duration_ms,
+        )
+        if not is_accepted:
+            self._progress.stale += 1
+            bound.warning("stale result refused: somebody else has this task now")
+            return
+        self._progress.moved(task.state, decision.state, self._clock.monotonic())
+        if decision.state is TaskState.HARVESTED and settlement.embeddings is not None:
+            self._progress.segments += settlement.embeddings.count
+            bound.info("harvested", segments=settlement.embeddings.count)
+        elif not decision.state.is_open:
+            bound.warning(decision.state.value, code=attempt.code, reason=attempt.message)
+        elif decision.problem is not None:
+            bound.info("will be tried again", code=attempt.code, reason=attempt.message)
+        else:
+            bound.debug("asked", outcome=attempt.outcome)
+
+    def _note_condition(self, name: str, text: str) -> None:
+        if name not in self._progress.conditions:
+            log.warning("degraded", what=name, why=text)
+        self._progress.conditions[name] = text
+
+    def _end_condition(self, name: str) -> None:
+        if self._progress.conditions.pop(name, None) is not None:
+            log.info("recovered", what=name)
+
+
+_KNOWN_STATUSES = {"processing", "pending", "queued", "indexing", "generic_error"}
+
+
+def _attempt(fetched: Fetched, outcome: Outcome) -> Attempt:
+    reply = fetched.reply
+    return Attempt(
+        at_ms=fetched.asked_at_ms,
+        endpoint=fetched.action.endpoint,
+        outcome=type(outcome).__name__.lower(),
+        http_status=reply.status,
+        code=getattr(outcome, "code", None),
+        message=getattr(outcome, "message", None),
+        trace_id=reply.trace_id,
+        bytes=len(reply.body),
+        duration_ms=reply.duration_ms,
+    )
+
+
+def _with_waiting(first: Settlement, stream: MemoryObjectReceiveStream[Settlement]) -> list[Settlement]:
+    group, size = [first], _size(first)
+    while len(group) < GROUP_SETTLEMENTS and size < GROUP_BYTES:
+        try:
+            settlement = stream.receive_nowait()
+        except (anyio.WouldBlock, anyio.EndOfStream):
+            break
+        group.append(settlement)
+        size += _size(settlement)
+    return group
+
+
+def _size(settlement: Settlement) -> int:
+    return settlement.embeddings.vectors.nbytes if settlement.embeddings is not None else 0

@@ -1,0 +1,61 @@
+"""What is known of a running harvest at any moment; displays and metrics read it, the pipeline writes it."""
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from harvester.domain.pacing import Endpoint
+from harvester.domain.tasks import OPEN_STATES, TaskState
+
+RATE_WINDOW_S = 60.0
+
+
+@dataclass(slots=True)
+class Progress:
+    """Counts and conditions. Times with `_ms` are Unix milliseconds, `started` and `now` monotonic seconds."""
+
+    started: float
+    counts: dict[TaskState, int] = field(default_factory=lambda: dict.fromkeys(TaskState, 0))
+    requests: Counter[Endpoint] = field(default_factory=Counter)
+    harvested: int = 0
+    ended_otherwise: int = 0
+    segments: int = 0
+    bytes_received: int = 0
+    stale: int = 0
+    in_flight: int = 0
+    nearest_deadline_ms: int | None = None
+    blocked_until_ms: int | None = None
+    conditions: dict[str, str] = field(default_factory=dict)
+    _ends: deque[float] = field(default_factory=lambda: deque(maxlen=100_000))
+
+    @property
+    def open(self) -> int:
+        """The number of tasks that have not ended."""
+        return sum(self.counts[state] for state in OPEN_STATES)
+
+    @property
+    def total(self) -> int:
+        """The number of all tasks."""
+        return sum(self.counts.values())
+
+    def moved(self, old: TaskState, new: TaskState, now: float) -> None:
+        """Take note that a task went from one state to another."""
+        self.counts[old] -= 1
+        self.counts[new] += 1
+        if not new.is_open:
+            self._ends.append(now)
+            if new is TaskState.HARVESTED:
+                self.harvested += 1
+            else:
+                self.ended_otherwise += 1
+
+    def ends_per_s(self, now: float) -> float:
+        """Return the rate at which tasks have ended lately."""
+        while self._ends and self._ends[0] < now - RATE_WINDOW_S:
+            self._ends.popleft()
+        span = min(RATE_WINDOW_S, now - self.started)
+        return len(self._ends) / span if span > 0 else 0.0
+
+    def eta_s(self, now: float) -> float | None:
+        """Return when the open tasks will have ended at that rate; None while nothing ends."""
+        rate = self.ends_per_s(now)
+        return self.open / rate if rate > 0 else None

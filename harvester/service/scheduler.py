@@ -1,0 +1,303 @@
+"""Reads open tasks from the store and spends the request budget on them, in one task group.
+
+The database is the only memory: a task is claimed for one request, and what came of it is written before the task can
+be claimed again. So stopping at any moment loses nothing but the requests under way.
+"""
+
+import os
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeVar
+
+import anyio
+import structlog
+from anyio.streams.memory import MemoryObjectSendStream
+
+from harvester.api.throttle import Permit, Throttle
+from harvester.domain.breaker import Breaker
+from harvester.domain.outcomes import Refused
+from harvester.domain.pacing import Endpoint
+from harvester.domain.planning import Action, plan
+from harvester.domain.tasks import DAY_MS, Task, TaskState
+from harvester.service.clock import Clock
+from harvester.service.pipeline import Fetched, Pipeline
+from harvester.service.progress import Progress
+from harvester.store.overview import Horizon
+from harvester.store.settling import Settlement
+from harvester.store.taking import Lease
+
+T = TypeVar("T")
+
+LOOK_AGAIN_S = 2.0
+"""How soon a row that another program inserts is seen."""
+
+HOUSEKEEPING_S = 5.0
+
+CLAIMED_AHEAD_S = 1.0
+"""Tasks are claimed for about this much of the budget: few, so that a task found ready comes before them."""
+
+MAX_CLAIMED_AHEAD = 64
+
+ATTEMPTS_KEPT_MS = 30 * DAY_MS
+
+LAST_WRITES_S = 15.0
+"""After the grace time for downloads, what was downloaded is still written."""
+
+log = structlog.stdlib.get_logger()
+
+
+class TaskSource(Protocol):
+    """What the scheduler needs of the store; see `harvester.store.sqlite.Store`."""
+
+    async def claim(self, lease: Lease, *, now_ms: int, limit: int, wake: bool = True) -> list[Task]:
+        """Claim due tasks."""
+        ...
+
+    async def wake_early(self, now_ms: int) -> None:
+        """Make every waiting task due now."""
+        ...
+
+    async def renew(self, lease: Lease) -> int:
+        """Prolong the owner's claims."""
+        ...
+
+    async def release(self, owner: str) -> int:
+        """Give the owner's claims back."""
+        ...
+
+    async def prune(self, before_ms: int) -> int:
+        """Forget old attempts."""
+        ...
+
+    async def counts(self) -> dict[TaskState, int]:
+        """Count tasks by state."""
+        ...
+
+    async def horizon(self) -> Horizon:
+        """Return what falls due next."""
+        ...
+
+
+class Until(Enum):
+    """When a harvest is over by itself."""
+
+    ENDED = "every task has ended"
+    ASKED = "every task has been asked about once"
+
+
+@dataclass(frozen=True, slots=True)
+class HarvestSettings:
+    """How to harvest: `concurrency` requests at a time.
+
+    A claim lasts `lease_s` and is renewed while the process lives. After a stop, downloads under way get `grace_s`.
+    """
+
+    concurrency: int = 8
+    lease_s: float = 60.0
+    grace_s: float = 30.0
+    until: Until = Until.ENDED
+
+
+class Scheduler:
+    """Runs a harvest: `await run()`, and `stop()` from anywhere in the event loop."""
+
+    def __init__(  # noqa: PLR0913  # each is a part that a test replaces
+        self,
+        settings: HarvestSettings,
+        *,
+        source: TaskSource,
+        pipeline: Pipeline,
+        throttle: Throttle,
+        breaker: Breaker,
+        progress: Progress,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._source = source
+        self._pipeline = pipeline
+        self._throttle = throttle
+        self._breaker = breaker
+        self._progress = progress
+        self._clock = clock
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.refusal: Refused | None = None
+        self._queue: list[Action] = []
+        self._leased_until_ms = 0
+        self._slots = anyio.Semaphore(settings.concurrency)
+        self._changed = anyio.Event()
+        self._stopping = False
+        self._fetches: anyio.CancelScope | None = None
+        self._everything: anyio.CancelScope | None = None
+        pipeline.settled = self._on_settled
+        pipeline.refused = self._on_refused
+
+    def stop(self) -> None:
+        """Take on nothing new; what is under way has the grace time to finish. Safe to call twice."""
+        if self._stopping:
+            return
+        self._stopping = True
+        now = anyio.current_time()
+        if self._fetches is not None:
+            self._fetches.deadline = now + self._settings.grace_s
+        if self._everything is not None:
+            self._everything.deadline = now + self._settings.grace_s + LAST_WRITES_S
+        self._wake_up()
+
+    async def run(self) -> None:
+        """Harvest until there is nothing left to do, or until stopped. Claims are given back in any case."""
+        try:
+            await self._prepare()
+            async with anyio.create_task_group() as group:
+                self._everything = group.cancel_scope
+                group.start_soon(self._keep_house, name="housekeeping")
+                await self._flow()
+                group.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._source.release(self.owner)
+                await self._refresh()
+
+    async def _prepare(self) -> None:
+        now_ms = self._clock.wall_ms()
+        if self._settings.until is Until.ASKED:
+            await self._patiently(lambda: self._source.wake_early(now_ms))
+        await self._patiently(lambda: self._source.prune(now_ms - ATTEMPTS_KEPT_MS))
+        await self._refresh()
+
+    async def _flow(self) -> None:
+        """Run the stages; each ends when the one before it has closed its stream."""
+        replies, to_decode = anyio.create_memory_object_stream[Fetched](self._settings.concurrency)
+        settlements, to_write = anyio.create_memory_object_stream[Settlement](MAX_CLAIMED_AHEAD)
+        async with anyio.create_task_group() as stages, replies, settlements, to_decode, to_write:
+            for number in range(self._pipeline.decoding_concurrency):
+                receive, send = to_decode.clone(), settlements.clone()
+                stages.start_soon(self._pipeline.decode, receive, send, name=f"decode {number}")
+            stages.start_soon(self._pipeline.write, to_write.clone(), name="write")
+            await self._dispatch(replies)
+
+    async def _dispatch(self, replies: MemoryObjectSendStream[Fetched]) -> None:
+        """Spend the budget, request by request, until there is nothing to do; then wait for what is under way."""
+        async with anyio.create_task_group() as fetches:
+            self._fetches = fetches.cancel_scope
+            while True:
+                await self._slots.acquire()
+                chosen = await self._choose()
+                if chosen is None:
+                    return
+                action, permit = chosen
+                self._progress.in_flight += 1
+                fetches.start_soon(self._fetch, action, permit, replies, name=f"fetch {action.task.task_id}")
+
+    async def _fetch(self, action: Action, permit: Permit, replies: MemoryObjectSendStream[Fetched]) -> None:
+        try:
+            await self._pipeline.fetch(action, permit, replies)
+        finally:
+            self._slots.release()
+
+    async def _choose(self) -> tuple[Action, Permit] | None:
+        """Wait for the next request that is worth making and may be made; None when there will be none."""
+        while not self._stopping:
+            changed = self._changed
+            held_s = self._held_s(Endpoint)
+            if held_s == 0:
+                action = await self._next_action()
+                if action is not None:
+                    return action, self._throttle.take(action.endpoint)
+                held_s = self._held_s({action.endpoint for action in self._queue})
+                if not self._queue:
+                    idle_s = await self._idle_s()
+                    if idle_s is None:
+                        return None
+                    held_s = idle_s
+            self._note_hold(held_s)
+            await self._clock.wait(changed, min(held_s, LOOK_AGAIN_S))
+        return None
+
+    def _held_s(self, endpoints: Iterable[Endpoint]) -> float:
+        """Return how long no request to any of these may go out."""
+        now = self._clock.monotonic()
+        if not self._breaker.allows(self._progress.in_flight, now):
+            return max(self._breaker.wait_s(now), 0.01)
+        return min((self._throttle.wait_s(endpoint) for endpoint in endpoints), default=0.0)
+
+    async def _next_action(self) -> Action | None:
+        """Take the first claimed action that may go out now, after claiming more if there is none."""
+        now_ms = self._clock.wall_ms()
+        if now_ms >= self._leased_until_ms:
+            # This process stood still for longer than its leases lasted; somebody else may have these tasks.
+            self._queue.clear()
+        action = self._first_permitted()
+        if action is None and len(self._queue) < MAX_CLAIMED_AHEAD:
+            wake = self._settings.until is not Until.ASKED
+            lease, limit = self._lease(now_ms), self._claim_limit()
+            claimed = await self._patiently(
+                lambda: self._source.claim(lease, now_ms=now_ms, limit=limit, wake=wake),
+            )
+            if claimed:
+                self._leased_until_ms = max(self._leased_until_ms, lease.until_ms)
+            self._queue = plan([*(action.task for action in self._queue), *claimed], now_ms)
+            action = self._first_permitted()
+        if action is not None:
+            self._queue.remove(action)
+        return action
+
+    def _first_permitted(self) -> Action | None:
+        return next((action for action in self._queue if self._throttle.wait_s(action.endpoint) == 0), None)
+
+    def _claim_limit(self) -> int:
+        interval_s = self._throttle.limit.interval_s
+        ahead = CLAIMED_AHEAD_S / interval_s if interval_s else MAX_CLAIMED_AHEAD
+        return max(1, min(MAX_CLAIMED_AHEAD, 4 * self._settings.concurrency, int(ahead)))
+
+    async def _idle_s(self) -> float | None:
+        """Return how long nothing is due; None when the harvest is over."""
+        if self._settings.until is Until.ASKED:
+            return LOOK_AGAIN_S if self._progress.in_flight else None
+        horizon = await self._patiently(self._source.horizon)
+        if horizon.next_due_ms is None:
+            return LOOK_AGAIN_S if self._progress.in_flight else None
+        return max(0.01, (horizon.next_due_ms - self._clock.wall_ms()) / 1000)
+
+    def _note_hold(self, held_s: float) -> None:
+        blocked_s = max(self._throttle.blocked_s(endpoint) for endpoint in Endpoint)
+        if blocked_s > LOOK_AGAIN_S and held_s > LOOK_AGAIN_S:
+            until = self._clock.wall_ms() + int(blocked_s * 1000)
+            self._progress.blocked_until_ms = until
+        else:
+            self._progress.blocked_until_ms = None
+
+    def _lease(self, now_ms: int) -> Lease:
+        return Lease(self.owner, now_ms + int(self._settings.lease_s * 1000))
+
+    async def _keep_house(self) -> None:
+        """Renew the leases, and refresh what displays show."""
+        every_s = min(HOUSEKEEPING_S, self._settings.lease_s / 3)
+        while True:
+            await self._clock.wait(anyio.Event(), every_s)
+            lease = self._lease(self._clock.wall_ms())
+            if await self._patiently(lambda: self._source.renew(lease)):  # noqa: B023  # awaited here
+                self._leased_until_ms = lease.until_ms
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        self._progress.counts = await self._patiently(self._source.counts)
+        nearest = (await self._patiently(self._source.horizon)).nearest_deadline
+        self._progress.nearest_deadline_ms = nearest.expires_at_ms if nearest else None
+
+    async def _patiently(self, write: Callable[[], Awaitable[T]]) -> T:
+        return await self._pipeline.patiently(write)
+
+    def _on_settled(self, count: int) -> None:
+        self._progress.in_flight -= count
+        self._wake_up()
+
+    def _on_refused(self, outcome: Refused) -> None:
+        self.refusal = self.refusal or outcome
+        self.stop()
+
+    def _wake_up(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()

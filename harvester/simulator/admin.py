@@ -1,0 +1,88 @@
+"""Steering the stand-in from another process: its clock, its tasks, what it was asked.
+
+Outside the API's prefix: these calls need no key, and are neither counted nor recorded.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from harvester.simulator.catalogue import Catalogue
+from harvester.simulator.clock import SimulatorClock
+from harvester.simulator.request_log import RequestLog
+from harvester.simulator.rfc3339 import format_ms
+
+
+class Admin:
+    """The calls below `/simulator`."""
+
+    def __init__(self, clock: SimulatorClock, catalogue: Catalogue, log: RequestLog) -> None:
+        self._clock = clock
+        self._catalogue = catalogue
+        self._log = log
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes, prefix included."""
+        return [
+            web.get("/simulator/clock", self.clock),
+            web.post("/simulator/clock", self.steer_clock),
+            web.get("/simulator/tasks", self.tasks),
+            web.get("/simulator/requests", self.requests),
+        ]
+
+    async def clock(self, _request: web.Request) -> web.Response:
+        """`GET /simulator/clock`: `{"now", "rfc3339", "speed"}`, now in epoch seconds."""
+        return _json(
+            {
+                "now": self._clock.now(),
+                "rfc3339": format_ms(self._clock.now_ms()),
+                "speed": self._clock.speed,
+            }
+        )
+
+    async def steer_clock(self, request: web.Request) -> web.Response:
+        """`POST /simulator/clock`: `{"set": epoch, "advance_s": seconds, "speed": factor}`, one or more."""
+        steps: dict[str, Callable[[float], None]] = {
+            "set": self._clock.set,
+            "advance_s": self._clock.advance,
+            "speed": self._set_speed,
+        }
+        try:
+            wanted = orjson.loads(await request.read())
+            numbers = {name: float(wanted[name]) for name in wanted}
+            unknown = numbers.keys() - steps.keys()
+            for name in [] if unknown else numbers:
+                steps[name](numbers[name])
+        except (ValueError, TypeError) as error:
+            return _json({"message": f"The clock cannot be set so: {error}"}, status=400)
+        if unknown or not numbers:
+            return _json({"message": f"Give one or more of {', '.join(steps)}."}, status=400)
+        return await self.clock(request)
+
+    async def tasks(self, _request: web.Request) -> web.Response:
+        """`GET /simulator/tasks`: `[{"_id", "status", "exists"}]`, the oldest first, also those long gone."""
+        now_ms = self._clock.now_ms()
+        tasks = map(self._catalogue.task, self._catalogue.ids())
+        return _json(
+            [
+                {
+                    "_id": task.task_id,
+                    "status": task.status_at(now_ms),
+                    "exists": task.exists_at(now_ms),
+                }
+                for task in tasks
+            ]
+        )
+
+    async def requests(self, _request: web.Request) -> web.Response:
+        """`GET /simulator/requests`: the request log, the oldest first."""
+        return _json(list(self._log))
+
+    def _set_speed(self, factor: float) -> None:
+        self._clock.speed = factor
+
+
+def _json(value: Any, *, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(value), content_type="application/json")

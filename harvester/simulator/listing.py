@@ -1,0 +1,80 @@
+"""The list of tasks: what can be asked, and one page of the answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from harvester.simulator import rfc3339
+from harvester.simulator.problems import invalid_parameter
+from harvester.simulator.tasks import STATUSES, SimulatedTask, TaskStatus
+
+MAX_PAGE_LIMIT = 50
+_MOST_DIGITS = 9  # int() of a longer text is not worth its time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListQuery:
+    """One page of the list: creation times in Unix milliseconds, both ends included; None leaves one open."""
+
+    started_at_ms: int | None = None
+    ended_at_ms: int | None = None
+    status: TaskStatus | None = None
+    page: int = 1
+    page_limit: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The tasks of one page, newest first, and how many the query matches in all."""
+
+    tasks: list[SimulatedTask]
+    total_results: int
+    query: ListQuery
+
+    @property
+    def total_page(self) -> int:
+        """How many pages the query has; 0 when nothing matches."""
+        return ceil(self.total_results / self.query.page_limit)
+
+
+def parse_list_query(parameters: Mapping[str, str]) -> ListQuery:
+    """Read the query string of `GET /embed/tasks`; ApiProblem (400) names the parameter that is wrong."""
+    page_limit = _positive(parameters, "page_limit", 10)
+    if page_limit > MAX_PAGE_LIMIT:
+        raise invalid_parameter("page_limit", f"The value must be at most {MAX_PAGE_LIMIT}.")
+    return ListQuery(
+        started_at_ms=_moment(parameters, "started_at"),
+        ended_at_ms=_moment(parameters, "ended_at"),
+        status=_status(parameters),
+        page=_positive(parameters, "page", 1),
+        page_limit=page_limit,
+    )
+
+
+def _positive(parameters: Mapping[str, str], name: str, default: int) -> int:
+    text = parameters.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and int(text) > 0):
+        raise invalid_parameter(name, "The value must be a whole number of 1 or more.")
+    return int(text)
+
+
+def _moment(parameters: Mapping[str, str], name: str) -> int | None:
+    text = parameters.get(name)
+    if text is None:
+        return None
+    try:
+        return rfc3339.parse_ms(text)
+    except ValueError:
+        raise invalid_parameter(name, "The value must be an RFC 3339 date-time such as 2024-09-26T10:29:19Z.") from None
+
+
+def _status(parameters: Mapping[str, str]) -> TaskStatus | None:
+    text = parameters.get("status")
+    if text is None:
+        return None
+    for status in STATUSES:
+        if text == status:
+            return status
+    raise invalid_parameter("status", f"The value must be one of {', '.join(STATUSES)}.")

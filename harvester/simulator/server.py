@@ -1,0 +1,97 @@
+"""The stand-in on a real socket."""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from harvester.simulator.admin import Admin
+from harvester.simulator.catalogue import Catalogue
+from harvester.simulator.clock import SimulatorClock
+from harvester.simulator.endpoints import EmbedTasks
+from harvester.simulator.limits import RateLimiter
+from harvester.simulator.middlewares import admitted, compressed, problems_as_json, recorded
+from harvester.simulator.request_log import RequestLog
+from harvester.simulator.settings import SimulatorSettings
+
+API_PREFIX = "/v1.3"
+# Who stops a rehearsal does not want to wait for its last answer.
+_SHUTDOWN_S = 0.1
+# One listens on every address, but connects to one.
+_REACHABLE_AS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # names, not a binding
+
+
+class Simulator:
+    """A stand-in for the TwelveLabs API: an async context manager that listens while it is open.
+
+    `port` 0 picks a free one; see `base_url`. `middlewares` go between the request log and the API: they see
+    each answer as it would be sent and may replace it. OSError when it cannot listen or write `log_file`.
+    """
+
+    def __init__(  # noqa: PLR0913  # all but the first are named
+        self,
+        settings: SimulatorSettings | None = None,
+        *,
+        clock: SimulatorClock | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        log_file: Path | None = None,
+        middlewares: Sequence[Middleware] = (),
+    ) -> None:
+        self.settings = settings or SimulatorSettings()
+        self.clock = clock or SimulatorClock()
+        self.catalogue = Catalogue(self.settings, self.clock)
+        self.requests = RequestLog(log_file)
+        self._host = host
+        self._port = port
+        self._middlewares = tuple(middlewares)
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self.requests)
+            runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
+            stack.push_async_callback(runner.cleanup)
+            await runner.setup()
+            await web.TCPSite(runner, self._host, self._port).start()
+            self._port = runner.addresses[0][1]
+            self._open = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._open.aclose()
+
+    @property
+    def root_url(self) -> str:
+        """Where the server is, as seen from this machine, without a path: `http://127.0.0.1:8080`."""
+        host = _REACHABLE_AS.get(self._host, self._host)
+        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
+
+    @property
+    def base_url(self) -> str:
+        """What to give to a client in place of `https://api.twelvelabs.io/v1.3`."""
+        return self.root_url + API_PREFIX
+
+    def _app(self) -> web.Application:
+        api = web.Application(middlewares=self._api_middlewares())
+        api.add_routes(EmbedTasks(self.settings, self.clock, self.catalogue).routes())
+        app = web.Application()
+        app.add_subapp(API_PREFIX, api)
+        app.add_routes(Admin(self.clock, self.catalogue, self.requests).routes())
+        return app
+
+    def _api_middlewares(self) -> list[Middleware]:
+        """Return them from the outermost to the innermost."""
+        return [
+            recorded(self.clock, self.requests),
+            *self._middlewares,
+            *([compressed()] if self.settings.gzip else []),
+            problems_as_json(),
+            admitted(self.settings, self.clock, RateLimiter(self.settings)),
+        ]

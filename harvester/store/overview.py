@@ -1,0 +1,65 @@
+"""Where the queue stands: counts, what falls due next, the nearest deadline, the ends by reason."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from harvester.domain.tasks import OPEN_STATES, TaskState
+from harvester.store.queries import query
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The open task that the platform drops first. Unix milliseconds."""
+
+    task_id: str
+    expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """What lies ahead of the open tasks. `next_due_ms` is 0 if one is due now, None where none is open."""
+
+    next_due_ms: int | None
+    nearest_deadline: Deadline | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Tasks that ended in the same state for the same reason, with one of them as an example."""
+
+    state: TaskState
+    code: str
+    count: int
+    example_task_id: str
+    example_message: str | None
+
+
+def _named(name: str, *, only_wanted: bool) -> str:
+    return query(f"{name}_wanted" if only_wanted else name)
+
+
+def task_counts(connection: sqlite3.Connection, *, only_wanted: bool = False) -> dict[TaskState, int]:
+    """Return the number of tasks in each state, 0 included."""
+    name = "count_wanted_by_state" if only_wanted else "count_by_state"
+    found = dict(connection.execute(query(name)).fetchall())
+    return {state: found.get(state, 0) for state in TaskState}
+
+
+def horizon(connection: sqlite3.Connection, *, only_wanted: bool = False) -> Horizon:
+    """Return what lies ahead, of all open tasks or of the wanted ones; a few index look-ups, whatever the queue."""
+    due = [
+        connection.execute(_named("next_due", only_wanted=only_wanted), {"state": state}).fetchone()[0]
+        for state in OPEN_STATES
+    ]
+    nearest = connection.execute(_named("nearest_deadline", only_wanted=only_wanted)).fetchone()
+    return Horizon(
+        next_due_ms=min((at for at in due if at is not None), default=None),
+        nearest_deadline=Deadline(*nearest) if nearest else None,
+    )
+
+
+def ends_by_reason(connection: sqlite3.Connection, since_ms: int, *, only_wanted: bool = False) -> list[Ends]:
+    """Return the ends other than `harvested` since that time, the most frequent reason first."""
+    statement = _named("ends_by_reason", only_wanted=only_wanted)
+    rows = connection.execute(statement, {"since": since_ms}).fetchall()
+    return [Ends(TaskState(state), code, count, task_id, message) for state, code, count, task_id, message in rows]

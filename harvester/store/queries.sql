@@ -1,0 +1,205 @@
+-- Each block is one statement, named by the line above it. A test prepares every block.
+-- The text "state IN ('pending', 'ready')" is that of the partial indexes: SQLite compares it word by word.
+
+-- name: add
+-- Queue a task, or leave the known one as it is.
+INSERT INTO tasks (task_id, added_at, expires_at) VALUES (:task_id, :added_at, :expires_at)
+ON CONFLICT (task_id) DO NOTHING
+
+-- name: find_new
+-- Rows that other programs inserted and that have no deadline yet.
+SELECT id, task_id, added_at, created_at FROM tasks
+WHERE state IN ('pending', 'ready') AND expires_at IS NULL
+LIMIT :limit
+
+-- name: adopt
+UPDATE tasks SET expires_at = :expires_at WHERE id = :id
+
+-- name: reject_new
+UPDATE tasks
+SET state = 'rejected', expires_at = :now, ended_at = :now,
+    error_code = :code, error_message = :message, error_at = :now
+WHERE id = :id
+
+-- name: wake
+-- Sleeping tasks whose time has come, and claimed ones whose lease has ended. Called once for each open state, so
+-- that the index serves a range.
+UPDATE tasks SET next_attempt_at = 0, lease_owner = NULL, lease_until = NULL
+WHERE state = :state AND next_attempt_at > 0 AND next_attempt_at <= :now
+
+-- name: wake_wanted
+-- Somebody asks for an answer now: backed-off tasks need not wait. Claimed ones stay with their owner.
+UPDATE tasks SET next_attempt_at = 0
+WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS NULL
+  AND id IN (SELECT task FROM temp.wanted)
+
+-- name: wake_open
+UPDATE tasks SET next_attempt_at = 0
+WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS NULL
+
+-- name: claim
+-- The due tasks of one state, the nearest deadline first. They come back by themselves when the lease ends.
+UPDATE tasks
+SET claim = claim + 1, lease_owner = :owner, lease_until = :lease_until, next_attempt_at = :lease_until
+WHERE id IN (
+    SELECT id FROM tasks
+    WHERE state = :state AND next_attempt_at = 0 AND expires_at > 0
+    ORDER BY expires_at
+    LIMIT :limit
+)
+RETURNING id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim
+
+-- name: claim_wanted
+-- The same among the ids that a user named; driven by that short list.
+UPDATE tasks
+SET claim = claim + 1, lease_owner = :owner, lease_until = :lease_until, next_attempt_at = :lease_until
+WHERE id IN (
+    SELECT tasks.id FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task
+    WHERE tasks.state = :state AND tasks.next_attempt_at = 0 AND tasks.expires_at > 0
+    ORDER BY tasks.expires_at
+    LIMIT :limit
+)
+RETURNING id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim
+
+-- name: renew
+-- A process that still works on its tasks keeps them.
+UPDATE tasks SET lease_until = :lease_until, next_attempt_at = :lease_until
+WHERE lease_owner = :owner AND state IN ('pending', 'ready')
+
+-- name: release
+-- What was claimed and not worked on is due at once.
+UPDATE tasks SET lease_owner = NULL, lease_until = NULL, next_attempt_at = 0
+WHERE lease_owner = :owner AND state IN ('pending', 'ready')
+
+-- name: settle
+-- What became of an attempt. No row changes when somebody else has claimed the task since (a stale result), or
+-- when the same result was stored before.
+UPDATE tasks
+SET state = :state,
+    next_attempt_at = :next_attempt_at,
+    expires_at = :expires_at,
+    created_at = :created_at,
+    ended_at = :ended_at,
+    attempts = attempts + :charged,
+    failures = :failures,
+    gone = :gone,
+    invalid = :invalid,
+    error_code = CASE WHEN :charged THEN :error_code ELSE error_code END,
+    error_message = CASE WHEN :charged THEN :error_message ELSE error_message END,
+    error_at = CASE WHEN :charged THEN :error_at ELSE error_at END,
+    lease_owner = NULL,
+    lease_until = NULL
+WHERE id = :id AND claim = :claim AND state IN ('pending', 'ready') AND lease_owner IS NOT NULL
+
+-- name: insert_attempt
+INSERT INTO attempts (task, at, endpoint, http_status, outcome, code, message, trace_id, bytes, duration_ms)
+VALUES (:task, :at, :endpoint, :http_status, :outcome, :code, :message, :trace_id, :bytes, :duration_ms)
+
+-- name: insert_video
+INSERT INTO videos (task, model_name, duration, input_filename, input_url, video_clip_length,
+                    created_at, updated_at, harvested_at, segment_count, vectors_crc32, document, layouts)
+VALUES (:task, :model_name, :duration, :input_filename, :input_url, :video_clip_length,
+        :created_at, :updated_at, :harvested_at, :segment_count, :vectors_crc32, :document, :layouts)
+
+-- name: insert_scope
+INSERT INTO video_scopes (task, position, video_embedding_scope) VALUES (?, ?, ?)
+
+-- name: insert_segment
+INSERT INTO segments (task, position, embedding_option, embedding_scope, start_offset_sec, end_offset_sec, layout, extra)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: insert_embedding
+INSERT INTO embeddings (task, position, dim, dtype, vector) VALUES (?, ?, ?, ?, ?)
+
+-- name: keep_payload
+INSERT OR REPLACE INTO payloads (task, received_at, body) VALUES (:task, :received_at, :body)
+
+-- name: prune_attempts
+DELETE FROM attempts WHERE at < :before
+
+-- name: count_by_state
+SELECT state, count(*) FROM tasks GROUP BY state
+
+-- name: count_wanted_by_state
+SELECT tasks.state, count(*) FROM temp.wanted JOIN tasks ON tasks.id = wanted.task GROUP BY tasks.state
+
+-- name: next_due
+-- When the next sleeping or claimed task of a state falls due; 0 if one is due now.
+SELECT min(next_attempt_at) FROM tasks WHERE state = :state
+
+-- name: next_due_wanted
+SELECT min(tasks.next_attempt_at) FROM temp.wanted JOIN tasks ON tasks.id = wanted.task WHERE tasks.state = :state
+
+-- name: nearest_deadline
+SELECT task_id, expires_at FROM tasks
+WHERE state IN ('pending', 'ready') AND expires_at > 0
+ORDER BY expires_at LIMIT 1
+
+-- name: nearest_deadline_wanted
+SELECT tasks.task_id, tasks.expires_at FROM temp.wanted JOIN tasks ON tasks.id = wanted.task
+WHERE tasks.state IN ('pending', 'ready') AND tasks.expires_at > 0
+ORDER BY tasks.expires_at LIMIT 1
+
+-- name: ends_by_reason
+SELECT state, coalesce(error_code, ''), count(*), min(task_id), min(error_message) FROM tasks
+WHERE state IN ('failed', 'expired', 'missing', 'rejected') AND ended_at >= :since
+GROUP BY state, coalesce(error_code, '')
+ORDER BY count(*) DESC
+
+-- name: ends_by_reason_wanted
+SELECT tasks.state, coalesce(tasks.error_code, ''), count(*), min(tasks.task_id), min(tasks.error_message)
+FROM temp.wanted JOIN tasks ON tasks.id = wanted.task
+WHERE tasks.state IN ('failed', 'expired', 'missing', 'rejected') AND tasks.ended_at >= :since
+GROUP BY tasks.state, coalesce(tasks.error_code, '')
+ORDER BY count(*) DESC
+
+-- name: oldest_open
+SELECT task_id, added_at FROM tasks WHERE state IN ('pending', 'ready') ORDER BY added_at LIMIT 1
+
+-- name: last_errors
+SELECT task_id, state, error_code, error_message, error_at FROM tasks
+WHERE error_at IS NOT NULL ORDER BY error_at DESC LIMIT :limit
+
+-- name: stored_totals
+SELECT count(*), coalesce(sum(segment_count), 0), coalesce(sum(duration), 0) FROM videos
+
+-- name: retry_state
+UPDATE tasks
+SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0
+WHERE state = :state
+
+-- name: retry_task
+UPDATE tasks
+SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0
+WHERE task_id = :task_id AND state IN ('failed', 'expired', 'missing', 'rejected')
+
+-- name: find_task
+SELECT id, task_id, state, added_at, created_at, expires_at, ended_at, next_attempt_at, attempts, failures,
+       error_code, error_message, error_at, lease_owner, lease_until, claim
+FROM tasks WHERE task_id = :task_id
+
+-- name: find_video
+SELECT model_name, duration, input_filename, input_url, video_clip_length, created_at, updated_at, harvested_at,
+       segment_count, vectors_crc32, document, layouts
+FROM videos WHERE task = :task
+
+-- name: video_scopes
+SELECT video_embedding_scope FROM video_scopes WHERE task = :task ORDER BY position
+
+-- name: segment_groups
+SELECT segments.embedding_option, segments.embedding_scope, count(*), min(segments.start_offset_sec),
+       max(segments.end_offset_sec), min(embeddings.dim), max(embeddings.dim), min(embeddings.dtype)
+FROM segments JOIN embeddings ON embeddings.task = segments.task AND embeddings.position = segments.position
+WHERE segments.task = :task
+GROUP BY segments.embedding_option, segments.embedding_scope
+ORDER BY min(segments.position)
+
+-- name: segments_of
+SELECT segments.embedding_option, segments.embedding_scope, segments.start_offset_sec, segments.end_offset_sec,
+       segments.layout, segments.extra, embeddings.dtype, embeddings.vector
+FROM segments JOIN embeddings ON embeddings.task = segments.task AND embeddings.position = segments.position
+WHERE segments.task = :task ORDER BY segments.position
+
+-- name: attempts_of
+SELECT at, endpoint, http_status, outcome, code, message, trace_id, bytes, duration_ms FROM attempts
+WHERE task = :task ORDER BY at, id

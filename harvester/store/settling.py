@@ -1,0 +1,155 @@
+"""Stores what became of attempts: the task's row and its embeddings change in the same transaction."""
+
+import gzip
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from harvester.domain.embeddings import TaskEmbeddings
+from harvester.domain.retrying import Decision
+from harvester.domain.tasks import Task, TaskState
+from harvester.store.queries import query
+
+MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
+"""A kept body is for reading what the API sent; after this many bytes it is cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request about a task, for its story. `bytes` as received, before decompression."""
+
+    at_ms: int
+    endpoint: str
+    outcome: str
+    http_status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    trace_id: str | None = None
+    bytes: int = 0
+    duration_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of one claimed task. `charged` is false where the answer said nothing about the task."""
+
+    task: Task
+    decision: Decision
+    attempt: Attempt
+    settled_at_ms: int
+    embeddings: TaskEmbeddings | None = None
+    body: bytes | None = None
+    encoding: str | None = None
+    charged: bool = True
+
+
+def settle(connection: sqlite3.Connection, settlements: Iterable[Settlement]) -> list[bool]:
+    """Store each settlement; return for each whether it was accepted. The body of one transaction.
+
+    A stale result (the task was claimed by somebody else since) and a repeated one are not accepted and change nothing.
+    """
+    return [_settle_one(connection, settlement) for settlement in settlements]
+
+
+def _settle_one(connection: sqlite3.Connection, settlement: Settlement) -> bool:
+    if connection.execute(query("settle"), _task_row(settlement)).rowcount == 0:
+        return False
+    connection.execute(query("insert_attempt"), _attempt_row(settlement))
+    if settlement.decision.state is TaskState.HARVESTED and settlement.embeddings is not None:
+        _insert_embeddings(connection, settlement, settlement.embeddings)
+    if settlement.decision.state is TaskState.REJECTED and settlement.body:
+        body = settlement.body[:MAX_PAYLOAD_BYTES]
+        if settlement.encoding != "gzip":
+            body = gzip.compress(body, compresslevel=6)
+        kept = {"task": settlement.task.key, "received_at": settlement.attempt.at_ms, "body": body}
+        connection.execute(query("keep_payload"), kept)
+    return True
+
+
+def _task_row(settlement: Settlement) -> dict[str, Any]:
+    decision, problem = settlement.decision, settlement.decision.problem
+    return {
+        "id": settlement.task.key,
+        "claim": settlement.task.claim,
+        "state": decision.state,
+        "next_attempt_at": decision.next_attempt_at_ms if decision.state.is_open else 0,
+        "expires_at": decision.expires_at_ms,
+        "created_at": decision.created_at_ms,
+        "ended_at": None if decision.state.is_open else settlement.settled_at_ms,
+        "charged": int(settlement.charged),
+        "failures": decision.failures,
+        "gone": decision.gone,
+        "invalid": decision.invalid,
+        "error_code": problem.code if problem else None,
+        "error_message": problem.message if problem else None,
+        "error_at": settlement.settled_at_ms if problem else None,
+    }
+
+
+def _attempt_row(settlement: Settlement) -> dict[str, Any]:
+    attempt = settlement.attempt
+    return {
+        "task": settlement.task.key,
+        "at": attempt.at_ms,
+        "endpoint": attempt.endpoint,
+        "http_status": attempt.http_status,
+        "outcome": attempt.outcome,
+        "code": attempt.code,
+        "message": attempt.message,
+        "trace_id": attempt.trace_id,
+        "bytes": attempt.bytes,
+        "duration_ms": attempt.duration_ms,
+    }
+
+
+def _insert_embeddings(connection: sqlite3.Connection, settlement: Settlement, embeddings: TaskEmbeddings) -> None:
+    key, metadata = settlement.task.key, embeddings.metadata
+    vectors = embeddings.vectors.tobytes()
+    connection.execute(
+        query("insert_video"),
+        {
+            "task": key,
+            "model_name": metadata.model_name,
+            "duration": metadata.duration,
+            "input_filename": metadata.input_filename,
+            "input_url": metadata.input_url,
+            "video_clip_length": metadata.video_clip_length,
+            "created_at": metadata.created_at_ms,
+            "updated_at": metadata.updated_at_ms,
+            "harvested_at": settlement.settled_at_ms,
+            "segment_count": embeddings.count,
+            "vectors_crc32": zlib.crc32(vectors),
+            "document": embeddings.document.decode(),
+            "layouts": orjson.dumps(embeddings.layouts).decode(),
+        },
+    )
+    connection.executemany(
+        query("insert_scope"), ((key, position, scope) for position, scope in enumerate(metadata.scopes))
+    )
+    connection.executemany(query("insert_segment"), _segment_rows(key, embeddings))
+    connection.executemany(query("insert_embedding"), _embedding_rows(key, embeddings, vectors))
+
+
+def _segment_rows(key: int, embeddings: TaskEmbeddings) -> Iterator[tuple[Any, ...]]:
+    extras = {position: orjson.dumps(extra).decode() for position, extra in embeddings.extras.items()}
+    columns = zip(
+        embeddings.options,
+        embeddings.scopes,
+        embeddings.starts,
+        embeddings.ends,
+        embeddings.layout_of,
+        strict=True,
+    )
+    for position, column in enumerate(columns):
+        yield (key, position, *column, extras.get(position))
+
+
+def _embedding_rows(key: int, embeddings: TaskEmbeddings, vectors: bytes) -> Iterator[tuple[Any, ...]]:
+    view, dim, dtype = memoryview(vectors), embeddings.dim, embeddings.dtype
+    size = dim * embeddings.vectors.dtype.itemsize
+    for position in range(embeddings.count):
+        yield key, position, dim, dtype, view[position * size : (position + 1) * size]

@@ -1,0 +1,125 @@
+"""The one writer: an aiosqlite connection on which each transaction is one function, run to its end in its thread."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar, cast
+
+import aiosqlite
+import anyio
+
+from harvester.domain.tasks import Task, TaskState
+from harvester.store import taking
+from harvester.store.connecting import in_transaction, open_for_writing, store_error
+from harvester.store.overview import Ends, Horizon, ends_by_reason, horizon, task_counts
+from harvester.store.queries import query
+from harvester.store.settling import Settlement, settle
+from harvester.store.taking import Lease
+
+T = TypeVar("T")
+
+
+class _Writer(aiosqlite.Connection):
+    """Adds to aiosqlite what its public interface lacks: a whole transaction as one call into the thread.
+
+    Statement by statement, a cancellation could stop between two of them.
+    """
+
+    async def transact(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        return cast(T, await self._execute(in_transaction, self._conn, body))  # type: ignore[no-untyped-call]
+
+
+class Store:
+    """The database as the harvest sees it: claims out, settlements in. Open with `async with`.
+
+    Every method is one transaction, finished or rolled back whatever happens to the caller. Raises sqlite3.Error.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.only_wanted = False
+        self._writer = _Writer(lambda: open_for_writing(path), iter_chunk_size=64)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._writer
+        except sqlite3.Error as error:
+            raise store_error(self.path, error) from error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._writer.close()
+
+    async def transact(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `body` as one transaction; a cancellation waits until it has ended."""
+        with anyio.CancelScope(shield=True):
+            result = await self._writer.transact(body)
+        return result  # noqa: RET504  # mypy takes a cancel scope for something that may swallow exceptions
+
+    async def want(self, task_ids: Sequence[str], now_ms: int) -> int:
+        """Queue the given ids and restrict everything that follows to them; return how many were new."""
+
+        def body(connection: sqlite3.Connection) -> int:
+            added = taking.add(connection, task_ids, now_ms)
+            taking.want(connection, task_ids)
+            return added
+
+        self.only_wanted = True
+        return await self.transact(body)
+
+    async def claim(self, lease: Lease, *, now_ms: int, limit: int, wake: bool = True) -> list[Task]:
+        """Adopt, wake and claim up to `limit` due tasks, in the order in which they should be served."""
+
+        def body(connection: sqlite3.Connection) -> list[Task]:
+            while taking.adopt(connection, now_ms) == taking.ADOPT_BATCH:
+                pass
+            if wake:
+                taking.wake(connection, now_ms)
+            return taking.claim(connection, lease, limit=limit, only_wanted=self.only_wanted)
+
+        return await self.transact(body)
+
+    async def wake_early(self, now_ms: int) -> None:
+        """Make every waiting task due now, and whatever a dead process left behind."""
+
+        def body(connection: sqlite3.Connection) -> None:
+            taking.wake(connection, now_ms)
+            taking.wake_early(connection, only_wanted=self.only_wanted)
+
+        await self.transact(body)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Store a group of results in one transaction; return for each whether it was accepted."""
+        return await self.transact(lambda connection: settle(connection, settlements))
+
+    async def renew(self, lease: Lease) -> int:
+        """Prolong the claims of the owner; return how many it has."""
+        return await self.transact(lambda connection: taking.renew(connection, lease))
+
+    async def release(self, owner: str) -> int:
+        """Give the claims of the owner back; return how many there were."""
+        return await self.transact(lambda connection: taking.release(connection, owner))
+
+    async def prune(self, before_ms: int) -> int:
+        """Forget the attempts that were made before that time; return how many."""
+        return await self.transact(
+            lambda connection: connection.execute(query("prune_attempts"), {"before": before_ms}).rowcount
+        )
+
+    async def counts(self) -> dict[TaskState, int]:
+        """Return the number of tasks in each state."""
+        return await self.transact(lambda connection: task_counts(connection, only_wanted=self.only_wanted))
+
+    async def horizon(self) -> Horizon:
+        """Return what falls due next, and the nearest deadline."""
+        return await self.transact(lambda connection: horizon(connection, only_wanted=self.only_wanted))
+
+    async def ends(self, since_ms: int) -> list[Ends]:
+        """Return the ends other than `harvested` since that time, grouped by reason."""
+        return await self.transact(
+            lambda connection: ends_by_reason(connection, since_ms, only_wanted=self.only_wanted)
+        )

@@ -1,0 +1,133 @@
+"""Tasks in and out of work: queue, adopt, wake, claim, renew, release. Each function is one transaction's body.
+
+A claim is a lease: the row names its owner and falls due again when the lease ends, so the tasks of a killed process
+come back without anybody noticing it. `claim`, the fencing number, grows with each claim; `settling` accepts a result
+only with the number it was claimed with.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harvester.domain.errors import InvalidTaskId
+from harvester.domain.task_ids import validate_task_id
+from harvester.domain.tasks import Task, TaskState, deadline_ms
+from harvester.store.queries import query
+
+ADOPT_BATCH = 1000
+
+_OPEN = (TaskState.READY, TaskState.PENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who claims, and until when. Unix milliseconds."""
+
+    owner: str
+    until_ms: int
+
+
+def add(connection: sqlite3.Connection, task_ids: Iterable[str], now_ms: int) -> int:
+    """Queue valid ids, and return how many of them were new."""
+    rows = (
+        {
+            "task_id": task_id,
+            "added_at": now_ms,
+            "expires_at": deadline_ms(task_id, created_at_ms=None, added_at_ms=now_ms),
+        }
+        for task_id in task_ids
+    )
+    before = connection.total_changes
+    connection.executemany(query("add"), rows)
+    return connection.total_changes - before
+
+
+def adopt(connection: sqlite3.Connection, now_ms: int) -> int:
+    """Give a deadline to rows that other programs inserted, refuse impossible ids; return how many were seen."""
+    found = connection.execute(query("find_new"), {"limit": ADOPT_BATCH}).fetchall()
+    for key, task_id, added_at, created_at in found:
+        try:
+            validate_task_id(task_id)
+        except InvalidTaskId as error:
+            refusal = {"id": key, "now": now_ms, "code": "task_id_invalid", "message": error.sentence}
+            connection.execute(query("reject_new"), refusal)
+        else:
+            expires = deadline_ms(task_id, created_at_ms=created_at, added_at_ms=added_at)
+            connection.execute(query("adopt"), {"id": key, "expires_at": expires})
+    return len(found)
+
+
+def want(connection: sqlite3.Connection, task_ids: Iterable[str]) -> None:
+    """Restrict this connection's claims and counts to the given tasks, which must have been added."""
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (task INTEGER PRIMARY KEY)")
+    connection.execute("DELETE FROM temp.wanted")
+    connection.executemany(
+        "INSERT OR IGNORE INTO temp.wanted SELECT id FROM tasks WHERE task_id = ?",
+        ((task_id,) for task_id in task_ids),
+    )
+
+
+def wake(connection: sqlite3.Connection, now_ms: int) -> None:
+    """Make due whatever has slept long enough, or was claimed by somebody whose lease has ended."""
+    for state in _OPEN:
+        connection.execute(query("wake"), {"state": state, "now": now_ms})
+
+
+def wake_early(connection: sqlite3.Connection, *, only_wanted: bool) -> None:
+    """Make due what is backed off, whether its time has come or not."""
+    connection.execute(query("wake_wanted" if only_wanted else "wake_open"))
+
+
+def claim(connection: sqlite3.Connection, lease: Lease, *, limit: int, only_wanted: bool = False) -> list[Task]:
+    """Claim due tasks: those known to be ready first, then the others, each the nearest deadline first."""
+    statement = query("claim_wanted" if only_wanted else "claim")
+    tasks: list[Task] = []
+    for state in _OPEN:
+        if len(tasks) < limit:
+            parameters = {
+                "owner": lease.owner,
+                "lease_until": lease.until_ms,
+                "state": state,
+                "limit": limit - len(tasks),
+            }
+            # RETURNING promises no order.
+            found = [_task(row) for row in connection.execute(statement, parameters).fetchall()]
+            tasks += sorted(found, key=lambda task: (task.expires_at_ms, task.key))
+    return tasks
+
+
+def renew(connection: sqlite3.Connection, lease: Lease) -> int:
+    """Prolong every claim of the owner; return how many it still has."""
+    parameters = {"owner": lease.owner, "lease_until": lease.until_ms}
+    return connection.execute(query("renew"), parameters).rowcount
+
+
+def release(connection: sqlite3.Connection, owner: str) -> int:
+    """Give every claim of the owner back, due at once; return how many there were."""
+    return connection.execute(query("release"), {"owner": owner}).rowcount
+
+
+def retry(connection: sqlite3.Connection, *, task_ids: Iterable[str] = (), states: Iterable[TaskState] = ()) -> int:
+    """Put ends other than `harvested` back to `pending`; return how many."""
+    before = connection.total_changes
+    connection.executemany(query("retry_task"), ({"task_id": task_id} for task_id in task_ids))
+    for state in states:
+        if state is not TaskState.HARVESTED and not state.is_open:
+            connection.execute(query("retry_state"), {"state": state})
+    return connection.total_changes - before
+
+
+def _task(row: tuple[int, str, str, int, int, int | None, int, int, int, int]) -> Task:
+    key, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, number = row
+    return Task(
+        key=key,
+        task_id=task_id,
+        state=TaskState(state),
+        added_at_ms=added_at,
+        expires_at_ms=expires_at,
+        created_at_ms=created_at,
+        failures=failures,
+        gone=gone,
+        invalid=invalid,
+        claim=number,
+    )

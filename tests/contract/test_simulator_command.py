@@ -1,0 +1,106 @@
+"""`harvester simulate` as a user starts and stops it."""
+
+import asyncio
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from harvester.cli.simulate import simulate
+from harvester.domain.errors import UsageError
+from harvester.domain.task_ids import created_at_hint_ms
+
+COMMAND = "import typer; from harvester.cli.simulate import simulate; typer.run(simulate)"
+
+
+@asynccontextmanager
+async def started(*options: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """Run the command on a free port; yield the process and the base URL that it announces."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", COMMAND, "--port", "0", *options),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    try:
+        announced = (await process.stderr.readline()).decode()
+        found = re.match(r"Listening on (http://127\.0\.0\.1:\d+/v1\.3) ", announced)
+        assert found is not None, announced
+        yield process, found[1]
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def test_the_ids_go_to_stdout_and_the_next_steps_to_stderr() -> None:
+    async with started("--tasks", "3", "--print-ids", "--key", "right") as (process, base_url):
+        async with (
+            aiohttp.ClientSession(base_url + "/", headers={"x-api-key": "right"}) as http,
+            http.get("embed/tasks") as answer,
+        ):
+            held = [task["_id"] for task in (await answer.json())["data"]]
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = await process.communicate()
+    assert stdout.decode().splitlines() == held[::-1]
+    assert f"export HARVESTER_API__BASE_URL={base_url}\n" in stderr.decode()
+    assert "harvester add --file ids.txt" in stderr.decode()
+    assert "right" not in stderr.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_cleanly_even_while_a_client_is_connected(number: signal.Signals) -> None:
+    async with (
+        started() as (process, base_url),
+        aiohttp.ClientSession(base_url + "/", headers={"x-api-key": "any"}) as http,
+    ):
+        async with http.get("embed/tasks") as answer:
+            assert answer.status == 200
+        process.send_signal(number)
+        _, stderr = await process.communicate()
+    assert process.returncode == 0
+    assert stderr.decode().endswith("Stopped after 1 requests.\n")
+
+
+async def test_the_clock_starts_where_it_is_told_to() -> None:
+    async with started("--print-ids", "--start-at", "2025-01-01T00:00:00Z", "--speed", "0") as (process, _):
+        assert process.stdout is not None
+        hint_ms = created_at_hint_ms((await process.stdout.readline()).decode().strip())
+    assert hint_ms is not None
+    assert 0 < 1_735_689_600_000 - hint_ms <= 10_000
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"Cannot listen on port {port} of 127.0.0.1"):
+            simulate(port=port)
+
+
+def test_a_request_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"request log .*missing.* cannot be written"):
+        simulate(port=0, log=tmp_path / "missing" / "requests.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"duration_s": "long"}, "--duration-s cannot be read: 'long'"),
+        ({"duration_s": "1,2,3"}, "--duration-s cannot be read: '1,2,3'"),
+        ({"processing_s": "20,"}, "--processing-s cannot be read: '20,'"),
+        ({"start_at": "noon"}, "'noon' is not an RFC 3339 date-time"),
+        ({"speed": float("inf")}, "speed of 0 or more"),
+        ({"options": "visual,smell"}, "no embedding option 'smell'"),
+    ],
+)
+def test_an_argument_that_cannot_be_worked_with_is_named(arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        simulate(**arguments)
