@@ -14,7 +14,7 @@ import typer
 from typer.main import get_command
 
 import harvester
-from harvester.cli import add, backfill, config, simulate
+from harvester.cli import add, backfill, config, demo, migrate, retry, show, simulate, status, verify
 from harvester.cli.console import print_error, printable
 from harvester.domain.errors import HarvesterError
 
@@ -24,8 +24,14 @@ _UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 _COMMANDS: tuple[Callable[..., None], ...] = (
     add.add,
     backfill.backfill,
+    status.status,
+    show.show,
+    retry.retry,
+    verify.verify,
+    migrate.migrate,
     config.config,
     simulate.simulate,
+    demo.demo,
 )
 
 # Plain help: it takes half the time of rich's boxes and reads well in pipes and container logs.

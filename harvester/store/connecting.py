@@ -2,8 +2,9 @@
 
 import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -84,17 +85,17 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     """
     _check_place(path)
     try:
-        is_new = _create_private(path)
+        _create_private(path)
         connection = _connect(path, "rwc")
         try:
-            if is_new:
-                connection.execute(f"PRAGMA page_size = {PAGE_SIZE_BYTES}")
+            # Says something only to an empty file, which may still look full: killed while creating it, a process
+            # leaves a journal that empties it at the next read.
+            connection.execute(f"PRAGMA page_size = {PAGE_SIZE_BYTES}")
             check_ours(connection, load_migrations())
             _set_write_pragmas(connection)
             migrate(connection)
-            # Opening succeeds on a read-only file: only a write lock shows that it can be written.
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
+            # Opening succeeds on a read-only file, and so does BEGIN IMMEDIATE: only a statement that may write fails.
+            connection.execute("UPDATE schema_migrations SET version = version WHERE FALSE")
         except BaseException:
             connection.close()
             raise
@@ -103,14 +104,24 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def open_existing(path: Path) -> sqlite3.Connection:
+    """Open for writing a database that must be there already. Raises StoreError."""
+    _check_exists(path)
+    return open_for_writing(path)
+
+
+@contextmanager
+def reading_from(path: Path) -> Iterator[None]:
+    """Translate what SQLite raises in the block: damage often shows only when the damaged page is read."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise store_error(path, error) from error
+
+
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """Open an existing database without the right to change it. Raises StoreError."""
-    _check_place(path)
-    if not path.exists():
-        raise StoreError(
-            f"There is no database at {str(path)!a}.",
-            remedy="Name it with --db or store.path, or queue tasks first: `harvester add --file ids.txt`.",
-        )
+    _check_exists(path)
     try:
         connection = _connect(path, "ro")
         try:
@@ -140,18 +151,26 @@ def _check_place(path: Path) -> None:
         )
 
 
-def _create_private(path: Path) -> bool:
+def _check_exists(path: Path) -> None:
+    _check_place(path)
+    if not path.exists():
+        raise StoreError(
+            f"There is no database at {str(path)!a}.",
+            remedy="Name it with --db or store.path, or queue tasks first: `harvester add --file ids.txt`.",
+        )
+
+
+def _create_private(path: Path) -> None:
     """Create the file for its owner only; SQLite gives its -wal and -shm files the same mode."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
-        return path.stat().st_size == 0
+        return
     except OSError as error:
         raise StoreError(
             f"The database {str(path)!a} cannot be created: {error.strerror}.",
             remedy="Check the permissions and the space of its folder.",
         ) from error
-    return True
 
 
 def _connect(path: Path, mode: Literal["rwc", "ro"]) -> sqlite3.Connection:
@@ -174,6 +193,20 @@ def _lenient_text(raw: bytes) -> str:
 
 
 def _set_write_pragmas(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
+    _switch_to_wal(connection)
     # FULL makes each commit durable, not only consistent: what was acknowledged survives a power cut.
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Wait for others by hand: SQLite gives up at once where two processes switch a new file at the same time."""
+    give_up_at = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_at:
+                raise
+            time.sleep(0.01)
+        else:
+            return

@@ -65,16 +65,17 @@ def applied_versions(connection: sqlite3.Connection) -> set[int]:
 
 def check_ours(connection: sqlite3.Connection, migrations: list[Migration]) -> set[int]:
     """Return the applied versions, or raise NotOursError or NewerSchemaError; changes nothing."""
-    applied = applied_versions(connection)
     path = connection.execute("PRAGMA database_list").fetchone()[2]
+    # In this order: another process may be creating the same database, and its commit brings both.
+    found = connection.execute("SELECT name FROM sqlite_schema LIMIT 1").fetchone()
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    if not applied and application_id != APPLICATION_ID:
-        foreign = connection.execute("SELECT name FROM sqlite_schema LIMIT 1").fetchone()
-        if foreign:
-            raise NotOursError(
-                f"The database {path!a} belongs to another program (it holds {foreign[0]!a}).",
-                remedy="Give another file with --db or store.path.",
-            )
+    if found and application_id != APPLICATION_ID:
+        raise NotOursError(
+            f"The database {path!a} belongs to another program (it holds {found[0]!a}).",
+            remedy="Give another file with --db or store.path.",
+        )
+    # Only now: other migration tools have a table of the same name.
+    applied = applied_versions(connection)
     newest = max((migration.version for migration in migrations), default=0)
     if applied and max(applied) > newest:
         raise NewerSchemaError(

@@ -1,5 +1,6 @@
 -- Each block is one statement, named by the line above it. A test prepares every block.
 -- The text "state IN ('pending', 'ready')" is that of the partial indexes: SQLite compares it word by word.
+-- CROSS JOIN makes the table on its left the outer one: the few wanted tasks, not the whole queue.
 
 -- name: add
 -- Queue a task, or leave the known one as it is.
@@ -13,11 +14,13 @@ WHERE state IN ('pending', 'ready') AND expires_at IS NULL
 LIMIT :limit
 
 -- name: adopt
-UPDATE tasks SET expires_at = :expires_at WHERE id = :id
+-- A deadline is at least 1: claims look for what is above 0, and a created_at from before 1970 must not hide a task.
+UPDATE tasks SET expires_at = max(1, :expires_at) WHERE id = :id
 
 -- name: reject_new
+-- Without a deadline: a retry brings the row back here, and not into a claim.
 UPDATE tasks
-SET state = 'rejected', expires_at = :now, ended_at = :now,
+SET state = 'rejected', ended_at = :now,
     error_code = :code, error_message = :message, error_at = :now
 WHERE id = :id
 
@@ -77,7 +80,7 @@ WHERE lease_owner = :owner AND state IN ('pending', 'ready')
 UPDATE tasks
 SET state = :state,
     next_attempt_at = :next_attempt_at,
-    expires_at = :expires_at,
+    expires_at = max(1, :expires_at),
     created_at = :created_at,
     ended_at = :ended_at,
     attempts = attempts + :charged,
@@ -121,22 +124,23 @@ DELETE FROM attempts WHERE at < :before
 SELECT state, count(*) FROM tasks GROUP BY state
 
 -- name: count_wanted_by_state
-SELECT tasks.state, count(*) FROM temp.wanted JOIN tasks ON tasks.id = wanted.task GROUP BY tasks.state
+SELECT tasks.state, count(*) FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task GROUP BY tasks.state
 
 -- name: next_due
 -- When the next sleeping or claimed task of a state falls due; 0 if one is due now.
 SELECT min(next_attempt_at) FROM tasks WHERE state = :state
 
 -- name: next_due_wanted
-SELECT min(tasks.next_attempt_at) FROM temp.wanted JOIN tasks ON tasks.id = wanted.task WHERE tasks.state = :state
+SELECT min(tasks.next_attempt_at) FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task WHERE tasks.state = :state
 
 -- name: nearest_deadline
-SELECT task_id, expires_at FROM tasks
+-- Left to itself SQLite sorts all open tasks.
+SELECT task_id, expires_at FROM tasks INDEXED BY tasks_by_deadline
 WHERE state IN ('pending', 'ready') AND expires_at > 0
 ORDER BY expires_at LIMIT 1
 
 -- name: nearest_deadline_wanted
-SELECT tasks.task_id, tasks.expires_at FROM temp.wanted JOIN tasks ON tasks.id = wanted.task
+SELECT tasks.task_id, tasks.expires_at FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task
 WHERE tasks.state IN ('pending', 'ready') AND tasks.expires_at > 0
 ORDER BY tasks.expires_at LIMIT 1
 
@@ -148,13 +152,14 @@ ORDER BY count(*) DESC
 
 -- name: ends_by_reason_wanted
 SELECT tasks.state, coalesce(tasks.error_code, ''), count(*), min(tasks.task_id), min(tasks.error_message)
-FROM temp.wanted JOIN tasks ON tasks.id = wanted.task
+FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task
 WHERE tasks.state IN ('failed', 'expired', 'missing', 'rejected') AND tasks.ended_at >= :since
 GROUP BY tasks.state, coalesce(tasks.error_code, '')
 ORDER BY count(*) DESC
 
 -- name: oldest_open
-SELECT task_id, added_at FROM tasks WHERE state IN ('pending', 'ready') ORDER BY added_at LIMIT 1
+SELECT task_id, added_at FROM tasks INDEXED BY tasks_by_arrival
+WHERE state IN ('pending', 'ready') ORDER BY added_at LIMIT 1
 
 -- name: last_errors
 SELECT task_id, state, error_code, error_message, error_at FROM tasks
@@ -188,7 +193,7 @@ SELECT video_embedding_scope FROM video_scopes WHERE task = :task ORDER BY posit
 
 -- name: segment_groups
 SELECT segments.embedding_option, segments.embedding_scope, count(*), min(segments.start_offset_sec),
-       max(segments.end_offset_sec), min(embeddings.dim), max(embeddings.dim), min(embeddings.dtype)
+       max(segments.end_offset_sec), min(embeddings.dim), min(embeddings.dtype)
 FROM segments JOIN embeddings ON embeddings.task = segments.task AND embeddings.position = segments.position
 WHERE segments.task = :task
 GROUP BY segments.embedding_option, segments.embedding_scope
@@ -201,5 +206,37 @@ FROM segments JOIN embeddings ON embeddings.task = segments.task AND embeddings.
 WHERE segments.task = :task ORDER BY segments.position
 
 -- name: attempts_of
-SELECT at, endpoint, http_status, outcome, code, message, trace_id, bytes, duration_ms FROM attempts
+SELECT at AS at_ms, endpoint, http_status, outcome, code, message, trace_id, bytes, duration_ms FROM attempts
 WHERE task = :task ORDER BY at, id
+
+-- name: harvested_without_video
+SELECT task_id FROM tasks WHERE state = 'harvested' AND id NOT IN (SELECT task FROM videos)
+
+-- name: video_without_harvest
+SELECT tasks.task_id, tasks.state FROM videos JOIN tasks ON tasks.id = videos.task WHERE tasks.state <> 'harvested'
+
+-- name: miscounted_segments
+-- Segments and vectors must be as many as were received, at positions 0, 1, 2, …
+SELECT tasks.task_id, videos.segment_count,
+       (SELECT count(*) FROM segments WHERE segments.task = videos.task) AS segments,
+       (SELECT count(*) FROM embeddings WHERE embeddings.task = videos.task) AS vectors,
+       (SELECT coalesce(max(position) + 1, 0) FROM segments WHERE segments.task = videos.task) AS positions
+FROM videos JOIN tasks ON tasks.id = videos.task
+WHERE segments <> segment_count OR vectors <> segment_count OR positions <> segment_count OR segment_count = 0
+
+-- name: wrong_lengths
+SELECT tasks.task_id, embeddings.position, embeddings.dim, embeddings.dtype, length(embeddings.vector)
+FROM embeddings JOIN tasks ON tasks.id = embeddings.task
+WHERE length(embeddings.vector) <> embeddings.dim * (CASE embeddings.dtype WHEN 'f4' THEN 4 ELSE 8 END)
+
+-- name: mixed_dimensions
+SELECT tasks.task_id, min(embeddings.dim), max(embeddings.dim)
+FROM embeddings JOIN tasks ON tasks.id = embeddings.task
+GROUP BY embeddings.task HAVING min(embeddings.dim) <> max(embeddings.dim)
+
+-- name: stored_videos
+SELECT videos.task, tasks.task_id, videos.vectors_crc32 FROM videos JOIN tasks ON tasks.id = videos.task
+ORDER BY videos.task
+
+-- name: vectors_of
+SELECT dtype, vector FROM embeddings WHERE task = :task ORDER BY position

@@ -108,6 +108,8 @@ def _attempt_row(settlement: Settlement) -> dict[str, Any]:
 
 def _insert_embeddings(connection: sqlite3.Connection, settlement: Settlement, embeddings: TaskEmbeddings) -> None:
     key, metadata = settlement.task.key, embeddings.metadata
+    if len(embeddings.vectors) != embeddings.count:
+        raise ValueError(f"{len(embeddings.vectors)} vectors for {embeddings.count} segments")
     vectors = embeddings.vectors.tobytes()
     connection.execute(
         query("insert_video"),

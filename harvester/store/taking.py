@@ -65,6 +65,8 @@ def want(connection: sqlite3.Connection, task_ids: Iterable[str]) -> None:
         "INSERT OR IGNORE INTO temp.wanted SELECT id FROM tasks WHERE task_id = ?",
         ((task_id,) for task_id in task_ids),
     )
+    # Where another program has collected statistics of `tasks`, SQLite takes a table without them for the larger one.
+    connection.execute("ANALYZE temp.wanted")
 
 
 def wake(connection: sqlite3.Connection, now_ms: int) -> None:

@@ -1,0 +1,118 @@
+"""`harvester show`: all that is known of one task."""
+
+import re
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harvester.cli.options import ConfigFile, Database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harvester.store.reading import TaskStory
+
+TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task.")]
+ApiJson = Annotated[bool, typer.Option("--json", help="Print the API's own JSON of a harvested task.")]
+
+# Control and format characters beyond ASCII, which JSON may hold unescaped; a terminal would act on them.
+_ACTING = re.compile("[\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
+
+
+def show(id: TaskId, *, json: ApiJson = False, db: Database = None, config: ConfigFile = None) -> None:  # noqa: A002  # the name on the help page
+    """Show metadata, segments by option and scope, and every attempt.
+
+    Example: harvester show 66f537778d9641fe5a0d101f --json > task.json
+    """
+    from contextlib import closing  # noqa: PLC0415
+
+    from harvester.cli.console import print_data, print_error  # noqa: PLC0415
+    from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.domain.task_ids import validate_task_id  # noqa: PLC0415
+    from harvester.store.connecting import open_for_reading, reading_from  # noqa: PLC0415
+    from harvester.store.reading import rebuild_json, task_story  # noqa: PLC0415
+
+    path = load_settings(config, {"store": {"path": db}}).settings.store.path
+    task_id = validate_task_id(id)
+    with reading_from(path), closing(open_for_reading(path)) as connection:
+        story = task_story(connection, task_id)
+        document = rebuild_json(connection, task_id) if json else None
+    if story is None:
+        print_error(f"The task {task_id} is not in {path}. Queue it: `harvester add {task_id}`.")
+        raise typer.Exit(1)
+    if not json:
+        for line in _lines(story):
+            print_data(line)
+    elif document is None:
+        print_error(f"The task {task_id} is {story.task['state']}, not harvested: there is no JSON to give back.")
+        raise typer.Exit(1)
+    else:
+        _write_json(document)
+
+
+def _write_json(document: bytes) -> None:
+    text = document.decode()
+    if not text.isascii():
+        text = _ACTING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    sys.stdout.write(text + "\n")
+
+
+def _lines(story: "TaskStory") -> "Iterator[str]":
+    from harvester.cli.formats import shown_time  # noqa: PLC0415
+
+    task = story.task
+    yield f"task          {task['task_id']}"
+    yield f"state         {task['state']}"
+    yield f"queued        {shown_time(task['added_at'])}"
+    yield f"deadline      {shown_time(task['expires_at'])}"
+    if task["ended_at"] is not None:
+        yield f"ended         {shown_time(task['ended_at'])}"
+    elif task["lease_owner"] is not None:
+        yield f"in work       by {task['lease_owner']} until {shown_time(task['lease_until'])}"
+    else:
+        yield f"next attempt  {shown_time(task['next_attempt_at']) if task['next_attempt_at'] else 'due now'}"
+    if task["error_code"] is not None:
+        yield f"last error    {shown_time(task['error_at'])} {task['error_code']}: {task['error_message']}"
+    yield from _video_lines(story)
+    yield from _attempt_lines(story)
+
+
+def _video_lines(story: "TaskStory") -> "Iterator[str]":
+    from harvester.cli.formats import shown_time  # noqa: PLC0415
+
+    video = story.video
+    if video is None:
+        return
+    yield ""
+    yield f"model         {video['model_name'] or '-'}"
+    yield f"file          {video['input_filename'] or video['input_url'] or '-'}"
+    yield f"duration      {_seconds(video['duration'])}, clips of {_seconds(video['video_clip_length'])}"
+    yield f"scopes        {', '.join(story.scopes) or '-'}"
+    yield f"created       {shown_time(video['created_at'])}"
+    yield f"updated       {shown_time(video['updated_at'])}"
+    yield f"segments      {video['segment_count']}"
+    for group in story.groups:
+        kind = f"{group.option or '-'}, {group.scope or '-'}"
+        span = f"{_seconds(group.start)} to {_seconds(group.end)}"
+        yield f"  {group.count:>6} {kind}: {span}, {group.dim} numbers of {group.dtype}"
+
+
+def _attempt_lines(story: "TaskStory") -> "Iterator[str]":
+    from harvester.cli.formats import shown_bytes, shown_time  # noqa: PLC0415
+
+    yield ""
+    yield f"attempts      {len(story.attempts)}"
+    for attempt in story.attempts:
+        http = f" HTTP {attempt.http_status}" if attempt.http_status else ""
+        size = f", {shown_bytes(attempt.bytes)}" if attempt.bytes else ""
+        why = f": {attempt.code}, {attempt.message}" if attempt.message else ""
+        trace = f" [trace {attempt.trace_id}]" if attempt.trace_id else ""
+        yield (
+            f"  {shown_time(attempt.at_ms)} {attempt.endpoint}{http} {attempt.outcome}"
+            f" in {attempt.duration_ms} ms{size}{why}{trace}"
+        )
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:g} s"

@@ -1,0 +1,129 @@
+"""What the database tells a person: where the queue stands, the story of one task, the API's own JSON back."""
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from harvester.domain.embeddings import SegmentRow, rebuild
+from harvester.domain.tasks import TaskState
+from harvester.store.overview import Deadline, horizon, task_counts
+from harvester.store.queries import query
+from harvester.store.settling import Attempt
+
+LAST_ERRORS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TaskError:
+    """The last error of a task. Unix milliseconds."""
+
+    task_id: str
+    state: TaskState
+    code: str
+    message: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """The glance: counts, what is urgent, what went wrong, and how much is stored."""
+
+    counts: dict[TaskState, int]
+    nearest_deadline: Deadline | None
+    oldest_open_task_id: str | None
+    oldest_open_added_at_ms: int | None
+    last_errors: list[TaskError]
+    segments: int
+    video_seconds: float
+    file_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentGroup:
+    """The segments of one option and scope."""
+
+    option: str | None
+    scope: str | None
+    count: int
+    start: float | None
+    end: float | None
+    dim: int
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStory:
+    """All that is known of one task. `task` and `video` are the rows by column name."""
+
+    task: dict[str, Any]
+    video: dict[str, Any] | None
+    scopes: list[str]
+    groups: list[SegmentGroup]
+    attempts: list[Attempt]
+
+
+def status_report(connection: sqlite3.Connection, path: Path) -> StatusReport:
+    """Return the glance at the database in `path`, which `connection` has open."""
+    oldest = connection.execute(query("oldest_open")).fetchone() or (None, None)
+    errors = connection.execute(query("last_errors"), {"limit": LAST_ERRORS}).fetchall()
+    _, segments, seconds = connection.execute(query("stored_totals")).fetchone()
+    return StatusReport(
+        counts=task_counts(connection),
+        nearest_deadline=horizon(connection).nearest_deadline,
+        oldest_open_task_id=oldest[0],
+        oldest_open_added_at_ms=oldest[1],
+        last_errors=[TaskError(row[0], TaskState(row[1]), row[2], row[3], row[4]) for row in errors],
+        segments=segments,
+        video_seconds=seconds,
+        file_bytes=_size(path) + _size(path.with_name(path.name + "-wal")),
+    )
+
+
+def task_story(connection: sqlite3.Connection, task_id: str) -> TaskStory | None:
+    """Return all that is known of a task; None if it was never queued."""
+    task = _row(connection, "find_task", {"task_id": task_id})
+    if task is None:
+        return None
+    of_task = {"task": task["id"]}
+    groups = connection.execute(query("segment_groups"), of_task).fetchall()
+    return TaskStory(
+        task=task,
+        video=_row(connection, "find_video", of_task),
+        scopes=[scope for (scope,) in connection.execute(query("video_scopes"), of_task)],
+        groups=[SegmentGroup(*group) for group in groups],
+        attempts=[Attempt(**attempt) for attempt in _rows(connection, "attempts_of", of_task)],
+    )
+
+
+def rebuild_json(connection: sqlite3.Connection, task_id: str) -> bytes | None:
+    """Return the JSON that the API sent, floats to the last digit; None if the task is not harvested."""
+    task = _row(connection, "find_task", {"task_id": task_id})
+    video = _row(connection, "find_video", {"task": task["id"]}) if task else None
+    if task is None or video is None:
+        return None
+    rows = [
+        SegmentRow(option, scope, start, end, np.frombuffer(vector, f"<{dtype}"), layout, orjson.loads(extra or "{}"))
+        for option, scope, start, end, layout, extra, dtype, vector in connection.execute(
+            query("segments_of"), {"task": task["id"]}
+        )
+    ]
+    document = rebuild(orjson.loads(video["document"]), orjson.loads(video["layouts"]), rows)
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _row(connection: sqlite3.Connection, name: str, parameters: dict[str, Any]) -> dict[str, Any] | None:
+    return next(iter(_rows(connection, name, parameters)), None)
+
+
+def _rows(connection: sqlite3.Connection, name: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    cursor = connection.execute(query(name), parameters)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,72 @@
+"""Checks a database against its own promises; reads only."""
+
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from harvester.store.queries import query
+
+UNIT_NORM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong, or with `is_warning` only unusual. `task_id` is None where no task is at fault."""
+
+    text: str
+    task_id: str | None = None
+    is_warning: bool = False
+
+
+def verify(connection: sqlite3.Connection, *, deep: bool = False) -> Iterator[Finding]:
+    """Yield what is wrong: structure, counts, dimensions, lengths; with `deep` also the numbers themselves."""
+    yield from _structure(connection)
+    yield from _relations(connection)
+    if deep:
+        yield from _numbers(connection)
+
+
+def _structure(connection: sqlite3.Connection) -> Iterator[Finding]:
+    for (text,) in connection.execute("PRAGMA integrity_check"):
+        if text != "ok":
+            yield Finding(f"SQLite: {text}")
+    for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
+        yield Finding(f"row {row} of {table} belongs to no row of {parent}")
+
+
+def _relations(connection: sqlite3.Connection) -> Iterator[Finding]:
+    for (task_id,) in connection.execute(query("harvested_without_video")):
+        yield Finding("harvested, but nothing is stored", task_id)
+    for task_id, state in connection.execute(query("video_without_harvest")):
+        yield Finding(f"embeddings are stored, but the task is {state}", task_id)
+    for task_id, expected, segments, vectors, positions in connection.execute(query("miscounted_segments")):
+        counted = f"{segments} segments up to position {positions - 1} and {vectors} vectors"
+        yield Finding(f"{expected} segments were received, {counted} are stored", task_id)
+    for task_id, position, dim, dtype, length in connection.execute(query("wrong_lengths")):
+        yield Finding(f"vector {position}: {length} bytes are not {dim} numbers of {dtype}", task_id)
+    for task_id, smallest, largest in connection.execute(query("mixed_dimensions")):
+        yield Finding(f"vectors of {smallest} to {largest} numbers in one video", task_id)
+
+
+def _numbers(connection: sqlite3.Connection) -> Iterator[Finding]:
+    for task, task_id, expected in connection.execute(query("stored_videos")).fetchall():
+        checksum, is_finite, is_unit = 0, True, True
+        for dtype, vector in connection.execute(query("vectors_of"), {"task": task}):
+            checksum = zlib.crc32(vector, checksum)
+            if len(vector) % int(dtype[1]):
+                # Reported as a wrong length already; there are no whole numbers to look at.
+                continue
+            numbers = np.frombuffer(vector, f"<{dtype}").astype(np.float64)
+            if not np.isfinite(numbers).all():
+                is_finite = False
+            elif abs(float(np.linalg.norm(numbers)) - 1) > UNIT_NORM_TOLERANCE:
+                is_unit = False
+        if checksum != expected:
+            yield Finding("the vectors are not those that were received (checksum)", task_id)
+        if not is_finite:
+            yield Finding("a vector holds a number that is not finite", task_id)
+        if not is_unit:
+            yield Finding("vectors are not of unit length", task_id, is_warning=True)
