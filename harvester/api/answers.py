@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 
 from harvester.api.bodies import BodyError, decompress, excerpt, parse_object
-from harvester.api.decoding import unfinished
+from harvester.api.decoding import MAX_MESSAGE_CHARACTERS, unfinished
 from harvester.domain.outcomes import (
     Gone,
     Outcome,
@@ -19,8 +19,6 @@ from harvester.domain.outcomes import (
     Unacceptable,
 )
 from harvester.domain.pacing import Endpoint, LimitReport
-
-MAX_MESSAGE_CHARACTERS = 500
 
 _MAX_SMALL_BODY_BYTES = 4 * 1024 * 1024
 """Statuses and errors are a few hundred bytes."""
@@ -36,18 +34,19 @@ def status_outcome(body: bytes, encoding: str | None) -> Outcome:
     status = document.get("status")
     if status is None:
         code, message = _code_and_message(document)
-        return Transient(f"The answer is not a status: {message or excerpt(body)}.", code or "not_a_status")
+        shown = (message or excerpt(body))[:MAX_MESSAGE_CHARACTERS]
+        return Transient(f"The answer is not a status: {shown}.", code or "not_a_status")
     return Ready() if status == "ready" else unfinished(document)
 
 
 def error_outcome(endpoint: Endpoint, status: int, body: bytes, encoding: str | None, report: LimitReport) -> Outcome:
     """Return what an answer other than 200 means."""
-    code, message, is_page = _describe(body, encoding)
+    code, message, is_api = _describe(body, encoding)
     shown = (message or f"HTTP {status}")[:MAX_MESSAGE_CHARACTERS]
     match status:
         case 401 | 403:
             return Refused(shown, code or f"http_{status}")
-        case 404 | 410 if not is_page:
+        case 404 | 410 if is_api:
             return Gone(shown, code or f"http_{status}")
         case 429:
             return Throttled(shown, report.retry_after_s, code or "too_many_requests")
@@ -103,14 +102,14 @@ def _reason(error: BaseException) -> str:
 
 
 def _describe(body: bytes, encoding: str | None) -> tuple[str | None, str | None, bool]:
-    """Return code and message of an error body (flat, nested under `error`, or empty), and whether it is a page."""
+    """Return code and message of an error body, and whether it is one of the API's: flat, nested, or empty."""
     try:
-        plain = decompress(body, encoding, _MAX_SMALL_BODY_BYTES)
-        document = parse_object(plain)
+        document = parse_object(decompress(body, encoding if body else None, _MAX_SMALL_BODY_BYTES))
     except BodyError as error:
-        is_page = error.outcome.code == "not_json"
-        return None, error.outcome.message if is_page else None, is_page
-    return (*_code_and_message(document), False)
+        # All but an empty body is the page of a proxy, or of a wrong base URL, and says nothing about the task.
+        problem = error.outcome
+        return None, problem.message if problem.code == "not_json" else None, problem.code == "body_empty"
+    return (*_code_and_message(document), True)
 
 
 def _code_and_message(document: Mapping[str, Any]) -> tuple[str | None, str | None]:

@@ -16,6 +16,11 @@ EXCERPT_CHARACTERS = 120
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 """Tells zlib to look at the header itself."""
 
+_GZIP_MAGIC = b"\x1f\x8b"
+
+_MAX_FURTHER_MEMBERS = 15
+"""A gzip stream may have several members (RFC 1952, 2.2); each costs a copy of the rest."""
+
 
 class BodyError(Exception):
     """The body cannot be read as a JSON object; `outcome` says what that means for the task."""
@@ -33,6 +38,17 @@ def decompress(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
         return body
     if encoding not in ("gzip", "deflate"):
         raise BodyError(Transient(f"The answer has the content encoding {encoding!a}.", "unknown_encoding"))
+    decoded, rest = _inflate(body, max_bytes)
+    for _ in range(_MAX_FURTHER_MEMBERS):
+        if not rest.startswith(_GZIP_MAGIC):
+            break
+        member, rest = _inflate(rest, max_bytes - len(decoded))
+        decoded += member
+    return decoded
+
+
+def _inflate(body: bytes, max_bytes: int) -> tuple[bytes, bytes]:
+    """Return one decoded member and what follows it."""
     stream = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
         decoded = stream.decompress(body, max_bytes + 1)
@@ -43,7 +59,7 @@ def decompress(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
     if not stream.eof:
         # aiohttp reports nothing here: a gzip stream that was cut looks like a short one.
         raise BodyError(Transient("The compressed body was cut.", "body_cut"))
-    return decoded
+    return decoded, stream.unused_data
 
 
 def too_large(max_bytes: int) -> BodyError:
@@ -76,8 +92,8 @@ def _syntax(body: bytes, error: orjson.JSONDecodeError) -> Transient | Invalid:
         return Transient("The body is empty.", "body_empty")
     if body.lstrip()[:1] == b"<":
         return Transient(f"The answer is a page, not JSON: {excerpt(body)}.", "not_json")
-    # error.pos counts characters; at the end of the text the parser wanted more of it.
-    if error.pos >= len(error.doc) or not body.rstrip().endswith((b"}", b"]")):
+    # error.pos counts characters; at the end of the text the parser wanted more of it. Without a text it is not UTF-8.
+    if (error.doc and error.pos >= len(error.doc)) or not body.rstrip().endswith((b"}", b"]")):
         return Transient(f"The body was cut after {len(body)} bytes.", "body_cut")
     if body.lstrip()[:1] != b"{":
         return Transient(f"The answer is not JSON: {excerpt(body)}.", "not_json")

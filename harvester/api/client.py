@@ -12,14 +12,17 @@ from yarl import URL
 
 from harvester import __version__
 from harvester.api.answers import error_outcome, exception_outcome, status_outcome
-from harvester.api.bodies import BodyError, too_large
+from harvester.api.bodies import too_large
 from harvester.api.limits import read_limits
 from harvester.api.throttle import Permit, Throttle
-from harvester.domain.outcomes import Outcome
+from harvester.domain.outcomes import Outcome, Transient
 from harvester.domain.pacing import Endpoint
 from harvester.domain.task_ids import validate_task_id
 
 CHUNK_BYTES = 256 * 1024
+
+MAX_ERROR_BYTES = 64 * 1024
+"""What is read of an answer that is an error; the API's are a few hundred bytes, a proxy's page may be large."""
 
 _TASK_PATHS: dict[str, tuple[str, ...]] = {"v1": ("embed", "tasks"), "v2": ("embed-v2", "tasks")}
 
@@ -116,35 +119,48 @@ class Client:
     async def _read(self, endpoint: Endpoint, response: aiohttp.ClientResponse, started: float) -> Reply:
         report = read_limits(response.headers, self._wall_s())
         self._throttle.learn(endpoint, response.status, report)
-        encoding, trace_id = _encoding(response.headers), _trace_id(response.headers)
-        try:
-            body = await self._body(response)
-        except BodyError as error:
-            return Reply(error.outcome, _since_ms(started), response.status, trace_id)
-        outcome: Outcome | None
-        if not 200 <= response.status < 300:
+        body, is_whole = await self._body(response)
+        encoding, outcome = _encoding(response.headers), None
+        if not _is_success(response):
             outcome = error_outcome(endpoint, response.status, body, encoding, report)
-        elif endpoint is Endpoint.STATUS:
+        elif not is_whole:
+            body, outcome = b"", self._too_large(endpoint)
+        elif not self._brings_result(endpoint):
             outcome = status_outcome(body, encoding)
-        else:
-            outcome = None
+        trace_id = _trace_id(response.headers)
         return Reply(outcome, _since_ms(started), response.status, trace_id, body, encoding)
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        """Read the body as sent, in chunks, and stop at the cap."""
-        limit = self._settings.max_body_bytes
-        if (response.content_length or 0) > limit:
-            response.close()
-            raise too_large(limit)
+    def _brings_result(self, endpoint: Endpoint) -> bool:
+        # In v2 one call answers both: a result that comes with a status is not thrown away.
+        return endpoint is Endpoint.RETRIEVE or self._settings.version == "v2"
+
+    def _too_large(self, endpoint: Endpoint) -> Outcome:
+        outcome = too_large(self._settings.max_body_bytes).outcome
+        # Only a retrieval can reject.
+        return outcome if self._brings_result(endpoint) else Transient(outcome.message, outcome.code)
+
+    async def _body(self, response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+        """Read the body as sent, in chunks, and stop at the cap; return it and whether that is all of it."""
+        if _is_success(response):
+            limit = self._settings.max_body_bytes
+            if (response.content_length or 0) > limit:
+                response.close()
+                return b"", False
+        else:
+            limit = MAX_ERROR_BYTES
         chunks, size = [], 0
         async for chunk in response.content.iter_any():
             size += len(chunk)
+            chunks.append(chunk)
             if size > limit:
                 # The rest is not wanted: the connection cannot be used again.
                 response.close()
-                raise too_large(limit)
-            chunks.append(chunk)
-        return b"".join(chunks)
+                return b"".join(chunks)[:limit], False
+        return b"".join(chunks), True
+
+
+def _is_success(response: aiohttp.ClientResponse) -> bool:
+    return 200 <= response.status < 300
 
 
 def _encoding(headers: CIMultiDictProxy[str]) -> str | None:

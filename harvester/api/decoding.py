@@ -4,7 +4,6 @@ A pure function of its arguments, so that it runs in a worker process: parsing h
 for each hour of video, which would stall the event loop.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +23,8 @@ from harvester.domain.embeddings import (
     segments_holder,
 )
 from harvester.domain.outcomes import Empty, Failed, Invalid, Processing, Retrieved, Transient
+
+MAX_MESSAGE_CHARACTERS = 500
 
 Decoded = Retrieved | Processing | Failed | Empty | Invalid | Transient
 
@@ -47,7 +48,8 @@ def decode_document(document: dict[str, Any], body: bytes) -> Decoded:
     """Return what a parsed task object means; `body` is its text."""
     status, segments = document.get("status"), _segments(document)
     if status is None and segments is None:
-        return Transient(f"The answer is not a task: {excerpt(body)}.", str(document.get("code", "not_a_task"))[:64])
+        code = _text(document.get("code"))
+        return Transient(f"The answer is not a task: {excerpt(body)}.", code[:64] if code else "not_a_task")
     if status not in ("ready", None):
         return unfinished(document)
     return _finished(document, segments, body) if segments else Empty()
@@ -57,8 +59,10 @@ def unfinished(document: dict[str, Any]) -> Failed | Processing:
     """Return what a task object means that is not `ready`; an unknown status means "not finished"."""
     status = document.get("status")
     if status == "failed":
-        return Failed(failure_message(document))
-    return Processing(str(status)[:64], created_at_ms=timestamp_ms(document.get("created_at")))
+        return Failed(failure_message(document)[:MAX_MESSAGE_CHARACTERS])
+    # Only a text is shown: writing out nested lists could exceed the interpreter's depth.
+    shown = status[:64] if isinstance(status, str) else type(status).__name__
+    return Processing(shown, created_at_ms=timestamp_ms(document.get("created_at")))
 
 
 def _finished(document: dict[str, Any], segments: list[Any], body: bytes) -> Retrieved | Invalid:
@@ -108,7 +112,7 @@ def _segments(document: dict[str, Any]) -> list[Any] | None:
 
 def _embeddings(document: dict[str, Any], segments: list[Any], body: bytes) -> TaskEmbeddings:
     is_v1 = "video_embedding" in document
-    path = "segments" if is_v1 else "data"
+    path, vector_name = ("segments", VECTOR_FIELDS[0]) if is_v1 else ("data", VECTOR_FIELDS[1])
     for index, segment in enumerate(segments):
         if not isinstance(segment, dict):
             raise _UnacceptableSegmentError(f"{path}[{index}]: not an object")
@@ -116,22 +120,25 @@ def _embeddings(document: dict[str, Any], segments: list[Any], body: bytes) -> T
     vector_fields, options, scopes, starts, ends = columns
     vectors = pack(
         [segment.get(name) for segment, name in zip(segments, vector_fields, strict=True)],
-        name=f"{path}[{{}}].{vector_fields[0] or VECTOR_FIELDS[0]}",
+        name=f"{path}[{{}}].{vector_fields[0] or vector_name}",
         may_hold_bools=b"true" in body or b"false" in body,
     )
     extras = _extras(segments, layouts, layout_of)
     owner, key = segments_holder(document) or (document, path)
     owner[key] = []
+    # orjson reads deeper nesting than it writes: what can be received must also be given back, at its place.
+    orjson.dumps([[[list(extra.values()) for extra in extras.values()]]])
     return TaskEmbeddings(
         metadata=_metadata(document),
-        options=_texts(segments, options, f"{path}[{{}}].{OPTION_FIELDS[0]}"),
-        scopes=_texts(segments, scopes, f"{path}[{{}}].{SCOPE_FIELDS[0]}"),
-        starts=_seconds(segments, starts, f"{path}[{{}}].{START_FIELDS[0]}", required=is_v1),
-        ends=_seconds(segments, ends, f"{path}[{{}}].{END_FIELDS[0]}", required=is_v1),
+        options=_texts(segments, options, path),
+        scopes=_texts(segments, scopes, path),
+        starts=_seconds(segments, starts, path, required=START_FIELDS[0] if is_v1 else None),
+        ends=_seconds(segments, ends, path, required=END_FIELDS[0] if is_v1 else None),
         vectors=vectors,
         document=orjson.dumps(document),
         layouts=layouts,
         layout_of=layout_of,
+        received_id=_text(document.get("_id")),
         extras=extras,
     )
 
@@ -171,22 +178,24 @@ def _texts(segments: list[dict[str, Any]], names: Sequence[str | None], path: st
     values = [segment[name] if name else None for segment, name in zip(segments, names, strict=True)]
     for index, value in enumerate(values):
         if value is not None and not isinstance(value, str):
-            raise _UnacceptableSegmentError(f"{path.format(index)}: {type(value).__name__} instead of a text")
+            raise _UnacceptableSegmentError(f"{path}[{index}].{names[index]}: {type(value).__name__} instead of a text")
     return values
 
 
 def _seconds(
-    segments: list[dict[str, Any]], names: Sequence[str | None], path: str, *, required: bool
+    segments: list[dict[str, Any]], names: Sequence[str | None], path: str, *, required: str | None
 ) -> list[float | None]:
+    """Return a column of times; `required` is the name under which a missing one is reported."""
     values = [segment[name] if name else None for segment, name in zip(segments, names, strict=True)]
     for index, value in enumerate(values):
+        place = f"{path}[{index}].{names[index] or required}"
         if value is None:
             if required:
-                raise _UnacceptableSegmentError(f"{path.format(index)}: missing")
+                raise _UnacceptableSegmentError(f"{place}: missing")
         elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise _UnacceptableSegmentError(f"{path.format(index)}: {type(value).__name__} instead of seconds")
-        elif value < 0 or not math.isfinite(value):
-            raise _UnacceptableSegmentError(f"{path.format(index)}: {value} is not a time in the video")
+            raise _UnacceptableSegmentError(f"{place}: {type(value).__name__} instead of seconds")
+        elif value < 0 or float(value) != value:
+            raise _UnacceptableSegmentError(f"{place}: {value} is not a time in the video")
     return [None if value is None else float(value) for value in values]
 
 

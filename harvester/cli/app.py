@@ -49,7 +49,13 @@ async def open_harvest(
             clock=clock,
         )
         scheduler = Scheduler(
-            HarvestSettings(settings.harvest.concurrency, settings.harvest.lease_s, settings.harvest.grace_s, until),
+            HarvestSettings(
+                concurrency=settings.harvest.concurrency,
+                lease_s=settings.harvest.lease_s,
+                grace_s=settings.harvest.grace_s,
+                until=until,
+                has_status_call=settings.api.version == "v1",
+            ),
             source=store,
             pipeline=pipeline,
             throttle=throttle,

@@ -30,7 +30,9 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     db: Database = None,
     config: ConfigFile = None,
 ) -> None:
-    """Harvest the given tasks, or all that are open, until each has ended.
+    """Harvest now, until each task has ended.
+
+    Takes the given tasks, or all that are open.
 
     Ctrl-C finishes and stores what is being downloaded; a second one stops at once. Run it again to go on.
 
@@ -50,7 +52,7 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     given = collect_task_ids(ids, file, column=column, field=field)
     # The display tells what happens; the log adds to it only what somebody asked for.
     is_asked = loaded.origins["log.level"] != "default"
-    configure_logs(loaded.settings.log.level if is_asked else "error", loaded.settings.log.format)
+    configure_logs(loaded.settings.log.level if is_asked else "warning", loaded.settings.log.format)
     job = Job(loaded.settings, only=given.task_ids, no_wait=no_wait, limit_s=limit_s)
     exit_code = anyio.run(job.run, key.reveal)
     raise typer.Exit(exit_code or (1 if given.refused else 0))

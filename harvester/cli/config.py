@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = False) -> None:
-    """Print every setting, its value and where it comes from. The API key is not shown.
+    """Print the settings in effect.
+
+    Each with its value and where it comes from. The API key is not shown.
 
     Example: harvester config --db tasks.db --json
     """

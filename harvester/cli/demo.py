@@ -24,7 +24,9 @@ Folder = Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where to 
 
 
 def demo(folder: Folder = Path("harvester-demo")) -> None:
-    """Show the whole story in half a minute, with no account: a stand-in for the API, a harvest, a look at the result.
+    """Show the whole story, with no account.
+
+    Half a minute: a stand-in for the API, a harvest from it, a look at the result.
 
     Example: harvester demo
     """

@@ -6,7 +6,9 @@ from harvester.cli.options import ConfigFile, Database
 
 
 def migrate(*, db: Database = None, config: ConfigFile = None) -> None:
-    """Create the database, or bring it to the newest schema. Commands that write do the same by themselves.
+    """Create or upgrade the database.
+
+    Commands that write do the same by themselves.
 
     Example: harvester migrate --db harvester.db
     """

@@ -18,7 +18,7 @@ ConfigFile = Annotated[
 Database = Annotated[Path | None, typer.Option("--db", metavar="FILE", help="The SQLite file (store.path).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the data as JSON.")]
 
-TaskIds = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Task ids.", show_default=False)]
+TaskIds = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Task ids.", show_default=False)]
 IdFile = Annotated[
     Path | None,
     typer.Option(

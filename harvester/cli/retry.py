@@ -26,7 +26,9 @@ def retry(  # noqa: PLR0913  # one parameter for each option
     db: Database = None,
     config: ConfigFile = None,
 ) -> None:
-    """Put tasks that have ended, other than harvested ones, back to pending.
+    """Put ended tasks back to pending.
+
+    Harvested ones stay as they are: nothing undoes a harvest.
 
     Example: harvester retry --state rejected,missing
     """

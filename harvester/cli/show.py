@@ -21,7 +21,9 @@ _ACTING = re.compile("[\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u20
 
 
 def show(id: TaskId, *, json: ApiJson = False, db: Database = None, config: ConfigFile = None) -> None:  # noqa: A002  # the name on the help page
-    """Show metadata, segments by option and scope, and every attempt.
+    """Show all that is known of a task.
+
+    Metadata, segments by option and scope, and every attempt; or the API's own JSON, floats to the last digit.
 
     Example: harvester show 66f537778d9641fe5a0d101f --json > task.json
     """

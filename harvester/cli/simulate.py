@@ -46,7 +46,9 @@ def simulate(  # noqa: PLR0913  # one for each option
     key: Annotated[str, typer.Option(help="The key to expect; default: any.")] = "",
     log: Annotated[Path | None, typer.Option(help="Append each request to this file, as JSON lines.")] = None,
 ) -> None:
-    """Serve a stand-in for the TwelveLabs API, to rehearse without spending quota.
+    """Serve a stand-in for the TwelveLabs API.
+
+    To rehearse without spending quota.
 
     Example: harvester simulate --port 8080 --tasks 20 --print-ids > ids.txt
     """

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def status(*, json: AsJson = False, db: Database = None, config: ConfigFile = None) -> None:
-    """Show where the queue stands: counts, the next deadline, the last errors, how much is stored.
+    """Show where the queue stands.
+
+    Counts by state, the next deadline, the oldest open task, the last errors, and how much is stored.
 
     Example: harvester status --json
     """

@@ -10,7 +10,9 @@ Deep = Annotated[bool, typer.Option("--deep", help="Read every vector: checksums
 
 
 def verify(*, deep: Deep = False, json: AsJson = False, db: Database = None, config: ConfigFile = None) -> None:
-    """Check the database: integrity, counts, dimensions, lengths; exit 1 with the list of what is wrong.
+    """Check what the database holds.
+
+    Integrity, counts, dimensions and lengths, with --deep the numbers too. Exit 1 with the list of what is wrong.
 
     Example: harvester verify --deep
     """

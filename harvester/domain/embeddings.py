@@ -14,6 +14,8 @@ END_FIELDS = ("end_offset_sec", "end_offset_time", "end_sec")
 OPTION_FIELDS = ("embedding_option",)
 SCOPE_FIELDS = ("embedding_scope",)
 
+_MAX_EXACT_INTEGER = 2.0**53
+
 Matrix = NDArray[np.float32] | NDArray[np.float64]
 
 
@@ -38,7 +40,7 @@ class TaskEmbeddings:
     `vectors` is `float32[n, dim]` where float32 holds every received number without loss, else `float64[n, dim]`;
     the bytes are little-endian. `document` is the received JSON with an empty list of segments. A segment's
     `layout` indexes `layouts`, the field names in the received order, and `extras` holds the fields this program
-    does not know, by position: together they give the received JSON back.
+    does not know, by position: together they give the received JSON back. `received_id` is the id in the answer.
     """
 
     metadata: VideoMetadata
@@ -50,6 +52,7 @@ class TaskEmbeddings:
     document: bytes
     layouts: Sequence[tuple[str, ...]]
     layout_of: Sequence[int]
+    received_id: str | None = None
     extras: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -115,5 +118,5 @@ def _field(name: str, row: SegmentRow) -> Any:
 
 
 def _number(value: float | None) -> float | int | None:
-    """Write whole seconds as the API does: `6`, not `6.0`."""
-    return int(value) if value is not None and value.is_integer() else value
+    """Write whole seconds as the API does: `6`, not `6.0`; a number that JSON's writers refuse as an integer stays."""
+    return int(value) if value is not None and value.is_integer() and value < _MAX_EXACT_INTEGER else value

@@ -31,10 +31,10 @@ class Action:
     task: Task
 
 
-def plan(tasks: Iterable[Task], now_ms: int) -> list[Action]:
+def plan(tasks: Iterable[Task], now_ms: int, *, has_status_call: bool = True) -> list[Action]:
     """Return one action for each due task, in the order in which budget should be spent on them."""
     ordered = sorted(tasks, key=lambda task: (task.state is not TaskState.READY, task.expires_at_ms, task.key))
-    return [Action(_endpoint(task, now_ms), task) for task in ordered]
+    return [Action(_endpoint(task, now_ms) if has_status_call else Endpoint.RETRIEVE, task) for task in ordered]
 
 
 def _endpoint(task: Task, now_ms: int) -> Endpoint:

@@ -57,5 +57,4 @@ async def stopping_on_signals(drain: Callable[[], None]) -> AsyncIterator[Stop]:
         try:
             yield stop
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
             group.cancel_scope.cancel()

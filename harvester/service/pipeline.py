@@ -194,9 +194,11 @@ class Pipeline:
         self._progress.moved(task.state, decision.state, self._clock.monotonic())
         if decision.state is TaskState.HARVESTED and settlement.embeddings is not None:
             self._progress.segments += settlement.embeddings.count
+            if settlement.embeddings.received_id not in (None, task.task_id):
+                bound.warning("the answer names another id", received_id=settlement.embeddings.received_id)
             bound.info("harvested", segments=settlement.embeddings.count)
         elif not decision.state.is_open:
-            bound.warning(decision.state.value, code=attempt.code, reason=attempt.message)
+            bound.info(decision.state.value, code=attempt.code, reason=attempt.message)
         elif decision.problem is not None:
             bound.info("will be tried again", code=attempt.code, reason=attempt.message)
         else:

@@ -7,7 +7,9 @@ be claimed again. So stopping at any moment loses nothing but the requests under
 import os
 import secrets
 import socket
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeVar
@@ -93,12 +95,14 @@ class HarvestSettings:
     """How to harvest: `concurrency` requests at a time.
 
     A claim lasts `lease_s` and is renewed while the process lives. After a stop, downloads under way get `grace_s`.
+    `has_status_call` is false for v2 of the API, where one call gives status and result.
     """
 
     concurrency: int = 8
     lease_s: float = 60.0
     grace_s: float = 30.0
     until: Until = Until.ENDED
+    has_status_call: bool = True
 
 
 class Scheduler:
@@ -156,9 +160,10 @@ class Scheduler:
                 await self._flow()
                 group.cancel_scope.cancel()
         finally:
-            with anyio.CancelScope(shield=True):
+            # Not patient any more: what cannot be given back now falls due by itself when the lease ends.
+            with anyio.CancelScope(shield=True), suppress(sqlite3.Error):
                 await self._source.release(self.owner)
-                await self._refresh()
+                self._progress.counts = await self._source.counts()
 
     async def _prepare(self) -> None:
         now_ms = self._clock.wall_ms()
@@ -238,7 +243,8 @@ class Scheduler:
             )
             if claimed:
                 self._leased_until_ms = max(self._leased_until_ms, lease.until_ms)
-            self._queue = plan([*(action.task for action in self._queue), *claimed], now_ms)
+            tasks = [*(action.task for action in self._queue), *claimed]
+            self._queue = plan(tasks, now_ms, has_status_call=self._settings.has_status_call)
             action = self._first_permitted()
         if action is not None:
             self._queue.remove(action)
