@@ -1,4 +1,4 @@
-"""The address of the API: where the key travels, so one that would show it to others is refused."""
+"""Addresses in the settings: where the key travels, so a URL that would show it is refused, and where to listen."""
 
 import ipaddress
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ def check_base_url(value: str) -> str:
         raise ValueError(f"it is no URL ({error})") from None
     if url.scheme not in {"http", "https"} or not host:
         raise ValueError("it takes a URL such as https://api.twelvelabs.io/v1.3")
-    if url.scheme == "http" and not _is_this_machine(host):
+    if url.scheme == "http" and not is_this_machine(host):
         raise ValueError("the key would travel in the clear; http goes no further than this machine")
     return value.rstrip("/")
 
@@ -27,7 +27,20 @@ def may_hold_secret(value: str) -> bool:
     return not set("@?#").isdisjoint(value)
 
 
-def _is_this_machine(host: str) -> bool:
+def split_address(value: str) -> tuple[str, int]:
+    """Split `127.0.0.1:9464` or `[::1]:9464` into host and port; ValueError says what is wrong with it."""
+    try:
+        parts = urlsplit(f"//{value}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"it is no address ({error})") from None
+    if not host or port is None or parts.netloc != value or "@" in value:
+        raise ValueError("it takes HOST:PORT, as in 127.0.0.1:9464")
+    return host, port
+
+
+def is_this_machine(host: str) -> bool:
+    """Tell whether only programs on this machine can reach that host."""
     if host == "localhost":
         return True
     try:

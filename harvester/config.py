@@ -5,16 +5,17 @@ sentence that documents it. How it is read, how misspelt ones are refused and th
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from harvester.base_url import check_base_url, may_hold_secret
+from harvester.base_url import check_base_url, may_hold_secret, split_address
 from harvester.config_sources import (
     Layer,
     find_config_file,
@@ -26,6 +27,7 @@ from harvester.config_sources import (
 from harvester.domain.errors import UsageError
 
 _MIB = 1024 * 1024
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,}", re.ASCII)
 
 
 class _Section(BaseModel):
@@ -138,6 +140,43 @@ class StoreSettings(_Section):
         return value.expanduser()
 
 
+class ServerSettings(_Section):
+    """Health, metrics and status of the daemon, over HTTP."""
+
+    listen: str = Field(
+        default="127.0.0.1:9464",
+        description="Where the daemon serves health, metrics and status; empty is nowhere.",
+    )
+    token: SecretStr | None = Field(
+        default=None,
+        description="Bearer token that readers must send; needed to listen beyond this machine.",
+    )
+
+    @field_validator("listen")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        if value:
+            split_address(value)
+        return value
+
+    @field_validator("token")
+    @classmethod
+    def _a_usable_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _TOKEN.fullmatch(value.get_secret_value()):
+            raise ValueError("it takes 16 or more letters, digits and -._~+/=")
+        return value
+
+
+class DiscoverySettings(_Section):
+    """Whether the daemon looks for tasks by itself."""
+
+    enabled: bool = Field(default=False, description="Whether the daemon queues every task that the account makes.")
+    every_s: float = Field(default=900, ge=10, le=86_400, description="Seconds between two looks.")
+    since_days: float = Field(
+        default=7, gt=0, le=7, description="How many days back to look; embeddings are kept for 7."
+    )
+
+
 class LogSettings(_Section):
     """The log, on stderr."""
 
@@ -162,6 +201,8 @@ class Settings(BaseSettings):
     rate: RateSettings = RateSettings()
     harvest: HarvestSettings = HarvestSettings()
     store: StoreSettings = StoreSettings()
+    server: ServerSettings = ServerSettings()
+    discovery: DiscoverySettings = DiscoverySettings()
     log: LogSettings = LogSettings()
 
     @classmethod
@@ -267,8 +308,10 @@ def _validate(layers: list[Layer], origins: Mapping[str, str]) -> Settings:
 def _shown(name: str, value: Any) -> str:
     """Return ` = value`, or nothing where the value may contain a secret."""
     text = str(value)
-    secret = (name == "api.base_url" and may_hold_secret(text)) or (
-        name == "api.key_file" and _looks_like_key(Path(text))
+    secret = (
+        name == "server.token"
+        or (name == "api.base_url" and may_hold_secret(text))
+        or (name == "api.key_file" and _looks_like_key(Path(text)))
     )
     return "" if secret else f" = {text[:80]!a}"
 
@@ -279,7 +322,7 @@ def _accepts(field: FieldInfo) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(f'"{choice}"' for choice in kind.__args__)
     if kind not in {int, float}:
-        return {str: "text", bool: "true or false"}.get(kind, "a path")
+        return {str: "text", bool: "true or false", SecretStr | None: "text"}.get(kind, "a path")
     bounds = {type(bound).__name__: bound for bound in field.metadata}
     lower = f"from {bounds['Ge'].ge:,} to" if "Ge" in bounds else f"above {bounds['Gt'].gt:,} and up to"
     return f"a{' whole' if kind is int else ''} number {lower} {bounds['Le'].le:,}"

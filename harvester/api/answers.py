@@ -34,7 +34,7 @@ def status_outcome(body: bytes, encoding: str | None) -> Outcome:
     status = document.get("status")
     if status is None:
         code, message = _code_and_message(document)
-        shown = (message or excerpt(body))[:MAX_MESSAGE_CHARACTERS]
+        shown = (message or excerpt(body))[:MAX_MESSAGE_CHARACTERS].rstrip(".")
         return Transient(f"The answer is not a status: {shown}.", code or "not_a_status")
     return Ready() if status == "ready" else unfinished(document)
 

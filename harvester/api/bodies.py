@@ -42,19 +42,19 @@ def decompress(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
     for _ in range(_MAX_FURTHER_MEMBERS):
         if not rest.startswith(_GZIP_MAGIC):
             break
-        member, rest = _inflate(rest, max_bytes - len(decoded))
+        member, rest = _inflate(rest, max_bytes, held=len(decoded))
         decoded += member
     return decoded
 
 
-def _inflate(body: bytes, max_bytes: int) -> tuple[bytes, bytes]:
-    """Return one decoded member and what follows it."""
+def _inflate(body: bytes, max_bytes: int, *, held: int = 0) -> tuple[bytes, bytes]:
+    """Return one decoded member and what follows it; `held` bytes of the cap are used up already."""
     stream = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
-        decoded = stream.decompress(body, max_bytes + 1)
+        decoded = stream.decompress(body, max_bytes - held + 1)
     except zlib.error as error:
         raise BodyError(Transient(f"The compressed body is damaged: {error}.", "body_damaged")) from None
-    if len(decoded) > max_bytes:
+    if held + len(decoded) > max_bytes:
         raise too_large(max_bytes)
     if not stream.eof:
         # aiohttp reports nothing here: a gzip stream that was cut looks like a short one.

@@ -188,15 +188,17 @@ def _seconds(
     """Return a column of times; `required` is the name under which a missing one is reported."""
     values = [segment[name] if name else None for segment, name in zip(segments, names, strict=True)]
     for index, value in enumerate(values):
-        place = f"{path}[{index}].{names[index] or required}"
-        if value is None:
-            if required:
-                raise _UnacceptableSegmentError(f"{place}: missing")
-        elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise _UnacceptableSegmentError(f"{place}: {type(value).__name__} instead of seconds")
-        elif value < 0 or float(value) != value:
-            raise _UnacceptableSegmentError(f"{place}: {value} is not a time in the video")
+        if problem := _problem_of_time(value, is_required=required is not None):
+            raise _UnacceptableSegmentError(f"{path}[{index}].{names[index] or required}: {problem}")
     return [None if value is None else float(value) for value in values]
+
+
+def _problem_of_time(value: Any, *, is_required: bool) -> str | None:
+    if value is None:
+        return "missing" if is_required else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"{type(value).__name__} instead of seconds"
+    return f"{value} is not a time in the video" if value < 0 or float(value) != value else None
 
 
 def _metadata(document: dict[str, Any]) -> VideoMetadata:

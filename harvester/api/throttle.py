@@ -2,9 +2,16 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
-from harvester.domain.pacing import Endpoint, LimitReport, Pacer, RateLimit
+from harvester.domain.pacing import MAX_RESERVATIONS, BudgetLease, Endpoint, LimitReport, Pacer, RateLimit
+
+GRANT_S = 1.0
+"""How much of the shared budget is leased at a time."""
+
+SHARE_EVERY_S = 5.0
+WORTH_SHARING_S = 1.0
 
 
 class Permit:
@@ -21,12 +28,41 @@ class Permit:
         self._spent = True
 
 
-class Throttle:
-    """Hands out permits at the configured rate, less while the API asks for less."""
+class Ledger(Protocol):
+    """Where processes share one budget; see `harvester.store.sqlite.Store`."""
 
-    def __init__(self, limit: RateLimit, monotonic: Callable[[], float] = time.monotonic) -> None:
+    async def lease_requests(self, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
+        """Take requests out of the shared budget."""
+        ...
+
+    async def share_blocks(self, blocks: dict[Endpoint, int], now_ms: int) -> dict[Endpoint, int]:
+        """Tell of blocks and learn of those that others were told."""
+        ...
+
+
+class Throttle:
+    """Hands out permits at the configured rate, less while the API asks for less.
+
+    With a ledger the rate is that of all processes together: `refill` leases requests from it, a second's worth at a
+    time, and what is not used in time is given up.
+    """
+
+    def __init__(
+        self,
+        limit: RateLimit,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        ledger: Ledger | None = None,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
         self._pacer = Pacer(limit)
         self._monotonic = monotonic
+        self._wall_ms = wall_ms
+        self._ledger = ledger
+        self._granted = 0
+        self._grant_ends = -math.inf
+        self._shared_at = -math.inf
+        self._unshared: set[Endpoint] = set()
         # A fresh bucket is full: the first burst may go out at once.
         self._pacer.bucket.arrival = monotonic()
 
@@ -34,6 +70,39 @@ class Throttle:
     def limit(self) -> RateLimit:
         """The configured ceiling."""
         return self._pacer.limit
+
+    @limit.setter
+    def limit(self, limit: RateLimit) -> None:
+        self._pacer.limit = self._pacer.bucket.limit = limit
+        self._grant_ends = -math.inf
+
+    async def refill(self) -> None:
+        """Lease requests if there are none left, and share what is known of blocks; nothing without a ledger."""
+        if self._ledger is None:
+            return
+        now = self._monotonic()
+        if self._unshared or now - self._shared_at >= SHARE_EVERY_S:
+            blocks = {endpoint: self._as_wall_ms(endpoint, now) for endpoint in self._unshared}
+            self._unshared.clear()
+            self._shared_at = now
+            self._adopt(await self._ledger.share_blocks(blocks, self._wall_ms()))
+        interval_s = self.limit.interval_s
+        if interval_s and (self._granted <= 0 or now >= self._grant_ends):
+            count = max(1, min(MAX_RESERVATIONS // 4, int(GRANT_S / interval_s)))
+            now_ms = self._wall_ms()
+            lease = await self._ledger.lease_requests(self.limit, count, now_ms)
+            self._pacer.bucket.arrival = now + (lease.start_ms - now_ms) / 1000
+            self._granted = count
+            self._grant_ends = self._pacer.bucket.arrival + count * interval_s + GRANT_S
+            self._adopt(lease.blocks)
+
+    def _as_wall_ms(self, endpoint: Endpoint, now: float) -> int:
+        return self._wall_ms() + round(self._pacer.blocked_s(endpoint, now) * 1000)
+
+    def _adopt(self, blocks: Mapping[Endpoint, int]) -> None:
+        now, now_ms = self._monotonic(), self._wall_ms()
+        for endpoint, until_ms in blocks.items():
+            self._pacer.block(endpoint, (until_ms - now_ms) / 1000, now)
 
     def wait_s(self, endpoint: Endpoint) -> float:
         """Return how long a request of that class must wait; 0 means that `take` succeeds."""
@@ -50,7 +119,13 @@ class Throttle:
         if not math.isclose(self._pacer.wait_s(endpoint, now), 0.0, abs_tol=1e-6):
             raise RuntimeError("no request may go out now; see Throttle.wait_s")
         self._pacer.take(now)
+        self._granted -= 1
         return Permit(endpoint)
+
+    def charge(self) -> None:
+        """Account for a request that went out without a permit: the HTTP library's own second try."""
+        self._pacer.take(self._monotonic())
+        self._granted -= 1
 
     def learn(self, endpoint: Endpoint, status: int, report: LimitReport) -> None:
         """Take note of what an answer with that HTTP status said about limits."""
@@ -59,3 +134,5 @@ class Throttle:
             self._pacer.refused(endpoint, report, now)
         else:
             self._pacer.accepted(endpoint, report, now)
+        if self._pacer.blocked_s(endpoint, now) > WORTH_SHARING_S:
+            self._unshared.add(endpoint)

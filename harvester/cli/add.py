@@ -51,11 +51,11 @@ def add(  # noqa: PLR0913  # one parameter for each option
 
 
 def _queue(path: Path, task_ids: Iterator[str]) -> tuple[int, int]:
-    from harvester.store.connecting import in_transaction, open_for_writing  # noqa: PLC0415
+    from harvester.store.connecting import in_transaction, open_for_writing, translating_errors  # noqa: PLC0415
     from harvester.store.taking import add as add_tasks  # noqa: PLC0415
 
     new = total = 0
-    with closing(open_for_writing(path)) as connection:
+    with translating_errors(path), closing(open_for_writing(path)) as connection:
         while batch := list(itertools.islice(task_ids, BATCH)):
             now_ms = time.time_ns() // 1_000_000
             new += in_transaction(connection, lambda connection: add_tasks(connection, batch, now_ms))  # noqa: B023

@@ -14,6 +14,7 @@ from harvester.service.decoder import Decoder
 from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
 from harvester.service.scheduler import HarvestSettings, Scheduler, Until
+from harvester.store.connecting import translating_errors
 from harvester.store.sqlite import Store
 
 
@@ -33,10 +34,12 @@ async def open_harvest(
 ) -> AsyncIterator[Harvest]:
     """Open the store and the session for one harvest, of all open tasks or of `only` these ids. Raises StoreError."""
     clock = SystemClock()
-    throttle = Throttle(RateLimit(settings.rate.requests_per_minute, settings.rate.burst), clock.monotonic)
     breaker, progress = Breaker(), Progress(started=clock.monotonic())
     async with AsyncExitStack() as stack:
+        stack.enter_context(translating_errors(settings.store.path))
         store = await stack.enter_async_context(Store(settings.store.path))
+        limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
+        throttle = Throttle(limit, clock.monotonic, ledger=store, wall_ms=clock.wall_ms)
         if only is not None:
             await store.want(only, clock.wall_ms())
         client = await stack.enter_async_context(Client(_client_settings(settings), key, throttle))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from harvester.cli.app import Harvest
     from harvester.config import Settings
+    from harvester.store.overview import Ends
 
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Ask about each task once, and leave what is not ready.")]
 TimeLimit = Annotated[
@@ -87,7 +88,8 @@ class Job:
                     group.start_soon(self._stop_in_time, harvest, self._limit_s, name="deadline")
                 await harvest.scheduler.run()
                 group.cancel_scope.cancel()
-            await self._summarize(harvest, started_ms, stop.description)
+            ends = await harvest.store.ends(started_ms if self._only is None else 0)
+            self._summarize(harvest, ends, stop.description)
         if stop.exit_code is not None:
             return stop.exit_code
         refusal = harvest.scheduler.refusal
@@ -96,7 +98,7 @@ class Job:
                 f"The API refuses the key: {refusal.message.rstrip('.')} ({refusal.code}).",
                 remedy="Check TWELVELABS_API_KEY or api.key_file. No task was touched.",
             )
-        return self._exit_code(harvest)
+        return 0 if harvest.progress.open == 0 and not ends else 1
 
     async def _stop_in_time(self, harvest: "Harvest", limit_s: float) -> None:
         import anyio  # noqa: PLC0415
@@ -105,20 +107,10 @@ class Job:
         self._is_over_time = True
         harvest.scheduler.stop()
 
-    async def _summarize(self, harvest: "Harvest", started_ms: int, why: str | None) -> None:
+    def _summarize(self, harvest: "Harvest", ends: "list[Ends]", why: str | None) -> None:
         from harvester.cli.harvest_display import Summary, print_summary  # noqa: PLC0415
 
         if self._is_over_time:
             why = why or "The time is up."
-        since_ms = 0 if self._only is not None else started_ms
-        ends = await harvest.store.ends(since_ms)
         elapsed_s = harvest.clock.monotonic() - harvest.progress.started
         print_summary(Summary(harvest.progress, ends, elapsed_s, why))
-
-    def _exit_code(self, harvest: "Harvest") -> int:
-        from harvester.domain.tasks import TaskState  # noqa: PLC0415
-
-        progress = harvest.progress
-        if self._only is not None:
-            return 0 if progress.counts[TaskState.HARVESTED] == progress.total else 1
-        return 0 if progress.open == 0 and progress.ended_otherwise == 0 else 1

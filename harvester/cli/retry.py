@@ -38,7 +38,7 @@ def retry(  # noqa: PLR0913  # one parameter for each option
     from harvester.cli.given_ids import collect_task_ids  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
     from harvester.domain.errors import UsageError  # noqa: PLC0415
-    from harvester.store.connecting import in_transaction, open_existing  # noqa: PLC0415
+    from harvester.store.connecting import in_transaction, open_existing, translating_errors  # noqa: PLC0415
     from harvester.store.taking import retry as put_back  # noqa: PLC0415
 
     states = _states(state) if state is not None else []
@@ -47,7 +47,7 @@ def retry(  # noqa: PLR0913  # one parameter for each option
         raise UsageError("Nothing to retry was named.", remedy="Give ids, --file FILE or --state failed,missing.")
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
     task_ids = given.task_ids or []
-    with closing(open_existing(path)) as connection:
+    with translating_errors(path), closing(open_existing(path)) as connection:
         count = in_transaction(connection, lambda connection: put_back(connection, task_ids=task_ids, states=states))
     if json:
         print_json({"pending_again": count, "refused": given.refused})

@@ -32,12 +32,12 @@ def show(id: TaskId, *, json: ApiJson = False, db: Database = None, config: Conf
     from harvester.cli.console import print_data, print_error  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
     from harvester.domain.task_ids import validate_task_id  # noqa: PLC0415
-    from harvester.store.connecting import open_for_reading, reading_from  # noqa: PLC0415
+    from harvester.store.connecting import open_for_reading, translating_errors  # noqa: PLC0415
     from harvester.store.reading import rebuild_json, task_story  # noqa: PLC0415
 
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
     task_id = validate_task_id(id)
-    with reading_from(path), closing(open_for_reading(path)) as connection:
+    with translating_errors(path), closing(open_for_reading(path)) as connection:
         story = task_story(connection, task_id)
         document = rebuild_json(connection, task_id) if json else None
     if story is None:

@@ -24,11 +24,11 @@ def status(*, json: AsJson = False, db: Database = None, config: ConfigFile = No
 
     from harvester.cli.console import print_data, print_json  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
-    from harvester.store.connecting import open_for_reading, reading_from  # noqa: PLC0415
+    from harvester.store.connecting import open_for_reading, translating_errors  # noqa: PLC0415
     from harvester.store.reading import status_report  # noqa: PLC0415
 
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
-    with reading_from(path), closing(open_for_reading(path)) as connection:
+    with translating_errors(path), closing(open_for_reading(path)) as connection:
         report = status_report(connection, path)
     if json:
         print_json(_as_json(report, str(path)))

@@ -20,11 +20,11 @@ def verify(*, deep: Deep = False, json: AsJson = False, db: Database = None, con
 
     from harvester.cli.console import print_data, print_json  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
-    from harvester.store.connecting import open_for_reading, reading_from  # noqa: PLC0415
+    from harvester.store.connecting import open_for_reading, translating_errors  # noqa: PLC0415
     from harvester.store.verifying import verify as findings_of  # noqa: PLC0415
 
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
-    with reading_from(path), closing(open_for_reading(path)) as connection:
+    with translating_errors(path), closing(open_for_reading(path)) as connection:
         findings = list(findings_of(connection, deep=deep))
     errors = [finding for finding in findings if not finding.is_warning]
     if json:

@@ -15,6 +15,10 @@ MAX_BLOCK_S = 25 * 3600.0
 
 MAX_GUESSED_BLOCK_S = 300.0
 
+MAX_RESERVED_AHEAD_MS = 60_000.0
+MAX_RESERVATIONS = 64
+"""So many requests may be reserved ahead of now, by all processes together."""
+
 
 class Endpoint(StrEnum):
     """The classes of requests that the API limits separately."""
@@ -64,6 +68,29 @@ class LimitReport:
     remaining: int | None = None
     reset_s: float | None = None
     retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetLease:
+    """Requests taken out of a budget that processes share: the time of the first, and the known blocks.
+
+    All in Unix milliseconds: monotonic clocks of two processes cannot be compared.
+    """
+
+    start_ms: float
+    blocks: dict[Endpoint, int]
+
+
+def reserve(arrival_ms: float, now_ms: float, limit: RateLimit, count: int) -> tuple[float, float]:
+    """Return when the first of `count` requests is due, and the theoretical arrival time after the last.
+
+    An arrival further ahead than any honest reservation is the work of a clock that has jumped, and is forgotten.
+    """
+    interval_ms = limit.interval_s * 1000
+    start_ms = max(arrival_ms, now_ms)
+    if start_ms - now_ms > MAX_RESERVED_AHEAD_MS + MAX_RESERVATIONS * interval_ms:
+        start_ms = now_ms
+    return start_ms, start_ms + count * interval_ms
 
 
 @dataclass(slots=True)
@@ -116,6 +143,11 @@ class Pacer:
         told = report.retry_after_s if report.retry_after_s is not None else report.reset_s
         # A server that keeps saying "at once" and refuses again is answered ever more slowly.
         self._block(block, guess if told is None or told <= MIN_BLOCK_S else told, now)
+
+    def block(self, endpoint: Endpoint, seconds: float, now: float) -> None:
+        """Keep that class away for a time, as another process was told; a clock that jumped cannot make it long."""
+        if seconds > 0:
+            self._block(self.blocks[endpoint], seconds, now)
 
     @staticmethod
     def _block(block: _Block, seconds: float, now: float) -> None:

@@ -32,16 +32,24 @@ class Stop:
 
 
 @asynccontextmanager
-async def stopping_on_signals(drain: Callable[[], None]) -> AsyncIterator[Stop]:
-    """Call `drain` on the first SIGINT or SIGTERM and cancel the block on the second; the handlers are restored."""
+async def stopping_on_signals(
+    drain: Callable[[], None], reload: Callable[[], None] | None = None
+) -> AsyncIterator[Stop]:
+    """Call `drain` on the first SIGINT or SIGTERM and cancel the block on the second; the handlers are restored.
+
+    With `reload`, SIGHUP calls it; without, SIGHUP does what it always does.
+    """
     stop = Stop()
     async with anyio.create_task_group() as group:
 
         async def watch() -> None:
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            watched = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if reload else [])]
+            with anyio.open_signal_receiver(*watched) as signals:
                 group_started.set()
                 async for number in signals:
-                    if stop.signal is None:
+                    if number == signal.SIGHUP and reload is not None:
+                        reload()
+                    elif stop.signal is None:
                         stop.signal = number
                         drain()
                     elif not stop.is_hard:

@@ -33,9 +33,10 @@ from harvester.store.taking import Lease
 
 T = TypeVar("T")
 
-LOOK_AGAIN_S = 2.0
+LOOK_AGAIN_S = 1.0
 """How soon a row that another program inserts is seen."""
 
+MIN_WAIT_S = 0.01
 HOUSEKEEPING_S = 5.0
 
 CLAIMED_AHEAD_S = 1.0
@@ -88,6 +89,7 @@ class Until(Enum):
 
     ENDED = "every task has ended"
     ASKED = "every task has been asked about once"
+    STOPPED = "somebody stops it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class Scheduler:
         self.refusal: Refused | None = None
         self._queue: list[Action] = []
         self._leased_until_ms = 0
-        self._slots = anyio.Semaphore(settings.concurrency)
+        self._slots = anyio.CapacityLimiter(settings.concurrency)
         self._changed = anyio.Event()
         self._stopping = False
         self._fetches: anyio.CancelScope | None = None
@@ -149,6 +151,10 @@ class Scheduler:
         if self._everything is not None:
             self._everything.deadline = now + self._settings.grace_s + LAST_WRITES_S
         self._wake_up()
+
+    def set_concurrency(self, requests: int) -> None:
+        """Change how many requests may be under way at a time; those that are go on."""
+        self._slots.total_tokens = requests
 
     async def run(self) -> None:
         """Harvest until there is nothing left to do, or until stopped. Claims are given back in any case."""
@@ -188,52 +194,64 @@ class Scheduler:
         async with anyio.create_task_group() as fetches:
             self._fetches = fetches.cancel_scope
             while True:
-                await self._slots.acquire()
+                slot = object()
+                await self._slots.acquire_on_behalf_of(slot)
                 chosen = await self._choose()
                 if chosen is None:
                     return
-                action, permit = chosen
                 self._progress.in_flight += 1
-                fetches.start_soon(self._fetch, action, permit, replies, name=f"fetch {action.task.task_id}")
+                fetches.start_soon(self._fetch, slot, chosen, replies, name=f"fetch {chosen[0].task.task_id}")
 
-    async def _fetch(self, action: Action, permit: Permit, replies: MemoryObjectSendStream[Fetched]) -> None:
+    async def _fetch(
+        self, slot: object, chosen: tuple[Action, Permit], replies: MemoryObjectSendStream[Fetched]
+    ) -> None:
         try:
-            await self._pipeline.fetch(action, permit, replies)
+            await self._pipeline.fetch(*chosen, replies)
         finally:
-            self._slots.release()
+            self._slots.release_on_behalf_of(slot)
 
     async def _choose(self) -> tuple[Action, Permit] | None:
         """Wait for the next request that is worth making and may be made; None when there will be none."""
         while not self._stopping:
             changed = self._changed
-            held_s = self._held_s(Endpoint)
+            held_s = await self._until_request_s()
+            if held_s is None:
+                return None
             if held_s == 0:
                 action = await self._next_action()
                 if action is not None:
+                    self._progress.blocked_until_ms = None
                     return action, self._throttle.take(action.endpoint)
-                held_s = self._held_s({action.endpoint for action in self._queue})
-                if not self._queue:
-                    idle_s = await self._idle_s()
-                    if idle_s is None:
-                        return None
-                    held_s = idle_s
+                held_s = max(MIN_WAIT_S, self._held_s({action.endpoint for action in self._queue}))
             self._note_hold(held_s)
             await self._clock.wait(changed, min(held_s, LOOK_AGAIN_S))
         return None
+
+    async def _until_request_s(self) -> float | None:
+        """Return how long there is nothing to ask, or no request may go out; None when the harvest is over.
+
+        Only when something is due a request is taken from the shared budget, and only then a task is claimed for it:
+        so an idle process costs nothing, and the task is the most urgent one at the moment of sending.
+        """
+        held_s: float | None = self._held_s(Endpoint)
+        if held_s == 0 and not self._queue:
+            held_s = await self._idle_s()
+        if held_s == 0:
+            await self._patiently(self._throttle.refill)
+            held_s = self._held_s(Endpoint)
+        return held_s
 
     def _held_s(self, endpoints: Iterable[Endpoint]) -> float:
         """Return how long no request to any of these may go out."""
         now = self._clock.monotonic()
         if not self._breaker.allows(self._progress.in_flight, now):
-            return max(self._breaker.wait_s(now), 0.01)
+            return max(self._breaker.wait_s(now), MIN_WAIT_S)
         return min((self._throttle.wait_s(endpoint) for endpoint in endpoints), default=0.0)
 
     async def _next_action(self) -> Action | None:
         """Take the first claimed action that may go out now, after claiming more if there is none."""
         now_ms = self._clock.wall_ms()
-        if now_ms >= self._leased_until_ms:
-            # This process stood still for longer than its leases lasted; somebody else may have these tasks.
-            self._queue.clear()
+        self._drop_lapsed(now_ms)
         action = self._first_permitted()
         if action is None and len(self._queue) < MAX_CLAIMED_AHEAD:
             wake = self._settings.until is not Until.ASKED
@@ -250,6 +268,11 @@ class Scheduler:
             self._queue.remove(action)
         return action
 
+    def _drop_lapsed(self, now_ms: int) -> None:
+        """Forget what was claimed if this process stood still for longer than its leases: somebody else may have it."""
+        if now_ms >= self._leased_until_ms:
+            self._queue.clear()
+
     def _first_permitted(self) -> Action | None:
         return next((action for action in self._queue if self._throttle.wait_s(action.endpoint) == 0), None)
 
@@ -259,13 +282,14 @@ class Scheduler:
         return max(1, min(MAX_CLAIMED_AHEAD, 4 * self._settings.concurrency, int(ahead)))
 
     async def _idle_s(self) -> float | None:
-        """Return how long nothing is due; None when the harvest is over."""
-        if self._settings.until is Until.ASKED:
-            return LOOK_AGAIN_S if self._progress.in_flight else None
-        horizon = await self._patiently(self._source.horizon)
-        if horizon.next_due_ms is None:
-            return LOOK_AGAIN_S if self._progress.in_flight else None
-        return max(0.01, (horizon.next_due_ms - self._clock.wall_ms()) / 1000)
+        """Return how long no task is due; None when the harvest is over."""
+        next_due_ms = (await self._patiently(self._source.horizon)).next_due_ms
+        if next_due_ms == 0:
+            return 0.0
+        if self._settings.until is Until.ASKED or next_due_ms is None:
+            is_over = self._settings.until is not Until.STOPPED and not self._progress.in_flight
+            return None if is_over else LOOK_AGAIN_S
+        return max(0.0, (next_due_ms - self._clock.wall_ms()) / 1000)
 
     def _note_hold(self, held_s: float) -> None:
         blocked_s = max(self._throttle.blocked_s(endpoint) for endpoint in Endpoint)
@@ -283,7 +307,9 @@ class Scheduler:
         every_s = min(HOUSEKEEPING_S, self._settings.lease_s / 3)
         while True:
             await self._clock.wait(anyio.Event(), every_s)
-            lease = self._lease(self._clock.wall_ms())
+            now_ms = self._clock.wall_ms()
+            self._drop_lapsed(now_ms)
+            lease = self._lease(now_ms)
             if await self._patiently(lambda: self._source.renew(lease)):  # noqa: B023  # awaited here
                 self._leased_until_ms = lease.until_ms
             await self._refresh()

@@ -111,7 +111,7 @@ def open_existing(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def reading_from(path: Path) -> Iterator[None]:
+def translating_errors(path: Path) -> Iterator[None]:
     """Translate what SQLite raises in the block: damage often shows only when the damaged page is read."""
     try:
         yield

@@ -145,13 +145,14 @@ WHERE tasks.state IN ('pending', 'ready') AND tasks.expires_at > 0
 ORDER BY tasks.expires_at LIMIT 1
 
 -- name: ends_by_reason
-SELECT state, coalesce(error_code, ''), count(*), min(task_id), min(error_message) FROM tasks
+-- Beside a single min(), SQLite takes a bare column from the row of the minimum: the message is the example's own.
+SELECT state, coalesce(error_code, ''), count(*), min(task_id), error_message FROM tasks
 WHERE state IN ('failed', 'expired', 'missing', 'rejected') AND ended_at >= :since
 GROUP BY state, coalesce(error_code, '')
 ORDER BY count(*) DESC
 
 -- name: ends_by_reason_wanted
-SELECT tasks.state, coalesce(tasks.error_code, ''), count(*), min(tasks.task_id), min(tasks.error_message)
+SELECT tasks.state, coalesce(tasks.error_code, ''), count(*), min(tasks.task_id), tasks.error_message
 FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task
 WHERE tasks.state IN ('failed', 'expired', 'missing', 'rejected') AND tasks.ended_at >= :since
 GROUP BY tasks.state, coalesce(tasks.error_code, '')
@@ -240,3 +241,19 @@ ORDER BY videos.task
 
 -- name: vectors_of
 SELECT dtype, vector FROM embeddings WHERE task = :task ORDER BY position
+
+-- name: budget_arrival
+SELECT arrival FROM budget
+
+-- name: set_budget_arrival
+INSERT INTO budget (id, arrival) VALUES (1, :arrival) ON CONFLICT (id) DO UPDATE SET arrival = excluded.arrival
+
+-- name: blocks_ahead
+SELECT endpoint, blocked_until FROM blocks WHERE blocked_until > :now
+
+-- name: note_block
+INSERT INTO blocks (endpoint, blocked_until) VALUES (:endpoint, :blocked_until)
+ON CONFLICT (endpoint) DO UPDATE SET blocked_until = max(blocked_until, excluded.blocked_until)
+
+-- name: forget_blocks
+DELETE FROM blocks WHERE blocked_until <= :now

@@ -1,17 +1,19 @@
 """The one writer: an aiosqlite connection on which each transaction is one function, run to its end in its thread."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import aiosqlite
 import anyio
 
+from harvester.domain.pacing import BudgetLease, Endpoint, RateLimit
 from harvester.domain.tasks import Task, TaskState
-from harvester.store import taking
-from harvester.store.connecting import in_transaction, open_for_writing, store_error
+from harvester.store import budget, taking
+from harvester.store.connecting import PASSING_PROBLEMS, in_transaction, open_for_writing, primary_code, store_error
 from harvester.store.overview import Ends, Horizon, ends_by_reason, horizon, task_counts
 from harvester.store.queries import query
 from harvester.store.settling import Settlement, settle
@@ -26,14 +28,25 @@ class _Writer(aiosqlite.Connection):
     Statement by statement, a cancellation could stop between two of them.
     """
 
+    stopped: asyncio.Future[Any] | None = None
+
     async def transact(self, body: Callable[[sqlite3.Connection], T]) -> T:
         return cast(T, await self._execute(in_transaction, self._conn, body))  # type: ignore[no-untyped-call]
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """Ask the thread to end, and keep what tells that it has.
+
+        After a failed opening aiosqlite does not wait for it: the thread would report to a closed event loop.
+        """
+        self.stopped = super().stop()
+        return self.stopped
 
 
 class Store:
     """The database as the harvest sees it: claims out, settlements in. Open with `async with`.
 
-    Every method is one transaction, finished or rolled back whatever happens to the caller. Raises sqlite3.Error.
+    Every method is one transaction, finished or rolled back whatever happens to the caller. Raises sqlite3.Error for
+    what may pass (see PASSING_PROBLEMS), StoreError for what will not.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,8 +57,13 @@ class Store:
     async def __aenter__(self) -> Self:
         try:
             await self._writer
-        except sqlite3.Error as error:
-            raise store_error(self.path, error) from error
+        except BaseException as error:
+            with anyio.CancelScope(shield=True):
+                if self._writer.stopped is not None:
+                    await self._writer.stopped
+            if isinstance(error, sqlite3.Error):
+                raise store_error(self.path, error) from error
+            raise
         return self
 
     async def __aexit__(
@@ -57,8 +75,13 @@ class Store:
     async def transact(self, body: Callable[[sqlite3.Connection], T]) -> T:
         """Run `body` as one transaction; a cancellation waits until it has ended."""
         with anyio.CancelScope(shield=True):
-            result = await self._writer.transact(body)
-        return result  # noqa: RET504  # mypy takes a cancel scope for something that may swallow exceptions
+            try:
+                result = await self._writer.transact(body)
+            except sqlite3.Error as error:
+                if primary_code(error) in PASSING_PROBLEMS:
+                    raise
+                raise store_error(self.path, error) from error
+        return result  # mypy takes a cancel scope for something that may swallow exceptions
 
     async def want(self, task_ids: Sequence[str], now_ms: int) -> int:
         """Queue the given ids and restrict everything that follows to them; return how many were new."""
@@ -103,6 +126,20 @@ class Store:
     async def release(self, owner: str) -> int:
         """Give the claims of the owner back; return how many there were."""
         return await self.transact(lambda connection: taking.release(connection, owner))
+
+    async def lease_requests(self, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
+        """Take requests out of the budget that all processes on this database share."""
+        return await self.transact(lambda connection: budget.lease_requests(connection, limit, count, now_ms))
+
+    async def share_blocks(self, blocks: dict[Endpoint, int], now_ms: int) -> dict[Endpoint, int]:
+        """Remember until when the API wants no requests of a class; return what all processes know of that."""
+
+        def body(connection: sqlite3.Connection) -> dict[Endpoint, int]:
+            if blocks:
+                budget.note_blocks(connection, blocks, now_ms)
+            return budget.known_blocks(connection, now_ms)
+
+        return await self.transact(body)
 
     async def prune(self, before_ms: int) -> int:
         """Forget the attempts that were made before that time; return how many."""

@@ -15,7 +15,7 @@ CREATE TABLE tasks (
     created_at      INTEGER,
     expires_at      INTEGER,
     ended_at        INTEGER,
-    next_attempt_at INTEGER NOT NULL DEFAULT 0,
+    next_attempt_at INTEGER NOT NULL DEFAULT 0 CHECK (next_attempt_at >= 0),
     attempts        INTEGER NOT NULL DEFAULT 0,
     failures        INTEGER NOT NULL DEFAULT 0,
     gone            INTEGER NOT NULL DEFAULT 0,

@@ -1,0 +1,171 @@
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harvester.domain.pacing import MAX_BLOCK_S, MIN_BLOCK_S, Endpoint, LimitReport, Pacer, RateLimit
+
+NOW = 5_000.0
+STATUS, RETRIEVE = Endpoint.STATUS, Endpoint.RETRIEVE
+
+
+def pacer(requests_per_minute: float = 0, burst: int = 1) -> Pacer:
+    made = Pacer(RateLimit(requests_per_minute, burst))
+    made.bucket.arrival = NOW
+    return made
+
+
+def take_when_allowed(subject: Pacer, pauses: list[float]) -> list[float]:
+    """Send one request after each pause, as soon as it may go out; return when."""
+    now, taken = NOW, []
+    for pause in pauses:
+        now += pause
+        now += subject.wait_s(STATUS, now)
+        subject.take(now)
+        taken.append(now)
+    return taken
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rate=st.floats(0.5, 120),
+    burst=st.integers(1, 30),
+    pauses=st.lists(st.one_of(st.just(0.0), st.floats(0, 90)), min_size=1, max_size=200),
+)
+def test_no_minute_sees_more_than_the_rate_and_the_burst(rate: float, burst: int, pauses: list[float]) -> None:
+    taken = take_when_allowed(pacer(rate, burst), pauses)
+    most = max(sum(start <= at < start + 60 for at in taken) for start in taken)
+    assert most <= rate + burst
+
+
+@given(burst=st.integers(1, 20))
+def test_after_a_pause_a_burst_may_go_out_at_once_and_not_one_more(burst: int) -> None:
+    subject = pacer(60, burst)
+    for _ in range(burst):
+        assert subject.wait_s(STATUS, NOW) == 0
+        subject.take(NOW)
+    assert subject.wait_s(STATUS, NOW) == pytest.approx(1.0)
+
+
+def test_after_the_burst_requests_are_a_sustained_interval_apart() -> None:
+    taken = take_when_allowed(pacer(30, burst=3), [0.0] * 10)
+    assert [later - earlier for earlier, later in pairwise(taken)] == pytest.approx([0, 0] + [2.0] * 7)
+
+
+def test_a_long_silence_saves_up_no_more_than_the_burst() -> None:
+    taken = take_when_allowed(pacer(60, burst=2), [100_000.0, 0, 0, 0])
+    assert [at - taken[0] for at in taken] == pytest.approx([0, 0, 1, 2])
+
+
+def test_a_rate_of_zero_is_no_limit() -> None:
+    assert take_when_allowed(pacer(0), [0.0] * 1_000) == [NOW] * 1_000
+
+
+def test_all_classes_share_the_configured_rate() -> None:
+    subject = pacer(60)
+    subject.take(NOW)
+    assert subject.wait_s(RETRIEVE, NOW) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("told", "waited"),
+    [(11_382, 11_382), (1.5, 1.5), (24 * 3600, 24 * 3600), (10**12, MAX_BLOCK_S), (0, MIN_BLOCK_S), (-5, MIN_BLOCK_S)],
+)
+def test_retry_after_is_honoured_and_clamped(told: float, waited: float) -> None:
+    subject = pacer()
+    subject.refused(STATUS, LimitReport(retry_after_s=told), NOW)
+    assert subject.wait_s(STATUS, NOW) == waited
+
+
+def test_without_retry_after_the_reset_tells() -> None:
+    subject = pacer()
+    subject.refused(STATUS, LimitReport(remaining=0, reset_s=42.0), NOW)
+    assert subject.wait_s(STATUS, NOW) == 42.0
+
+
+@pytest.mark.parametrize("told", [None, 0.0, 1.0, -3.0])
+def test_without_a_usable_time_the_wait_doubles_up_to_five_minutes(told: float | None) -> None:
+    subject, now, waits = pacer(), NOW, []
+    for _ in range(11):
+        subject.refused(STATUS, LimitReport(retry_after_s=told), now)
+        waits.append(subject.wait_s(STATUS, now))
+        now += waits[-1]
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+
+
+def test_an_answer_that_is_no_refusal_starts_the_doubling_again() -> None:
+    subject, now = pacer(), NOW
+    for _ in range(5):
+        subject.refused(STATUS, LimitReport(), now)
+        now += subject.wait_s(STATUS, now)
+    subject.accepted(STATUS, LimitReport(), now)
+    subject.refused(STATUS, LimitReport(), now)
+    assert subject.wait_s(STATUS, now) == MIN_BLOCK_S
+
+
+def test_refusals_of_requests_that_were_under_way_together_count_as_one() -> None:
+    subject = pacer()
+    for _ in range(8):
+        subject.refused(STATUS, LimitReport(), NOW)
+    assert subject.wait_s(STATUS, NOW) == MIN_BLOCK_S
+
+
+def test_a_shorter_time_does_not_shorten_a_longer_one() -> None:
+    subject = pacer()
+    subject.refused(STATUS, LimitReport(retry_after_s=600), NOW)
+    subject.refused(STATUS, LimitReport(retry_after_s=5), NOW)
+    subject.accepted(STATUS, LimitReport(remaining=10), NOW)
+    assert subject.wait_s(STATUS, NOW) == 600
+
+
+@pytest.mark.parametrize(
+    ("report", "waited"),
+    [
+        (LimitReport(remaining=0, reset_s=30.0), 30.0),
+        (LimitReport(remaining=-1, reset_s=30.0), 30.0),
+        (LimitReport(remaining=0, reset_s=0.0), MIN_BLOCK_S),
+        (LimitReport(remaining=0, reset_s=1e15), MAX_BLOCK_S),
+        (LimitReport(remaining=1, reset_s=30.0), 0.0),
+        (LimitReport(remaining=0), 0.0),
+        (LimitReport(reset_s=30.0), 0.0),
+        (LimitReport(), 0.0),
+    ],
+)
+def test_an_exhausted_window_blocks_until_its_reset(report: LimitReport, waited: float) -> None:
+    subject = pacer()
+    subject.accepted(STATUS, report, NOW)
+    assert subject.wait_s(STATUS, NOW) == waited
+
+
+def test_a_block_ends_by_itself() -> None:
+    subject = pacer()
+    subject.refused(STATUS, LimitReport(retry_after_s=10), NOW)
+    assert [subject.wait_s(STATUS, NOW + passed) for passed in (0, 9.5, 10, 11)] == [10, 0.5, 0, 0]
+
+
+def test_only_the_refused_class_is_blocked() -> None:
+    subject = pacer()
+    subject.refused(RETRIEVE, LimitReport(retry_after_s=600), NOW)
+    assert {endpoint: subject.wait_s(endpoint, NOW) for endpoint in Endpoint} == {STATUS: 0, RETRIEVE: 600}
+
+
+reports = st.builds(
+    LimitReport,
+    remaining=st.none() | st.integers(-5, 1_000),
+    reset_s=st.none() | st.floats(-1e18, 1e18),
+    retry_after_s=st.none() | st.floats(-1e18, 1e18),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(Endpoint), st.booleans(), reports, st.floats(0, 1e5)), max_size=50))
+def test_whatever_the_api_reports_a_request_goes_out_within_a_day_and_an_hour(
+    answers: list[tuple[Endpoint, bool, LimitReport, float]],
+) -> None:
+    subject, now = pacer(60), NOW
+    for endpoint, is_refusal, report, pause in answers:
+        now += pause
+        (subject.refused if is_refusal else subject.accepted)(endpoint, report, now)
+        lowest = MIN_BLOCK_S if is_refusal else 0.0
+        # Adding a wait to a time and subtracting it again is exact only up to rounding.
+        assert lowest - 1e-6 <= subject.wait_s(endpoint, now) <= MAX_BLOCK_S + 1e-6

@@ -1,0 +1,189 @@
+"""What the store's tests are made of: ids, embeddings, settlements, and a picture of everything that is stored."""
+
+import itertools
+import random
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import numpy as np
+
+from harvester.domain.embeddings import Matrix, TaskEmbeddings, VideoMetadata
+from harvester.domain.outcomes import Outcome, Refused, Retrieved, Throttled
+from harvester.domain.retrying import Decision, decide
+from harvester.domain.tasks import Task
+from harvester.store import taking
+from harvester.store.connecting import in_transaction, open_for_writing
+from harvester.store.settling import Attempt, Settlement, settle
+from harvester.store.taking import Lease
+
+T = TypeVar("T")
+
+NOW = 1_760_000_000_000
+"""A moment in October 2025, in Unix milliseconds; no test asks the real clock."""
+
+LEASE_MS = 60_000
+
+TABLES = ("tasks", "videos", "video_scopes", "segments", "embeddings", "attempts", "payloads")
+
+
+def object_id(number: int, *, created_ms: int = NOW) -> str:
+    """An id as the API gives them: the creation time in seconds, then anything."""
+    return f"{created_ms // 1000:08x}{number:016x}"
+
+
+def lease(owner: str = "daemon", *, now_ms: int = NOW) -> Lease:
+    return Lease(owner, now_ms + LEASE_MS)
+
+
+def queue(connection: sqlite3.Connection, *task_ids: str, now_ms: int = NOW) -> None:
+    in_transaction(connection, lambda connection: taking.add(connection, task_ids, now_ms))
+
+
+def insert_like_another_program(path: Path, sql: str, parameters: Iterable[Any] = ()) -> None:
+    """One statement with nothing but the standard library."""
+    stranger = sqlite3.connect(path)
+    try:
+        with stranger:
+            stranger.execute(sql, tuple(parameters))
+    finally:
+        stranger.close()
+
+
+def claim(
+    connection: sqlite3.Connection,
+    owner: str = "daemon",
+    *,
+    now_ms: int = NOW,
+    limit: int = 100,
+    only_wanted: bool = False,
+) -> list[Task]:
+    """Adopt, wake and claim, as the service does."""
+
+    def body(connection: sqlite3.Connection) -> list[Task]:
+        taking.adopt(connection, now_ms)
+        taking.wake(connection, now_ms)
+        return taking.claim(connection, lease(owner, now_ms=now_ms), limit=limit, only_wanted=only_wanted)
+
+    return in_transaction(connection, body)
+
+
+def claim_new(connection: sqlite3.Connection, number: int = 0) -> Task:
+    """Queue a task and claim it."""
+    queue(connection, object_id(number))
+    (task,) = claim(connection, limit=1)
+    return task
+
+
+def embeddings_of(vectors: Matrix, *, clip_s: float = 6.0, scopes: tuple[str, ...] = ("clip",)) -> TaskEmbeddings:
+    count = len(vectors)
+    return TaskEmbeddings(
+        metadata=VideoMetadata(
+            model_name="marengo3.0",
+            duration=count * clip_s,
+            input_filename="holiday.mp4",
+            input_url=None,
+            video_clip_length=clip_s,
+            scopes=scopes,
+            created_at_ms=NOW,
+            updated_at_ms=NOW + 1,
+        ),
+        options=["visual"] * count,
+        scopes=["clip"] * count,
+        starts=[clip_s * position for position in range(count)],
+        ends=[clip_s * (position + 1) for position in range(count)],
+        vectors=vectors,
+        document=b'{"status":"ready","video_embedding":{"segments":[]}}',
+        layouts=[("float", "start_offset_sec", "end_offset_sec", "embedding_option", "embedding_scope")],
+        layout_of=[0] * count,
+    )
+
+
+def embeddings(count: int = 2, dim: int = 4) -> TaskEmbeddings:
+    return embeddings_of(np.arange(count * dim, dtype=np.float32).reshape(count, dim))
+
+
+def settlement(
+    task: Task, outcome: Outcome, *, now_ms: int = NOW, body: bytes | None = None, encoding: str | None = None
+) -> Settlement:
+    """What the service makes of an outcome."""
+    return settlement_as(
+        task,
+        decide(task, outcome, now_ms, random.Random(0)),
+        now_ms=now_ms,
+        outcome=outcome,
+        body=body,
+        encoding=encoding,
+    )
+
+
+def settlement_as(
+    task: Task,
+    decision: Decision,
+    *,
+    outcome: Outcome,
+    now_ms: int = NOW,
+    body: bytes | None = None,
+    encoding: str | None = None,
+) -> Settlement:
+    return Settlement(
+        task=task,
+        decision=decision,
+        attempt=Attempt(at_ms=now_ms, endpoint="retrieve", outcome=type(outcome).__name__.lower(), http_status=200),
+        settled_at_ms=now_ms,
+        embeddings=outcome.embeddings if isinstance(outcome, Retrieved) else None,
+        body=body,
+        encoding=encoding,
+        charged=not isinstance(outcome, Throttled | Refused),
+    )
+
+
+def settle_all(connection: sqlite3.Connection, *settlements: Settlement) -> list[bool]:
+    """One group in one transaction."""
+    return in_transaction(connection, lambda connection: settle(connection, settlements))
+
+
+def row(connection: sqlite3.Connection, key: int, *columns: str) -> tuple[Any, ...]:
+    found = connection.execute(f"SELECT {', '.join(columns)} FROM tasks WHERE id = ?", (key,)).fetchone()
+    return tuple(found)
+
+
+def contents(connection: sqlite3.Connection) -> dict[str, list[Any]]:
+    """Every row of every table."""
+    return {table: connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in TABLES}
+
+
+def row_counts(connection: sqlite3.Connection) -> dict[str, int]:
+    return {table: len(rows) for table, rows in contents(connection).items()}
+
+
+def schema(connection: sqlite3.Connection) -> list[Any]:
+    return connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
+
+
+def steps_of(connection: sqlite3.Connection, deed: Callable[[sqlite3.Connection], T]) -> int:
+    """Count the instructions of SQLite's virtual machine that `deed` takes; what it wrote is rolled back."""
+    counter = itertools.count()
+    connection.execute("BEGIN IMMEDIATE")
+    connection.set_progress_handler(lambda: next(counter) * 0, 1)
+    try:
+        deed(connection)
+    finally:
+        connection.set_progress_handler(None, 0)
+        connection.execute("ROLLBACK")
+    return next(counter)
+
+
+@contextmanager
+def throwaway_database() -> Iterator[sqlite3.Connection]:
+    """A database for one example of a property, not worth any fsync."""
+    with TemporaryDirectory() as folder:
+        connection = open_for_writing(Path(folder) / "harvester.db")
+        connection.execute("PRAGMA synchronous = OFF")
+        try:
+            yield connection
+        finally:
+            connection.close()

@@ -1,0 +1,99 @@
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester.domain.outcomes import Transient
+from harvester.store import taking
+from harvester.store.connecting import open_for_writing
+from harvester.store.queries import load_queries, query
+from tests.unit.store.builders import claim, object_id, queue, settle_all, settlement
+
+HOT_PATH = (
+    "wake",
+    "claim",
+    "claim_wanted",
+    "renew",
+    "release",
+    "settle",
+    "find_new",
+    "next_due",
+    "next_due_wanted",
+    "nearest_deadline",
+    "nearest_deadline_wanted",
+    "count_wanted_by_state",
+    "ends_by_reason_wanted",
+    "last_errors",
+    "attempts_of",
+    "prune_attempts",
+    "find_task",
+    "oldest_open",
+    "retry_task",
+)
+
+IN_ORDER_UP_TO_THE_FIRST = "SCAN tasks USING INDEX tasks_by_arrival"
+"""`oldest_open` reads an index in its order and stops after one row."""
+
+
+@pytest.fixture(scope="module", params=["empty", "filled and analyzed"])
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    with closing(open_for_writing(tmp_path_factory.mktemp("queries") / "harvester.db")) as connection:
+        ids = [object_id(number) for number in range(500)]
+        if request.param != "empty":
+            # Statistics change what SQLite prefers; any program may collect them.
+            queue(connection, *ids)
+            for task in claim(connection, limit=200):
+                settle_all(connection, settlement(task, Transient("reset", "connection_lost")))
+            connection.execute("ANALYZE")
+        taking.want(connection, ids[:5])
+        yield connection
+
+
+def explain(connection: sqlite3.Connection, name: str, how: str = "EXPLAIN QUERY PLAN") -> list[Any]:
+    sql = query(name)
+    named = re.findall(r":(\w+)", sql)
+    parameters: Any = dict.fromkeys(named, 1) if named else [1] * sql.count("?")
+    return connection.execute(f"{how} {sql}", parameters).fetchall()
+
+
+def plan(connection: sqlite3.Connection, name: str) -> list[str]:
+    return [str(step[3]) for step in explain(connection, name)]
+
+
+@pytest.mark.parametrize("name", load_queries())
+def test_every_query_fits_the_schema(database: sqlite3.Connection, name: str) -> None:
+    assert explain(database, name, "EXPLAIN") != []
+
+
+def test_every_query_is_asked_for_somewhere() -> None:
+    sources = [file.read_text("utf-8") for file in Path(taking.__file__).parent.glob("*.py")]
+    # A name may be put together: "claim_wanted", or f"{name}_wanted".
+    asked_for = {
+        name
+        for name in load_queries()
+        if any(f'"{name}"' in source or f'"{name.removesuffix("_wanted")}"' in source for source in sources)
+    }
+    assert asked_for == set(load_queries())
+
+
+@pytest.mark.parametrize("name", HOT_PATH)
+def test_no_query_of_the_hot_path_reads_all_tasks(database: sqlite3.Connection, name: str) -> None:
+    scans = [step for step in plan(database, name) if re.search(r"SCAN (tasks|attempts|videos)\b", step)]
+    assert [step for step in scans if step != IN_ORDER_UP_TO_THE_FIRST] == []
+
+
+@pytest.mark.parametrize("name", ["claim", "nearest_deadline", "oldest_open", "last_errors", "attempts_of"])
+def test_the_order_comes_from_an_index_and_not_from_sorting_the_queue(database: sqlite3.Connection, name: str) -> None:
+    assert [step for step in plan(database, name) if "TEMP B-TREE" in step] == []
+
+
+@pytest.mark.parametrize("name", [name for name in HOT_PATH if name.endswith("_wanted")])
+def test_what_is_asked_of_the_wanted_tasks_is_driven_by_their_short_list(
+    database: sqlite3.Connection, name: str
+) -> None:
+    by_key = "SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)"
+    assert {step for step in plan(database, name) if " tasks " in step} == {by_key}

@@ -1,0 +1,127 @@
+"""The work is flat in the length of the queue, counted in instructions of SQLite's virtual machine."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from harvester.domain.outcomes import Ready, Retrieved
+from harvester.domain.tasks import DAY_MS, Task
+from harvester.store import taking
+from harvester.store.connecting import in_transaction, open_for_writing
+from harvester.store.overview import horizon
+from harvester.store.queries import query
+from harvester.store.settling import settle
+from tests.unit.store.builders import LEASE_MS, NOW, claim, embeddings, lease, object_id, settlement, steps_of
+
+SHORT, LONG = 1_000, 100_000
+
+CONSTANT_STEPS = 100
+"""What an index that is a level or two deeper may cost."""
+
+# Of ten tasks six are due, two asleep, one is known to be ready, one has failed.
+FILL = """
+WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers LIMIT :count)
+INSERT INTO tasks (task_id, state, added_at, expires_at, next_attempt_at, ended_at, error_code, error_message, error_at)
+SELECT printf('%024x', n),
+       CASE n % 10 WHEN 9 THEN 'ready' WHEN 8 THEN 'failed' ELSE 'pending' END,
+       :now - n,
+       :now + :day - n,
+       CASE WHEN n % 10 IN (6, 7) THEN :now + :day + n ELSE 0 END,
+       CASE WHEN n % 10 = 8 THEN :now - n END,
+       CASE WHEN n % 10 IN (6, 7, 8) THEN 'code' END,
+       CASE WHEN n % 10 IN (6, 7, 8) THEN 'message' END,
+       CASE WHEN n % 10 IN (6, 7, 8) THEN :now - n END
+FROM numbers
+"""
+
+Deed = Callable[[sqlite3.Connection], object]
+
+
+class Queue:
+    """A database with `count` tasks, of which somebody is working on three."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self.connection = open_for_writing(path)
+        self.connection.execute("PRAGMA synchronous = OFF")
+        in_transaction(
+            self.connection,
+            lambda connection: connection.execute(FILL, {"count": count, "now": NOW, "day": DAY_MS}),
+        )
+        self.claimed = claim(self.connection, limit=3)
+        wanted = [f"{number:024x}" for number in range(0, 200, 2)]
+        in_transaction(self.connection, lambda connection: taking.want(connection, wanted))
+
+
+@contextmanager
+def opened(folder: Path, count: int) -> Iterator[Queue]:
+    queue = Queue(folder / f"{count}.db", count)
+    with closing(queue.connection):
+        yield queue
+
+
+@pytest.fixture(scope="module")
+def queues(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Queue, Queue]]:
+    folder = tmp_path_factory.mktemp("scale")
+    with opened(folder, SHORT) as short, opened(folder, LONG) as long:
+        yield short, long
+
+
+def adopt_wake_and_claim(connection: sqlite3.Connection) -> None:
+    taking.adopt(connection, NOW)
+    taking.wake(connection, NOW)
+    assert len(taking.claim(connection, lease("other"), limit=8)) == 8
+
+
+def claim_wanted(connection: sqlite3.Connection) -> None:
+    assert len(taking.claim(connection, lease("other"), limit=8, only_wanted=True)) == 8
+
+
+def take_over(connection: sqlite3.Connection) -> None:
+    taking.wake(connection, NOW + LEASE_MS)
+
+
+def last_errors(connection: sqlite3.Connection) -> None:
+    assert len(connection.execute(query("last_errors"), {"limit": 5}).fetchall()) == 5
+
+
+def oldest_open(connection: sqlite3.Connection) -> None:
+    assert len(connection.execute(query("oldest_open")).fetchall()) == 1
+
+
+DEEDS: dict[str, Deed] = {
+    "adopt, wake and claim": adopt_wake_and_claim,
+    "claim wanted": claim_wanted,
+    "take over": take_over,
+    "horizon": horizon,
+    "horizon of the wanted": lambda connection: horizon(connection, only_wanted=True),
+    "renew": lambda connection: taking.renew(connection, lease()),
+    "release": lambda connection: taking.release(connection, "daemon"),
+    "add": lambda connection: taking.add(connection, [object_id(1), object_id(2)], NOW),
+    "retry": lambda connection: taking.retry(connection, task_ids=[f"{8:024x}"]),
+    "last errors": last_errors,
+    "oldest open": oldest_open,
+}
+
+
+@pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
+def test_a_hundred_times_as_many_tasks_take_the_same_work(queues: tuple[Queue, Queue], deed: Deed) -> None:
+    short, long = (steps_of(queue.connection, deed) for queue in queues)
+    assert long <= 2 * short + CONSTANT_STEPS
+
+
+def test_storing_a_result_takes_the_same_work_in_a_long_queue(queues: tuple[Queue, Queue]) -> None:
+    def store(tasks: list[Task]) -> Deed:
+        ready, harvested, _ = tasks
+        group = [settlement(ready, Ready()), settlement(harvested, Retrieved(embeddings()))]
+        return lambda connection: settle(connection, group)
+
+    short, long = (steps_of(queue.connection, store(queue.claimed)) for queue in queues)
+    assert long <= 2 * short + CONSTANT_STEPS
+
+
+def test_a_claim_touches_little_more_than_the_tasks_it_returns(queues: tuple[Queue, Queue]) -> None:
+    _, long = queues
+    assert steps_of(long.connection, adopt_wake_and_claim) < 1_500

@@ -1,0 +1,243 @@
+import sqlite3
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester.domain.outcomes import Failed, Gone, Processing, Ready, Retrieved, Transient
+from harvester.domain.tasks import DAY_MS, RETENTION_MS, Task, TaskState
+from harvester.store import taking
+from harvester.store.connecting import in_transaction
+from tests.unit.store.builders import (
+    LEASE_MS,
+    NOW,
+    claim,
+    claim_new,
+    contents,
+    embeddings,
+    lease,
+    object_id,
+    queue,
+    row,
+    settle_all,
+    settlement,
+    throwaway_database,
+)
+
+
+def ids_of(tasks: list[Task]) -> list[str]:
+    return [task.task_id for task in tasks]
+
+
+def make_ready(connection: sqlite3.Connection, *task_ids: str) -> None:
+    queue(connection, *task_ids)
+    for task in claim(connection, "status asker"):
+        if task.task_id in task_ids:
+            settle_all(connection, settlement(task, Ready()))
+    in_transaction(connection, lambda connection: taking.release(connection, "status asker"))
+
+
+def back_off(connection: sqlite3.Connection, number: int = 0) -> int:
+    """Queue a task and let it fail; return when it is due again."""
+    task = claim_new(connection, number)
+    failed = settlement(task, Transient("reset", "connection_lost"))
+    failed = replace(failed, decision=replace(failed.decision, next_attempt_at_ms=NOW + 5_000))
+    settle_all(connection, failed)
+    return NOW + 5_000
+
+
+def test_an_id_is_queued_once(connection: sqlite3.Connection) -> None:
+    ids = [object_id(1), object_id(2), object_id(1)]
+    assert in_transaction(connection, lambda connection: taking.add(connection, ids, NOW)) == 2
+    assert in_transaction(connection, lambda connection: taking.add(connection, ids, NOW + 1)) == 0
+
+
+def test_queueing_a_known_id_leaves_it_as_it_is(connection: sqlite3.Connection) -> None:
+    task = claim_new(connection)
+    settle_all(connection, settlement(task, Retrieved(embeddings())))
+    before = contents(connection)
+    queue(connection, task.task_id, now_ms=NOW + DAY_MS)
+    assert contents(connection) == before
+
+
+def test_the_nearest_deadline_is_claimed_first(connection: sqlite3.Connection) -> None:
+    days = [3, 1, 6, 2]
+    ids = {day: object_id(day, created_ms=NOW - day * DAY_MS) for day in days}
+    queue(connection, *ids.values())
+    assert ids_of(claim(connection)) == [ids[6], ids[3], ids[2], ids[1]]
+
+
+def test_ready_tasks_come_before_all_others(connection: sqlite3.Connection) -> None:
+    ready_late, ready_soon = object_id(1), object_id(2, created_ms=NOW - DAY_MS)
+    make_ready(connection, ready_late, ready_soon)
+    urgent = object_id(3, created_ms=NOW - 6 * DAY_MS)
+    queue(connection, urgent)
+    assert ids_of(claim(connection)) == [ready_soon, ready_late, urgent]
+
+
+@given(
+    days=st.lists(st.integers(0, 6), min_size=1, max_size=12),
+    limits=st.lists(st.integers(1, 5), min_size=1, max_size=6),
+)
+def test_claims_follow_one_order_whatever_their_limits(days: list[int], limits: list[int]) -> None:
+    with throwaway_database() as connection:
+        ids = [object_id(number, created_ms=NOW - day * DAY_MS) for number, day in enumerate(days)]
+        queue(connection, *ids)
+        claimed = [claim(connection, f"owner {turn}", limit=limit) for turn, limit in enumerate(limits)]
+    in_order = sorted(ids, key=lambda task_id: (task_id[:8], ids.index(task_id)))
+    starts = [sum(limits[:turn]) for turn in range(len(limits))]
+    expected = [in_order[start : start + limit] for start, limit in zip(starts, limits, strict=True)]
+    assert [ids_of(tasks) for tasks in claimed] == expected
+
+
+def test_a_limit_counts_ready_and_pending_together(connection: sqlite3.Connection) -> None:
+    make_ready(connection, object_id(1), object_id(2))
+    queue(connection, object_id(3), object_id(4))
+    assert ids_of(claim(connection, limit=3)) == [object_id(1), object_id(2), object_id(3)]
+
+
+def test_two_owners_never_get_the_same_task(connection: sqlite3.Connection, other: sqlite3.Connection) -> None:
+    queue(connection, *(object_id(number) for number in range(10)))
+    mine, theirs = claim(connection, "daemon", limit=6), claim(other, "backfill", limit=6)
+    assert sorted(ids_of(mine) + ids_of(theirs)) == [object_id(number) for number in range(10)]
+
+
+def test_a_claim_carries_the_row(connection: sqlite3.Connection) -> None:
+    queue(connection, object_id(1))
+    (task,) = claim(connection)
+    created_ms = NOW - 3 * DAY_MS
+    settle_all(connection, settlement(task, Processing(created_at_ms=created_ms)))
+    (again,) = claim(connection, now_ms=NOW + DAY_MS)
+    assert again == replace(task, created_at_ms=created_ms, expires_at_ms=created_ms + RETENTION_MS, claim=2)
+
+
+def test_the_counters_come_back_with_the_next_claim(connection: sqlite3.Connection) -> None:
+    settle_all(connection, settlement(claim_new(connection), Gone("no such task")))
+    (again,) = claim(connection, now_ms=NOW + DAY_MS)
+    assert (again.gone, again.failures, again.invalid) == (1, 0, 0)
+
+
+def test_a_lease_keeps_the_task_until_it_ends(connection: sqlite3.Connection) -> None:
+    claim_new(connection)
+    assert claim(connection, "backfill", now_ms=NOW + LEASE_MS - 1) == []
+
+
+def test_a_lease_that_has_ended_returns_the_task_with_a_higher_number(connection: sqlite3.Connection) -> None:
+    task = claim_new(connection)
+    (again,) = claim(connection, "backfill", now_ms=NOW + LEASE_MS)
+    assert again == replace(task, claim=task.claim + 1)
+
+
+def test_a_renewed_lease_keeps_the_task(connection: sqlite3.Connection) -> None:
+    task = claim_new(connection)
+    later = lease("daemon", now_ms=NOW + LEASE_MS // 2)
+    assert in_transaction(connection, lambda connection: taking.renew(connection, later)) == 1
+    assert claim(connection, "backfill", now_ms=NOW + LEASE_MS) == []
+    assert settle_all(connection, settlement(task, Ready())) == [True]
+
+
+def test_only_the_owners_leases_are_renewed(connection: sqlite3.Connection) -> None:
+    claim_new(connection)
+    stranger = lease("backfill", now_ms=NOW + LEASE_MS // 2)
+    assert in_transaction(connection, lambda connection: taking.renew(connection, stranger)) == 0
+    assert len(claim(connection, "backfill", now_ms=NOW + LEASE_MS)) == 1
+
+
+def test_a_lease_lost_to_somebody_else_is_not_renewed(connection: sqlite3.Connection) -> None:
+    task = claim_new(connection)
+    claim(connection, "backfill", now_ms=NOW + LEASE_MS)
+    late = lease("daemon", now_ms=NOW + LEASE_MS + 1)
+    assert in_transaction(connection, lambda connection: taking.renew(connection, late)) == 0
+    assert row(connection, task.key, "lease_owner", "lease_until") == ("backfill", NOW + 2 * LEASE_MS)
+
+
+def test_a_released_task_is_due_at_once(connection: sqlite3.Connection) -> None:
+    task = claim_new(connection)
+    assert in_transaction(connection, lambda connection: taking.release(connection, "daemon")) == 1
+    assert claim(connection, "backfill") == [replace(task, claim=2)]
+
+
+def test_only_the_owners_tasks_are_released(connection: sqlite3.Connection) -> None:
+    claim_new(connection)
+    assert in_transaction(connection, lambda connection: taking.release(connection, "backfill")) == 0
+    assert claim(connection, "backfill") == []
+
+
+def test_a_backed_off_task_is_not_claimed_before_its_time(connection: sqlite3.Connection) -> None:
+    due_ms = back_off(connection)
+    assert claim(connection, now_ms=due_ms - 1) == []
+    assert len(claim(connection, now_ms=due_ms)) == 1
+
+
+def test_an_ended_task_is_not_claimed(connection: sqlite3.Connection) -> None:
+    settle_all(connection, settlement(claim_new(connection), Failed("bad video")))
+    assert claim(connection, now_ms=NOW + DAY_MS) == []
+
+
+def test_an_early_wake_brings_back_the_backed_off_and_leaves_the_claimed(connection: sqlite3.Connection) -> None:
+    back_off(connection, 1)
+    claim_new(connection, 2)
+    in_transaction(connection, lambda connection: taking.wake_early(connection, only_wanted=False))
+    assert ids_of(claim(connection, "backfill")) == [object_id(1)]
+
+
+def test_an_early_wake_among_the_wanted_leaves_the_others_asleep(connection: sqlite3.Connection) -> None:
+    back_off(connection, 1)
+    back_off(connection, 2)
+
+    def body(connection: sqlite3.Connection) -> None:
+        taking.want(connection, [object_id(2)])
+        taking.wake_early(connection, only_wanted=True)
+
+    in_transaction(connection, body)
+    assert ids_of(claim(connection)) == [object_id(2)]
+
+
+def test_claims_can_be_restricted_to_the_named_ids(connection: sqlite3.Connection) -> None:
+    queue(connection, *(object_id(number) for number in range(6)))
+    wanted = [object_id(4), object_id(1), object_id(99)]
+    in_transaction(connection, lambda connection: taking.want(connection, wanted))
+    assert ids_of(claim(connection, only_wanted=True)) == [object_id(1), object_id(4)]
+
+
+def test_wanting_other_ids_forgets_the_former_ones(connection: sqlite3.Connection) -> None:
+    queue(connection, object_id(1), object_id(2))
+    in_transaction(connection, lambda connection: taking.want(connection, [object_id(1)]))
+    in_transaction(connection, lambda connection: taking.want(connection, [object_id(2)]))
+    assert ids_of(claim(connection, only_wanted=True)) == [object_id(2)]
+
+
+def test_wanting_concerns_one_connection_only(connection: sqlite3.Connection, other: sqlite3.Connection) -> None:
+    queue(connection, object_id(1), object_id(2))
+    in_transaction(connection, lambda connection: taking.want(connection, [object_id(1)]))
+    assert ids_of(claim(other)) == [object_id(1), object_id(2)]
+
+
+@pytest.mark.parametrize("state", [state for state in TaskState if not state.is_open])
+def test_every_end_but_harvested_can_be_retried(connection: sqlite3.Connection, state: TaskState) -> None:
+    task = claim_new(connection)
+    ended = settlement(task, Failed("bad video"))
+    settle_all(connection, replace(ended, decision=replace(ended.decision, state=state, gone=2, invalid=1)))
+    by_id = in_transaction(connection, lambda connection: taking.retry(connection, task_ids=[task.task_id]))
+    by_state = in_transaction(connection, lambda connection: taking.retry(connection, states=[state]))
+    is_retried = state is not TaskState.HARVESTED
+    assert (by_id, by_state) == (int(is_retried), 0)
+    assert claim(connection) == ([replace(task, claim=2)] if is_retried else [])
+
+
+def test_retrying_by_state_takes_all_of_that_state_and_no_other(connection: sqlite3.Connection) -> None:
+    for number in range(3):
+        settle_all(connection, settlement(claim_new(connection, number), Failed("bad video")))
+    settle_all(connection, settlement(claim_new(connection, 3), Retrieved(embeddings())))
+    states = [*TaskState]
+    assert in_transaction(connection, lambda connection: taking.retry(connection, states=states)) == 3
+    assert ids_of(claim(connection)) == [object_id(number) for number in range(3)]
+
+
+@pytest.mark.parametrize("created_at_ms", [-62_135_596_800_000, 0, -RETENTION_MS])
+def test_an_absurd_creation_time_does_not_hide_a_task(connection: sqlite3.Connection, created_at_ms: int) -> None:
+    # 0001-01-01T00:00:00Z is what Go programs write for "no time".
+    task = claim_new(connection)
+    settle_all(connection, settlement(task, Processing(created_at_ms=created_at_ms)))
+    assert ids_of(claim(connection, now_ms=NOW + DAY_MS)) == [task.task_id]
