@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from types import SimpleNamespace, TracebackType
 from typing import Literal, Self
 
@@ -12,7 +13,7 @@ from yarl import URL
 
 from harvester import __version__
 from harvester.api.answers import error_outcome, exception_outcome, status_outcome
-from harvester.api.bodies import too_large
+from harvester.api.bodies import BodyError, decompress, too_large
 from harvester.api.limits import read_limits
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.outcomes import Outcome, Transient
@@ -23,6 +24,11 @@ CHUNK_BYTES = 256 * 1024
 
 MAX_ERROR_BYTES = 64 * 1024
 """What is read of an answer that is an error; the API's are a few hundred bytes, a proxy's page may be large."""
+
+MAX_PLAIN_ERROR_BYTES = 4 * 1024 * 1024
+
+HIDDEN_KEY = "[the API key]"
+"""Stands where an answer repeats the key."""
 
 _TASK_PATHS: dict[str, tuple[str, ...]] = {"v1": ("embed", "tasks"), "v2": ("embed-v2", "tasks")}
 
@@ -36,7 +42,6 @@ class ClientSettings:
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 60.0
     max_body_bytes: int = 256 * 1024 * 1024
-    connections: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ class Client:
     async def __aenter__(self) -> Self:
         settings = self._settings
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=settings.connections),
+            connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(
                 total=None,
                 connect=settings.connect_timeout_s,
@@ -107,7 +112,9 @@ class Client:
                 reply = await self._read(permit.endpoint, response, started)
         except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError) as error:
             # ValueError: header values and URLs of an answer that the library cannot parse. TimeoutError is an OSError.
-            return Reply(exception_outcome(error), duration_ms=_since_ms(started))
+            problem = exception_outcome(error)
+            shown = replace(problem, message=problem.message.replace(self._key(), HIDDEN_KEY))
+            return Reply(shown, duration_ms=_since_ms(started))
         return reply
 
     def _counting_sends(self) -> aiohttp.TraceConfig:
@@ -139,13 +146,19 @@ class Client:
         body, is_whole = await self._body(response)
         encoding, outcome = _encoding(response.headers), None
         if not _is_success(response):
-            outcome = error_outcome(endpoint, response.status, body, encoding, report)
+            outcome = error_outcome(endpoint, response.status, *self._without_key(body, encoding), report)
         elif not is_whole:
             body, outcome = b"", self._too_large(endpoint)
         elif not self._brings_result(endpoint):
             outcome = status_outcome(body, encoding)
         trace_id = _trace_id(response.headers)
         return Reply(outcome, _since_ms(started), response.status, trace_id, body, encoding)
+
+    def _without_key(self, body: bytes, encoding: str | None) -> tuple[bytes, str | None]:
+        """Return an error's body as it may be shown and stored: some pages repeat the request, key and all."""
+        with suppress(BodyError):
+            body, encoding = decompress(body, encoding if body else None, MAX_PLAIN_ERROR_BYTES), None
+        return body.replace(self._key().encode(), HIDDEN_KEY.encode()), encoding
 
     def _brings_result(self, endpoint: Endpoint) -> bool:
         # In v2 one call answers both: a result that comes with a status is not thrown away.

@@ -96,9 +96,11 @@ def timestamp_ms(value: Any) -> int | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     try:
-        return round(moment.timestamp() * 1000)
+        milliseconds = round(moment.timestamp() * 1000)
     except (OverflowError, ValueError):
         return None
+    # Go writes a time that was never set as the year 1.
+    return milliseconds if milliseconds > 0 else None
 
 
 def _segments(document: dict[str, Any]) -> list[Any] | None:

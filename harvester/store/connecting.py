@@ -163,7 +163,8 @@ def _check_exists(path: Path) -> None:
 def _create_private(path: Path) -> None:
     """Create the file for its owner only; SQLite gives its -wal and -shm files the same mode."""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        # Resolved, as O_EXCL takes a link to a file that is yet to be created for the file itself.
+        os.close(os.open(path.resolve(), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
         return
     except OSError as error:

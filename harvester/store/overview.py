@@ -3,7 +3,7 @@
 import sqlite3
 from dataclasses import dataclass
 
-from harvester.domain.tasks import OPEN_STATES, TaskState
+from harvester.domain.tasks import DAY_MS, OPEN_STATES, TaskState
 from harvester.store.queries import query
 
 
@@ -21,6 +21,15 @@ class Horizon:
 
     next_due_ms: int | None
     nearest_deadline: Deadline | None
+
+
+@dataclass(frozen=True, slots=True)
+class Urgency:
+    """How much time the open tasks have left, and how long they have waited. Unix milliseconds, None for no task."""
+
+    nearest_deadline_ms: int | None
+    expiring_within_a_day: int
+    oldest_added_at_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,17 @@ def horizon(connection: sqlite3.Connection, *, only_wanted: bool = False) -> Hor
     return Horizon(
         next_due_ms=min((at for at in due if at is not None), default=None),
         nearest_deadline=Deadline(*nearest) if nearest else None,
+    )
+
+
+def urgency(connection: sqlite3.Connection, now_ms: int) -> Urgency:
+    """Return how urgent the open tasks are; the work is that of the tasks that expire within a day."""
+    nearest = connection.execute(query("nearest_deadline")).fetchone()
+    oldest = connection.execute(query("oldest_open")).fetchone()
+    return Urgency(
+        nearest_deadline_ms=nearest[1] if nearest else None,
+        expiring_within_a_day=connection.execute(query("count_expiring"), {"before": now_ms + DAY_MS}).fetchone()[0],
+        oldest_added_at_ms=oldest[1] if oldest else None,
     )
 
 

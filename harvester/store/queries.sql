@@ -75,10 +75,11 @@ UPDATE tasks SET lease_owner = NULL, lease_until = NULL, next_attempt_at = 0
 WHERE lease_owner = :owner AND state IN ('pending', 'ready')
 
 -- name: settle
--- What became of an attempt. No row changes when somebody else has claimed the task since (a stale result), or
--- when the same result was stored before.
+-- What became of an attempt. The claim is used up by it: no row changes when somebody else has claimed the task since
+-- (a stale result), or when the same result was stored before.
 UPDATE tasks
-SET state = :state,
+SET claim = claim + 1,
+    state = :state,
     next_attempt_at = :next_attempt_at,
     expires_at = max(1, :expires_at),
     created_at = :created_at,
@@ -92,7 +93,7 @@ SET state = :state,
     error_at = CASE WHEN :charged THEN :error_at ELSE error_at END,
     lease_owner = NULL,
     lease_until = NULL
-WHERE id = :id AND claim = :claim AND state IN ('pending', 'ready') AND lease_owner IS NOT NULL
+WHERE id = :id AND claim = :claim AND state IN ('pending', 'ready')
 
 -- name: insert_attempt
 INSERT INTO attempts (task, at, endpoint, http_status, outcome, code, message, trace_id, bytes, duration_ms)
@@ -143,6 +144,11 @@ ORDER BY expires_at LIMIT 1
 SELECT tasks.task_id, tasks.expires_at FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task
 WHERE tasks.state IN ('pending', 'ready') AND tasks.expires_at > 0
 ORDER BY tasks.expires_at LIMIT 1
+
+-- name: count_expiring
+-- Of the open tasks only, however long the table has grown.
+SELECT count(*) FROM tasks INDEXED BY tasks_by_deadline
+WHERE state IN ('pending', 'ready') AND expires_at > 0 AND expires_at < :before
 
 -- name: ends_by_reason
 -- Beside a single min(), SQLite takes a bare column from the row of the minimum: the message is the example's own.

@@ -41,6 +41,11 @@ class StatusReport:
     video_seconds: float
     file_bytes: int
 
+    @property
+    def open(self) -> int:
+        """The number of tasks that have not ended."""
+        return sum(count for state, count in self.counts.items() if state.is_open)
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentGroup:
@@ -81,6 +86,30 @@ def status_report(connection: sqlite3.Connection, path: Path) -> StatusReport:
         video_seconds=seconds,
         file_bytes=_size(path) + _size(path.with_name(path.name + "-wal")),
     )
+
+
+def as_json(report: StatusReport, path: Path) -> dict[str, Any]:
+    """Return the glance as programs read it."""
+    deadline = report.nearest_deadline
+    return {
+        "tasks": {state.value: count for state, count in report.counts.items()},
+        "open": report.open,
+        "nearest_deadline": deadline and {"task_id": deadline.task_id, "expires_at_ms": deadline.expires_at_ms},
+        "oldest_open": report.oldest_open_task_id
+        and {"task_id": report.oldest_open_task_id, "added_at_ms": report.oldest_open_added_at_ms},
+        "last_errors": [
+            {
+                "task_id": error.task_id,
+                "state": error.state.value,
+                "code": error.code,
+                "message": error.message,
+                "at_ms": error.at_ms,
+            }
+            for error in report.last_errors
+        ],
+        "stored": {"segments": report.segments, "video_s": report.video_seconds},
+        "file": {"path": str(path), "bytes": report.file_bytes},
+    }
 
 
 def task_story(connection: sqlite3.Connection, task_id: str) -> TaskStory | None:

@@ -165,7 +165,7 @@ def test_reading_an_empty_file_says_so(path: Path) -> None:
 def test_reading_an_older_schema_says_how_to_bring_it_up_to_date(path: Path) -> None:
     ours(path)
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE schema_migrations SET version = 0")
+        connection.execute("UPDATE schema_migrations SET version = -version")
     with pytest.raises(StoreError, match=r"has an older schema. Run `harvester migrate`"):
         open_for_reading(path)
 

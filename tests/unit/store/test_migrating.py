@@ -1,3 +1,4 @@
+import itertools
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from harvester.store.migrating import (
     APPLICATION_ID,
     Migration,
     applied_versions,
+    check_ours,
     load_migrations,
     migrate,
     statements,
@@ -60,6 +62,12 @@ def test_nobody_but_the_owner_may_read_any_of_the_files(connection: sqlite3.Conn
     queue(connection, object_id(1))
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     assert modes == {"harvester.db": 0o600, "harvester.db-shm": 0o600, "harvester.db-wal": 0o600}
+
+
+def test_a_file_created_through_a_link_is_as_private(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(path)
+    open_for_writing(tmp_path / "link.db").close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_an_empty_file_is_as_good_as_none(path: Path) -> None:
@@ -111,6 +119,19 @@ def test_a_migration_that_failed_can_be_repaired_and_applied(connection: sqlite3
         migrate(connection, with_next(BAD))
     migrate(connection, with_next(GOOD))
     assert applied_versions(connection) == {*range(1, NEWEST + 2)}
+
+
+@pytest.mark.parametrize("moment", range(1, 7))
+def test_a_database_that_another_process_creates_between_two_looks_is_ours(path: Path, moment: int) -> None:
+    looks = itertools.count(1)
+
+    def create_in_between(_sql: str) -> None:
+        if next(looks) == moment:
+            open_for_writing(path).close()
+
+    with closing(sqlite3.connect(path)) as connection:
+        connection.set_trace_callback(create_in_between)
+        assert check_ours(connection, load_migrations()) in (set(), {*range(1, NEWEST + 1)})
 
 
 def record_a_newer_version(path: Path) -> None:

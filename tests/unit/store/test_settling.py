@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -108,6 +108,7 @@ matrices = st.sampled_from([np.float32, np.float64]).flatmap(
 )
 
 
+@settings(deadline=None)  # the disk may be slow
 @given(matrices)
 def test_vectors_are_stored_bit_for_bit(vectors: Matrix) -> None:
     with throwaway_database() as connection:
@@ -211,9 +212,11 @@ def test_a_refused_result_leaves_the_rest_of_its_group_alone(connection: sqlite3
     assert settle_all(connection, *group) == [False, True]
 
 
-def test_the_result_of_a_released_claim_is_refused(connection: sqlite3.Connection, task: Task) -> None:
+def test_a_late_result_is_kept_while_nobody_else_has_claimed_the_task(
+    connection: sqlite3.Connection, task: Task
+) -> None:
     in_transaction(connection, lambda connection: taking.release(connection, "daemon"))
-    assert settle_all(connection, settlement(task, Failed("bad video"))) == [False]
+    assert settle_all(connection, settlement(task, Failed("bad video"))) == [True]
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: type(outcome).__name__)

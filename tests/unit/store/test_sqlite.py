@@ -174,6 +174,17 @@ async def test_a_body_that_fails_is_rolled_back_and_the_next_one_works(store: St
     assert await queued_ids(store) == [object_id(2)]
 
 
+async def test_an_error_that_will_not_pass_is_translated_and_rolled_back(store: Store, path: Path) -> None:
+    def failing(connection: sqlite3.Connection) -> None:
+        connection.execute(INSERT, [object_id(1)])
+        connection.execute(INSERT, [object_id(1)])
+
+    with pytest.raises(StoreError) as failure:
+        await store.transact(failing)
+    assert failure.value.sentence.startswith(f"The database {str(path)!r} cannot be used: UNIQUE")
+    assert await queued_ids(store) == []
+
+
 async def test_a_locked_database_is_a_passing_problem_and_nothing_is_lost(store: Store, path: Path) -> None:
     await store.transact(lambda connection: connection.execute("PRAGMA busy_timeout = 0").fetchall())
     with closing(sqlite3.connect(path, isolation_level=None)) as stranger:
