@@ -15,7 +15,9 @@ from harvester import __version__
 from harvester.api.answers import error_outcome, exception_outcome, status_outcome
 from harvester.api.bodies import BodyError, decompress, too_large
 from harvester.api.limits import read_limits
+from harvester.api.listing import MAX_LIST_BYTES, list_parameters, parse_list
 from harvester.api.throttle import Permit, Throttle
+from harvester.domain.discovery import ListPage, ListQuery
 from harvester.domain.outcomes import Outcome, Transient
 from harvester.domain.pacing import Endpoint
 from harvester.domain.task_ids import validate_task_id
@@ -101,7 +103,15 @@ class Client:
 
     async def ask(self, task_id: str, permit: Permit) -> Reply:
         """Send the request that `permit` is for; return a Reply whatever happens. Raises InvalidTaskId."""
-        url = self._url(task_id, permit.endpoint)
+        return await self._get(self._url(task_id, permit.endpoint), permit)
+
+    async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
+        """Ask for one page of the account's tasks; `permit` is for the list. Return the page, or what went wrong."""
+        url = self._base.joinpath(*_TASK_PATHS[self._settings.version]).with_query(list_parameters(query))
+        reply = await self._get(url, permit)
+        return parse_list(reply.body, reply.encoding) if reply.outcome is None else reply.outcome
+
+    async def _get(self, url: URL, permit: Permit) -> Reply:
         permit.spend()
         started = time.monotonic()
         try:
@@ -143,13 +153,13 @@ class Client:
     async def _read(self, endpoint: Endpoint, response: aiohttp.ClientResponse, started: float) -> Reply:
         report = read_limits(response.headers, self._wall_s())
         self._throttle.learn(endpoint, response.status, report)
-        body, is_whole = await self._body(response)
+        body, is_whole = await self._body(response, self._limit_bytes(endpoint))
         encoding, outcome = _encoding(response.headers), None
         if not _is_success(response):
             outcome = error_outcome(endpoint, response.status, *self._without_key(body, encoding), report)
         elif not is_whole:
             body, outcome = b"", self._too_large(endpoint)
-        elif not self._brings_result(endpoint):
+        elif not self._brings_result(endpoint) and endpoint is not Endpoint.LIST:
             outcome = status_outcome(body, encoding)
         trace_id = _trace_id(response.headers)
         return Reply(outcome, _since_ms(started), response.status, trace_id, body, encoding)
@@ -162,17 +172,22 @@ class Client:
 
     def _brings_result(self, endpoint: Endpoint) -> bool:
         # In v2 one call answers both: a result that comes with a status is not thrown away.
-        return endpoint is Endpoint.RETRIEVE or self._settings.version == "v2"
+        return endpoint is Endpoint.RETRIEVE or (endpoint is Endpoint.STATUS and self._settings.version == "v2")
+
+    def _limit_bytes(self, endpoint: Endpoint) -> int:
+        limit = self._settings.max_body_bytes
+        return min(limit, MAX_LIST_BYTES) if endpoint is Endpoint.LIST else limit
 
     def _too_large(self, endpoint: Endpoint) -> Outcome:
+        if endpoint is Endpoint.LIST:
+            return Transient(f"The page of the list is larger than {self._limit_bytes(endpoint)} bytes.", "body_too_large")
         outcome = too_large(self._settings.max_body_bytes).outcome
         # Only a retrieval can reject.
         return outcome if self._brings_result(endpoint) else Transient(outcome.message, outcome.code)
 
-    async def _body(self, response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+    async def _body(self, response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
         """Read the body as sent, in chunks, and stop at the cap; return it and whether that is all of it."""
         if _is_success(response):
-            limit = self._settings.max_body_bytes
             if (response.content_length or 0) > limit:
                 response.close()
                 return b"", False

@@ -131,7 +131,7 @@ def _embeddings(document: dict[str, Any], segments: list[Any], body: bytes) -> T
     # orjson reads deeper nesting than it writes: what can be received must also be given back, at its place.
     orjson.dumps([[[list(extra.values()) for extra in extras.values()]]])
     return TaskEmbeddings(
-        metadata=_metadata(document),
+        metadata=video_metadata(document),
         options=_texts(segments, options, path),
         scopes=_texts(segments, scopes, path),
         starts=_seconds(segments, starts, path, required=START_FIELDS[0] if is_v1 else None),
@@ -203,7 +203,7 @@ def _problem_of_time(value: Any, *, is_required: bool) -> str | None:
     return f"{value} is not a time in the video" if value < 0 or float(value) != value else None
 
 
-def _metadata(document: dict[str, Any]) -> VideoMetadata:
+def video_metadata(document: dict[str, Any]) -> VideoMetadata:
     """Return the columns of metadata; what has an unexpected type is left to the kept document."""
     video = document.get("video_embedding")
     described = video.get("metadata") if isinstance(video, dict) else document.get("metadata")

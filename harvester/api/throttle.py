@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+import anyio
+
 from harvester.domain.pacing import MAX_RESERVATIONS, BudgetLease, Endpoint, LimitReport, Pacer, RateLimit
 
 GRANT_S = 1.0
@@ -63,6 +65,7 @@ class Throttle:
         self._grant_ends = -math.inf
         self._shared_at = -math.inf
         self._unshared: set[Endpoint] = set()
+        self._refilling = anyio.Lock()
         # A fresh bucket is full: the first burst may go out at once.
         self._pacer.bucket.arrival = monotonic()
 
@@ -78,19 +81,23 @@ class Throttle:
 
     async def refill(self) -> None:
         """Lease requests if there are none left, and share what is known of blocks; nothing without a ledger."""
-        if self._ledger is None:
-            return
+        if self._ledger is not None:
+            # Two who wait for the same lease need one, not two.
+            async with self._refilling:
+                await self._refill(self._ledger)
+
+    async def _refill(self, ledger: Ledger) -> None:
         now = self._monotonic()
         if self._unshared or now - self._shared_at >= SHARE_EVERY_S:
             blocks = {endpoint: self._as_wall_ms(endpoint, now) for endpoint in self._unshared}
             self._unshared.clear()
             self._shared_at = now
-            self._adopt(await self._ledger.share_blocks(blocks, self._wall_ms()))
+            self._adopt(await ledger.share_blocks(blocks, self._wall_ms()))
         interval_s = self.limit.interval_s
         if interval_s and (self._granted <= 0 or now >= self._grant_ends):
             count = max(1, min(MAX_RESERVATIONS // 4, int(GRANT_S / interval_s)))
             now_ms = self._wall_ms()
-            lease = await self._ledger.lease_requests(self.limit, count, now_ms)
+            lease = await ledger.lease_requests(self.limit, count, now_ms)
             self._pacer.bucket.arrival = now + (lease.start_ms - now_ms) / 1000
             self._granted = count
             self._grant_ends = self._pacer.bucket.arrival + count * interval_s + GRANT_S

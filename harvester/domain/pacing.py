@@ -25,6 +25,7 @@ class Endpoint(StrEnum):
 
     STATUS = "status"
     RETRIEVE = "retrieve"
+    LIST = "list"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,193 @@
+"""The client on a real socket: what it sends, and what it makes of good answers."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from harvester.api.decoding import decode_retrieval
+from harvester.api.throttle import Throttle
+from harvester.domain.errors import InvalidTaskId
+from harvester.domain.outcomes import Gone, Processing, Ready, Refused, Retrieved, Throttled, Transient
+from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
+from tests.contract.raw_server import (
+    KEY,
+    NOON,
+    TASK_ID,
+    ask,
+    client_of,
+    code_of,
+    listening,
+    reply_to,
+    saying,
+    unlimited,
+    whole,
+)
+
+STATUS, RETRIEVE = Endpoint.STATUS, Endpoint.RETRIEVE
+
+
+@asynccontextmanager
+async def rehearsal(**settings: Any) -> AsyncIterator[tuple[Simulator, str]]:
+    chosen: dict[str, Any] = {"tasks": 1, "age_s": 3_600, "key": KEY} | settings
+    async with Simulator(SimulatorSettings(**chosen), clock=SimulatorClock(NOON, speed=0)) as sim:
+        yield sim, sim.catalogue.ids()[0]
+
+
+# Against the stand-in.
+
+
+@pytest.mark.parametrize(("age_s", "expected"), [(3_600, Ready()), (0, Processing("processing"))])
+async def test_a_status_is_asked(age_s: int, expected: object) -> None:
+    async with rehearsal(age_s=age_s) as (sim, task_id), client_of(sim.base_url) as client:
+        reply = await ask(client, STATUS, task_id)
+        assert (reply.outcome, reply.status, sim.requests.count("status")) == (expected, 200, 1)
+
+
+@pytest.mark.parametrize("use_gzip", [True, False])
+async def test_a_result_passes_through_undecoded(*, use_gzip: bool) -> None:
+    async with rehearsal(gzip=use_gzip) as (sim, task_id), client_of(sim.base_url) as client:
+        reply = await ask(client, RETRIEVE, task_id)
+        plain = gzip.decompress(reply.body) if reply.encoding == "gzip" else reply.body
+        assert (reply.outcome, reply.encoding == "gzip", plain) == (None, use_gzip, sim.catalogue.document(task_id))
+
+
+async def test_a_result_decodes_to_what_the_stand_in_computed() -> None:
+    async with rehearsal() as (sim, task_id), client_of(sim.base_url) as client:
+        reply = await ask(client, RETRIEVE, task_id)
+        outcome = decode_retrieval(reply.body, reply.encoding, 1 << 20)
+        assert isinstance(outcome, Retrieved)
+        assert outcome.embeddings.vectors.tobytes() == sim.catalogue.embeddings(task_id).vectors.tobytes()
+
+
+async def test_an_unknown_task_is_gone() -> None:
+    async with rehearsal() as (sim, _), client_of(sim.base_url) as client:
+        message = f"Resource with id {TASK_ID} does not exist in embedding_tasks."
+        assert (await ask(client)).outcome == Gone(message, "resource_not_exists")
+
+
+async def test_a_wrong_key_is_refused() -> None:
+    async with rehearsal(key="another") as (sim, task_id), client_of(sim.base_url) as client:
+        assert code_of(await ask(client, STATUS, task_id)) == (Refused, "api_key_invalid")
+
+
+@pytest.mark.parametrize("header_scheme", ["older", "newer"])
+async def test_a_429_blocks_its_class_and_no_other(header_scheme: str) -> None:
+    throttle = unlimited()
+    async with (
+        rehearsal(requests_per_minute=1, header_scheme=header_scheme) as (sim, task_id),
+        client_of(sim.base_url, throttle) as client,
+    ):
+        await ask(client, STATUS, task_id)
+        sim.clock.advance(20)
+        reply = await ask(client, RETRIEVE, task_id)
+    assert isinstance(reply.outcome, Throttled)
+    assert (reply.outcome.retry_after_s, throttle.wait_s(RETRIEVE), throttle.wait_s(STATUS)) == (40.0, 40.0, 60.0)
+
+
+async def test_an_exhausted_window_blocks_before_a_429_comes() -> None:
+    throttle = unlimited()
+    async with rehearsal(requests_per_minute=1) as (sim, task_id), client_of(sim.base_url, throttle) as client:
+        await ask(client, STATUS, task_id)
+    assert throttle.wait_s(STATUS) == 60.0
+
+
+# What is sent.
+
+
+async def test_a_permit_works_once() -> None:
+    permit = unlimited().take(STATUS)
+    async with rehearsal() as (sim, task_id), client_of(sim.base_url) as client:
+        await client.ask(task_id, permit)
+        with pytest.raises(RuntimeError):
+            await client.ask(task_id, permit)
+        assert len(sim.requests) == 1
+
+
+@pytest.mark.parametrize("task_id", ["", "../admin", "a?b", "%2e%2e", "a/b", "x\r\nevil: 1", "x" * 129])
+async def test_a_hostile_id_is_refused_before_anything_is_sent(task_id: str) -> None:
+    async with rehearsal() as (sim, _), client_of(sim.base_url) as client:
+        with pytest.raises(InvalidTaskId):
+            await ask(client, STATUS, task_id)
+        assert len(sim.requests) == 0
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize(
+    ("version", "endpoint", "path"),
+    [
+        ("v1", STATUS, "/v1.3/embed/tasks/a-B_9/status"),
+        ("v1", RETRIEVE, "/v1.3/embed/tasks/a-B_9"),
+        ("v2", STATUS, "/v1.3/embed-v2/tasks/a-B_9"),
+        ("v2", RETRIEVE, "/v1.3/embed-v2/tasks/a-B_9"),
+    ],
+)
+async def test_the_path_is_the_documented_one(version: str, endpoint: Endpoint, path: str, slash: str) -> None:
+    async with listening(saying(whole(b"{}"))) as (place, raw):
+        async with client_of(f"http://{place}{slash}", version=version) as client:
+            await ask(client, endpoint, "a-B_9")
+        assert raw.heads[0].partition("\r\n")[0] == f"GET {path} HTTP/1.1"
+
+
+async def test_the_key_is_in_its_header_and_nowhere_else() -> None:
+    async with listening(saying(whole(b"{}"))) as (place, raw):
+        async with client_of(f"http://{place}") as client:
+            await ask(client)
+        lines = [line for line in raw.heads[0].splitlines() if KEY in line]
+        assert lines == [f"x-api-key: {KEY}"]
+
+
+async def test_only_gzip_is_asked_for() -> None:
+    async with listening(saying(whole(b"{}"))) as (place, raw), client_of(f"http://{place}") as client:
+        await ask(client)
+        assert "\r\naccept-encoding: gzip\r\n" in raw.heads[0].lower()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(status: int) -> None:
+    async with listening(saying(whole(b"{}"))) as (elsewhere, other):
+        location = f"location: http://{elsewhere}/\r\n".encode()
+        reply = await reply_to(saying(whole(b"", status=f"{status} Moved", headers=location)))
+        assert (code_of(reply), other.heads) == ((Transient, "redirect"), [])
+
+
+async def test_cookies_are_not_kept() -> None:
+    async with listening(saying(whole(b"{}", headers=b"set-cookie: a=b\r\n"))) as (place, raw):
+        async with client_of(f"http://{place}") as client:
+            await ask(client)
+            await ask(client)
+        assert "cookie" not in raw.heads[1].lower()
+
+
+async def test_what_is_sent_again_on_a_stale_connection_is_charged() -> None:
+    throttle, answers = Throttle(RateLimit(60), lambda: 1_000.0), iter([whole(b"{}"), b"", whole(b"{}")])
+
+    async def answering(writer: asyncio.StreamWriter) -> None:
+        sent = next(answers)
+        writer.write(sent)
+        if not sent:
+            writer.close()
+
+    async with listening(answering) as (place, raw), client_of(f"http://{place}", throttle) as client:
+        for _ in range(2):
+            await ask(client)
+        assert (len(raw.heads), throttle.wait_s(STATUS)) == (3, 1.0)
+
+
+# What comes back.
+
+
+async def test_in_v2_a_status_call_brings_the_result() -> None:
+    body = b'{"_id":"1","status":"ready","data":[{"embedding":[0.5]}]}'
+    reply = await reply_to(saying(whole(body)), STATUS, version="v2")
+    assert (reply.outcome, reply.body) == (None, body)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found", "503 Service Unavailable"])
+async def test_the_trace_id_is_kept(status: str) -> None:
+    reply = await reply_to(saying(whole(b"{}", status=status, headers=b"X-Trace-Id: 5f1c6f\r\n")))
+    assert reply.trace_id == "5f1c6f"

@@ -1,0 +1,112 @@
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester.api.limits import read_limits
+from harvester.domain.pacing import LimitReport
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+NOW = 1_760_000_000
+DATE = {"date": formatdate(NOW, usegmt=True)}
+
+
+def documented_headers() -> dict[str, str]:
+    head = (FIXTURES / "error_429.http").read_text().partition("\n\n")[0]
+    return dict(line.split(": ", 1) for line in head.splitlines()[1:])
+
+
+@pytest.mark.parametrize("wrong_by_s", [0, 86_400, -86_400, 3.0e8])
+def test_the_documented_refusal_is_understood_whatever_this_clock_says(wrong_by_s: float) -> None:
+    report = read_limits(documented_headers(), 1_762_553_467 + wrong_by_s)
+    assert report == LimitReport(remaining=0, reset_s=11_382.0, retry_after_s=11_382.0)
+
+
+@pytest.mark.parametrize("prefix", ["x-ratelimit", "x-ratelimit-request"])
+@pytest.mark.parametrize(
+    ("reset", "reset_s"),
+    [(str(NOW + 60), 60.0), ("60", 60.0), ("0.5", 0.5), ("0", 0.0), ("-3", 0.0), (str(NOW - 5), 0.0), ("soon", None)],
+)
+def test_both_schemes_are_understood(prefix: str, reset: str, reset_s: float | None) -> None:
+    headers = DATE | {f"{prefix}-remaining": "7", f"{prefix}-reset": reset}
+    assert read_limits(headers, NOW) == LimitReport(7, reset_s, None)
+
+
+def test_the_dimension_of_requests_counts_and_not_that_of_minutes_of_video() -> None:
+    headers = DATE | {
+        "x-ratelimit-dimensions": "Duration,Request",
+        "x-ratelimit-duration-remaining": "0",
+        "x-ratelimit-duration-reset": "9999",
+        "x-ratelimit-request-remaining": "5",
+        "x-ratelimit-request-reset": "60",
+    }
+    assert read_limits(headers, NOW) == LimitReport(5, 60.0, None)
+
+
+def test_names_are_read_in_any_case() -> None:
+    headers = {"Date": DATE["date"], "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "9", "Retry-After": "9"}
+    assert read_limits(headers, 0) == LimitReport(0, 9.0, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("11382", 11_382.0),
+        ("1.5", 1.5),
+        ("0", 0.0),
+        ("-1", 0.0),
+        (formatdate(NOW + 90, usegmt=True), 90.0),
+        (formatdate(NOW - 90, usegmt=True), 0.0),
+        (str(NOW + 90), 90.0),
+        ("", None),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("-inf", None),
+        ("9" * 400, None),
+        ("1e999", None),
+        ("Fri, 99 Foo 9999 99:99:99 GMT", None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_as_a_date(value: str, seconds: float | None) -> None:
+    assert read_limits(DATE | {"retry-after": value}, 0).retry_after_s == seconds
+
+
+def test_an_absurd_number_of_seconds_is_left_to_the_pacer() -> None:
+    assert read_limits(DATE | {"retry-after": "9" * 15}, NOW).retry_after_s == 10**15 - 1 - NOW
+
+
+@pytest.mark.parametrize("wrong_by_s", [0.0, 86_400.0, -86_400.0])
+def test_the_servers_date_overrules_a_wrong_clock(wrong_by_s: float) -> None:
+    headers = DATE | {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(NOW + 30)}
+    assert read_limits(headers, NOW + wrong_by_s).reset_s == 30.0
+
+
+@pytest.mark.parametrize("date", [{}, {"date": ""}, {"date": "yesterday"}, {"date": "Fri, 99 Foo 9999 99:99:99 GMT"}])
+def test_without_a_usable_date_this_clock_has_to_do(date: dict[str, str]) -> None:
+    assert read_limits(date | {"retry-after": str(NOW + 30)}, NOW).retry_after_s == 30.0
+
+
+def test_headers_that_say_nothing_report_nothing() -> None:
+    assert read_limits({"content-type": "application/json"}, NOW) == LimitReport()
+
+
+header_values = st.one_of(
+    st.text(max_size=40),
+    st.text("0123456789+-:., GMTeE", max_size=40),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.datetimes().map(lambda moment: moment.strftime("%a, %d %b %Y %H:%M:%S GMT")),
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["date", "retry-after", "x-ratelimit-remaining", "x-ratelimit-reset"]), header_values
+    )
+)
+def test_no_header_makes_it_raise_or_report_a_time_that_has_passed(headers: dict[str, str]) -> None:
+    report = read_limits(headers, NOW)
+    assert min(report.reset_s or 0, report.retry_after_s or 0) >= 0

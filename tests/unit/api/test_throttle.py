@@ -1,0 +1,96 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester.api.throttle import Permit, Throttle
+from harvester.domain.pacing import Endpoint, LimitReport, RateLimit
+
+STATUS, RETRIEVE = Endpoint.STATUS, Endpoint.RETRIEVE
+
+
+class Clock:
+    def __init__(self, now: float = 123_456.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def throttle(clock: Clock, requests_per_minute: float = 60, burst: int = 1) -> Throttle:
+    return Throttle(RateLimit(requests_per_minute, burst), clock)
+
+
+def test_a_permit_works_once() -> None:
+    permit = Permit(STATUS)
+    permit.spend()
+    with pytest.raises(RuntimeError):
+        permit.spend()
+
+
+def test_a_permit_is_for_the_class_it_was_taken_for() -> None:
+    assert throttle(Clock()).take(RETRIEVE).endpoint is RETRIEVE
+
+
+@pytest.mark.parametrize("started_at", [0.0, 5.0, 1e9])
+def test_the_first_burst_may_go_out_at_once_and_no_more(started_at: float) -> None:
+    clock = Clock(started_at)
+    subject, taken = throttle(clock, burst=3), 0
+    while subject.wait_s(STATUS) == 0:
+        subject.take(STATUS)
+        taken += 1
+    assert taken == 3
+
+
+def test_nothing_is_handed_out_before_its_time() -> None:
+    subject = throttle(Clock())
+    subject.take(STATUS)
+    with pytest.raises(RuntimeError):
+        subject.take(STATUS)
+
+
+@given(st.floats(0, 1e9), st.floats(0.1, 6_000), st.integers(1, 20))
+def test_who_waits_as_long_as_told_gets_a_permit(started_at: float, rate: float, burst: int) -> None:
+    clock = Clock(started_at)
+    subject = throttle(clock, rate, burst)
+    for _ in range(2 * burst):
+        clock.now += subject.wait_s(STATUS)
+        assert subject.take(STATUS).endpoint is STATUS
+
+
+def test_a_429_blocks_its_class_for_as_long_as_it_says() -> None:
+    clock = Clock()
+    subject = throttle(clock, 0)
+    subject.learn(RETRIEVE, 429, LimitReport(retry_after_s=11_382.0))
+    assert (subject.wait_s(RETRIEVE), subject.blocked_s(RETRIEVE), subject.wait_s(STATUS)) == (11_382.0, 11_382.0, 0.0)
+
+
+def test_a_block_is_not_the_rate() -> None:
+    subject = throttle(Clock())
+    subject.take(STATUS)
+    assert (subject.wait_s(STATUS), subject.blocked_s(STATUS)) == (1.0, 0.0)
+
+
+def test_a_block_ends_on_the_monotonic_clock() -> None:
+    clock = Clock()
+    subject = throttle(clock, 0)
+    subject.learn(STATUS, 429, LimitReport(retry_after_s=10.0))
+    clock.now += 10.0
+    assert subject.take(STATUS).endpoint is STATUS
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 500])
+def test_an_exhausted_window_blocks_before_a_429_comes(status: int) -> None:
+    subject = throttle(Clock(), 0)
+    subject.learn(STATUS, status, LimitReport(remaining=0, reset_s=42.0))
+    assert subject.wait_s(STATUS) == 42.0
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 500])
+def test_what_is_left_of_a_window_may_be_used(status: int) -> None:
+    subject = throttle(Clock(), 0)
+    subject.learn(STATUS, status, LimitReport(remaining=1, reset_s=42.0))
+    assert subject.wait_s(STATUS) == 0.0
+
+
+def test_the_configured_limit_can_be_asked_for() -> None:
+    assert throttle(Clock(), 50, 5).limit == RateLimit(50, 5)
