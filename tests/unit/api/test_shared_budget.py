@@ -1,0 +1,145 @@
+"""Processes on one database share one budget: real SQLite, a fake clock."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester.api.throttle import Throttle
+from harvester.domain.pacing import Endpoint, LimitReport, RateLimit, reserve
+from harvester.store.sqlite import Store
+
+START_MS = 1_760_000_000_000
+STATUS, RETRIEVE = Endpoint.STATUS, Endpoint.RETRIEVE
+
+
+class FakeTime:
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.wall_offset_ms = START_MS
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall_ms(self) -> int:
+        return self.wall_offset_ms + round(self.now * 1000)
+
+
+@pytest.fixture
+async def stores(tmp_path: Path) -> AsyncIterator[list[Store]]:
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(Store(tmp_path / "shared.db")) for _ in range(2)]
+
+
+def throttles(stores: list[Store], clock: FakeTime, limit: RateLimit) -> list[Throttle]:
+    return [Throttle(limit, clock.monotonic, ledger=store, wall_ms=clock.wall_ms) for store in stores]
+
+
+async def taken_in(clock: FakeTime, subjects: list[Throttle], seconds: float, step_s: float = 0.05) -> list[int]:
+    """Let every throttle send whenever it may; return how many requests each has sent."""
+    counts = [0] * len(subjects)
+    end = clock.now + seconds
+    while clock.now < end:
+        for index, throttle in enumerate(subjects):
+            await throttle.refill()
+            if throttle.wait_s(STATUS) == 0:
+                throttle.take(STATUS)
+                counts[index] += 1
+        clock.now += step_s
+    return counts
+
+
+@pytest.mark.parametrize("requests_per_minute", [30, 60, 600])
+async def test_two_processes_together_keep_the_rate_of_one(stores: list[Store], requests_per_minute: float) -> None:
+    clock = FakeTime()
+    counts = await taken_in(clock, throttles(stores, clock, RateLimit(requests_per_minute)), 60)
+    assert requests_per_minute * 0.9 <= sum(counts) <= requests_per_minute + 1
+
+
+async def test_both_get_their_part(stores: list[Store]) -> None:
+    clock = FakeTime()
+    first, second = await taken_in(clock, throttles(stores, clock, RateLimit(600)), 30)
+    assert min(first, second) > 0.3 * (first + second)
+
+
+async def test_one_alone_has_the_whole_rate(stores: list[Store]) -> None:
+    clock = FakeTime()
+    (count,) = await taken_in(clock, throttles(stores[:1], clock, RateLimit(60)), 60)
+    assert count == 60
+
+
+async def test_an_idle_process_takes_nothing_from_the_budget(stores: list[Store]) -> None:
+    clock = FakeTime()
+    idle, busy = throttles(stores, clock, RateLimit(60))
+    await idle.refill()
+    (count,) = await taken_in(clock, [busy], 60)
+    assert count >= 59
+
+
+async def test_what_was_leased_long_ago_is_not_sent_late(stores: list[Store]) -> None:
+    clock = FakeTime()
+    late, busy = throttles(stores, clock, RateLimit(600))
+    await late.refill()
+    clock.now += 3600
+    counts = await taken_in(clock, [late, busy], 6)
+    assert sum(counts) <= 61
+
+
+async def test_a_block_holds_the_other_process_back(stores: list[Store]) -> None:
+    clock = FakeTime()
+    told, other = throttles(stores, clock, RateLimit(0))
+    await other.refill()
+    told.learn(RETRIEVE, 429, LimitReport(retry_after_s=600))
+    await told.refill()
+    clock.now += 6
+    await other.refill()
+    assert other.blocked_s(RETRIEVE) == pytest.approx(594)
+    assert other.blocked_s(STATUS) == 0
+
+
+async def test_a_block_survives_a_restart(stores: list[Store]) -> None:
+    clock = FakeTime()
+    before, _ = throttles(stores, clock, RateLimit(60))
+    before.learn(STATUS, 429, LimitReport(retry_after_s=11_382))
+    await before.refill()
+    after = Throttle(RateLimit(60), clock.monotonic, ledger=stores[0], wall_ms=clock.wall_ms)
+    await after.refill()
+    assert after.blocked_s(STATUS) == pytest.approx(11_382)
+
+
+@pytest.mark.parametrize("jump_ms", [-86_400_000, 86_400_000])
+async def test_a_wall_clock_that_jumps_a_day_does_not_stop_the_requests(stores: list[Store], jump_ms: int) -> None:
+    clock = FakeTime()
+    subjects = throttles(stores, clock, RateLimit(60))
+    await taken_in(clock, subjects, 5)
+    clock.wall_offset_ms += jump_ms
+    assert sum(await taken_in(clock, subjects, 60)) >= 55
+
+
+async def test_a_lowered_rate_holds_at_once(stores: list[Store]) -> None:
+    clock = FakeTime()
+    (throttle,) = throttles(stores[:1], clock, RateLimit(600))
+    await taken_in(clock, [throttle], 5)
+    throttle.limit = RateLimit(60)
+    (count,) = await taken_in(clock, [throttle], 60)
+    assert count <= 61
+
+
+@given(
+    rate=st.floats(0.1, 6000),
+    counts=st.lists(st.integers(1, 16), min_size=1, max_size=50),
+    pauses=st.lists(st.floats(0, 5000), min_size=50, max_size=50),
+)
+def test_reservations_never_overlap(rate: float, counts: list[int], pauses: list[float]) -> None:
+    limit, arrival, now = RateLimit(rate), 0.0, float(START_MS)
+    for count, pause in zip(counts, pauses, strict=False):
+        now += pause
+        if arrival - now > 30_000:
+            continue
+        taken_until = arrival
+        start, arrival = reserve(arrival, now, limit, count)
+        assert start >= max(taken_until, now)
+        assert arrival == pytest.approx(start + count * limit.interval_s * 1000)
