@@ -1,0 +1,111 @@
+"""Large bodies are decoded in worker processes: the same outcome, and a dead worker is only a passing failure."""
+
+import os
+import signal
+import zlib
+from pathlib import Path
+
+import anyio
+import numpy as np
+import orjson
+import pytest
+
+from harvester.api.decoding import decode_retrieval
+from harvester.domain.outcomes import Invalid, Retrieved, Transient
+from harvester.service.decoder import IN_PLACE_BYTES, Decoder
+from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
+
+CAP_BYTES = 64 * 1024 * 1024
+
+
+def large_body() -> bytes:
+    settings = SimulatorSettings(tasks=1, duration_s=(300, 300), processing_median_s=0.001, age_s=3600)
+    catalogue = Simulator(settings, clock=SimulatorClock(speed=0)).catalogue
+    body = catalogue.document(catalogue.ids()[0])
+    assert len(body) > IN_PLACE_BYTES
+    return body
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def children() -> set[int]:
+    return {
+        int(pid)
+        for thread in Path("/proc/self/task").iterdir()
+        for pid in (thread / "children").read_text().split()
+        if b"to_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    }
+
+
+async def test_a_worker_gives_what_decoding_in_place_gives() -> None:
+    body = large_body()
+    there, here = await Decoder(CAP_BYTES).decode(body, None), decode_retrieval(body, None, CAP_BYTES)
+    assert isinstance(there, Retrieved)
+    assert isinstance(here, Retrieved)
+    assert np.array_equal(there.embeddings.vectors, here.embeddings.vectors)
+    assert there.embeddings.vectors.dtype == here.embeddings.vectors.dtype
+    assert (there.embeddings.document, there.embeddings.ends) == (here.embeddings.document, here.embeddings.ends)
+
+
+async def test_vectors_of_double_precision_come_back_whole() -> None:
+    document = orjson.loads(large_body())
+    for segment in document["video_embedding"]["segments"]:
+        segment["float"][7] = 0.1234567890123456
+    outcome = await Decoder(CAP_BYTES).decode(orjson.dumps(document), None)
+    assert isinstance(outcome, Retrieved)
+    assert outcome.embeddings.vectors.dtype == np.float64
+    assert set(outcome.embeddings.vectors[:, 7].tolist()) == {0.1234567890123456}
+
+
+async def test_a_compressed_body_is_decompressed_by_the_worker() -> None:
+    body = zlib.compress(large_body(), 6, zlib.MAX_WBITS | 16)
+    assert len(body) > IN_PLACE_BYTES
+    assert isinstance(await Decoder(CAP_BYTES).decode(body, "gzip"), Retrieved)
+
+
+async def test_what_a_worker_refuses_comes_back_with_its_reason() -> None:
+    document = orjson.loads(large_body())
+    document["video_embedding"]["segments"][5]["float"].pop()
+    outcome = await Decoder(CAP_BYTES).decode(orjson.dumps(document), None)
+    assert outcome == Invalid("segments[5].float: 511 numbers, expected 512.", "segments_invalid")
+
+
+async def test_a_worker_that_dies_costs_one_attempt_and_the_pool_is_whole_again() -> None:
+    decoder, body = Decoder(CAP_BYTES, workers=1), large_body()
+    before = children()
+    await decoder.decode(body, None)
+    (worker,) = children() - before
+    os.kill(worker, signal.SIGSTOP)
+    outcomes = []
+
+    async def decode() -> None:
+        outcomes.append(await decoder.decode(body, None))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(decode)
+        await anyio.wait_all_tasks_blocked()
+        os.kill(worker, signal.SIGKILL)
+    assert outcomes == [Transient("The process that decoded the answer died.", "decode_worker_died")]
+    assert isinstance(await decoder.decode(body, None), Retrieved)
+
+
+async def test_a_worker_survives_the_ctrl_c_of_the_terminal() -> None:
+    decoder, body = Decoder(CAP_BYTES, workers=1), large_body()
+    before = children()
+    await decoder.decode(body, None)
+    (worker,) = children() - before
+    os.kill(worker, signal.SIGINT)
+    assert isinstance(await decoder.decode(body, None), Retrieved)
+    assert worker in children()
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip"])
+async def test_no_descriptor_is_left_open(encoding: str | None) -> None:
+    decoder, body = Decoder(CAP_BYTES, workers=1), large_body()
+    await decoder.decode(body, encoding)
+    before = open_descriptors()
+    for _ in range(3):
+        await decoder.decode(body, encoding)
+    assert open_descriptors() == before
