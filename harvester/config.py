@@ -155,9 +155,9 @@ class ServerSettings(_Section):
     @field_validator("listen")
     @classmethod
     def _an_address(cls, value: str) -> str:
-        if value:
+        if value.strip():
             split_address(value)
-        return value
+        return value.strip()
 
     @field_validator("token")
     @classmethod

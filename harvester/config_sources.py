@@ -21,6 +21,9 @@ _PREFIX = "HARVESTER_"
 _KEY_REMEDY = "Put the key into TWELVELABS_API_KEY, or into a file that api.key_file names."
 _FLAG_NAMES = {"store.path": "--db", "log.level": "--log-level", "log.format": "--log-format"}
 
+# Where an empty value says something: here that nothing is served.
+_MAY_BE_EMPTY = {"server.listen"}
+
 # What Kubernetes adds to a pod for a service called harvester-api: HARVESTER_API_SERVICE_HOST and the like.
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_.+)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?$")
 
@@ -115,7 +118,7 @@ def read_environ(environ: Mapping[str, str], known: KnownSettings) -> Layer:
         if variable in settings:
             section, key = settings[variable]
             value = environ[variable]
-            if not value.strip():
+            if not value.strip() and f"{section}.{key}" not in _MAY_BE_EMPTY:
                 # Mostly a variable that was never filled in; to go on with the default would be a surprise.
                 raise UsageError(f"{variable} is empty.", remedy=f"Unset it, or give {section}.{key} a value.")
             layer.put(section, key, value, variable)

@@ -14,7 +14,7 @@ from yarl import URL
 from harvester import __version__
 from harvester.api.answers import error_outcome, exception_outcome, status_outcome
 from harvester.api.bodies import BodyError, decompress, too_large
-from harvester.api.limits import read_limits
+from harvester.api.limits import clock_skew_s, read_limits
 from harvester.api.listing import MAX_LIST_BYTES, list_parameters, parse_list
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.discovery import ListPage, ListQuery
@@ -76,6 +76,8 @@ class Client:
         self._throttle = throttle
         self._wall_s = wall_s
         self._base = URL(settings.base_url)
+        self.clock_skew_s: float | None = None
+        """By how much this machine's clock was ahead of the API's at the last answer that told its time."""
 
     async def __aenter__(self) -> Self:
         settings = self._settings
@@ -153,6 +155,7 @@ class Client:
     async def _read(self, endpoint: Endpoint, response: aiohttp.ClientResponse, started: float) -> Reply:
         report = read_limits(response.headers, self._wall_s())
         self._throttle.learn(endpoint, response.status, report)
+        self.clock_skew_s = clock_skew_s(response.headers, self._wall_s())
         body, is_whole = await self._body(response, self._limit_bytes(endpoint))
         encoding, outcome = _encoding(response.headers), None
         if not _is_success(response):
@@ -180,7 +183,9 @@ class Client:
 
     def _too_large(self, endpoint: Endpoint) -> Outcome:
         if endpoint is Endpoint.LIST:
-            return Transient(f"The page of the list is larger than {self._limit_bytes(endpoint)} bytes.", "body_too_large")
+            return Transient(
+                f"The page of the list is larger than {self._limit_bytes(endpoint)} bytes.", "body_too_large"
+            )
         outcome = too_large(self._settings.max_body_bytes).outcome
         # Only a retrieval can reject.
         return outcome if self._brings_result(endpoint) else Transient(outcome.message, outcome.code)

@@ -31,6 +31,12 @@ def read_limits(headers: Mapping[str, str], now_s: float) -> LimitReport:
     return LimitReport(retry_after_s=retry_after)
 
 
+def clock_skew_s(headers: Mapping[str, str], now_s: float) -> float | None:
+    """Return by how much `now_s` is ahead of the server's `date` (whole seconds); None without one."""
+    server_now = _http_date(next((value for name, value in headers.items() if name.lower() == "date"), None))
+    return None if server_now is None else now_s - server_now
+
+
 def _seconds(value: str | None, server_now: float) -> float | None:
     """Read seconds, epoch seconds or an HTTP date as seconds from now; None if absent or nonsense."""
     if value is None:

@@ -1,20 +1,28 @@
 """The one place that chooses and wires concrete classes."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from harvester.api.client import Client, ClientSettings
 from harvester.api.throttle import Throttle
 from harvester.config import Settings
 from harvester.domain.breaker import Breaker
-from harvester.domain.pacing import RateLimit
+from harvester.domain.discovery import ListPage, ListQuery
+from harvester.domain.errors import KeyRefusedError
+from harvester.domain.outcomes import Outcome, Refused
+from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.domain.tasks import DAY_MS
 from harvester.service.clock import Clock, SystemClock
 from harvester.service.decoder import Decoder
+from harvester.service.discovery import DiscoveryReport, ObservedLister, Schedule, discover, keep_discovering
+from harvester.service.observing import Observer, Unobserved
 from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
 from harvester.service.scheduler import HarvestSettings, Scheduler, Until
 from harvester.store.connecting import translating_errors
+from harvester.store.discovering import Onlooker
 from harvester.store.sqlite import Store
 
 
@@ -23,14 +31,64 @@ class Harvest:
     """A harvest that is ready to run, and what displays read while it does."""
 
     store: Store
+    client: Client
+    throttle: Throttle
     scheduler: Scheduler
     progress: Progress
     clock: Clock
+    observer: Observer
+
+    @property
+    def database(self) -> Path:
+        """The file that embeddings are stored in."""
+        return self.store.path
+
+    @property
+    def refusal(self) -> Refused | None:
+        """What the API said when it refused the key; None while it has not."""
+        return self.scheduler.refusal
+
+    def reload(self, settings: Settings) -> None:
+        """Take over the settings that can change while running."""
+        self.throttle.limit = _rate_limit(settings)
+        self.scheduler.set_concurrency(settings.harvest.concurrency)
+
+    async def keep_discovering(self, settings: Callable[[], Settings]) -> None:
+        """Queue what the account makes, as `settings` says at the moment; a refused key stops the harvest."""
+        refusal = await keep_discovering(
+            lister=ObservedLister(self.client, self.observer, self.clock),
+            throttle=self.throttle,
+            queue=self.store,
+            clock=self.clock,
+            progress=self.progress,
+            schedule=lambda: _schedule(settings()),
+        )
+        self.scheduler.refuse(refusal)
+
+    def raise_if_refused(self) -> None:
+        """Raise KeyRefusedError if the API has refused the key."""
+        refusal = self.scheduler.refusal
+        if refusal is not None:
+            raise key_refused(refusal)
+
+
+def key_refused(refusal: Refused) -> KeyRefusedError:
+    """Return the error for an answer that refuses the key."""
+    return KeyRefusedError(
+        f"The API refuses the key: {refusal.message.rstrip('.')} ({refusal.code}).",
+        remedy="Check TWELVELABS_API_KEY or api.key_file. No task was changed by this.",
+    )
 
 
 @asynccontextmanager
-async def open_harvest(
-    settings: Settings, key: Callable[[], str], *, until: Until = Until.ENDED, only: Sequence[str] | None = None
+async def open_harvest(  # noqa: PLR0913  # all but the first two are named
+    settings: Settings,
+    key: Callable[[], str],
+    *,
+    until: Until = Until.ENDED,
+    only: Sequence[str] | None = None,
+    grace_s: float | None = None,
+    observer: Observer | None = None,
 ) -> AsyncIterator[Harvest]:
     """Open the store and the session for one harvest, of all open tasks or of `only` these ids. Raises StoreError."""
     clock = SystemClock()
@@ -38,8 +96,7 @@ async def open_harvest(
     async with AsyncExitStack() as stack:
         stack.enter_context(translating_errors(settings.store.path))
         store = await stack.enter_async_context(Store(settings.store.path))
-        limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
-        throttle = Throttle(limit, clock.monotonic, ledger=store, wall_ms=clock.wall_ms)
+        throttle = Throttle(_rate_limit(settings), clock.monotonic, ledger=store, wall_ms=clock.wall_ms)
         if only is not None:
             await store.want(only, clock.wall_ms())
         client = await stack.enter_async_context(Client(_client_settings(settings), key, throttle))
@@ -50,12 +107,13 @@ async def open_harvest(
             breaker=breaker,
             progress=progress,
             clock=clock,
+            observer=observer,
         )
         scheduler = Scheduler(
             HarvestSettings(
                 concurrency=settings.harvest.concurrency,
                 lease_s=settings.harvest.lease_s,
-                grace_s=settings.harvest.grace_s,
+                grace_s=settings.harvest.grace_s if grace_s is None else grace_s,
                 until=until,
                 has_status_call=settings.api.version == "v1",
             ),
@@ -66,7 +124,46 @@ async def open_harvest(
             progress=progress,
             clock=clock,
         )
-        yield Harvest(store, scheduler, progress, clock)
+        yield Harvest(store, client, throttle, scheduler, progress, clock, observer or Unobserved())
+
+
+async def discover_once(
+    settings: Settings, key: Callable[[], str], *, since_s: float, dry_run: bool = False
+) -> DiscoveryReport:
+    """Queue what the account has made in the last `since_s` seconds. A dry run only compares. Raises StoreError."""
+    clock, path = SystemClock(), settings.store.path
+    async with AsyncExitStack() as stack:
+        stack.enter_context(translating_errors(path))
+        queue: Store | Onlooker = (
+            stack.enter_context(closing(Onlooker(path))) if dry_run else await stack.enter_async_context(Store(path))
+        )
+        throttle = Throttle(_rate_limit(settings), clock.monotonic, ledger=queue, wall_ms=clock.wall_ms)
+        return await discover(
+            lister=await stack.enter_async_context(Client(_client_settings(settings), key, throttle)),
+            throttle=throttle,
+            queue=queue,
+            clock=clock,
+            since_ms=clock.wall_ms() - round(since_s * 1000),
+        )
+
+
+async def ask_once(settings: Settings, key: Callable[[], str]) -> tuple[ListPage | Outcome, float | None]:
+    """Ask for a list of one task, past every budget; return the answer and the skew of this machine's clock."""
+    clock = SystemClock()
+    throttle = Throttle(RateLimit(0), clock.monotonic)
+    async with Client(_client_settings(settings), key, throttle) as client:
+        query = ListQuery(started_at_ms=clock.wall_ms() - DAY_MS, page_limit=1)
+        answer = await client.list_tasks(query, throttle.take(Endpoint.LIST))
+        return answer, client.clock_skew_s
+
+
+def _schedule(settings: Settings) -> Schedule | None:
+    wanted = settings.discovery
+    return Schedule(wanted.every_s, round(wanted.since_days * DAY_MS)) if wanted.enabled else None
+
+
+def _rate_limit(settings: Settings) -> RateLimit:
+    return RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
 
 
 def _client_settings(settings: Settings) -> ClientSettings:
@@ -77,5 +174,4 @@ def _client_settings(settings: Settings) -> ClientSettings:
         connect_timeout_s=api.connect_timeout_s,
         read_timeout_s=api.read_timeout_s,
         max_body_bytes=api.max_body_bytes,
-        connections=settings.harvest.concurrency,
     )

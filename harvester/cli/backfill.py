@@ -1,6 +1,7 @@
 """`harvester backfill`: harvest now, until every task has ended."""
 
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,6 +47,7 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     from harvester.cli.given_ids import collect_task_ids  # noqa: PLC0415
     from harvester.cli.logs import configure_logs  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.store.connecting import check_exists  # noqa: PLC0415
 
     loaded = load_settings(config, {"store": {"path": db}})
     limit_s = parse_duration_s(deadline, "--deadline") if deadline is not None else None
@@ -54,6 +56,9 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     # The display tells what happens; the log adds to it only what somebody asked for.
     is_asked = loaded.origins["log.level"] != "default"
     configure_logs(loaded.settings.log.level if is_asked else "warning", loaded.settings.log.format)
+    if given.task_ids is None:
+        # Without ids there must be a queue already; a misspelt path would otherwise look like an empty one.
+        check_exists(loaded.settings.store.path)
     job = Job(loaded.settings, only=given.task_ids, no_wait=no_wait, limit_s=limit_s)
     exit_code = anyio.run(job.run, key.reveal)
     raise typer.Exit(exit_code or (1 if given.refused else 0))
@@ -75,14 +80,13 @@ class Job:
 
         from harvester.cli.app import open_harvest  # noqa: PLC0415
         from harvester.cli.harvest_display import show_progress  # noqa: PLC0415
-        from harvester.domain.errors import KeyRefusedError  # noqa: PLC0415
         from harvester.service.lifecycle import stopping_on_signals  # noqa: PLC0415
         from harvester.service.scheduler import Until  # noqa: PLC0415
 
         until = Until.ASKED if self._no_wait else Until.ENDED
         async with open_harvest(self._settings, key, until=until, only=self._only) as harvest:
             started_ms = harvest.clock.wall_ms()
-            async with stopping_on_signals(harvest.scheduler.stop) as stop, anyio.create_task_group() as group:
+            async with stopping_on_signals(lambda: self._drain(harvest)) as stop, anyio.create_task_group() as group:
                 group.start_soon(show_progress, harvest.progress, name="display")
                 if self._limit_s is not None:
                     group.start_soon(self._stop_in_time, harvest, self._limit_s, name="deadline")
@@ -92,12 +96,7 @@ class Job:
             self._summarize(harvest, ends, stop.description)
         if stop.exit_code is not None:
             return stop.exit_code
-        refusal = harvest.scheduler.refusal
-        if refusal is not None:
-            raise KeyRefusedError(
-                f"The API refuses the key: {refusal.message.rstrip('.')} ({refusal.code}).",
-                remedy="Check TWELVELABS_API_KEY or api.key_file. No task was touched.",
-            )
+        harvest.raise_if_refused()
         return 0 if harvest.progress.open == 0 and not ends else 1
 
     async def _stop_in_time(self, harvest: "Harvest", limit_s: float) -> None:
@@ -106,6 +105,14 @@ class Job:
         await anyio.sleep(limit_s)
         self._is_over_time = True
         harvest.scheduler.stop()
+
+    def _drain(self, harvest: "Harvest") -> None:
+        harvest.scheduler.stop()
+        if harvest.progress.in_flight:
+            grace_s = self._settings.harvest.grace_s
+            note = f"Finishing {harvest.progress.in_flight} under way, {grace_s:g} s at most; again to stop at once."
+            # Over a live display this is printed above it.
+            print(note, file=sys.stderr, flush=True)  # noqa: T201
 
     def _summarize(self, harvest: "Harvest", ends: "list[Ends]", why: str | None) -> None:
         from harvester.cli.harvest_display import Summary, print_summary  # noqa: PLC0415

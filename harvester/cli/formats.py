@@ -6,6 +6,11 @@ _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB")
 _THOUSAND = 1000
 
 
+def counted(number: int, noun: str) -> str:
+    """Return `1 task` or `3 tasks`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def shown_bytes(count: float) -> str:
     """Return `7.7 MB`: decimal units, as disks and networks count."""
     for unit in _BYTE_UNITS:

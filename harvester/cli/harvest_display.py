@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester.cli.console import printable, stderr_console
-from harvester.cli.formats import shown_bytes, shown_duration, shown_time
+from harvester.cli.formats import counted, shown_bytes, shown_duration, shown_time
 from harvester.domain.tasks import TaskState
 from harvester.service.progress import Progress
 from harvester.store.overview import Ends
@@ -127,14 +127,15 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
         yield f"Nothing to do: {_states(progress)}."
     else:
         yield (
-            f"Harvested {progress.harvested} tasks ({progress.segments} segments, "
-            f"{shown_bytes(progress.bytes_received)}) with {requests} requests in {shown_duration(summary.elapsed_s)}."
+            f"Harvested {counted(progress.harvested, 'task')} ({counted(progress.segments, 'segment')}, "
+            f"{shown_bytes(progress.bytes_received)}) with {counted(requests, 'request')} "
+            f"in {shown_duration(summary.elapsed_s)}."
         )
     for end in summary.ends:
         example = f"{end.example_task_id}: {end.example_message or end.code}"
         yield printable(f"  {end.count} {end.state}: {_REMEDIES[end.state]} (as {example})")
     if progress.stale:
-        yield f"  {progress.stale} results were refused because another process has taken the task over."
+        yield f"  {counted(progress.stale, 'result')} refused: another process has taken the task over."
     if progress.open:
         yield f"  {progress.open} still to do: {_open_states(progress)}. Run `harvester backfill` again."
 

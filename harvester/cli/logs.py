@@ -39,6 +39,9 @@ def configure_logs(level: str, style: Literal["auto", "console", "json"]) -> Non
         logger_factory=structlog.WriteLoggerFactory(_CurrentStderr()),  # type: ignore[arg-type]  # a TextIO in all it uses
         cache_logger_on_first_use=False,
     )
+    # At the end anyio kills its idle worker processes. Which of it and asyncio's watcher collects them is a race, of
+    # which the watcher warns when it has lost: "Unknown child process pid 4711, will report returncode 255".
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
 def _harmless(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -14,7 +14,22 @@ import typer
 from typer.main import get_command
 
 import harvester
-from harvester.cli import add, backfill, config, demo, migrate, retry, show, simulate, status, verify
+from harvester.cli import (
+    add,
+    backfill,
+    backup,
+    config,
+    demo,
+    discover,
+    doctor,
+    migrate,
+    retry,
+    show,
+    simulate,
+    status,
+    verify,
+)
+from harvester.cli import run as run_command
 from harvester.cli.console import print_error, printable
 from harvester.domain.errors import HarvesterError
 
@@ -23,12 +38,16 @@ _UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 # In the order of the help page; the name of a function is that of its command.
 _COMMANDS: tuple[Callable[..., None], ...] = (
     add.add,
+    discover.discover,
     backfill.backfill,
+    run_command.run,
     status.status,
     show.show,
     retry.retry,
     verify.verify,
+    backup.backup,
     migrate.migrate,
+    doctor.doctor,
     config.config,
     simulate.simulate,
     demo.demo,
@@ -111,6 +130,8 @@ def _report(error: Exception, *, debug: bool) -> int:
     if expected is not None:
         print_error(str(expected))
         return expected.exit_code
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
     hint = "" if debug else " Run again with --debug to see where."
     print_error(f"unexpected error, {type(error).__name__}: {error}.{hint}")
     return _UNEXPECTED

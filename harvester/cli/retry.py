@@ -35,6 +35,7 @@ def retry(  # noqa: PLR0913  # one parameter for each option
     from contextlib import closing  # noqa: PLC0415
 
     from harvester.cli.console import print_json  # noqa: PLC0415
+    from harvester.cli.formats import counted  # noqa: PLC0415
     from harvester.cli.given_ids import collect_task_ids  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
     from harvester.domain.errors import UsageError  # noqa: PLC0415
@@ -54,7 +55,7 @@ def retry(  # noqa: PLR0913  # one parameter for each option
     else:
         rest = len(task_ids) - count
         note = f"; {rest} of the named ones are open, harvested or unknown" if not states and rest > 0 else ""
-        typer.echo(f"{count} tasks are pending again{note}.", err=True)
+        typer.echo(f"{counted(count, 'task')} pending again{note}.", err=True)
     raise typer.Exit(1 if given.refused else 0)
 
 

@@ -85,6 +85,7 @@ def _video_lines(story: "TaskStory") -> "Iterator[str]":
 
     video = story.video
     if video is None:
+        yield from _listed_lines(story)
         return
     yield ""
     yield f"model         {video['model_name'] or '-'}"
@@ -98,6 +99,21 @@ def _video_lines(story: "TaskStory") -> "Iterator[str]":
         kind = f"{group.option or '-'}, {group.scope or '-'}"
         span = f"{_seconds(group.start)} to {_seconds(group.end)}"
         yield f"  {group.count:>6} {kind}: {span}, {group.dim} numbers of {group.dtype}"
+
+
+def _listed_lines(story: "TaskStory") -> "Iterator[str]":
+    """Describe a task whose embeddings are not here yet, as the account's list did."""
+    from harvester.cli.formats import shown_time  # noqa: PLC0415
+
+    listed = story.listed
+    if listed is None:
+        return
+    yield ""
+    yield f"model         {listed['model_name'] or '-'}"
+    yield f"file          {listed['input_filename'] or listed['input_url'] or '-'}"
+    yield f"duration      {_seconds(listed['duration'])}"
+    yield f"created       {shown_time(story.task['created_at'])}"
+    yield f"listed        {shown_time(listed['listed_at'])}"
 
 
 def _attempt_lines(story: "TaskStory") -> "Iterator[str]":

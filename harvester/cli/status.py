@@ -1,7 +1,8 @@
 """`harvester status`: the glance."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,53 +13,54 @@ if TYPE_CHECKING:
 
     from harvester.store.reading import StatusReport
 
+Watch = Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")]
+Every = Annotated[
+    str | None, typer.Option("--every", metavar="TIME", help="With --watch, the time between two looks; else 2s.")
+]
 
-def status(*, json: AsJson = False, db: Database = None, config: ConfigFile = None) -> None:
+
+def status(
+    *, watch: Watch = False, every: Every = None, json: AsJson = False, db: Database = None, config: ConfigFile = None
+) -> None:
     """Show where the queue stands.
 
     Counts by state, the next deadline, the oldest open task, the last errors, and how much is stored.
 
-    Example: harvester status --json
+    Example: harvester status --watch
     """
-    from contextlib import closing  # noqa: PLC0415
-
     from harvester.cli.console import print_data, print_json  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
-    from harvester.store.connecting import open_for_reading, translating_errors  # noqa: PLC0415
-    from harvester.store.reading import status_report  # noqa: PLC0415
+    from harvester.domain.errors import UsageError  # noqa: PLC0415
+    from harvester.store.reading import as_json  # noqa: PLC0415
 
+    if watch and json:
+        raise UsageError("--watch is for people, --json for programs.", remedy="Call `harvester status --json` again.")
+    if every is not None and not watch:
+        raise UsageError("--every says how often --watch looks.", remedy="Add --watch.")
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
-    with translating_errors(path), closing(open_for_reading(path)) as connection:
-        report = status_report(connection, path)
+    if watch:
+        from harvester.cli.durations import parse_duration_s  # noqa: PLC0415
+        from harvester.cli.status_watch import watch_status  # noqa: PLC0415
+
+        every_s = parse_duration_s(every or "2s", "--every")
+        raise typer.Exit(watch_status(lambda: list(_lines(_read(path))), every_s))
+    report = _read(path)
     if json:
-        print_json(_as_json(report, str(path)))
+        print_json(as_json(report, path))
         return
     for line in _lines(report):
         print_data(line)
     typer.echo(f"database {path}", err=True)
 
 
-def _as_json(report: "StatusReport", path: str) -> dict[str, Any]:
-    deadline = report.nearest_deadline
-    return {
-        "tasks": {state.value: count for state, count in report.counts.items()},
-        "open": _open(report),
-        "nearest_deadline": deadline and {"task_id": deadline.task_id, "expires_at_ms": deadline.expires_at_ms},
-        "oldest_open": report.oldest_open_task_id
-        and {"task_id": report.oldest_open_task_id, "added_at_ms": report.oldest_open_added_at_ms},
-        "last_errors": [
-            {
-                "task_id": error.task_id,
-                "state": error.state.value,
-                "code": error.code,
-                "message": error.message,
-                "at_ms": error.at_ms,
-            }
-            for error in report.last_errors
-        ],
-        "stored": {"segments": report.segments, "video_s": report.video_seconds},
-        "file": {"path": path, "bytes": report.file_bytes},
-    }
+def _read(path: Path) -> "StatusReport":
+    from contextlib import closing  # noqa: PLC0415
+
+    from harvester.store.connecting import open_for_reading, translating_errors  # noqa: PLC0415
+    from harvester.store.reading import status_report  # noqa: PLC0415
+
+    with translating_errors(path), closing(open_for_reading(path)) as connection:
+        return status_report(connection, path, time.time_ns() // 1_000_000)
 
 
 def _lines(report: "StatusReport") -> "Iterator[str]":
@@ -77,6 +79,8 @@ def _lines(report: "StatusReport") -> "Iterator[str]":
     if report.oldest_open_added_at_ms is not None:
         waited = shown_duration(now - report.oldest_open_added_at_ms / 1000)
         yield f"oldest open    queued {waited} ago: {report.oldest_open_task_id}"
+    for endpoint, until_ms in report.blocked_until_ms.items():
+        yield f"rate limit     the API wants no {endpoint} requests until {shown_time(until_ms)}"
     hours = report.video_seconds / 3600
     yield f"stored         {report.segments} segments of {hours:.1f} h of video, {shown_bytes(report.file_bytes)}"
     for error in report.last_errors:
@@ -93,10 +97,6 @@ def _verdict(report: "StatusReport", now: float) -> str:
     if deadline is not None and deadline.expires_at_ms / 1000 - now < 24 * 3600:
         return "URGENT: open tasks reach their deadline within a day. Keep `harvester backfill` running."
     ended = f"{lost} ended otherwise; `harvester show ID` says why" if lost else "none lost"
-    if _open(report):
-        return f"{_open(report)} tasks still to do, {ended}."
+    if report.open:
+        return f"{report.open} tasks still to do, {ended}."
     return f"All {total} tasks have ended, {ended}."
-
-
-def _open(report: "StatusReport") -> int:
-    return sum(count for state, count in report.counts.items() if state.is_open)

@@ -10,6 +10,7 @@ another way), it counts positions instead, and each page must overlap what was r
 slipped through between the two, and it steps back.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -33,7 +34,7 @@ class ListedTask:
 
     task_id: str
     outcome: Ready | Failed | Processing
-    metadata: VideoMetadata = VideoMetadata()
+    metadata: VideoMetadata
 
     @property
     def created_at_ms(self) -> int | None:
@@ -108,7 +109,7 @@ class ListReader:
         offset = (query.page - 1) * limit
         ids = {task.task_id for task in page.tasks}
         if offset and ids.isdisjoint(self._passed):
-            return self._patiently(self._at(query.ended_at_ms, offset // 2 if offset // 2 >= self._limit else 0))
+            return self._patiently(self._at(query.ended_at_ms, offset // 2))
         has_grown = not ids <= self._passed
         self._passed |= ids
         if self._is_last(page, dates, offset, limit, is_fresh=is_fresh):
@@ -117,9 +118,10 @@ class ListReader:
             self._by_position = True
             self._passed.clear()
             return self._patiently(self._at(None, 0))
-        bound = _whole_second_after(min(dates)) if dates else None
-        if bound is not None and not self._by_position and (query.ended_at_ms is None or bound < query.ended_at_ms):
-            return self._patiently(self._at(bound, 0), has_moved=True)
+        bound = _whole_second_after(min(dates)) if dates and not self._by_position else math.inf
+        # A window that still holds the whole page would bring it again.
+        if bound < (math.inf if query.ended_at_ms is None else query.ended_at_ms) and bound <= max(dates):
+            return self._patiently(self._at(int(bound), 0), has_moved=True)
         # One position back, so that the last task that was read is seen again.
         return self._patiently(self._at(query.ended_at_ms, offset + page.count - 1), has_moved=has_grown)
 
@@ -130,9 +132,12 @@ class ListReader:
         return page.count < limit and not (is_fresh and claims_more)
 
     def _at(self, ended_at_ms: int | None, position: int) -> ListQuery:
-        """Return the page that begins at that position or shortly before it: pages begin at multiples of their size."""
-        pages = -(-position // self._limit)
-        return ListQuery(self.since_ms, ended_at_ms, pages + 1, position // pages if pages else self._limit)
+        """Return the page that holds that position and reaches farthest beyond it.
+
+        Pages begin at multiples of their size, so it is the size that is chosen.
+        """
+        size = max(range(1, self._limit + 1), key=lambda size: (size - position % size, size))
+        return ListQuery(self.since_ms, ended_at_ms, position // size + 1, size)
 
     def _patiently(self, query: ListQuery, *, has_moved: bool = False) -> ListQuery | None:
         self._idle = 0 if has_moved else self._idle + 1

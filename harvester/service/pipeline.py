@@ -19,6 +19,7 @@ from harvester.domain.planning import Action, Rng
 from harvester.domain.retrying import decide
 from harvester.domain.tasks import TaskState
 from harvester.service.clock import Clock
+from harvester.service.observing import Observer, ReadyTimes, Unobserved
 from harvester.service.progress import Progress
 from harvester.store.connecting import PASSING_PROBLEMS, primary_code
 from harvester.store.settling import Attempt, Settlement
@@ -86,6 +87,7 @@ class Pipeline:
         progress: Progress,
         clock: Clock,
         rng: Rng | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._asker = asker
         self._decoder = decoder
@@ -94,6 +96,8 @@ class Pipeline:
         self._progress = progress
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
+        self._observer = observer or Unobserved()
+        self._ready = ReadyTimes()
         self._unknown_statuses: set[str] = set()
         self.settled: Callable[[int], None] = lambda _count: None
         self.refused: Callable[[Refused], None] = lambda _outcome: None
@@ -117,22 +121,26 @@ class Pipeline:
         """Turn answers into decisions until there are no more."""
         async with replies, settlements:
             async for fetched in replies:
-                await settlements.send(await self._settlement(fetched))
+                with self._progress.beats.at_work("decode", self._clock.monotonic):
+                    settlement = await self._settlement(fetched)
+                await settlements.send(settlement)
 
     async def write(self, settlements: MemoryObjectReceiveStream[Settlement]) -> None:
         """Store decisions, everything that is waiting in one transaction, until there are no more."""
         async with settlements:
             async for settlement in settlements:
                 group = _with_waiting(settlement, settlements)
-                accepted = await self.patiently(lambda: self._settler.settle(group))  # noqa: B023  # awaited here
-                for one, is_accepted in zip(group, accepted, strict=True):
-                    self._record(one, is_accepted=is_accepted)
+                with self._progress.beats.at_work("write", self._clock.monotonic):
+                    accepted = await self.patiently(lambda: self._settler.settle(group))  # noqa: B023  # awaited here
+                    for one, is_accepted in zip(group, accepted, strict=True):
+                        self._record(one, is_accepted=is_accepted)
                 self.settled(len(group))
 
     async def patiently(self, write: Callable[[], Awaitable[T]]) -> T:
         """Return what `write` returns; while the disk is full or the database locked, say so and try again."""
         pause_s = 1.0
         while True:
+            self._progress.beats.beat(self._clock.monotonic())
             try:
                 result = await write()
             except sqlite3.Error as error:
@@ -150,12 +158,14 @@ class Pipeline:
         outcome = reply.outcome
         if outcome is None:
             outcome = await self._decoder.decode(reply.body, reply.encoding)
+        attempt = _attempt(fetched, outcome)
+        self._observer.answered(action.endpoint, attempt.outcome, reply.duration_ms / 1000, attempt.bytes)
         self._judge(outcome)
         now_ms = self._clock.wall_ms()
         return Settlement(
             task=action.task,
             decision=decide(action.task, outcome, now_ms, self._rng),
-            attempt=_attempt(fetched, outcome),
+            attempt=attempt,
             settled_at_ms=now_ms,
             embeddings=outcome.embeddings if isinstance(outcome, Retrieved) else None,
             body=reply.body if isinstance(outcome, Invalid) else None,
@@ -189,9 +199,11 @@ class Pipeline:
         )
         if not is_accepted:
             self._progress.stale += 1
+            self._ready.forget(task.key)
             bound.warning("stale result refused: somebody else has this task now")
             return
         self._progress.moved(task.state, decision.state, self._clock.monotonic())
+        self._observe(settlement)
         if decision.state is TaskState.HARVESTED and settlement.embeddings is not None:
             self._progress.segments += settlement.embeddings.count
             if settlement.embeddings.received_id not in (None, task.task_id):
@@ -203,6 +215,18 @@ class Pipeline:
             bound.info("will be tried again", code=attempt.code, reason=attempt.message)
         else:
             bound.debug("asked", outcome=attempt.outcome)
+
+    def _observe(self, settlement: Settlement) -> None:
+        state, embeddings = settlement.decision.state, settlement.embeddings
+        since_ms = self._ready.moved(settlement.task, state, settlement.attempt.at_ms)
+        if state.is_open:
+            return
+        self._observer.ended(
+            state,
+            ready_to_stored_s=None if since_ms is None else max(0, self._clock.wall_ms() - since_ms) / 1000,
+            segments=embeddings.count if embeddings is not None else 0,
+            stored_bytes=embeddings.vectors.nbytes if embeddings is not None else 0,
+        )
 
     def _note_condition(self, name: str, text: str) -> None:
         if name not in self._progress.conditions:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from harvester.domain.pacing import Endpoint
 from harvester.domain.tasks import OPEN_STATES, TaskState
+from harvester.service.heartbeats import Heartbeats
 
 RATE_WINDOW_S = 60.0
 
@@ -25,6 +26,7 @@ class Progress:
     nearest_deadline_ms: int | None = None
     blocked_until_ms: int | None = None
     conditions: dict[str, str] = field(default_factory=dict)
+    beats: Heartbeats = field(default_factory=Heartbeats)
     _ends: deque[float] = field(default_factory=lambda: deque(maxlen=100_000))
 
     @property

@@ -46,6 +46,9 @@ MAX_CLAIMED_AHEAD = 64
 
 ATTEMPTS_KEPT_MS = 30 * DAY_MS
 
+_ABOUT_TASKS = (Endpoint.STATUS, Endpoint.RETRIEVE)
+"""What a harvest asks; the list is asked by discovery."""
+
 LAST_WRITES_S = 15.0
 """After the grace time for downloads, what was downloaded is still written."""
 
@@ -138,7 +141,7 @@ class Scheduler:
         self._fetches: anyio.CancelScope | None = None
         self._everything: anyio.CancelScope | None = None
         pipeline.settled = self._on_settled
-        pipeline.refused = self._on_refused
+        pipeline.refused = self.refuse
 
     def stop(self) -> None:
         """Take on nothing new; what is under way has the grace time to finish. Safe to call twice."""
@@ -151,6 +154,11 @@ class Scheduler:
         if self._everything is not None:
             self._everything.deadline = now + self._settings.grace_s + LAST_WRITES_S
         self._wake_up()
+
+    def refuse(self, outcome: Refused) -> None:
+        """Stop because the API does not accept the key; `refusal` keeps what it said."""
+        self.refusal = self.refusal or outcome
+        self.stop()
 
     def set_concurrency(self, requests: int) -> None:
         """Change how many requests may be under way at a time; those that are go on."""
@@ -196,7 +204,8 @@ class Scheduler:
             while True:
                 slot = object()
                 await self._slots.acquire_on_behalf_of(slot)
-                chosen = await self._choose()
+                with self._progress.beats.at_work("dispatch", self._clock.monotonic):
+                    chosen = await self._choose()
                 if chosen is None:
                     return
                 self._progress.in_flight += 1
@@ -213,6 +222,7 @@ class Scheduler:
     async def _choose(self) -> tuple[Action, Permit] | None:
         """Wait for the next request that is worth making and may be made; None when there will be none."""
         while not self._stopping:
+            self._progress.beats.beat(self._clock.monotonic())
             changed = self._changed
             held_s = await self._until_request_s()
             if held_s is None:
@@ -233,12 +243,12 @@ class Scheduler:
         Only when something is due a request is taken from the shared budget, and only then a task is claimed for it:
         so an idle process costs nothing, and the task is the most urgent one at the moment of sending.
         """
-        held_s: float | None = self._held_s(Endpoint)
+        held_s: float | None = self._held_s(_ABOUT_TASKS)
         if held_s == 0 and not self._queue:
             held_s = await self._idle_s()
         if held_s == 0:
             await self._patiently(self._throttle.refill)
-            held_s = self._held_s(Endpoint)
+            held_s = self._held_s(_ABOUT_TASKS)
         return held_s
 
     def _held_s(self, endpoints: Iterable[Endpoint]) -> float:
@@ -292,7 +302,7 @@ class Scheduler:
         return max(0.0, (next_due_ms - self._clock.wall_ms()) / 1000)
 
     def _note_hold(self, held_s: float) -> None:
-        blocked_s = max(self._throttle.blocked_s(endpoint) for endpoint in Endpoint)
+        blocked_s = max(self._throttle.blocked_s(endpoint) for endpoint in _ABOUT_TASKS)
         if blocked_s > LOOK_AGAIN_S and held_s > LOOK_AGAIN_S:
             until = self._clock.wall_ms() + int(blocked_s * 1000)
             self._progress.blocked_until_ms = until
@@ -307,12 +317,13 @@ class Scheduler:
         every_s = min(HOUSEKEEPING_S, self._settings.lease_s / 3)
         while True:
             await self._clock.wait(anyio.Event(), every_s)
-            now_ms = self._clock.wall_ms()
-            self._drop_lapsed(now_ms)
-            lease = self._lease(now_ms)
-            if await self._patiently(lambda: self._source.renew(lease)):  # noqa: B023  # awaited here
-                self._leased_until_ms = lease.until_ms
-            await self._refresh()
+            with self._progress.beats.at_work("housekeeping", self._clock.monotonic):
+                now_ms = self._clock.wall_ms()
+                self._drop_lapsed(now_ms)
+                lease = self._lease(now_ms)
+                if await self._patiently(lambda: self._source.renew(lease)):  # noqa: B023  # awaited here
+                    self._leased_until_ms = lease.until_ms
+                await self._refresh()
 
     async def _refresh(self) -> None:
         self._progress.counts = await self._patiently(self._source.counts)
@@ -325,10 +336,6 @@ class Scheduler:
     def _on_settled(self, count: int) -> None:
         self._progress.in_flight -= count
         self._wake_up()
-
-    def _on_refused(self, outcome: Refused) -> None:
-        self.refusal = self.refusal or outcome
-        self.stop()
 
     def _wake_up(self) -> None:
         self._changed.set()

@@ -99,4 +99,4 @@ def _segments(embeddings: SimulatedEmbeddings) -> list[dict[str, Any]]:
 
 def _number(value: float) -> float | int:
     """Write whole numbers without a fraction, as the API does: `6`, not `6.0`."""
-    return int(value) if value.is_integer() else value
+    return int(value) if float(value).is_integer() else value

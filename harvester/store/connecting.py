@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from harvester.domain.errors import NotOursError, StoreError
+from harvester.store.file_systems import LOCAL_DISK, refuse_network
 from harvester.store.migrating import check_ours, load_migrations, migrate
 
 T = TypeVar("T")
@@ -84,6 +85,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     The file is readable by its owner only. Raises StoreError.
     """
     _check_place(path)
+    refuse_network(path)
     try:
         _create_private(path)
         connection = _connect(path, "rwc")
@@ -92,7 +94,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
             # leaves a journal that empties it at the next read.
             connection.execute(f"PRAGMA page_size = {PAGE_SIZE_BYTES}")
             check_ours(connection, load_migrations())
-            _set_write_pragmas(connection)
+            _set_write_pragmas(connection, path)
             migrate(connection)
             # Opening succeeds on a read-only file, and so does BEGIN IMMEDIATE: only a statement that may write fails.
             connection.execute("UPDATE schema_migrations SET version = version WHERE FALSE")
@@ -106,7 +108,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 
 def open_existing(path: Path) -> sqlite3.Connection:
     """Open for writing a database that must be there already. Raises StoreError."""
-    _check_exists(path)
+    check_exists(path)
     return open_for_writing(path)
 
 
@@ -119,9 +121,12 @@ def translating_errors(path: Path) -> Iterator[None]:
         raise store_error(path, error) from error
 
 
-def open_for_reading(path: Path) -> sqlite3.Connection:
-    """Open an existing database without the right to change it. Raises StoreError."""
-    _check_exists(path)
+def open_for_reading(path: Path, *, any_age: bool = False) -> sqlite3.Connection:
+    """Open an existing database without the right to change it; with `any_age` also at an older schema.
+
+    Raises StoreError.
+    """
+    check_exists(path)
     try:
         connection = _connect(path, "ro")
         try:
@@ -131,7 +136,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
                     f"The database {str(path)!a} is empty.",
                     remedy="Run `harvester migrate` or `harvester add`.",
                 )
-            if max(applied) < max(migration.version for migration in load_migrations()):
+            if not any_age and max(applied) < max(migration.version for migration in load_migrations()):
                 raise StoreError(f"The database {str(path)!a} has an older schema.", remedy="Run `harvester migrate`.")
         except BaseException:
             connection.close()
@@ -151,7 +156,8 @@ def _check_place(path: Path) -> None:
         )
 
 
-def _check_exists(path: Path) -> None:
+def check_exists(path: Path) -> None:
+    """Raise StoreError if there is no file that could be a database."""
     _check_place(path)
     if not path.exists():
         raise StoreError(
@@ -193,21 +199,24 @@ def _lenient_text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _set_write_pragmas(connection: sqlite3.Connection) -> None:
-    _switch_to_wal(connection)
+def _set_write_pragmas(connection: sqlite3.Connection, path: Path) -> None:
+    _switch_to_wal(connection, path)
     # FULL makes each commit durable, not only consistent: what was acknowledged survives a power cut.
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
+def _switch_to_wal(connection: sqlite3.Connection, path: Path) -> None:
     """Wait for others by hand: SQLite gives up at once where two processes switch a new file at the same time."""
     give_up_at = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         except sqlite3.OperationalError as error:
             if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_at:
                 raise
             time.sleep(0.01)
         else:
-            return
+            break
+    if mode != "wal":
+        # No error for SQLite: where memory cannot be shared it stays with the journal that it has.
+        raise StoreError(f"The file system of {str(path)!a} cannot hold SQLite's write-ahead log.", remedy=LOCAL_DISK)

@@ -7,6 +7,36 @@
 INSERT INTO tasks (task_id, added_at, expires_at) VALUES (:task_id, :added_at, :expires_at)
 ON CONFLICT (task_id) DO NOTHING
 
+-- name: find_listed
+SELECT id, state, added_at, created_at, next_attempt_at, failures, gone, invalid, lease_owner FROM tasks
+WHERE task_id = :task_id
+
+-- name: queue_listed
+INSERT INTO tasks (task_id, state, added_at, created_at, expires_at, ended_at, next_attempt_at,
+                   error_code, error_message, error_at)
+VALUES (:task_id, :state, :now, :created_at, max(1, :expires_at), :ended_at, :next_attempt_at,
+        :error_code, :error_message, :error_at)
+
+-- name: update_listed
+-- What the list says about a task that nobody works on at the moment.
+UPDATE tasks
+SET state = :state, created_at = :created_at, expires_at = max(1, :expires_at), ended_at = :ended_at,
+    next_attempt_at = :next_attempt_at, failures = :failures, gone = :gone, invalid = :invalid,
+    error_code = coalesce(:error_code, error_code),
+    error_message = coalesce(:error_message, error_message),
+    error_at = coalesce(:error_at, error_at)
+WHERE id = :id
+
+-- name: keep_listed
+INSERT INTO listed (task, listed_at, model_name, duration, input_filename, input_url)
+VALUES (:task, :now, :model_name, :duration, :input_filename, :input_url)
+ON CONFLICT (task) DO UPDATE
+SET listed_at = excluded.listed_at, model_name = excluded.model_name, duration = excluded.duration,
+    input_filename = excluded.input_filename, input_url = excluded.input_url
+
+-- name: listed_of
+SELECT listed_at, model_name, duration, input_filename, input_url FROM listed WHERE task = :task
+
 -- name: find_new
 -- Rows that other programs inserted and that have no deadline yet.
 SELECT id, task_id, added_at, created_at FROM tasks

@@ -9,7 +9,9 @@ import numpy as np
 import orjson
 
 from harvester.domain.embeddings import SegmentRow, rebuild
+from harvester.domain.pacing import Endpoint
 from harvester.domain.tasks import TaskState
+from harvester.store.budget import known_blocks
 from harvester.store.overview import Deadline, horizon, task_counts
 from harvester.store.queries import query
 from harvester.store.settling import Attempt
@@ -40,6 +42,7 @@ class StatusReport:
     segments: int
     video_seconds: float
     file_bytes: int
+    blocked_until_ms: dict[Endpoint, int]
 
     @property
     def open(self) -> int:
@@ -62,16 +65,17 @@ class SegmentGroup:
 
 @dataclass(frozen=True, slots=True)
 class TaskStory:
-    """All that is known of one task. `task` and `video` are the rows by column name."""
+    """All that is known of one task. `task`, `video` and `listed` are the rows by column name."""
 
     task: dict[str, Any]
     video: dict[str, Any] | None
     scopes: list[str]
     groups: list[SegmentGroup]
     attempts: list[Attempt]
+    listed: dict[str, Any] | None = None
 
 
-def status_report(connection: sqlite3.Connection, path: Path) -> StatusReport:
+def status_report(connection: sqlite3.Connection, path: Path, now_ms: int) -> StatusReport:
     """Return the glance at the database in `path`, which `connection` has open."""
     oldest = connection.execute(query("oldest_open")).fetchone() or (None, None)
     errors = connection.execute(query("last_errors"), {"limit": LAST_ERRORS}).fetchall()
@@ -85,6 +89,7 @@ def status_report(connection: sqlite3.Connection, path: Path) -> StatusReport:
         segments=segments,
         video_seconds=seconds,
         file_bytes=_size(path) + _size(path.with_name(path.name + "-wal")),
+        blocked_until_ms=known_blocks(connection, now_ms),
     )
 
 
@@ -109,6 +114,7 @@ def as_json(report: StatusReport, path: Path) -> dict[str, Any]:
         ],
         "stored": {"segments": report.segments, "video_s": report.video_seconds},
         "file": {"path": str(path), "bytes": report.file_bytes},
+        "throttle": {"blocked_until_ms": {endpoint.value: at for endpoint, at in report.blocked_until_ms.items()}},
     }
 
 
@@ -125,6 +131,7 @@ def task_story(connection: sqlite3.Connection, task_id: str) -> TaskStory | None
         scopes=[scope for (scope,) in connection.execute(query("video_scopes"), of_task)],
         groups=[SegmentGroup(*group) for group in groups],
         attempts=[Attempt(**attempt) for attempt in _rows(connection, "attempts_of", of_task)],
+        listed=_row(connection, "listed_of", of_task),
     )
 
 

@@ -10,10 +10,13 @@ from typing import Any, Self, TypeVar, cast
 import aiosqlite
 import anyio
 
+from harvester.domain.discovery import ListedTask
 from harvester.domain.pacing import BudgetLease, Endpoint, RateLimit
+from harvester.domain.planning import Rng
 from harvester.domain.tasks import Task, TaskState
 from harvester.store import budget, taking
 from harvester.store.connecting import PASSING_PROBLEMS, in_transaction, open_for_writing, primary_code, store_error
+from harvester.store.discovering import Queued, queue_listed
 from harvester.store.overview import Ends, Horizon, ends_by_reason, horizon, task_counts
 from harvester.store.queries import query
 from harvester.store.settling import Settlement, settle
@@ -89,6 +92,8 @@ class Store:
         def body(connection: sqlite3.Connection) -> int:
             added = taking.add(connection, task_ids, now_ms)
             taking.want(connection, task_ids)
+            # Named by somebody who wants an answer now, not when a back-off ends.
+            taking.wake_early(connection, only_wanted=True)
             return added
 
         self.only_wanted = True
@@ -126,6 +131,10 @@ class Store:
     async def release(self, owner: str) -> int:
         """Give the claims of the owner back; return how many there were."""
         return await self.transact(lambda connection: taking.release(connection, owner))
+
+    async def queue_listed(self, tasks: Sequence[ListedTask], now_ms: int, rng: Rng) -> Queued:
+        """Queue what the account's list of tasks holds; tell what was new."""
+        return await self.transact(lambda connection: queue_listed(connection, tasks, now_ms, rng))
 
     async def lease_requests(self, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
         """Take requests out of the budget that all processes on this database share."""

@@ -23,13 +23,14 @@ class Finding:
 
 def verify(connection: sqlite3.Connection, *, deep: bool = False) -> Iterator[Finding]:
     """Yield what is wrong: structure, counts, dimensions, lengths; with `deep` also the numbers themselves."""
-    yield from _structure(connection)
+    yield from verify_structure(connection)
     yield from _relations(connection)
     if deep:
         yield from _numbers(connection)
 
 
-def _structure(connection: sqlite3.Connection) -> Iterator[Finding]:
+def verify_structure(connection: sqlite3.Connection) -> Iterator[Finding]:
+    """Yield what is wrong with the file as such, at whatever schema."""
     for (text,) in connection.execute("PRAGMA integrity_check"):
         if text != "ok":
             yield Finding(f"SQLite: {text}")

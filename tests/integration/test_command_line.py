@@ -17,6 +17,7 @@ ORDER = [
     "show",
     "retry",
     "verify",
+    "backup",
     "migrate",
     "doctor",
     "config",

@@ -249,3 +249,8 @@ def test_every_setting_has_bounds_or_choices_and_a_sentence() -> None:
     for setting in describe_settings():
         assert setting.description.endswith("."), setting.name
         assert setting.accepts, setting.name
+
+
+def test_an_empty_listen_address_switches_the_server_off() -> None:
+    loaded = load_settings(environ={"HARVESTER_SERVER__LISTEN": ""})
+    assert loaded.settings.server.listen == ""

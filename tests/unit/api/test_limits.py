@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.api.limits import read_limits
+from harvester.api.limits import clock_skew_s, read_limits
 from harvester.domain.pacing import LimitReport
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -87,6 +87,12 @@ def test_the_servers_date_overrules_a_wrong_clock(wrong_by_s: float) -> None:
 @pytest.mark.parametrize("date", [{}, {"date": ""}, {"date": "yesterday"}, {"date": "Fri, 99 Foo 9999 99:99:99 GMT"}])
 def test_without_a_usable_date_this_clock_has_to_do(date: dict[str, str]) -> None:
     assert read_limits(date | {"retry-after": str(NOW + 30)}, NOW).retry_after_s == 30.0
+
+
+@pytest.mark.parametrize("skew_s", [-90.0, 0.0, 3600.5])
+def test_the_skew_of_this_clock_is_told_by_the_date(skew_s: float) -> None:
+    assert clock_skew_s({"Date": DATE["date"]}, NOW + skew_s) == skew_s
+    assert clock_skew_s({"date": "yesterday"}, NOW + skew_s) is None
 
 
 def test_headers_that_say_nothing_report_nothing() -> None:

@@ -1,9 +1,11 @@
+import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.api.throttle import Permit, Throttle
-from harvester.domain.pacing import Endpoint, LimitReport, RateLimit
+from harvester.domain.pacing import BudgetLease, Endpoint, LimitReport, RateLimit
 
 STATUS, RETRIEVE = Endpoint.STATUS, Endpoint.RETRIEVE
 
@@ -94,3 +96,28 @@ def test_what_is_left_of_a_window_may_be_used(status: int) -> None:
 
 def test_the_configured_limit_can_be_asked_for() -> None:
     assert throttle(Clock(), 50, 5).limit == RateLimit(50, 5)
+
+
+class Ledger:
+    """A shared budget of which every lease is a second later than the last."""
+
+    def __init__(self) -> None:
+        self.leases = 0
+
+    async def lease_requests(self, _limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
+        self.leases += 1
+        await anyio.lowlevel.checkpoint()
+        return BudgetLease(now_ms + (self.leases - 1) * count * 1000.0, {})
+
+    async def share_blocks(self, _blocks: dict[Endpoint, int], _now_ms: int) -> dict[Endpoint, int]:
+        await anyio.lowlevel.checkpoint()
+        return {}
+
+
+async def test_two_who_wait_for_the_shared_budget_take_one_lease() -> None:
+    ledger = Ledger()
+    subject = Throttle(RateLimit(60), Clock(), ledger=ledger)
+    async with anyio.create_task_group() as group:
+        group.start_soon(subject.refill)
+        group.start_soon(subject.refill)
+    assert (ledger.leases, subject.wait_s(STATUS)) == (1, 0.0)

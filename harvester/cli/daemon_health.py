@@ -1,0 +1,52 @@
+"""Asks the daemon on this machine whether it is well. Imports little: a container does this every half minute."""
+
+import http.client
+import json
+from typing import Any
+
+from harvester.base_url import split_address
+from harvester.cli.diagnosis import Diagnosis, Verdict
+from harvester.config import Settings
+
+TIMEOUT_S = 5.0
+_MAX_PAGE_BYTES = 65_536
+_NAME = "daemon"
+
+
+def ask_daemon(settings: Settings) -> Diagnosis:
+    """Ask the daemon on this machine whether it is well: one local request, nothing else."""
+    listen = settings.server.listen
+    if not listen:
+        return Diagnosis(
+            _NAME, Verdict.FAILURE, "server.listen is empty: there is nobody to ask.", "Give it an address."
+        )
+    host, port = split_address(listen)
+    # Listening everywhere is listening here.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared with, not listened on
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/healthz")
+        response = connection.getresponse()
+        status, body = response.status, response.read(_MAX_PAGE_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return Diagnosis(
+            _NAME, Verdict.FAILURE, f"No answer from {listen}: {reason}.", "Is `harvester run` running? See its log."
+        )
+    finally:
+        connection.close()
+    page = _page(body)
+    if status == 200 and page.get("status") == "ok":
+        return Diagnosis(_NAME, Verdict.OK, f"well, says {listen}")
+    reasons = " ".join(map(str, page.get("reasons", ()))) or "Something other than the harvester listens there."
+    return Diagnosis(
+        _NAME, Verdict.FAILURE, f"{listen} answers {status}. {reasons}", "See the daemon's log; then restart it."
+    )
+
+
+def _page(body: bytes) -> dict[str, Any]:
+    try:
+        page = json.loads(body)
+    except ValueError:
+        return {}
+    return page if isinstance(page, dict) else {}

@@ -1,0 +1,196 @@
+"""What `harvester doctor` looks at: each check is a function that returns a verdict, its reason and the remedy."""
+
+import os
+import resource
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+
+from harvester.api_key import ApiKey, resolve_api_key
+from harvester.cli.app import ask_once
+from harvester.cli.diagnosis import Diagnosis, Verdict
+from harvester.cli.formats import shown_bytes, shown_duration
+from harvester.config import LoadedSettings, Settings
+from harvester.domain.discovery import ListPage
+from harvester.domain.errors import StoreError, UsageError
+from harvester.domain.outcomes import Outcome, Refused, Throttled
+from harvester.store import sqlite_release
+from harvester.store.connecting import open_for_reading, translating_errors
+from harvester.store.file_systems import LOCAL_DISK, mount_of
+from harvester.store.forecasting import Forecast, forecast
+from harvester.store.migrating import applied_versions, load_migrations
+from harvester.store.probing import why_not_writable
+
+MAX_SKEW_S = 60.0
+MIN_FREE_BYTES = 64_000_000
+"""Less leaves no room for the write-ahead log of one long video."""
+
+SPARE_FILES = 64
+"""Files that are open beside the connections to the API: the database, worker processes, pages, libraries."""
+
+
+def diagnose(load: Callable[[], LoadedSettings], environ: Mapping[str, str], *, offline: bool) -> Iterator[Diagnosis]:
+    """Yield the diagnoses; `load` reads the settings, and without them most cannot be made. Sends one request."""
+    try:
+        loaded = load()
+    except UsageError as error:
+        yield Diagnosis("settings", Verdict.FAILURE, error.sentence, error.remedy)
+        yield _sqlite()
+        return
+    settings = loaded.settings
+    yield _settings(loaded)
+    yield from _api(settings, environ, offline=offline)
+    yield from _database(settings.store.path)
+    yield _file_system(settings.store.path)
+    yield _space(settings.store.path)
+    yield _sqlite()
+    yield _open_files(settings.harvest.concurrency)
+
+
+def _settings(loaded: LoadedSettings) -> Diagnosis:
+    changed = sorted(name for name, origin in loaded.origins.items() if origin != "default")
+    return Diagnosis("settings", Verdict.OK, f"{', '.join(changed)} set" if changed else "all at their defaults")
+
+
+def _api(settings: Settings, environ: Mapping[str, str], *, offline: bool) -> Iterator[Diagnosis]:
+    try:
+        key = resolve_api_key(settings, environ)
+    except UsageError as error:
+        yield Diagnosis("key", Verdict.FAILURE, error.sentence, error.remedy)
+        return
+    if offline:
+        yield Diagnosis("key", Verdict.OK, f"{key.masked()}; not tried (--offline)")
+        return
+    answer, skew_s = anyio.run(ask_once, settings, key.reveal)
+    yield _key(answer, key, settings.api.base_url)
+    if skew_s is not None or isinstance(answer, ListPage):
+        yield _clock(skew_s)
+
+
+def _key(answer: ListPage | Outcome, key: ApiKey, base_url: str) -> Diagnosis:
+    match answer:
+        case ListPage():
+            return Diagnosis("key", Verdict.OK, f"{key.masked()}; {base_url} accepts it")
+        case Refused(message, code):
+            text = f"{base_url} refuses the key: {message.rstrip('.')} ({code})."
+            return Diagnosis("key", Verdict.FAILURE, text, f"Check {key.source}, and whether the key has expired.")
+        case Throttled(message, retry_after_s):
+            wait = "" if retry_after_s is None else f", for {shown_duration(retry_after_s)}"
+            text = f"not proven: the API wants no requests now{wait} ({message.rstrip('.')})."
+            return Diagnosis("key", Verdict.WARNING, text, "Wait; `harvester run` and `backfill` do so by themselves.")
+        case _:
+            message = getattr(answer, "message", "an answer that makes no sense")
+            text = f"{base_url} cannot be asked: {message.rstrip('.')}."
+            return Diagnosis("key", Verdict.FAILURE, text, "Check api.base_url, the network, name lookup and proxies.")
+
+
+def _clock(skew_s: float | None) -> Diagnosis:
+    if skew_s is None:
+        return Diagnosis("clock", Verdict.WARNING, "not compared: the API's answer has no date")
+    if abs(skew_s) <= MAX_SKEW_S:
+        return Diagnosis("clock", Verdict.OK, f"within {max(1, round(abs(skew_s)))} s of the API's")
+    side = "ahead of" if skew_s > 0 else "behind"
+    text = f"{shown_duration(abs(skew_s))} {side} the API's."
+    return Diagnosis("clock", Verdict.WARNING, text, "Set it by NTP: deadlines and ages of tasks are reckoned with it.")
+
+
+def _database(path: Path) -> Iterator[Diagnosis]:
+    if not path.exists():
+        folder = path.absolute().parent
+        if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+            yield Diagnosis("database", Verdict.OK, f"{path} will be created")
+        else:
+            text = f"{path} cannot be created: its folder does not exist or may not be written."
+            yield Diagnosis("database", Verdict.FAILURE, text, "Create it, or name another with --db or store.path.")
+        return
+    try:
+        with translating_errors(path), closing(open_for_reading(path, any_age=True)) as connection:
+            version, expected = max(applied_versions(connection)), forecast(connection)
+    except StoreError as error:
+        yield Diagnosis("database", Verdict.FAILURE, error.sentence, error.remedy)
+        return
+    problem = why_not_writable(path)
+    if problem is not None:
+        remedy = "Check the permissions of the file and its folder, and which programs have it open."
+        yield Diagnosis("database", Verdict.FAILURE, problem, remedy)
+        return
+    newest = max(migration.version for migration in load_migrations())
+    if version < newest:
+        text = f"{path} has schema version {version}; the next command that writes upgrades it to {newest}."
+        yield Diagnosis("database", Verdict.WARNING, text, "Make a backup first: `harvester backup FILE`.")
+        return
+    yield Diagnosis("database", Verdict.OK, f"{path} can be read and written, {expected.open_tasks} open tasks")
+
+
+def _file_system(path: Path) -> Diagnosis:
+    mount = mount_of(path)
+    if mount is None:
+        return Diagnosis("file system", Verdict.WARNING, "unknown: this system does not tell.", LOCAL_DISK)
+    where = f"{mount.kind} at {mount.point}"
+    if mount.is_network:
+        text = f"{where} is a network file system, where SQLite's write-ahead log does not work."
+        return Diagnosis("file system", Verdict.FAILURE, text, LOCAL_DISK)
+    if mount.is_opaque:
+        text = f"{where} does not tell what is behind it; SQLite needs a local disk and shared memory."
+        return Diagnosis("file system", Verdict.WARNING, text, LOCAL_DISK)
+    return Diagnosis("file system", Verdict.OK, where)
+
+
+def _space(path: Path) -> Diagnosis:
+    folder = next((parent for parent in path.absolute().parents if parent.is_dir()), Path("/"))
+    free = shutil.disk_usage(folder).free
+    expected = _forecast(path)
+    needed = expected.bytes
+    basis = "the mean of what is stored" if expected.is_measured else "an hour of video each"
+    queue = f"{expected.open_tasks} open tasks will need {shown_bytes(needed)} ({basis})" if needed else "no open tasks"
+    text = f"{shown_bytes(free)} free; {queue}"
+    remedy = "Free some space, or move the database to a larger disk (docs/operations.md)."
+    if free < MIN_FREE_BYTES:
+        return Diagnosis("space", Verdict.FAILURE, f"{text}.", remedy)
+    if free < 2 * needed:
+        return Diagnosis("space", Verdict.WARNING, f"{text}: less than twice that is left.", remedy)
+    return Diagnosis("space", Verdict.OK, text)
+
+
+def _forecast(path: Path) -> Forecast:
+    try:
+        with translating_errors(path), closing(open_for_reading(path, any_age=True)) as connection:
+            return forecast(connection)
+    except StoreError:
+        # Said already, in the line about the database.
+        return Forecast(open_tasks=0, bytes_each=0, is_measured=False)
+
+
+def _sqlite() -> Diagnosis:
+    release = sqlite3.sqlite_version_info
+    shown = sqlite_release.shown(release)
+    if sqlite_release.is_too_old(release):
+        oldest = sqlite_release.shown(sqlite_release.OLDEST)
+        return Diagnosis("SQLite", Verdict.FAILURE, f"{shown} is older than {oldest}.", "Use a newer Python or system.")
+    if sqlite_release.may_lose_wal_reset(release):
+        text = (
+            f"{shown} has the WAL-reset bug, unless your distribution has mended it: two connections that write or "
+            "checkpoint at the same instant can, very rarely, damage the database."
+        )
+        remedy = (
+            "Use SQLite 3.51.3 or newer (or 3.50.7, 3.44.6); until then let one process at a time write, "
+            "and make backups with `harvester backup`."
+        )
+        return Diagnosis("SQLite", Verdict.WARNING, text, remedy)
+    return Diagnosis("SQLite", Verdict.OK, shown)
+
+
+def _open_files(concurrency: int) -> Diagnosis:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = concurrency + SPARE_FILES
+    if limit == resource.RLIM_INFINITY:
+        return Diagnosis("open files", Verdict.OK, "not limited")
+    text = f"{limit} may be open, harvest.concurrency = {concurrency} needs up to {needed}"
+    if limit < needed:
+        remedy = f"Raise the limit (`ulimit -n {needed}`, LimitNOFILE=), or lower harvest.concurrency."
+        return Diagnosis("open files", Verdict.FAILURE, f"{text}.", remedy)
+    return Diagnosis("open files", Verdict.OK, text)

@@ -1,0 +1,22 @@
+"""One line of what `harvester doctor` reports."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """How a check ended; only a failure keeps the harvester from working."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One line of the report."""
+
+    name: str
+    verdict: Verdict
+    text: str
+    remedy: str = ""

@@ -1,0 +1,136 @@
+"""`harvester discover`: queue what the account has made."""
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harvester.cli.options import AsJson, ConfigFile, Database
+from harvester.domain.tasks import TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from harvester.config import Settings
+    from harvester.service.discovery import DiscoveryReport
+
+Since = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help="How far back to look: 90m, 12h, 7d; else discovery.since_days."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the ids that would be queued; write nothing.")]
+
+DAY_S = 24 * 3600
+LONGEST_S = 7 * DAY_S
+
+
+def discover(
+    *,
+    since: Since = None,
+    dry_run: DryRun = False,
+    json: AsJson = False,
+    db: Database = None,
+    config: ConfigFile = None,
+) -> None:
+    """Queue every task that the account has made.
+
+    One request lists up to 50 tasks; those that are already finished are queued as ready. Known ones stay, but for
+    what the list tells about them. `harvester run` does this by itself with discovery.enabled.
+
+    Example: harvester discover --since 12h
+    """
+    import anyio  # noqa: PLC0415
+
+    from harvester.api_key import resolve_api_key  # noqa: PLC0415
+    from harvester.cli.console import print_error  # noqa: PLC0415
+    from harvester.cli.logs import configure_logs  # noqa: PLC0415
+    from harvester.config import load_settings  # noqa: PLC0415
+
+    loaded = load_settings(config, {"store": {"path": db}})
+    settings = loaded.settings
+    since_s = settings.discovery.since_days * DAY_S if since is None else _since_s(since)
+    key = resolve_api_key(settings, os.environ)
+    is_asked = loaded.origins["log.level"] != "default"
+    configure_logs(settings.log.level if is_asked else "warning", settings.log.format)
+    report, exit_code = anyio.run(partial(_look, settings, key.reveal, since_s=since_s, dry_run=dry_run))
+    if report is None:
+        raise typer.Exit(exit_code)
+    _print(report, as_json=json, dry_run=dry_run, place=str(settings.store.path))
+    if report.problem is not None:
+        print_error(f"{report.problem} Run `harvester discover` again.")
+    raise typer.Exit(0 if report.is_complete else 1)
+
+
+def _since_s(text: str) -> float:
+    from harvester.cli.durations import parse_duration_s  # noqa: PLC0415
+    from harvester.domain.errors import UsageError  # noqa: PLC0415
+
+    seconds = parse_duration_s(text, "--since")
+    if seconds > LONGEST_S:
+        raise UsageError(f"--since {text!a} is too long ago.", remedy="Embeddings are kept for seven days: 7d.")
+    return seconds
+
+
+async def _look(
+    settings: "Settings", key: "Callable[[], str]", *, since_s: float, dry_run: bool
+) -> "tuple[DiscoveryReport | None, int]":
+    """Return what was found, or None and the exit code after a signal. Raises HarvesterError."""
+    import anyio  # noqa: PLC0415
+
+    from harvester.cli.app import discover_once, key_refused  # noqa: PLC0415
+    from harvester.service.lifecycle import stopping_on_signals  # noqa: PLC0415
+
+    report = None
+    scope = anyio.CancelScope()
+    async with stopping_on_signals(scope.cancel) as stop:
+        with scope:
+            report = await discover_once(settings, key, since_s=since_s, dry_run=dry_run)
+    if report is None:
+        # Whole pages have been stored, and the next look finds the rest.
+        typer.echo(stop.description, err=True)
+    elif report.refusal is not None:
+        raise key_refused(report.refusal)
+    return report, stop.exit_code or 0
+
+
+def _print(report: "DiscoveryReport", *, as_json: bool, dry_run: bool, place: str) -> None:
+    from harvester.cli.console import print_data, print_json  # noqa: PLC0415
+
+    if as_json:
+        ids = {"new_task_ids": report.queued.new_ids} if dry_run else {}
+        print_json(_as_json(report) | ids)
+        return
+    for task_id in report.queued.new_ids if dry_run else ():
+        print_data(task_id)
+    typer.echo(f"{'; '.join(_facts(report))}: {'nothing written' if dry_run else place}", err=True)
+
+
+def _as_json(report: "DiscoveryReport") -> dict[str, Any]:
+    queued = report.queued
+    return {
+        "new": len(queued.new_ids),
+        "new_ready": queued.new_states[TaskState.READY],
+        "new_failed": queued.new_states[TaskState.FAILED],
+        "known": queued.known,
+        "known_now_ready": queued.moved[TaskState.READY],
+        "known_now_failed": queued.moved[TaskState.FAILED],
+        "invalid": report.invalid,
+        "requests": report.requests,
+        "problem": report.problem,
+    }
+
+
+def _facts(report: "DiscoveryReport") -> "Iterator[str]":
+    queued = report.queued
+    new = ", ".join(f"{queued.new_states[state]} {state}" for state in _TOLD if queued.new_states[state])
+    moved = ", ".join(f"{queued.moved[state]} now {state}" for state in _TOLD if queued.moved[state])
+    yield (
+        f"{len(queued.new_ids)} new{f' ({new})' if new else ''}, {queued.known} known{f' ({moved})' if moved else ''}"
+    )
+    if report.invalid:
+        yield f"{report.invalid} ids that cannot be asked about"
+    yield f"{report.requests} request{'' if report.requests == 1 else 's'}"
+
+
+_TOLD = (TaskState.READY, TaskState.FAILED)

@@ -1,0 +1,58 @@
+"""`harvester doctor`: whether everything is there that the harvest needs."""
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harvester.cli.options import AsJson, ConfigFile, Database
+
+if TYPE_CHECKING:
+    from harvester.cli.diagnosis import Diagnosis
+
+Live = Annotated[
+    bool, typer.Option("--live", help="Only ask the running daemon whether it is well; for health checks.")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Do not ask the API; else it gets one request.")]
+
+
+def doctor(
+    *,
+    live: Live = False,
+    offline: Offline = False,
+    json: AsJson = False,
+    db: Database = None,
+    config: ConfigFile = None,
+) -> None:
+    """Check what the harvest needs.
+
+    Settings, key, clock, database, file system, space, SQLite and limits; each is ok, a warning or a failure with its
+    remedy. Exit 1 after a failure.
+
+    Example: harvester doctor --offline
+    """
+    from harvester.cli.console import print_data, print_json  # noqa: PLC0415
+    from harvester.config import load_settings  # noqa: PLC0415
+
+    overrides = {"store": {"path": db}}
+    if live:
+        from harvester.cli.daemon_health import ask_daemon  # noqa: PLC0415
+
+        found = [ask_daemon(load_settings(config, overrides).settings)]
+    else:
+        from harvester.cli.diagnosing import diagnose  # noqa: PLC0415
+
+        found = list(diagnose(lambda: load_settings(config, overrides), os.environ, offline=offline))
+    failures, warnings = (sum(one.verdict == verdict for one in found) for verdict in ("failure", "warning"))
+    if json:
+        print_json({"ok": not failures, "checks": [_as_json(one) for one in found]})
+    else:
+        for one in found:
+            print_data(f"{one.verdict:8} {one.name}: {one.text} {one.remedy}".rstrip())
+        if not live:
+            typer.echo(f"{failures} failures, {warnings} warnings", err=True)
+    raise typer.Exit(1 if failures else 0)
+
+
+def _as_json(one: "Diagnosis") -> dict[str, str]:
+    return {"name": one.name, "verdict": one.verdict, "text": one.text, "remedy": one.remedy}

@@ -1,0 +1,89 @@
+"""`harvester status --watch`: the glance in place on a terminal, one after the other in a pipe."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from harvester.cli.console import print_data, printable
+from harvester.cli.formats import shown_time
+from harvester.domain.errors import StoreError
+
+Look = Callable[[], list[str]]
+
+
+class _Stopped(Exception):  # noqa: N818  # reads as what it is
+    def __init__(self, number: int) -> None:
+        self.exit_code = 128 + number
+
+
+def watch_status(look: Look, every_s: float) -> int:
+    """Show what `look` returns, again and again, until a signal; return the exit code for it.
+
+    Raises StoreError when the first look fails; a later failure is shown, and the next look may succeed.
+    """
+    with _raising_on_signals():
+        try:
+            pictures = _pictures(look, every_s)
+            if sys.stdout.isatty():
+                _show_in_place(pictures, every_s)
+            else:
+                _print_one_after_the_other(pictures)
+        except _Stopped as stopped:
+            return stopped.exit_code
+    return 0
+
+
+def _pictures(look: Look, every_s: float) -> Iterator[list[str]]:
+    yield look()
+    while True:
+        time.sleep(every_s)
+        try:
+            lines = look()
+        except StoreError as error:
+            lines = [str(error)]
+        yield lines
+
+
+def _show_in_place(pictures: Iterator[list[str]], every_s: float) -> None:
+    console = Console(markup=False, emoji=False, highlight=False)
+    # What was seen last stays on the screen.
+    with Live(console=console, auto_refresh=False) as live:
+        for lines in pictures:
+            head = f"{_now()}, every {every_s:g} s; Ctrl-C ends"
+            text = "\n".join([head, "", *(printable(line) for line in lines)])
+            live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+
+
+def _print_one_after_the_other(pictures: Iterator[list[str]]) -> None:
+    for number, lines in enumerate(pictures):
+        if number:
+            print_data("")
+        for line in [_now(), *lines]:
+            print_data(line)
+
+
+def _now() -> str:
+    return shown_time(time.time_ns() // 1_000_000)
+
+
+@contextmanager
+def _raising_on_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the block, so that the terminal gets its cursor back."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise _Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            with suppress(TypeError):  # set by no Python code
+                signal.signal(number, handler)

@@ -1,0 +1,258 @@
+"""Queues what the account makes: reads the list of tasks, page by page, each stored before the next is asked for."""
+
+import math
+import random
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import anyio
+import structlog
+
+from harvester.api.throttle import Permit, Throttle
+from harvester.domain.discovery import ListedTask, ListPage, ListQuery, ListReader
+from harvester.domain.outcomes import Outcome, Refused, Throttled
+from harvester.domain.pacing import Endpoint
+from harvester.domain.planning import Rng
+from harvester.domain.retrying import backoff_ms
+from harvester.service.clock import Clock
+from harvester.service.observing import LISTED, Observer
+from harvester.service.progress import Progress
+from harvester.store.connecting import PASSING_PROBLEMS, primary_code
+from harvester.store.discovering import Queued
+
+TRIES = 6
+"""How often in a row a page may fail before the look is given up, until the next one."""
+
+FULL_LOOK_EVERY_S = 24 * 3600.0
+
+OVERLAP_MS = 3600 * 1000
+"""How far a look goes back behind the newest task of the last one: the list may show a task a little late."""
+
+LOOK_AGAIN_S = 1.0
+RETRY_LOOK_S = 60.0
+SCHEDULE_S = 5.0
+"""How soon a changed schedule is seen."""
+
+CONDITION = "discovery"
+
+log = structlog.stdlib.get_logger()
+
+
+class Lister(Protocol):
+    """Who asks for the list; see `harvester.api.client.Client`."""
+
+    async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
+        """Ask for one page."""
+        ...
+
+
+class ObservedLister:
+    """Tells an observer of each list request; the outcome of a page is `listed`."""
+
+    def __init__(self, lister: Lister, observer: Observer, clock: Clock) -> None:
+        self._lister = lister
+        self._observer = observer
+        self._clock = clock
+
+    async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
+        """Ask for one page."""
+        started = self._clock.monotonic()
+        answer = await self._lister.list_tasks(query, permit)
+        outcome = LISTED if isinstance(answer, ListPage) else type(answer).__name__.lower()
+        self._observer.answered(Endpoint.LIST, outcome, self._clock.monotonic() - started, 0)
+        return answer
+
+
+class Queue(Protocol):
+    """Who takes listed tasks; see `harvester.store.sqlite.Store`, and `Onlooker` for a dry run."""
+
+    async def queue_listed(self, tasks: Sequence[ListedTask], now_ms: int, rng: Rng) -> Queued:
+        """Queue what is unknown."""
+        ...
+
+
+@dataclass(slots=True)
+class DiscoveryReport:
+    """What one look at the list found. `problem` says why it may be incomplete; what it found is queued all the same.
+
+    `invalid` counts entries whose id is not acceptable, once for each time they are listed.
+    """
+
+    requests: int = 0
+    queued: Queued = field(default_factory=Queued)
+    invalid: int = 0
+    newest_ms: int | None = None
+    problem: str | None = None
+    refusal: Refused | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole list was read."""
+        return self.problem is None and self.refusal is None
+
+    @property
+    def listed(self) -> int:
+        """The number of tasks in the list."""
+        return len(self.queued.new_ids) + self.queued.known
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How often to look, and how far back."""
+
+    every_s: float
+    since_ms: int
+
+
+async def discover(  # noqa: PLR0913  # each is a part that a test replaces
+    *,
+    lister: Lister,
+    throttle: Throttle,
+    queue: Queue,
+    clock: Clock,
+    since_ms: int,
+    rng: Rng | None = None,
+) -> DiscoveryReport:
+    """Queue all tasks that were created since `since_ms` (Unix milliseconds) and are not known yet.
+
+    Waits as long as the rate limit wants. Raises sqlite3.Error and StoreError as the store does.
+    """
+    rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
+    reader, report, failures = ListReader(since_ms), DiscoveryReport(), 0
+    while reader.query is not None:
+        permit = await _permit(throttle, clock)
+        answer = await lister.list_tasks(reader.query, permit)
+        report.requests += 1
+        if isinstance(answer, ListPage):
+            failures = 0
+            report.invalid += answer.count - len(answer.tasks)
+            report.queued.add(await queue.queue_listed(reader.take(answer), clock.wall_ms(), rng))
+            report.newest_ms = reader.newest_ms
+        elif isinstance(answer, Refused):
+            report.refusal = answer
+            return report
+        elif not isinstance(answer, Throttled):
+            failures += 1
+            message = str(getattr(answer, "message", type(answer).__name__.lower()))
+            if failures == TRIES:
+                report.problem = f"The list of tasks could not be read: {message.rstrip('.')}."
+                return report
+            log.info("the list could not be read, will be tried again", reason=message)
+            await clock.wait(anyio.Event(), backoff_ms(failures, rng) / 1000)
+    report.problem = reader.problem
+    return report
+
+
+async def keep_discovering(  # noqa: PLR0913  # each is a part that a test replaces
+    *,
+    lister: Lister,
+    throttle: Throttle,
+    queue: Queue,
+    clock: Clock,
+    progress: Progress,
+    schedule: Callable[[], Schedule | None],
+    rng: Rng | None = None,
+) -> Refused:
+    """Look at the list now and then again and again, as `schedule` says at the moment; None: not for now.
+
+    Failures are a condition of `progress` and end by themselves. Returns only when the API refuses the key. Raises
+    StoreError.
+    """
+    rng = rng or random.Random()  # noqa: S311
+    looks, failures = _Looks(), 0
+    while True:
+        plan = schedule()
+        if plan is None:
+            await clock.wait(anyio.Event(), SCHEDULE_S)
+            continue
+        started = clock.monotonic()
+        since_ms = looks.since_ms(plan, clock.wall_ms(), started)
+        try:
+            report = await discover(
+                lister=lister, throttle=throttle, queue=queue, clock=clock, since_ms=since_ms, rng=rng
+            )
+        except sqlite3.Error as error:
+            if primary_code(error) not in PASSING_PROBLEMS:
+                raise
+            report = DiscoveryReport(problem=f"The database cannot be written: {error}.")
+        progress.requests[Endpoint.LIST] += report.requests
+        if report.refusal is not None:
+            return report.refusal
+        _tell(report, progress)
+        failures = 0 if report.is_complete else failures + 1
+        if report.is_complete:
+            looks.done(plan, report, clock.wall_ms(), started)
+        # After a failure sooner than planned, but ever more patiently.
+        at_most_s = RETRY_LOOK_S * 2 ** min(failures - 1, 20) if failures else math.inf
+        await _pause(clock, started, schedule, at_most_s, rng.uniform(0.9, 1.1))
+
+
+@dataclass(slots=True)
+class _Looks:
+    """How far back the next look must go: to a little before the newest task that is known, and once a day all the way.
+
+    Reckoned from the API's own times, so a wrong clock on this side hides nothing.
+    """
+
+    newest_ms: int | None = None
+    full_at: float | None = None
+    full_back_ms: int = 0
+
+    def since_ms(self, plan: Schedule, now_ms: int, now: float) -> int:
+        whole_ms = now_ms - plan.since_ms
+        if self._is_full_due(plan, now) or self.newest_ms is None:
+            return whole_ms
+        return max(whole_ms, self.newest_ms - OVERLAP_MS)
+
+    def done(self, plan: Schedule, report: DiscoveryReport, now_ms: int, started: float) -> None:
+        if self._is_full_due(plan, started):
+            self.full_at, self.full_back_ms = started, plan.since_ms
+        # A date in the future is a mistake of the API, and must not hide what is made from now on.
+        known_ms = [min(ms, now_ms) for ms in (self.newest_ms, report.newest_ms) if ms is not None]
+        self.newest_ms = max(known_ms, default=None)
+
+    def _is_full_due(self, plan: Schedule, now: float) -> bool:
+        return self.full_at is None or now - self.full_at >= FULL_LOOK_EVERY_S or plan.since_ms > self.full_back_ms
+
+
+async def _permit(throttle: Throttle, clock: Clock) -> Permit:
+    """Wait for a permit. While the list is blocked, nothing is taken out of the shared budget for it."""
+    told = False
+    while True:
+        wait_s = throttle.blocked_s(Endpoint.LIST)
+        if wait_s == 0:
+            await throttle.refill()
+            wait_s = throttle.wait_s(Endpoint.LIST)
+        if wait_s == 0:
+            return throttle.take(Endpoint.LIST)
+        if not told and throttle.blocked_s(Endpoint.LIST) > LOOK_AGAIN_S:
+            told = True
+            log.warning("rate limit reached: the API asks to wait", seconds=round(throttle.blocked_s(Endpoint.LIST)))
+        await clock.wait(anyio.Event(), min(wait_s, LOOK_AGAIN_S))
+
+
+async def _pause(
+    clock: Clock, started: float, schedule: Callable[[], Schedule | None], at_most_s: float, share: float
+) -> None:
+    """Wait until the next look is due, spread by `share`; a schedule that changes meanwhile counts at once."""
+    while (plan := schedule()) is not None:
+        left_s = started + min(plan.every_s, at_most_s) * share - clock.monotonic()
+        if left_s <= 0:
+            return
+        await clock.wait(anyio.Event(), min(left_s, SCHEDULE_S))
+
+
+def _tell(report: DiscoveryReport, progress: Progress) -> None:
+    queued = report.queued
+    if report.problem is not None:
+        if CONDITION not in progress.conditions:
+            log.warning("degraded", what=CONDITION, why=report.problem)
+        progress.conditions[CONDITION] = report.problem
+    elif progress.conditions.pop(CONDITION, None) is not None:
+        log.info("recovered", what=CONDITION)
+    level = log.info if queued.new_ids or queued.moved else log.debug
+    level("discovered", new=len(queued.new_ids), known=queued.known, requests=report.requests)
+    if report.invalid:
+        log.warning("listed ids that cannot be asked about", count=report.invalid)

@@ -1,0 +1,47 @@
+"""Signs of life: a stage that waits for work is idle, however long; one that has work in hand must report in."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import anyio
+
+
+@dataclass(slots=True)
+class Heartbeats:
+    """When each stage last reported in, by name. Times are monotonic seconds.
+
+    A stage may be several tasks at a time; the one that has been silent for longest speaks for it.
+    """
+
+    last: dict[str, float] = field(default_factory=dict)
+    _in_hand: dict[int, tuple[str, float]] = field(default_factory=dict)
+
+    @contextmanager
+    def at_work(self, stage: str, monotonic: Callable[[], float]) -> Iterator[None]:
+        """Take the block for a piece of work that the current task has in hand."""
+        task = anyio.get_current_task().id
+        now = monotonic()
+        self.last[stage] = now
+        self._in_hand[task] = (stage, now)
+        try:
+            yield
+        finally:
+            del self._in_hand[task]
+            self.last[stage] = monotonic()
+
+    def beat(self, now: float) -> None:
+        """Report in from within a piece of work that is long, or waits; nothing outside of one."""
+        task = anyio.get_current_task().id
+        if task in self._in_hand:
+            stage, _ = self._in_hand[task]
+            self.last[stage] = now
+            self._in_hand[task] = (stage, now)
+
+    def is_idle(self, stage: str) -> bool:
+        """Whether the stage waits for work."""
+        return all(busy != stage for busy, _ in self._in_hand.values())
+
+    def silent_s(self, stage: str, now: float) -> float:
+        """Return how long the stage has had work in hand without reporting in; 0 while it is idle."""
+        return max((now - since for busy, since in self._in_hand.values() if busy == stage), default=0.0)

@@ -1,0 +1,193 @@
+"""Listed tasks into the queue, a page in one transaction; or, for a dry run, only compared with it."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harvester.domain.discovery import ListedTask
+from harvester.domain.pacing import BudgetLease, Endpoint, RateLimit, reserve
+from harvester.domain.planning import Rng
+from harvester.domain.retrying import Decision, decide
+from harvester.domain.tasks import Task, TaskState, deadline_ms
+from harvester.store.budget import known_blocks
+from harvester.store.connecting import open_for_reading, translating_errors
+from harvester.store.queries import query
+
+_Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Queued:
+    """What became of listed tasks: the new ones, and how many were known.
+
+    `new_states` counts the new ones by state, `moved` those known ones that the list took to another state.
+    """
+
+    new_ids: list[str] = field(default_factory=list)
+    new_states: Counter[TaskState] = field(default_factory=Counter)
+    known: int = 0
+    moved: Counter[TaskState] = field(default_factory=Counter)
+
+    def add(self, other: "Queued") -> None:
+        """Count what became of another page."""
+        self.new_ids += other.new_ids
+        self.new_states += other.new_states
+        self.known += other.known
+        self.moved += other.moved
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What the list makes of one task: `row` is None for an unknown one, `decision` for one that stays as it is."""
+
+    listed: ListedTask
+    row: _Row | None
+    decision: Decision | None
+
+
+def queue_listed(connection: sqlite3.Connection, tasks: Iterable[ListedTask], now_ms: int, rng: Rng) -> Queued:
+    """Queue what is unknown, and take for an answer what the list says about the rest. One transaction's body.
+
+    An entry counts as the answer of a status call, and so saves one. Tasks that have ended stay as they are, and so do
+    those that somebody works on.
+    """
+    changes = [_change(connection, listed, now_ms, rng) for listed in tasks]
+    for change in changes:
+        _store(connection, change, now_ms)
+    return _told(changes)
+
+
+def compare_listed(connection: sqlite3.Connection, tasks: Iterable[ListedTask], now_ms: int, rng: Rng) -> Queued:
+    """Tell what `queue_listed` would do; changes nothing."""
+    return _told([_change(connection, listed, now_ms, rng) for listed in tasks])
+
+
+def _change(connection: sqlite3.Connection, listed: ListedTask, now_ms: int, rng: Rng) -> _Change:
+    cursor = connection.execute(query("find_listed"), {"task_id": listed.task_id})
+    names = [column[0] for column in cursor.description]
+    found = cursor.fetchone()
+    row = None if found is None else dict(zip(names, found, strict=True))
+    return _Change(listed, row, _decision(listed, row, now_ms, rng))
+
+
+def _decision(listed: ListedTask, row: _Row | None, now_ms: int, rng: Rng) -> Decision | None:
+    state = TaskState.PENDING if row is None else TaskState(row["state"])
+    if not state.is_open or (row is not None and row["lease_owner"] is not None):
+        return None
+    task = _task(listed, row, state, now_ms)
+    if state is TaskState.PENDING:
+        return decide(task, listed.outcome, now_ms, rng)
+    if row is None or row["created_at"] is not None or listed.created_at_ms is None:
+        return None
+    # Known to be ready: all there is to learn is when it was created, hence its deadline.
+    return Decision(
+        state,
+        next_attempt_at_ms=row["next_attempt_at"],
+        expires_at_ms=task.expires_at_ms,
+        created_at_ms=task.created_at_ms,
+        failures=task.failures,
+        gone=task.gone,
+        invalid=task.invalid,
+    )
+
+
+def _task(listed: ListedTask, row: _Row | None, state: TaskState, now_ms: int) -> Task:
+    known = row or {"id": 0, "added_at": now_ms, "created_at": None, "failures": 0, "gone": 0, "invalid": 0}
+    created = known["created_at"] if listed.created_at_ms is None else listed.created_at_ms
+    return Task(
+        key=known["id"],
+        task_id=listed.task_id,
+        state=state,
+        added_at_ms=known["added_at"],
+        expires_at_ms=deadline_ms(listed.task_id, created_at_ms=created, added_at_ms=known["added_at"]),
+        created_at_ms=created,
+        failures=known["failures"],
+        gone=known["gone"],
+        invalid=known["invalid"],
+    )
+
+
+def _store(connection: sqlite3.Connection, change: _Change, now_ms: int) -> None:
+    listed, decision = change.listed, change.decision
+    key = None if change.row is None else change.row["id"]
+    if decision is not None:
+        problem = decision.problem
+        values = {
+            "state": decision.state,
+            "created_at": decision.created_at_ms,
+            "expires_at": decision.expires_at_ms,
+            "ended_at": None if decision.state.is_open else now_ms,
+            "next_attempt_at": decision.next_attempt_at_ms if decision.state.is_open else 0,
+            "error_code": problem.code if problem else None,
+            "error_message": problem.message if problem else None,
+            "error_at": now_ms if problem else None,
+        }
+        if key is None:
+            values |= {"task_id": listed.task_id, "now": now_ms}
+            key = connection.execute(query("queue_listed"), values).lastrowid
+        else:
+            values |= {"id": key, "failures": decision.failures, "gone": decision.gone, "invalid": decision.invalid}
+            connection.execute(query("update_listed"), values)
+    if change.row is None or TaskState(change.row["state"]).is_open:
+        metadata = listed.metadata
+        described = {
+            "task": key,
+            "now": now_ms,
+            "model_name": metadata.model_name,
+            "duration": metadata.duration,
+            "input_filename": metadata.input_filename,
+            "input_url": metadata.input_url,
+        }
+        connection.execute(query("keep_listed"), described)
+
+
+def _told(changes: Sequence[_Change]) -> Queued:
+    queued = Queued()
+    for change in changes:
+        row, decision = change.row, change.decision
+        if row is None:
+            queued.new_ids.append(change.listed.task_id)
+            queued.new_states[TaskState.PENDING if decision is None else decision.state] += 1
+        else:
+            queued.known += 1
+            if decision is not None and decision.state is not TaskState(row["state"]):
+                queued.moved[decision.state] += 1
+    return queued
+
+
+class Onlooker:
+    """Stands in for the store in a dry run: compares, and takes no requests out of the shared budget. Writes nothing.
+
+    Where there is no database yet, every task is new. Close it with `contextlib.closing`. Raises StoreError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection = open_for_reading(path) if path.exists() else None
+        self._arrival_ms = 0.0
+
+    def close(self) -> None:
+        """Close the database."""
+        if self._connection is not None:
+            self._connection.close()
+
+    async def queue_listed(self, tasks: Sequence[ListedTask], now_ms: int, rng: Rng) -> Queued:
+        """Tell what would be queued."""
+        if self._connection is None:
+            return _told([_Change(listed, None, _decision(listed, None, now_ms, rng)) for listed in tasks])
+        with translating_errors(self.path):
+            return compare_listed(self._connection, tasks, now_ms, rng)
+
+    async def lease_requests(self, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
+        """Wait for one's turn behind what others have taken out of the budget."""
+        row = None if self._connection is None else self._connection.execute(query("budget_arrival")).fetchone()
+        taken_ms = max(self._arrival_ms, row[0] if row else 0.0)
+        start_ms, self._arrival_ms = reserve(taken_ms, now_ms, limit, count)
+        return BudgetLease(start_ms, await self.share_blocks({}, now_ms))
+
+    async def share_blocks(self, _blocks: dict[Endpoint, int], now_ms: int) -> dict[Endpoint, int]:
+        """Return the known blocks."""
+        return {} if self._connection is None else known_blocks(self._connection, now_ms)

@@ -1,0 +1,44 @@
+"""The document behind `/status.json`: what `harvester status --json` prints, and what only the daemon knows."""
+
+from typing import Any
+
+from harvester import __version__
+from harvester.domain.pacing import Endpoint
+from harvester.store.reading import StatusReport, as_json
+from harvester.web.health import stages_as_json
+from harvester.web.metrics import Metrics
+from harvester.web.view import HarvestView, blocked_until_ms
+
+
+def status_document(report: StatusReport, view: HarvestView, metrics: Metrics) -> dict[str, Any]:
+    """Return the status of the database and of the harvest that runs on it."""
+    progress, limit, now = view.progress, view.throttle.limit, view.clock.monotonic()
+    return as_json(report, view.database) | {
+        "version": __version__,
+        "at_ms": view.clock.wall_ms(),
+        "uptime_s": round(now - progress.started, 3),
+        "harvested": progress.harvested,
+        "ended_otherwise": progress.ended_otherwise,
+        "ends_per_s": round(progress.ends_per_s(now), 3),
+        "eta_s": progress.eta_s(now),
+        "throttle": {
+            "requests_per_minute": limit.requests_per_minute,
+            "burst": limit.burst,
+            "blocked_until_ms": {endpoint.value: at for endpoint, at in blocked_until_ms(view).items()},
+        },
+        "stages": stages_as_json(progress.beats, now),
+        "conditions": dict(progress.conditions),
+        "requests": {
+            "sent": {endpoint.value: progress.requests[endpoint] for endpoint in Endpoint},
+            "ended": _by_endpoint(metrics),
+            "in_flight": progress.in_flight,
+            "received_bytes": progress.bytes_received,
+        },
+    }
+
+
+def _by_endpoint(metrics: Metrics) -> dict[str, dict[str, int]]:
+    ended: dict[str, dict[str, int]] = {endpoint.value: {} for endpoint in Endpoint}
+    for (endpoint, outcome), count in sorted(metrics.requests.items()):
+        ended[endpoint.value][outcome] = count
+    return ended

@@ -1,0 +1,179 @@
+"""The user's side of an integration test: a folder, an environment, and the installed command in it."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from harvester.simulator import Simulator, SimulatorSettings
+
+KEY = "tlk_0MARKER0OF0THE0KEY0"
+
+PATIENCE_S = 30.0
+"""After this long something hangs; nothing here takes a tenth of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def last_line(self) -> str:
+        """The last line for people."""
+        return self.stderr.rstrip("\n").rpartition("\n")[2]
+
+
+class Running:
+    """A command under way, in a process group of its own, as a shell starts it."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.pid = process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the whole group, as a terminal does."""
+        os.killpg(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL for the command alone: its workers must notice."""
+        self._process.kill()
+
+    async def ended(self, stdin: str | None = None) -> Ended:
+        """Wait for the end."""
+        async with asyncio.timeout(PATIENCE_S):
+            stdout, stderr = await self._process.communicate(None if stdin is None else stdin.encode())
+        code = self._process.returncode
+        assert code is not None
+        return Ended(code, stdout.decode(), stderr.decode())
+
+    async def close(self) -> None:
+        """Leave nothing running."""
+        if self._process.returncode is None:
+            os.killpg(self.pid, signal.SIGKILL)
+            await self._process.communicate()
+
+
+class Shell:
+    """Runs `harvester` in `folder`, on the database `harvester.db` there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = folder / "harvester.db"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HARVESTER_", "TWELVELABS_"))}
+        self.environ = kept | {"TWELVELABS_API_KEY": KEY, "HARVESTER_RATE__REQUESTS_PER_MINUTE": "0"}
+        self._started: list[Running] = []
+
+    def talks_to(self, base_url: str) -> None:
+        """Use this API from now on."""
+        self.environ["HARVESTER_API__BASE_URL"] = base_url
+
+    async def start(self, *arguments: str, **environ: str) -> Running:
+        """Start a command; the variables go over those of the shell."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "harvester", *arguments),
+            cwd=self.folder,
+            env=self.environ | environ,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        running = Running(process)
+        self._started.append(running)
+        return running
+
+    async def run(self, *arguments: str, stdin: str | None = None, **environ: str) -> Ended:
+        """Run a command to its end."""
+        running = await self.start(*arguments, **environ)
+        return await running.ended(stdin)
+
+    async def add(self, task_ids: Iterable[str]) -> None:
+        """Queue ids, which must all be acceptable."""
+        added = await self.run("add", "--file", "-", stdin="\n".join(task_ids))
+        assert added.code == 0, added.stderr
+
+    async def close(self) -> None:
+        """Leave nothing running."""
+        for running in self._started:
+            await running.close()
+
+    def rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Read from the database, as any other program may."""
+        with closing(sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    def states(self) -> dict[str, str]:
+        """Return the state of each task."""
+        return dict(self.rows("SELECT task_id, state FROM tasks"))
+
+    def count(self, state: str) -> int:
+        """Return the number of tasks in a state."""
+        return list(self.states().values()).count(state)
+
+
+class Gate:
+    """A middleware of the stand-in at which requests wait until they are let through."""
+
+    def __init__(self, *, let_through: int = 0) -> None:
+        self.arrived: list[str] = []
+        self._turns = asyncio.Semaphore(let_through)
+        self._is_open = asyncio.Event()
+
+    def open(self) -> None:
+        """Let everything through from now on."""
+        self._is_open.set()
+
+    @property
+    def middleware(self) -> Middleware:
+        """What the stand-in takes."""
+
+        @web.middleware
+        async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+            self.arrived.append(request.match_info["task_id"])
+            waits = {asyncio.create_task(self._turns.acquire()), asyncio.create_task(self._is_open.wait())}
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+            return await handler(request)
+
+        return middleware
+
+
+def stand_in(*gates: Gate, requests_per_minute: int = 0, duration_s: float = 60.0, **settings: Any) -> Simulator:
+    """Return a stand-in whose tasks are an hour old and finished, unless the settings say otherwise."""
+    finished: dict[str, Any] = {"age_s": 3600, "processing_median_s": 0.01, "processing_sigma": 0}
+    return Simulator(
+        SimulatorSettings(
+            **(finished | settings),
+            requests_per_minute=requests_per_minute,
+            duration_s=(duration_s, duration_s),
+        ),
+        middlewares=[gate.middleware for gate in gates],
+    )
+
+
+def retrieved(api: Simulator) -> list[str]:
+    """Return the ids whose embeddings the stand-in has handed out, once for each time."""
+    return sorted(str(one.task_id) for one in api.requests if (one.endpoint, one.status) == ("retrieve", 200))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something has happened in another process."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110  # another process sets no event
+            await asyncio.sleep(0.01)

@@ -1,0 +1,205 @@
+"""Answers that no healthy API gives: the task ends as it must, and the good ones beside it are harvested."""
+
+import gzip
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from tests.integration.scripted_api import Answer, ScriptedApi, as_json, problem, ready, task_id
+from tests.integration.shell import Ended, Shell
+
+GOOD = [task_id(number) for number in range(3)]
+ODD = task_id(99)
+WEEK_S = 7 * 24 * 3600
+PAGE = Answer(b"<html><body>502 Bad Gateway</body></html>", headers={"content-type": "text/html"})
+
+
+def cut_json(task_id: str) -> Answer:
+    return Answer(as_json(ready(task_id)).body[:-40])
+
+
+def broken_connection(task_id: str) -> Answer:
+    body = as_json(ready(task_id)).body
+    return Answer(body[:-40], announced_bytes=len(body))
+
+
+def cut_gzip(task_id: str) -> Answer:
+    return Answer(gzip.compress(as_json(ready(task_id)).body)[:-30], headers={"content-encoding": "gzip"})
+
+
+def uneven(task_id: str) -> Answer:
+    document = ready(task_id)
+    document["video_embedding"]["segments"][1]["float"].append(0.5)
+    return as_json(document)
+
+
+def not_a_number(task_id: str) -> Answer:
+    document = ready(task_id)
+    document["video_embedding"]["segments"][1]["float"][0] = float("nan")
+    return as_json(document)
+
+
+def negative_time(task_id: str) -> Answer:
+    document = ready(task_id)
+    document["video_embedding"]["segments"][0]["start_offset_sec"] = -1
+    return as_json(document)
+
+
+def without_segments(task_id: str) -> Answer:
+    document = ready(task_id)
+    document["video_embedding"]["segments"] = []
+    return as_json(document)
+
+
+@pytest.fixture(autouse=True)
+def good_tasks(api: ScriptedApi) -> None:
+    """Tasks that have to be harvested whatever happens to the one beside them."""
+    for one in GOOD:
+        api.holds(one)
+
+
+def assert_the_others_are_harvested(shell: Shell, api: ScriptedApi) -> None:
+    assert dict.fromkeys(GOOD, ("harvested", 1)) == {one: (shell.states()[one], api.requests(one)) for one in GOOD}
+
+
+async def harvest_of(shell: Shell, *task_ids: str, options: Sequence[str] = ()) -> Ended:
+    return await shell.run("backfill", *task_ids, *GOOD, *options)
+
+
+async def test_a_body_that_arrives_broken_is_downloaded_again(shell: Shell, api: ScriptedApi) -> None:
+    broken = {task_id(100 + number): answer for number, answer in enumerate([cut_json, broken_connection, cut_gzip])}
+    for one, answer in broken.items():
+        api.holds(one, answer(one), as_json(ready(one)))
+    api.holds(ODD, PAGE, as_json(ready(ODD)))
+
+    harvest = await harvest_of(shell, ODD, *broken)
+    shown = await shell.run("show", ODD, "--json")
+
+    assert harvest.code == 0, harvest.stderr
+    assert dict.fromkeys([ODD, *broken], 2) == {one: api.requests(one) for one in (ODD, *broken)}
+    assert_the_others_are_harvested(shell, api)
+    assert ready(ODD) == json.loads(shown.stdout)
+
+
+async def test_results_that_stay_unacceptable_are_rejected_after_three_downloads(
+    shell: Shell, api: ScriptedApi
+) -> None:
+    reasons = {
+        uneven: "segments[1].float: 5 numbers, expected 4.",
+        negative_time: "segments[0].start_offset_sec: -1 is not a time in the video.",
+        not_a_number: "The body is not valid JSON",
+        without_segments: "The task is ready but the answer holds no segments.",
+    }
+    odd = {task_id(100 + number): answer for number, answer in enumerate(reasons)}
+    for one, answer in odd.items():
+        api.holds(one, answer(one))
+
+    runs = [await harvest_of(shell, *odd, options=["--no-wait"]) for _ in range(4)]
+
+    assert [run.code for run in runs] == [1, 1, 1, 1]
+    assert "4 still to do: 4 pending." in runs[1].stderr
+    assert "still to do" not in runs[2].stderr
+    # Two have the same code, of which the first is the example; with its own message.
+    assert " rejected: see `harvester show ID`; once the cause is gone: `harvester retry --state rejected`" in (
+        runs[2].stderr
+    )
+    first, _, *others = odd
+    for one in (first, *others):
+        assert f"(as {one}: {reasons[odd[one]]}" in runs[2].stderr
+    assert dict.fromkeys(odd, ("rejected", 3)) == {one: (shell.states()[one], api.requests(one)) for one in odd}
+    assert shell.rows("SELECT count(*) FROM videos") == [(len(GOOD),)]
+    assert_the_others_are_harvested(shell, api)
+
+
+async def test_the_raw_body_of_a_rejected_result_is_kept(shell: Shell, api: ScriptedApi) -> None:
+    plain, compressed = task_id(200), task_id(201)
+    body = uneven(ODD).body
+    api.holds(plain, Answer(body))
+    api.holds(compressed, Answer(gzip.compress(body), headers={"content-encoding": "gzip"}))
+
+    for _ in range(3):
+        await harvest_of(shell, plain, compressed, options=["--no-wait"])
+
+    kept = dict(shell.rows("SELECT tasks.task_id, payloads.body FROM payloads JOIN tasks ON tasks.id = payloads.task"))
+    assert {plain: body, compressed: body} == {one: gzip.decompress(text) for one, text in kept.items()}
+
+
+async def test_a_young_task_that_the_api_does_not_know_is_missing_after_three_answers(
+    shell: Shell, api: ScriptedApi
+) -> None:
+    runs = [await harvest_of(shell, ODD, options=["--no-wait"]) for _ in range(3)]
+
+    assert [run.code for run in runs] == [1, 1, 1]
+    assert "1 missing: unknown to the API for this key; check the id and whose key it is" in runs[2].stderr
+    assert f"Resource with path /v1.3/embed/tasks/{ODD} does not exist." in runs[2].stderr
+    assert (shell.states()[ODD], api.requests(ODD)) == ("missing", 3)
+    assert_the_others_are_harvested(shell, api)
+
+
+async def test_an_old_task_that_the_api_does_not_know_has_expired_after_one_answer(
+    shell: Shell, api: ScriptedApi
+) -> None:
+    old = task_id(1, age_s=WEEK_S + 60)
+
+    harvest = await harvest_of(shell, old)
+
+    assert harvest.code == 1
+    assert "1 expired: dropped by the platform after seven days; they must be embedded again" in harvest.stderr
+    assert (shell.states()[old], api.requests(old)) == ("expired", 1)
+    assert_the_others_are_harvested(shell, api)
+
+
+async def test_an_id_that_the_api_cannot_accept_is_rejected_after_one_answer(shell: Shell, api: ScriptedApi) -> None:
+    message = "The task_id parameter is invalid. The value must be the id of an embedding task."
+    api.will_say("embed/tasks/abc/status", problem(400, "parameter_invalid", message))
+
+    harvest = await harvest_of(shell, "abc")
+
+    assert harvest.code == 1
+    assert f"(as abc: {message})" in harvest.stderr
+    assert (shell.states()["abc"], api.requests("abc")) == ("rejected", 1)
+    assert_the_others_are_harvested(shell, api)
+
+
+async def test_a_failed_task_keeps_the_words_of_the_api(shell: Shell, api: ScriptedApi) -> None:
+    message = "The video has no audio track."
+    api.holds(ODD, as_json({"_id": ODD, "status": "failed", "error": {"code": "video_invalid", "message": message}}))
+
+    harvest = await harvest_of(shell, ODD)
+    shown = await shell.run("show", ODD)
+
+    assert harvest.code == 1
+    assert f"(as {ODD}: {message})" in harvest.stderr
+    assert message in shown.stdout
+    assert (shell.states()[ODD], api.requests(ODD)) == ("failed", 1)
+    assert_the_others_are_harvested(shell, api)
+
+
+async def test_what_was_rejected_is_harvested_after_a_retry(shell: Shell, api: ScriptedApi) -> None:
+    api.holds(ODD, as_json({"_id": ODD, "status": "failed"}), as_json(ready(ODD)))
+    await harvest_of(shell, ODD)
+
+    put_back = await shell.run("retry", "--state", "failed")
+    harvest = await shell.run("backfill")
+
+    assert (put_back.code, harvest.code) == (0, 0)
+    assert put_back.stderr == "1 task pending again.\n"
+    assert shell.count("harvested") == 4
+
+
+async def test_a_redirect_to_another_host_is_not_followed(shell: Shell, api: ScriptedApi) -> None:
+    async with ScriptedApi() as elsewhere:
+        odd = {task_id(status): status for status in (301, 302, 303, 307, 308)}
+        for one, status in odd.items():
+            elsewhere.holds(one)
+            api.holds(one, Answer(b"", status, {"location": f"{elsewhere.base_url}/embed/tasks/{one}"}))
+
+        harvest = await harvest_of(shell, *odd, options=["--no-wait"])
+
+        assert harvest.code == 1
+        message = "HTTP {}: redirects are not followed; check api.base_url."
+        told = dict(shell.rows("SELECT task_id, error_message FROM tasks WHERE state = 'pending'"))
+        assert {one: message.format(status) for one, status in odd.items()} == told
+        assert dict.fromkeys(odd, 1) == {one: api.requests(one) for one in odd}
+        assert elsewhere.asked == []

@@ -1,0 +1,126 @@
+"""Ctrl-C, SIGTERM and SIGKILL in the middle: nothing is lost, and nothing whole is downloaded twice."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from harvester.simulator import Simulator
+from tests.integration.shell import Gate, Running, Shell, retrieved, stand_in, until
+
+LONG_VIDEO_S = 150
+"""Its body is large enough to be decoded in a worker process."""
+
+
+async def harvesting(shell: Shell, api: Simulator, gate: Gate, *, done: int = 4, held: int = 4) -> Running:
+    """Start a harvest, and return when `done` tasks are stored and `held` downloads are under way."""
+    shell.talks_to(api.base_url)
+    await shell.add(api.catalogue.ids())
+    harvest = await shell.start("backfill", HARVESTER_HARVEST__CONCURRENCY=str(held))
+    await until(lambda: len(gate.arrived) == done + held and shell.count("harvested") == done)
+    return harvest
+
+
+async def signalled(harvest: Running, number: signal.Signals) -> None:
+    """Send a signal, and give the process time to take note of it."""
+    harvest.signal(number)
+    await asyncio.sleep(0.2)
+
+
+def seconds() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def processes_with(variable: str) -> list[int]:
+    found = []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if variable.encode() in environ.read_bytes():
+                found.append(int(environ.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_a_signal_lets_what_is_under_way_finish_and_the_next_run_does_the_rest(
+    shell: Shell, number: signal.Signals, code: int
+) -> None:
+    gate = Gate(let_through=4)
+    async with stand_in(gate, tasks=12, duration_s=LONG_VIDEO_S) as api:
+        harvest = await harvesting(shell, api, gate)
+        await signalled(harvest, number)
+        gate.open()
+        ended = await harvest.ended()
+
+        assert (ended.code, shell.count("harvested"), shell.count("pending")) == (code, 8, 4), ended.stderr
+        lines = ended.stderr.splitlines()
+        assert lines[0] == "Finishing 4 under way, 30 s at most; again to stop at once."
+        assert lines[1] == f"Stopped by {number.name}."
+        assert lines[2].startswith("Harvested 8 tasks (")
+        assert lines[3:] == ["  4 still to do: 4 pending. Run `harvester backfill` again."]
+
+        again = await shell.run("backfill")
+
+        assert (again.code, shell.count("harvested")) == (0, 12), again.stderr
+        assert api.catalogue.ids() == retrieved(api)
+    verified = await shell.run("verify", "--deep")
+    assert verified.code == 0, verified.stdout
+
+
+async def test_a_second_ctrl_c_stops_at_once_and_the_next_run_waits_for_no_lease(shell: Shell) -> None:
+    gate = Gate(let_through=4)
+    async with stand_in(gate, tasks=12, duration_s=LONG_VIDEO_S) as api:
+        harvest = await harvesting(shell, api, gate)
+        asked = seconds()
+        await signalled(harvest, signal.SIGINT)
+        await signalled(harvest, signal.SIGINT)
+        ended = await harvest.ended()
+        stopped = seconds()
+
+        assert ended.code == 130
+        assert ended.stderr.splitlines()[1] == "Stopped at once by SIGINT."
+        assert "8 still to do: 8 pending." in ended.stderr
+        assert stopped - asked < 5  # of 30 s of grace
+
+        gate.open()
+        again = await shell.run("backfill")
+
+        assert (again.code, shell.count("harvested")) == (0, 12), again.stderr
+        assert seconds() - stopped < 10  # of a lease of 60 s
+
+
+async def test_sigkill_in_the_middle_leaves_a_set_that_the_next_run_completes(shell: Shell) -> None:
+    gate = Gate(let_through=4)
+    shell.environ |= {"HARVESTER_HARVEST__LEASE_S": "1", "MARK_OF_THIS_TEST": shell.folder.name}
+    async with stand_in(gate, tasks=12, duration_s=LONG_VIDEO_S) as api:
+        harvest = await harvesting(shell, api, gate)
+        assert len(processes_with(f"MARK_OF_THIS_TEST={shell.folder.name}")) > 1
+        harvest.kill()
+        killed = await harvest.ended()
+
+        assert killed.code == -signal.SIGKILL
+        await until(lambda: not processes_with(f"MARK_OF_THIS_TEST={shell.folder.name}"))
+
+        gate.open()
+        again = await shell.run("backfill")
+
+        assert (again.code, shell.count("harvested")) == (0, 12), again.stderr
+    verified = await shell.run("verify", "--deep")
+    assert verified.code == 0, verified.stdout
+
+
+async def test_a_stalled_download_is_given_up_after_the_grace_time(shell: Shell) -> None:
+    gate = Gate()
+    async with stand_in(gate, tasks=2) as api:
+        shell.environ["HARVESTER_HARVEST__GRACE_S"] = "0.3"
+        harvest = await harvesting(shell, api, gate, done=0, held=2)
+        asked = seconds()
+        harvest.signal(signal.SIGINT)
+        ended = await harvest.ended()
+
+        assert ended.code == 130
+        assert 0.3 <= seconds() - asked < 3
+        assert "2 still to do: 2 pending." in ended.stderr
+        assert shell.rows("SELECT state, attempts, lease_owner FROM tasks") == [("pending", 0, None)] * 2

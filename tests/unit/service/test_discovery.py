@@ -1,0 +1,342 @@
+"""Looking at the list again and again, on a fake clock."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from harvester.api.throttle import Permit, Throttle
+from harvester.domain.discovery import ListedTask, ListPage, ListQuery
+from harvester.domain.embeddings import VideoMetadata
+from harvester.domain.outcomes import Outcome, Ready, Refused, Throttled, Transient
+from harvester.domain.pacing import Endpoint, LimitReport, RateLimit
+from harvester.domain.planning import Rng
+from harvester.domain.tasks import DAY_MS, TaskState
+from harvester.service.clock import SystemClock
+from harvester.service.discovery import (
+    CONDITION,
+    OVERLAP_MS,
+    RETRY_LOOK_S,
+    SCHEDULE_S,
+    TRIES,
+    DiscoveryReport,
+    ObservedLister,
+    Schedule,
+    discover,
+    keep_discovering,
+)
+from harvester.service.observing import Unobserved
+from harvester.service.progress import Progress
+from harvester.store.discovering import Queued
+
+NOW_MS = 1_760_000_000_000
+HOUR_S = 3600.0
+REFUSED = Refused("API Key is either invalid or expired.")
+BROKEN = Transient("The connection broke.", "connection_lost")
+QUARTER_HOURLY = Schedule(900, 7 * DAY_MS)
+
+
+class Steady:
+    """No jitter, the longest back-off."""
+
+    def uniform(self, a: float, b: float, /) -> float:
+        return 1.0 if (a, b) == (0.9, 1.1) else b
+
+
+@dataclass
+class FakeClock:
+    """Waiting takes no time."""
+
+    now: float = 1000.0
+    wall_offset_ms: int = 0
+    waits: list[float] = field(default_factory=list)
+
+    def wall_ms(self) -> int:
+        return NOW_MS + round(self.now * 1000) + self.wall_offset_ms
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def wait(self, event: anyio.Event, timeout_s: float) -> None:
+        assert not event.is_set()
+        self.waits.append(timeout_s)
+        self.now += timeout_s
+        await anyio.lowlevel.checkpoint()
+
+
+@dataclass
+class FakeQueue:
+    tasks: list[str] = field(default_factory=list)
+    error: sqlite3.Error | None = None
+
+    async def queue_listed(self, tasks: Sequence[ListedTask], _now_ms: int, _rng: Rng) -> Queued:
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        new = [task.task_id for task in tasks if task.task_id not in self.tasks]
+        self.tasks += new
+        return Queued(new, _ready(len(new)), len(tasks) - len(new))
+
+
+def _ready(count: int) -> Counter[TaskState]:
+    return Counter({TaskState.READY: count})
+
+
+Answer = ListPage | Outcome | Callable[["Api", ListQuery], ListPage | Outcome]
+
+
+class Api:
+    """Gives its answers in turn; after the last the key is refused, which ends the test."""
+
+    def __init__(self, clock: FakeClock, throttle: Throttle, *answers: Answer) -> None:
+        self.clock = clock
+        self.throttle = throttle
+        self.answers = list(answers)
+        self.asked: list[tuple[float, ListQuery]] = []
+
+    async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
+        permit.spend()
+        assert permit.endpoint is Endpoint.LIST
+        self.asked.append((self.clock.now, query))
+        if not self.answers:
+            return REFUSED
+        answer = self.answers.pop(0)
+        return answer(self, query) if callable(answer) else answer
+
+    @property
+    def times(self) -> list[float]:
+        return [at - self.asked[0][0] for at, _ in self.asked]
+
+
+def listed(created_at_ms: int, name: str = "task") -> ListedTask:
+    return ListedTask(f"{name}-{created_at_ms}", Ready(), VideoMetadata(created_at_ms=created_at_ms))
+
+
+def page(*created_at_ms: int, invalid: int = 0) -> ListPage:
+    return ListPage([listed(at) for at in created_at_ms], len(created_at_ms) + invalid)
+
+
+EMPTY = page()
+
+
+@dataclass
+class Stage:
+    clock: FakeClock
+    throttle: Throttle
+    api: Api
+    queue: FakeQueue
+    progress: Progress
+    schedule: Schedule | None = QUARTER_HOURLY
+
+    async def look(self, since_ms: int = NOW_MS) -> DiscoveryReport:
+        return await discover(
+            lister=self.api,
+            throttle=self.throttle,
+            queue=self.queue,
+            clock=self.clock,
+            since_ms=since_ms,
+            rng=Steady(),
+        )
+
+    async def keep_looking(self) -> Refused:
+        return await keep_discovering(
+            lister=self.api,
+            throttle=self.throttle,
+            queue=self.queue,
+            clock=self.clock,
+            progress=self.progress,
+            schedule=lambda: self.schedule,
+            rng=Steady(),
+        )
+
+
+def stage(*answers: Answer, requests_per_minute: float = 0) -> Stage:
+    clock = FakeClock()
+    throttle = Throttle(RateLimit(requests_per_minute), clock.monotonic)
+    return Stage(clock, throttle, Api(clock, throttle, *answers), FakeQueue(), Progress(started=0))
+
+
+# One look.
+
+
+async def test_each_page_is_stored_before_the_next_is_asked_for() -> None:
+    newest = NOW_MS + 100_000
+
+    def second(_api: Api, query: ListQuery) -> ListPage:
+        assert len(on.queue.tasks) == 50
+        assert query.ended_at_ms == newest - 48_000
+        return page(newest - 49_000, newest - 50_000)
+
+    on = stage(page(*(newest - number * 1_000 for number in range(50))), second)
+    report = await on.look()
+    assert (report.requests, report.listed, report.problem, report.newest_ms) == (2, 51, None, newest)
+
+
+async def test_the_rate_is_kept() -> None:
+    many = [page(*(NOW_MS + 10**7 - 50_000 * turn - n * 1000 for n in range(50))) for turn in range(4)]
+    on = stage(*many, EMPTY, requests_per_minute=6)
+    await on.look()
+    assert on.api.times == [0, 10, 20, 30, 40]
+
+
+async def test_a_429_is_waited_for_and_is_no_failure() -> None:
+    def throttled(api: Api, _query: ListQuery) -> Outcome:
+        api.throttle.learn(Endpoint.LIST, 429, LimitReport(retry_after_s=7_200))
+        return Throttled("Too many.", 7_200)
+
+    on = stage(*[throttled] * (TRIES + 3), page(NOW_MS + 1))
+    report = await on.look()
+    assert (report.problem, report.listed, on.api.times[-1]) == (None, 1, 7_200 * (TRIES + 3))
+
+
+async def test_failures_that_pass_are_waited_out() -> None:
+    on = stage(BROKEN, BROKEN, BROKEN, page(NOW_MS + 1))
+    report = await on.look()
+    assert (report.problem, report.listed, on.api.times) == (None, 1, [0, 1, 3, 7])
+
+
+async def test_failures_that_do_not_pass_end_the_look_and_keep_what_was_found() -> None:
+    on = stage(page(*(NOW_MS + 10**6 - number * 1000 for number in range(50))), *[BROKEN] * TRIES)
+    report = await on.look()
+    assert report.problem == "The list of tasks could not be read: The connection broke."
+    assert (report.is_complete, len(on.queue.tasks), len(on.api.asked)) == (False, 50, 1 + TRIES)
+
+
+async def test_a_refused_key_ends_the_look() -> None:
+    report = await stage(REFUSED).look()
+    assert (report.refusal, report.is_complete) == (REFUSED, False)
+
+
+async def test_unacceptable_ids_are_counted() -> None:
+    assert (await stage(page(NOW_MS + 1, invalid=3)).look()).invalid == 3
+
+
+# Again and again.
+
+
+async def test_it_looks_at_once_and_then_at_the_given_pace_until_the_key_is_refused() -> None:
+    on = stage(EMPTY, EMPTY, EMPTY)
+    assert await on.keep_looking() == REFUSED
+    assert on.api.times == pytest.approx([0, 900, 1800, 2700])
+    assert on.progress.requests[Endpoint.LIST] == 4
+
+
+async def test_later_looks_go_back_to_a_little_before_the_newest_known_task() -> None:
+    newest = NOW_MS + 500_000
+    on = stage(page(newest), EMPTY, page(newest + 60_000), EMPTY)
+    await on.keep_looking()
+    looked_back = [query.started_at_ms for _, query in on.api.asked]
+    assert looked_back[0] == NOW_MS + 1_000_000 - 7 * DAY_MS
+    assert looked_back[1:] == [newest - OVERLAP_MS, newest - OVERLAP_MS] + [newest + 60_000 - OVERLAP_MS] * 2
+
+
+async def test_once_a_day_it_looks_all_the_way_back() -> None:
+    on = stage(*[page(NOW_MS + 10**6)] * 30)
+    on.schedule = Schedule(2 * HOUR_S, 7 * DAY_MS)
+    await on.keep_looking()
+    full = [number for number, (_, query) in enumerate(on.api.asked) if query.started_at_ms < NOW_MS - DAY_MS]
+    assert full == [0, 12, 24]
+
+
+async def test_an_account_without_tasks_is_always_looked_at_all_the_way_back() -> None:
+    on = stage(EMPTY, EMPTY)
+    await on.keep_looking()
+    assert all(query.started_at_ms < NOW_MS - 6 * DAY_MS for _, query in on.api.asked)
+
+
+async def test_a_task_from_the_future_does_not_hide_those_of_the_present() -> None:
+    on = stage(page(NOW_MS + 400 * DAY_MS), EMPTY)
+    await on.keep_looking()
+    assert on.api.asked[1][1].started_at_ms == NOW_MS + 1_000_000 - OVERLAP_MS
+
+
+async def test_a_failed_look_is_a_condition_that_ends_by_itself_and_is_repeated_soon_but_ever_more_patiently() -> None:
+    conditions: list[bool] = []
+
+    def noting(_api: Api, _query: ListQuery) -> ListPage:
+        conditions.append(CONDITION in on.progress.conditions)
+        return EMPTY
+
+    on = stage(*[BROKEN] * (2 * TRIES), noting, noting)
+    await on.keep_looking()
+    starts = on.api.times[::TRIES][:3]
+    assert starts == [0, RETRY_LOOK_S, 3 * RETRY_LOOK_S]
+    assert (conditions, on.progress.conditions) == ([True, False], {})
+
+
+async def test_an_incomplete_look_is_not_what_the_next_one_goes_on_from() -> None:
+    newest = NOW_MS + 500_000
+    on = stage(page(*(newest - number * 1000 for number in range(50))), *[BROKEN] * TRIES, EMPTY)
+    await on.keep_looking()
+    assert on.api.asked[1 + TRIES][1].started_at_ms < NOW_MS - 6 * DAY_MS
+
+
+async def test_a_full_disk_is_a_condition() -> None:
+    on = stage(page(NOW_MS), page(NOW_MS))
+    on.queue.error = sqlite3.OperationalError("database or disk is full")
+    on.queue.error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    await on.keep_looking()
+    assert (len(on.queue.tasks), on.api.times[1], on.progress.conditions) == (1, RETRY_LOOK_S, {})
+
+
+async def test_a_damaged_database_is_no_condition() -> None:
+    on = stage(page(NOW_MS))
+    on.queue.error = sqlite3.DatabaseError("database disk image is malformed")
+    on.queue.error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    with pytest.raises(sqlite3.DatabaseError):
+        await on.keep_looking()
+
+
+async def test_nothing_is_asked_while_there_is_no_schedule() -> None:
+    on = stage()
+    on.schedule = None
+    with anyio.move_on_after(0.05):
+        await on.keep_looking()
+    assert on.api.asked == []
+    assert set(on.clock.waits) == {SCHEDULE_S}
+
+
+async def test_a_shorter_schedule_counts_at_once() -> None:
+    def hurried(_api: Api, _query: ListQuery) -> ListPage:
+        on.schedule = Schedule(30, 7 * DAY_MS)
+        return EMPTY
+
+    on = stage(hurried)
+    on.schedule = Schedule(86_400, 7 * DAY_MS)
+    await on.keep_looking()
+    assert on.api.times == [0, 30]
+
+
+async def test_a_longer_look_back_counts_with_the_next_look() -> None:
+    def longer(_api: Api, _query: ListQuery) -> ListPage:
+        on.schedule = Schedule(900, 7 * DAY_MS)
+        return page(NOW_MS)
+
+    on = stage(longer)
+    on.schedule = Schedule(900, DAY_MS)
+    await on.keep_looking()
+    assert on.api.asked[1][1].started_at_ms < NOW_MS - 6 * DAY_MS
+
+
+async def test_an_observer_is_told_of_every_list_request() -> None:
+    told: list[tuple[Endpoint, str]] = []
+
+    class Told(Unobserved):
+        def answered(self, endpoint: Endpoint, outcome: str, duration_s: float, received_bytes: int) -> None:  # noqa: ARG002
+            told.append((endpoint, outcome))
+
+    class Answers:
+        def __init__(self) -> None:
+            self.left: list[ListPage | Outcome] = [Transient("no", "http_503"), ListPage(tasks=(), count=0)]
+
+        async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:  # noqa: ARG002
+            return self.left.pop(0)
+
+    lister = ObservedLister(Answers(), Told(), SystemClock())
+    for _ in range(2):
+        await lister.list_tasks(ListQuery(0), Permit(Endpoint.LIST))
+    assert told == [(Endpoint.LIST, "transient"), (Endpoint.LIST, "listed")]

@@ -1,0 +1,45 @@
+"""A harvest as the pages see it, with a clock that stands still until it is told to go."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+
+from harvester.domain.outcomes import Refused
+from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.service.progress import Progress
+
+NOW = 1_760_000_000_000
+
+
+@dataclass
+class StandingClock:
+    now_ms: int = NOW
+    now: float = 1000.0
+
+    def wall_ms(self) -> int:
+        return self.now_ms
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def wait(self, event: anyio.Event, timeout_s: float) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class FixedThrottle:
+    limit: RateLimit = field(default_factory=lambda: RateLimit(60, 1))
+    blocked: dict[Endpoint, float] = field(default_factory=dict)
+
+    def blocked_s(self, endpoint: Endpoint) -> float:
+        return self.blocked.get(endpoint, 0.0)
+
+
+@dataclass
+class SeenHarvest:
+    database: Path = Path("harvester.db")
+    clock: StandingClock = field(default_factory=StandingClock)
+    throttle: FixedThrottle = field(default_factory=FixedThrottle)
+    progress: Progress = field(default_factory=lambda: Progress(started=990.0))
+    refusal: Refused | None = None

@@ -1,0 +1,50 @@
+from harvester.domain.pacing import Endpoint
+from harvester.domain.tasks import TaskState
+from harvester.store.reading import StatusReport, as_json
+from harvester.web.metrics import Metrics
+from harvester.web.status import status_document
+from tests.unit.web.builders import NOW, SeenHarvest
+
+REPORT = StatusReport(
+    counts=dict.fromkeys(TaskState, 2),
+    nearest_deadline=None,
+    oldest_open_task_id=None,
+    oldest_open_added_at_ms=None,
+    last_errors=[],
+    segments=7,
+    video_seconds=42.0,
+    file_bytes=4096,
+    blocked_until_ms={},
+)
+
+
+def test_it_has_everything_that_the_command_prints() -> None:
+    harvest = SeenHarvest()
+
+    document = status_document(REPORT, harvest, Metrics())
+
+    printed = as_json(REPORT, harvest.database)
+    assert {name: document[name] for name in printed if name != "throttle"} | {"throttle": {}} == printed | {
+        "throttle": {}
+    }
+    assert set(printed["throttle"]) <= set(document["throttle"])
+
+
+def test_it_tells_what_only_the_daemon_knows() -> None:
+    harvest, metrics = SeenHarvest(), Metrics()
+    harvest.progress.requests[Endpoint.STATUS] = 3
+    harvest.progress.conditions["api"] = "most requests fail"
+    harvest.throttle.blocked[Endpoint.STATUS] = 1.5
+    metrics.answered(Endpoint.STATUS, "ready", 0.1, 10)
+
+    document = status_document(REPORT, harvest, metrics)
+
+    assert document["throttle"] == {
+        "requests_per_minute": 60,
+        "burst": 1,
+        "blocked_until_ms": {endpoint.value: None for endpoint in Endpoint} | {"status": NOW + 1500},
+    }
+    assert document["conditions"] == {"api": "most requests fail"}
+    assert document["requests"]["sent"] == {endpoint.value: 0 for endpoint in Endpoint} | {"status": 3}
+    assert document["requests"]["ended"] == {endpoint.value: {} for endpoint in Endpoint} | {"status": {"ready": 1}}
+    assert document["uptime_s"] == 10
