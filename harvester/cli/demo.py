@@ -46,7 +46,7 @@ def demo(folder: Folder = Path("harvester-demo")) -> None:
             _run(["status", "--db", database], environ)
             exit_code = _run(["verify", "--deep", "--db", database], environ)
     if exit_code == 0:
-        _say(_NOW_TRY.format(database=shlex.quote(database), an_id=ids[-1]))
+        _say("\n" + _NOW_TRY.format(database=shlex.quote(database), an_id=ids[-1]))
     raise typer.Exit(exit_code)
 
 
@@ -73,7 +73,7 @@ def _prepare(folder: Path) -> None:
 @contextmanager
 def _stand_in(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Run `harvester simulate` in its own process; yield its base URL and the ids of its tasks."""
-    options = ["--tasks", str(TASKS), "--processing-s", "5,0.6", "--failed-ratio", "0.1", "--duration-s", "60,900"]
+    options = ["--tasks", str(TASKS), "--processing-s", "4,0.4", "--failed-ratio", "0.1", "--duration-s", "60,900"]
     options += ["--spread-s", "8", "--seed", "7", "--log", str(folder / "requests.jsonl"), "--print-ids", "--port", "0"]
     process = subprocess.Popen(
         _command(["simulate", *options]),

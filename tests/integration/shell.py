@@ -18,7 +18,7 @@ from harvester.simulator import Simulator, SimulatorSettings
 
 KEY = "tlk_0MARKER0OF0THE0KEY0"
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120
 """After this long something hangs; nothing here takes a tenth of it."""
 
 
