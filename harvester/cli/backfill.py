@@ -94,9 +94,9 @@ class Job:
                 group.cancel_scope.cancel()
             ends = await harvest.store.ends(started_ms if self._only is None else 0)
             self._summarize(harvest, ends, stop.description)
+        harvest.raise_if_refused()
         if stop.exit_code is not None:
             return stop.exit_code
-        harvest.raise_if_refused()
         return 0 if harvest.progress.open == 0 and not ends else 1
 
     async def _stop_in_time(self, harvest: "Harvest", limit_s: float) -> None:

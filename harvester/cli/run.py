@@ -31,8 +31,12 @@ def run(*, db: Database = None, config: ConfigFile = None) -> None:
     from harvester.api_key import resolve_api_key  # noqa: PLC0415
     from harvester.cli.logs import configure_logs  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.config_sources import find_config_file  # noqa: PLC0415
 
     overrides = {"store": {"path": db}}
+    # Named from now on: a file that vanishes must not count as one without settings when they are read again.
+    found = find_config_file(config, os.environ)
+    config = found[0] if found else None
     loaded = load_settings(config, overrides)
     key = resolve_api_key(loaded.settings, os.environ)
     configure_logs(loaded.settings.log.level, loaded.settings.log.format)
@@ -67,10 +71,20 @@ class Daemon:
             open_harvest(settings, self._key.reveal, until=Until.STOPPED, grace_s=grace_s, observer=metrics) as harvest,
             serve(settings.server.listen, token, harvest, metrics),
         ):
-            async with stopping_on_signals(harvest.scheduler.stop, lambda: self._reload(harvest)) as stop:
+            discovering = anyio.CancelScope()
+
+            def drain() -> None:
+                harvest.scheduler.stop()
+                discovering.cancel()
+
+            async def discover() -> None:
+                with discovering:
+                    await harvest.keep_discovering(lambda: self._loaded.settings)
+
+            async with stopping_on_signals(drain, lambda: self._reload(harvest)) as stop:
                 self._log.info("started", database=str(settings.store.path), pid=os.getpid())
                 async with anyio.create_task_group() as group:
-                    group.start_soon(harvest.keep_discovering, lambda: self._loaded.settings, name="discovery")
+                    group.start_soon(discover, name="discovery")
                     await harvest.scheduler.run()
                     group.cancel_scope.cancel()
             self._log.info("stopped", why=stop.description or "the API refuses the key", open=harvest.progress.open)

@@ -43,6 +43,18 @@ def _endpoint(task: Task, now_ms: int) -> Endpoint:
     return Endpoint.STATUS
 
 
+def deferred_until_ms(action: Action, blocked_until_ms: int, now_ms: int) -> int:
+    """Return when a task whose call may not go out is worth another look.
+
+    When the block ends; or before, when the task is old enough to be asked for its result straight away, which is
+    another call.
+    """
+    if action.endpoint is Endpoint.RETRIEVE:
+        return blocked_until_ms
+    other_call_at_ms = now_ms + LIKELY_FINISHED_MS - action.task.age_ms(now_ms)
+    return min(blocked_until_ms, max(other_call_at_ms, now_ms + MIN_CHECK_MS))
+
+
 def next_check_delay_ms(task: Task, now_ms: int, rng: Rng) -> int:
     """Return the wait until an unfinished task is worth another request: a fifth of its age, 5 s to 10 min.
 

@@ -54,6 +54,8 @@ class Decoder:
                 except (anyio.BrokenWorkerProcess, KeyboardInterrupt):
                     # Killed, or hit by a Ctrl-C before it could ignore it. The pool starts another for the next body.
                     return Transient("The process that decoded the answer died.", "decode_worker_died")
+                except (OSError, MemoryError) as error:
+                    return Transient(f"The answer could not be decoded here: {error!r}.", "decode_impossible")
                 return _with_vectors(result, descriptor) if isinstance(result, _Exchanged) else result
 
 

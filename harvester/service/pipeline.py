@@ -32,6 +32,9 @@ GROUP_BYTES = 32 * 1024 * 1024
 
 MAX_STORE_PAUSE_S = 30.0
 
+MAX_KNOWN_STATUSES = 50
+"""After so many different ones a further unknown status is no news."""
+
 log = structlog.stdlib.get_logger()
 
 
@@ -185,7 +188,8 @@ class Pipeline:
             self._note_condition("api", f"most requests fail, the last with: {outcome.message}")
         if isinstance(outcome, Refused):
             self.refused(outcome)
-        if isinstance(outcome, Processing) and outcome.status not in self._unknown_statuses | _KNOWN_STATUSES:
+        known = self._unknown_statuses | _KNOWN_STATUSES
+        if isinstance(outcome, Processing) and outcome.status not in known and len(known) < MAX_KNOWN_STATUSES:
             self._unknown_statuses.add(outcome.status)
             log.warning("unknown status, taken for not finished", status=outcome.status)
 
@@ -212,7 +216,7 @@ class Pipeline:
         elif not decision.state.is_open:
             bound.info(decision.state.value, code=attempt.code, reason=attempt.message)
         elif decision.problem is not None:
-            bound.info("will be tried again", code=attempt.code, reason=attempt.message)
+            bound.debug("will be tried again", code=attempt.code, reason=attempt.message)
         else:
             bound.debug("asked", outcome=attempt.outcome)
 

@@ -8,9 +8,9 @@ import os
 import secrets
 import socket
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol, TypeVar
 
@@ -22,7 +22,7 @@ from harvester.api.throttle import Permit, Throttle
 from harvester.domain.breaker import Breaker
 from harvester.domain.outcomes import Refused
 from harvester.domain.pacing import Endpoint
-from harvester.domain.planning import Action, plan
+from harvester.domain.planning import Action, deferred_until_ms, plan
 from harvester.domain.tasks import DAY_MS, Task, TaskState
 from harvester.service.clock import Clock
 from harvester.service.pipeline import Fetched, Pipeline
@@ -45,6 +45,10 @@ CLAIMED_AHEAD_S = 1.0
 MAX_CLAIMED_AHEAD = 64
 
 ATTEMPTS_KEPT_MS = 30 * DAY_MS
+PRUNE_EVERY_S = 3600.0
+
+NOT_WAITED_FOR_S = 60.0
+"""A harvest that asks about each task once does not sit out a longer block."""
 
 _ABOUT_TASKS = (Endpoint.STATUS, Endpoint.RETRIEVE)
 """What a harvest asks; the list is asked by discovery."""
@@ -66,8 +70,12 @@ class TaskSource(Protocol):
         """Make every waiting task due now."""
         ...
 
-    async def renew(self, lease: Lease) -> int:
-        """Prolong the owner's claims."""
+    async def renew(self, lease: Lease, now_ms: int) -> int:
+        """Prolong the owner's claims that have not lapsed."""
+        ...
+
+    async def defer(self, tasks: Sequence[tuple[Task, int]]) -> None:
+        """Give claimed tasks back, each due again at a time."""
         ...
 
     async def release(self, owner: str) -> int:
@@ -75,7 +83,7 @@ class TaskSource(Protocol):
         ...
 
     async def prune(self, before_ms: int) -> int:
-        """Forget old attempts."""
+        """Forget a batch of old attempts; return how many."""
         ...
 
     async def counts(self) -> dict[TaskState, int]:
@@ -135,6 +143,8 @@ class Scheduler:
         self.refusal: Refused | None = None
         self._queue: list[Action] = []
         self._leased_until_ms = 0
+        self._prune_at = 0.0
+        self._blocked: set[Endpoint] = set()
         self._slots = anyio.CapacityLimiter(settings.concurrency)
         self._changed = anyio.Event()
         self._stopping = False
@@ -163,13 +173,14 @@ class Scheduler:
     def set_concurrency(self, requests: int) -> None:
         """Change how many requests may be under way at a time; those that are go on."""
         self._slots.total_tokens = requests
+        self._settings = replace(self._settings, concurrency=requests)
 
     async def run(self) -> None:
         """Harvest until there is nothing left to do, or until stopped. Claims are given back in any case."""
         try:
-            await self._prepare()
             async with anyio.create_task_group() as group:
                 self._everything = group.cancel_scope
+                await self._prepare()
                 group.start_soon(self._keep_house, name="housekeeping")
                 await self._flow()
                 group.cancel_scope.cancel()
@@ -183,7 +194,6 @@ class Scheduler:
         now_ms = self._clock.wall_ms()
         if self._settings.until is Until.ASKED:
             await self._patiently(lambda: self._source.wake_early(now_ms))
-        await self._patiently(lambda: self._source.prune(now_ms - ATTEMPTS_KEPT_MS))
         await self._refresh()
 
     async def _flow(self) -> None:
@@ -224,16 +234,15 @@ class Scheduler:
         while not self._stopping:
             self._progress.beats.beat(self._clock.monotonic())
             changed = self._changed
+            self._note_blocks()
             held_s = await self._until_request_s()
             if held_s is None:
                 return None
             if held_s == 0:
                 action = await self._next_action()
                 if action is not None:
-                    self._progress.blocked_until_ms = None
                     return action, self._throttle.take(action.endpoint)
                 held_s = max(MIN_WAIT_S, self._held_s({action.endpoint for action in self._queue}))
-            self._note_hold(held_s)
             await self._clock.wait(changed, min(held_s, LOOK_AGAIN_S))
         return None
 
@@ -244,6 +253,8 @@ class Scheduler:
         so an idle process costs nothing, and the task is the most urgent one at the moment of sending.
         """
         held_s: float | None = self._held_s(_ABOUT_TASKS)
+        if self._settings.until is Until.ASKED and not self._progress.in_flight and self._is_blocked_for_long():
+            return None
         if held_s == 0 and not self._queue:
             held_s = await self._idle_s()
         if held_s == 0:
@@ -255,7 +266,8 @@ class Scheduler:
         """Return how long no request to any of these may go out."""
         now = self._clock.monotonic()
         if not self._breaker.allows(self._progress.in_flight, now):
-            return max(self._breaker.wait_s(now), MIN_WAIT_S)
+            # While a probe is under way its answer wakes this up.
+            return self._breaker.wait_s(now) or LOOK_AGAIN_S
         return min((self._throttle.wait_s(endpoint) for endpoint in endpoints), default=0.0)
 
     async def _next_action(self) -> Action | None:
@@ -272,11 +284,27 @@ class Scheduler:
             if claimed:
                 self._leased_until_ms = max(self._leased_until_ms, lease.until_ms)
             tasks = [*(action.task for action in self._queue), *claimed]
-            self._queue = plan(tasks, now_ms, has_status_call=self._settings.has_status_call)
+            self._queue = await self._without_blocked(
+                plan(tasks, now_ms, has_status_call=self._settings.has_status_call), now_ms
+            )
             action = self._first_permitted()
         if action is not None:
             self._queue.remove(action)
         return action
+
+    async def _without_blocked(self, actions: list[Action], now_ms: int) -> list[Action]:
+        """Give back the tasks whose call the API wants not to see for a while: they must not keep others waiting."""
+        deferred, rest = [], []
+        for action in actions:
+            blocked_s = self._throttle.blocked_s(action.endpoint)
+            if blocked_s > LOOK_AGAIN_S:
+                blocked_until_ms = now_ms + round(blocked_s * 1000)
+                deferred.append((action.task, deferred_until_ms(action, blocked_until_ms, now_ms)))
+            else:
+                rest.append(action)
+        if deferred:
+            await self._patiently(lambda: self._source.defer(deferred))
+        return rest
 
     def _drop_lapsed(self, now_ms: int) -> None:
         """Forget what was claimed if this process stood still for longer than its leases: somebody else may have it."""
@@ -301,13 +329,23 @@ class Scheduler:
             return None if is_over else LOOK_AGAIN_S
         return max(0.0, (next_due_ms - self._clock.wall_ms()) / 1000)
 
-    def _note_hold(self, held_s: float) -> None:
-        blocked_s = max(self._throttle.blocked_s(endpoint) for endpoint in _ABOUT_TASKS)
-        if blocked_s > LOOK_AGAIN_S and held_s > LOOK_AGAIN_S:
-            until = self._clock.wall_ms() + int(blocked_s * 1000)
-            self._progress.blocked_until_ms = until
-        else:
-            self._progress.blocked_until_ms = None
+    def _is_blocked_for_long(self) -> bool:
+        return min(self._throttle.blocked_s(endpoint) for endpoint in _ABOUT_TASKS) > NOT_WAITED_FOR_S
+
+    def _note_blocks(self) -> None:
+        """Tell when the API asks a class of requests to stay away, and when that is over."""
+        until_ms = None
+        for endpoint in _ABOUT_TASKS:
+            blocked_s = self._throttle.blocked_s(endpoint)
+            if blocked_s > LOOK_AGAIN_S:
+                until_ms = max(until_ms or 0, self._clock.wall_ms() + round(blocked_s * 1000))
+                if endpoint not in self._blocked:
+                    self._blocked.add(endpoint)
+                    log.warning("rate limited", endpoint=endpoint.value, wait_s=round(blocked_s))
+            elif blocked_s == 0 and endpoint in self._blocked:
+                self._blocked.remove(endpoint)
+                log.info("rate limit over", endpoint=endpoint.value)
+        self._progress.blocked_until_ms = until_ms
 
     def _lease(self, now_ms: int) -> Lease:
         return Lease(self.owner, now_ms + int(self._settings.lease_s * 1000))
@@ -321,9 +359,19 @@ class Scheduler:
                 now_ms = self._clock.wall_ms()
                 self._drop_lapsed(now_ms)
                 lease = self._lease(now_ms)
-                if await self._patiently(lambda: self._source.renew(lease)):  # noqa: B023  # awaited here
+                if await self._patiently(lambda: self._source.renew(lease, now_ms)):  # noqa: B023  # awaited here
                     self._leased_until_ms = lease.until_ms
+                await self._prune()
                 await self._refresh()
+
+    async def _prune(self) -> None:
+        """Forget old attempts, an hour's worth at a time and in small transactions."""
+        now = self._clock.monotonic()
+        if now < self._prune_at:
+            return
+        before_ms = self._clock.wall_ms() - ATTEMPTS_KEPT_MS
+        if await self._patiently(lambda: self._source.prune(before_ms)) == 0:
+            self._prune_at = now + PRUNE_EVERY_S
 
     async def _refresh(self) -> None:
         self._progress.counts = await self._patiently(self._source.counts)

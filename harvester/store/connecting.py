@@ -34,7 +34,7 @@ _FILE_PROBLEMS = {
     sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "Check that the folder exists and that you may use it."),
     sqlite3.SQLITE_PERM: ("cannot be used", "Check the permissions of the file and its folder."),
     sqlite3.SQLITE_BUSY: (
-        f"has been locked by another program for {BUSY_TIMEOUT_S:.0f} s",
+        "is kept locked by another program",
         "End that program's transaction, then try again.",
     ),
     sqlite3.SQLITE_FULL: ("cannot grow: the disk is full", "Free some space, then try again."),
@@ -79,8 +79,8 @@ def in_transaction(connection: sqlite3.Connection, body: Callable[[sqlite3.Conne
     return result
 
 
-def open_for_writing(path: Path) -> sqlite3.Connection:
-    """Open or create the database at the newest schema.
+def open_for_writing(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
+    """Open or create the database at the newest schema; statements on it wait so long for other writers.
 
     The file is readable by its owner only. Raises StoreError.
     """
@@ -98,6 +98,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
             migrate(connection)
             # Opening succeeds on a read-only file, and so does BEGIN IMMEDIATE: only a statement that may write fails.
             connection.execute("UPDATE schema_migrations SET version = version WHERE FALSE")
+            connection.execute(f"PRAGMA busy_timeout = {round(busy_timeout_s * 1000)}")
         except BaseException:
             connection.close()
             raise

@@ -38,9 +38,12 @@ SET listed_at = excluded.listed_at, model_name = excluded.model_name, duration =
 SELECT listed_at, model_name, duration, input_filename, input_url FROM listed WHERE task = :task
 
 -- name: find_new
--- Rows that other programs inserted and that have no deadline yet.
-SELECT id, task_id, added_at, created_at FROM tasks
+-- Rows that other programs inserted and that have no deadline yet, or none that can be.
+SELECT id, task_id, added_at, created_at FROM tasks INDEXED BY tasks_by_deadline
 WHERE state IN ('pending', 'ready') AND expires_at IS NULL
+UNION ALL
+SELECT id, task_id, added_at, created_at FROM tasks INDEXED BY tasks_by_deadline
+WHERE state IN ('pending', 'ready') AND expires_at <= 0
 LIMIT :limit
 
 -- name: adopt
@@ -95,9 +98,14 @@ WHERE id IN (
 RETURNING id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim
 
 -- name: renew
--- A process that still works on its tasks keeps them.
+-- A process that still works on its tasks keeps them. What has lapsed is not renewed: the process has forgotten it.
 UPDATE tasks SET lease_until = :lease_until, next_attempt_at = :lease_until
-WHERE lease_owner = :owner AND state IN ('pending', 'ready')
+WHERE lease_owner = :owner AND lease_until > :now AND state IN ('pending', 'ready')
+
+-- name: defer
+-- A claimed task that no request may be made about for a while.
+UPDATE tasks SET lease_owner = NULL, lease_until = NULL, next_attempt_at = :until
+WHERE id = :id AND claim = :claim AND state IN ('pending', 'ready')
 
 -- name: release
 -- What was claimed and not worked on is due at once.
@@ -135,6 +143,9 @@ INSERT INTO videos (task, model_name, duration, input_filename, input_url, video
 VALUES (:task, :model_name, :duration, :input_filename, :input_url, :video_clip_length,
         :created_at, :updated_at, :harvested_at, :segment_count, :vectors_crc32, :document, :layouts)
 
+-- name: is_stored
+SELECT 1 FROM videos WHERE task = :task
+
 -- name: insert_scope
 INSERT INTO video_scopes (task, position, video_embedding_scope) VALUES (?, ?, ?)
 
@@ -149,7 +160,7 @@ INSERT INTO embeddings (task, position, dim, dtype, vector) VALUES (?, ?, ?, ?, 
 INSERT OR REPLACE INTO payloads (task, received_at, body) VALUES (:task, :received_at, :body)
 
 -- name: prune_attempts
-DELETE FROM attempts WHERE at < :before
+DELETE FROM attempts WHERE id IN (SELECT id FROM attempts WHERE at < :before LIMIT :limit)
 
 -- name: count_by_state
 SELECT state, count(*) FROM tasks GROUP BY state

@@ -59,7 +59,9 @@ def _settle_one(connection: sqlite3.Connection, settlement: Settlement) -> bool:
     if connection.execute(query("settle"), _task_row(settlement)).rowcount == 0:
         return False
     connection.execute(query("insert_attempt"), _attempt_row(settlement))
-    if settlement.decision.state is TaskState.HARVESTED and settlement.embeddings is not None:
+    is_stored = connection.execute(query("is_stored"), {"task": settlement.task.key}).fetchone() is not None
+    # Stored already where somebody has set the state of a harvested task back by hand.
+    if settlement.decision.state is TaskState.HARVESTED and settlement.embeddings is not None and not is_stored:
         _insert_embeddings(connection, settlement, settlement.embeddings)
     if settlement.decision.state is TaskState.REJECTED and settlement.body:
         body = settlement.body[:MAX_PAYLOAD_BYTES]

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -24,6 +24,11 @@ from harvester.store.taking import Lease
 
 T = TypeVar("T")
 
+BUSY_TIMEOUT_S = 5.0
+"""Whoever harvests tries again by itself, and must hear a signal in between."""
+
+PRUNE_BATCH = 10_000
+
 
 class _Writer(aiosqlite.Connection):
     """Adds to aiosqlite what its public interface lacks: a whole transaction as one call into the thread.
@@ -35,6 +40,9 @@ class _Writer(aiosqlite.Connection):
 
     async def transact(self, body: Callable[[sqlite3.Connection], T]) -> T:
         return cast(T, await self._execute(in_transaction, self._conn, body))  # type: ignore[no-untyped-call]
+
+    async def read(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        return cast(T, await self._execute(body, self._conn))  # type: ignore[no-untyped-call]
 
     def stop(self) -> asyncio.Future[Any] | None:
         """Ask the thread to end, and keep what tells that it has.
@@ -55,7 +63,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.only_wanted = False
-        self._writer = _Writer(lambda: open_for_writing(path), iter_chunk_size=64)
+        self._writer = _Writer(lambda: open_for_writing(path, busy_timeout_s=BUSY_TIMEOUT_S), iter_chunk_size=64)
 
     async def __aenter__(self) -> Self:
         try:
@@ -77,14 +85,23 @@ class Store:
 
     async def transact(self, body: Callable[[sqlite3.Connection], T]) -> T:
         """Run `body` as one transaction; a cancellation waits until it has ended."""
+        return await self._run(body, self._writer.transact)
+
+    async def read(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `body`, which only reads: it waits for nobody who writes."""
+        return await self._run(body, self._writer.read)
+
+    async def _run(
+        self, body: Callable[[sqlite3.Connection], T], run: Callable[[Callable[[sqlite3.Connection], T]], Awaitable[T]]
+    ) -> T:
         with anyio.CancelScope(shield=True):
             try:
-                result = await self._writer.transact(body)
+                result = await run(body)
             except sqlite3.Error as error:
                 if primary_code(error) in PASSING_PROBLEMS:
                     raise
                 raise store_error(self.path, error) from error
-        return result  # mypy takes a cancel scope for something that may swallow exceptions
+        return result
 
     async def want(self, task_ids: Sequence[str], now_ms: int) -> int:
         """Queue the given ids and restrict everything that follows to them; return how many were new."""
@@ -124,9 +141,13 @@ class Store:
         """Store a group of results in one transaction; return for each whether it was accepted."""
         return await self.transact(lambda connection: settle(connection, settlements))
 
-    async def renew(self, lease: Lease) -> int:
-        """Prolong the claims of the owner; return how many it has."""
-        return await self.transact(lambda connection: taking.renew(connection, lease))
+    async def renew(self, lease: Lease, now_ms: int) -> int:
+        """Prolong the claims of the owner that have not lapsed; return how many it has."""
+        return await self.transact(lambda connection: taking.renew(connection, lease, now_ms))
+
+    async def defer(self, tasks: Sequence[tuple[Task, int]]) -> None:
+        """Give claimed tasks back, each due again at the given time."""
+        await self.transact(lambda connection: taking.defer(connection, tasks))
 
     async def release(self, owner: str) -> int:
         """Give the claims of the owner back; return how many there were."""
@@ -151,21 +172,18 @@ class Store:
         return await self.transact(body)
 
     async def prune(self, before_ms: int) -> int:
-        """Forget the attempts that were made before that time; return how many."""
-        return await self.transact(
-            lambda connection: connection.execute(query("prune_attempts"), {"before": before_ms}).rowcount
-        )
+        """Forget a batch of the attempts that were made before that time; return how many."""
+        parameters = {"before": before_ms, "limit": PRUNE_BATCH}
+        return await self.transact(lambda connection: connection.execute(query("prune_attempts"), parameters).rowcount)
 
     async def counts(self) -> dict[TaskState, int]:
         """Return the number of tasks in each state."""
-        return await self.transact(lambda connection: task_counts(connection, only_wanted=self.only_wanted))
+        return await self.read(lambda connection: task_counts(connection, only_wanted=self.only_wanted))
 
     async def horizon(self) -> Horizon:
         """Return what falls due next, and the nearest deadline."""
-        return await self.transact(lambda connection: horizon(connection, only_wanted=self.only_wanted))
+        return await self.read(lambda connection: horizon(connection, only_wanted=self.only_wanted))
 
     async def ends(self, since_ms: int) -> list[Ends]:
         """Return the ends other than `harvested` since that time, grouped by reason."""
-        return await self.transact(
-            lambda connection: ends_by_reason(connection, since_ms, only_wanted=self.only_wanted)
-        )
+        return await self.read(lambda connection: ends_by_reason(connection, since_ms, only_wanted=self.only_wanted))

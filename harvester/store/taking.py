@@ -98,10 +98,16 @@ def claim(connection: sqlite3.Connection, lease: Lease, *, limit: int, only_want
     return tasks
 
 
-def renew(connection: sqlite3.Connection, lease: Lease) -> int:
-    """Prolong every claim of the owner; return how many it still has."""
-    parameters = {"owner": lease.owner, "lease_until": lease.until_ms}
+def renew(connection: sqlite3.Connection, lease: Lease, now_ms: int) -> int:
+    """Prolong every claim of the owner that has not lapsed; return how many it still has."""
+    parameters = {"owner": lease.owner, "lease_until": lease.until_ms, "now": now_ms}
     return connection.execute(query("renew"), parameters).rowcount
+
+
+def defer(connection: sqlite3.Connection, tasks: Iterable[tuple[Task, int]]) -> None:
+    """Give claimed tasks back, each due again at the given time (Unix milliseconds)."""
+    rows = [{"id": task.key, "claim": task.claim, "until": until_ms} for task, until_ms in tasks]
+    connection.executemany(query("defer"), rows)
 
 
 def release(connection: sqlite3.Connection, owner: str) -> int:

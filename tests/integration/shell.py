@@ -19,7 +19,7 @@ from harvester.simulator import Simulator, SimulatorSettings
 KEY = "tlk_0MARKER0OF0THE0KEY0"
 
 PATIENCE_S = 120
-"""After this long something hangs; nothing here takes a tenth of it."""
+"""After this long something hangs; on an idle machine nothing here takes a quarter of it."""
 
 
 @dataclass(frozen=True, slots=True)

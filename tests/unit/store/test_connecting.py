@@ -239,7 +239,7 @@ def test_a_lock_that_does_not_end_is_named(path: Path, monkeypatch: pytest.Monke
         ours(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as stranger:
         stranger.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(StoreError, match=r"has been locked by another program for .* End that program's"):
+        with pytest.raises(StoreError, match=r"is kept locked by another program. End that program's"):
             open_for_writing(path)
 
 

@@ -97,7 +97,7 @@ DEEDS: dict[str, Deed] = {
     "take over": take_over,
     "horizon": horizon,
     "horizon of the wanted": lambda connection: horizon(connection, only_wanted=True),
-    "renew": lambda connection: taking.renew(connection, lease()),
+    "renew": lambda connection: taking.renew(connection, lease(), NOW),
     "release": lambda connection: taking.release(connection, "daemon"),
     "add": lambda connection: taking.add(connection, [object_id(1), object_id(2)], NOW),
     "retry": lambda connection: taking.retry(connection, task_ids=[f"{8:024x}"]),

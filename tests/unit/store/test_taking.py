@@ -133,7 +133,7 @@ def test_a_lease_that_has_ended_returns_the_task_with_a_higher_number(connection
 def test_a_renewed_lease_keeps_the_task(connection: sqlite3.Connection) -> None:
     task = claim_new(connection)
     later = lease("daemon", now_ms=NOW + LEASE_MS // 2)
-    assert in_transaction(connection, lambda connection: taking.renew(connection, later)) == 1
+    assert in_transaction(connection, lambda connection: taking.renew(connection, later, NOW)) == 1
     assert claim(connection, "backfill", now_ms=NOW + LEASE_MS) == []
     assert settle_all(connection, settlement(task, Ready())) == [True]
 
@@ -141,7 +141,7 @@ def test_a_renewed_lease_keeps_the_task(connection: sqlite3.Connection) -> None:
 def test_only_the_owners_leases_are_renewed(connection: sqlite3.Connection) -> None:
     claim_new(connection)
     stranger = lease("backfill", now_ms=NOW + LEASE_MS // 2)
-    assert in_transaction(connection, lambda connection: taking.renew(connection, stranger)) == 0
+    assert in_transaction(connection, lambda connection: taking.renew(connection, stranger, NOW)) == 0
     assert len(claim(connection, "backfill", now_ms=NOW + LEASE_MS)) == 1
 
 
@@ -149,7 +149,7 @@ def test_a_lease_lost_to_somebody_else_is_not_renewed(connection: sqlite3.Connec
     task = claim_new(connection)
     claim(connection, "backfill", now_ms=NOW + LEASE_MS)
     late = lease("daemon", now_ms=NOW + LEASE_MS + 1)
-    assert in_transaction(connection, lambda connection: taking.renew(connection, late)) == 0
+    assert in_transaction(connection, lambda connection: taking.renew(connection, late, NOW)) == 0
     assert row(connection, task.key, "lease_owner", "lease_until") == ("backfill", NOW + 2 * LEASE_MS)
 
 
