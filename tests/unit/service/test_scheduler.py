@@ -1,0 +1,222 @@
+"""The scheduler over a real store, with an API that answers as told."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from harvester.api.client import Reply
+from harvester.api.throttle import Permit, Throttle
+from harvester.domain.breaker import Breaker
+from harvester.domain.outcomes import Outcome, Processing, Retrieved, Unacceptable
+from harvester.domain.pacing import Endpoint, LimitReport, RateLimit
+from harvester.domain.task_ids import MAX_LENGTH
+from harvester.domain.tasks import DAY_MS, TaskState
+from harvester.service.clock import SystemClock
+from harvester.service.pipeline import Pipeline
+from harvester.service.progress import Progress
+from harvester.service.scheduler import HarvestSettings, Scheduler, Until
+from harvester.store.sqlite import Store
+from tests.unit.store.builders import embeddings
+
+PATIENCE_S = 30
+LEASE_S = 10.0
+
+
+class JumpingClock(SystemClock):
+    """Its wall clock can be put forward, as a suspended machine finds it."""
+
+    def __init__(self) -> None:
+        self.ahead_ms = 0
+
+    def wall_ms(self) -> int:
+        return super().wall_ms() + self.ahead_ms
+
+
+class Api:
+    """Answers each request as `answer` says, and counts them."""
+
+    def __init__(self, answer: Callable[[str, Endpoint], Outcome]) -> None:
+        self.answer = answer
+        self.asked: Counter[tuple[str, Endpoint]] = Counter()
+
+    async def ask(self, task_id: str, permit: Permit) -> Reply:
+        permit.spend()
+        self.asked[task_id, permit.endpoint] += 1
+        await anyio.lowlevel.checkpoint()
+        return Reply(self.answer(task_id, permit.endpoint), duration_ms=1, status=200)
+
+
+class NoDecoder:
+    workers = 1
+
+    async def decode(self, body: bytes, encoding: str | None) -> Outcome:
+        raise AssertionError((body, encoding))
+
+
+def harvested(_task_id: str, _endpoint: Endpoint) -> Outcome:
+    return Retrieved(embeddings(count=2))
+
+
+def an_id(number: int, created_ms: int) -> str:
+    return f"{created_ms // 1000:08x}{number:016x}"
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with Store(tmp_path / "harvester.db") as opened:
+        yield opened
+
+
+class Bench:
+    """The parts of one harvest."""
+
+    def __init__(self, store: Store, api: Api, *, until: Until = Until.ENDED, concurrency: int = 1) -> None:
+        self.store = store
+        self.clock = JumpingClock()
+        self.throttle = Throttle(RateLimit(0), self.clock.monotonic, ledger=store, wall_ms=self.clock.wall_ms)
+        self.progress = Progress(started=self.clock.monotonic())
+        breaker = Breaker()
+        pipeline = Pipeline(
+            asker=api,
+            decoder=NoDecoder(),
+            settler=store,
+            breaker=breaker,
+            progress=self.progress,
+            clock=self.clock,
+        )
+        self.scheduler = Scheduler(
+            HarvestSettings(concurrency=concurrency, lease_s=LEASE_S, until=until),
+            source=store,
+            pipeline=pipeline,
+            throttle=self.throttle,
+            breaker=breaker,
+            progress=self.progress,
+            clock=self.clock,
+        )
+
+    def insert(self, statement: str, *parameters: object) -> None:
+        with closing(sqlite3.connect(self.store.path, timeout=30)) as connection, connection:
+            connection.execute(statement, parameters)
+
+    def queue(self, count: int, *, age_ms: int) -> list[str]:
+        ids = [an_id(number, self.clock.wall_ms() - age_ms) for number in range(count)]
+        for task_id in ids:
+            self.insert("INSERT INTO tasks(task_id) VALUES (?)", task_id)
+        return ids
+
+    async def run(self) -> dict[TaskState, int]:
+        with anyio.fail_after(PATIENCE_S):
+            await self.scheduler.run()
+        return {state: count for state, count in self.progress.counts.items() if count}
+
+
+async def test_every_queued_task_is_harvested_with_one_request(store: Store) -> None:
+    api = Api(harvested)
+    bench = Bench(store, api, concurrency=4)
+    bench.queue(40, age_ms=DAY_MS)
+    assert await bench.run() == {TaskState.HARVESTED: 40}
+    assert set(api.asked.values()) == {1}
+
+
+async def test_a_pause_longer_than_the_lease_strands_no_task(store: Store) -> None:
+    bench = Bench(store, Api(harvested))
+
+    def answer(task_id: str, endpoint: Endpoint) -> Outcome:
+        if not bench.clock.ahead_ms:
+            bench.clock.ahead_ms = round(10 * LEASE_S * 1000)
+        return harvested(task_id, endpoint)
+
+    bench = Bench(store, Api(answer))
+    bench.queue(12, age_ms=DAY_MS)
+    assert await bench.run() == {TaskState.HARVESTED: 12}
+
+
+async def test_housekeeping_renews_no_claim_that_has_lapsed(store: Store) -> None:
+    """The scheduler has forgotten it: renewed, nobody would ever work on it."""
+    bench = Bench(store, Api(harvested))
+    bench.queue(1, age_ms=DAY_MS)
+    now_ms = bench.clock.wall_ms()
+    lease = bench.scheduler._lease(now_ms)
+    assert len(await store.claim(lease, now_ms=now_ms, limit=5)) == 1
+    late_ms = lease.until_ms + 1
+    assert await store.renew(bench.scheduler._lease(late_ms), late_ms) == 0
+    assert len(await store.claim(bench.scheduler._lease(late_ms), now_ms=late_ms, limit=5)) == 1
+
+
+async def test_blocked_statuses_do_not_keep_a_result_waiting(store: Store) -> None:
+    bench = Bench(store, Api(harvested), until=Until.STOPPED)
+    bench.queue(100, age_ms=0)
+    bench.throttle.learn(Endpoint.STATUS, 429, LimitReport(retry_after_s=3600))
+    ready = an_id(1000, bench.clock.wall_ms())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.scheduler.run)
+        with anyio.fail_after(PATIENCE_S):
+            while (await store.counts())[TaskState.PENDING] < 100 or bench.progress.blocked_until_ms is None:
+                await anyio.lowlevel.checkpoint()
+            bench.insert("INSERT INTO tasks(task_id, state) VALUES (?, 'ready')", ready)
+            while bench.progress.harvested < 1:
+                await anyio.lowlevel.checkpoint()
+        bench.scheduler.stop()
+    with closing(sqlite3.connect(store.path)) as connection:
+        assert connection.execute("SELECT task_id FROM tasks WHERE state = 'harvested'").fetchall() == [(ready,)]
+
+
+async def test_asking_once_does_not_sit_out_a_long_block(store: Store) -> None:
+    bench = Bench(store, Api(harvested), until=Until.ASKED)
+    bench.queue(3, age_ms=DAY_MS)
+    for endpoint in (Endpoint.STATUS, Endpoint.RETRIEVE):
+        bench.throttle.learn(endpoint, 429, LimitReport(retry_after_s=10_800))
+    assert await bench.run() == {TaskState.PENDING: 3}
+
+
+async def test_asking_once_asks_once(store: Store) -> None:
+    api = Api(lambda _task_id, _endpoint: Processing())
+    bench = Bench(store, api, until=Until.ASKED)
+    bench.queue(5, age_ms=DAY_MS)
+    assert await bench.run() == {TaskState.PENDING: 5}
+    assert set(api.asked.values()) == {1}
+
+
+@pytest.mark.parametrize("expires_at", [0, -5])
+async def test_a_deadline_that_cannot_be_is_replaced(store: Store, expires_at: int) -> None:
+    bench = Bench(store, Api(harvested))
+    task_id = an_id(1, bench.clock.wall_ms() - DAY_MS)
+    bench.insert("INSERT INTO tasks(task_id, expires_at) VALUES (?, ?)", task_id, expires_at)
+    assert await bench.run() == {TaskState.HARVESTED: 1}
+
+
+async def test_a_harvested_task_set_back_by_hand_keeps_what_is_stored(store: Store) -> None:
+    bench = Bench(store, Api(harvested))
+    bench.queue(1, age_ms=DAY_MS)
+    await bench.run()
+    bench.insert("UPDATE tasks SET state = 'pending'")
+    assert await Bench(store, Api(harvested)).run() == {TaskState.HARVESTED: 1}
+    with closing(sqlite3.connect(store.path)) as connection:
+        assert connection.execute("SELECT count(*) FROM segment_vectors").fetchall() == [(2,)]
+
+
+async def test_an_impossible_id_with_a_deadline_of_its_own_stops_nobody(store: Store) -> None:
+    def answer(task_id: str, endpoint: Endpoint) -> Outcome:
+        return Unacceptable("no such id") if len(task_id) > MAX_LENGTH else harvested(task_id, endpoint)
+
+    bench = Bench(store, Api(answer))
+    bench.queue(2, age_ms=DAY_MS)
+    later = bench.clock.wall_ms() + DAY_MS
+    bench.insert("INSERT INTO tasks(task_id, expires_at) VALUES (?, ?)", "x" * (MAX_LENGTH + 1), later)
+    assert await bench.run() == {TaskState.HARVESTED: 2, TaskState.REJECTED: 1}
+
+
+async def test_a_stop_gives_every_claim_back(store: Store) -> None:
+    bench = Bench(store, Api(harvested))
+    bench.queue(50, age_ms=DAY_MS)
+    bench.scheduler.stop()
+    assert await bench.run() == {TaskState.PENDING: 50}
+    with closing(sqlite3.connect(store.path)) as connection:
+        assert connection.execute("SELECT count(*) FROM tasks WHERE lease_owner IS NOT NULL").fetchall() == [(0,)]
