@@ -133,7 +133,9 @@ class Story(RuleBasedStateMachine):
     def renew(self, owner: str) -> None:
         until = lease(owner, now_ms=self.now_ms)
         mine = [key for key, held in self.held.items() if held.owner == owner and held.until_ms > self.now_ms]
-        assert in_transaction(self.connections[owner], lambda connection: taking.renew(connection, until, self.now_ms)) == len(mine)
+        assert in_transaction(
+            self.connections[owner], lambda connection: taking.renew(connection, until, self.now_ms)
+        ) == len(mine)
         for key in mine:
             self.held[key] = Held(owner, self.held[key].claim, until.until_ms)
 
