@@ -47,7 +47,10 @@ except StoreError as error:
 """
 
 
-@pytest.fixture(params=[open_for_writing, open_for_reading], ids=["writing", "reading"])
+OPENERS: list[Opener] = [open_for_writing, open_for_reading]
+
+
+@pytest.fixture(params=OPENERS, ids=["writing", "reading"])
 def opened(request: pytest.FixtureRequest) -> Opener:
     opener: Opener = request.param
     return opener
