@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import SimpleNamespace, TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import aiohttp
 from multidict import CIMultiDictProxy
@@ -13,12 +12,13 @@ from yarl import URL
 
 from harvester import __version__
 from harvester.api.answers import error_outcome, exception_outcome, status_outcome
-from harvester.api.bodies import BodyError, decompress, too_large
+from harvester.api.bodies import BodyError, decompress, holds, too_large
 from harvester.api.limits import clock_skew_s, read_limits
 from harvester.api.listing import MAX_LIST_BYTES, list_parameters, parse_list
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.discovery import ListPage, ListQuery
-from harvester.domain.outcomes import Outcome, Transient
+from harvester.domain.errors import InvalidTaskId
+from harvester.domain.outcomes import Outcome, Transient, Unacceptable
 from harvester.domain.pacing import Endpoint
 from harvester.domain.task_ids import validate_task_id
 
@@ -29,21 +29,41 @@ MAX_ERROR_BYTES = 64 * 1024
 
 MAX_PLAIN_ERROR_BYTES = 4 * 1024 * 1024
 
+MAX_TRACE_ID_CHARACTERS = 128
+
+MAX_ANSWER_S = 1800.0
+"""How long a whole answer may take, unless `read_timeout_s` asks for patience: a few bytes a minute never stall."""
+
 HIDDEN_KEY = "[the API key]"
 """Stands where an answer repeats the key."""
+
+TELLING_CHARACTERS = 8
+"""A beginning of the key as long as this is hidden too: a text may have been cut in its middle."""
+
+SECRET_CHARACTERS = 16
+"""Bodies are searched for keys from this length on: a shorter one, like a rehearsal's, is in good answers by chance."""
 
 _TASK_PATHS: dict[str, tuple[str, ...]] = {"v1": ("embed", "tasks"), "v2": ("embed-v2", "tasks")}
 
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
-    """How to reach the API. `max_body_bytes` caps a body before and after decompression."""
+    """How to reach the API. `max_body_bytes` caps a body before and after decompression.
+
+    `max_answer_s` bounds a whole answer; without it that is MAX_ANSWER_S, or ten read time-outs where these are longer.
+    """
 
     base_url: str
     version: Literal["v1", "v2"] = "v1"
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 60.0
     max_body_bytes: int = 256 * 1024 * 1024
+    max_answer_s: float | None = None
+
+    @property
+    def answer_timeout_s(self) -> float:
+        """How long a request may take from its beginning to the last byte of the answer."""
+        return max(MAX_ANSWER_S, 10 * self.read_timeout_s) if self.max_answer_s is None else self.max_answer_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +104,7 @@ class Client:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(
-                total=None,
+                total=settings.answer_timeout_s,
                 connect=settings.connect_timeout_s,
                 sock_connect=settings.connect_timeout_s,
                 sock_read=settings.read_timeout_s,
@@ -104,8 +124,13 @@ class Client:
         await self._session.close()
 
     async def ask(self, task_id: str, permit: Permit) -> Reply:
-        """Send the request that `permit` is for; return a Reply whatever happens. Raises InvalidTaskId."""
-        return await self._get(self._url(task_id, permit.endpoint), permit)
+        """Send the request that `permit` is for; return a Reply whatever happens, also to an unacceptable id."""
+        try:
+            url = self._url(task_id, permit.endpoint)
+        except InvalidTaskId as error:
+            permit.spend()
+            return self._presentable(Reply(Unacceptable(error.sentence, "task_id_invalid"), duration_ms=0))
+        return await self._get(url, permit)
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
         """Ask for one page of the account's tasks; `permit` is for the list. Return the page, or what went wrong."""
@@ -124,10 +149,8 @@ class Client:
                 reply = await self._read(permit.endpoint, response, started)
         except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError) as error:
             # ValueError: header values and URLs of an answer that the library cannot parse. TimeoutError is an OSError.
-            problem = exception_outcome(error)
-            shown = replace(problem, message=problem.message.replace(self._key(), HIDDEN_KEY))
-            return Reply(shown, duration_ms=_since_ms(started))
-        return reply
+            reply = Reply(exception_outcome(error), duration_ms=_since_ms(started))
+        return self._presentable(reply)
 
     def _counting_sends(self) -> aiohttp.TraceConfig:
         """Charge what aiohttp sends by itself: a GET goes out again when a kept connection turns out to be closed."""
@@ -158,20 +181,51 @@ class Client:
         self.clock_skew_s = clock_skew_s(response.headers, self._wall_s())
         body, is_whole = await self._body(response, self._limit_bytes(endpoint))
         encoding, outcome = _encoding(response.headers), None
-        if not _is_success(response):
-            outcome = error_outcome(endpoint, response.status, *self._without_key(body, encoding), report)
+        if not _is_success(response.status):
+            outcome = error_outcome(endpoint, response.status, body, encoding, report)
         elif not is_whole:
             body, outcome = b"", self._too_large(endpoint)
         elif not self._brings_result(endpoint) and endpoint is not Endpoint.LIST:
             outcome = status_outcome(body, encoding)
-        trace_id = _trace_id(response.headers)
+        trace_id = response.headers.get("x-trace-id")
         return Reply(outcome, _since_ms(started), response.status, trace_id, body, encoding)
 
-    def _without_key(self, body: bytes, encoding: str | None) -> tuple[bytes, str | None]:
-        """Return an error's body as it may be shown and stored: some pages repeat the request, key and all."""
-        with suppress(BodyError):
-            body, encoding = decompress(body, encoding if body else None, MAX_PLAIN_ERROR_BYTES), None
-        return body.replace(self._key().encode(), HIDDEN_KEY.encode()), encoding
+    def _presentable(self, reply: Reply) -> Reply:
+        """Return the reply as it may be shown and stored: UTF-8, and without the key. Each passes here."""
+        outcome, body, encoding = reply.outcome, reply.body, reply.encoding
+        key = self._key().encode()
+        if len(key) >= SECRET_CHARACTERS and holds(body, encoding, key):
+            if _is_success(reply.status):
+                # What is decoded later, or kept compressed, could not be searched there.
+                outcome, body = Transient("The answer repeats the API key.", "key_echoed"), b""
+            else:
+                body = _plain(body, encoding).replace(key, HIDDEN_KEY.encode())
+            encoding = None
+        return replace(
+            reply,
+            outcome=outcome and self._presentable_outcome(outcome),
+            trace_id=self._presentable_text(reply.trace_id or "")[:MAX_TRACE_ID_CHARACTERS] or None,
+            body=body,
+            encoding=self._presentable_text(encoding or "") or None,
+        )
+
+    def _presentable_outcome(self, outcome: Outcome) -> Outcome:
+        texts = {name: getattr(outcome, name, None) for name in ("message", "code", "status")}
+        changes: dict[str, Any] = {
+            name: self._presentable_text(text) for name, text in texts.items() if isinstance(text, str)
+        }
+        return replace(outcome, **changes)
+
+    def _presentable_text(self, text: str) -> str:
+        # Bytes of a header that are not UTF-8 arrive as surrogates, which SQLite refuses.
+        clean = text.encode("utf-8", "replace").decode()
+        key = self._key()
+        clean = clean.replace(key, HIDDEN_KEY)
+        if key[:TELLING_CHARACTERS] in clean:
+            # The text was cut in the middle of the key: by aiohttp's messages, or by the cap on a message.
+            for length in range(len(key) - 1, TELLING_CHARACTERS - 1, -1):
+                clean = clean.replace(key[:length], HIDDEN_KEY)
+        return clean
 
     def _brings_result(self, endpoint: Endpoint) -> bool:
         # In v2 one call answers both: a result that comes with a status is not thrown away.
@@ -192,7 +246,7 @@ class Client:
 
     async def _body(self, response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
         """Read the body as sent, in chunks, and stop at the cap; return it and whether that is all of it."""
-        if _is_success(response):
+        if _is_success(response.status):
             if (response.content_length or 0) > limit:
                 response.close()
                 return b"", False
@@ -209,18 +263,21 @@ class Client:
         return b"".join(chunks), True
 
 
-def _is_success(response: aiohttp.ClientResponse) -> bool:
-    return 200 <= response.status < 300
+def _is_success(status: int | None) -> bool:
+    return status is not None and 200 <= status < 300
+
+
+def _plain(body: bytes, encoding: str | None) -> bytes:
+    """Return an error's body decompressed; nothing of one that cannot be."""
+    try:
+        return decompress(body, encoding, MAX_PLAIN_ERROR_BYTES)
+    except BodyError:
+        return b""
 
 
 def _encoding(headers: CIMultiDictProxy[str]) -> str | None:
     encoding = headers.get("content-encoding")
     return encoding.strip().lower() if encoding else None
-
-
-def _trace_id(headers: CIMultiDictProxy[str]) -> str | None:
-    trace_id = headers.get("x-trace-id")
-    return trace_id[:128] if trace_id else None
 
 
 def _since_ms(started: float) -> int:

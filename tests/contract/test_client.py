@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from harvester.api.client import Client, ClientSettings
 from harvester.api.decoding import decode_retrieval
 from harvester.api.throttle import Throttle
-from harvester.domain.errors import InvalidTaskId
-from harvester.domain.outcomes import Gone, Processing, Ready, Refused, Retrieved, Throttled, Transient
+from harvester.domain.outcomes import Gone, Processing, Ready, Refused, Retrieved, Throttled, Transient, Unacceptable
 from harvester.domain.pacing import Endpoint, RateLimit
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 from tests.contract.raw_server import (
@@ -108,12 +108,20 @@ async def test_a_permit_works_once() -> None:
         assert len(sim.requests) == 1
 
 
-@pytest.mark.parametrize("task_id", ["", "../admin", "a?b", "%2e%2e", "a/b", "x\r\nevil: 1", "x" * 129])
-async def test_a_hostile_id_is_refused_before_anything_is_sent(task_id: str) -> None:
-    async with rehearsal() as (sim, _), client_of(sim.base_url) as client:
-        with pytest.raises(InvalidTaskId):
-            await ask(client, STATUS, task_id)
-        assert len(sim.requests) == 0
+@pytest.mark.parametrize(
+    "task_id", ["", "../admin", "a?b", "%2e%2e", "a/b", "x\r\nevil: 1", "x" * 129, "\udcff", KEY + "/"]
+)
+async def test_a_hostile_id_is_unacceptable_before_anything_is_sent(task_id: str) -> None:
+    throttle = Throttle(RateLimit(60), lambda: 1_000.0)
+    permit = throttle.take(STATUS)
+    async with rehearsal() as (sim, _), client_of(sim.base_url, throttle) as client:
+        reply = await client.ask(task_id, permit)
+        assert code_of(reply) == (Unacceptable, "task_id_invalid")
+        assert (reply.duration_ms, reply.status, len(sim.requests), KEY in repr(reply)) == (0, None, 0, False)
+        # One permit of one a second is gone: the next is due a second later.
+        assert throttle.wait_s(STATUS) == 1.0
+        with pytest.raises(RuntimeError):
+            await client.ask(task_id, permit)
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -191,3 +199,11 @@ async def test_in_v2_a_status_call_brings_the_result() -> None:
 async def test_the_trace_id_is_kept(status: str) -> None:
     reply = await reply_to(saying(whole(b"{}", status=status, headers=b"X-Trace-Id: 5f1c6f\r\n")))
     assert reply.trace_id == "5f1c6f"
+
+
+async def test_a_key_that_is_no_secret_may_be_in_an_answer() -> None:
+    # The demo's key begins the name of each file in the stand-in's answers.
+    async with rehearsal(key=None) as (sim, task_id):
+        async with Client(ClientSettings(sim.base_url), lambda: "rehearsal", unlimited(), lambda: NOON) as client:
+            reply = await ask(client, RETRIEVE, task_id)
+        assert isinstance(decode_retrieval(reply.body, reply.encoding, 1 << 20), Retrieved)

@@ -1,6 +1,8 @@
 """The client against servers that do not keep to the rules: every fault is an outcome, and bounded."""
 
 import asyncio
+import gzip
+import random
 import socket
 import struct
 import tracemalloc
@@ -9,8 +11,9 @@ import aiohttp
 import orjson
 import pytest
 
-from harvester.api.client import MAX_ERROR_BYTES
+from harvester.api.client import MAX_ANSWER_S, MAX_ERROR_BYTES, ClientSettings
 from harvester.api.decoding import decode_retrieval
+from harvester.domain.discovery import ListQuery
 from harvester.domain.outcomes import Invalid, Refused, Throttled, Transient
 from harvester.domain.pacing import Endpoint
 from tests.contract.raw_server import (
@@ -23,6 +26,7 @@ from tests.contract.raw_server import (
     reply_to,
     saying,
     silent,
+    unlimited,
     whole,
 )
 
@@ -115,6 +119,38 @@ async def test_an_answer_that_stalls_is_given_up(sent: bytes) -> None:
     assert (code_of(reply), reply.duration_ms < 2_000) == ((Transient, "read_timeout"), True)
 
 
+async def dripping(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+    while True:
+        writer.write(b" ")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def dripping_head(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        writer.write(b"x: y\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("answering", [dripping, dripping_head])
+@pytest.mark.parametrize("endpoint", [STATUS, RETRIEVE])
+async def test_an_answer_that_drips_for_ever_is_given_up(answering: Answering, endpoint: Endpoint) -> None:
+    async with asyncio.timeout(10):
+        reply = await reply_to(answering, endpoint, max_answer_s=0.3)
+    assert (code_of(reply), 300 <= reply.duration_ms < 5_000) == ((Transient, "read_timeout"), True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({}, MAX_ANSWER_S), ({"read_timeout_s": 600.0}, 6_000.0), ({"max_answer_s": 0.3}, 0.3)],
+)
+async def test_every_answer_is_bounded_in_time(settings: dict[str, float], expected: float) -> None:
+    assert ClientSettings("http://127.0.0.1", **settings).answer_timeout_s == expected  # type: ignore[arg-type]
+
+
 async def test_a_connection_that_is_not_made_in_time_is_given_up() -> None:
     # The handshake of TLS belongs to it, and this server never answers one.
     async with listening(silent) as (place, _), client_of(f"https://{place}", connect_timeout_s=0.2) as client:
@@ -172,3 +208,107 @@ async def test_the_key_is_in_nothing_that_can_be_printed() -> None:
         reply = await ask(client)
         parts = (client, vars(client), client._session, client._session.headers, reply)
         assert ([part for part in parts if KEY in repr(part)], KEY in raw.heads[0]) == ([], True)
+
+
+# Text that no database takes.
+
+
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found", "503 Busy"])
+@pytest.mark.parametrize("endpoint", [STATUS, RETRIEVE])
+async def test_headers_that_are_not_utf_8_become_clean_text(status: str, endpoint: Endpoint) -> None:
+    headers = b"x-trace-id: caf\xe9\r\ncontent-encoding: \xff\r\nretry-after: \xff\r\ndate: \xff\r\n"
+    reply = await reply_to(saying(whole(READY, status=status, headers=headers)), endpoint)
+    assert (reply.trace_id, reply.encoding) == ("caf?", "?")
+    repr(reply).encode()
+    getattr(reply.outcome, "message", "").encode()
+
+
+@pytest.mark.parametrize("error", [OSError(5, "caf\udce9"), aiohttp.ClientError("\udcff"), ValueError("\udcff")])
+async def test_the_reason_of_an_exception_becomes_clean_text(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    async with client_of("http://127.0.0.1:9") as client:
+        monkeypatch.setattr(client._session, "get", failing)
+        reply = await ask(client)
+    assert isinstance(reply.outcome, Transient)
+    reply.outcome.message.encode()
+
+
+# Answers that repeat the request.
+
+ECHO = orjson.dumps({"status": "failed", "message": f"Received x-api-key: {KEY}.", "data": []})
+NOISE = random.Random(1).randbytes(1 << 21)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("endpoint", [STATUS, RETRIEVE])
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (ECHO, b""),
+        (b"x" * 3_000_000 + ECHO, b""),
+        (gzip.compress(ECHO), b"content-encoding: gzip\r\n"),
+        (gzip.compress(b"{}") + gzip.compress(ECHO), b"content-encoding: GZIP\r\n"),
+        (gzip.compress(b" " * 1_000_000 + ECHO), b"content-encoding: gzip\r\n"),
+        (gzip.compress(b" " * 60_000 + ECHO + NOISE), b"content-encoding: gzip\r\n"),
+        (gzip.compress(ECHO, 0), b"content-encoding: br\r\n"),
+    ],
+    ids=["plain", "large", "gzip", "second member", "gzip 1 MB", "large gzip", "unknown encoding"],
+)
+async def test_an_answer_that_repeats_the_key_is_not_kept(
+    body: bytes, headers: bytes, endpoint: Endpoint, version: str
+) -> None:
+    reply = await reply_to(saying(whole(body, headers=headers)), endpoint, version=version)
+    assert (code_of(reply), reply.body, reply.encoding) == ((Transient, "key_echoed"), b"", None)
+
+
+@pytest.mark.parametrize("body", [ECHO, gzip.compress(ECHO)])
+async def test_a_list_that_repeats_the_key_is_not_kept(body: bytes) -> None:
+    headers = b"content-encoding: gzip\r\n" if body != ECHO else b""
+    async with (
+        listening(saying(whole(body, headers=headers))) as (place, _),
+        client_of(f"http://{place}") as client,
+    ):
+        page = await client.list_tasks(ListQuery(started_at_ms=0), unlimited().take(Endpoint.LIST))
+    assert page == Transient("The answer repeats the API key.", "key_echoed")
+
+
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad Request", "404 Not Found", "502 Bad Gateway", "302 Found"])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("places", ["message", "code"])
+async def test_the_key_is_in_no_part_of_a_reply(status: str, places: str, *, packed: bool) -> None:
+    body = orjson.dumps({"code": "x", "message": "y"} | {places: f"{'.' * 40}{KEY}{'.' * 500}"})
+    headers = b"x-trace-id: " + b"t" * 110 + KEY.encode() + b"\r\n"
+    if packed:
+        body, headers = gzip.compress(body), headers + b"content-encoding: gzip\r\n"
+    reply = await reply_to(saying(whole(body, status=status, headers=headers)))
+    # Also not the part of it that is left where a text is cut.
+    for text in (repr(reply.outcome), reply.trace_id or "", repr(reply.body), repr(gunzipped(reply.body))):
+        assert KEY[:8] not in text
+
+
+@pytest.mark.parametrize("dots", range(470, 500, 3))
+@pytest.mark.parametrize("text", ["message", "reason"])
+async def test_a_message_that_is_cut_within_the_key_does_not_show_its_beginning(
+    dots: int, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Escaped, the key is not found in the body; only in the message.
+    escaped = "".join(f"\\u{ord(character):04x}" for character in KEY)
+    body = f'{{"code": "x", "message": "{"." * dots}{escaped}"}}'.encode()
+
+    def failing(*_: object, **__: object) -> None:
+        raise OSError("." * dots + KEY)
+
+    async with (
+        listening(saying(whole(body, status="500 Sorry"))) as (place, _),
+        client_of(f"http://{place}") as client,
+    ):
+        if text == "reason":
+            monkeypatch.setattr(client._session, "get", failing)
+        reply = await ask(client)
+    assert KEY[:8] not in repr(reply)
+
+
+def gunzipped(body: bytes) -> bytes:
+    return gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body

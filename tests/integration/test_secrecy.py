@@ -1,11 +1,13 @@
 """The key is in the request header and nowhere else."""
 
 import asyncio
+import gzip
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.integration.scripted_api import Answer, ScriptedApi, problem, task_id
+from tests.integration.scripted_api import Answer, ScriptedApi, problem, ready, task_id
 from tests.integration.shell import KEY, Gate, Running, Shell, stand_in, until
 
 AN_ID, ANOTHER_ID = task_id(1), task_id(2)
@@ -65,6 +67,27 @@ async def test_failures_show_no_key_even_where_the_api_repeats_it(shell: Shell, 
         assert KEY not in ended.stdout + ended.stderr
     assert KEY.encode() not in bytes_of_the_folder(shell)
     assert "was received" in shown.stdout
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_results_that_repeat_the_key_are_not_kept(shell: Shell, api: ScriptedApi, *, packed: bool) -> None:
+    headers = {"x-trace-id": f"trace of {KEY}"}
+    # The first would be rejected and its body kept, the second would be stored with all its fields.
+    bodies = [{"status": "ready", "video_embedding": {"segments": [KEY]}}, ready(ANOTHER_ID, echo=KEY)]
+    for one, document in zip((AN_ID, ANOTHER_ID), bodies, strict=True):
+        body = json.dumps(document).encode()
+        if packed:
+            body, headers = gzip.compress(body), headers | {"content-encoding": "gzip"}
+        api.holds(one, Answer(body, headers=headers))
+    shell.environ["HARVESTER_LOG__LEVEL"] = "debug"
+
+    ended = await shell.run("--debug", "backfill", AN_ID, ANOTHER_ID, "--no-wait")
+    shown = await shell.run("show", AN_ID)
+
+    assert set(shell.states().values()).isdisjoint({"harvested", "rejected"}), shell.states()
+    assert "repeats the API key" in shown.stdout
+    assert KEY not in ended.stdout + ended.stderr + shown.stdout
+    assert KEY.encode() not in bytes_of_the_folder(shell)
 
 
 async def test_a_refused_key_is_not_repeated(shell: Shell, api: ScriptedApi) -> None:
