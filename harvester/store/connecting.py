@@ -191,8 +191,12 @@ def _connect(path: Path, mode: Literal["rwc", "ro"]) -> sqlite3.Connection:
     )
     # Another program may have inserted an id that is not UTF-8; it must not make the whole table unreadable.
     connection.text_factory = _lenient_text
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    try:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
