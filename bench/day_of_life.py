@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
+from resident import resident_bytes
 
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 from harvester.simulator.models import MODELS
@@ -139,16 +140,7 @@ class Day:
 
     def memory(self) -> float:
         assert self.daemon is not None
-        pids, total = [self.daemon.pid], 0
-        while pids:
-            pid = pids.pop()
-            try:
-                total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-                for thread in Path(f"/proc/{pid}/task").iterdir():
-                    pids += map(int, (thread / "children").read_text().split())
-            except FileNotFoundError:
-                continue
-        return total / 1e6
+        return resident_bytes(self.daemon.pid) / 1e6
 
     def counts(self) -> Counter[str]:
         connection = sqlite3.connect(self.database, timeout=30)

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from resident import resident_bytes
+
 HERE = Path(__file__).parent
 
 
@@ -37,20 +39,6 @@ def server(tasks: int, duration_s: float) -> Iterator[tuple[str, list[str]]]:
         root = process.stdout.readline().strip()
         yield root, [process.stdout.readline().strip() for _ in range(tasks)]
         process.stdin.close()
-
-
-def resident_bytes(root: int) -> int:
-    """Return the resident memory of a process and its descendants."""
-    total, waiting = 0, [root]
-    while waiting:
-        pid = waiting.pop()
-        try:
-            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-            for thread in Path(f"/proc/{pid}/task").iterdir():
-                waiting += map(int, (thread / "children").read_text().split())
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return total
 
 
 def measure(command: list[str | Path], environ: dict[str, str]) -> Run:

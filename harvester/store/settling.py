@@ -59,9 +59,7 @@ def _settle_one(connection: sqlite3.Connection, settlement: Settlement) -> bool:
     if connection.execute(query("settle"), _task_row(settlement)).rowcount == 0:
         return False
     connection.execute(query("insert_attempt"), _attempt_row(settlement))
-    is_stored = connection.execute(query("is_stored"), {"task": settlement.task.key}).fetchone() is not None
-    # Stored already where somebody has set the state of a harvested task back by hand.
-    if settlement.decision.state is TaskState.HARVESTED and settlement.embeddings is not None and not is_stored:
+    if settlement.decision.state is TaskState.HARVESTED and settlement.embeddings is not None:
         _insert_embeddings(connection, settlement, settlement.embeddings)
     if settlement.decision.state is TaskState.REJECTED and settlement.body:
         body = settlement.body[:MAX_PAYLOAD_BYTES]
@@ -110,6 +108,9 @@ def _attempt_row(settlement: Settlement) -> dict[str, Any]:
 
 def _insert_embeddings(connection: sqlite3.Connection, settlement: Settlement, embeddings: TaskEmbeddings) -> None:
     key, metadata = settlement.task.key, embeddings.metadata
+    if connection.execute(query("is_stored"), {"task": key}).fetchone():
+        # Somebody has set the state of a harvested task back by hand: what is stored stays.
+        return
     if len(embeddings.vectors) != embeddings.count:
         raise ValueError(f"{len(embeddings.vectors)} vectors for {embeddings.count} segments")
     vectors = embeddings.vectors.tobytes()
