@@ -109,6 +109,10 @@ class HarvestSettings(_Section):
     """How the work is done."""
 
     concurrency: int = Field(default=8, ge=1, le=256, description="Tasks worked on at the same time.")
+    strategy: Literal["auto", "status", "list"] = Field(
+        default="auto",
+        description="How to find out what is ready: status asks task by task, list by pages, auto as is cheapest.",
+    )
     lease_s: float = Field(
         default=60,
         gt=0,

@@ -24,7 +24,11 @@ def list_parameters(query: ListQuery) -> dict[str, str]:
         "page": str(query.page),
         "page_limit": str(query.page_limit),
     }
-    return parameters if query.ended_at_ms is None else {**parameters, "ended_at": _rfc3339(query.ended_at_ms)}
+    if query.ended_at_ms is not None:
+        parameters["ended_at"] = _rfc3339(query.ended_at_ms)
+    if query.status is not None:
+        parameters["status"] = query.status
+    return parameters
 
 
 def parse_list(body: bytes, encoding: str | None) -> ListPage | Transient:

@@ -79,6 +79,11 @@ class Throttle:
         self._pacer.limit = self._pacer.bucket.limit = limit
         self._grant_ends = -math.inf
 
+    @property
+    def rate_per_s(self) -> float | None:
+        """The sustained rate of all requests in force; None without a limit."""
+        return self.limit.requests_per_minute / 60 or None
+
     async def refill(self) -> None:
         """Lease requests if there are none left, and share what is known of blocks; nothing without a ledger."""
         if self._ledger is not None:

@@ -13,12 +13,15 @@ from harvester.domain.discovery import ListPage, ListQuery
 from harvester.domain.errors import KeyRefusedError
 from harvester.domain.outcomes import Outcome, Refused
 from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.domain.planning import Strategy
 from harvester.domain.tasks import DAY_MS
 from harvester.service.clock import Clock, SystemClock
 from harvester.service.decoder import Decoder
 from harvester.service.discovery import DiscoveryReport, ObservedLister, Schedule, discover, keep_discovering
+from harvester.service.looking import Looker
 from harvester.service.observing import Observer, Unobserved
 from harvester.service.pipeline import Pipeline
+from harvester.service.planner import Planner, PlannerSettings
 from harvester.service.progress import Progress
 from harvester.service.scheduler import HarvestSettings, Scheduler, Until
 from harvester.store.connecting import translating_errors
@@ -100,6 +103,13 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
         if only is not None:
             await store.want(only, clock.wall_ms())
         client = await stack.enter_async_context(Client(_client_settings(settings), key, throttle))
+        planner = Planner(
+            PlannerSettings(
+                strategy=Strategy(settings.harvest.strategy),
+                has_status_call=settings.api.version == "v1",
+                asks_all=until is Until.ASKED,
+            )
+        )
         pipeline = Pipeline(
             asker=client,
             decoder=Decoder(settings.api.max_body_bytes),
@@ -108,6 +118,15 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             progress=progress,
             clock=clock,
             observer=observer,
+            planner=planner,
+        )
+        looker = Looker(
+            lister=ObservedLister(client, observer or Unobserved(), clock),
+            hearer=store,
+            planner=planner,
+            pipeline=pipeline,
+            breaker=breaker,
+            clock=clock,
         )
         scheduler = Scheduler(
             HarvestSettings(
@@ -115,10 +134,11 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
                 lease_s=settings.harvest.lease_s,
                 grace_s=settings.harvest.grace_s if grace_s is None else grace_s,
                 until=until,
-                has_status_call=settings.api.version == "v1",
             ),
             source=store,
+            planner=planner,
             pipeline=pipeline,
+            looker=looker,
             throttle=throttle,
             breaker=breaker,
             progress=progress,

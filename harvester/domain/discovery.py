@@ -21,6 +21,9 @@ from harvester.domain.outcomes import Failed, Processing, Ready
 PAGE_LIMIT = 50
 """The most that the API gives at a time (documented)."""
 
+PROCESSING = "processing"
+"""The status of a task that has not finished (documented)."""
+
 MAX_REQUESTS = 5_000
 MAX_IDLE_REQUESTS = 8
 """So many requests in a row may bring nothing; a server that repeats itself must not be asked for ever."""
@@ -44,12 +47,16 @@ class ListedTask:
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """One page of the list. Unix milliseconds, whole seconds; `ended_at_ms` None leaves the end open."""
+    """One page of the list. Unix milliseconds, whole seconds; `ended_at_ms` None leaves the end open.
+
+    With `status` it holds only tasks in that one.
+    """
 
     started_at_ms: int
     ended_at_ms: int | None = None
     page: int = 1
     page_limit: int = PAGE_LIMIT
+    status: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

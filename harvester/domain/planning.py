@@ -1,64 +1,278 @@
-"""Which request to make next: retrieve before asking, the nearest deadline first, and ask when it pays."""
+"""Which requests to make next: retrieve before asking, the nearest deadline first; ask about many at once if it pays.
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+Everything is reckoned in requests. A second for which a finished task waits is worth WAIT_PRICE of one, so asking pays
+as soon as the expected waiting of all that would be answered for reaches the price of the request. A task that has
+almost surely finished is not asked about: a retrieval costs what a question costs, and brings the result.
+"""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Protocol
 
+from harvester.domain.discovery import ListQuery
 from harvester.domain.pacing import Endpoint
-from harvester.domain.tasks import Task, TaskState
+from harvester.domain.processing_time import ProcessingTimes
+from harvester.domain.tasks import Task
+from harvester.domain.windows import Listing, Scored, Window, best_window
 
-LIKELY_FINISHED_MS = 15 * 60 * 1_000
-"""An older task is asked for its result straight away: a retrieval costs what a status costs, and may deliver."""
+WAIT_PRICE = 0.12
+"""What a second of waiting of one finished task is worth, in requests, while the budget is idle."""
 
-MIN_CHECK_MS = 5_000
-MAX_CHECK_MS = 10 * 60 * 1_000
-CHECK_SHARE_OF_AGE = 0.2
+SURE = 0.98
+"""So likely to have finished that asking first would cost more, even at a fiftieth of a request."""
+
+LIKELY = 0.5
+"""A single task that is likely to have finished is asked for its result, another one for its status."""
+
+LEAST_WAIT_S = 1 / (50 * WAIT_PRICE)
+"""With less to be expected, not even a full page of such tasks is worth its request."""
+
+MIN_LOOK_MS = 5_000
+LOOK_SHARE_OF_AGE = 0.02
+"""A task that hangs is asked about ever more rarely."""
+
+MAX_LOOK_MS = 6 * 3600 * 1_000
+
+LAST_CHANCE_MS = 10 * 60 * 1_000
+"""No wait may jump over the last minutes before the deadline."""
 
 
 class Rng(Protocol):
-    """The one random number that spreads checks; `random.Random` has it."""
+    """Random numbers that spread waits; `random.Random` has it."""
 
     def uniform(self, a: float, b: float, /) -> float:
         """Return a number between `a` and `b`."""
         ...
 
 
+class Strategy(StrEnum):
+    """How to find out which tasks are ready."""
+
+    AUTO = "auto"
+    STATUS = "status"
+    LIST = "list"
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One request: ask `endpoint` about `task`."""
+    """One request about one task; `chance` is the probability that it has finished."""
 
     endpoint: Endpoint
     task: Task
+    chance: float = 1.0
+    is_question: bool = False
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What the request is about."""
+        return (self.task,)
+
+    def claimed(self, tasks: Mapping[int, Task]) -> "Action | None":
+        """Return the same about the claimed task; None if it was not to be had."""
+        task = tasks.get(self.task.key)
+        return None if task is None else replace(self, task=task)
 
 
-def plan(tasks: Iterable[Task], now_ms: int, *, has_status_call: bool = True) -> list[Action]:
-    """Return one action for each due task, in the order in which budget should be spent on them."""
-    ordered = sorted(tasks, key=lambda task: (task.state is not TaskState.READY, task.expires_at_ms, task.key))
-    return [Action(_endpoint(task, now_ms) if has_status_call else Endpoint.RETRIEVE, task) for task in ordered]
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One page of the list, which answers for many tasks."""
+
+    query: ListQuery
+    tasks: tuple[Task, ...]
+    endpoint: Endpoint = Endpoint.LIST
+    is_question: bool = True
+
+    def claimed(self, tasks: Mapping[int, Task]) -> "Look | None":
+        """Return the same about those of its tasks that were claimed; None if there are none."""
+        mine = tuple(tasks[task.key] for task in self.tasks if task.key in tasks)
+        return replace(self, tasks=mine) if mine else None
 
 
-def _endpoint(task: Task, now_ms: int) -> Endpoint:
-    if task.state is TaskState.READY or task.age_ms(now_ms) >= LIKELY_FINISHED_MS:
-        return Endpoint.RETRIEVE
-    return Endpoint.STATUS
+Step = Action | Look
 
 
-def deferred_until_ms(action: Action, blocked_until_ms: int, now_ms: int) -> int:
-    """Return when a task whose call may not go out is worth another look.
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The tasks that are due, the nearest deadline first. `is_whole`: there are no more than these."""
 
-    When the block ends; or before, when the task is old enough to be asked for its result straight away, which is
-    another call.
+    ready: Sequence[Task]
+    pending: Sequence[Task]
+    is_whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Under which terms to plan.
+
+    At most `limit` requests, `questions` of them not for a result. `closed` are the classes that the API wants no
+    requests of. `asks_all`: somebody wants an answer about each task now. `trusts`: tasks that are surely finished by
+    reckoning have turned out to be. `trusts_gaps`: so have those that a page of unfinished tasks did not show;
+    `presumed` are the keys of these. `unlisted` are keys of tasks which the list does not show.
     """
-    if action.endpoint is Endpoint.RETRIEVE:
-        return blocked_until_ms
-    other_call_at_ms = now_ms + LIKELY_FINISHED_MS - action.task.age_ms(now_ms)
-    return min(blocked_until_ms, max(other_call_at_ms, now_ms + MIN_CHECK_MS))
+
+    limit: int = 1
+    questions: int = 1
+    strategy: Strategy = Strategy.AUTO
+    has_status_call: bool = True
+    closed: frozenset[Endpoint] = frozenset()
+    asks_all: bool = False
+    trusts: bool = True
+    trusts_gaps: bool = True
+    presumed: Container[int] = frozenset()
+    unlisted: Container[int] = frozenset()
 
 
-def next_check_delay_ms(task: Task, now_ms: int, rng: Rng) -> int:
-    """Return the wait until an unfinished task is worth another request: a fifth of its age, 5 s to 10 min.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The requests to make now, in order, and when the tasks that are not worth one yet will be (Unix ms)."""
 
-    Spread by a tenth either way, so that tasks that were submitted together do not fall due together.
+    steps: list[Step] = field(default_factory=list)
+    later: list[tuple[Task, int]] = field(default_factory=list)
+
+
+def plan(due: Due, now_ms: int, terms: Terms, times: ProcessingTimes, listing: Listing) -> Plan:
+    """Return what to do about the tasks that are due; pure."""
+    prospects = [_prospect(task, now_ms, times) for task in due.pending]
+    results, questions, later = _sort_out(due.ready, prospects, terms)
+    steps: list[Step] = []
+    if Endpoint.RETRIEVE not in terms.closed:
+        steps += sorted(results, key=lambda action: _urgency(action.task, now_ms))[: terms.limit]
+    room = min(terms.limit - len(steps), len(questions) if terms.asks_all else terms.questions)
+    steps += _questions(questions, room, terms, listing)
+    return Plan(steps, [(one.task, _worth_a_look_ms(one.task, now_ms, times)) for one in later])
+
+
+def chance_finished(task: Task, now_ms: int, times: ProcessingTimes) -> float:
+    """Return the probability that a pending task has finished by now."""
+    return times.of(task.model_name, task.duration_s).chance(*_ages_s(task, now_ms))
+
+
+def next_look_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
+    """Return when a task that is unfinished now may be worth the next look, at the earliest."""
+    age_s = task.age_ms(now_ms) / 1000
+    worth_s = times.of(task.model_name, task.duration_s).age_of_wait_s(LEAST_WAIT_S, age_s) - age_s
+    wait_ms = max(MIN_LOOK_MS, int(worth_s * 1000), int(age_s * 1000 * LOOK_SHARE_OF_AGE))
+    wait_ms = min(wait_ms, MAX_LOOK_MS)
+    return at_latest_before_deadline(task, now_ms, wait_ms)
+
+
+def at_latest_before_deadline(task: Task, now_ms: int, delay_ms: int) -> int:
+    """Return `now + delay`, or a moment shortly before the deadline where the delay would jump over it."""
+    last_chance = task.expires_at_ms - LAST_CHANCE_MS
+    due = now_ms + delay_ms
+    return last_chance if now_ms < last_chance < due else due
+
+
+@dataclass(frozen=True, slots=True)
+class _Prospect:
+    task: Task
+    chance: float
+    wait_s: float
+    is_urgent: bool
+
+
+def _prospect(task: Task, now_ms: int, times: ProcessingTimes) -> _Prospect:
+    chance, wait_s = times.of(task.model_name, task.duration_s).outlook(*_ages_s(task, now_ms))
+    return _Prospect(task, chance, wait_s, _is_urgent(task, now_ms))
+
+
+def _ages_s(task: Task, now_ms: int) -> tuple[float, float]:
+    unfinished_ms = 0 if task.unfinished_at_ms is None else task.age_ms(task.unfinished_at_ms)
+    return task.age_ms(now_ms) / 1000, unfinished_ms / 1000
+
+
+def _sort_out(
+    ready: Iterable[Task], prospects: Iterable[_Prospect], terms: Terms
+) -> tuple[list[Action], list[_Prospect], list[_Prospect]]:
+    """Return what to retrieve, what to ask about, and what is not worth a request yet."""
+    results = [Action(Endpoint.RETRIEVE, task) for task in ready]
+    questions, later = [], []
+    may_guess = terms.strategy is Strategy.AUTO
+    for one in prospects:
+        is_sure = one.task.key in terms.presumed or (one.chance >= SURE and terms.trusts)
+        if may_guess and (one.is_urgent or is_sure):
+            # Even while no results may be asked for: a question now would not spare it.
+            results.append(Action(Endpoint.RETRIEVE, one.task, one.chance))
+        elif terms.asks_all or one.is_urgent or one.wait_s >= LEAST_WAIT_S:
+            questions.append(one)
+        else:
+            later.append(one)
+    return results, questions, later
+
+
+def _is_urgent(task: Task, now_ms: int) -> bool:
+    """Whether the task is to be asked about whatever is expected of it.
+
+    Its age is unknown; an answer has to be confirmed; or the deadline is near.
     """
-    share = task.age_ms(now_ms) * CHECK_SHARE_OF_AGE
-    return int(min(MAX_CHECK_MS, max(MIN_CHECK_MS, share * rng.uniform(0.9, 1.1))))
+    is_unknown = not task.is_dated and task.unfinished_at_ms is None
+    last_chance_ms = task.expires_at_ms - LAST_CHANCE_MS
+    is_last_chance = now_ms >= last_chance_ms > (task.unfinished_at_ms or 0)
+    return is_unknown or is_last_chance or task.gone > 0 or task.invalid > 0
+
+
+def _urgency(task: Task, now_ms: int) -> tuple[bool, int, int]:
+    """Order retrievals: what the platform may have dropped already comes last, and must not cost others theirs."""
+    return task.is_past_deadline(now_ms), task.expires_at_ms, task.key
+
+
+def _questions(prospects: list[_Prospect], room: int, terms: Terms, listing: Listing) -> list[Step]:
+    """Return the questions that are worth most, pages or single calls, while they are worth their request."""
+    if room <= 0:
+        return []
+    left = {one.task.key: Scored(one.task, _score(one, terms), 1.0 - one.chance) for one in prospects}
+    singles = [one for one in prospects if left[one.task.key].score >= 1 and _may_be_single(one.task, terms)]
+    singles.sort(key=lambda one: (-left[one.task.key].score, one.task.expires_at_ms, one.task.key))
+    steps: list[Step] = []
+    window = _best_page(left.values(), terms, listing)
+    while len(steps) < room:
+        single = next((one for one in singles if one.task.key in left), None)
+        if window is not None and (single is None or window.score >= left[single.task.key].score):
+            steps.append(Look(window.query, window.tasks))
+        elif single is not None and (endpoint := _single_endpoint(single, terms)) is not None:
+            steps.append(Action(endpoint, single.task, single.chance, is_question=True))
+        else:
+            break
+        for task in steps[-1].tasks:
+            del left[task.key]
+        if isinstance(steps[-1], Look) or (window is not None and steps[-1].tasks[0] in window.tasks):
+            window = _best_page(left.values(), terms, listing)
+    return steps
+
+
+def _best_page(scored: Iterable[Scored], terms: Terms, listing: Listing) -> Window | None:
+    if terms.strategy is Strategy.STATUS or Endpoint.LIST in terms.closed:
+        return None
+    listable = [one for one in scored if one.task.is_dated and one.task.key not in terms.unlisted]
+    if terms.strategy is Strategy.LIST:
+        # Told of each task, and not concluded.
+        window = best_window(listable, listing, at_least=1)
+    else:
+        window = best_window(listable, listing, at_least=2, only_processing=terms.trusts_gaps)
+    return window if window is not None and window.score >= 1 else None
+
+
+def _score(one: _Prospect, terms: Terms) -> float:
+    return 1.0 if terms.asks_all or one.is_urgent else one.wait_s * WAIT_PRICE
+
+
+def _may_be_single(task: Task, terms: Terms) -> bool:
+    is_listed = task.is_dated and task.key not in terms.unlisted and task.gone == 0
+    return terms.strategy is not Strategy.LIST or not is_listed
+
+
+def _single_endpoint(one: _Prospect, terms: Terms) -> Endpoint | None:
+    wanted = [Endpoint.STATUS]
+    if not terms.has_status_call:
+        wanted = [Endpoint.RETRIEVE]
+    elif terms.strategy is Strategy.AUTO:
+        wanted = [Endpoint.RETRIEVE, Endpoint.STATUS] if one.chance >= LIKELY else [Endpoint.STATUS, Endpoint.RETRIEVE]
+    return next((endpoint for endpoint in wanted if endpoint not in terms.closed), None)
+
+
+def _worth_a_look_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
+    """Return when a task may be worth a look, counted from what is known of it."""
+    _, unfinished_s = _ages_s(task, now_ms)
+    worth_s = times.of(task.model_name, task.duration_s).age_of_wait_s(LEAST_WAIT_S, unfinished_s)
+    return at_latest_before_deadline(task, now_ms, max(1_000, task.born_ms + round(worth_s * 1000) - now_ms))

@@ -31,7 +31,8 @@ from harvester.domain.outcomes import (
     Transient,
     Unacceptable,
 )
-from harvester.domain.planning import Rng, next_check_delay_ms
+from harvester.domain.planning import Rng, at_latest_before_deadline, next_look_ms
+from harvester.domain.processing_time import ProcessingTimes
 from harvester.domain.tasks import OVERDUE_GRACE_MS, Task, TaskState, deadline_ms
 
 BACKOFF_BASE_MS = 1_000
@@ -44,9 +45,6 @@ GONE_SPACING_MS = 5_000
 """A task that was created a moment ago may not be visible everywhere yet."""
 
 INVALID_DOWNLOADS = 3
-
-LAST_CHANCE_MS = 10 * 60 * 1_000
-"""No wait may jump over the last minutes before the deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +66,15 @@ class Decision:
     failures: int = 0
     gone: int = 0
     invalid: int = 0
+    unfinished_at_ms: int | None = None
     problem: Problem | None = None
 
 
-def decide(task: Task, outcome: Outcome, now_ms: int, rng: Rng) -> Decision:
-    """Return what becomes of `task`; pure, and defined for every outcome in every open state."""
+def decide(task: Task, outcome: Outcome, now_ms: int, rng: Rng, times: ProcessingTimes | None = None) -> Decision:
+    """Return what becomes of `task`; pure, and defined for every outcome in every open state.
+
+    `times` is what was learned of processing times; without it the wait for a result follows the prior.
+    """
     stay = _unchanged(task)
     match outcome:
         case Retrieved():
@@ -80,7 +82,7 @@ def decide(task: Task, outcome: Outcome, now_ms: int, rng: Rng) -> Decision:
         case Ready():
             return replace(stay, state=TaskState.READY, failures=0, gone=0)
         case Processing():
-            return _check_again(task, outcome, now_ms, rng)
+            return _check_again(task, outcome, now_ms, times or ProcessingTimes())
         case Failed():
             return replace(stay, state=TaskState.FAILED, problem=_problem(outcome))
         case Unacceptable():
@@ -106,13 +108,6 @@ def backoff_ms(failures: int, rng: Rng) -> int:
     return int(rng.uniform(0, ceiling))
 
 
-def at_latest_before_deadline(task: Task, now_ms: int, delay_ms: int) -> int:
-    """Return `now + delay`, or a moment shortly before the deadline where the delay would jump over it."""
-    last_chance = task.expires_at_ms - LAST_CHANCE_MS
-    due = now_ms + delay_ms
-    return last_chance if now_ms < last_chance < due else due
-
-
 def _unchanged(task: Task) -> Decision:
     return Decision(
         state=task.state,
@@ -121,6 +116,7 @@ def _unchanged(task: Task) -> Decision:
         failures=task.failures,
         gone=task.gone,
         invalid=task.invalid,
+        unfinished_at_ms=task.unfinished_at_ms,
     )
 
 
@@ -136,7 +132,7 @@ def _problem(outcome: Failed | Gone | Empty | Unacceptable | Transient | Invalid
     return Problem(outcome.code, outcome.message)
 
 
-def _check_again(task: Task, outcome: Processing, now_ms: int, rng: Rng) -> Decision:
+def _check_again(task: Task, outcome: Processing, now_ms: int, times: ProcessingTimes) -> Decision:
     dated = _dated(task, outcome.created_at_ms)
     known = replace(task, created_at_ms=dated.created_at_ms, expires_at_ms=dated.expires_at_ms)
     return replace(
@@ -144,7 +140,8 @@ def _check_again(task: Task, outcome: Processing, now_ms: int, rng: Rng) -> Deci
         state=TaskState.PENDING,
         failures=0,
         gone=0,
-        next_attempt_at_ms=at_latest_before_deadline(known, now_ms, next_check_delay_ms(known, now_ms, rng)),
+        unfinished_at_ms=now_ms,
+        next_attempt_at_ms=next_look_ms(known, now_ms, times),
     )
 
 

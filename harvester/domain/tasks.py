@@ -38,11 +38,13 @@ END_STATES = frozenset(TaskState) - OPEN_STATES
 def deadline_ms(task_id: str, *, created_at_ms: int | None, added_at_ms: int) -> int:
     """Return when the platform drops the embeddings, in Unix milliseconds.
 
-    Counted from `created_at` of the API if known, else from the time inside an ObjectId, else from the moment
-    the task was queued, which is the latest that the creation can have been.
+    Counted from `created_at` of the API if known, else from the time inside an ObjectId, but at the latest from the
+    moment the task was queued: later it cannot have been created.
     """
-    created = created_at_ms if created_at_ms is not None else created_at_hint_ms(task_id)
-    return (created if created is not None else added_at_ms) + RETENTION_MS
+    if created_at_ms is not None:
+        return created_at_ms + RETENTION_MS
+    hint = created_at_hint_ms(task_id)
+    return (added_at_ms if hint is None else min(hint, added_at_ms)) + RETENTION_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ class Task:
     """An open task, claimed for one attempt. Times are Unix milliseconds.
 
     `claim` is the fencing number: a result is stored only while it is still the row's. The counters are those
-    that decisions depend on: `failures` in a row, answers that said `gone`, downloads that were `invalid`.
+    that decisions depend on: `failures` in a row, answers that said `gone`, downloads that were `invalid`. At
+    `unfinished_at_ms` the API last said that the task was not finished.
     """
 
     key: int
@@ -63,10 +66,23 @@ class Task:
     gone: int = 0
     invalid: int = 0
     claim: int = 0
+    unfinished_at_ms: int | None = None
+    model_name: str | None = None
+    duration_s: float | None = None
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether it is known when the task was created, from the API or from its id."""
+        return self.created_at_ms is not None or created_at_hint_ms(self.task_id) is not None
+
+    @property
+    def born_ms(self) -> int:
+        """When the task was created, as well as it is known; without a date that is when it was queued."""
+        return self.expires_at_ms - RETENTION_MS
 
     def age_ms(self, now_ms: int) -> int:
         """Return the time since the task was created, as well as it is known; never negative."""
-        return max(0, now_ms - (self.expires_at_ms - RETENTION_MS))
+        return max(0, now_ms - self.born_ms)
 
     def is_past_deadline(self, now_ms: int) -> bool:
         """Whether the platform may have dropped the embeddings by now."""

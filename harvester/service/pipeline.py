@@ -13,13 +13,15 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from harvester.api.client import Reply
 from harvester.api.throttle import Permit
 from harvester.domain.breaker import Breaker
+from harvester.domain.embeddings import TaskEmbeddings
 from harvester.domain.errors import StoreError
 from harvester.domain.outcomes import Invalid, Outcome, Processing, Refused, Retrieved, Throttled, Transient
 from harvester.domain.planning import Action, Rng
 from harvester.domain.retrying import decide
-from harvester.domain.tasks import TaskState
+from harvester.domain.tasks import Task, TaskState
 from harvester.service.clock import Clock
 from harvester.service.observing import Observer, ReadyTimes, Unobserved
+from harvester.service.planner import Planner
 from harvester.service.progress import Progress
 from harvester.store.connecting import PASSING_PROBLEMS, primary_code
 from harvester.store.settling import Attempt, Settlement
@@ -91,6 +93,7 @@ class Pipeline:
         clock: Clock,
         rng: Rng | None = None,
         observer: Observer | None = None,
+        planner: Planner | None = None,
     ) -> None:
         self._asker = asker
         self._decoder = decoder
@@ -100,6 +103,7 @@ class Pipeline:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
         self._observer = observer or Unobserved()
+        self._planner = planner or Planner()
         self._ready = ReadyTimes()
         self._unknown_statuses: set[str] = set()
         self.settled: Callable[[int], None] = lambda _count: None
@@ -156,6 +160,18 @@ class Pipeline:
                 self._end_condition("database")
                 return result
 
+    def moved(self, task: Task, state: TaskState, asked_at_ms: int, embeddings: TaskEmbeddings | None = None) -> None:
+        """Let displays and statistics know what a request made of a task."""
+        self._progress.moved(task.state, state, self._clock.monotonic())
+        since_ms = self._ready.moved(task, state, asked_at_ms)
+        if not state.is_open:
+            self._observer.ended(
+                state,
+                ready_to_stored_s=None if since_ms is None else max(0, self._clock.wall_ms() - since_ms) / 1000,
+                segments=embeddings.count if embeddings is not None else 0,
+                stored_bytes=embeddings.vectors.nbytes if embeddings is not None else 0,
+            )
+
     async def _settlement(self, fetched: Fetched) -> Settlement:
         reply, action = fetched.reply, fetched.action
         outcome = reply.outcome
@@ -164,10 +180,11 @@ class Pipeline:
         attempt = _attempt(fetched, outcome)
         self._observer.answered(action.endpoint, attempt.outcome, reply.duration_ms / 1000, attempt.bytes)
         self._judge(outcome)
+        self._planner.answered(action.task, outcome, fetched.asked_at_ms)
         now_ms = self._clock.wall_ms()
         return Settlement(
             task=action.task,
-            decision=decide(action.task, outcome, now_ms, self._rng),
+            decision=decide(action.task, outcome, now_ms, self._rng, self._planner.times),
             attempt=attempt,
             settled_at_ms=now_ms,
             embeddings=outcome.embeddings if isinstance(outcome, Retrieved) else None,
@@ -206,8 +223,7 @@ class Pipeline:
             self._ready.forget(task.key)
             bound.warning("stale result refused: somebody else has this task now")
             return
-        self._progress.moved(task.state, decision.state, self._clock.monotonic())
-        self._observe(settlement)
+        self.moved(task, decision.state, attempt.at_ms, settlement.embeddings)
         if decision.state is TaskState.HARVESTED and settlement.embeddings is not None:
             self._progress.segments += settlement.embeddings.count
             if settlement.embeddings.received_id not in (None, task.task_id):
@@ -219,18 +235,6 @@ class Pipeline:
             bound.debug("will be tried again", code=attempt.code, reason=attempt.message)
         else:
             bound.debug("asked", outcome=attempt.outcome)
-
-    def _observe(self, settlement: Settlement) -> None:
-        state, embeddings = settlement.decision.state, settlement.embeddings
-        since_ms = self._ready.moved(settlement.task, state, settlement.attempt.at_ms)
-        if state.is_open:
-            return
-        self._observer.ended(
-            state,
-            ready_to_stored_s=None if since_ms is None else max(0, self._clock.wall_ms() - since_ms) / 1000,
-            segments=embeddings.count if embeddings is not None else 0,
-            stored_bytes=embeddings.vectors.nbytes if embeddings is not None else 0,
-        )
 
     def _note_condition(self, name: str, text: str) -> None:
         if name not in self._progress.conditions:

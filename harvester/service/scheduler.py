@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -22,10 +22,13 @@ from harvester.api.throttle import Permit, Throttle
 from harvester.domain.breaker import Breaker
 from harvester.domain.outcomes import Refused
 from harvester.domain.pacing import Endpoint
-from harvester.domain.planning import Action, deferred_until_ms, plan
+from harvester.domain.planning import Action, Due, Plan, Step
+from harvester.domain.processing_time import Key, Seen
 from harvester.domain.tasks import DAY_MS, Task, TaskState
 from harvester.service.clock import Clock
+from harvester.service.looking import Looker
 from harvester.service.pipeline import Fetched, Pipeline
+from harvester.service.planner import Planner
 from harvester.service.progress import Progress
 from harvester.store.overview import Horizon
 from harvester.store.settling import Settlement
@@ -46,12 +49,16 @@ MAX_CLAIMED_AHEAD = 64
 
 ATTEMPTS_KEPT_MS = 30 * DAY_MS
 PRUNE_EVERY_S = 3600.0
+SHARE_TIMES_EVERY_S = 60.0
+
+WIDE_VIEW = 500
+"""So many due tasks, from each end, are looked at to find the questions that are worth most."""
 
 NOT_WAITED_FOR_S = 60.0
 """A harvest that asks about each task once does not sit out a longer block."""
 
 _ABOUT_TASKS = (Endpoint.STATUS, Endpoint.RETRIEVE)
-"""What a harvest asks; the list is asked by discovery."""
+"""Without these nothing can be brought to an end."""
 
 LAST_WRITES_S = 15.0
 """After the grace time for downloads, what was downloaded is still written."""
@@ -62,8 +69,20 @@ log = structlog.stdlib.get_logger()
 class TaskSource(Protocol):
     """What the scheduler needs of the store; see `harvester.store.sqlite.Store`."""
 
-    async def claim(self, lease: Lease, *, now_ms: int, limit: int, wake: bool = True) -> list[Task]:
-        """Claim due tasks."""
+    async def due(self, now_ms: int, *, limit: int, wake: bool = True) -> Due:
+        """Return due tasks."""
+        ...
+
+    async def claim(self, lease: Lease, tasks: Sequence[Task]) -> list[Task]:
+        """Claim tasks that were due."""
+        ...
+
+    async def postpone(self, tasks: Sequence[tuple[Task, int]]) -> None:
+        """Let tasks that are not claimed sleep until a time."""
+        ...
+
+    async def share_processing_times(self, fresh: Mapping[Key, Seen]) -> dict[Key, Seen]:
+        """Add what was learned of processing times, and return all that is known."""
         ...
 
     async def wake_early(self, now_ms: int) -> None:
@@ -108,14 +127,12 @@ class HarvestSettings:
     """How to harvest: `concurrency` requests at a time.
 
     A claim lasts `lease_s` and is renewed while the process lives. After a stop, downloads under way get `grace_s`.
-    `has_status_call` is false for v2 of the API, where one call gives status and result.
     """
 
     concurrency: int = 8
     lease_s: float = 60.0
     grace_s: float = 30.0
     until: Until = Until.ENDED
-    has_status_call: bool = True
 
 
 class Scheduler:
@@ -126,7 +143,9 @@ class Scheduler:
         settings: HarvestSettings,
         *,
         source: TaskSource,
+        planner: Planner,
         pipeline: Pipeline,
+        looker: Looker,
         throttle: Throttle,
         breaker: Breaker,
         progress: Progress,
@@ -134,16 +153,18 @@ class Scheduler:
     ) -> None:
         self._settings = settings
         self._source = source
+        self._planner = planner
         self._pipeline = pipeline
+        self._looker = looker
         self._throttle = throttle
         self._breaker = breaker
         self._progress = progress
         self._clock = clock
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.refusal: Refused | None = None
-        self._queue: list[Action] = []
+        self._queue: list[Step] = []
         self._leased_until_ms = 0
-        self._prune_at = 0.0
+        self._prune_at = self._share_at = 0.0
         self._blocked: set[Endpoint] = set()
         self._slots = anyio.CapacityLimiter(settings.concurrency)
         self._changed = anyio.Event()
@@ -188,12 +209,14 @@ class Scheduler:
             # Not patient any more: what cannot be given back now falls due by itself when the lease ends.
             with anyio.CancelScope(shield=True), suppress(sqlite3.Error):
                 await self._source.release(self.owner)
+                await self._source.share_processing_times(self._planner.times.take_fresh())
                 self._progress.counts = await self._source.counts()
 
     async def _prepare(self) -> None:
         now_ms = self._clock.wall_ms()
         if self._settings.until is Until.ASKED:
             await self._patiently(lambda: self._source.wake_early(now_ms))
+        await self._share_times()
         await self._refresh()
 
     async def _flow(self) -> None:
@@ -219,17 +242,24 @@ class Scheduler:
                 if chosen is None:
                     return
                 self._progress.in_flight += 1
-                fetches.start_soon(self._fetch, slot, chosen, replies, name=f"fetch {chosen[0].task.task_id}")
+                fetches.start_soon(self._carry_out, slot, *chosen, replies, name=f"ask {chosen[0].endpoint}")
 
-    async def _fetch(
-        self, slot: object, chosen: tuple[Action, Permit], replies: MemoryObjectSendStream[Fetched]
+    async def _carry_out(
+        self, slot: object, step: Step, permit: Permit, replies: MemoryObjectSendStream[Fetched]
     ) -> None:
         try:
-            await self._pipeline.fetch(*chosen, replies)
+            if isinstance(step, Action):
+                await self._pipeline.fetch(step, permit, replies)
+                return
+            self._progress.requests[step.endpoint] += 1
+            try:
+                await self._looker.look(step, permit)
+            finally:
+                self._on_settled(1)
         finally:
             self._slots.release_on_behalf_of(slot)
 
-    async def _choose(self) -> tuple[Action, Permit] | None:
+    async def _choose(self) -> tuple[Step, Permit] | None:
         """Wait for the next request that is worth making and may be made; None when there will be none."""
         while not self._stopping:
             self._progress.beats.beat(self._clock.monotonic())
@@ -239,80 +269,107 @@ class Scheduler:
             if held_s is None:
                 return None
             if held_s == 0:
-                action = await self._next_action()
-                if action is not None:
-                    return action, self._throttle.take(action.endpoint)
-                held_s = max(MIN_WAIT_S, self._held_s({action.endpoint for action in self._queue}))
+                step = await self._next_step()
+                if not isinstance(step, float):
+                    return step, self._throttle.take(step.endpoint)
+                held_s = step
             await self._clock.wait(changed, min(held_s, LOOK_AGAIN_S))
         return None
 
     async def _until_request_s(self) -> float | None:
-        """Return how long there is nothing to ask, or no request may go out; None when the harvest is over.
-
-        Only when something is due a request is taken from the shared budget, and only then a task is claimed for it:
-        so an idle process costs nothing, and the task is the most urgent one at the moment of sending.
-        """
-        held_s: float | None = self._held_s(_ABOUT_TASKS)
+        """Return how long there is nothing due, or no request may go out; None when the harvest is over."""
         if self._settings.until is Until.ASKED and not self._progress.in_flight and self._is_blocked_for_long():
             return None
-        if held_s == 0 and not self._queue:
-            held_s = await self._idle_s()
-        if held_s == 0:
-            await self._patiently(self._throttle.refill)
-            held_s = self._held_s(_ABOUT_TASKS)
-        return held_s
+        held_s = self._held_s()
+        return await self._idle_s() if held_s == 0 and not self._queue else held_s
 
-    def _held_s(self, endpoints: Iterable[Endpoint]) -> float:
-        """Return how long no request to any of these may go out."""
+    def _held_s(self) -> float:
+        """Return how long no request may go out."""
         now = self._clock.monotonic()
         if not self._breaker.allows(self._progress.in_flight, now):
             # While a probe is under way its answer wakes this up.
             return self._breaker.wait_s(now) or LOOK_AGAIN_S
-        return min((self._throttle.wait_s(endpoint) for endpoint in endpoints), default=0.0)
+        return min(self._throttle.wait_s(endpoint) for endpoint in Endpoint)
 
-    async def _next_action(self) -> Action | None:
-        """Take the first claimed action that may go out now, after claiming more if there is none."""
+    async def _next_step(self) -> Step | float:
+        """Return the first claimed step that may be taken now, after claiming more if there is none; else a wait.
+
+        Only for what is worth a request one is taken from the shared budget, and only then tasks are claimed for it:
+        so an idle process costs nothing, and the tasks are the most urgent ones at the moment of sending.
+        """
         now_ms = self._clock.wall_ms()
         self._drop_lapsed(now_ms)
-        action = self._first_permitted()
-        if action is None and len(self._queue) < MAX_CLAIMED_AHEAD:
-            wake = self._settings.until is not Until.ASKED
-            lease, limit = self._lease(now_ms), self._claim_limit()
-            claimed = await self._patiently(
-                lambda: self._source.claim(lease, now_ms=now_ms, limit=limit, wake=wake),
-            )
-            if claimed:
-                self._leased_until_ms = max(self._leased_until_ms, lease.until_ms)
-            tasks = [*(action.task for action in self._queue), *claimed]
-            self._queue = await self._without_blocked(
-                plan(tasks, now_ms, has_status_call=self._settings.has_status_call), now_ms
-            )
-            action = self._first_permitted()
-        if action is not None:
-            self._queue.remove(action)
-        return action
+        await self._give_back_blocked(now_ms)
+        if not self._queue:
+            plan = await self._plan(now_ms)
+            if not plan.steps:
+                return LOOK_AGAIN_S
+            await self._patiently(self._throttle.refill)
+            wait_s = self._wait_s(plan.steps)
+            if wait_s > 0:
+                return wait_s
+            await self._claim(plan.steps, now_ms)
+        step = next((step for step in self._queue if self._throttle.wait_s(step.endpoint) == 0), None)
+        if step is None:
+            return max(MIN_WAIT_S, self._wait_s(self._queue))
+        self._queue.remove(step)
+        return step
 
-    async def _without_blocked(self, actions: list[Action], now_ms: int) -> list[Action]:
-        """Give back the tasks whose call the API wants not to see for a while: they must not keep others waiting."""
-        deferred, rest = [], []
-        for action in actions:
-            blocked_s = self._throttle.blocked_s(action.endpoint)
-            if blocked_s > LOOK_AGAIN_S:
-                blocked_until_ms = now_ms + round(blocked_s * 1000)
-                deferred.append((action.task, deferred_until_ms(action, blocked_until_ms, now_ms)))
-            else:
-                rest.append(action)
-        if deferred:
-            await self._patiently(lambda: self._source.defer(deferred))
-        return rest
+    def _wait_s(self, steps: Iterable[Step]) -> float:
+        return min((self._throttle.wait_s(step.endpoint) for step in steps), default=0.0)
+
+    async def _plan(self, now_ms: int) -> Plan:
+        limit = self._claim_limit()
+        due = await self._due(now_ms, limit)
+        plan = self._plan_for(due, now_ms, limit)
+        if len(plan.steps) < limit and not due.is_whole and self._may_ask():
+            # Results do not fill it: which questions are worth most needs a wider view.
+            plan = self._plan_for(await self._due(now_ms, WIDE_VIEW), now_ms, limit)
+        if plan.later:
+            await self._patiently(lambda: self._source.postpone(plan.later))
+        return plan
+
+    def _may_ask(self) -> bool:
+        asks_all = self._settings.until is Until.ASKED
+        return asks_all or self._planner.allowed_questions(self._clock.monotonic(), self._throttle.rate_per_s) > 0
+
+    async def _due(self, now_ms: int, limit: int) -> Due:
+        wake = self._settings.until is not Until.ASKED
+        return await self._patiently(lambda: self._source.due(now_ms, limit=limit, wake=wake))
+
+    def _plan_for(self, due: Due, now_ms: int, limit: int) -> Plan:
+        closed = [endpoint for endpoint in Endpoint if self._throttle.blocked_s(endpoint) > 0]
+        return self._planner.plan(
+            due,
+            now_ms=now_ms,
+            now=self._clock.monotonic(),
+            limit=limit,
+            rate_per_s=self._throttle.rate_per_s,
+            closed=closed,
+        )
+
+    async def _claim(self, steps: Sequence[Step], now_ms: int) -> None:
+        """Queue the steps with those of their tasks that nobody else has taken meanwhile."""
+        lease, tasks = self._lease(now_ms), [task for step in steps for task in step.tasks]
+        claimed = {task.key: task for task in await self._patiently(lambda: self._source.claim(lease, tasks))}
+        if claimed:
+            self._leased_until_ms = max(self._leased_until_ms, lease.until_ms)
+        taken = [step for step in (step.claimed(claimed) for step in steps) if step is not None]
+        self._planner.spent(taken, self._clock.monotonic())
+        self._queue += taken
+
+    async def _give_back_blocked(self, now_ms: int) -> None:
+        """Give back the tasks whose call the API has come to want no more: another call may answer for them."""
+        blocked = [step for step in self._queue if self._throttle.blocked_s(step.endpoint) > LOOK_AGAIN_S]
+        if blocked:
+            self._queue = [step for step in self._queue if step not in blocked]
+            tasks = [(task, now_ms) for step in blocked for task in step.tasks]
+            await self._patiently(lambda: self._source.defer(tasks))
 
     def _drop_lapsed(self, now_ms: int) -> None:
         """Forget what was claimed if this process stood still for longer than its leases: somebody else may have it."""
         if now_ms >= self._leased_until_ms:
             self._queue.clear()
-
-    def _first_permitted(self) -> Action | None:
-        return next((action for action in self._queue if self._throttle.wait_s(action.endpoint) == 0), None)
 
     def _claim_limit(self) -> int:
         interval_s = self._throttle.limit.interval_s
@@ -361,8 +418,18 @@ class Scheduler:
                 lease = self._lease(now_ms)
                 if await self._patiently(lambda: self._source.renew(lease, now_ms)):  # noqa: B023  # awaited here
                     self._leased_until_ms = lease.until_ms
+                await self._share_times()
                 await self._prune()
                 await self._refresh()
+
+    async def _share_times(self) -> None:
+        """Store what was learned, and learn what others have."""
+        self._planner.tidy(self._clock.wall_ms())
+        now = self._clock.monotonic()
+        if now >= self._share_at:
+            self._share_at = now + SHARE_TIMES_EVERY_S
+            fresh = self._planner.times.take_fresh()
+            self._planner.times.load(await self._patiently(lambda: self._source.share_processing_times(fresh)))
 
     async def _prune(self) -> None:
         """Forget old attempts, an hour's worth at a time and in small transactions."""

@@ -2,21 +2,26 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harvester.domain.discovery import ListedTask
 from harvester.domain.pacing import BudgetLease, Endpoint, RateLimit, reserve
 from harvester.domain.planning import Rng
+from harvester.domain.processing_time import ProcessingTimes
 from harvester.domain.retrying import Decision, decide
 from harvester.domain.tasks import Task, TaskState, deadline_ms
 from harvester.store.budget import known_blocks
 from harvester.store.connecting import open_for_reading, translating_errors
 from harvester.store.queries import query
+from harvester.store.settling import Attempt, insert_attempt
+from harvester.store.taking import defer
 
 _Row = dict[str, Any]
+
+_NEW: _Row = {"id": 0, "created_at": None, "failures": 0, "gone": 0, "invalid": 0, "claim": 0, "unfinished_at": None}
 
 
 @dataclass(slots=True)
@@ -37,6 +42,15 @@ class Queued:
         self.new_states += other.new_states
         self.known += other.known
         self.moved += other.moved
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a page said about one open task: the task as it was, and what became of it (None: nothing new)."""
+
+    task: Task
+    listed: ListedTask
+    decision: Decision | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +79,63 @@ def compare_listed(connection: sqlite3.Connection, tasks: Iterable[ListedTask], 
     return _told([_change(connection, listed, now_ms, rng) for listed in tasks])
 
 
-def _change(connection: sqlite3.Connection, listed: ListedTask, now_ms: int, rng: Rng) -> _Change:
+def hear(  # noqa: PLR0913  # all are about one page
+    connection: sqlite3.Connection,
+    tasks: Iterable[ListedTask],
+    claimed: Sequence[Task],
+    *,
+    attempt: Attempt,
+    rng: Rng,
+    times: ProcessingTimes,
+) -> list[Heard]:
+    """Take for an answer what a page of the list says about open tasks; nothing is queued. One transaction's body.
+
+    `claimed` are the tasks that the page was asked for: it counts as an attempt for each that it holds, and the others
+    are given back. `attempt` is that request, without outcome.
+    """
+    claims, heard = {task.key: task.claim for task in claimed}, []
+    for listed in tasks:
+        row = _find(connection, listed)
+        if row is None or not TaskState(row["state"]).is_open or not _is_free(row, claims):
+            continue
+        change = _Change(listed, row, _decision(listed, row, attempt.at_ms, rng, times))
+        task = _task(listed, row, TaskState(row["state"]), attempt.at_ms)
+        heard.append(Heard(task, listed, change.decision))
+        is_asked = task.key in claims
+        _store(connection, change, attempt.at_ms, charged=is_asked)
+        if is_asked:
+            insert_attempt(connection, task.key, replace(attempt, outcome=type(listed.outcome).__name__.lower()))
+    held = {one.task.key for one in heard}
+    defer(connection, ((task, 0) for task in claimed if task.key not in held))
+    return heard
+
+
+def _is_free(row: _Row, claims: Mapping[int, int]) -> bool:
+    return row["lease_owner"] is None or claims.get(row["id"]) == row["claim"]
+
+
+def _find(connection: sqlite3.Connection, listed: ListedTask) -> _Row | None:
     cursor = connection.execute(query("find_listed"), {"task_id": listed.task_id})
     names = [column[0] for column in cursor.description]
     found = cursor.fetchone()
-    row = None if found is None else dict(zip(names, found, strict=True))
-    return _Change(listed, row, _decision(listed, row, now_ms, rng))
+    return None if found is None else dict(zip(names, found, strict=True))
 
 
-def _decision(listed: ListedTask, row: _Row | None, now_ms: int, rng: Rng) -> Decision | None:
+def _change(connection: sqlite3.Connection, listed: ListedTask, now_ms: int, rng: Rng) -> _Change:
+    row = _find(connection, listed)
+    is_free = row is None or _is_free(row, {})
+    return _Change(listed, row, _decision(listed, row, now_ms, rng) if is_free else None)
+
+
+def _decision(
+    listed: ListedTask, row: _Row | None, now_ms: int, rng: Rng, times: ProcessingTimes | None = None
+) -> Decision | None:
     state = TaskState.PENDING if row is None else TaskState(row["state"])
-    if not state.is_open or (row is not None and row["lease_owner"] is not None):
+    if not state.is_open:
         return None
     task = _task(listed, row, state, now_ms)
     if state is TaskState.PENDING:
-        return decide(task, listed.outcome, now_ms, rng)
+        return decide(task, listed.outcome, now_ms, rng, times)
     if row is None or row["created_at"] is not None or listed.created_at_ms is None:
         return None
     # Known to be ready: all there is to learn is when it was created, hence its deadline.
@@ -91,11 +147,12 @@ def _decision(listed: ListedTask, row: _Row | None, now_ms: int, rng: Rng) -> De
         failures=task.failures,
         gone=task.gone,
         invalid=task.invalid,
+        unfinished_at_ms=task.unfinished_at_ms,
     )
 
 
 def _task(listed: ListedTask, row: _Row | None, state: TaskState, now_ms: int) -> Task:
-    known = row or {"id": 0, "added_at": now_ms, "created_at": None, "failures": 0, "gone": 0, "invalid": 0}
+    known = _NEW | {"added_at": now_ms} if row is None else row
     created = known["created_at"] if listed.created_at_ms is None else listed.created_at_ms
     return Task(
         key=known["id"],
@@ -107,10 +164,14 @@ def _task(listed: ListedTask, row: _Row | None, state: TaskState, now_ms: int) -
         failures=known["failures"],
         gone=known["gone"],
         invalid=known["invalid"],
+        claim=known["claim"],
+        unfinished_at_ms=known["unfinished_at"],
+        model_name=listed.metadata.model_name,
+        duration_s=listed.metadata.duration,
     )
 
 
-def _store(connection: sqlite3.Connection, change: _Change, now_ms: int) -> None:
+def _store(connection: sqlite3.Connection, change: _Change, now_ms: int, *, charged: bool = False) -> None:
     listed, decision = change.listed, change.decision
     key = None if change.row is None else change.row["id"]
     if decision is not None:
@@ -124,12 +185,14 @@ def _store(connection: sqlite3.Connection, change: _Change, now_ms: int) -> None
             "error_code": problem.code if problem else None,
             "error_message": problem.message if problem else None,
             "error_at": now_ms if problem else None,
+            "unfinished_at": decision.unfinished_at_ms,
         }
         if key is None:
             values |= {"task_id": listed.task_id, "now": now_ms}
             key = connection.execute(query("queue_listed"), values).lastrowid
         else:
             values |= {"id": key, "failures": decision.failures, "gone": decision.gone, "invalid": decision.invalid}
+            values["charged"] = int(charged)
             connection.execute(query("update_listed"), values)
     if change.row is None or TaskState(change.row["state"]).is_open:
         metadata = listed.metadata

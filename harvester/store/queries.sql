@@ -8,19 +8,20 @@ INSERT INTO tasks (task_id, added_at, expires_at) VALUES (:task_id, :added_at, :
 ON CONFLICT (task_id) DO NOTHING
 
 -- name: find_listed
-SELECT id, state, added_at, created_at, next_attempt_at, failures, gone, invalid, lease_owner FROM tasks
-WHERE task_id = :task_id
+SELECT id, state, added_at, created_at, next_attempt_at, failures, gone, invalid, unfinished_at, claim, lease_owner
+FROM tasks WHERE task_id = :task_id
 
 -- name: queue_listed
-INSERT INTO tasks (task_id, state, added_at, created_at, expires_at, ended_at, next_attempt_at,
+INSERT INTO tasks (task_id, state, added_at, created_at, expires_at, ended_at, next_attempt_at, unfinished_at,
                    error_code, error_message, error_at)
-VALUES (:task_id, :state, :now, :created_at, max(1, :expires_at), :ended_at, :next_attempt_at,
+VALUES (:task_id, :state, :now, :created_at, max(1, :expires_at), :ended_at, :next_attempt_at, :unfinished_at,
         :error_code, :error_message, :error_at)
 
 -- name: update_listed
--- What the list says about a task that nobody works on at the moment.
+-- What the list says about a task that nobody else works on at the moment.
 UPDATE tasks
-SET state = :state, created_at = :created_at, expires_at = max(1, :expires_at), ended_at = :ended_at,
+SET claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attempts + :charged,
+    unfinished_at = :unfinished_at, state = :state, created_at = :created_at, expires_at = max(1, :expires_at), ended_at = :ended_at,
     next_attempt_at = :next_attempt_at, failures = :failures, gone = :gone, invalid = :invalid,
     error_code = coalesce(:error_code, error_code),
     error_message = coalesce(:error_message, error_message),
@@ -73,29 +74,47 @@ WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS N
 UPDATE tasks SET next_attempt_at = 0
 WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS NULL
 
--- name: claim
--- The due tasks of one state, the nearest deadline first. They come back by themselves when the lease ends.
-UPDATE tasks
-SET claim = claim + 1, lease_owner = :owner, lease_until = :lease_until, next_attempt_at = :lease_until
-WHERE id IN (
-    SELECT id FROM tasks
-    WHERE state = :state AND next_attempt_at = 0 AND expires_at > 0
-    ORDER BY expires_at
-    LIMIT :limit
-)
-RETURNING id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim
+-- name: due
+-- The due tasks of one state whose embeddings the platform still has, the nearest deadline first.
+SELECT tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim, unfinished_at,
+       listed.model_name, listed.duration
+FROM tasks LEFT JOIN listed ON listed.task = tasks.id
+WHERE state = :state AND next_attempt_at = 0 AND expires_at > max(0, :now)
+ORDER BY expires_at LIMIT :limit
 
--- name: claim_wanted
+-- name: due_newest
+SELECT tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim, unfinished_at,
+       listed.model_name, listed.duration
+FROM tasks LEFT JOIN listed ON listed.task = tasks.id
+WHERE state = :state AND next_attempt_at = 0 AND expires_at > max(0, :now)
+ORDER BY expires_at DESC LIMIT :limit
+
+-- name: due_overdue
+-- Those whose embeddings the platform may have dropped: they must not cost others theirs.
+SELECT tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim, unfinished_at,
+       listed.model_name, listed.duration
+FROM tasks LEFT JOIN listed ON listed.task = tasks.id
+WHERE state = :state AND next_attempt_at = 0 AND expires_at > 0 AND expires_at <= :now
+ORDER BY expires_at LIMIT :limit
+
+-- name: due_wanted
 -- The same among the ids that a user named; driven by that short list.
+SELECT tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures,
+       tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration
+FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task LEFT JOIN listed ON listed.task = tasks.id
+WHERE tasks.state = :state AND tasks.next_attempt_at = 0 AND tasks.expires_at > 0
+ORDER BY tasks.expires_at <= :now, tasks.expires_at LIMIT :limit
+
+-- name: claim
+-- One task, unless somebody else has had it in hand since it was looked at. It comes back by itself when the lease ends.
 UPDATE tasks
 SET claim = claim + 1, lease_owner = :owner, lease_until = :lease_until, next_attempt_at = :lease_until
-WHERE id IN (
-    SELECT tasks.id FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task
-    WHERE tasks.state = :state AND tasks.next_attempt_at = 0 AND tasks.expires_at > 0
-    ORDER BY tasks.expires_at
-    LIMIT :limit
-)
-RETURNING id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim
+WHERE id = :id AND claim = :claim AND next_attempt_at = 0 AND state IN ('pending', 'ready')
+
+-- name: postpone
+-- A task that is not worth a request yet, unless somebody has it in hand.
+UPDATE tasks SET next_attempt_at = :until
+WHERE id = :id AND claim = :claim AND next_attempt_at = 0 AND state IN ('pending', 'ready')
 
 -- name: renew
 -- A process that still works on its tasks keeps them. What has lapsed is not renewed: the process has forgotten it.
@@ -126,6 +145,7 @@ SET claim = claim + 1,
     failures = :failures,
     gone = :gone,
     invalid = :invalid,
+    unfinished_at = :unfinished_at,
     error_code = CASE WHEN :charged THEN :error_code ELSE error_code END,
     error_message = CASE WHEN :charged THEN :error_message ELSE error_message END,
     error_at = CASE WHEN :charged THEN :error_at ELSE error_at END,
@@ -218,12 +238,12 @@ SELECT count(*), coalesce(sum(segment_count), 0), coalesce(sum(duration), 0) FRO
 
 -- name: retry_state
 UPDATE tasks
-SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0
+SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0, unfinished_at = NULL
 WHERE state = :state
 
 -- name: retry_task
 UPDATE tasks
-SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0
+SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0, unfinished_at = NULL
 WHERE task_id = :task_id AND state IN ('failed', 'expired', 'missing', 'rejected')
 
 -- name: find_task
@@ -304,3 +324,9 @@ ON CONFLICT (endpoint) DO UPDATE SET blocked_until = max(blocked_until, excluded
 
 -- name: forget_blocks
 DELETE FROM blocks WHERE blocked_until <= :now
+
+-- name: processing_times
+SELECT model_name, minutes, age_class, finished, watched_s FROM processing_times
+
+-- name: set_processing_time
+INSERT OR REPLACE INTO processing_times (model_name, minutes, age_class, finished, watched_s) VALUES (?, ?, ?, ?, ?)

@@ -58,7 +58,7 @@ def settle(connection: sqlite3.Connection, settlements: Iterable[Settlement]) ->
 def _settle_one(connection: sqlite3.Connection, settlement: Settlement) -> bool:
     if connection.execute(query("settle"), _task_row(settlement)).rowcount == 0:
         return False
-    connection.execute(query("insert_attempt"), _attempt_row(settlement))
+    insert_attempt(connection, settlement.task.key, settlement.attempt)
     if settlement.decision.state is TaskState.HARVESTED and settlement.embeddings is not None:
         _insert_embeddings(connection, settlement, settlement.embeddings)
     if settlement.decision.state is TaskState.REJECTED and settlement.body:
@@ -84,16 +84,17 @@ def _task_row(settlement: Settlement) -> dict[str, Any]:
         "failures": decision.failures,
         "gone": decision.gone,
         "invalid": decision.invalid,
+        "unfinished_at": decision.unfinished_at_ms,
         "error_code": problem.code if problem else None,
         "error_message": problem.message if problem else None,
         "error_at": settlement.settled_at_ms if problem else None,
     }
 
 
-def _attempt_row(settlement: Settlement) -> dict[str, Any]:
-    attempt = settlement.attempt
-    return {
-        "task": settlement.task.key,
+def insert_attempt(connection: sqlite3.Connection, task_key: int, attempt: Attempt) -> None:
+    """Keep the record of one request about a task."""
+    row = {
+        "task": task_key,
         "at": attempt.at_ms,
         "endpoint": attempt.endpoint,
         "http_status": attempt.http_status,
@@ -104,6 +105,7 @@ def _attempt_row(settlement: Settlement) -> dict[str, Any]:
         "bytes": attempt.bytes,
         "duration_ms": attempt.duration_ms,
     }
+    connection.execute(query("insert_attempt"), row)
 
 
 def _insert_embeddings(connection: sqlite3.Connection, settlement: Settlement, embeddings: TaskEmbeddings) -> None:

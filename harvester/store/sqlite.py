@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -12,14 +12,16 @@ import anyio
 
 from harvester.domain.discovery import ListedTask
 from harvester.domain.pacing import BudgetLease, Endpoint, RateLimit
-from harvester.domain.planning import Rng
+from harvester.domain.planning import Due, Rng
+from harvester.domain.processing_time import Key, ProcessingTimes, Seen
 from harvester.domain.tasks import Task, TaskState
 from harvester.store import budget, taking
 from harvester.store.connecting import PASSING_PROBLEMS, in_transaction, open_for_writing, primary_code, store_error
-from harvester.store.discovering import Queued, queue_listed
+from harvester.store.discovering import Heard, Queued, hear, queue_listed
+from harvester.store.learning import share_processing_times
 from harvester.store.overview import Ends, Horizon, ends_by_reason, horizon, task_counts
 from harvester.store.queries import query
-from harvester.store.settling import Settlement, settle
+from harvester.store.settling import Attempt, Settlement, settle
 from harvester.store.taking import Lease
 
 T = TypeVar("T")
@@ -116,17 +118,25 @@ class Store:
         self.only_wanted = True
         return await self.transact(body)
 
-    async def claim(self, lease: Lease, *, now_ms: int, limit: int, wake: bool = True) -> list[Task]:
-        """Adopt, wake and claim up to `limit` due tasks, in the order in which they should be served."""
+    async def due(self, now_ms: int, *, limit: int, wake: bool = True) -> Due:
+        """Adopt and wake what there is, and return up to `limit` due tasks of each open state."""
 
-        def body(connection: sqlite3.Connection) -> list[Task]:
+        def body(connection: sqlite3.Connection) -> Due:
             while taking.adopt(connection, now_ms) == taking.ADOPT_BATCH:
                 pass
             if wake:
                 taking.wake(connection, now_ms)
-            return taking.claim(connection, lease, limit=limit, only_wanted=self.only_wanted)
+            return taking.due(connection, now_ms, limit=limit, only_wanted=self.only_wanted)
 
         return await self.transact(body)
+
+    async def claim(self, lease: Lease, tasks: Sequence[Task]) -> list[Task]:
+        """Claim those of the tasks that nobody has had in hand since they were looked at; return them as claimed."""
+        return await self.transact(lambda connection: taking.claim(connection, lease, tasks))
+
+    async def postpone(self, tasks: Sequence[tuple[Task, int]]) -> None:
+        """Let tasks that nobody has claimed sleep until the given times."""
+        await self.transact(lambda connection: taking.postpone(connection, tasks))
 
     async def wake_early(self, now_ms: int) -> None:
         """Make every waiting task due now, and whatever a dead process left behind."""
@@ -156,6 +166,24 @@ class Store:
     async def queue_listed(self, tasks: Sequence[ListedTask], now_ms: int, rng: Rng) -> Queued:
         """Queue what the account's list of tasks holds; tell what was new."""
         return await self.transact(lambda connection: queue_listed(connection, tasks, now_ms, rng))
+
+    async def hear(
+        self,
+        tasks: Sequence[ListedTask],
+        claimed: Sequence[Task],
+        *,
+        attempt: Attempt,
+        rng: Rng,
+        times: ProcessingTimes,
+    ) -> list[Heard]:
+        """Take for an answer what a page of the list says about open tasks, and give back what it does not hold."""
+        return await self.transact(
+            lambda connection: hear(connection, tasks, claimed, attempt=attempt, rng=rng, times=times)
+        )
+
+    async def share_processing_times(self, fresh: Mapping[Key, Seen]) -> dict[Key, Seen]:
+        """Add what was learned of processing times, and return all that is known of them."""
+        return await self.transact(lambda connection: share_processing_times(connection, fresh))
 
     async def lease_requests(self, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
         """Take requests out of the budget that all processes on this database share."""

@@ -1,4 +1,4 @@
-"""Tasks in and out of work: queue, adopt, wake, claim, renew, release. Each function is one transaction's body.
+"""Tasks in and out of work: queue, adopt, wake, look, claim, renew, release. Each function is one transaction's body.
 
 A claim is a lease: the row names its owner and falls due again when the lease ends, so the tasks of a killed process
 come back without anybody noticing it. `claim`, the fencing number, grows with each claim; `settling` accepts a result
@@ -7,9 +7,11 @@ only with the number it was claimed with.
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from harvester.domain.errors import InvalidTaskId
+from harvester.domain.planning import Due
 from harvester.domain.task_ids import validate_task_id
 from harvester.domain.tasks import Task, TaskState, deadline_ms
 from harvester.store.queries import query
@@ -80,22 +82,50 @@ def wake_early(connection: sqlite3.Connection, *, only_wanted: bool) -> None:
     connection.execute(query("wake_wanted" if only_wanted else "wake_open"))
 
 
-def claim(connection: sqlite3.Connection, lease: Lease, *, limit: int, only_wanted: bool = False) -> list[Task]:
-    """Claim due tasks: those known to be ready first, then the others, each the nearest deadline first."""
-    statement = query("claim_wanted" if only_wanted else "claim")
-    tasks: list[Task] = []
-    for state in _OPEN:
-        if len(tasks) < limit:
-            parameters = {
-                "owner": lease.owner,
-                "lease_until": lease.until_ms,
-                "state": state,
-                "limit": limit - len(tasks),
-            }
-            # RETURNING promises no order.
-            found = [_task(row) for row in connection.execute(statement, parameters).fetchall()]
-            tasks += sorted(found, key=lambda task: (task.expires_at_ms, task.key))
-    return tasks
+def due(connection: sqlite3.Connection, now_ms: int, *, limit: int, only_wanted: bool = False) -> Due:
+    """Return up to `limit` due tasks of each open state, the nearest deadline first and those past theirs last.
+
+    Where there are more pending ones, the newest of them too, up to `limit`: an old task that hangs must not hide them.
+    """
+    look = _look_at_wanted if only_wanted else _look
+    found = {state: look(connection, state, now_ms, limit) for state in _OPEN}
+    pending = found[TaskState.PENDING]
+    is_whole = all(len(tasks) < limit for tasks in found.values())
+    if len(pending) == limit and not only_wanted:
+        known = {task.key for task in pending}
+        newest = _rows(connection, "due_newest", TaskState.PENDING, now_ms, limit)
+        pending = [*pending, *(task for task in reversed(newest) if task.key not in known)]
+    return Due(found[TaskState.READY], pending, is_whole)
+
+
+def _look(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
+    tasks = _rows(connection, "due", state, now_ms, limit)
+    return tasks if len(tasks) == limit else tasks + _rows(connection, "due_overdue", state, now_ms, limit - len(tasks))
+
+
+def _look_at_wanted(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
+    return _rows(connection, "due_wanted", state, now_ms, limit)
+
+
+def _rows(connection: sqlite3.Connection, name: str, state: TaskState, now_ms: int, limit: int) -> list[Task]:
+    found = connection.execute(query(name), {"state": state, "now": now_ms, "limit": limit})
+    return [_task(row) for row in found]
+
+
+def claim(connection: sqlite3.Connection, lease: Lease, tasks: Iterable[Task]) -> list[Task]:
+    """Claim those of the tasks that nobody has had in hand since they were looked at; return them as claimed."""
+    statement, claimed = query("claim"), []
+    for task in tasks:
+        parameters = {"owner": lease.owner, "lease_until": lease.until_ms, "id": task.key, "claim": task.claim}
+        if connection.execute(statement, parameters).rowcount:
+            claimed.append(replace(task, claim=task.claim + 1))
+    return claimed
+
+
+def postpone(connection: sqlite3.Connection, tasks: Iterable[tuple[Task, int]]) -> None:
+    """Let tasks that nobody has claimed sleep until the given times (Unix milliseconds)."""
+    rows = [{"id": task.key, "claim": task.claim, "until": until_ms} for task, until_ms in tasks]
+    connection.executemany(query("postpone"), rows)
 
 
 def renew(connection: sqlite3.Connection, lease: Lease, now_ms: int) -> int:
@@ -125,8 +155,9 @@ def retry(connection: sqlite3.Connection, *, task_ids: Iterable[str] = (), state
     return connection.total_changes - before
 
 
-def _task(row: tuple[int, str, str, int, int, int | None, int, int, int, int]) -> Task:
-    key, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, number = row
+def _task(row: tuple[Any, ...]) -> Task:
+    key, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, number, unfinished_at, *video = row
+    model_name, duration = video
     return Task(
         key=key,
         task_id=task_id,
@@ -138,4 +169,7 @@ def _task(row: tuple[int, str, str, int, int, int | None, int, int, int, int]) -
         gone=gone,
         invalid=invalid,
         claim=number,
+        unfinished_at_ms=unfinished_at,
+        model_name=model_name,
+        duration_s=duration,
     )

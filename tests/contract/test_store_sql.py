@@ -13,7 +13,15 @@ from harvester.domain.outcomes import Retrieved
 from harvester.domain.tasks import RETENTION_MS, TaskState
 from harvester.store.sqlite import Store
 from harvester.store.taking import retry
-from tests.unit.store.builders import NOW, embeddings_of, insert_like_another_program, lease, object_id, settlement
+from tests.unit.store.builders import (
+    NOW,
+    claim_due,
+    embeddings_of,
+    insert_like_another_program,
+    lease,
+    object_id,
+    settlement,
+)
 
 INSERT = "INSERT INTO tasks (task_id) VALUES (?)"
 
@@ -64,19 +72,19 @@ def stranger(store: Store, path: Path) -> Iterator[sqlite3.Connection]:
 
 
 async def claimed_ids(store: Store) -> list[str]:
-    return [task.task_id for task in await store.claim(lease(), now_ms=NOW, limit=100)]
+    return [task.task_id for task in await claim_due(store, lease(), now_ms=NOW, limit=100)]
 
 
 async def test_an_inserted_id_is_claimed_with_the_deadline_of_its_object_id(store: Store, path: Path) -> None:
     insert_like_another_program(path, f"INSERT INTO tasks(task_id) VALUES ('{object_id(1)}')")
-    (task,) = await store.claim(lease(), now_ms=NOW, limit=8)
+    (task,) = await claim_due(store, lease(), now_ms=NOW, limit=8)
     assert (task.task_id, task.state, task.claim) == (object_id(1), TaskState.PENDING, 1)
     assert task.expires_at_ms == NOW // 1000 * 1000 + RETENTION_MS
 
 
 async def test_the_deadline_of_an_id_without_a_time_counts_from_its_arrival(store: Store, path: Path) -> None:
     insert_like_another_program(path, INSERT, ["not-an-object-id"])
-    (task,) = await store.claim(lease(), now_ms=NOW, limit=8)
+    (task,) = await claim_due(store, lease(), now_ms=NOW, limit=8)
     assert task.expires_at_ms == task.added_at_ms + RETENTION_MS
 
 
@@ -89,7 +97,7 @@ async def test_the_time_of_arrival_is_filled_in_as_unix_milliseconds(stranger: s
 
 async def test_a_known_creation_time_may_be_inserted_too(store: Store, path: Path) -> None:
     insert_like_another_program(path, "INSERT INTO tasks (task_id, created_at) VALUES (?, ?)", ["abc", NOW - 5])
-    (task,) = await store.claim(lease(), now_ms=NOW, limit=8)
+    (task,) = await claim_due(store, lease(), now_ms=NOW, limit=8)
     assert task.expires_at_ms == NOW - 5 + RETENTION_MS
 
 
@@ -160,7 +168,7 @@ async def test_the_view_gives_the_vectors_to_any_program(store: Store, stranger:
     vectors = np.array([[0.1, -2.5], [3e-40, np.finfo(np.float32).max]], dtype=np.float32)
     with stranger:
         stranger.execute(INSERT, [object_id(1)])
-    (task,) = await store.claim(lease(), now_ms=NOW, limit=1)
+    (task,) = await claim_due(store, lease(), now_ms=NOW, limit=1)
     await store.settle([settlement(task, Retrieved(embeddings_of(vectors)))])
     rows: list[tuple[Any, ...]] = stranger.execute("SELECT * FROM segment_vectors ORDER BY position").fetchall()
     described = (object_id(1), "marengo3.0", "visual", "clip", 2, "f4")

@@ -152,7 +152,7 @@ async def test_an_old_task_that_the_api_does_not_know_has_expired_after_one_answ
 
 async def test_an_id_that_the_api_cannot_accept_is_rejected_after_one_answer(shell: Shell, api: ScriptedApi) -> None:
     message = "The task_id parameter is invalid. The value must be the id of an embedding task."
-    api.will_say("embed/tasks/abc/status", problem(400, "parameter_invalid", message))
+    api.will_say("embed/tasks/abc", problem(400, "parameter_invalid", message))
 
     harvest = await harvest_of(shell, "abc")
 

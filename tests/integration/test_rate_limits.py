@@ -29,14 +29,14 @@ async def test_after_a_429_its_class_is_left_alone_for_as_long_as_told(shell: Sh
 
 
 async def test_a_429_for_statuses_does_not_hold_up_retrievals(shell: Shell, api: ScriptedApi) -> None:
-    fast, slow = task_id(50, age_s=90), task_id(51, age_s=60)
+    fast, slow = task_id(50, age_s=7200), task_id(51, age_s=3600)
     refusal = problem(429, "too_many_requests", "You have exceeded the rate limit.", retry_after="1")
     api.will_say(f"embed/tasks/{fast}/status", as_json({"_id": fast, "status": "ready"}))
     api.will_say(f"embed/tasks/{slow}/status", refusal, as_json({"_id": slow, "status": "ready"}))
     api.holds(fast)
     api.holds(slow)
 
-    harvest = await shell.run("backfill", fast, slow)
+    harvest = await shell.run("backfill", fast, slow, HARVESTER_HARVEST__STRATEGY="status")
 
     assert harvest.code == 0, harvest.stderr
     paths = [asked.path.removeprefix("/v1.3/embed/tasks/") for asked in api.asked]

@@ -1,74 +1,256 @@
+import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harvester.domain.discovery import PROCESSING
 from harvester.domain.pacing import Endpoint
-from harvester.domain.planning import LIKELY_FINISHED_MS, MAX_CHECK_MS, MIN_CHECK_MS, next_check_delay_ms, plan
-from harvester.domain.tasks import RETENTION_MS, Task, TaskState
+from harvester.domain.planning import (
+    LAST_CHANCE_MS,
+    LEAST_WAIT_S,
+    LOOK_SHARE_OF_AGE,
+    MAX_LOOK_MS,
+    MIN_LOOK_MS,
+    Action,
+    Due,
+    Look,
+    Plan,
+    Strategy,
+    Terms,
+    at_latest_before_deadline,
+    next_look_ms,
+    plan,
+)
+from harvester.domain.processing_time import PRIOR, PRIOR_MEDIAN_S, ProcessingTimes
+from harvester.domain.tasks import DAY_MS, RETENTION_MS, Task, TaskState
+from harvester.domain.windows import Listing
 
 NOW = 1_760_000_000_000
+MINUTE_MS = 60_000
+SURELY_MS = 3 * 60 * MINUTE_MS
+"""At this age the prior is sure that a task has finished."""
+
+HALF_DONE_MS = round(PRIOR_MEDIAN_S * 1010)
+"""At this age it is a little more likely than not."""
+
+MANY = Terms(limit=1000, questions=1000)
 
 
-def task(key: int = 1, *, state: TaskState = TaskState.PENDING, age_ms: int = 0) -> Task:
+def task(key: int = 1, *, state: TaskState = TaskState.PENDING, age_ms: int = 0, dated: bool = True) -> Task:
     created = NOW - age_ms
-    return Task(key, f"task-{key}", state, added_at_ms=created, expires_at_ms=created + RETENTION_MS)
+    return Task(
+        key,
+        f"task-{key}",
+        state,
+        added_at_ms=created,
+        expires_at_ms=created + RETENTION_MS,
+        created_at_ms=created if dated else None,
+    )
 
 
-open_tasks = st.builds(
-    task,
-    st.integers(1, 10**6),
-    state=st.sampled_from([TaskState.PENDING, TaskState.READY]),
-    age_ms=st.integers(0, 2 * RETENTION_MS),
+def planned(pending: list[Task], terms: Terms = MANY, *, ready: list[Task] | None = None) -> Plan:
+    def by_deadline(task: Task) -> tuple[int, int]:
+        return task.expires_at_ms, task.key
+
+    due = Due(sorted(ready or [], key=by_deadline), sorted(pending, key=by_deadline))
+    return plan(due, NOW, terms, ProcessingTimes(), Listing())
+
+
+def endpoint_of(one: Task, terms: Terms = MANY) -> Endpoint | None:
+    steps = planned([one], terms).steps
+    return steps[0].endpoint if steps else None
+
+
+pending_tasks = st.lists(
+    st.builds(task, st.integers(1, 10**6), age_ms=st.integers(0, 2 * RETENTION_MS), dated=st.booleans()),
+    max_size=30,
+    unique_by=lambda one: one.key,
+)
+terms = st.builds(
+    Terms,
+    limit=st.integers(0, 60),
+    questions=st.integers(0, 5),
+    strategy=st.sampled_from(Strategy),
+    has_status_call=st.booleans(),
+    closed=st.frozensets(st.sampled_from(Endpoint)),
+    asks_all=st.booleans(),
+    trusts=st.booleans(),
 )
 
 
-@given(st.lists(open_tasks, max_size=30, unique_by=lambda one: one.key))
-def test_every_task_gets_exactly_one_request(tasks: list[Task]) -> None:
-    assert sorted(action.task.key for action in plan(tasks, NOW)) == sorted(one.key for one in tasks)
+@given(pending_tasks, pending_tasks, terms)
+def test_no_task_is_planned_twice_and_no_term_is_broken(pending: list[Task], others: list[Task], terms: Terms) -> None:
+    known = {one.key for one in pending}
+    ready = [replace(one, state=TaskState.READY) for one in others if one.key not in known]
+    result = planned(pending, terms, ready=ready)
+    keys = [one.key for step in result.steps for one in step.tasks] + [one.key for one, _ in result.later]
+    assert len(keys) == len(set(keys))
+    assert len(result.steps) <= terms.limit
+    assert not {step.endpoint for step in result.steps} & terms.closed
+    questions = [step for step in result.steps if step.is_question]
+    assert terms.asks_all or len(questions) <= terms.questions
+    if terms.strategy is Strategy.STATUS:
+        assert not any(isinstance(step, Look) for step in result.steps)
+    if not terms.has_status_call:
+        assert Endpoint.STATUS not in {step.endpoint for step in result.steps}
+    assert all(until_ms > NOW for _, until_ms in result.later)
 
 
-@given(st.lists(open_tasks, max_size=30))
-def test_what_is_known_to_be_ready_is_retrieved_before_anything_is_asked(tasks: list[Task]) -> None:
-    states = [action.task.state for action in plan(tasks, NOW)]
-    assert states == sorted(states, key=lambda state: state is not TaskState.READY)
+@given(pending_tasks, st.randoms(use_true_random=False), terms)
+def test_the_plan_does_not_depend_on_the_order_of_the_tasks(
+    pending: list[Task], rng: random.Random, terms: Terms
+) -> None:
+    shuffled = plan(Due([], rng.sample(pending, len(pending))), NOW, terms, ProcessingTimes(), Listing())
+    assert shuffled.steps == planned(pending, terms).steps
 
 
-@given(st.lists(open_tasks, max_size=30))
-def test_among_equals_the_nearest_deadline_comes_first(tasks: list[Task]) -> None:
-    for state in (TaskState.READY, TaskState.PENDING):
-        deadlines = [action.task.expires_at_ms for action in plan(tasks, NOW) if action.task.state is state]
-        assert deadlines == sorted(deadlines)
+@given(st.lists(st.integers(0, RETENTION_MS - 1), min_size=1, max_size=20))
+def test_what_is_ready_is_retrieved_before_anything_is_asked_the_nearest_deadline_first(ages_ms: list[int]) -> None:
+    ready = [task(key, state=TaskState.READY, age_ms=age_ms) for key, age_ms in enumerate(ages_ms)]
+    asked = task(1000, age_ms=HALF_DONE_MS)
+    steps = planned([asked], ready=ready).steps
+    deadlines = [step.tasks[0].expires_at_ms for step in steps[: len(ready)]]
+    assert deadlines == sorted(one.expires_at_ms for one in ready)
+    assert [step.endpoint for step in steps] == [Endpoint.RETRIEVE] * len(ready) + [Endpoint.RETRIEVE]
+    assert [step.is_question for step in steps] == [False] * len(ready) + [True]
 
 
-@given(st.lists(open_tasks, max_size=10, unique_by=lambda one: one.key), st.randoms(use_true_random=False))
-def test_the_plan_does_not_depend_on_the_order_of_the_tasks(tasks: list[Task], rng: random.Random) -> None:
-    shuffled = rng.sample(tasks, len(tasks))
-    assert plan(shuffled, NOW) == plan(tasks, NOW)
+def test_while_results_wait_nothing_is_asked() -> None:
+    ready = [task(key, state=TaskState.READY) for key in range(5)]
+    steps = planned([task(9, age_ms=HALF_DONE_MS)], Terms(limit=5, questions=5), ready=ready).steps
+    assert [step.is_question for step in steps] == [False] * 5
+
+
+def test_what_the_platform_may_have_dropped_costs_no_other_task_its_request() -> None:
+    overdue = task(1, state=TaskState.READY, age_ms=RETENTION_MS + DAY_MS)
+    young = task(2, state=TaskState.READY, age_ms=DAY_MS)
+    first, second = planned([], ready=[overdue, young]).steps
+    assert (first.tasks, second.tasks) == ((young,), (overdue,))
 
 
 @pytest.mark.parametrize(
-    ("state", "age_ms", "endpoint"),
+    ("age_ms", "endpoint", "is_question"),
     [
-        (TaskState.READY, 0, Endpoint.RETRIEVE),
-        (TaskState.READY, RETENTION_MS, Endpoint.RETRIEVE),
-        (TaskState.PENDING, 0, Endpoint.STATUS),
-        (TaskState.PENDING, LIKELY_FINISHED_MS - 1, Endpoint.STATUS),
-        (TaskState.PENDING, LIKELY_FINISHED_MS, Endpoint.RETRIEVE),
+        (HALF_DONE_MS // 2, Endpoint.STATUS, True),
+        (2 * HALF_DONE_MS, Endpoint.RETRIEVE, True),
+        (SURELY_MS, Endpoint.RETRIEVE, False),
     ],
+    ids=["unlikely", "likely", "surely"],
 )
-def test_a_task_that_is_likely_finished_is_asked_for_its_result(
-    state: TaskState, age_ms: int, endpoint: Endpoint
+def test_the_likelier_a_task_has_finished_the_more_directly_it_is_asked(
+    age_ms: int,
+    endpoint: Endpoint,
+    is_question: bool,  # noqa: FBT001
 ) -> None:
-    assert plan([task(state=state, age_ms=age_ms)], NOW)[0].endpoint is endpoint
+    one = task(age_ms=age_ms)
+    steps = plan(Due([], [one]), NOW, replace(MANY, asks_all=True), ProcessingTimes(), Listing()).steps
+    assert [(step.endpoint, step.is_question) for step in steps] == [(endpoint, is_question)]
 
 
-@given(st.integers(-RETENTION_MS, 10 * RETENTION_MS), st.randoms(use_true_random=False))
-def test_the_wait_for_the_next_check_stays_in_its_bounds(age_ms: int, rng: random.Random) -> None:
-    assert MIN_CHECK_MS <= next_check_delay_ms(task(age_ms=age_ms), NOW, rng) <= MAX_CHECK_MS
+def test_where_reckoning_has_failed_the_sure_ones_are_asked_about() -> None:
+    tasks = [task(key, age_ms=SURELY_MS + key) for key in range(50)]
+    (step,) = planned(tasks, replace(MANY, trusts=False)).steps
+    assert isinstance(step, Look)
+    assert len(step.tasks) == 50
 
 
-@given(st.randoms(use_true_random=False))
-def test_the_wait_is_a_fifth_of_the_age_spread_by_a_tenth(rng: random.Random) -> None:
-    assert 10_800 <= next_check_delay_ms(task(age_ms=60_000), NOW, rng) <= 13_200
+@pytest.mark.parametrize("terms", [Terms(strategy=Strategy.LIST), Terms(trusts_gaps=False)])
+def test_one_page_answers_for_fifty(terms: Terms) -> None:
+    tasks = [task(key, age_ms=HALF_DONE_MS + key * 1000) for key in range(120)]
+    steps = planned(tasks, replace(terms, limit=10, questions=2)).steps
+    assert [step.endpoint for step in steps] == [Endpoint.LIST, Endpoint.LIST]
+    assert [len(step.tasks) for step in steps] == [50, 50]
+
+
+def test_a_page_of_the_unfinished_answers_for_more() -> None:
+    tasks = [task(key, age_ms=4 * HALF_DONE_MS + key * 1000) for key in range(300)]
+    (step,) = planned(tasks, Terms()).steps
+    assert isinstance(step, Look)
+    assert step.query.status == PROCESSING
+    assert len(step.tasks) > 200
+
+
+def test_what_a_page_of_the_unfinished_did_not_show_is_retrieved() -> None:
+    tasks = [task(key, age_ms=HALF_DONE_MS) for key in range(3)]
+    steps = planned(tasks, Terms(limit=2, questions=0, presumed={0, 2})).steps
+    assert [(step.endpoint, step.tasks[0].key) for step in steps] == [(Endpoint.RETRIEVE, 0), (Endpoint.RETRIEVE, 2)]
+
+
+def test_a_page_is_not_asked_for_a_single_task() -> None:
+    assert endpoint_of(task(age_ms=2 * HALF_DONE_MS)) is Endpoint.RETRIEVE
+    assert endpoint_of(task(age_ms=2 * HALF_DONE_MS), replace(MANY, strategy=Strategy.LIST)) is Endpoint.LIST
+    assert endpoint_of(task(age_ms=2 * HALF_DONE_MS), replace(MANY, strategy=Strategy.STATUS)) is Endpoint.STATUS
+
+
+def test_a_task_without_a_date_is_asked_for_its_result_at_once_and_then_by_itself() -> None:
+    unknown = task(age_ms=0, dated=False)
+    assert endpoint_of(unknown) is Endpoint.RETRIEVE
+    asked = [
+        replace(task(key, age_ms=2 * HALF_DONE_MS, dated=False), unfinished_at_ms=NOW - HALF_DONE_MS)
+        for key in range(5)
+    ]
+    assert not any(isinstance(step, Look) for step in planned(asked).steps)
+
+
+def test_a_task_that_the_list_does_not_show_is_asked_about_by_itself() -> None:
+    tasks = [task(key, age_ms=HALF_DONE_MS + key) for key in range(5)]
+    steps = planned(tasks, replace(MANY, unlisted={3}, asks_all=True)).steps
+    assert sorted(len(step.tasks) for step in steps) == [1, 4]
+
+
+@pytest.mark.parametrize("closed", [{Endpoint.RETRIEVE}, {Endpoint.STATUS}, {Endpoint.LIST}])
+def test_a_class_that_is_closed_is_replaced_where_another_can_answer(closed: set[Endpoint]) -> None:
+    tasks = [task(key, age_ms=HALF_DONE_MS) for key in range(3)]
+    steps = planned(tasks, replace(MANY, closed=frozenset(closed), asks_all=True)).steps
+    assert {one.key for step in steps for one in step.tasks} == {0, 1, 2}
+
+
+def test_a_task_is_asked_about_in_the_last_minutes_before_its_deadline_whatever_is_expected() -> None:
+    stuck = replace(task(age_ms=RETENTION_MS - LAST_CHANCE_MS + 1), unfinished_at_ms=NOW - LAST_CHANCE_MS)
+    assert endpoint_of(stuck, Terms(questions=0)) is Endpoint.RETRIEVE
+    asked = replace(stuck, unfinished_at_ms=NOW - 1)
+    assert endpoint_of(asked, Terms(questions=0)) is None
+
+
+@pytest.mark.parametrize("doubtful", [replace(task(), gone=1), replace(task(), invalid=1)], ids=["gone", "invalid"])
+def test_an_answer_that_has_to_be_confirmed_is_asked_for_at_once(doubtful: Task) -> None:
+    assert endpoint_of(doubtful, Terms(questions=0)) is Endpoint.RETRIEVE
+
+
+def test_a_fresh_task_sleeps_until_it_may_be_worth_a_look() -> None:
+    result = planned([task()])
+    assert result.steps == []
+    ((_, until_ms),) = result.later
+    age_s = (until_ms - NOW) / 1000
+    assert PRIOR.expected_wait_s(age_s) == pytest.approx(LEAST_WAIT_S, rel=0.2)
+
+
+@given(st.integers(0, 10 * RETENTION_MS))
+def test_the_wait_for_the_next_look_stays_in_its_bounds(age_ms: int) -> None:
+    one = task(age_ms=age_ms)
+    wait_ms = next_look_ms(one, NOW, ProcessingTimes()) - NOW
+    before_ms = one.expires_at_ms - NOW - LAST_CHANCE_MS
+    least_ms = min(MAX_LOOK_MS, max(MIN_LOOK_MS, math.floor(age_ms * LOOK_SHARE_OF_AGE)))
+    assert wait_ms == before_ms > 0 or least_ms <= wait_ms <= MAX_LOOK_MS
+
+
+@given(st.integers(0, RETENTION_MS), st.integers(0, DAY_MS))
+def test_no_wait_jumps_over_the_last_minutes(age_ms: int, delay_ms: int) -> None:
+    one = task(age_ms=age_ms)
+    due_ms = at_latest_before_deadline(one, NOW, delay_ms)
+    last_chance_ms = one.expires_at_ms - LAST_CHANCE_MS
+    assert due_ms == (last_chance_ms if NOW < last_chance_ms < NOW + delay_ms else NOW + delay_ms)
+
+
+def test_of_what_was_claimed_by_others_nothing_is_left_in_a_step() -> None:
+    tasks = tuple(task(key) for key in range(3))
+    mine = replace(tasks[1], claim=7)
+    look = Look(planned([task(key, age_ms=HALF_DONE_MS) for key in range(3)]).steps[0].query, tasks)  # type: ignore[union-attr]
+    taken = look.claimed({1: mine})
+    assert taken is not None
+    assert taken.tasks == (mine,)
+    assert look.claimed({}) is None
+    assert Action(Endpoint.STATUS, tasks[0]).claimed({1: mine}) is None

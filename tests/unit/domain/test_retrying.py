@@ -24,13 +24,13 @@ from harvester.domain.outcomes import (
     Transient,
     Unacceptable,
 )
+from harvester.domain.planning import LAST_CHANCE_MS, next_look_ms
+from harvester.domain.processing_time import ProcessingTimes
 from harvester.domain.retrying import (
     BACKOFF_CAP_MS,
     GONE_SPACING_MS,
-    LAST_CHANCE_MS,
     Decision,
     Problem,
-    at_latest_before_deadline,
     backoff_ms,
     decide,
 )
@@ -98,10 +98,24 @@ def test_valid_segments_are_harvested_even_long_after_the_deadline(state: TaskSt
 @pytest.mark.parametrize("state", OPEN)
 def test_what_is_not_finished_is_pending_and_asked_again_later(state: TaskState, outcome: Processing) -> None:
     decision = after(task(state, failures=2, gone=1), outcome)
-    # A fifth of its minute of age, plus a tenth.
+    again_ms = next_look_ms(task(), NOW, ProcessingTimes())
+    assert again_ms > NOW
     assert decision == replace(
-        after(task(), Throttled("")), state=TaskState.PENDING, next_attempt_at_ms=NOW + 13_200, failures=0, gone=0
+        after(task(), Throttled("")),
+        state=TaskState.PENDING,
+        next_attempt_at_ms=again_ms,
+        unfinished_at_ms=NOW,
+        failures=0,
+        gone=0,
     )
+
+
+def test_the_wait_follows_what_was_learned() -> None:
+    slow, one = ProcessingTimes(), task()
+    for _ in range(100):
+        slow.observe(None, None, 0, 7_000, is_finished=False)
+    waits = [decide(one, Processing(), NOW, random.Random(), times).next_attempt_at_ms for times in (None, slow)]
+    assert waits[0] < waits[1]
 
 
 @pytest.mark.parametrize("state", OPEN)
@@ -175,13 +189,6 @@ def test_the_apis_creation_time_overrules_the_guess(outcome: Outcome) -> None:
 @given(st.integers(1, 10_000), st.randoms(use_true_random=False))
 def test_a_back_off_stays_in_its_bounds(failures: int, rng: random.Random) -> None:
     assert 0 <= backoff_ms(failures, rng) <= min(BACKOFF_CAP_MS, 1_000 * 2 ** (failures - 1))
-
-
-@given(st.integers(0, 2 * RETENTION_MS), st.integers(0, 2 * RETENTION_MS))
-def test_no_wait_jumps_over_the_last_minutes_before_the_deadline(age_ms: int, delay_ms: int) -> None:
-    one = task(age_ms=age_ms)
-    last_chance = one.expires_at_ms - LAST_CHANCE_MS
-    assert not NOW < last_chance < at_latest_before_deadline(one, NOW, delay_ms)
 
 
 # Any sequence of answers.

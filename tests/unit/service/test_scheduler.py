@@ -13,16 +13,19 @@ import pytest
 from harvester.api.client import Reply
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.breaker import Breaker
-from harvester.domain.outcomes import Outcome, Processing, Retrieved, Unacceptable
+from harvester.domain.discovery import ListPage, ListQuery
+from harvester.domain.outcomes import Outcome, Processing, Retrieved, Transient, Unacceptable
 from harvester.domain.pacing import Endpoint, LimitReport, RateLimit
 from harvester.domain.task_ids import MAX_LENGTH
 from harvester.domain.tasks import DAY_MS, TaskState
 from harvester.service.clock import SystemClock
+from harvester.service.looking import Looker
 from harvester.service.pipeline import Pipeline
+from harvester.service.planner import Planner, PlannerSettings
 from harvester.service.progress import Progress
 from harvester.service.scheduler import MAX_CLAIMED_AHEAD, HarvestSettings, Scheduler, Until
 from harvester.store.sqlite import Store
-from tests.unit.store.builders import embeddings
+from tests.unit.store.builders import claim_due, embeddings
 
 PATIENCE_S = 30
 LEASE_S = 10.0
@@ -44,12 +47,20 @@ class Api:
     def __init__(self, answer: Callable[[str, Endpoint], Outcome]) -> None:
         self.answer = answer
         self.asked: Counter[tuple[str, Endpoint]] = Counter()
+        self.pages: list[ListQuery] = []
+        self.page: ListPage | Outcome = Transient("There is no list.", "no_list")
 
     async def ask(self, task_id: str, permit: Permit) -> Reply:
         permit.spend()
         self.asked[task_id, permit.endpoint] += 1
         await anyio.lowlevel.checkpoint()
         return Reply(self.answer(task_id, permit.endpoint), duration_ms=1, status=200)
+
+    async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
+        permit.spend()
+        self.pages.append(query)
+        await anyio.lowlevel.checkpoint()
+        return self.page
 
 
 class NoDecoder:
@@ -86,6 +97,7 @@ class Bench:
         self.throttle = Throttle(RateLimit(0), self.clock.monotonic, ledger=store, wall_ms=self.clock.wall_ms)
         self.progress = Progress(started=self.clock.monotonic())
         breaker = Breaker()
+        planner = Planner(PlannerSettings(asks_all=until is Until.ASKED))
         pipeline = Pipeline(
             asker=api,
             decoder=NoDecoder(),
@@ -93,11 +105,15 @@ class Bench:
             breaker=breaker,
             progress=self.progress,
             clock=self.clock,
+            planner=planner,
         )
+        looker = Looker(lister=api, hearer=store, planner=planner, pipeline=pipeline, breaker=breaker, clock=self.clock)
         self.scheduler = Scheduler(
             HarvestSettings(concurrency=concurrency, lease_s=LEASE_S, until=until),
             source=store,
+            planner=planner,
             pipeline=pipeline,
+            looker=looker,
             throttle=self.throttle,
             breaker=breaker,
             progress=self.progress,
@@ -147,10 +163,10 @@ async def test_housekeeping_renews_no_claim_that_has_lapsed(store: Store) -> Non
     bench.queue(1, age_ms=DAY_MS)
     now_ms = bench.clock.wall_ms()
     lease = bench.scheduler._lease(now_ms)
-    assert len(await store.claim(lease, now_ms=now_ms, limit=5)) == 1
+    assert len(await claim_due(store, lease, now_ms=now_ms, limit=5)) == 1
     late_ms = lease.until_ms + 1
     assert await store.renew(bench.scheduler._lease(late_ms), late_ms) == 0
-    assert len(await store.claim(bench.scheduler._lease(late_ms), now_ms=late_ms, limit=5)) == 1
+    assert len(await claim_due(store, bench.scheduler._lease(late_ms), now_ms=late_ms, limit=5)) == 1
 
 
 async def test_blocked_statuses_do_not_keep_a_result_waiting(store: Store) -> None:

@@ -18,6 +18,7 @@ from harvester.domain.tasks import Task
 from harvester.store import taking
 from harvester.store.connecting import in_transaction, open_for_writing
 from harvester.store.settling import Attempt, Settlement, settle
+from harvester.store.sqlite import Store
 from harvester.store.taking import Lease
 
 T = TypeVar("T")
@@ -66,9 +67,16 @@ def claim(
     def body(connection: sqlite3.Connection) -> list[Task]:
         taking.adopt(connection, now_ms)
         taking.wake(connection, now_ms)
-        return taking.claim(connection, lease(owner, now_ms=now_ms), limit=limit, only_wanted=only_wanted)
+        due = taking.due(connection, now_ms, limit=limit, only_wanted=only_wanted)
+        return taking.claim(connection, lease(owner, now_ms=now_ms), [*due.ready, *due.pending][:limit])
 
     return in_transaction(connection, body)
+
+
+async def claim_due(store: Store, lease: Lease, *, now_ms: int, limit: int, wake: bool = True) -> list[Task]:
+    """Claim what is due, the ready ones first."""
+    due = await store.due(now_ms, limit=limit, wake=wake)
+    return await store.claim(lease, [*due.ready, *due.pending][:limit])
 
 
 def claim_new(connection: sqlite3.Connection, number: int = 0) -> Task:

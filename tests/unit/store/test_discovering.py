@@ -14,7 +14,7 @@ from harvester.domain.embeddings import VideoMetadata
 from harvester.domain.errors import StoreError
 from harvester.domain.outcomes import Failed, Processing, Ready, Retrieved, Transient
 from harvester.domain.pacing import Endpoint, RateLimit
-from harvester.domain.planning import MIN_CHECK_MS
+from harvester.domain.planning import MIN_LOOK_MS
 from harvester.domain.tasks import RETENTION_MS, TaskState
 from harvester.store import budget
 from harvester.store.connecting import in_transaction, open_for_writing
@@ -73,7 +73,7 @@ def test_an_unfinished_task_is_not_asked_about_at_once_as_the_list_has_just_told
     state, due = columns(connection, "state", "next_attempt_at")
     assert (state, claim(connection)) == ("pending", [])
     assert isinstance(due, int)
-    assert due >= NOW + MIN_CHECK_MS
+    assert due >= NOW + MIN_LOOK_MS
     assert len(claim(connection, now_ms=due)) == 1
 
 

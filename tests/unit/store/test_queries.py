@@ -15,8 +15,12 @@ from tests.unit.store.builders import claim, object_id, queue, settle_all, settl
 
 HOT_PATH = (
     "wake",
+    "due",
+    "due_newest",
+    "due_overdue",
+    "due_wanted",
     "claim",
-    "claim_wanted",
+    "postpone",
     "renew",
     "release",
     "settle",
@@ -88,7 +92,9 @@ def test_no_query_of_the_hot_path_reads_all_tasks(database: sqlite3.Connection, 
     assert [step for step in scans if step != IN_ORDER_UP_TO_THE_FIRST] == []
 
 
-@pytest.mark.parametrize("name", ["claim", "nearest_deadline", "oldest_open", "last_errors", "attempts_of"])
+@pytest.mark.parametrize(
+    "name", ["due", "due_newest", "due_overdue", "nearest_deadline", "oldest_open", "last_errors", "attempts_of"]
+)
 def test_the_order_comes_from_an_index_and_not_from_sorting_the_queue(database: sqlite3.Connection, name: str) -> None:
     assert [step for step in plan(database, name) if "TEMP B-TREE" in step] == []
 

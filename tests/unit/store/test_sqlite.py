@@ -19,6 +19,7 @@ from harvester.store.sqlite import Store
 from tests.unit.store.builders import (
     LEASE_MS,
     NOW,
+    claim_due,
     contents,
     embeddings,
     insert_like_another_program,
@@ -198,7 +199,7 @@ async def test_a_locked_database_is_a_passing_problem_and_nothing_is_lost(store:
 
 async def test_a_full_disk_keeps_the_task_open_until_there_is_space_again(store: Store) -> None:
     await store.want([object_id(1)], NOW)
-    (task,) = await store.claim(lease(), now_ms=NOW, limit=1)
+    (task,) = await claim_due(store, lease(), now_ms=NOW, limit=1)
     harvest = settlement(task, Retrieved(embeddings(count=600, dim=256)))
     before = await store.transact(contents)
     await limit_pages(store, 0)
@@ -219,36 +220,36 @@ async def test_wanting_ids_queues_them_and_restricts_everything_to_them(store: S
     assert await store.want([object_id(2), object_id(3), object_id(2)], NOW) == 2
     assert await open_count(store) == 2
     assert (await store.horizon()).nearest_deadline == Deadline(object_id(2), NOW // 1000 * 1000 + RETENTION_MS)
-    tasks = await store.claim(lease(), now_ms=NOW, limit=10)
+    tasks = await claim_due(store, lease(), now_ms=NOW, limit=10)
     assert [task.task_id for task in tasks] == [object_id(2), object_id(3)]
 
 
 async def test_without_a_wish_everything_is_claimed(store: Store, path: Path) -> None:
     insert_like_another_program(path, INSERT, [object_id(1)])
-    assert [task.task_id for task in await store.claim(lease(), now_ms=NOW, limit=10)] == [object_id(1)]
+    assert [task.task_id for task in await claim_due(store, lease(), now_ms=NOW, limit=10)] == [object_id(1)]
 
 
 async def test_a_claim_that_does_not_wake_leaves_the_backed_off_asleep(store: Store) -> None:
     await store.want([object_id(1)], NOW)
-    (task,) = await store.claim(lease(), now_ms=NOW, limit=1)
+    (task,) = await claim_due(store, lease(), now_ms=NOW, limit=1)
     await store.settle([settlement(task, Transient("reset", "connection_lost"))])
-    assert await store.claim(lease(), now_ms=NOW + LEASE_MS, limit=1, wake=False) == []
+    assert await claim_due(store, lease(), now_ms=NOW + LEASE_MS, limit=1, wake=False) == []
     await store.wake_early(NOW + 1)
-    assert len(await store.claim(lease(), now_ms=NOW + 1, limit=1, wake=False)) == 1
+    assert len(await claim_due(store, lease(), now_ms=NOW + 1, limit=1, wake=False)) == 1
 
 
 async def test_an_early_wake_takes_over_what_a_dead_process_left(store: Store) -> None:
     await store.want([object_id(1)], NOW)
-    await store.claim(lease("killed"), now_ms=NOW, limit=1)
+    await claim_due(store, lease("killed"), now_ms=NOW, limit=1)
     await store.wake_early(NOW + LEASE_MS - 1)
-    assert await store.claim(lease(), now_ms=NOW + LEASE_MS - 1, limit=1, wake=False) == []
+    assert await claim_due(store, lease(), now_ms=NOW + LEASE_MS - 1, limit=1, wake=False) == []
     await store.wake_early(NOW + LEASE_MS)
-    assert len(await store.claim(lease(), now_ms=NOW + LEASE_MS, limit=1, wake=False)) == 1
+    assert len(await claim_due(store, lease(), now_ms=NOW + LEASE_MS, limit=1, wake=False)) == 1
 
 
 async def test_renew_and_release_count_the_owners_claims(store: Store) -> None:
     await store.want([object_id(1), object_id(2)], NOW)
-    await store.claim(lease(), now_ms=NOW, limit=2)
+    await claim_due(store, lease(), now_ms=NOW, limit=2)
     assert (await store.renew(lease(), NOW), await store.renew(lease("nobody"), NOW)) == (2, 0)
     assert (await store.release("nobody"), await store.release("daemon"), await store.release("daemon")) == (0, 2, 0)
 
@@ -258,7 +259,7 @@ async def test_the_horizon_says_when_to_look_again(store: Store) -> None:
     await store.want([object_id(1)], NOW)
     deadline = Deadline(object_id(1), NOW // 1000 * 1000 + RETENTION_MS)
     assert await store.horizon() == Horizon(0, deadline)
-    (task,) = await store.claim(lease(), now_ms=NOW, limit=1)
+    (task,) = await claim_due(store, lease(), now_ms=NOW, limit=1)
     assert await store.horizon() == Horizon(NOW + LEASE_MS, deadline)
     await store.settle([settlement(task, Failed("bad video"))])
     assert await store.horizon() == Horizon(None, None)
@@ -267,7 +268,7 @@ async def test_the_horizon_says_when_to_look_again(store: Store) -> None:
 async def test_old_attempts_are_forgotten_and_the_tasks_stay(store: Store) -> None:
     await store.want([object_id(1)], NOW)
     for turn in range(3):
-        (task,) = await store.claim(lease(), now_ms=NOW, limit=1)
+        (task,) = await claim_due(store, lease(), now_ms=NOW, limit=1)
         await store.settle([settlement(task, Ready(), now_ms=NOW + turn)])
     assert (await store.prune(NOW + 2), await store.prune(NOW + 2)) == (2, 0)
     assert (await store.counts())[TaskState.READY] == 1
@@ -275,7 +276,7 @@ async def test_old_attempts_are_forgotten_and_the_tasks_stay(store: Store) -> No
 
 async def test_ends_are_grouped_by_reason_the_most_frequent_first(store: Store) -> None:
     await store.want([object_id(number) for number in range(4)], NOW)
-    tasks = await store.claim(lease(), now_ms=NOW, limit=4)
+    tasks = await claim_due(store, lease(), now_ms=NOW, limit=4)
     codes = ["too_short", "no_sound", "no_sound", "too_old"]
     await store.settle(
         [

@@ -110,7 +110,9 @@ def test_a_claim_carries_the_row(connection: sqlite3.Connection) -> None:
     created_ms = NOW - 3 * DAY_MS
     settle_all(connection, settlement(task, Processing(created_at_ms=created_ms)))
     (again,) = claim(connection, now_ms=NOW + DAY_MS)
-    assert again == replace(task, created_at_ms=created_ms, expires_at_ms=created_ms + RETENTION_MS, claim=3)
+    assert again == replace(
+        task, created_at_ms=created_ms, expires_at_ms=created_ms + RETENTION_MS, claim=3, unfinished_at_ms=NOW
+    )
 
 
 def test_the_counters_come_back_with_the_next_claim(connection: sqlite3.Connection) -> None:

@@ -1,0 +1,226 @@
+"""How long the platform takes for a video, learned for each model and length of video.
+
+A task's processing time is never seen, only whether the task had finished between two looks. So what is learned is a
+hazard: how many of the tasks that reach an age finish there, age class by age class (a life table, or piecewise
+exponential model). Tasks that have not finished yet count as much as those that have: without them the platform would
+look faster than it is.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+FIRST_EDGE_S = 15.0
+EDGE_FACTOR = math.sqrt(2)
+CLASSES = 32
+"""Age classes: up to 15 s, and from there on each reaches 1.4 times as far; the last begins at five days."""
+
+EDGES_S = (0.0, *(FIRST_EDGE_S * EDGE_FACTOR**number for number in range(CLASSES - 1)))
+
+PRIOR_MEDIAN_S = 300.0
+PRIOR_SPREAD = 1.0
+"""What is believed before anything is known: log-normal, two thirds of all tasks between two and fourteen minutes."""
+
+PRIOR_TASKS = 5.0
+"""So many tasks outweigh what is believed without them: a model's are weighed against all, a length's against those."""
+
+MAX_EVENTS = 500.0
+"""Old tasks count ever less beyond so many: the platform may become faster or slower."""
+
+MAX_LENGTH_CLASS = 12
+"""Two to this power is four thousand minutes; whatever is longer counts as that."""
+
+Key = tuple[str, int]
+"""Model name and length class; "" is any model and 0 any length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one look teaches of one age class: how much of a task finished in it, and for how long it was watched."""
+
+    age_class: int
+    finished: float
+    watched_s: float
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen of tasks, by age class: how many finished in it, and the seconds for which they were watched."""
+
+    finished: list[float] = field(default_factory=lambda: [0.0] * CLASSES)
+    watched_s: list[float] = field(default_factory=lambda: [0.0] * CLASSES)
+
+    def add(self, sights: Iterable[Sight]) -> None:
+        """Count what was seen."""
+        for sight in sights:
+            self.finished[sight.age_class] += sight.finished
+            self.watched_s[sight.age_class] += sight.watched_s
+
+    def fade(self) -> None:
+        """Let all count a little less where there is much of it."""
+        total = sum(self.finished)
+        if total > MAX_EVENTS:
+            keep = MAX_EVENTS / total
+            self.finished = [keep * number for number in self.finished]
+            self.watched_s = [keep * number for number in self.watched_s]
+
+    def sights(self) -> list[Sight]:
+        """Return all of it, class by class."""
+        rows = zip(range(CLASSES), self.finished, self.watched_s, strict=True)
+        return [Sight(*row) for row in rows if row[1:] != (0.0, 0.0)]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessingTime:
+    """A distribution by its hazard in each age class, in finished tasks for each second of a task's waiting."""
+
+    hazards: tuple[float, ...]
+
+    def chance(self, age_s: float, unfinished_s: float = 0.0) -> float:
+        """Return the probability that a task of that age has finished, if at age `unfinished_s` it had not."""
+        return self.outlook(age_s, unfinished_s)[0]
+
+    def expected_wait_s(self, age_s: float, unfinished_s: float = 0.0) -> float:
+        """Return for how long a task of that age has been finished on average, if at `unfinished_s` it had not."""
+        return self.outlook(age_s, unfinished_s)[1]
+
+    def outlook(self, age_s: float, unfinished_s: float = 0.0) -> tuple[float, float]:
+        """Return `chance` and `expected_wait_s`, which is the integral of `chance` over the ages between the two."""
+        wait_s, unfinished = 0.0, 1.0
+        for _, hazard, length in self._steps(unfinished_s, age_s):
+            exponent = hazard * length
+            # The integral of exp(-hazard * s); by its series where the quotient would lose all digits.
+            area = -math.expm1(-exponent) / hazard if exponent > 1e-6 else length * (1 - exponent / 2)
+            wait_s += length - unfinished * area
+            unfinished *= math.exp(-exponent)
+        return 1.0 - unfinished, max(0.0, wait_s)
+
+    def age_of_wait_s(self, wait_s: float, unfinished_s: float = 0.0) -> float:
+        """Return at which age `expected_wait_s` reaches `wait_s`; exact to a second or a hundredth of the step."""
+        low, high = 0.0, max(1.0, wait_s)
+        while self.expected_wait_s(unfinished_s + high, unfinished_s) < wait_s:
+            low, high = high, 2 * high
+        while high - low > max(1.0, high / 100):
+            middle = (low + high) / 2
+            if self.expected_wait_s(unfinished_s + middle, unfinished_s) < wait_s:
+                low = middle
+            else:
+                high = middle
+        return unfinished_s + high
+
+    def sights(self, after_s: float, by_s: float, *, is_finished: bool) -> list[Sight]:
+        """Return what a look teaches: at `after_s` the task had not finished, at `by_s` it had, or had not.
+
+        When it finished between the two is shared out as this distribution has it (expectation-maximization).
+        """
+        if not is_finished:
+            return [Sight(number, 0.0, length) for number, _, length in self._steps(after_s, by_s)]
+        total, unfinished, sights = self.chance(by_s, after_s), 1.0, []
+        for number, hazard, length in self._steps(after_s, by_s):
+            here = unfinished * -math.expm1(-hazard * length)
+            unfinished -= here
+            share = here / total if total > 0 else length / (by_s - after_s)
+            later = max(0.0, 1 - (1 - unfinished) / total) if total > 0 else 0.0
+            sights.append(Sight(number, share, length * (later + share / 2)))
+        return sights
+
+    def _steps(self, start_s: float, end_s: float) -> Iterator[tuple[int, float, float]]:
+        """Yield the age classes between two ages: number, hazard, and the seconds within it."""
+        number = max(0, bisect_right(EDGES_S, start_s) - 1)
+        while start_s < end_s:
+            upper = EDGES_S[number + 1] if number + 1 < CLASSES else math.inf
+            yield number, self.hazards[number], min(upper, end_s) - start_s
+            start_s, number = upper, number + 1
+
+
+@dataclass(slots=True)
+class ProcessingTimes:
+    """The distributions that were learned. `all_seen` is what they rest on, `fresh` what is new since `take_fresh`."""
+
+    all_seen: dict[Key, Seen] = field(default_factory=dict)
+    fresh: dict[Key, Seen] = field(default_factory=dict)
+    _known: dict[Key, ProcessingTime] = field(default_factory=dict)
+
+    def load(self, stored: Mapping[Key, Seen]) -> None:
+        """Replace what is known by what is stored, and keep what is not stored yet."""
+        self.all_seen = dict(stored)
+        for key, added in self.fresh.items():
+            self.all_seen.setdefault(key, Seen()).add(added.sights())
+        self._known = {}
+
+    def of(self, model_name: str | None, duration_s: float | None) -> ProcessingTime:
+        """Return the distribution for a video of that model and length, either of which may be unknown."""
+        keys = _keys(model_name, duration_s)
+        known = self._known.get(keys[-1])
+        if known is None:
+            known = self._known[keys[-1]] = self._estimate(keys)
+        return known
+
+    def observe(
+        self, model_name: str | None, duration_s: float | None, after_s: float, by_s: float, *, is_finished: bool
+    ) -> None:
+        """Learn that a task took longer than `after_s` seconds, and that at `by_s` it had finished, or had not."""
+        if by_s <= after_s:
+            return
+        sights = self.of(model_name, duration_s).sights(after_s, by_s, is_finished=is_finished)
+        for key in _keys(model_name, duration_s):
+            seen = self.all_seen.setdefault(key, Seen())
+            seen.add(sights)
+            seen.fade()
+            self.fresh.setdefault(key, Seen()).add(sights)
+        self._known = {}
+
+    def take_fresh(self) -> dict[Key, Seen]:
+        """Return what was learned since the last call."""
+        fresh, self.fresh = self.fresh, {}
+        return fresh
+
+    def _estimate(self, keys: list[Key]) -> ProcessingTime:
+        hazards = PRIOR.hazards
+        for key in keys:
+            seen = self.all_seen.get(key)
+            if seen is not None:
+                hazards = tuple(map(_posterior, hazards, _WIDTHS_S, seen.finished, seen.watched_s))
+        return ProcessingTime(hazards)
+
+
+def length_class(duration_s: float | None) -> int:
+    """Return the length of a video in minutes, rounded up to a power of two; 0 if it is unknown."""
+    if duration_s is None or not 0 < duration_s < math.inf:
+        return 0
+    return int(2 ** min(MAX_LENGTH_CLASS, max(0, math.ceil(math.log2(duration_s / 60)))))
+
+
+def _keys(model_name: str | None, duration_s: float | None) -> list[Key]:
+    """Return what a video belongs to, from the most general to itself."""
+    keys = [("", 0)]
+    if model_name:
+        keys.append((model_name, 0))
+    minutes = length_class(duration_s)
+    if minutes:
+        keys.append((model_name or "", minutes))
+    return keys
+
+
+def _posterior(prior: float, width_s: float, finished: float, watched_s: float) -> float:
+    """Return the hazard of a class, as if PRIOR_TASKS tasks had passed through it before with the prior's."""
+    before_s = PRIOR_TASKS * width_s
+    return (prior * before_s + finished) / (before_s + watched_s)
+
+
+def _prior() -> ProcessingTime:
+    def log_unfinished(age_s: float) -> float:
+        z = math.log(age_s / PRIOR_MEDIAN_S) / PRIOR_SPREAD if age_s > 0 else -math.inf
+        return math.log(0.5 * math.erfc(z / math.sqrt(2)))
+
+    logs = [log_unfinished(edge) for edge in (*EDGES_S, EDGES_S[-1] * EDGE_FACTOR)]
+    return ProcessingTime(
+        tuple((before - after) / width_s for (before, after), width_s in zip(pairwise(logs), _WIDTHS_S, strict=True))
+    )
+
+
+_WIDTHS_S = tuple(after - before for before, after in pairwise((*EDGES_S, EDGES_S[-1] * EDGE_FACTOR)))
+
+PRIOR = _prior()

@@ -1,0 +1,105 @@
+"""Carries out a look at the list: one page that answers for many tasks."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from harvester.api.throttle import Permit
+from harvester.domain.breaker import Breaker
+from harvester.domain.discovery import ListedTask, ListPage, ListQuery
+from harvester.domain.outcomes import Outcome, Refused, Throttled, Transient
+from harvester.domain.pacing import Endpoint
+from harvester.domain.planning import Look, Rng
+from harvester.domain.processing_time import ProcessingTimes
+from harvester.domain.tasks import Task
+from harvester.service.clock import Clock
+from harvester.service.pipeline import Pipeline
+from harvester.service.planner import Planner
+from harvester.store.discovering import Heard
+from harvester.store.settling import Attempt
+
+log = structlog.stdlib.get_logger()
+
+
+class Lister(Protocol):
+    """Who asks for the list; see `harvester.api.client.Client`."""
+
+    async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
+        """Ask for one page."""
+        ...
+
+
+class Hearer(Protocol):
+    """Who stores what a page says; see `harvester.store.sqlite.Store`."""
+
+    async def hear(
+        self,
+        tasks: Sequence[ListedTask],
+        claimed: Sequence[Task],
+        *,
+        attempt: Attempt,
+        rng: Rng,
+        times: ProcessingTimes,
+    ) -> list[Heard]:
+        """Take a page for an answer about open tasks, and give back the claimed ones that it does not hold."""
+        ...
+
+
+class Looker:
+    """Asks for a page and lets store, planner and displays know what it says."""
+
+    def __init__(  # noqa: PLR0913  # each is a part that a test replaces
+        self,
+        *,
+        lister: Lister,
+        hearer: Hearer,
+        planner: Planner,
+        pipeline: Pipeline,
+        breaker: Breaker,
+        clock: Clock,
+        rng: Rng | None = None,
+    ) -> None:
+        self._lister = lister
+        self._hearer = hearer
+        self._planner = planner
+        self._pipeline = pipeline
+        self._breaker = breaker
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
+        self.refused: Callable[[Refused], None] = lambda _outcome: None
+
+    async def look(self, look: Look, permit: Permit) -> None:
+        """Ask for the page of `look`; whatever comes of it, its tasks are no longer claimed afterwards."""
+        started, asked_at_ms = self._clock.monotonic(), self._clock.wall_ms()
+        answer = await self._lister.list_tasks(look.query, permit)
+        duration_ms = round((self._clock.monotonic() - started) * 1000)
+        attempt = Attempt(asked_at_ms, Endpoint.LIST.value, "", http_status=200, duration_ms=duration_ms)
+        tasks = answer.tasks if isinstance(answer, ListPage) else ()
+        heard = await self._pipeline.patiently(
+            lambda: self._hearer.hear(tasks, look.tasks, attempt=attempt, rng=self._rng, times=self._planner.times)
+        )
+        if isinstance(answer, ListPage):
+            self._breaker.succeeded()
+            self._learn(look, answer, heard, asked_at_ms)
+        else:
+            self._judge(answer)
+
+    def _learn(self, look: Look, page: ListPage, heard: list[Heard], asked_at_ms: int) -> None:
+        for one in heard:
+            self._planner.answered(one.task, one.listed.outcome, asked_at_ms)
+            if one.decision is not None:
+                self._pipeline.moved(one.task, one.decision.state, asked_at_ms)
+        self._planner.read(look, page, [one.task for one in heard], asked_at_ms)
+        log.debug("looked at the list", asked_about=len(look.tasks), listed=page.count, heard=len(heard))
+
+    def _judge(self, outcome: Outcome) -> None:
+        now = self._clock.monotonic()
+        if isinstance(outcome, Transient):
+            self._breaker.failed(now)
+        if isinstance(outcome, Refused):
+            # Should the key itself be refused, the next call says so, too.
+            log.warning("the list of tasks is refused, asking one by one", reason=outcome.message)
+        if not isinstance(outcome, Throttled):
+            self._planner.list_failed(now)
