@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -73,9 +72,9 @@ class Report:
         return sorted((at_ms - self.ready_at_ms[task_id]) / 1000 for task_id, at_ms in self.stored_at_ms.items())
 
 
-def run_harvest(submissions: Sequence[Submission], setup: Setup, database: Path) -> Report:
-    """Harvest the submissions that are ours into a new database, and tell what came of them."""
-    return run_virtually(_Run(submissions, setup, database).run())
+def run_harvest(submissions: Sequence[Submission], setup: Setup) -> Report:
+    """Harvest the submissions that are ours, and tell what came of them."""
+    return run_virtually(_Run(submissions, setup).run())
 
 
 class _Settlements:
@@ -95,7 +94,7 @@ class _Settlements:
 
 
 class _Run:
-    def __init__(self, submissions: Sequence[Submission], setup: Setup, database: Path) -> None:
+    def __init__(self, submissions: Sequence[Submission], setup: Setup) -> None:
         self.setup = setup
         self.clock = VirtualClock()
         self.tasks = [submission.task for submission in submissions]
@@ -104,11 +103,10 @@ class _Run:
             for submission in submissions
             if submission.queued_at_ms is not None
         )
-        self.database = database
 
     async def run(self) -> Report:
         setup, clock = self.setup, self.clock
-        async with InlineStore(self.database) as store:
+        async with InlineStore() as store:
             limit = RateLimit(setup.requests_per_minute, setup.burst)
             throttle = Throttle(limit, clock.monotonic, ledger=store, wall_ms=clock.wall_ms)
             api = ModelApi(

@@ -4,7 +4,6 @@ The trick is known from looptime and aiotools: asyncio sleeps in its selector, a
 """
 
 import asyncio
-import math
 import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -16,24 +15,25 @@ T = TypeVar("T")
 START_MS = 1_750_000_000_000
 """The wall clock at the loop's beginning, in Unix milliseconds."""
 
-_NS = 1_000_000_000
+_US = 1_000_000
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Begins at 0 s. There are no sockets and no threads; a loop in which nobody can ever run raises RuntimeError."""
 
     def __init__(self) -> None:
-        self._now_ns = 0
+        self._now_us = 0
         super().__init__(_JumpingSelector(self._jump))
 
     def time(self) -> float:
-        return self._now_ns / _NS
+        return self._now_us / _US
 
     def _jump(self, seconds: float | None) -> None:
         if seconds is None:
             raise RuntimeError("Every task waits for another one, and no timer is set.")
-        # Rounded up to nanoseconds: a timer that is due a rounding error after the jump would be set again for ever.
-        self._now_ns += math.ceil(seconds * _NS)
+        if seconds > 0:
+            # A microsecond behind the timer: one that is due a rounding error after the jump would be set once more.
+            self._now_us += int(seconds * _US) + 1
 
 
 class _JumpingSelector(selectors.SelectSelector):

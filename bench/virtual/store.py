@@ -2,7 +2,9 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -15,13 +17,11 @@ T = TypeVar("T")
 
 
 class InlineStore(Store):
-    """All that `Store` has, on virtual time: a transaction takes none."""
+    """All that `Store` has, on a database of its own in memory; on virtual time a transaction takes none."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._connection = open_for_writing(path)
-        # The file lives as long as the run.
-        self._connection.execute("PRAGMA synchronous = OFF")
+    def __init__(self) -> None:
+        super().__init__(Path(":memory:"))
+        self._connection = _in_memory()
 
     async def __aenter__(self) -> Self:
         return self
@@ -39,3 +39,13 @@ class InlineStore(Store):
     async def read(self, body: Callable[[sqlite3.Connection], T]) -> T:
         await anyio.lowlevel.cancel_shielded_checkpoint()
         return body(self._connection)
+
+
+def _in_memory() -> sqlite3.Connection:
+    """Return an empty database as the store makes it; the file it comes from does not stay."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    with TemporaryDirectory() as folder, closing(open_for_writing(Path(folder) / "harvester.db")) as made:
+        made.backup(connection)
+        connection.text_factory = made.text_factory
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
