@@ -3,11 +3,14 @@
     python -m bench.requests --seeds 3
     python -m bench.requests --quick --only design
 
+Run as a module: as a script its folder would come first where Python looks for the library `requests`.
+
 Contenders are the scheduler's strategies, each task polled by itself as the SDK's helper does, and the least that is
 possible. Prints Markdown; the figures are the median over the seeds, with the least and the most where they differ.
 """
 
 import argparse
+import math
 import statistics
 import sys
 import time
@@ -16,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from itertools import groupby
+from typing import Any
 
 from bench.bounds import FutureTask, Reckoned, Slots, clairvoyant, polled_one_by_one
 from bench.virtual import START_MS, Setup, Submission, draw_submissions, run_harvest
@@ -28,12 +32,14 @@ from harvester.simulator.settings import SimulatorSettings
 DAY_S = 86_400.0
 STOP_AFTER_S = 8 * DAY_S
 
+MANY_SEEDS = 100
+
 LEAST, POLLING = "least possible", "each polled every 5 s"
 
 
 def _strategies() -> tuple[str, ...]:
     """Return the names of the scheduler's strategies; one name if it has no choice of them."""
-    known = next((one.default for one in fields(HarvestSettings) if one.name == "strategy"), None)
+    known: Any = next((one.default for one in fields(HarvestSettings) if one.name == "strategy"), None)
     return ("harvester",) if known is None else tuple(str(strategy.value) for strategy in type(known))
 
 
@@ -51,6 +57,9 @@ class Workload:
     foreign: int = 0
     per_minute: float = 60.0
     per_day: int = 0
+    seeds: int = MANY_SEEDS
+    """At most so many runs: a long one with many tasks says the same again."""
+    look_every_s: float | None = None
 
     def shrunk(self) -> "Workload":
         parts = {one.name: getattr(self, one.name) for one in fields(self)}
@@ -97,12 +106,14 @@ WORKLOADS = [
         tasks=20_000,
         spread_s=0,
         per_minute=600,
+        seeds=1,
     ),
     Workload(
         name="trickle",
         text="2,880 tasks over a day, 60 requests a minute",
         tasks=2880,
         spread_s=DAY_S,
+        seeds=1,
     ),
     Workload(
         name="free-plan",
@@ -110,6 +121,8 @@ WORKLOADS = [
         tasks=2000,
         spread_s=0,
         per_day=50,
+        seeds=1,
+        look_every_s=60.0,
     ),
 ]
 
@@ -125,8 +138,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a run; `waited_s` are the ascending times from ready to stored."""
+    """What came of a run with so many tasks of ours; `waited_s` are the ascending times from ready to stored."""
 
+    tasks: int
     harvested: int
     requests: Counter[Endpoint]
     refused: int
@@ -135,10 +149,12 @@ class Result:
 
     @property
     def per_task(self) -> float:
-        return sum(self.requests.values()) / max(1, self.harvested)
+        return sum(self.requests.values()) / self.harvested if self.harvested else math.inf
 
     def waited(self, share: float) -> float:
-        return self.waited_s[min(len(self.waited_s) - 1, int(share * len(self.waited_s)))] if self.waited_s else 0.0
+        return (
+            self.waited_s[min(len(self.waited_s) - 1, int(share * len(self.waited_s)))] if self.waited_s else math.nan
+        )
 
 
 def measure(cell: Cell) -> Result:
@@ -152,12 +168,14 @@ def measure(cell: Cell) -> Result:
         requests_per_minute=workload.per_minute,
         strategy=cell.contender if len(STRATEGIES) > 1 else None,
         server_limits=SimulatorSettings(requests_per_day=workload.per_day),
+        look_every_s=workload.look_every_s,
         stop_after_s=STOP_AFTER_S,
         seed=cell.seed,
     )
     report = run_harvest(submissions, setup)
     refused = sum(report.refused.values())
-    return Result(report.harvested, report.requests, refused, report.makespan_s, report.ready_to_stored_s)
+    waited_s = report.ready_to_stored_s
+    return Result(workload.tasks, report.harvested, report.requests, refused, report.makespan_s, waited_s)
 
 
 def _reckoned(cell: Cell, submissions: Iterable[Submission]) -> Result:
@@ -176,7 +194,8 @@ def _reckoned(cell: Cell, submissions: Iterable[Submission]) -> Result:
     else:
         found = polled_one_by_one(tasks, slots, STOP_AFTER_S)
     requests = Counter({Endpoint.STATUS: found.polls, Endpoint.RETRIEVE: found.retrievals})
-    return Result(found.retrievals, requests, 0, found.makespan_s, sorted(found.ready_to_stored_s))
+    waited_s = sorted(found.ready_to_stored_s)
+    return Result(len(tasks), found.retrievals, requests, 0, found.makespan_s, waited_s)
 
 
 def main() -> None:
@@ -192,11 +211,11 @@ def main() -> None:
         Cell(workload.shrunk() if arguments.quick else workload, contender, seed)
         for workload in workloads
         for contender in (*arguments.strategies, POLLING, LEAST)
-        for seed in range(1, arguments.seeds + 1)
+        for seed in range(1, min(arguments.seeds, workload.seeds) + 1)
     ]
     started = time.perf_counter()
     # The longest first: no process is left with one of them at the end.
-    order = sorted(range(len(cells)), key=lambda number: workloads_cost(cells[number]), reverse=True)
+    order = sorted(range(len(cells)), key=lambda number: cost(cells[number]), reverse=True)
     with ProcessPoolExecutor(arguments.processes) as pool:
         measured = dict(zip(order, pool.map(measure, [cells[number] for number in order]), strict=True))
     results = [measured[number] for number in range(len(cells))]
@@ -205,45 +224,61 @@ def main() -> None:
     print(f"{len(cells)} runs in {time.perf_counter() - started:.0f} s", file=sys.stderr)
 
 
-def workloads_cost(cell: Cell) -> float:
-    """Return about how long a run takes: by its tasks, and by the seconds that the scheduler looks at."""
+def cost(cell: Cell) -> float:
+    """Return about how long a run takes: more tasks, a higher rate and a longer time make more requests."""
+    workload = cell.workload
     if cell.contender not in STRATEGIES:
         return 0.0
-    return cell.workload.tasks + (STOP_AFTER_S if cell.workload.per_day else cell.workload.spread_s) / 10
+    return workload.tasks * (1 + workload.per_minute / 600) + workload.spread_s
+
+
+Figure = Callable[[Result, Result], float]
+"""What a column shows of a result; the second is the least possible with the same seed."""
+
+
+def _waited(share: float) -> Figure:
+    return lambda result, _least: result.waited(share)
+
+
+def _sent(endpoint: Endpoint) -> Figure:
+    return lambda result, _least: result.requests[endpoint]
+
+
+COLUMNS: list[tuple[str, int, Figure]] = [
+    ("requests per task", 3, lambda result, _least: result.per_task),
+    (
+        "makespan / least",
+        3,
+        lambda result, least: result.makespan_s / least.makespan_s if result.harvested else math.nan,
+    ),
+    ("ready to stored, s: p50", 1, _waited(0.5)),
+    ("p95", 1, _waited(0.95)),
+    ("max", 1, _waited(1.0)),
+    ("status", 0, _sent(Endpoint.STATUS)),
+    ("list", 0, _sent(Endpoint.LIST)),
+    ("retrieve", 0, _sent(Endpoint.RETRIEVE)),
+    ("refused", 0, lambda result, _least: result.refused),
+    ("harvested", 0, lambda result, _least: result.harvested),
+    ("lost", 0, lambda result, _least: result.tasks - result.harvested),
+]
 
 
 def report(workload: Workload, pairs: Sequence[tuple[Cell, Result]]) -> None:
     """Print the table of one workload."""
     print(f"\n### {workload.text}{'' if workload in WORKLOADS else ' (a tenth of it)'}\n")
-    print("| contender | requests per task | makespan / least | ready to stored, s: p50 | p95 | max ", end="")
-    print("| status | list | retrieve | refused | harvested | lost |")
-    print("| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |")
+    print(f"| contender | {' | '.join(title for title, _, _ in COLUMNS)} |")
+    print(f"| --- |{' --: |' * len(COLUMNS)}")
     least = {cell.seed: result for cell, result in pairs if cell.contender == LEAST}
     for contender, of_contender in groupby(pairs, key=lambda pair: pair[0].contender):
-        runs = list(of_contender)
-
-        def column(value: Callable[[Result], float], digits: int = 0, runs: list[tuple[Cell, Result]] = runs) -> str:
-            return spread([value(result) for _, result in runs], digits)
-
-        makespans = [result.makespan_s / least[cell.seed].makespan_s for cell, result in runs]
-        columns = [
-            contender,
-            column(lambda result: result.per_task, 3),
-            spread(makespans, 3),
-            *(column(lambda result, share=share: result.waited(share), 1) for share in (0.5, 0.95, 1.0)),  # type: ignore[misc]
-            *(
-                column(lambda result, endpoint=endpoint: result.requests[endpoint])  # type: ignore[misc]
-                for endpoint in (Endpoint.STATUS, Endpoint.LIST, Endpoint.RETRIEVE)
-            ),
-            column(lambda result: result.refused),
-            column(lambda result: result.harvested),
-            column(lambda result: workload.tasks - result.harvested),
-        ]
-        print(f"| {' | '.join(columns)} |")
+        runs = [(result, least[cell.seed]) for cell, result in of_contender]
+        shown = [spread([figure(*run) for run in runs], digits) for _, digits, figure in COLUMNS]
+        print(f"| {contender} | {' | '.join(shown)} |")
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """Write the median, and the least and the most where they differ."""
+    """Write the median, and the least and the most where they differ; a dash where nothing was stored."""
+    if not all(map(math.isfinite, values)):
+        return "–"
     least, middle, most = (f"{value:,.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
     return middle if least == most else f"{middle} ({least} to {most})"
 

@@ -4,12 +4,15 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from itertools import groupby
 from typing import Any
+from unittest.mock import patch
 
 import anyio
 
+import harvester.service.scheduler
 from bench.virtual.api import LATENCY_S, ModelApi, Submission
 from bench.virtual.loop import START_MS, VirtualClock, run_virtually
 from bench.virtual.store import InlineStore
@@ -24,20 +27,22 @@ from harvester.service.scheduler import HarvestSettings, Scheduler, Until
 from harvester.simulator.settings import SimulatorSettings
 from harvester.store.settling import Settlement
 
-LOOK_FOR_THE_END_S = 30.0
+LOOK_FOR_THE_END_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """How to harvest, what the API is like, and after how many virtual seconds to stop in any case.
 
-    `strategy` is the name of one, where the scheduler knows any; None is its default.
+    `strategy` is the name of one, where the scheduler knows any; None is its default. With `look_every_s` the scheduler
+    looks only that often whether anything has changed, for runs of many days in which nothing is queued.
     """
 
     requests_per_minute: float = 60.0
     burst: int = 1
     concurrency: int = 8
     strategy: str | None = None
+    look_every_s: float | None = None
     latency_s: float = LATENCY_S
     list_lag_s: float = 0.0
     error_ratio: float = 0.0
@@ -74,7 +79,11 @@ class Report:
 
 def run_harvest(submissions: Sequence[Submission], setup: Setup) -> Report:
     """Harvest the submissions that are ours, and tell what came of them."""
-    return run_virtually(_Run(submissions, setup).run())
+    every_s = setup.look_every_s
+    with ExitStack() as stack:
+        for name in () if every_s is None else ("LOOK_AGAIN_S", "HOUSEKEEPING_S"):
+            stack.enter_context(patch.object(harvester.service.scheduler, name, every_s))
+        return run_virtually(_Run(submissions, setup).run())
 
 
 class _Settlements:
