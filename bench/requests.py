@@ -276,9 +276,9 @@ def report(workload: Workload, pairs: Sequence[tuple[Cell, Result]]) -> None:
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """Write the median, and the least and the most where they differ; a dash where nothing was stored."""
+    """Write the median, and the least and the most where they differ; "none" where nothing was stored."""
     if not all(map(math.isfinite, values)):
-        return "–"
+        return "none"
     least, middle, most = (f"{value:,.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
     return middle if least == most else f"{middle} ({least} to {most})"
 

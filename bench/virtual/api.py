@@ -24,7 +24,7 @@ from harvester.simulator.listing import Page, parse_list_query
 from harvester.simulator.models import MODELS
 from harvester.simulator.object_ids import ObjectIdSequence
 from harvester.simulator.settings import SimulatorSettings
-from harvester.simulator.tasks import SimulatedTask, VideoRequest
+from harvester.simulator.tasks import RETENTION_MS, SimulatedTask, VideoRequest
 from harvester.simulator.vectors import SimulatedEmbeddings
 
 LATENCY_S = 0.15
@@ -167,14 +167,13 @@ class ModelApi:
         # There and back, so that what cannot be asked of the API cannot be asked here.
         asked = parse_list_query(list_parameters(query))
         seen_at_ms = self._clock.wall_ms() - self._list_lag_ms
+        oldest_ms = max(seen_at_ms - RETENTION_MS + 1, asked.started_at_ms or 0)
         newest_ms = seen_at_ms if asked.ended_at_ms is None else min(seen_at_ms, asked.ended_at_ms)
-        first = bisect_left(self._by_creation, asked.started_at_ms or 0, key=_creation)
+        first = bisect_left(self._by_creation, oldest_ms, key=_creation)
         last = bisect_right(self._by_creation, newest_ms, key=_creation)
-        matching = [
-            task
-            for task in reversed(self._by_creation[first:last])
-            if task.exists_at(seen_at_ms) and asked.status in (None, task.status_at(seen_at_ms))
-        ]
+        matching = self._by_creation[first:last][::-1]
+        if asked.status is not None:
+            matching = [task for task in matching if task.status_at(seen_at_ms) == asked.status]
         offset = (asked.page - 1) * asked.page_limit
         on_page = matching[offset : offset + asked.page_limit]
         return documents.page_body(Page(on_page, len(matching), asked), seen_at_ms)

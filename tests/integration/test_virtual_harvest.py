@@ -1,11 +1,27 @@
 """Whole harvests on virtual time: the real scheduler, pipeline, throttle and SQL against a model of the API."""
 
 import asyncio
+from collections import Counter
 
+import anyio
 import pytest
 
-from bench.virtual import Report, Setup, Submission, draw_submissions, run_harvest, run_virtually
+from bench.virtual import (
+    START_MS,
+    InlineStore,
+    ModelApi,
+    Report,
+    Setup,
+    Submission,
+    VirtualClock,
+    draw_submissions,
+    run_harvest,
+    run_virtually,
+)
+from harvester.api.throttle import Throttle
+from harvester.domain.pacing import RateLimit
 from harvester.domain.tasks import TaskState
+from harvester.service.discovery import DiscoveryReport, discover
 from harvester.simulator.settings import SimulatorSettings
 
 TASKS = 200
@@ -63,6 +79,27 @@ def test_a_limit_of_the_server_is_learned_from_its_answers() -> None:
     assert report.counts[TaskState.HARVESTED] == TASKS
     windows = report.makespan_s / 60
     assert sum(report.refused.values()) <= windows * setup.concurrency
+
+
+def test_the_list_shows_every_task_as_it_was_a_lag_ago() -> None:
+    lag_s, listed_after_s = 20.0, 100.0
+    submissions = [*tasks(failed_ratio=0.2), *tasks(ours=False)]
+
+    async def look() -> DiscoveryReport:
+        async with InlineStore() as store:
+            clock = VirtualClock()
+            throttle = Throttle(RateLimit(0), clock.monotonic)
+            api = ModelApi([one.task for one in submissions], clock, throttle, latency_s=0.0, list_lag_s=lag_s)
+            await anyio.sleep(listed_after_s)
+            return await discover(lister=api, throttle=throttle, queue=store, clock=clock, since_ms=START_MS)
+
+    report = run_virtually(look())
+    shown_at_ms = START_MS + round((listed_after_s - lag_s) * 1000)
+    expected = Counter(one.task.status_at(shown_at_ms) for one in submissions)
+    found = {"ready": TaskState.READY, "failed": TaskState.FAILED, "processing": TaskState.PENDING}
+    assert {state: report.queued.new_states[found[state]] for state in expected} == expected
+    assert set(expected) == set(found)
+    assert report.requests < len(submissions) / 10
 
 
 def test_a_loop_in_which_nobody_can_run_again_says_so() -> None:
