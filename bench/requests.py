@@ -1,0 +1,287 @@
+"""How many requests a harvest takes and how long its results wait, on virtual time: the same seeds, the same numbers.
+
+    python -m bench.requests --seeds 3
+    python -m bench.requests --quick --only design
+
+Run as a module: as a script its folder would come first where Python looks for the library `requests`.
+
+Contenders are the scheduler's strategies, each task polled by itself as the SDK's helper does, and the least that is
+possible. Prints Markdown; the figures are the median over the seeds, with the least and the most where they differ.
+"""
+
+import argparse
+import math
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, fields
+from itertools import groupby
+from typing import Any
+
+from bench.bounds import FutureTask, Reckoned, Slots, clairvoyant, polled_one_by_one
+from bench.virtual import START_MS, Setup, Submission, draw_submissions, run_harvest
+from harvester.cli.logs import configure_logs
+from harvester.domain.pacing import Endpoint
+from harvester.domain.tasks import RETENTION_MS
+from harvester.service.scheduler import HarvestSettings
+from harvester.simulator.settings import SimulatorSettings
+
+DAY_S = 86_400.0
+STOP_AFTER_S = 8 * DAY_S
+
+MANY_SEEDS = 100
+
+LEAST, POLLING = "least possible", "each polled every 5 s"
+
+
+def _strategies() -> tuple[str, ...]:
+    """Return the names of the scheduler's strategies; one name if it has no choice of them."""
+    known: Any = next((one.default for one in fields(HarvestSettings) if one.name == "strategy"), None)
+    return ("harvester",) if known is None else tuple(str(strategy.value) for strategy in type(known))
+
+
+STRATEGIES = _strategies()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """Tasks of ours and as many foreign ones as told, made evenly over `spread_s`, and the limits of the account."""
+
+    name: str
+    text: str
+    tasks: int
+    spread_s: float
+    foreign: int = 0
+    per_minute: float = 60.0
+    per_day: int = 0
+    seeds: int = MANY_SEEDS
+    """At most so many runs: a long one with many tasks says the same again."""
+    look_every_s: float | None = None
+
+    def shrunk(self) -> "Workload":
+        parts = {one.name: getattr(self, one.name) for one in fields(self)}
+        shrunk = {"tasks": self.tasks // 10, "foreign": self.foreign // 10, "spread_s": self.spread_s / 10}
+        return Workload(**{**parts, **shrunk})
+
+    def submissions(self, seed: int) -> list[Submission]:
+        ours = draw_submissions(self.tasks, self.spread_s, seed=seed)
+        return ours + draw_submissions(self.foreign, self.spread_s, seed=seed, foreign=True)
+
+
+WORKLOADS = [
+    Workload(
+        name="design",
+        text="5,000 tasks over 30 minutes, 60 requests a minute",
+        tasks=5000,
+        spread_s=1800,
+    ),
+    Workload(
+        name="design-600",
+        text="5,000 tasks over 30 minutes, 600 requests a minute",
+        tasks=5000,
+        spread_s=1800,
+        per_minute=600,
+    ),
+    Workload(
+        name="foreign",
+        text="5,000 tasks and 5,000 foreign ones over 30 minutes, 60 requests a minute",
+        tasks=5000,
+        spread_s=1800,
+        foreign=5000,
+    ),
+    Workload(
+        name="foreign-600",
+        text="5,000 tasks and 5,000 foreign ones over 30 minutes, 600 requests a minute",
+        tasks=5000,
+        spread_s=1800,
+        foreign=5000,
+        per_minute=600,
+    ),
+    Workload(
+        name="burst",
+        text="20,000 tasks at once, 600 requests a minute",
+        tasks=20_000,
+        spread_s=0,
+        per_minute=600,
+        seeds=1,
+    ),
+    Workload(
+        name="trickle",
+        text="2,880 tasks over a day, 60 requests a minute",
+        tasks=2880,
+        spread_s=DAY_S,
+        seeds=1,
+    ),
+    Workload(
+        name="free-plan",
+        text="2,000 tasks at once, 50 requests a day",
+        tasks=2000,
+        spread_s=0,
+        per_day=50,
+        seeds=1,
+        look_every_s=60.0,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run."""
+
+    workload: Workload
+    contender: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a run with so many tasks of ours; `waited_s` are the ascending times from ready to stored."""
+
+    tasks: int
+    harvested: int
+    requests: Counter[Endpoint]
+    refused: int
+    makespan_s: float
+    waited_s: list[float]
+
+    @property
+    def per_task(self) -> float:
+        return sum(self.requests.values()) / self.harvested if self.harvested else math.inf
+
+    def waited(self, share: float) -> float:
+        return (
+            self.waited_s[min(len(self.waited_s) - 1, int(share * len(self.waited_s)))] if self.waited_s else math.nan
+        )
+
+
+def measure(cell: Cell) -> Result:
+    """Run one cell; the same arguments give the same result."""
+    configure_logs("error", "json")
+    workload = cell.workload
+    submissions = workload.submissions(cell.seed)
+    if cell.contender not in STRATEGIES:
+        return _reckoned(cell, submissions)
+    setup = Setup(
+        requests_per_minute=workload.per_minute,
+        strategy=cell.contender if len(STRATEGIES) > 1 else None,
+        server_limits=SimulatorSettings(requests_per_day=workload.per_day),
+        look_every_s=workload.look_every_s,
+        stop_after_s=STOP_AFTER_S,
+        seed=cell.seed,
+    )
+    report = run_harvest(submissions, setup)
+    refused = sum(report.refused.values())
+    waited_s = report.ready_to_stored_s
+    return Result(workload.tasks, report.harvested, report.requests, refused, report.makespan_s, waited_s)
+
+
+def _reckoned(cell: Cell, submissions: Iterable[Submission]) -> Result:
+    tasks = [
+        FutureTask(
+            queued_s=(submission.queued_at_ms - START_MS) / 1000,
+            ready_s=(submission.task.finished_at_ms - START_MS) / 1000,
+            expires_s=(submission.task.created_at_ms + RETENTION_MS - START_MS) / 1000,
+        )
+        for submission in submissions
+        if submission.queued_at_ms is not None
+    ]
+    slots = Slots(cell.workload.per_minute, cell.workload.per_day)
+    if cell.contender == LEAST:
+        found: Reckoned = clairvoyant(tasks, slots)
+    else:
+        found = polled_one_by_one(tasks, slots, STOP_AFTER_S)
+    requests = Counter({Endpoint.STATUS: found.polls, Endpoint.RETRIEVE: found.retrievals})
+    waited_s = sorted(found.ready_to_stored_s)
+    return Result(len(tasks), found.retrievals, requests, 0, found.makespan_s, waited_s)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="a tenth of the tasks in a tenth of the time")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", choices=[workload.name for workload in WORKLOADS])
+    parser.add_argument("--strategies", nargs="*", choices=STRATEGIES, default=STRATEGIES)
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    workloads = [workload for workload in WORKLOADS if not arguments.only or workload.name in arguments.only]
+    cells = [
+        Cell(workload.shrunk() if arguments.quick else workload, contender, seed)
+        for workload in workloads
+        for contender in (*arguments.strategies, POLLING, LEAST)
+        for seed in range(1, min(arguments.seeds, workload.seeds) + 1)
+    ]
+    started = time.perf_counter()
+    # The longest first: no process is left with one of them at the end.
+    order = sorted(range(len(cells)), key=lambda number: cost(cells[number]), reverse=True)
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        measured = dict(zip(order, pool.map(measure, [cells[number] for number in order]), strict=True))
+    results = [measured[number] for number in range(len(cells))]
+    for workload, pairs in groupby(zip(cells, results, strict=True), key=lambda pair: pair[0].workload):
+        report(workload, list(pairs))
+    print(f"{len(cells)} runs in {time.perf_counter() - started:.0f} s", file=sys.stderr)
+
+
+def cost(cell: Cell) -> float:
+    """Return about how long a run takes: more tasks, a higher rate and a longer time make more requests."""
+    workload = cell.workload
+    if cell.contender not in STRATEGIES:
+        return 0.0
+    return workload.tasks * (1 + workload.per_minute / 600) + workload.spread_s
+
+
+Figure = Callable[[Result, Result], float]
+"""What a column shows of a result; the second is the least possible with the same seed."""
+
+
+def _waited(share: float) -> Figure:
+    return lambda result, _least: result.waited(share)
+
+
+def _sent(endpoint: Endpoint) -> Figure:
+    return lambda result, _least: result.requests[endpoint]
+
+
+COLUMNS: list[tuple[str, int, Figure]] = [
+    ("requests per task", 3, lambda result, _least: result.per_task),
+    (
+        "makespan / least",
+        3,
+        lambda result, least: result.makespan_s / least.makespan_s if result.harvested else math.nan,
+    ),
+    ("ready to stored, s: p50", 1, _waited(0.5)),
+    ("p95", 1, _waited(0.95)),
+    ("max", 1, _waited(1.0)),
+    ("status", 0, _sent(Endpoint.STATUS)),
+    ("list", 0, _sent(Endpoint.LIST)),
+    ("retrieve", 0, _sent(Endpoint.RETRIEVE)),
+    ("refused", 0, lambda result, _least: result.refused),
+    ("harvested", 0, lambda result, _least: result.harvested),
+    ("lost", 0, lambda result, _least: result.tasks - result.harvested),
+]
+
+
+def report(workload: Workload, pairs: Sequence[tuple[Cell, Result]]) -> None:
+    """Print the table of one workload."""
+    print(f"\n### {workload.text}{'' if workload in WORKLOADS else ' (a tenth of it)'}\n")
+    print(f"| contender | {' | '.join(title for title, _, _ in COLUMNS)} |")
+    print(f"| --- |{' --: |' * len(COLUMNS)}")
+    least = {cell.seed: result for cell, result in pairs if cell.contender == LEAST}
+    for contender, of_contender in groupby(pairs, key=lambda pair: pair[0].contender):
+        runs = [(result, least[cell.seed]) for cell, result in of_contender]
+        shown = [spread([figure(*run) for run in runs], digits) for _, digits, figure in COLUMNS]
+        print(f"| {contender} | {' | '.join(shown)} |")
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Write the median, and the least and the most where they differ; "none" where nothing was stored."""
+    if not all(map(math.isfinite, values)):
+        return "none"
+    least, middle, most = (f"{value:,.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
+    return middle if least == most else f"{middle} ({least} to {most})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""A model of the API: answers as the simulator writes them, read as the client reads them, without a socket."""
+
+import random
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import anyio
+import numpy as np
+
+from bench.virtual.loop import START_MS, VirtualClock
+from harvester.api.answers import error_outcome, status_outcome
+from harvester.api.client import Reply
+from harvester.api.limits import read_limits
+from harvester.api.listing import list_parameters, parse_list
+from harvester.api.throttle import Permit, Throttle
+from harvester.domain.discovery import ListPage, ListQuery
+from harvester.domain.outcomes import Outcome
+from harvester.domain.pacing import Endpoint
+from harvester.simulator import documents
+from harvester.simulator.limits import RateLimiter, quota_headers
+from harvester.simulator.listing import Page, parse_list_query
+from harvester.simulator.models import MODELS
+from harvester.simulator.object_ids import ObjectIdSequence
+from harvester.simulator.settings import SimulatorSettings
+from harvester.simulator.tasks import RETENTION_MS, SimulatedTask, VideoRequest
+from harvester.simulator.vectors import SimulatedEmbeddings
+
+LATENCY_S = 0.15
+
+_NO_SUCH_TASK = b'{"code": "resource_not_exists", "message": "Resource with id %s does not exist."}'
+_TOO_MANY = b'{"code": "too_many_requests", "message": "You have reached the rate limit."}'
+_UNAVAILABLE = b"<html>Service Unavailable</html>"
+
+_SEGMENT = SimulatedEmbeddings(
+    options=("visual",),
+    scopes=("clip",),
+    start_offsets_s=(0.0,),
+    end_offsets_s=(6.0,),
+    vectors=np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8),
+)
+"""What every task brings: the number of requests does not depend on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A task of the account, and when its id is queued (Unix milliseconds); None for one of another program's."""
+
+    task: SimulatedTask
+    queued_at_ms: int | None
+
+    @property
+    def is_ours(self) -> bool:
+        return self.queued_at_ms is not None
+
+
+def draw_submissions(  # noqa: PLR0913  # each describes the tasks
+    count: int,
+    spread_s: float,
+    *,
+    seed: int,
+    foreign: bool = False,
+    processing_median_s: float = 300.0,
+    processing_sigma: float = 0.8,
+    failed_ratio: float = 0.0,
+    model_name: str = "marengo3.0",
+    duration_s: tuple[float, float] = (30.0, 600.0),
+    opaque_ids: bool = False,
+    queued_after_s: float = 0.5,
+) -> list[Submission]:
+    """Return tasks that are created evenly over `spread_s` from the start on; the same seed gives the same ones."""
+    rng = random.Random(f"{seed} {foreign} {model_name}")  # noqa: S311
+    ids = ObjectIdSequence(rng.randrange(2**32))
+    request = VideoRequest(model=MODELS[model_name], options=("visual",), clip_length_s=6.0, filename="video.mp4")
+    submissions = []
+    for number in range(count):
+        created_ms = START_MS + round(number * spread_s * 1000 / count)
+        processing_s = processing_median_s * rng.lognormvariate(0.0, processing_sigma)
+        task = SimulatedTask(
+            task_id=f"task-{rng.randrange(2**64):016x}" if opaque_ids else ids.next(created_ms // 1000),
+            request=request,
+            duration_s=round(rng.uniform(*duration_s), 3),
+            created_at_ms=created_ms,
+            finished_at_ms=created_ms + round(processing_s * 1000),
+            fails=rng.random() < failed_ratio,
+        )
+        submissions.append(Submission(task, None if foreign else created_ms + round(queued_after_s * 1000)))
+    return submissions
+
+
+class ModelApi:
+    """Knows the future of every task, and tells what the API would say now.
+
+    An answer takes `latency_s`. The list shows tasks and their status as they were `list_lag_s` ago. With
+    `limits`, requests above them are refused as the simulator refuses them; `error_ratio` of all requests end in a 503.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        tasks: Sequence[SimulatedTask],
+        clock: VirtualClock,
+        throttle: Throttle,
+        *,
+        latency_s: float = LATENCY_S,
+        list_lag_s: float = 0.0,
+        limits: SimulatorSettings | None = None,
+        error_ratio: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.requests: Counter[Endpoint] = Counter()
+        self.refused: Counter[Endpoint] = Counter()
+        self.retrieved: Counter[str] = Counter()
+        """How often each task's embeddings were downloaded."""
+        self._tasks = {task.task_id: task for task in tasks}
+        self._by_creation = sorted(tasks, key=_creation)
+        self._clock = clock
+        self._throttle = throttle
+        self._latency_s = latency_s
+        self._list_lag_ms = round(list_lag_s * 1000)
+        self._limiter = RateLimiter(limits or SimulatorSettings())
+        self._error_ratio = error_ratio
+        self._rng = random.Random(seed)  # noqa: S311
+
+    async def ask(self, task_id: str, permit: Permit) -> Reply:
+        reply = await self._get(permit, lambda: self._about(task_id, permit.endpoint))
+        if reply.outcome is None and permit.endpoint is Endpoint.STATUS:
+            return Reply(status_outcome(reply.body, None), reply.duration_ms, reply.status)
+        return reply
+
+    async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
+        reply = await self._get(permit, lambda: (200, self._page(query)))
+        return parse_list(reply.body, None) if reply.outcome is None else reply.outcome
+
+    async def _get(self, permit: Permit, answer: Callable[[], tuple[int, bytes]]) -> Reply:
+        permit.spend()
+        self.requests[permit.endpoint] += 1
+        await anyio.sleep(self._latency_s)
+        now_s = self._clock.wall_ms() / 1000
+        admission = self._limiter.admit(now_s)
+        headers = quota_headers(admission.quota, "older")
+        if not admission.admitted:
+            self.refused[permit.endpoint] += 1
+            headers["retry-after"] = str(admission.retry_after_s)
+            status, body = 429, _TOO_MANY
+        elif self._error_ratio and self._rng.random() < self._error_ratio:
+            status, body = 503, _UNAVAILABLE
+        else:
+            status, body = answer()
+        report = read_limits(headers, now_s)
+        self._throttle.learn(permit.endpoint, status, report)
+        outcome = None if status == 200 else error_outcome(permit.endpoint, status, body, None, report)
+        return Reply(outcome, round(self._latency_s * 1000), status, body=body)
+
+    def _about(self, task_id: str, endpoint: Endpoint) -> tuple[int, bytes]:
+        now_ms, task = self._clock.wall_ms(), self._tasks.get(task_id)
+        if task is None or not task.exists_at(now_ms):
+            return 404, _NO_SUCH_TASK % task_id.encode()
+        if endpoint is Endpoint.STATUS:
+            return 200, documents.status_body(task, now_ms)
+        if task.status_at(now_ms) != "ready":
+            return 200, documents.task_body(task, now_ms)
+        self.retrieved[task_id] += 1
+        return 200, documents.retrieved_body(task, now_ms, _SEGMENT)
+
+    def _page(self, query: ListQuery) -> bytes:
+        # There and back, so that what cannot be asked of the API cannot be asked here.
+        asked = parse_list_query(list_parameters(query))
+        seen_at_ms = self._clock.wall_ms() - self._list_lag_ms
+        oldest_ms = max(seen_at_ms - RETENTION_MS + 1, asked.started_at_ms or 0)
+        newest_ms = seen_at_ms if asked.ended_at_ms is None else min(seen_at_ms, asked.ended_at_ms)
+        first = bisect_left(self._by_creation, oldest_ms, key=_creation)
+        last = bisect_right(self._by_creation, newest_ms, key=_creation)
+        matching = self._by_creation[first:last][::-1]
+        if asked.status is not None:
+            matching = [task for task in matching if task.status_at(seen_at_ms) == asked.status]
+        offset = (asked.page - 1) * asked.page_limit
+        on_page = matching[offset : offset + asked.page_limit]
+        return documents.page_body(Page(on_page, len(matching), asked), seen_at_ms)
+
+
+def _creation(task: SimulatedTask) -> int:
+    return task.created_at_ms

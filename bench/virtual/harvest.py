@@ -1,0 +1,188 @@
+"""One harvest from the first submission to the last end, on virtual time."""
+
+import random
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, fields
+from itertools import groupby
+from typing import Any
+from unittest.mock import patch
+
+import anyio
+
+import harvester.service.scheduler
+from bench.virtual.api import LATENCY_S, ModelApi, Submission
+from bench.virtual.loop import START_MS, VirtualClock, run_virtually
+from bench.virtual.store import InlineStore
+from harvester.api.throttle import Throttle
+from harvester.domain.breaker import Breaker
+from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.domain.tasks import OPEN_STATES, TaskState
+from harvester.service.decoder import Decoder
+from harvester.service.pipeline import Pipeline
+from harvester.service.progress import Progress
+from harvester.service.scheduler import HarvestSettings, Scheduler, Until
+from harvester.simulator.settings import SimulatorSettings
+from harvester.store.settling import Settlement
+
+LOOK_FOR_THE_END_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """How to harvest, what the API is like, and after how many virtual seconds to stop in any case.
+
+    `strategy` is the name of one, where the scheduler knows any; None is its default. With `look_every_s` the scheduler
+    looks only that often whether anything has changed, for runs of many days in which nothing is queued.
+    """
+
+    requests_per_minute: float = 60.0
+    burst: int = 1
+    concurrency: int = 8
+    strategy: str | None = None
+    look_every_s: float | None = None
+    latency_s: float = LATENCY_S
+    list_lag_s: float = 0.0
+    error_ratio: float = 0.0
+    server_limits: SimulatorSettings = field(default_factory=SimulatorSettings)
+    stop_after_s: float = 8 * 86_400.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of the tasks that are ours. `stored_at_ms` and the times are Unix milliseconds."""
+
+    counts: dict[TaskState, int]
+    requests: Counter[Endpoint]
+    refused: Counter[Endpoint]
+    retrieved: Counter[str]
+    ready_at_ms: dict[str, int]
+    stored_at_ms: dict[str, int]
+
+    @property
+    def harvested(self) -> int:
+        return len(self.stored_at_ms)
+
+    @property
+    def makespan_s(self) -> float:
+        """From the start to the last task that was stored."""
+        return (max(self.stored_at_ms.values(), default=START_MS) - START_MS) / 1000
+
+    @property
+    def ready_to_stored_s(self) -> list[float]:
+        """For each stored task how long its result was ready before, ascending."""
+        return sorted((at_ms - self.ready_at_ms[task_id]) / 1000 for task_id, at_ms in self.stored_at_ms.items())
+
+
+def run_harvest(submissions: Sequence[Submission], setup: Setup) -> Report:
+    """Harvest the submissions that are ours, and tell what came of them."""
+    every_s = setup.look_every_s
+    with ExitStack() as stack:
+        for name in () if every_s is None else ("LOOK_AGAIN_S", "HOUSEKEEPING_S"):
+            stack.enter_context(patch.object(harvester.service.scheduler, name, every_s))
+        return run_virtually(_Run(submissions, setup).run())
+
+
+class _Settlements:
+    """Passes results on to the store, and notes when each task was stored."""
+
+    def __init__(self, store: InlineStore, clock: VirtualClock) -> None:
+        self.stored_at_ms: dict[str, int] = {}
+        self._store = store
+        self._clock = clock
+
+    async def settle(self, settlements: list[Settlement]) -> list[bool]:
+        accepted = await self._store.settle(settlements)
+        for one, is_accepted in zip(settlements, accepted, strict=True):
+            if is_accepted and one.decision.state is TaskState.HARVESTED:
+                self.stored_at_ms[one.task.task_id] = self._clock.wall_ms()
+        return accepted
+
+
+class _Run:
+    def __init__(self, submissions: Sequence[Submission], setup: Setup) -> None:
+        self.setup = setup
+        self.clock = VirtualClock()
+        self.tasks = [submission.task for submission in submissions]
+        self.ours = sorted(
+            (submission.queued_at_ms, submission.task.task_id)
+            for submission in submissions
+            if submission.queued_at_ms is not None
+        )
+
+    async def run(self) -> Report:
+        setup, clock = self.setup, self.clock
+        async with InlineStore() as store:
+            limit = RateLimit(setup.requests_per_minute, setup.burst)
+            throttle = Throttle(limit, clock.monotonic, ledger=store, wall_ms=clock.wall_ms)
+            api = ModelApi(
+                self.tasks,
+                clock,
+                throttle,
+                latency_s=setup.latency_s,
+                list_lag_s=setup.list_lag_s,
+                limits=setup.server_limits,
+                error_ratio=setup.error_ratio,
+                seed=setup.seed,
+            )
+            settlements = _Settlements(store, clock)
+            scheduler = self._scheduler(store, throttle, api, settlements)
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._submit, store, name="submit")
+                group.start_soon(self._stop_at_the_end, store, scheduler, name="watch")
+                await scheduler.run()
+                group.cancel_scope.cancel()
+            ready = {task.task_id: task.finished_at_ms for task in self.tasks}
+            counts = await store.counts()
+        return Report(counts, api.requests, api.refused, api.retrieved, ready, settlements.stored_at_ms)
+
+    def _scheduler(self, store: InlineStore, throttle: Throttle, api: ModelApi, settlements: _Settlements) -> Scheduler:
+        clock, breaker, progress = self.clock, Breaker(), Progress(started=self.clock.monotonic())
+        pipeline = Pipeline(
+            asker=api,
+            decoder=Decoder(max_body_bytes=1024 * 1024, workers=1),
+            settler=settlements,
+            breaker=breaker,
+            progress=progress,
+            clock=clock,
+            rng=random.Random(self.setup.seed),  # noqa: S311
+        )
+        return Scheduler(
+            _harvest_settings(self.setup),
+            source=store,
+            pipeline=pipeline,
+            throttle=throttle,
+            breaker=breaker,
+            progress=progress,
+            clock=clock,
+        )
+
+    async def _submit(self, store: InlineStore) -> None:
+        for at_ms, queued in groupby(self.ours, key=lambda pair: pair[0]):
+            await anyio.sleep(max(0, at_ms - self.clock.wall_ms()) / 1000)
+            # The column's own default is the real time.
+            rows = [(task_id, at_ms) for _, task_id in queued]
+            await store.transact(lambda connection: _insert(connection, rows))  # noqa: B023  # awaited here
+
+    async def _stop_at_the_end(self, store: InlineStore, scheduler: Scheduler) -> None:
+        while self.clock.monotonic() < self.setup.stop_after_s:
+            await anyio.sleep(LOOK_FOR_THE_END_S)
+            counts = await store.counts()
+            if sum(counts.values()) == len(self.ours) and not any(counts[state] for state in OPEN_STATES):
+                break
+        scheduler.stop()
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[str, int]]) -> None:
+    connection.executemany("INSERT INTO tasks(task_id, added_at) VALUES (?, ?)", rows)
+
+
+def _harvest_settings(setup: Setup) -> HarvestSettings:
+    chosen: dict[str, Any] = {}
+    known: dict[str, Any] = {one.name: one.default for one in fields(HarvestSettings)}
+    if setup.strategy is not None:
+        chosen["strategy"] = type(known["strategy"])(setup.strategy)
+    return HarvestSettings(concurrency=setup.concurrency, until=Until.STOPPED, **chosen)

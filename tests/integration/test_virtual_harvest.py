@@ -1,0 +1,110 @@
+"""Whole harvests on virtual time: the real scheduler, pipeline, throttle and SQL against a model of the API."""
+
+import asyncio
+from collections import Counter
+
+import anyio
+import pytest
+
+from bench.virtual import (
+    START_MS,
+    InlineStore,
+    ModelApi,
+    Report,
+    Setup,
+    Submission,
+    VirtualClock,
+    draw_submissions,
+    run_harvest,
+    run_virtually,
+)
+from harvester.api.throttle import Throttle
+from harvester.domain.pacing import RateLimit
+from harvester.domain.tasks import TaskState
+from harvester.service.discovery import DiscoveryReport, discover
+from harvester.simulator.settings import SimulatorSettings
+
+TASKS = 200
+
+
+def tasks(*, ours: bool = True, failed_ratio: float = 0.0, opaque_ids: bool = False) -> list[Submission]:
+    return draw_submissions(
+        TASKS,
+        60.0,
+        seed=1,
+        foreign=not ours,
+        processing_median_s=60.0,
+        processing_sigma=0.3,
+        failed_ratio=failed_ratio,
+        opaque_ids=opaque_ids,
+    )
+
+
+def sent(report: Report) -> int:
+    return sum(report.requests.values())
+
+
+@pytest.mark.parametrize("opaque_ids", [False, True])
+def test_every_task_is_harvested_with_one_download(opaque_ids: bool) -> None:  # noqa: FBT001
+    ours, theirs = tasks(opaque_ids=opaque_ids), tasks(ours=False)
+    report = run_harvest([*ours, *theirs], Setup(requests_per_minute=600))
+    assert report.counts[TaskState.HARVESTED] == TASKS == sum(report.counts.values())
+    assert dict(report.retrieved) == {submission.task.task_id: 1 for submission in ours}
+    assert report.ready_to_stored_s[0] >= 0
+
+
+def test_the_same_seed_gives_the_same_harvest() -> None:
+    setup = Setup(requests_per_minute=300, error_ratio=0.1, seed=3)
+    assert run_harvest(tasks(), setup) == run_harvest(tasks(), setup)
+
+
+def test_another_seed_gives_another_harvest() -> None:
+    one, other = (run_harvest(tasks(), Setup(requests_per_minute=300, error_ratio=0.1, seed=seed)) for seed in (1, 2))
+    assert one.stored_at_ms != other.stored_at_ms
+
+
+def test_no_more_requests_go_out_than_the_rate_allows() -> None:
+    report = run_harvest(tasks(), Setup(requests_per_minute=60))
+    assert TASKS <= sent(report) <= report.makespan_s + 1
+
+
+def test_failed_tasks_end_as_failed() -> None:
+    report = run_harvest(tasks(failed_ratio=0.3), Setup(requests_per_minute=600))
+    assert 0 < report.counts[TaskState.FAILED] == TASKS - report.counts[TaskState.HARVESTED]
+
+
+def test_a_limit_of_the_server_is_learned_from_its_answers() -> None:
+    setup = Setup(requests_per_minute=600, server_limits=SimulatorSettings(requests_per_minute=30))
+    report = run_harvest(tasks(), setup)
+    assert report.counts[TaskState.HARVESTED] == TASKS
+    windows = report.makespan_s / 60
+    assert sum(report.refused.values()) <= windows * setup.concurrency
+
+
+def test_the_list_shows_every_task_as_it_was_a_lag_ago() -> None:
+    lag_s, listed_after_s = 20.0, 100.0
+    submissions = [*tasks(failed_ratio=0.2), *tasks(ours=False)]
+
+    async def look() -> DiscoveryReport:
+        async with InlineStore() as store:
+            clock = VirtualClock()
+            throttle = Throttle(RateLimit(0), clock.monotonic)
+            api = ModelApi([one.task for one in submissions], clock, throttle, latency_s=0.0, list_lag_s=lag_s)
+            await anyio.sleep(listed_after_s)
+            return await discover(lister=api, throttle=throttle, queue=store, clock=clock, since_ms=START_MS)
+
+    report = run_virtually(look())
+    shown_at_ms = START_MS + round((listed_after_s - lag_s) * 1000)
+    expected = Counter(one.task.status_at(shown_at_ms) for one in submissions)
+    found = {"ready": TaskState.READY, "failed": TaskState.FAILED, "processing": TaskState.PENDING}
+    assert {state: report.queued.new_states[found[state]] for state in expected} == expected
+    assert set(expected) == set(found)
+    assert report.requests < len(submissions) / 10
+
+
+def test_a_loop_in_which_nobody_can_run_again_says_so() -> None:
+    async def wait_for_nobody() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(RuntimeError, match="no timer is set"):
+        run_virtually(wait_for_nobody())
