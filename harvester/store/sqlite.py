@@ -17,7 +17,7 @@ from harvester.domain.tasks import Task, TaskState
 from harvester.store import budget, taking
 from harvester.store.connecting import PASSING_PROBLEMS, in_transaction, open_for_writing, primary_code, store_error
 from harvester.store.discovering import Queued, queue_listed
-from harvester.store.overview import Ends, Horizon, ends_by_reason, horizon, task_counts
+from harvester.store.overview import Ends, Horizon, TaskCounter, ends_by_reason, horizon
 from harvester.store.queries import query
 from harvester.store.settling import Settlement, settle
 from harvester.store.taking import Lease
@@ -63,6 +63,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.only_wanted = False
+        self._counter = TaskCounter()
         self._writer = _Writer(lambda: open_for_writing(path, busy_timeout_s=BUSY_TIMEOUT_S), iter_chunk_size=64)
 
     async def __aenter__(self) -> Self:
@@ -178,7 +179,7 @@ class Store:
 
     async def counts(self) -> dict[TaskState, int]:
         """Return the number of tasks in each state."""
-        return await self.read(lambda connection: task_counts(connection, only_wanted=self.only_wanted))
+        return await self.read(lambda connection: self._counter.count(connection, only_wanted=self.only_wanted))
 
     async def horizon(self) -> Horizon:
         """Return what falls due next, and the nearest deadline."""
