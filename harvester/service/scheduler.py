@@ -25,6 +25,7 @@ from harvester.domain.pacing import Endpoint
 from harvester.domain.planning import Action, deferred_until_ms, plan
 from harvester.domain.tasks import DAY_MS, Task, TaskState
 from harvester.service.clock import Clock
+from harvester.service.foresight import Foresight
 from harvester.service.pipeline import Fetched, Pipeline
 from harvester.service.progress import Progress
 from harvester.store.overview import Horizon
@@ -94,6 +95,10 @@ class TaskSource(Protocol):
         """Return what falls due next."""
         ...
 
+    async def deadlines(self, now_ms: int) -> list[tuple[int, int]]:
+        """Return deadlines, the nearest first, and how many open tasks have each."""
+        ...
+
 
 class Until(Enum):
     """When a harvest is over by itself."""
@@ -139,6 +144,7 @@ class Scheduler:
         self._breaker = breaker
         self._progress = progress
         self._clock = clock
+        self._foresight = Foresight(source, throttle, progress, clock)
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.refusal: Refused | None = None
         self._queue: list[Action] = []
@@ -363,6 +369,7 @@ class Scheduler:
                     self._leased_until_ms = lease.until_ms
                 await self._prune()
                 await self._refresh()
+                await self._patiently(self._foresight.look)
 
     async def _prune(self) -> None:
         """Forget old attempts, an hour's worth at a time and in small transactions."""

@@ -16,6 +16,7 @@ from harvester.domain.planning import Rng
 from harvester.domain.tasks import Task, TaskState
 from harvester.store import budget, taking
 from harvester.store.connecting import PASSING_PROBLEMS, in_transaction, open_for_writing, primary_code, store_error
+from harvester.store.deadlines import deadlines
 from harvester.store.discovering import Queued, queue_listed
 from harvester.store.overview import Ends, Horizon, TaskCounter, ends_by_reason, horizon
 from harvester.store.queries import query
@@ -184,6 +185,10 @@ class Store:
     async def horizon(self) -> Horizon:
         """Return what falls due next, and the nearest deadline."""
         return await self.read(lambda connection: horizon(connection, only_wanted=self.only_wanted))
+
+    async def deadlines(self, now_ms: int) -> list[tuple[int, int]]:
+        """Return deadlines, the nearest first, and how many open tasks have each."""
+        return await self.read(lambda connection: deadlines(connection, now_ms, only_wanted=self.only_wanted))
 
     async def ends(self, since_ms: int) -> list[Ends]:
         """Return the ends other than `harvested` since that time, grouped by reason."""

@@ -27,6 +27,8 @@ HOT_PATH = (
     "nearest_deadline_wanted",
     "count_expiring",
     "count_wanted_by_state",
+    "deadlines_ahead",
+    "deadlines_wanted",
     "ends_by_reason_wanted",
     "last_errors",
     "attempts_of",
@@ -88,7 +90,9 @@ def test_no_query_of_the_hot_path_reads_all_tasks(database: sqlite3.Connection, 
     assert [step for step in scans if step != IN_ORDER_UP_TO_THE_FIRST] == []
 
 
-@pytest.mark.parametrize("name", ["claim", "nearest_deadline", "oldest_open", "last_errors", "attempts_of"])
+@pytest.mark.parametrize(
+    "name", ["claim", "nearest_deadline", "deadlines_ahead", "oldest_open", "last_errors", "attempts_of"]
+)
 def test_the_order_comes_from_an_index_and_not_from_sorting_the_queue(database: sqlite3.Connection, name: str) -> None:
     assert [step for step in plan(database, name) if "TEMP B-TREE" in step] == []
 
