@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from harvester.cli.app import Harvest
     from harvester.config import Settings
+    from harvester.domain.feasibility import Feasibility
     from harvester.store.overview import Ends
 
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Ask about each task once, and leave what is not ready.")]
@@ -80,6 +81,7 @@ class Job:
 
         from harvester.cli.app import open_harvest  # noqa: PLC0415
         from harvester.cli.harvest_display import show_progress  # noqa: PLC0415
+        from harvester.service.foresight import foresee  # noqa: PLC0415
         from harvester.service.lifecycle import stopping_on_signals  # noqa: PLC0415
         from harvester.service.scheduler import Until  # noqa: PLC0415
 
@@ -93,7 +95,8 @@ class Job:
                 await harvest.scheduler.run()
                 group.cancel_scope.cancel()
             ends = await harvest.store.ends(started_ms if self._only is None else 0)
-            self._summarize(harvest, ends, stop.description)
+            ahead = await foresee(harvest.store, harvest.throttle, harvest.clock.wall_ms())
+            self._summarize(harvest, ends, ahead, stop.description)
         harvest.raise_if_refused()
         if stop.exit_code is not None:
             return stop.exit_code
@@ -114,10 +117,10 @@ class Job:
             # Over a live display this is printed above it.
             print(note, file=sys.stderr, flush=True)  # noqa: T201
 
-    def _summarize(self, harvest: "Harvest", ends: "list[Ends]", why: str | None) -> None:
+    def _summarize(self, harvest: "Harvest", ends: "list[Ends]", ahead: "Feasibility", why: str | None) -> None:
         from harvester.cli.harvest_display import Summary, print_summary  # noqa: PLC0415
 
         if self._is_over_time:
             why = why or "The time is up."
         elapsed_s = harvest.clock.monotonic() - harvest.progress.started
-        print_summary(Summary(harvest.progress, ends, elapsed_s, why))
+        print_summary(Summary(harvest.progress, ends, elapsed_s, ahead, why))

@@ -14,6 +14,8 @@ from rich.text import Text
 
 from harvester.cli.console import printable, stderr_console
 from harvester.cli.formats import counted, shown_bytes, shown_duration, shown_time
+from harvester.domain.feasibility import Feasibility
+from harvester.domain.forewarning import forewarning
 from harvester.domain.tasks import TaskState
 from harvester.service.progress import Progress
 from harvester.store.overview import Ends
@@ -103,11 +105,12 @@ def _troubles(progress: Progress) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How a harvest ended. `why` says what ended it early, if anything did."""
+    """How a harvest ended, and what lies ahead of the open tasks. `why` says what ended it early, if anything did."""
 
     progress: Progress
     ends: Sequence[Ends]
     elapsed_s: float
+    ahead: Feasibility
     why: str | None = None
 
 
@@ -138,6 +141,9 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
         yield f"  {counted(progress.stale, 'result')} refused: another process has taken the task over."
     if progress.open:
         yield f"  {progress.open} still to do: {_open_states(progress)}. Run `harvester backfill` again."
+    warning = forewarning(summary.ahead)
+    if warning is not None:
+        yield f"  {warning}"
 
 
 def _open_states(progress: Progress) -> str:

@@ -11,6 +11,8 @@ from harvester.cli.options import AsJson, ConfigFile, Database
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harvester.config import Settings
+    from harvester.domain.feasibility import Feasibility
     from harvester.store.reading import StatusReport
 
 Watch = Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")]
@@ -24,7 +26,8 @@ def status(
 ) -> None:
     """Show where the queue stands.
 
-    Counts by state, the next deadline, the oldest open task, the last errors, and how much is stored.
+    Counts by state, the next deadline, whether the request budget saves every task, the oldest open task, the last
+    errors, and how much is stored.
 
     Example: harvester status --watch
     """
@@ -37,20 +40,32 @@ def status(
         raise UsageError("--watch is for people, --json for programs.", remedy="Call `harvester status --json` again.")
     if every is not None and not watch:
         raise UsageError("--every says how often --watch looks.", remedy="Add --watch.")
-    path = load_settings(config, {"store": {"path": db}}).settings.store.path
+    settings = load_settings(config, {"store": {"path": db}}).settings
+    path = settings.store.path
     if watch:
         from harvester.cli.durations import parse_duration_s  # noqa: PLC0415
         from harvester.cli.status_watch import watch_status  # noqa: PLC0415
 
         every_s = parse_duration_s(every or "2s", "--every")
-        raise typer.Exit(watch_status(lambda: list(_lines(_read(path))), every_s))
-    report = _read(path)
+        raise typer.Exit(watch_status(lambda: list(_lines(*_look(settings))), every_s))
+    report, feasibility = _look(settings)
     if json:
-        print_json(as_json(report, path))
+        print_json(as_json(report, path, feasibility))
         return
-    for line in _lines(report):
+    for line in _lines(report, feasibility):
         print_data(line)
     typer.echo(f"database {path}", err=True)
+
+
+def _look(settings: "Settings") -> "tuple[StatusReport, Feasibility]":
+    """Read the database, and hold what is open against the configured rate."""
+    from harvester.domain.feasibility import assess, configured_budget  # noqa: PLC0415
+    from harvester.domain.pacing import Endpoint, RateLimit  # noqa: PLC0415
+
+    report = _read(settings.store.path)
+    limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
+    budget = configured_budget(limit, report.blocked_until_ms.get(Endpoint.RETRIEVE))
+    return report, assess(report.deadlines, report.at_ms, budget)
 
 
 def _read(path: Path) -> "StatusReport":
@@ -63,11 +78,15 @@ def _read(path: Path) -> "StatusReport":
         return status_report(connection, path, time.time_ns() // 1_000_000)
 
 
-def _lines(report: "StatusReport") -> "Iterator[str]":
-    from harvester.cli.formats import shown_bytes, shown_duration, shown_time  # noqa: PLC0415
+def _lines(report: "StatusReport", feasibility: "Feasibility") -> "Iterator[str]":
+    from harvester.cli.formats import counted, shown_bytes, shown_duration, shown_time  # noqa: PLC0415
+    from harvester.domain.forewarning import forewarning, shown_rate  # noqa: PLC0415
 
     now = time.time()
     yield _verdict(report, now)
+    warning = forewarning(feasibility)
+    if warning is not None:
+        yield warning
     yield ""
     for state, count in report.counts.items():
         yield f"{state:10}{count:>10}"
@@ -76,6 +95,12 @@ def _lines(report: "StatusReport") -> "Iterator[str]":
         at_ms = report.nearest_deadline.expires_at_ms
         left = shown_duration(at_ms / 1000 - now)
         yield f"next deadline  {shown_time(at_ms)} ({left}): {report.nearest_deadline.task_id}"
+    rate_per_s = feasibility.budget.rate_per_s
+    if feasibility.open_tasks and rate_per_s is not None:
+        left = shown_duration((feasibility.finish_ms - report.at_ms) / 1000)
+        yield f"budget         {shown_rate(rate_per_s)}: through by {shown_time(feasibility.finish_ms)} ({left})"
+    if feasibility.overdue:
+        yield f"overdue        {counted(feasibility.overdue, 'open task')} past the deadline"
     if report.oldest_open_added_at_ms is not None:
         waited = shown_duration(now - report.oldest_open_added_at_ms / 1000)
         yield f"oldest open    queued {waited} ago: {report.oldest_open_task_id}"

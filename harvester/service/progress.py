@@ -3,6 +3,7 @@
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+from harvester.domain.feasibility import Feasibility
 from harvester.domain.pacing import Endpoint
 from harvester.domain.tasks import OPEN_STATES, TaskState
 from harvester.service.heartbeats import Heartbeats
@@ -25,6 +26,7 @@ class Progress:
     in_flight: int = 0
     nearest_deadline_ms: int | None = None
     blocked_until_ms: int | None = None
+    feasibility: Feasibility | None = None
     conditions: dict[str, str] = field(default_factory=dict)
     beats: Heartbeats = field(default_factory=Heartbeats)
     _ends: deque[float] = field(default_factory=lambda: deque(maxlen=100_000))

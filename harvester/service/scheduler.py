@@ -26,6 +26,7 @@ from harvester.domain.planning import Action, Due, Plan, Step
 from harvester.domain.processing_time import Key, Seen
 from harvester.domain.tasks import DAY_MS, Task, TaskState
 from harvester.service.clock import Clock
+from harvester.service.foresight import Foresight
 from harvester.service.looking import Looker
 from harvester.service.pipeline import Fetched, Pipeline
 from harvester.service.planner import Planner
@@ -113,6 +114,10 @@ class TaskSource(Protocol):
         """Return what falls due next."""
         ...
 
+    async def deadlines(self, now_ms: int) -> list[tuple[int, int]]:
+        """Return deadlines, the nearest first, and how many open tasks have each."""
+        ...
+
 
 class Until(Enum):
     """When a harvest is over by itself."""
@@ -160,6 +165,7 @@ class Scheduler:
         self._breaker = breaker
         self._progress = progress
         self._clock = clock
+        self._foresight = Foresight(source, throttle, progress, clock)
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.refusal: Refused | None = None
         self._queue: list[Step] = []
@@ -421,6 +427,7 @@ class Scheduler:
                 await self._share_times()
                 await self._prune()
                 await self._refresh()
+                await self._patiently(self._foresight.look)
 
     async def _share_times(self) -> None:
         """Store what was learned, and learn what others have."""

@@ -54,6 +54,27 @@ def task_counts(connection: sqlite3.Connection, *, only_wanted: bool = False) ->
     return {state: found.get(state, 0) for state in TaskState}
 
 
+class TaskCounter:
+    """Counts the tasks of one connection by state; once more only after somebody has changed the database.
+
+    Counting reads an index of all tasks, and a daemon that has nothing to do asks again every few seconds.
+    """
+
+    def __init__(self) -> None:
+        self._seen: tuple[int, int, bool] | None = None
+        self._counts: dict[TaskState, int] = {}
+
+    def count(self, connection: sqlite3.Connection, *, only_wanted: bool = False) -> dict[TaskState, int]:
+        """Return the number of tasks in each state, 0 included; the caller may change it."""
+        # Asked before counting: what others commit in between changes it for the next time.
+        (of_others,) = connection.execute("PRAGMA data_version").fetchone()
+        seen = (of_others, connection.total_changes, only_wanted)
+        if seen != self._seen:
+            self._counts = task_counts(connection, only_wanted=only_wanted)
+            self._seen = seen
+        return dict(self._counts)
+
+
 def horizon(connection: sqlite3.Connection, *, only_wanted: bool = False) -> Horizon:
     """Return what lies ahead, of all open tasks or of the wanted ones; a few index look-ups, whatever the queue."""
     due = [

@@ -211,6 +211,32 @@ ORDER BY tasks.expires_at LIMIT 1
 SELECT count(*) FROM tasks INDEXED BY tasks_by_deadline
 WHERE state IN ('pending', 'ready') AND expires_at > 0 AND expires_at < :before
 
+-- name: deadlines_ahead
+-- How many open tasks are dropped when, in slices that begin with a deadline and are as long as a 128th of the time
+-- that is left until then. Each slice is found and counted in the index; GROUP BY would sort all open tasks.
+WITH RECURSIVE slices (at) AS (
+    SELECT min(expires_at) FROM tasks INDEXED BY tasks_by_deadline
+    WHERE state IN ('pending', 'ready') AND expires_at > :now
+    UNION ALL
+    SELECT (
+        SELECT expires_at FROM tasks INDEXED BY tasks_by_deadline
+        WHERE state IN ('pending', 'ready') AND expires_at >= slices.at + max(1000, (slices.at - :now) / 128)
+        ORDER BY expires_at LIMIT 1
+    )
+    FROM slices WHERE slices.at IS NOT NULL
+)
+SELECT slices.at, (
+    SELECT count(*) FROM tasks INDEXED BY tasks_by_deadline
+    WHERE state IN ('pending', 'ready') AND expires_at >= slices.at
+      AND expires_at < slices.at + max(1000, (slices.at - :now) / 128)
+)
+FROM slices WHERE slices.at IS NOT NULL
+
+-- name: deadlines_wanted
+SELECT tasks.expires_at, count(*) FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task
+WHERE tasks.state IN ('pending', 'ready') AND tasks.expires_at > 0
+GROUP BY tasks.expires_at ORDER BY tasks.expires_at
+
 -- name: ends_by_reason
 -- Beside a single min(), SQLite takes a bare column from the row of the minimum: the message is the example's own.
 SELECT state, coalesce(error_code, ''), count(*), min(task_id), error_message FROM tasks

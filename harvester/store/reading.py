@@ -9,9 +9,12 @@ import numpy as np
 import orjson
 
 from harvester.domain.embeddings import SegmentRow, rebuild
+from harvester.domain.feasibility import Feasibility
+from harvester.domain.forewarning import forewarning
 from harvester.domain.pacing import Endpoint
 from harvester.domain.tasks import TaskState
 from harvester.store.budget import known_blocks
+from harvester.store.deadlines import deadlines
 from harvester.store.overview import Deadline, horizon, task_counts
 from harvester.store.queries import query
 from harvester.store.settling import Attempt
@@ -32,10 +35,15 @@ class TaskError:
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """The glance: counts, what is urgent, what went wrong, and how much is stored."""
+    """The glance at `at_ms`: counts, what is urgent, what went wrong, and how much is stored.
 
+    `deadlines` are those of the open tasks with their number, the nearest first.
+    """
+
+    at_ms: int
     counts: dict[TaskState, int]
     nearest_deadline: Deadline | None
+    deadlines: list[tuple[int, int]]
     oldest_open_task_id: str | None
     oldest_open_added_at_ms: int | None
     last_errors: list[TaskError]
@@ -81,8 +89,10 @@ def status_report(connection: sqlite3.Connection, path: Path, now_ms: int) -> St
     errors = connection.execute(query("last_errors"), {"limit": LAST_ERRORS}).fetchall()
     _, segments, seconds = connection.execute(query("stored_totals")).fetchone()
     return StatusReport(
+        at_ms=now_ms,
         counts=task_counts(connection),
         nearest_deadline=horizon(connection).nearest_deadline,
+        deadlines=deadlines(connection, now_ms),
         oldest_open_task_id=oldest[0],
         oldest_open_added_at_ms=oldest[1],
         last_errors=[TaskError(row[0], TaskState(row[1]), row[2], row[3], row[4]) for row in errors],
@@ -93,13 +103,14 @@ def status_report(connection: sqlite3.Connection, path: Path, now_ms: int) -> St
     )
 
 
-def as_json(report: StatusReport, path: Path) -> dict[str, Any]:
-    """Return the glance as programs read it."""
+def as_json(report: StatusReport, path: Path, feasibility: Feasibility) -> dict[str, Any]:
+    """Return the glance as programs read it, with what the request budget makes of the deadlines."""
     deadline = report.nearest_deadline
     return {
         "tasks": {state.value: count for state, count in report.counts.items()},
         "open": report.open,
         "nearest_deadline": deadline and {"task_id": deadline.task_id, "expires_at_ms": deadline.expires_at_ms},
+        "budget": _budget_as_json(feasibility),
         "oldest_open": report.oldest_open_task_id
         and {"task_id": report.oldest_open_task_id, "added_at_ms": report.oldest_open_added_at_ms},
         "last_errors": [
@@ -115,6 +126,19 @@ def as_json(report: StatusReport, path: Path) -> dict[str, Any]:
         "stored": {"segments": report.segments, "video_s": report.video_seconds},
         "file": {"path": str(path), "bytes": report.file_bytes},
         "throttle": {"blocked_until_ms": {endpoint.value: at for endpoint, at in report.blocked_until_ms.items()}},
+    }
+
+
+def _budget_as_json(feasibility: Feasibility) -> dict[str, Any]:
+    return {
+        "requests_per_s": feasibility.budget.rate_per_s,
+        "needed_requests_per_s": feasibility.needed_per_s,
+        "at_risk": feasibility.at_risk,
+        "beyond_saving": feasibility.beyond_saving,
+        "overdue": feasibility.overdue,
+        "first_loss_ms": feasibility.first_loss_ms,
+        "finish_ms": feasibility.finish_ms,
+        "warning": forewarning(feasibility),
     }
 
 

@@ -17,9 +17,10 @@ from harvester.domain.processing_time import Key, ProcessingTimes, Seen
 from harvester.domain.tasks import Task, TaskState
 from harvester.store import budget, taking
 from harvester.store.connecting import PASSING_PROBLEMS, in_transaction, open_for_writing, primary_code, store_error
+from harvester.store.deadlines import deadlines
 from harvester.store.discovering import Heard, Queued, hear, queue_listed
 from harvester.store.learning import share_processing_times
-from harvester.store.overview import Ends, Horizon, ends_by_reason, horizon, task_counts
+from harvester.store.overview import Ends, Horizon, TaskCounter, ends_by_reason, horizon
 from harvester.store.queries import query
 from harvester.store.settling import Attempt, Settlement, settle
 from harvester.store.taking import Lease
@@ -65,6 +66,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.only_wanted = False
+        self._counter = TaskCounter()
         self._writer = _Writer(lambda: open_for_writing(path, busy_timeout_s=BUSY_TIMEOUT_S), iter_chunk_size=64)
 
     async def __aenter__(self) -> Self:
@@ -206,11 +208,15 @@ class Store:
 
     async def counts(self) -> dict[TaskState, int]:
         """Return the number of tasks in each state."""
-        return await self.read(lambda connection: task_counts(connection, only_wanted=self.only_wanted))
+        return await self.read(lambda connection: self._counter.count(connection, only_wanted=self.only_wanted))
 
     async def horizon(self) -> Horizon:
         """Return what falls due next, and the nearest deadline."""
         return await self.read(lambda connection: horizon(connection, only_wanted=self.only_wanted))
+
+    async def deadlines(self, now_ms: int) -> list[tuple[int, int]]:
+        """Return deadlines, the nearest first, and how many open tasks have each."""
+        return await self.read(lambda connection: deadlines(connection, now_ms, only_wanted=self.only_wanted))
 
     async def ends(self, since_ms: int) -> list[Ends]:
         """Return the ends other than `harvested` since that time, grouped by reason."""

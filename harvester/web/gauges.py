@@ -10,7 +10,7 @@ from harvester import __version__
 from harvester.store.overview import Urgency
 from harvester.web.view import HarvestView, blocked_until_ms
 
-WATCHED_CONDITIONS = ("api", "database")
+WATCHED_CONDITIONS = ("api", "database", "budget")
 
 
 def gauges(view: HarvestView, urgency: Urgency | None) -> Iterator[Metric]:
@@ -20,6 +20,11 @@ def gauges(view: HarvestView, urgency: Urgency | None) -> Iterator[Metric]:
     yield _labelled("harvester_tasks", "Tasks in each state.", "state", counts)
     yield _gauge(
         "harvester_requests_in_flight", "Tasks asked about whose result is not stored yet.", progress.in_flight
+    )
+    yield _gauge(
+        "harvester_tasks_at_risk",
+        "Open tasks that the request budget will not save before the platform drops their embeddings.",
+        progress.feasibility.at_risk if progress.feasibility is not None else 0,
     )
     if urgency is not None:
         yield from _urgency(view.clock.wall_ms(), urgency)

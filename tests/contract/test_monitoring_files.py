@@ -102,6 +102,7 @@ def test_the_dashboard_shows_what_decides_whether_the_product_is_good() -> None:
         "harvester_tasks",
         "harvester_nearest_deadline_seconds",
         "harvester_expiring_tasks",
+        "harvester_tasks_at_risk",
         "harvester_requests_total",
         "harvester_blocked_until_timestamp_seconds",
         "harvester_rate_limit_requests_per_minute",

@@ -31,6 +31,8 @@ HOT_PATH = (
     "nearest_deadline_wanted",
     "count_expiring",
     "count_wanted_by_state",
+    "deadlines_ahead",
+    "deadlines_wanted",
     "ends_by_reason_wanted",
     "last_errors",
     "attempts_of",
@@ -93,7 +95,17 @@ def test_no_query_of_the_hot_path_reads_all_tasks(database: sqlite3.Connection, 
 
 
 @pytest.mark.parametrize(
-    "name", ["due", "due_newest", "due_overdue", "nearest_deadline", "oldest_open", "last_errors", "attempts_of"]
+    "name",
+    [
+        "due",
+        "due_newest",
+        "due_overdue",
+        "nearest_deadline",
+        "deadlines_ahead",
+        "oldest_open",
+        "last_errors",
+        "attempts_of",
+    ],
 )
 def test_the_order_comes_from_an_index_and_not_from_sorting_the_queue(database: sqlite3.Connection, name: str) -> None:
     assert [step for step in plan(database, name) if "TEMP B-TREE" in step] == []

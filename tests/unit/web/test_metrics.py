@@ -3,6 +3,7 @@ from collections.abc import Callable
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from harvester.domain.feasibility import Budget, assess
 from harvester.domain.outcomes import Refused
 from harvester.domain.pacing import Endpoint, RateLimit
 from harvester.domain.tasks import DAY_MS, TaskState
@@ -99,6 +100,14 @@ def test_urgency_is_shown_in_seconds_from_now() -> None:
     assert value(samples, "harvester_queue_age_seconds") == 60
 
 
+def test_tasks_at_risk_are_shown_once_somebody_has_looked_ahead() -> None:
+    harvest = SeenHarvest()
+    before = value(page(harvest), "harvester_tasks_at_risk")
+    harvest.progress.feasibility = assess([(NOW + 60_000, 100)], NOW, Budget(rate_per_s=1.0))
+
+    assert (before, value(page(harvest), "harvester_tasks_at_risk")) == (0, 42)
+
+
 def test_a_deadline_that_has_passed_is_negative() -> None:
     assert value(page(urgency=Urgency(NOW - 5000, 1, NOW)), "harvester_nearest_deadline_seconds") == -5
 
@@ -135,6 +144,7 @@ def test_conditions_are_shown_also_while_there_are_none() -> None:
 
     assert value(samples, "harvester_degraded", what="api") == 1
     assert value(samples, "harvester_degraded", what="database") == 0
+    assert value(samples, "harvester_degraded", what="budget") == 0
     assert value(samples, "harvester_degraded", what="discovery") == 1
 
 

@@ -1,13 +1,16 @@
-from harvester.domain.pacing import Endpoint
-from harvester.domain.tasks import TaskState
+from harvester.domain.feasibility import assess, configured_budget
+from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.domain.tasks import DAY_MS, TaskState
 from harvester.store.reading import StatusReport, as_json
 from harvester.web.metrics import Metrics
 from harvester.web.status import status_document
 from tests.unit.web.builders import NOW, SeenHarvest
 
 REPORT = StatusReport(
+    at_ms=NOW,
     counts=dict.fromkeys(TaskState, 2),
     nearest_deadline=None,
+    deadlines=[(NOW + 60_000, 100), (NOW + DAY_MS, 100)],
     oldest_open_task_id=None,
     oldest_open_added_at_ms=None,
     last_errors=[],
@@ -23,7 +26,8 @@ def test_it_has_everything_that_the_command_prints() -> None:
 
     document = status_document(REPORT, harvest, Metrics())
 
-    printed = as_json(REPORT, harvest.database)
+    budget = configured_budget(RateLimit(60))
+    printed = as_json(REPORT, harvest.database, assess(REPORT.deadlines, NOW, budget))
     assert {name: document[name] for name in printed if name != "throttle"} | {"throttle": {}} == printed | {
         "throttle": {}
     }
@@ -48,3 +52,15 @@ def test_it_tells_what_only_the_daemon_knows() -> None:
     assert document["requests"]["sent"] == {endpoint.value: 0 for endpoint in Endpoint} | {"status": 3}
     assert document["requests"]["ended"] == {endpoint.value: {} for endpoint in Endpoint} | {"status": {"ready": 1}}
     assert document["uptime_s"] == 10
+
+
+def test_what_is_at_risk_goes_by_the_rate_in_force_and_the_block_of_retrievals() -> None:
+    harvest = SeenHarvest()
+
+    at_sixty_a_minute = status_document(REPORT, harvest, Metrics())["budget"]
+    harvest.throttle.blocked[Endpoint.RETRIEVE] = 120.0
+    blocked = status_document(REPORT, harvest, Metrics())["budget"]
+
+    assert (at_sixty_a_minute["requests_per_s"], at_sixty_a_minute["at_risk"]) == (1.0, 42)
+    assert at_sixty_a_minute["warning"] is not None
+    assert blocked["at_risk"] == 100

@@ -1,0 +1,75 @@
+"""Looks ahead: warns as soon as the request budget will not save every task before its deadline."""
+
+from typing import Protocol
+
+import structlog
+
+from harvester.domain.feasibility import Budget, Feasibility, assess, configured_budget
+from harvester.domain.forewarning import forewarning
+from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.service.clock import Clock
+from harvester.service.progress import Progress
+
+LOOK_EVERY_S = 60.0
+
+CONDITION = "budget"
+
+log = structlog.stdlib.get_logger()
+
+
+class DeadlineSource(Protocol):
+    """Who knows the deadlines; see `harvester.store.sqlite.Store`."""
+
+    async def deadlines(self, now_ms: int) -> list[tuple[int, int]]:
+        """Return deadlines, the nearest first, and how many open tasks have each."""
+        ...
+
+
+class Limits(Protocol):
+    """The rate limit in force; see `harvester.api.throttle.Throttle`."""
+
+    @property
+    def limit(self) -> RateLimit:
+        """The configured ceiling."""
+        ...
+
+    def blocked_s(self, endpoint: Endpoint) -> float:
+        """Return how long the API has asked that class to stay away."""
+        ...
+
+
+def budget_in_force(limits: Limits, now_ms: int) -> Budget:
+    """Return what may be spent from now on. Nothing is saved without a retrieval: its blocks count."""
+    return configured_budget(limits.limit, now_ms + round(limits.blocked_s(Endpoint.RETRIEVE) * 1000))
+
+
+async def foresee(source: DeadlineSource, limits: Limits, now_ms: int) -> Feasibility:
+    """Return what the budget in force makes of the open tasks. Raises sqlite3.Error."""
+    return assess(await source.deadlines(now_ms), now_ms, budget_in_force(limits, now_ms))
+
+
+class Foresight:
+    """Keeps `progress` informed: its `feasibility`, and the condition `budget` while tasks are at risk."""
+
+    def __init__(self, source: DeadlineSource, limits: Limits, progress: Progress, clock: Clock) -> None:
+        self._source = source
+        self._limits = limits
+        self._progress = progress
+        self._clock = clock
+        self._look_at = clock.monotonic()
+
+    async def look(self) -> None:
+        """Look ahead, once a minute at most; log when the budget begins to be too small, and when that is over."""
+        now = self._clock.monotonic()
+        if now < self._look_at:
+            return
+        feasibility = await foresee(self._source, self._limits, self._clock.wall_ms())
+        self._look_at = now + LOOK_EVERY_S
+        self._progress.feasibility = feasibility
+        warning = forewarning(feasibility)
+        if warning is not None:
+            if CONDITION not in self._progress.conditions:
+                log.warning("tasks will expire", why=warning, at_risk=feasibility.at_risk)
+            self._progress.conditions[CONDITION] = warning
+        elif self._progress.conditions.pop(CONDITION, None) is not None:
+            log.info("no task is at risk any more")

@@ -1,0 +1,79 @@
+"""A request budget that cannot save every task is told wherever somebody looks."""
+
+import asyncio
+import json
+import signal
+
+import pytest
+
+from harvester.domain.tasks import DAY_MS
+from tests.integration.shell import PATIENCE_S, Shell, stand_in
+
+FIFTY_A_DAY = {"HARVESTER_RATE__REQUESTS_PER_MINUTE": "0.0347"}
+LOST = "At 50 requests a day about 1,650 of these 2,000 tasks will expire; 13 requests an hour are needed."
+
+
+async def queue_fresh_tasks(shell: Shell, count: int) -> None:
+    # Ids that tell no time of creation: they count from now.
+    await shell.add(f"fresh-{number}" for number in range(count))
+
+
+async def test_status_tells_it_with_figures_and_the_remedy(shell: Shell) -> None:
+    await queue_fresh_tasks(shell, 2000)
+
+    ended = await shell.run("status", **FIFTY_A_DAY)
+
+    assert f"\n{LOST} Raise rate.requests_per_minute to 0.21 if your plan allows it;" in ended.stdout
+
+
+async def test_status_as_json_has_the_figures(shell: Shell) -> None:
+    await queue_fresh_tasks(shell, 2000)
+
+    budget = json.loads((await shell.run("status", "--json", **FIFTY_A_DAY)).stdout)["budget"]
+
+    assert budget["at_risk"] == pytest.approx(1666, abs=1)
+    assert budget["needed_requests_per_s"] == pytest.approx(2000 * 1.05 / (7 * DAY_MS / 1000), rel=0.01)
+    assert budget["warning"].startswith(LOST)
+
+
+async def test_a_rate_that_suffices_gives_no_warning(shell: Shell) -> None:
+    await queue_fresh_tasks(shell, 2000)
+
+    ended = await shell.run("status", HARVESTER_RATE__REQUESTS_PER_MINUTE="60")
+    budget = json.loads((await shell.run("status", "--json")).stdout)["budget"]
+
+    assert "will expire" not in ended.stdout
+    assert "budget         60 requests a minute: through by " in ended.stdout
+    assert (budget["requests_per_s"], budget["at_risk"], budget["warning"]) == (None, 0, None)
+
+
+async def test_a_backfill_that_leaves_them_open_tells_it_at_the_end(shell: Shell) -> None:
+    async with stand_in(tasks=600) as api:
+        shell.talks_to(api.base_url)
+        await shell.add(api.catalogue.ids())
+
+        ended = await shell.run("backfill", "--deadline", "0.5s", **FIFTY_A_DAY)
+
+    assert ended.code == 1
+    assert "At 50 requests a day about 2" in ended.last_line
+    assert "will expire" in ended.last_line
+
+
+async def test_the_daemon_warns_once_in_its_log(shell: Shell) -> None:
+    async with stand_in(tasks=600) as api:
+        shell.talks_to(api.base_url)
+        await shell.add(api.catalogue.ids())
+        # Housekeeping comes round three times in a lease.
+        often = {"HARVESTER_HARVEST__LEASE_S": "0.3", "HARVESTER_SERVER__LISTEN": "", "HARVESTER_LOG__FORMAT": "json"}
+        daemon = await shell.start("run", **FIFTY_A_DAY, **often)
+        stderr = daemon._process.stderr
+        assert stderr is not None
+        async with asyncio.timeout(PATIENCE_S):
+            while "tasks will expire" not in (line := (await stderr.readline()).decode()):
+                assert line, "it ended without a warning"
+        daemon.signal(signal.SIGTERM)
+        rest = await daemon.ended()
+
+    entry = json.loads(line)
+    assert (entry["level"], entry["why"][:20]) == ("warning", "At 50 requests a day")
+    assert "tasks will expire" not in rest.stderr
