@@ -96,7 +96,14 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
     async with AsyncExitStack() as stack:
         stack.enter_context(translating_errors(settings.store.path))
         store = await stack.enter_async_context(Store(settings.store.path))
-        throttle = Throttle(_rate_limit(settings), clock.monotonic, ledger=store, wall_ms=clock.wall_ms)
+        has_status_call = settings.api.version == "v1"
+        throttle = Throttle(
+            _rate_limit(settings),
+            clock.monotonic,
+            ledger=store,
+            wall_ms=clock.wall_ms,
+            has_status_call=has_status_call,
+        )
         if only is not None:
             await store.want(only, clock.wall_ms())
         client = await stack.enter_async_context(Client(_client_settings(settings), key, throttle))
@@ -115,7 +122,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
                 lease_s=settings.harvest.lease_s,
                 grace_s=settings.harvest.grace_s if grace_s is None else grace_s,
                 until=until,
-                has_status_call=settings.api.version == "v1",
+                has_status_call=has_status_call,
             ),
             source=store,
             pipeline=pipeline,

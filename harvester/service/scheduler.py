@@ -188,6 +188,7 @@ class Scheduler:
             # Not patient any more: what cannot be given back now falls due by itself when the lease ends.
             with anyio.CancelScope(shield=True), suppress(sqlite3.Error):
                 await self._source.release(self.owner)
+                await self._throttle.tell()
                 self._progress.counts = await self._source.counts()
 
     async def _prepare(self) -> None:
@@ -296,7 +297,7 @@ class Scheduler:
         """Give back the tasks whose call the API wants not to see for a while: they must not keep others waiting."""
         deferred, rest = [], []
         for action in actions:
-            blocked_s = self._throttle.blocked_s(action.endpoint)
+            blocked_s = self._throttle.class_wait_s(action.endpoint)
             if blocked_s > LOOK_AGAIN_S:
                 blocked_until_ms = now_ms + round(blocked_s * 1000)
                 deferred.append((action.task, deferred_until_ms(action, blocked_until_ms, now_ms)))
@@ -330,7 +331,7 @@ class Scheduler:
         return max(0.0, (next_due_ms - self._clock.wall_ms()) / 1000)
 
     def _is_blocked_for_long(self) -> bool:
-        return min(self._throttle.blocked_s(endpoint) for endpoint in _ABOUT_TASKS) > NOT_WAITED_FOR_S
+        return min(self._throttle.class_wait_s(endpoint) for endpoint in _ABOUT_TASKS) > NOT_WAITED_FOR_S
 
     def _note_blocks(self) -> None:
         """Tell when the API asks a class of requests to stay away, and when that is over."""
@@ -361,6 +362,7 @@ class Scheduler:
                 lease = self._lease(now_ms)
                 if await self._patiently(lambda: self._source.renew(lease, now_ms)):  # noqa: B023  # awaited here
                     self._leased_until_ms = lease.until_ms
+                await self._patiently(self._throttle.tell)
                 await self._prune()
                 await self._refresh()
 
