@@ -17,16 +17,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from bench.bounds import FutureTask, Reckoned, Slots, clairvoyant, polled_one_by_one
 from bench.virtual import START_MS, Setup, Submission, draw_submissions, run_harvest
 from harvester.cli.logs import configure_logs
 from harvester.domain.pacing import Endpoint
+from harvester.domain.planning import Strategy
 from harvester.domain.tasks import RETENTION_MS
-from harvester.service.scheduler import HarvestSettings
 from harvester.simulator.settings import SimulatorSettings
 
 DAY_S = 86_400.0
@@ -37,13 +36,7 @@ MANY_SEEDS = 100
 LEAST, POLLING = "least possible", "each polled every 5 s"
 
 
-def _strategies() -> tuple[str, ...]:
-    """Return the names of the scheduler's strategies; one name if it has no choice of them."""
-    known: Any = next((one.default for one in fields(HarvestSettings) if one.name == "strategy"), None)
-    return ("harvester",) if known is None else tuple(str(strategy.value) for strategy in type(known))
-
-
-STRATEGIES = _strategies()
+STRATEGIES = tuple(strategy.value for strategy in Strategy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +159,7 @@ def measure(cell: Cell) -> Result:
         return _reckoned(cell, submissions)
     setup = Setup(
         requests_per_minute=workload.per_minute,
-        strategy=cell.contender if len(STRATEGIES) > 1 else None,
+        strategy=cell.contender,
         server_limits=SimulatorSettings(requests_per_day=workload.per_day),
         look_every_s=workload.look_every_s,
         stop_after_s=STOP_AFTER_S,

@@ -5,9 +5,8 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
 from unittest.mock import patch
 
 import anyio
@@ -19,9 +18,12 @@ from bench.virtual.store import InlineStore
 from harvester.api.throttle import Throttle
 from harvester.domain.breaker import Breaker
 from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.domain.planning import Strategy
 from harvester.domain.tasks import OPEN_STATES, TaskState
 from harvester.service.decoder import Decoder
+from harvester.service.looking import Looker
 from harvester.service.pipeline import Pipeline
+from harvester.service.planner import Planner, PlannerSettings
 from harvester.service.progress import Progress
 from harvester.service.scheduler import HarvestSettings, Scheduler, Until
 from harvester.simulator.settings import SimulatorSettings
@@ -34,14 +36,14 @@ LOOK_FOR_THE_END_S = 60.0
 class Setup:
     """How to harvest, what the API is like, and after how many virtual seconds to stop in any case.
 
-    `strategy` is the name of one, where the scheduler knows any; None is its default. With `look_every_s` the scheduler
-    looks only that often whether anything has changed, for runs of many days in which nothing is queued.
+    With `look_every_s` the scheduler looks only that often whether anything has changed, for runs of many days in which
+    nothing is queued.
     """
 
     requests_per_minute: float = 60.0
     burst: int = 1
     concurrency: int = 8
-    strategy: str | None = None
+    strategy: str = "auto"
     look_every_s: float | None = None
     latency_s: float = LATENCY_S
     list_lag_s: float = 0.0
@@ -141,6 +143,7 @@ class _Run:
 
     def _scheduler(self, store: InlineStore, throttle: Throttle, api: ModelApi, settlements: _Settlements) -> Scheduler:
         clock, breaker, progress = self.clock, Breaker(), Progress(started=self.clock.monotonic())
+        planner = Planner(PlannerSettings(strategy=Strategy(self.setup.strategy)))
         pipeline = Pipeline(
             asker=api,
             decoder=Decoder(max_body_bytes=1024 * 1024, workers=1),
@@ -149,11 +152,23 @@ class _Run:
             progress=progress,
             clock=clock,
             rng=random.Random(self.setup.seed),  # noqa: S311
+            planner=planner,
+        )
+        looker = Looker(
+            lister=api,
+            hearer=store,
+            planner=planner,
+            pipeline=pipeline,
+            breaker=breaker,
+            clock=clock,
+            rng=random.Random(self.setup.seed),  # noqa: S311
         )
         return Scheduler(
-            _harvest_settings(self.setup),
+            HarvestSettings(concurrency=self.setup.concurrency, until=Until.STOPPED),
             source=store,
+            planner=planner,
             pipeline=pipeline,
+            looker=looker,
             throttle=throttle,
             breaker=breaker,
             progress=progress,
@@ -178,11 +193,3 @@ class _Run:
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[str, int]]) -> None:
     connection.executemany("INSERT INTO tasks(task_id, added_at) VALUES (?, ?)", rows)
-
-
-def _harvest_settings(setup: Setup) -> HarvestSettings:
-    chosen: dict[str, Any] = {}
-    known: dict[str, Any] = {one.name: one.default for one in fields(HarvestSettings)}
-    if setup.strategy is not None:
-        chosen["strategy"] = type(known["strategy"])(setup.strategy)
-    return HarvestSettings(concurrency=setup.concurrency, until=Until.STOPPED, **chosen)

@@ -13,12 +13,12 @@ from yarl import URL
 from harvester import __version__
 from harvester.api.answers import error_outcome, exception_outcome, status_outcome
 from harvester.api.bodies import BodyError, decompress, holds, too_large
-from harvester.api.limits import clock_skew_s, read_limits
+from harvester.api.limits import clock_skew_s, quota_told, read_limits
 from harvester.api.listing import MAX_LIST_BYTES, list_parameters, parse_list
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.discovery import ListPage, ListQuery
 from harvester.domain.errors import InvalidTaskId
-from harvester.domain.outcomes import Outcome, Transient, Unacceptable
+from harvester.domain.outcomes import Outcome, Throttled, Transient, Unacceptable
 from harvester.domain.pacing import Endpoint
 from harvester.domain.task_ids import validate_task_id
 
@@ -76,6 +76,14 @@ class Reply:
     trace_id: str | None = None
     body: bytes = b""
     encoding: str | None = None
+
+
+@dataclass(slots=True)
+class _Sent:
+    """How often a request has gone out on its permit."""
+
+    permit: Permit
+    times: int = 0
 
 
 class Client:
@@ -142,11 +150,10 @@ class Client:
         permit.spend()
         started = time.monotonic()
         try:
-            # The list counts how often this request is sent.
             async with self._session.get(
-                url, headers=self._headers(), allow_redirects=False, trace_request_ctx=[]
+                url, headers=self._headers(), allow_redirects=False, trace_request_ctx=_Sent(permit)
             ) as response:
-                reply = await self._read(permit.endpoint, response, started)
+                reply = await self._read(permit, response, started)
         except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError) as error:
             # ValueError: header values and URLs of an answer that the library cannot parse. TimeoutError is an OSError.
             reply = Reply(exception_outcome(error), duration_ms=_since_ms(started))
@@ -156,10 +163,10 @@ class Client:
         """Charge what aiohttp sends by itself: a GET goes out again when a kept connection turns out to be closed."""
 
         async def on_sent(_session: aiohttp.ClientSession, context: SimpleNamespace, _sent: object) -> None:
-            sends: list[None] = context.trace_request_ctx
-            sends.append(None)
-            if len(sends) > 1:
-                self._throttle.charge()
+            sent: _Sent = context.trace_request_ctx
+            sent.times += 1
+            if sent.times > 1:
+                self._throttle.charge(sent.permit)
 
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(on_sent)
@@ -175,14 +182,16 @@ class Client:
         # The key is not among the session's headers, which show up in its repr.
         return {"x-api-key": self._key(), "accept-encoding": "gzip"}
 
-    async def _read(self, endpoint: Endpoint, response: aiohttp.ClientResponse, started: float) -> Reply:
-        report = read_limits(response.headers, self._wall_s())
-        self._throttle.learn(endpoint, response.status, report)
+    async def _read(self, permit: Permit, response: aiohttp.ClientResponse, started: float) -> Reply:
+        endpoint, report = permit.endpoint, read_limits(response.headers, self._wall_s())
+        self._throttle.learn(endpoint, response.status, report, permit.sending)
         self.clock_skew_s = clock_skew_s(response.headers, self._wall_s())
         body, is_whole = await self._body(response, self._limit_bytes(endpoint))
         encoding, outcome = _encoding(response.headers), None
         if not _is_success(response.status):
             outcome = error_outcome(endpoint, response.status, body, encoding, report)
+            if isinstance(outcome, Throttled):
+                self._throttle.learn_quota(endpoint, quota_told(outcome.message))
         elif not is_whole:
             body, outcome = b"", self._too_large(endpoint)
         elif not self._brings_result(endpoint) and endpoint is not Endpoint.LIST:

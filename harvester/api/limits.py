@@ -1,18 +1,24 @@
 """What an answer's headers say about rate limits, in both schemes that the API has been seen to use."""
 
 import math
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 from harvester.domain.pacing import LimitReport
+from harvester.domain.quotas import WINDOWS_S, Quota
 
 _EPOCH_LIKE = 1_000_000_000
 """A reset beyond this is a point in time (epoch seconds), below it a number of seconds."""
 
-_SCHEMES = (
-    ("x-ratelimit-request-remaining", "x-ratelimit-request-reset"),
-    ("x-ratelimit-remaining", "x-ratelimit-reset"),
+_SCHEMES = ("x-ratelimit-request", "x-ratelimit")
+
+_MAX_LIMIT = 10**9
+
+_QUOTA = re.compile(
+    r"\b(\d{1,9})\s*req(?:uest)?s?\s*(?:/|per)\s*(\d{1,6})?\s*(second|minute|hour|day)s?\b", re.ASCII | re.IGNORECASE
 )
+_UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 24 * 3600}
 
 
 def read_limits(headers: Mapping[str, str], now_s: float) -> LimitReport:
@@ -23,12 +29,28 @@ def read_limits(headers: Mapping[str, str], now_s: float) -> LimitReport:
     named = {name.lower(): value for name, value in headers.items()}
     server_now = _http_date(named.get("date")) or now_s
     retry_after = _seconds(named.get("retry-after"), server_now)
-    for remaining_name, reset_name in _SCHEMES:
-        if remaining_name in named:
-            remaining = _number(named[remaining_name])
-            reset = _seconds(named.get(reset_name), server_now)
-            return LimitReport(None if remaining is None else int(remaining), reset, retry_after)
+    for scheme in _SCHEMES:
+        if f"{scheme}-remaining" in named:
+            remaining = _number(named[f"{scheme}-remaining"])
+            reset = _seconds(named.get(f"{scheme}-reset"), server_now)
+            limit = _number(named.get(f"{scheme}-limit", ""))
+            return LimitReport(
+                None if remaining is None else int(remaining),
+                reset,
+                retry_after,
+                int(limit) if limit is not None and 1 <= limit <= _MAX_LIMIT else None,
+            )
     return LimitReport(retry_after_s=retry_after)
+
+
+def quota_told(message: str) -> Quota | None:
+    """Return the quota that the message of a 429 names, as in "(100req/1day)"; None if there is none."""
+    found = _QUOTA.search(message)
+    if found is None:
+        return None
+    limit, window_s = int(found[1]), int(found[2] or 1) * _UNITS_S[found[3].lower()]
+    # Longer ones are not known, and a window decides how long a request may have to wait.
+    return Quota(limit, window_s) if limit and 0 < window_s <= WINDOWS_S[-1] else None
 
 
 def clock_skew_s(headers: Mapping[str, str], now_s: float) -> float | None:

@@ -99,14 +99,21 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
     async with AsyncExitStack() as stack:
         stack.enter_context(translating_errors(settings.store.path))
         store = await stack.enter_async_context(Store(settings.store.path))
-        throttle = Throttle(_rate_limit(settings), clock.monotonic, ledger=store, wall_ms=clock.wall_ms)
+        has_status_call = settings.api.version == "v1"
+        throttle = Throttle(
+            _rate_limit(settings),
+            clock.monotonic,
+            ledger=store,
+            wall_ms=clock.wall_ms,
+            has_status_call=has_status_call,
+        )
         if only is not None:
             await store.want(only, clock.wall_ms())
         client = await stack.enter_async_context(Client(_client_settings(settings), key, throttle))
         planner = Planner(
             PlannerSettings(
                 strategy=Strategy(settings.harvest.strategy),
-                has_status_call=settings.api.version == "v1",
+                has_status_call=has_status_call,
                 asks_all=until is Until.ASKED,
             )
         )

@@ -4,7 +4,7 @@ A token bucket in the form of the generic cell rate algorithm (GCRA, ITU-T I.371
 the theoretical arrival time of the next request, is all there is to keep.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 MIN_BLOCK_S = 1.0
@@ -69,6 +69,7 @@ class LimitReport:
     remaining: int | None = None
     reset_s: float | None = None
     retry_after_s: float | None = None
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,64 +93,3 @@ def reserve(arrival_ms: float, now_ms: float, limit: RateLimit, count: int) -> t
     if start_ms - now_ms > MAX_RESERVED_AHEAD_MS + MAX_RESERVATIONS * interval_ms:
         start_ms = now_ms
     return start_ms, start_ms + count * interval_ms
-
-
-@dataclass(slots=True)
-class _Block:
-    until: float = 0.0
-    refusals: int = 0
-
-
-@dataclass(slots=True)
-class Pacer:
-    """One bucket for all requests, and for each endpoint class the time until which the API wants none.
-
-    The configured rate is a ceiling; what the API reports only ever makes it slower.
-    """
-
-    limit: RateLimit
-    bucket: Bucket = field(init=False)
-    blocks: dict[Endpoint, _Block] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.bucket = Bucket(self.limit)
-        self.blocks = {endpoint: _Block() for endpoint in Endpoint}
-
-    def wait_s(self, endpoint: Endpoint, now: float) -> float:
-        """Return how long a request of that class must wait; 0 means it may go out."""
-        return max(0.0, self.bucket.ready_at() - now, self.blocked_s(endpoint, now))
-
-    def blocked_s(self, endpoint: Endpoint, now: float) -> float:
-        """Return how long the API has asked that class to stay away."""
-        return max(0.0, self.blocks[endpoint].until - now)
-
-    def take(self, now: float) -> None:
-        """Account for a request that goes out now."""
-        self.bucket.take(now)
-
-    def accepted(self, endpoint: Endpoint, report: LimitReport, now: float) -> None:
-        """Learn from an answer that was not a 429: an exhausted window blocks until its reset."""
-        block = self.blocks[endpoint]
-        block.refusals = 0
-        if report.remaining is not None and report.remaining <= 0 and report.reset_s is not None:
-            self._block(block, report.reset_s, now)
-
-    def refused(self, endpoint: Endpoint, report: LimitReport, now: float) -> None:
-        """Learn from a 429: wait as told by `Retry-After`, else until the reset, else 1 s doubling to 5 min."""
-        block = self.blocks[endpoint]
-        if block.until <= now:
-            # Several requests were under way when the window closed; they are one refusal.
-            block.refusals += 1
-        guess = min(MAX_GUESSED_BLOCK_S, MIN_BLOCK_S * 2 ** min(block.refusals - 1, 20))
-        told = report.retry_after_s if report.retry_after_s is not None else report.reset_s
-        # A server that keeps saying "at once" and refuses again is answered ever more slowly.
-        self._block(block, guess if told is None or told <= MIN_BLOCK_S else told, now)
-
-    def block(self, endpoint: Endpoint, seconds: float, now: float) -> None:
-        """Keep that class away for a time, as another process was told; a clock that jumped cannot make it long."""
-        if seconds > 0:
-            self._block(self.blocks[endpoint], seconds, now)
-
-    @staticmethod
-    def _block(block: _Block, seconds: float, now: float) -> None:
-        block.until = max(block.until, now + min(MAX_BLOCK_S, max(MIN_BLOCK_S, seconds)))

@@ -221,7 +221,7 @@ async def _permit(throttle: Throttle, clock: Clock) -> Permit:
     """Wait for a permit. While the list is blocked, nothing is taken out of the shared budget for it."""
     told = False
     while True:
-        wait_s = throttle.blocked_s(Endpoint.LIST)
+        wait_s = throttle.class_wait_s(Endpoint.LIST)
         if wait_s == 0:
             await throttle.refill()
             wait_s = throttle.wait_s(Endpoint.LIST)
@@ -230,6 +230,7 @@ async def _permit(throttle: Throttle, clock: Clock) -> Permit:
         if not told and throttle.blocked_s(Endpoint.LIST) > LOOK_AGAIN_S:
             told = True
             log.warning("rate limit reached: the API asks to wait", seconds=round(throttle.blocked_s(Endpoint.LIST)))
+        await throttle.tell()
         await clock.wait(anyio.Event(), min(wait_s, LOOK_AGAIN_S))
 
 

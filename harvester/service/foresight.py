@@ -1,5 +1,6 @@
 """Looks ahead: warns as soon as the request budget will not save every task before its deadline."""
 
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -33,6 +34,11 @@ class Limits(Protocol):
         """The configured ceiling."""
         ...
 
+    @property
+    def rate_per_s(self) -> float | None:
+        """The sustained rate in force, None without any."""
+        ...
+
     def blocked_s(self, endpoint: Endpoint) -> float:
         """Return how long the API has asked that class to stay away."""
         ...
@@ -40,7 +46,8 @@ class Limits(Protocol):
 
 def budget_in_force(limits: Limits, now_ms: int) -> Budget:
     """Return what may be spent from now on. Nothing is saved without a retrieval: its blocks count."""
-    return configured_budget(limits.limit, now_ms + round(limits.blocked_s(Endpoint.RETRIEVE) * 1000))
+    resumes_ms = now_ms + round(limits.blocked_s(Endpoint.RETRIEVE) * 1000)
+    return replace(configured_budget(limits.limit, resumes_ms), rate_per_s=limits.rate_per_s)
 
 
 async def foresee(source: DeadlineSource, limits: Limits, now_ms: int) -> Feasibility:

@@ -216,6 +216,7 @@ class Scheduler:
             with anyio.CancelScope(shield=True), suppress(sqlite3.Error):
                 await self._source.release(self.owner)
                 await self._source.share_processing_times(self._planner.times.take_fresh())
+                await self._throttle.tell()
                 self._progress.counts = await self._source.counts()
 
     async def _prepare(self) -> None:
@@ -344,7 +345,7 @@ class Scheduler:
         return await self._patiently(lambda: self._source.due(now_ms, limit=limit, wake=wake))
 
     def _plan_for(self, due: Due, now_ms: int, limit: int) -> Plan:
-        closed = [endpoint for endpoint in Endpoint if self._throttle.blocked_s(endpoint) > 0]
+        closed = [endpoint for endpoint in Endpoint if self._throttle.class_wait_s(endpoint) > LOOK_AGAIN_S]
         return self._planner.plan(
             due,
             now_ms=now_ms,
@@ -366,7 +367,7 @@ class Scheduler:
 
     async def _give_back_blocked(self, now_ms: int) -> None:
         """Give back the tasks whose call the API has come to want no more: another call may answer for them."""
-        blocked = [step for step in self._queue if self._throttle.blocked_s(step.endpoint) > LOOK_AGAIN_S]
+        blocked = [step for step in self._queue if self._throttle.class_wait_s(step.endpoint) > LOOK_AGAIN_S]
         if blocked:
             self._queue = [step for step in self._queue if step not in blocked]
             tasks = [(task, now_ms) for step in blocked for task in step.tasks]
@@ -378,8 +379,8 @@ class Scheduler:
             self._queue.clear()
 
     def _claim_limit(self) -> int:
-        interval_s = self._throttle.limit.interval_s
-        ahead = CLAIMED_AHEAD_S / interval_s if interval_s else MAX_CLAIMED_AHEAD
+        rate_per_s = self._throttle.rate_per_s
+        ahead = MAX_CLAIMED_AHEAD if rate_per_s is None else CLAIMED_AHEAD_S * rate_per_s
         return max(1, min(MAX_CLAIMED_AHEAD, 4 * self._settings.concurrency, int(ahead)))
 
     async def _idle_s(self) -> float | None:
@@ -393,7 +394,7 @@ class Scheduler:
         return max(0.0, (next_due_ms - self._clock.wall_ms()) / 1000)
 
     def _is_blocked_for_long(self) -> bool:
-        return min(self._throttle.blocked_s(endpoint) for endpoint in _ABOUT_TASKS) > NOT_WAITED_FOR_S
+        return min(self._throttle.class_wait_s(endpoint) for endpoint in _ABOUT_TASKS) > NOT_WAITED_FOR_S
 
     def _note_blocks(self) -> None:
         """Tell when the API asks a class of requests to stay away, and when that is over."""
@@ -425,6 +426,7 @@ class Scheduler:
                 if await self._patiently(lambda: self._source.renew(lease, now_ms)):  # noqa: B023  # awaited here
                     self._leased_until_ms = lease.until_ms
                 await self._share_times()
+                await self._patiently(self._throttle.tell)
                 await self._prune()
                 await self._refresh()
                 await self._patiently(self._foresight.look)

@@ -3,7 +3,9 @@
 import sqlite3
 from contextlib import suppress
 
+from harvester.domain.lessons import QUOTA_KEPT_MS, KnownLimits, Lesson, LimitNews, TaughtRate
 from harvester.domain.pacing import BudgetLease, Endpoint, RateLimit, reserve
+from harvester.domain.quotas import Quota
 from harvester.store.queries import query
 
 
@@ -32,3 +34,34 @@ def note_blocks(connection: sqlite3.Connection, blocks: dict[Endpoint, int], now
         query("note_block"),
         [{"endpoint": endpoint, "blocked_until": until_ms} for endpoint, until_ms in blocks.items()],
     )
+
+
+def known_limits(connection: sqlite3.Connection, now_ms: int) -> KnownLimits:
+    """Return what all processes have found out about the limits, as far as it is worth knowing still."""
+    lessons = {}
+    for endpoint, per_minute, rate_at, limit, window_s, quota_at, arrival in connection.execute(
+        query("learned_limits")
+    ):
+        rate = None if rate_at is None else TaughtRate(per_minute, rate_at)
+        quota = None
+        if quota_at is not None and now_ms - quota_at < QUOTA_KEPT_MS:
+            quota = Quota(limit, window_s)
+        with suppress(ValueError):
+            lessons[Endpoint(endpoint)] = Lesson(rate, quota, arrival)
+    return KnownLimits(known_blocks(connection, now_ms), lessons)
+
+
+def note_limits(connection: sqlite3.Connection, news: LimitNews, now_ms: int) -> None:
+    """Remember what a process has found out, and charge what it has sent of a class with a cut rate."""
+    if news.blocks:
+        note_blocks(connection, news.blocks, now_ms)
+    for endpoint, rate in news.rates.items():
+        connection.execute(query("note_rate"), {"endpoint": endpoint, "per_minute": rate.per_minute, "at": rate.at_ms})
+    for endpoint, quota in news.quotas.items():
+        values = {"endpoint": endpoint, "limit": quota.limit, "window_s": quota.window_s, "at": now_ms}
+        connection.execute(query("note_quota"), values)
+    for endpoint, payment in news.payments.items():
+        row = connection.execute(query("class_arrival"), {"endpoint": endpoint}).fetchone()
+        limit = RateLimit(payment.per_minute)
+        _, arrival_ms = reserve(row[0] if row else 0.0, payment.first_ms, limit, payment.count)
+        connection.execute(query("set_class_arrival"), {"endpoint": endpoint, "arrival": arrival_ms})

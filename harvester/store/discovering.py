@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from harvester.domain.discovery import ListedTask
-from harvester.domain.pacing import BudgetLease, Endpoint, RateLimit, reserve
+from harvester.domain.lessons import KnownLimits, LimitNews
+from harvester.domain.pacing import BudgetLease, RateLimit, reserve
 from harvester.domain.planning import Rng
 from harvester.domain.processing_time import ProcessingTimes
 from harvester.domain.retrying import Decision, decide
 from harvester.domain.tasks import Task, TaskState, deadline_ms
-from harvester.store.budget import known_blocks
+from harvester.store.budget import known_limits
 from harvester.store.connecting import open_for_reading, translating_errors
 from harvester.store.queries import query
 from harvester.store.settling import Attempt, insert_attempt
@@ -249,8 +250,8 @@ class Onlooker:
         row = None if self._connection is None else self._connection.execute(query("budget_arrival")).fetchone()
         taken_ms = max(self._arrival_ms, row[0] if row else 0.0)
         start_ms, self._arrival_ms = reserve(taken_ms, now_ms, limit, count)
-        return BudgetLease(start_ms, await self.share_blocks({}, now_ms))
+        return BudgetLease(start_ms, (await self.share_limits(LimitNews(), now_ms)).blocks)
 
-    async def share_blocks(self, _blocks: dict[Endpoint, int], now_ms: int) -> dict[Endpoint, int]:
-        """Return the known blocks."""
-        return {} if self._connection is None else known_blocks(self._connection, now_ms)
+    async def share_limits(self, _news: LimitNews, now_ms: int) -> KnownLimits:
+        """Return what is known."""
+        return KnownLimits() if self._connection is None else known_limits(self._connection, now_ms)

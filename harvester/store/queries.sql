@@ -356,3 +356,22 @@ SELECT model_name, minutes, age_class, finished, watched_s FROM processing_times
 
 -- name: set_processing_time
 INSERT OR REPLACE INTO processing_times (model_name, minutes, age_class, finished, watched_s) VALUES (?, ?, ?, ?, ?)
+
+-- name: learned_limits
+SELECT endpoint, rate_per_minute, rate_at, quota_limit, quota_window_s, quota_at, arrival FROM learned_limits
+
+-- name: note_rate
+INSERT INTO learned_limits (endpoint, rate_per_minute, rate_at) VALUES (:endpoint, :per_minute, :at)
+ON CONFLICT (endpoint) DO UPDATE SET rate_per_minute = excluded.rate_per_minute, rate_at = excluded.rate_at
+
+-- name: note_quota
+INSERT INTO learned_limits (endpoint, quota_limit, quota_window_s, quota_at) VALUES (:endpoint, :limit, :window_s, :at)
+ON CONFLICT (endpoint) DO UPDATE SET
+    quota_limit = excluded.quota_limit, quota_window_s = excluded.quota_window_s, quota_at = excluded.quota_at
+
+-- name: class_arrival
+SELECT arrival FROM learned_limits WHERE endpoint = :endpoint
+
+-- name: set_class_arrival
+INSERT INTO learned_limits (endpoint, arrival) VALUES (:endpoint, :arrival)
+ON CONFLICT (endpoint) DO UPDATE SET arrival = excluded.arrival

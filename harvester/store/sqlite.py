@@ -11,7 +11,8 @@ import aiosqlite
 import anyio
 
 from harvester.domain.discovery import ListedTask
-from harvester.domain.pacing import BudgetLease, Endpoint, RateLimit
+from harvester.domain.lessons import KnownLimits, LimitNews
+from harvester.domain.pacing import BudgetLease, RateLimit
 from harvester.domain.planning import Due, Rng
 from harvester.domain.processing_time import Key, ProcessingTimes, Seen
 from harvester.domain.tasks import Task, TaskState
@@ -191,15 +192,15 @@ class Store:
         """Take requests out of the budget that all processes on this database share."""
         return await self.transact(lambda connection: budget.lease_requests(connection, limit, count, now_ms))
 
-    async def share_blocks(self, blocks: dict[Endpoint, int], now_ms: int) -> dict[Endpoint, int]:
-        """Remember until when the API wants no requests of a class; return what all processes know of that."""
+    async def share_limits(self, news: LimitNews, now_ms: int) -> KnownLimits:
+        """Remember what a process has found out about the limits; return what all of them know."""
 
-        def body(connection: sqlite3.Connection) -> dict[Endpoint, int]:
-            if blocks:
-                budget.note_blocks(connection, blocks, now_ms)
-            return budget.known_blocks(connection, now_ms)
+        def body(connection: sqlite3.Connection) -> KnownLimits:
+            if news:
+                budget.note_limits(connection, news, now_ms)
+            return budget.known_limits(connection, now_ms)
 
-        return await self.transact(body)
+        return await (self.transact(body) if news else self.read(body))
 
     async def prune(self, before_ms: int) -> int:
         """Forget a batch of the attempts that were made before that time; return how many."""

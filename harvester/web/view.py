@@ -27,6 +27,11 @@ class ThrottleView(Protocol):
         """The configured ceiling."""
         ...
 
+    @property
+    def rate_per_s(self) -> float | None:
+        """The sustained rate in force, None without any."""
+        ...
+
     def blocked_s(self, endpoint: Endpoint) -> float:
         """Return how long the API has asked that class to stay away."""
         ...

@@ -12,7 +12,8 @@ from harvester.api.client import Client, ClientSettings
 from harvester.api.decoding import decode_retrieval
 from harvester.api.throttle import Throttle
 from harvester.domain.outcomes import Gone, Processing, Ready, Refused, Retrieved, Throttled, Transient, Unacceptable
-from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.domain.pacing import Endpoint, LimitReport, RateLimit
+from harvester.domain.quotas import Quota
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 from tests.contract.raw_server import (
     KEY,
@@ -94,6 +95,43 @@ async def test_an_exhausted_window_blocks_before_a_429_comes() -> None:
     async with rehearsal(requests_per_minute=1) as (sim, task_id), client_of(sim.base_url, throttle) as client:
         await ask(client, STATUS, task_id)
     assert throttle.wait_s(STATUS) == 60.0
+
+
+async def test_the_quota_is_that_of_the_message_where_the_reset_tells_less() -> None:
+    throttle = unlimited()
+    async with rehearsal(requests_per_day=1) as (sim, task_id), client_of(sim.base_url, throttle) as client:
+        await ask(client, STATUS, task_id)
+        sim.clock.advance(86_400 - 30)
+        await ask(client, RETRIEVE, task_id)
+    assert throttle.budget(RETRIEVE).quota == Quota(1, 86_400)
+
+
+@pytest.mark.parametrize("header_scheme", ["older", "newer"])
+async def test_the_last_request_of_a_window_is_kept_for_its_second_half(header_scheme: str) -> None:
+    throttle = unlimited()
+    async with (
+        rehearsal(requests_per_minute=3, header_scheme=header_scheme) as (sim, task_id),
+        client_of(sim.base_url, throttle) as client,
+    ):
+        await client.ask(task_id, throttle.take(STATUS))
+        first = throttle.wait_s(STATUS)
+        await client.ask(task_id, throttle.take(STATUS))
+    assert (first, throttle.wait_s(STATUS), throttle.blocked_s(STATUS)) == (0.0, 30.0, 0.0)
+    assert throttle.budget(STATUS).quota == Quota(3, 60)
+
+
+async def test_a_success_that_was_sent_before_a_429_does_not_make_light_of_it() -> None:
+    now = 1_000.0
+    throttle = Throttle(RateLimit(0), lambda: now)
+    async with rehearsal() as (sim, task_id), client_of(sim.base_url, throttle) as client:
+        early = throttle.take(STATUS)
+        waits = []
+        for _ in range(3):
+            throttle.learn(STATUS, 429, LimitReport())
+            waits.append(throttle.wait_s(STATUS))
+            now += waits[-1]
+            await client.ask(task_id, early if len(waits) == 1 else throttle.take(STATUS))
+    assert waits == [1, 2, 1]
 
 
 # What is sent.

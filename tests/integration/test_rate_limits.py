@@ -45,10 +45,25 @@ async def test_a_429_for_statuses_does_not_hold_up_retrievals(shell: Shell, api:
     assert api.asked[3].at - api.asked[1].at >= 0.9
 
 
+async def test_where_one_call_gives_status_and_result_a_long_block_of_it_ends_a_harvest_that_asks_once(
+    shell: Shell, api: ScriptedApi
+) -> None:
+    refusal = problem(429, "too_many_requests", "You have exceeded the rate limit.", retry_after="600")
+    for one in OLD:
+        api.will_say(f"embed-v2/tasks/{one}", refusal)
+    settings = {"HARVESTER_API__VERSION": "v2", "HARVESTER_HARVEST__CONCURRENCY": "1"}
+
+    first = await shell.run("backfill", "--no-wait", *OLD, **settings)
+    again = await shell.run("backfill", "--no-wait", *OLD, **settings)
+
+    # The second one is told by the database.
+    assert (first.code, again.code, len(api.asked)) == (1, 1, 1)
+
+
 @pytest.mark.parametrize("scheme", ["older", "newer"])
 async def test_an_exhausted_window_is_waited_for_without_running_into_429s(shell: Shell, scheme: HeaderScheme) -> None:
     # 58.5 of the 60 seconds are over. The clock stands still until the window is exhausted, however long that takes.
-    api = stand_in(tasks=9, requests_per_minute=5, header_scheme=scheme)
+    api = stand_in(tasks=8, requests_per_minute=5, header_scheme=scheme)
     async with api, aiohttp.ClientSession() as other:
         shell.talks_to(api.base_url)
         opened = int(api.clock.now())
@@ -70,7 +85,8 @@ async def test_an_exhausted_window_is_waited_for_without_running_into_429s(shell
 
 
 async def test_a_long_wait_is_told_and_can_be_ended(shell: Shell) -> None:
-    async with stand_in(tasks=4, requests_per_minute=2) as api:
+    # The last request of a window is kept for its second half.
+    async with stand_in(tasks=4, requests_per_minute=3) as api:
         shell.talks_to(api.base_url)
 
         harvest = await shell.run(

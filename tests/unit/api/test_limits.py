@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.api.limits import clock_skew_s, read_limits
+from harvester.api.limits import clock_skew_s, quota_told, read_limits
 from harvester.domain.pacing import LimitReport
+from harvester.domain.quotas import Quota
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 NOW = 1_760_000_000
@@ -21,7 +22,7 @@ def documented_headers() -> dict[str, str]:
 @pytest.mark.parametrize("wrong_by_s", [0, 86_400, -86_400, 3.0e8])
 def test_the_documented_refusal_is_understood_whatever_this_clock_says(wrong_by_s: float) -> None:
     report = read_limits(documented_headers(), 1_762_553_467 + wrong_by_s)
-    assert report == LimitReport(remaining=0, reset_s=11_382.0, retry_after_s=11_382.0)
+    assert report == LimitReport(remaining=0, reset_s=11_382.0, retry_after_s=11_382.0, limit=100)
 
 
 @pytest.mark.parametrize("prefix", ["x-ratelimit", "x-ratelimit-request"])
@@ -32,6 +33,42 @@ def test_the_documented_refusal_is_understood_whatever_this_clock_says(wrong_by_
 def test_both_schemes_are_understood(prefix: str, reset: str, reset_s: float | None) -> None:
     headers = DATE | {f"{prefix}-remaining": "7", f"{prefix}-reset": reset}
     assert read_limits(headers, NOW) == LimitReport(7, reset_s, None)
+
+
+@pytest.mark.parametrize("prefix", ["x-ratelimit", "x-ratelimit-request"])
+@pytest.mark.parametrize(
+    ("told", "limit"), [("100", 100), ("1", 1), ("0", None), ("-1", None), ("9" * 30, None), ("many", None)]
+)
+def test_the_limit_is_told_in_both_schemes(prefix: str, told: str, limit: int | None) -> None:
+    headers = DATE | {f"{prefix}-remaining": "7", f"{prefix}-reset": "60", f"{prefix}-limit": told}
+    assert read_limits(headers, NOW) == LimitReport(7, 60.0, None, limit)
+
+
+@pytest.mark.parametrize(
+    ("message", "quota"),
+    [
+        ("You have exceeded the rate limit (100req/1day). Please try again later.", Quota(100, 86_400)),
+        ("limit (8req/1minute)", Quota(8, 60)),
+        ("50 requests per hour", Quota(50, 3_600)),
+        ("50 Requests / 2 Hours", Quota(50, 7_200)),
+        ("1req/30seconds", Quota(1, 30)),
+        ("0req/1day", None),
+        ("8req/0minute", None),
+        ("8req/2days", None),
+        ("8req/1month", None),
+        ("99999999999req/1day", None),
+        ("Too many requests.", None),
+        ("", None),
+    ],
+)
+def test_a_refusal_may_name_the_quota(message: str, quota: Quota | None) -> None:
+    assert quota_told(message) == quota
+
+
+@given(st.text() | st.from_regex(r"[0-9]*req/[0-9]*(minute|day)"))
+def test_whatever_a_message_says_a_quota_is_at_least_one_request_in_at_most_a_day(message: str) -> None:
+    quota = quota_told(message)
+    assert quota is None or (quota.limit >= 1 and 1 <= quota.window_s <= 86_400)
 
 
 def test_the_dimension_of_requests_counts_and_not_that_of_minutes_of_video() -> None:

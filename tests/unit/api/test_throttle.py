@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.api.throttle import Permit, Throttle
+from harvester.domain.lessons import KnownLimits, LimitNews
 from harvester.domain.pacing import BudgetLease, Endpoint, LimitReport, RateLimit
+from harvester.domain.quotas import Quota
 
 STATUS, RETRIEVE = Endpoint.STATUS, Endpoint.RETRIEVE
 
@@ -90,7 +92,7 @@ def test_an_exhausted_window_blocks_before_a_429_comes(status: int) -> None:
 @pytest.mark.parametrize("status", [200, 400, 404, 500])
 def test_what_is_left_of_a_window_may_be_used(status: int) -> None:
     subject = throttle(Clock(), 0)
-    subject.learn(STATUS, status, LimitReport(remaining=1, reset_s=42.0))
+    subject.learn(STATUS, status, LimitReport(remaining=2, reset_s=42.0))
     assert subject.wait_s(STATUS) == 0.0
 
 
@@ -109,9 +111,9 @@ class Ledger:
         await anyio.lowlevel.checkpoint()
         return BudgetLease(now_ms + (self.leases - 1) * count * 1000.0, {})
 
-    async def share_blocks(self, _blocks: dict[Endpoint, int], _now_ms: int) -> dict[Endpoint, int]:
+    async def share_limits(self, _news: LimitNews, _now_ms: int) -> KnownLimits:
         await anyio.lowlevel.checkpoint()
-        return {}
+        return KnownLimits()
 
 
 async def test_two_who_wait_for_the_shared_budget_take_one_lease() -> None:
@@ -121,3 +123,37 @@ async def test_two_who_wait_for_the_shared_budget_take_one_lease() -> None:
         group.start_soon(subject.refill)
         group.start_soon(subject.refill)
     assert (ledger.leases, subject.wait_s(STATUS)) == (1, 0.0)
+
+
+def test_the_rate_in_force_can_be_asked_for() -> None:
+    rates = [throttle(Clock(), 0).rate_per_s, throttle(Clock(), 90).rate_per_s]
+    assert rates == [None, 1.5]
+
+
+def test_a_class_is_held_by_its_own_limits_and_not_by_the_total_rate() -> None:
+    subject = throttle(Clock())
+    subject.take(STATUS)
+    subject.learn(RETRIEVE, 200, LimitReport(remaining=1, reset_s=42.0, limit=8))
+    assert (subject.class_wait_s(STATUS), subject.class_wait_s(RETRIEVE)) == (0.0, 21.0)
+    assert subject.blocked_s(RETRIEVE) == 0.0
+
+
+def test_a_quota_told_in_words_is_known() -> None:
+    subject = throttle(Clock(), 0)
+    subject.learn_quota(RETRIEVE, Quota(8, 60))
+    subject.learn_quota(RETRIEVE, None)
+    assert subject.budget(RETRIEVE).quota == Quota(8, 60)
+    assert subject.rate_per_s == pytest.approx(8 / 60)
+
+
+def test_a_request_that_the_library_sends_again_is_charged_to_its_class_too() -> None:
+    subject = throttle(Clock(), 0)
+    permit = subject.take(STATUS)
+    subject.learn(STATUS, 200, LimitReport(remaining=3, reset_s=60.0, limit=8), permit.sending)
+    permit = subject.take(STATUS)
+    before = subject.wait_s(STATUS)
+    subject.charge(permit)
+    assert (before, subject.wait_s(STATUS)) == (0.0, 30.0)
+    # The answer is to the second try, so nothing is under way any more.
+    subject.learn(STATUS, 200, LimitReport(remaining=2, reset_s=60.0, limit=8), permit.sending)
+    assert subject.wait_s(STATUS) == 0.0

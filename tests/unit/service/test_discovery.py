@@ -12,8 +12,9 @@ import pytest
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.discovery import ListedTask, ListPage, ListQuery
 from harvester.domain.embeddings import VideoMetadata
+from harvester.domain.lessons import KnownLimits, LimitNews
 from harvester.domain.outcomes import Outcome, Ready, Refused, Throttled, Transient
-from harvester.domain.pacing import Endpoint, LimitReport, RateLimit
+from harvester.domain.pacing import BudgetLease, Endpoint, LimitReport, RateLimit
 from harvester.domain.planning import Rng
 from harvester.domain.tasks import DAY_MS, TaskState
 from harvester.service.clock import SystemClock
@@ -123,6 +124,25 @@ def page(*created_at_ms: int, invalid: int = 0) -> ListPage:
 EMPTY = page()
 
 
+class FakeLedger:
+    """A budget that is shared with nobody."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.leased = 0
+        self.began = clock.monotonic()
+        self.told_at: list[float] = []
+
+    async def lease_requests(self, _limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
+        self.leased += count
+        return BudgetLease(now_ms, {})
+
+    async def share_limits(self, news: LimitNews, _now_ms: int) -> KnownLimits:
+        if news.blocks:
+            self.told_at.append(self.clock.monotonic() - self.began)
+        return KnownLimits()
+
+
 @dataclass
 class Stage:
     clock: FakeClock
@@ -131,6 +151,12 @@ class Stage:
     queue: FakeQueue
     progress: Progress
     schedule: Schedule | None = QUARTER_HOURLY
+
+    def share_budget(self, requests_per_minute: float) -> FakeLedger:
+        ledger, clock = FakeLedger(self.clock), self.clock
+        limit = RateLimit(requests_per_minute)
+        self.throttle = self.api.throttle = Throttle(limit, clock.monotonic, ledger=ledger, wall_ms=clock.wall_ms)
+        return ledger
 
     async def look(self, since_ms: int = NOW_MS) -> DiscoveryReport:
         return await discover(
@@ -191,6 +217,28 @@ async def test_a_429_is_waited_for_and_is_no_failure() -> None:
     on = stage(*[throttled] * (TRIES + 3), page(NOW_MS + 1))
     report = await on.look()
     assert (report.problem, report.listed, on.api.times[-1]) == (None, 1, 7_200 * (TRIES + 3))
+
+
+async def test_the_last_request_of_a_window_is_waited_for() -> None:
+    def last_but_one(api: Api, _query: ListQuery) -> ListPage:
+        api.throttle.learn(Endpoint.LIST, 200, LimitReport(remaining=1, reset_s=60))
+        return page(*(NOW_MS + 100_000 - number * 1_000 for number in range(50)))
+
+    on = stage(last_but_one, EMPTY)
+    ledger = on.share_budget(requests_per_minute=60)
+    await on.look()
+    assert (on.api.times, ledger.leased) == ([0, 30], 2)
+
+
+async def test_a_long_block_is_stored_while_it_is_sat_out() -> None:
+    def throttled(api: Api, _query: ListQuery) -> Outcome:
+        api.throttle.learn(Endpoint.LIST, 429, LimitReport(retry_after_s=7_200))
+        return Throttled("Too many.", 7_200)
+
+    on = stage(throttled, EMPTY)
+    ledger = on.share_budget(requests_per_minute=60)
+    await on.look()
+    assert (on.api.times, ledger.told_at) == ([0, 7_200], [0])
 
 
 async def test_failures_that_pass_are_waited_out() -> None:

@@ -14,7 +14,8 @@ from harvester.api.client import Reply
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.breaker import Breaker
 from harvester.domain.discovery import ListPage, ListQuery
-from harvester.domain.outcomes import Outcome, Processing, Retrieved, Transient, Unacceptable
+from harvester.domain.lessons import LimitNews
+from harvester.domain.outcomes import Outcome, Processing, Retrieved, Throttled, Transient, Unacceptable
 from harvester.domain.pacing import Endpoint, LimitReport, RateLimit
 from harvester.domain.task_ids import MAX_LENGTH
 from harvester.domain.tasks import DAY_MS, TaskState
@@ -169,10 +170,15 @@ async def test_housekeeping_renews_no_claim_that_has_lapsed(store: Store) -> Non
     assert len(await claim_due(store, bench.scheduler._lease(late_ms), now_ms=late_ms, limit=5)) == 1
 
 
-async def test_blocked_statuses_do_not_keep_a_result_waiting(store: Store) -> None:
+BLOCKED = 429, LimitReport(retry_after_s=10_800)
+LAST_OF_A_WINDOW = 200, LimitReport(remaining=1, reset_s=10_800)
+
+
+@pytest.mark.parametrize("told", [BLOCKED, LAST_OF_A_WINDOW])
+async def test_held_statuses_do_not_keep_a_result_waiting(store: Store, told: tuple[int, LimitReport]) -> None:
     bench = Bench(store, Api(harvested), until=Until.STOPPED)
     bench.queue(100, age_ms=0)
-    bench.throttle.learn(Endpoint.STATUS, 429, LimitReport(retry_after_s=3600))
+    bench.throttle.learn(Endpoint.STATUS, *told)
     ready = an_id(1000, bench.clock.wall_ms())
 
     async with anyio.create_task_group() as group:
@@ -189,12 +195,43 @@ async def test_blocked_statuses_do_not_keep_a_result_waiting(store: Store) -> No
         assert connection.execute("SELECT task_id FROM tasks WHERE state = 'harvested'").fetchall() == [(ready,)]
 
 
-async def test_asking_once_does_not_sit_out_a_long_block(store: Store) -> None:
+@pytest.mark.parametrize("told", [BLOCKED, LAST_OF_A_WINDOW])
+async def test_asking_once_does_not_sit_out_a_long_wait(store: Store, told: tuple[int, LimitReport]) -> None:
     bench = Bench(store, Api(harvested), until=Until.ASKED)
     bench.queue(3, age_ms=DAY_MS)
     for endpoint in (Endpoint.STATUS, Endpoint.RETRIEVE):
-        bench.throttle.learn(endpoint, 429, LimitReport(retry_after_s=10_800))
+        bench.throttle.learn(endpoint, *told)
     assert await bench.run() == {TaskState.PENDING: 3}
+
+
+async def blocks(bench: Bench) -> set[Endpoint]:
+    """Return what the database knows to be blocked."""
+    return set((await bench.store.share_limits(LimitNews(), bench.clock.wall_ms())).blocks)
+
+
+async def test_a_long_block_that_ends_a_harvest_is_known_to_the_next(store: Store) -> None:
+    def refused(_task_id: str, endpoint: Endpoint) -> Outcome:
+        bench.throttle.learn(endpoint, *BLOCKED)
+        return Throttled("Too many.", 10_800)
+
+    bench = Bench(store, Api(refused), until=Until.ASKED)
+    bench.throttle.learn(Endpoint.STATUS, *BLOCKED)
+    bench.queue(1, age_ms=DAY_MS)
+    await bench.run()
+    assert await blocks(bench) == {Endpoint.STATUS, Endpoint.RETRIEVE}
+
+
+async def test_a_long_block_is_stored_while_it_is_sat_out(store: Store) -> None:
+    bench = Bench(store, Api(harvested), until=Until.STOPPED)
+    bench.queue(1, age_ms=DAY_MS)
+    for endpoint in Endpoint:
+        bench.throttle.learn(endpoint, *BLOCKED)
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.scheduler.run)
+        with anyio.fail_after(PATIENCE_S):
+            while not await blocks(bench) >= set(Endpoint):
+                await anyio.lowlevel.checkpoint()
+        bench.scheduler.stop()
 
 
 async def test_asking_once_asks_once(store: Store) -> None:

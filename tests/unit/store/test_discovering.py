@@ -12,6 +12,7 @@ import pytest
 from harvester.domain.discovery import ListedTask
 from harvester.domain.embeddings import VideoMetadata
 from harvester.domain.errors import StoreError
+from harvester.domain.lessons import KnownLimits, LimitNews
 from harvester.domain.outcomes import Failed, Processing, Ready, Retrieved, Transient
 from harvester.domain.pacing import Endpoint, RateLimit
 from harvester.domain.planning import MIN_LOOK_MS
@@ -212,7 +213,7 @@ def onlooker_on_nothing(path: Path) -> Iterator[Onlooker]:
 async def test_without_a_database_all_is_new_and_none_is_created(onlooker_on_nothing: Onlooker) -> None:
     told = await onlooker_on_nothing.queue_listed([listed(0), listed(1)], NOW, RNG)
     assert (len(told.new_ids), told.known) == (2, 0)
-    assert (await onlooker_on_nothing.share_blocks({}, NOW)) == {}
+    assert (await onlooker_on_nothing.share_limits(LimitNews(), NOW)) == KnownLimits()
 
 
 async def test_an_onlooker_waits_behind_the_budget_of_others_and_takes_nothing_out_of_it(path: Path) -> None:

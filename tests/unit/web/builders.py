@@ -32,6 +32,10 @@ class FixedThrottle:
     limit: RateLimit = field(default_factory=lambda: RateLimit(60, 1))
     blocked: dict[Endpoint, float] = field(default_factory=dict)
 
+    @property
+    def rate_per_s(self) -> float | None:
+        return self.limit.requests_per_minute / 60 or None
+
     def blocked_s(self, endpoint: Endpoint) -> float:
         return self.blocked.get(endpoint, 0.0)
 

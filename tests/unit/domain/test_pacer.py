@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.domain.pacing import MAX_BLOCK_S, MIN_BLOCK_S, Endpoint, LimitReport, Pacer, RateLimit
+from harvester.domain.pacer import ClassBudget, Pacer
+from harvester.domain.pacing import MAX_BLOCK_S, MIN_BLOCK_S, Endpoint, LimitReport, RateLimit
+from harvester.domain.quotas import Quota
 
 NOW = 5_000.0
 STATUS, RETRIEVE = Endpoint.STATUS, Endpoint.RETRIEVE
@@ -22,7 +24,7 @@ def take_when_allowed(subject: Pacer, pauses: list[float]) -> list[float]:
     for pause in pauses:
         now += pause
         now += subject.wait_s(STATUS, now)
-        subject.take(now)
+        subject.take(STATUS, now)
         taken.append(now)
     return taken
 
@@ -44,7 +46,7 @@ def test_after_a_pause_a_burst_may_go_out_at_once_and_not_one_more(burst: int) -
     subject = pacer(60, burst)
     for _ in range(burst):
         assert subject.wait_s(STATUS, NOW) == 0
-        subject.take(NOW)
+        subject.take(STATUS, NOW)
     assert subject.wait_s(STATUS, NOW) == pytest.approx(1.0)
 
 
@@ -64,7 +66,7 @@ def test_a_rate_of_zero_is_no_limit() -> None:
 
 def test_all_classes_share_the_configured_rate() -> None:
     subject = pacer(60)
-    subject.take(NOW)
+    subject.take(STATUS, NOW)
     assert subject.wait_s(RETRIEVE, NOW) == pytest.approx(1.0)
 
 
@@ -126,7 +128,7 @@ def test_a_shorter_time_does_not_shorten_a_longer_one() -> None:
         (LimitReport(remaining=-1, reset_s=30.0), 30.0),
         (LimitReport(remaining=0, reset_s=0.0), MIN_BLOCK_S),
         (LimitReport(remaining=0, reset_s=1e15), MAX_BLOCK_S),
-        (LimitReport(remaining=1, reset_s=30.0), 0.0),
+        (LimitReport(remaining=2, reset_s=30.0), 0.0),
         (LimitReport(remaining=0), 0.0),
         (LimitReport(reset_s=30.0), 0.0),
         (LimitReport(), 0.0),
@@ -156,6 +158,7 @@ reports = st.builds(
     remaining=st.none() | st.integers(-5, 1_000),
     reset_s=st.none() | st.floats(-1e18, 1e18),
     retry_after_s=st.none() | st.floats(-1e18, 1e18),
+    limit=st.none() | st.integers(1, 1_000),
 )
 
 
@@ -170,3 +173,79 @@ def test_whatever_the_api_reports_a_request_goes_out_within_a_day_and_an_hour(
         lowest = MIN_BLOCK_S if is_refusal else 0.0
         # Adding a wait to a time and subtracting it again is exact only up to rounding.
         assert lowest - 1e-6 <= subject.wait_s(endpoint, now) <= MAX_BLOCK_S + 1e-6
+
+
+def test_a_success_that_was_sent_before_the_refusal_does_not_start_the_doubling_again() -> None:
+    subject, now = pacer(), NOW
+    early = subject.take(STATUS, now)
+    for _ in range(3):
+        subject.refused(STATUS, LimitReport(), now)
+        now += subject.wait_s(STATUS, now)
+    subject.accepted(STATUS, LimitReport(), now, early)
+    subject.refused(STATUS, LimitReport(), now)
+    assert subject.wait_s(STATUS, now) == 8
+
+
+def test_a_late_429_of_a_request_sent_before_the_block_is_no_second_refusal() -> None:
+    subject = pacer(60)
+    first, second = subject.take(STATUS, NOW), subject.take(STATUS, NOW)
+    subject.refused(STATUS, LimitReport(), NOW + 1, first)
+    subject.refused(STATUS, LimitReport(), NOW + 300, second)
+    assert subject.wait_s(STATUS, NOW + 300) == MIN_BLOCK_S
+    assert subject.budget(STATUS, NOW).learned_per_minute == pytest.approx(42)
+
+
+def test_a_cut_slows_its_class_and_no_other() -> None:
+    subject = pacer(60)
+    subject.refused(STATUS, LimitReport(), NOW)
+    now = NOW + 1
+    for endpoint in Endpoint:
+        subject.take(endpoint, now)
+    subject.bucket.arrival = now
+    waits = {endpoint: subject.wait_s(endpoint, now) for endpoint in Endpoint}
+    assert waits == {STATUS: pytest.approx(60 / 42), RETRIEVE: 0, Endpoint.LIST: 0}
+
+
+@pytest.mark.parametrize(("sent", "present"), [(3, 10), (50, 50)])
+def test_without_a_configured_rate_what_was_sent_lately_is_cut(sent: int, present: float) -> None:
+    subject = pacer(0)
+    for _ in range(sent):
+        subject.take(STATUS, NOW)
+    subject.refused(STATUS, LimitReport(), NOW)
+    assert subject.budget(STATUS, NOW).learned_per_minute == pytest.approx(0.7 * present)
+
+
+def test_the_sustained_rate_is_the_least_of_the_configured_the_cut_and_the_quota() -> None:
+    subject, rates = pacer(0), []
+    rates.append(subject.rate_per_s(NOW))
+    subject.limit = RateLimit(60)
+    rates.append(subject.rate_per_s(NOW))
+    subject.refused(RETRIEVE, LimitReport(), NOW)
+    rates.append(subject.rate_per_s(NOW))
+    subject.refused(STATUS, LimitReport(limit=1, reset_s=60), NOW)
+    rates.append(subject.rate_per_s(NOW))
+    subject.accepted(RETRIEVE, LimitReport(limit=864, remaining=700, reset_s=80_000), NOW)
+    rates.append(subject.rate_per_s(NOW))
+    assert rates == [None, 1, pytest.approx(0.7), pytest.approx(0.7), pytest.approx(0.01)]
+
+
+def test_what_a_class_may_spend_can_be_shown() -> None:
+    subject = pacer(60)
+    subject.accepted(STATUS, LimitReport(limit=8, remaining=5, reset_s=40), NOW)
+    assert subject.budget(STATUS, NOW + 10) == ClassBudget(60, None, Quota(8, 60), 5, 30, 0)
+    assert subject.budget(STATUS, NOW + 50) == ClassBudget(60, None, Quota(8, 60), None, None, 0)
+    assert subject.budget(RETRIEVE, NOW) == ClassBudget(60, None, None, None, None, 0)
+
+
+def test_without_a_status_call_a_refused_retrieval_holds_both() -> None:
+    subject = Pacer(RateLimit(0), has_status_call=False)
+    subject.refused(RETRIEVE, LimitReport(retry_after_s=600), NOW)
+    waits = {endpoint: subject.wait_s(endpoint, NOW) for endpoint in Endpoint}
+    assert waits == {STATUS: 600, RETRIEVE: 600, Endpoint.LIST: 0}
+
+
+def test_after_a_refusal_its_own_time_counts_and_not_that_of_the_window_before() -> None:
+    subject = pacer()
+    subject.accepted(STATUS, LimitReport(limit=100, remaining=1, reset_s=3600), NOW)
+    subject.refused(STATUS, LimitReport(retry_after_s=5), NOW)
+    assert subject.wait_s(STATUS, NOW) == 5

@@ -1,0 +1,168 @@
+"""The part of a request budget that this process has, of what all processes on one database share."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+
+from harvester.domain.adapting import LearnedRate
+from harvester.domain.lessons import KnownLimits, Lesson, LimitNews, Payment, TaughtRate
+from harvester.domain.pacer import ClassPace, Pacer
+from harvester.domain.pacing import MAX_RESERVATIONS, BudgetLease, Endpoint, RateLimit, reserve
+from harvester.domain.quotas import Quota
+
+GRANT_S = 1.0
+"""How much of the shared budget is leased at a time."""
+
+SHARE_EVERY_S = 5.0
+
+
+class Ledger(Protocol):
+    """Where processes share one budget; see `harvester.store.sqlite.Store`."""
+
+    async def lease_requests(self, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
+        """Take requests out of the shared budget."""
+        ...
+
+    async def share_limits(self, news: LimitNews, now_ms: int) -> KnownLimits:
+        """Tell what was found out about the limits, and learn what others have."""
+        ...
+
+
+class SharedBudget:
+    """Keeps a pacer in step with the ledger.
+
+    Requests at the configured rate are leased before they go out, a second's worth at a time, and what is not used in
+    time is given up. Those of a class with a cut rate are charged to the class as well, afterwards and within a
+    second: a lease would be wasted, for of which class the next request will be is not known.
+    """
+
+    def __init__(
+        self, ledger: Ledger, pacer: Pacer, monotonic: Callable[[], float], wall_ms: Callable[[], int]
+    ) -> None:
+        self._ledger = ledger
+        self._pacer = pacer
+        self._monotonic = monotonic
+        self._wall_ms = wall_ms
+        self._granted = 0
+        self._grant_ends = -math.inf
+        self._shared_at = -math.inf
+        self._blocked: set[Endpoint] = set()
+        self._shared = {endpoint: _SharedClass(pace) for endpoint, pace in pacer.paces.items()}
+        self._refilling = anyio.Lock()
+
+    def took(self) -> None:
+        """Take note of a request that went out."""
+        self._granted -= 1
+
+    def blocked(self, endpoint: Endpoint) -> None:
+        """Take note of a block that others should know of."""
+        self._blocked.add(endpoint)
+
+    def forget_lease(self) -> None:
+        """Lease anew at the next refill: the rate has changed."""
+        self._grant_ends = -math.inf
+
+    async def refill(self) -> None:
+        """Lease requests if there are none left, and share what is known of limits."""
+        # Two who wait for the same lease need one, not two.
+        async with self._refilling:
+            now = self._monotonic()
+            if self._blocked or now - self._shared_at >= self._share_every_s(now):
+                await self._share(now)
+            interval_s = self._pacer.limit.interval_s
+            if interval_s and (self._granted <= 0 or now >= self._grant_ends):
+                await self._lease(now, interval_s)
+
+    async def tell(self) -> None:
+        """Share what is known of limits if there is anything new."""
+        async with self._refilling:
+            now = self._monotonic()
+            if self._news(now, self._wall_ms()):
+                await self._share(now)
+
+    async def _lease(self, now: float, interval_s: float) -> None:
+        count = max(1, min(MAX_RESERVATIONS // 4, int(GRANT_S / interval_s)))
+        now_ms = self._wall_ms()
+        lease = await self._ledger.lease_requests(self._pacer.limit, count, now_ms)
+        self._pacer.bucket.arrival = now + (lease.start_ms - now_ms) / 1000
+        self._granted = count
+        self._grant_ends = self._pacer.bucket.arrival + count * interval_s + GRANT_S
+        self._adopt(lease.blocks)
+
+    def _share_every_s(self, now: float) -> float:
+        is_any_cut = any(pace.rate(now) is not None for pace in self._pacer.paces.values())
+        return GRANT_S if is_any_cut else SHARE_EVERY_S
+
+    def _news(self, now: float, now_ms: int) -> LimitNews:
+        blocks = {endpoint: now_ms + round(self._pacer.blocked_s(endpoint, now) * 1000) for endpoint in self._blocked}
+        news = LimitNews(blocks)
+        for endpoint, shared in self._shared.items():
+            shared.add_news(news, endpoint, now, now_ms)
+        return news
+
+    async def _share(self, now: float) -> None:
+        now_ms = self._wall_ms()
+        news = self._news(now, now_ms)
+        known = await self._ledger.share_limits(news, now_ms)
+        # Only now: what could not be written is still to be told.
+        self._shared_at = now
+        self._blocked.difference_update(news.blocks)
+        self._adopt(known.blocks)
+        for endpoint, shared in self._shared.items():
+            shared.adopt(known.lessons.get(endpoint, Lesson()), self._monotonic(), self._wall_ms())
+
+    def _adopt(self, blocks: Mapping[Endpoint, int]) -> None:
+        now, now_ms = self._monotonic(), self._wall_ms()
+        for endpoint, until_ms in blocks.items():
+            self._pacer.block(endpoint, (until_ms - now_ms) / 1000, now)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What one class had learned and sent when it was last put into words for the ledger."""
+
+    quota: Quota | None = None
+    learned: LearnedRate | None = None
+    rate: TaughtRate | None = None
+    sent: int = 0
+
+
+class _SharedClass:
+    """One class, and what the ledger is known to hold of it."""
+
+    def __init__(self, pace: ClassPace) -> None:
+        self._pace = pace
+        self._held = self._telling = _Told()
+
+    def add_news(self, news: LimitNews, endpoint: Endpoint, now: float, now_ms: int) -> None:
+        """Add what the ledger does not hold yet."""
+        pace, held, learned = self._pace, self._held, self._pace.adapting.learned
+        self._telling = _Told(pace.quota, learned, held.rate, pace.sends.count)
+        if pace.quota is not None and pace.quota != held.quota:
+            news.quotas[endpoint] = pace.quota
+        if learned is not None and learned is not held.learned:
+            since_ms = now_ms + round((learned.since - now) * 1000)
+            news.rates[endpoint] = self._telling.rate = TaughtRate(learned.per_minute, since_ms)
+        rate, count = pace.rate(now), pace.sends.after(held.sent, now)
+        if rate is not None and count > 0:
+            first_at = pace.sends.first_after(held.sent, now)
+            news.payments[endpoint] = Payment(count, now_ms + round((first_at - now) * 1000), rate)
+
+    def adopt(self, lesson: Lesson, now: float, now_ms: int) -> None:
+        """Go by what others, or the process before this, have learned. What was learned just now is told first."""
+        pace, held = self._pace, self._telling
+        if pace.quota == held.quota and lesson.quota is not None:
+            pace.quota = lesson.quota
+        if lesson.rate is not None and lesson.rate != held.rate and pace.adapting.learned is held.learned:
+            since = now - max(0.0, (now_ms - lesson.rate.at_ms) / 1000)
+            held.learned, held.rate = LearnedRate(lesson.rate.per_minute, since), lesson.rate
+            pace.adapting.adopt(held.learned, now)
+        held.quota = lesson.quota
+        rate = pace.rate(now)
+        if rate is not None:
+            arrival_ms, _ = reserve(lesson.arrival_ms, now_ms, RateLimit(rate), 0)
+            pace.arrival = max(pace.arrival, now + (arrival_ms - now_ms) / 1000)
+        self._held = held
