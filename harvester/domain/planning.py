@@ -107,8 +107,8 @@ class Terms:
 
     At most `limit` requests, `questions` of them not for a result. `closed` are the classes that the API wants no
     requests of. `asks_all`: somebody wants an answer about each task now. `trusts`: tasks that are surely finished by
-    reckoning have turned out to be. `trusts_gaps`: so have those that a page of unfinished tasks did not show;
-    `presumed` are the keys of these. `unlisted` are keys of tasks which the list does not show.
+    reckoning have turned out to be. `trusts_gaps`: so have those that a page of unfinished tasks did not show.
+    `unlisted` are keys of tasks which the list does not show.
     """
 
     limit: int = 1
@@ -119,7 +119,6 @@ class Terms:
     asks_all: bool = False
     trusts: bool = True
     trusts_gaps: bool = True
-    presumed: Container[int] = frozenset()
     unlisted: Container[int] = frozenset()
 
 
@@ -190,8 +189,7 @@ def _sort_out(
     questions, later = [], []
     may_guess = terms.strategy is Strategy.AUTO
     for one in prospects:
-        is_sure = one.task.key in terms.presumed or (one.chance >= SURE and terms.trusts)
-        if may_guess and (one.is_urgent or is_sure):
+        if may_guess and (one.is_urgent or (one.chance >= SURE and terms.trusts)):
             # Even while no results may be asked for: a question now would not spare it.
             results.append(Action(Endpoint.RETRIEVE, one.task, one.chance))
         elif terms.asks_all or one.is_urgent or one.wait_s >= LEAST_WAIT_S:

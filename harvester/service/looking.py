@@ -13,7 +13,7 @@ from harvester.domain.outcomes import Outcome, Refused, Throttled, Transient
 from harvester.domain.pacing import Endpoint
 from harvester.domain.planning import Look, Rng
 from harvester.domain.processing_time import ProcessingTimes
-from harvester.domain.tasks import Task
+from harvester.domain.tasks import Task, TaskState
 from harvester.service.clock import Clock
 from harvester.service.pipeline import Pipeline
 from harvester.service.planner import Planner
@@ -34,16 +34,17 @@ class Lister(Protocol):
 class Hearer(Protocol):
     """Who stores what a page says; see `harvester.store.sqlite.Store`."""
 
-    async def hear(
+    async def hear(  # noqa: PLR0913  # all are about one page
         self,
         tasks: Sequence[ListedTask],
         claimed: Sequence[Task],
         *,
+        finished: Sequence[Task],
         attempt: Attempt,
         rng: Rng,
         times: ProcessingTimes,
     ) -> list[Heard]:
-        """Take a page for an answer about open tasks, and give back the claimed ones that it does not hold."""
+        """Take a page for an answer about open tasks, and give back the claimed ones of which it does not tell."""
         ...
 
 
@@ -76,23 +77,40 @@ class Looker:
         answer = await self._lister.list_tasks(look.query, permit)
         duration_ms = round((self._clock.monotonic() - started) * 1000)
         attempt = Attempt(asked_at_ms, Endpoint.LIST.value, "", http_status=200, duration_ms=duration_ms)
-        tasks = answer.tasks if isinstance(answer, ListPage) else ()
+        page = answer if isinstance(answer, ListPage) else ListPage((), 0)
+        finished = self._planner.concluded(look, page) if isinstance(answer, ListPage) else []
         heard = await self._pipeline.patiently(
-            lambda: self._hearer.hear(tasks, look.tasks, attempt=attempt, rng=self._rng, times=self._planner.times)
+            lambda: self._hearer.hear(
+                page.tasks,
+                look.tasks,
+                finished=finished,
+                attempt=attempt,
+                rng=self._rng,
+                times=self._planner.times,
+            )
         )
         if isinstance(answer, ListPage):
             self._breaker.succeeded()
-            self._learn(look, answer, heard, asked_at_ms)
+            self._learn(look, answer, heard, finished, asked_at_ms)
         else:
             self._judge(answer)
 
-    def _learn(self, look: Look, page: ListPage, heard: list[Heard], asked_at_ms: int) -> None:
+    def _learn(self, look: Look, page: ListPage, heard: list[Heard], finished: list[Task], asked_at_ms: int) -> None:
         for one in heard:
             self._planner.answered(one.task, one.listed.outcome, asked_at_ms)
             if one.decision is not None:
                 self._pipeline.moved(one.task, one.decision.state, asked_at_ms)
-        self._planner.read(look, page, [one.task for one in heard], asked_at_ms)
-        log.debug("looked at the list", asked_about=len(look.tasks), listed=page.count, heard=len(heard))
+        for task in finished:
+            self._planner.presumed(task, asked_at_ms)
+            self._pipeline.moved(task, TaskState.READY, asked_at_ms)
+        self._planner.read(look, page, [*(one.task for one in heard), *finished], asked_at_ms)
+        log.debug(
+            "looked at the list",
+            asked_about=len(look.tasks),
+            listed=page.count,
+            heard=len(heard),
+            finished=len(finished),
+        )
 
     def _judge(self, outcome: Outcome) -> None:
         now = self._clock.monotonic()

@@ -94,14 +94,13 @@ class Planner:
         shut = frozenset(closed) | ({Endpoint.LIST} if now < self._list_paused_until else frozenset())
         terms = Terms(
             limit=limit,
-            questions=self.allowed_questions(now, rate_per_s),
+            questions=self._allowed_questions(now, rate_per_s),
             strategy=self.settings.strategy,
             has_status_call=self.settings.has_status_call,
             closed=shut,
             asks_all=self.settings.asks_all,
             trusts=self._trust.is_given,
             trusts_gaps=self._gap_trust.is_given,
-            presumed=self._presumed,
             unlisted={key for key, until_ms in self._unlisted.items() if now_ms < until_ms},
         )
         return plan(due, now_ms, terms, self.times, self.listing)
@@ -114,32 +113,33 @@ class Planner:
 
     def answered(self, task: Task, outcome: Outcome, asked_at_ms: int) -> None:
         """Learn from what a request said about one task."""
-        if task.state is not TaskState.PENDING or not task.is_dated:
-            return
         is_finished = isinstance(outcome, Ready | Retrieved | Failed)
         if not is_finished and not isinstance(outcome, Processing):
             return
         if task.key in self._presumed:
             self._presumed.discard(task.key)
             self._gap_trust.learn(is_hit=is_finished)
-            if not self._gap_trust.is_given:
-                self._presumed.clear()
-        if chance_finished(task, asked_at_ms, self.times) >= FORETOLD:
-            self._trust.learn(is_hit=is_finished)
-        if is_finished:
-            self._forget(task.key)
-        self._learn_time(task, outcome, asked_at_ms, is_finished=is_finished)
+        if task.state is TaskState.PENDING and task.is_dated:
+            self._learn(task, outcome, asked_at_ms, is_finished=is_finished)
 
-    def read(self, look: Look, page: ListPage, heard: Iterable[Task], now_ms: int) -> None:
-        """Learn from a page that `look` asked for, and that told of the `heard` tasks."""
+    def presumed(self, task: Task, asked_at_ms: int) -> None:
+        """Learn that a page of all unfinished tasks did not show this one."""
+        self._presumed.add(task.key)
+        self._learn(task, Ready(), asked_at_ms, is_finished=True)
+
+    def concluded(self, look: Look, page: ListPage) -> list[Task]:
+        """Return the tasks of `look` that have finished because a page of all unfinished ones does not show them."""
+        return [] if look.query.status is None else finished_by(look.query, page, look.tasks, self.listing)
+
+    def read(self, look: Look, page: ListPage, told: Iterable[Task], now_ms: int) -> None:
+        """Learn from a page that `look` asked for, and that told of some tasks."""
         self._list_failures = 0
-        held = {task.key for task in heard}
-        self.listing.learn(look.query, page, sum(task.key in held for task in look.tasks))
-        if look.query.status is not None:
-            self._presumed.update(task.key for task in finished_by(look.query, page, look.tasks, self.listing))
-            return
+        held = {task.key for task in told}
+        shown = {task.task_id for task in page.tasks}
+        self.listing.learn(look.query, page, sum(task.task_id in shown for task in look.tasks))
+        # Of a page of the unfinished nothing follows about those on which it is silent.
         is_complete = page.count < look.query.page_limit
-        for task in look.tasks:
+        for task in look.tasks if look.query.status is None else ():
             if task.key in held:
                 self._misses.pop(task.key, None)
                 continue
@@ -159,11 +159,12 @@ class Planner:
         self._unlisted = {key: until_ms for key, until_ms in self._unlisted.items() if now_ms < until_ms}
         self._misses = {key: misses for key, misses in self._misses.items() if key in self._unlisted}
 
-    def _forget(self, task_key: int) -> None:
-        self._misses.pop(task_key, None)
-        self._unlisted.pop(task_key, None)
-
-    def _learn_time(self, task: Task, outcome: Outcome, asked_at_ms: int, *, is_finished: bool) -> None:
+    def _learn(self, task: Task, outcome: Outcome, asked_at_ms: int, *, is_finished: bool) -> None:
+        if chance_finished(task, asked_at_ms, self.times) >= FORETOLD:
+            self._trust.learn(is_hit=is_finished)
+        if is_finished:
+            self._misses.pop(task.key, None)
+            self._unlisted.pop(task.key, None)
         metadata = outcome.embeddings.metadata if isinstance(outcome, Retrieved) else None
         model_name = task.model_name or (metadata.model_name if metadata else None)
         duration_s = task.duration_s or (metadata.duration if metadata else None)
@@ -173,8 +174,7 @@ class Planner:
             # Of a task that was first looked at long after its end there is nothing to learn.
             self.times.observe(model_name, duration_s, after_s, by_s, is_finished=is_finished)
 
-    def allowed_questions(self, now: float, rate_per_s: float | None) -> int:
-        """Return how many requests may go into questions now."""
+    def _allowed_questions(self, now: float, rate_per_s: float | None) -> int:
         if rate_per_s is None or self.settings.strategy is Strategy.STATUS:
             # With one question for each task, questions are half of all requests; results still go first.
             return MAX_QUESTIONS

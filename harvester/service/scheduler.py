@@ -329,16 +329,12 @@ class Scheduler:
         limit = self._claim_limit()
         due = await self._due(now_ms, limit)
         plan = self._plan_for(due, now_ms, limit)
-        if len(plan.steps) < limit and not due.is_whole and self._may_ask():
-            # Results do not fill it: which questions are worth most needs a wider view.
+        if not due.is_whole and (len(plan.steps) < limit or any(step.is_question for step in plan.steps)):
+            # Results do not fill it: what is surely finished, and which questions are worth most, needs a wider view.
             plan = self._plan_for(await self._due(now_ms, WIDE_VIEW), now_ms, limit)
         if plan.later:
             await self._patiently(lambda: self._source.postpone(plan.later))
         return plan
-
-    def _may_ask(self) -> bool:
-        asks_all = self._settings.until is Until.ASKED
-        return asks_all or self._planner.allowed_questions(self._clock.monotonic(), self._throttle.rate_per_s) > 0
 
     async def _due(self, now_ms: int, limit: int) -> Due:
         wake = self._settings.until is not Until.ASKED

@@ -22,6 +22,9 @@ from harvester.store.taking import defer
 
 _Row = dict[str, Any]
 
+NOT_UNFINISHED = "not unfinished"
+"""The outcome for a task that a page of all unfinished ones does not show."""
+
 _NEW: _Row = {"id": 0, "created_at": None, "failures": 0, "gone": 0, "invalid": 0, "claim": 0, "unfinished_at": None}
 
 
@@ -85,14 +88,16 @@ def hear(  # noqa: PLR0913  # all are about one page
     tasks: Iterable[ListedTask],
     claimed: Sequence[Task],
     *,
+    finished: Sequence[Task],
     attempt: Attempt,
     rng: Rng,
     times: ProcessingTimes,
 ) -> list[Heard]:
     """Take for an answer what a page of the list says about open tasks; nothing is queued. One transaction's body.
 
-    `claimed` are the tasks that the page was asked for: it counts as an attempt for each that it holds, and the others
-    are given back. `attempt` is that request, without outcome.
+    `claimed` are the tasks that the page was asked for, and `finished` those of them that have finished because it does
+    not hold them. It counts as an attempt for each of which it tells, and the others are given back. `attempt` is that
+    request, without outcome.
     """
     claims, heard = {task.key: task.claim for task in claimed}, []
     for listed in tasks:
@@ -106,8 +111,11 @@ def hear(  # noqa: PLR0913  # all are about one page
         _store(connection, change, attempt.at_ms, charged=is_asked)
         if is_asked:
             insert_attempt(connection, task.key, replace(attempt, outcome=type(listed.outcome).__name__.lower()))
-    held = {one.task.key for one in heard}
-    defer(connection, ((task, 0) for task in claimed if task.key not in held))
+    told = {one.task.key for one in heard} | {task.key for task in finished}
+    for task in finished:
+        if connection.execute(query("presume_ready"), {"id": task.key, "claim": task.claim}).rowcount:
+            insert_attempt(connection, task.key, replace(attempt, outcome=NOT_UNFINISHED))
+    defer(connection, ((task, 0) for task in claimed if task.key not in told))
     return heard
 
 

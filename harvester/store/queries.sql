@@ -28,6 +28,13 @@ SET claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attemp
     error_at = coalesce(:error_at, error_at)
 WHERE id = :id
 
+-- name: presume_ready
+-- A page of all that is still processing did not show the task: it has finished, and its result is worth a request.
+UPDATE tasks
+SET state = 'ready', claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attempts + 1,
+    next_attempt_at = 0
+WHERE id = :id AND claim = :claim AND state = 'pending'
+
 -- name: keep_listed
 INSERT INTO listed (task, listed_at, model_name, duration, input_filename, input_url)
 VALUES (:task, :now, :model_name, :duration, :input_filename, :input_url)

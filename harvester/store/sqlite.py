@@ -170,18 +170,21 @@ class Store:
         """Queue what the account's list of tasks holds; tell what was new."""
         return await self.transact(lambda connection: queue_listed(connection, tasks, now_ms, rng))
 
-    async def hear(
+    async def hear(  # noqa: PLR0913  # all are about one page
         self,
         tasks: Sequence[ListedTask],
         claimed: Sequence[Task],
         *,
+        finished: Sequence[Task],
         attempt: Attempt,
         rng: Rng,
         times: ProcessingTimes,
     ) -> list[Heard]:
-        """Take for an answer what a page of the list says about open tasks, and give back what it does not hold."""
+        """Take for an answer what a page of the list says about open tasks, and give back what it does not tell of."""
         return await self.transact(
-            lambda connection: hear(connection, tasks, claimed, attempt=attempt, rng=rng, times=times)
+            lambda connection: hear(
+                connection, tasks, claimed, finished=finished, attempt=attempt, rng=rng, times=times
+            )
         )
 
     async def share_processing_times(self, fresh: Mapping[Key, Seen]) -> dict[Key, Seen]:

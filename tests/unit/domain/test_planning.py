@@ -173,12 +173,6 @@ def test_a_page_of_the_unfinished_answers_for_more() -> None:
     assert len(step.tasks) > 200
 
 
-def test_what_a_page_of_the_unfinished_did_not_show_is_retrieved() -> None:
-    tasks = [task(key, age_ms=HALF_DONE_MS) for key in range(3)]
-    steps = planned(tasks, Terms(limit=2, questions=0, presumed={0, 2})).steps
-    assert [(step.endpoint, step.tasks[0].key) for step in steps] == [(Endpoint.RETRIEVE, 0), (Endpoint.RETRIEVE, 2)]
-
-
 def test_a_page_is_not_asked_for_a_single_task() -> None:
     assert endpoint_of(task(age_ms=2 * HALF_DONE_MS)) is Endpoint.RETRIEVE
     assert endpoint_of(task(age_ms=2 * HALF_DONE_MS), replace(MANY, strategy=Strategy.LIST)) is Endpoint.LIST
