@@ -6,7 +6,7 @@ from anyio import to_thread
 
 from harvester.api.client import SECRET_CHARACTERS
 from harvester.api.secrecy import body_repeats, embeddings_repeat
-from harvester.domain.outcomes import Invalid, Outcome, Retrieved, Transient
+from harvester.domain.outcomes import Empty, Invalid, Outcome, Retrieved, Transient
 from harvester.service.pipeline import BodyDecoder
 
 
@@ -33,7 +33,7 @@ class VettingDecoder:
     async def _repeats(self, outcome: Outcome, body: bytes, encoding: str | None, key: str) -> bool:
         if isinstance(outcome, Retrieved):
             return embeddings_repeat(outcome.embeddings, key)
-        if isinstance(outcome, Invalid):
+        if isinstance(outcome, Invalid | Empty):
             # Its body is kept for whoever wants to know why.
             return await to_thread.run_sync(body_repeats, body, encoding, key, self._max_body_bytes)
         return key in repr(outcome)

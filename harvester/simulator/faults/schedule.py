@@ -24,16 +24,21 @@ class FaultSchedule:
     """
 
     def __init__(self, faults: Sequence[Fault], clock: SimulatorClock, catalogue: Catalogue) -> None:
-        for fault in faults:
-            check(fault)
-        self._faults = list(enumerate(faults))
+        self._faults: list[Fault] = []
+        self.add(*faults)
         self._clock = clock
         self._catalogue = catalogue
-        self._started = clock.now()
+        self.started = clock.now()
         self._asked: Counter[tuple[int, str]] = Counter()
         self._served: Counter[tuple[int, str]] = Counter()
         self.served: Counter[str] = Counter()
         """How often each kind was served."""
+
+    def add(self, *faults: Fault) -> None:
+        """Add rules behind those that there are."""
+        for fault in faults:
+            check(fault)
+        self._faults += faults
 
     def middleware(self) -> Middleware:
         """Spoil answers as scheduled; the name of the fault goes with the response as `FAULT`."""
@@ -49,10 +54,10 @@ class FaultSchedule:
         """Return the faulty answer in place of this one, or this one."""
         endpoint, now = request.match_info.route.name, self._clock.now()
         task_id = request.match_info.get("task_id", "").lower()
-        for number, fault in self._faults:
+        for number, fault in enumerate(self._faults):
             if endpoint not in (fault.endpoints or KINDS[fault.kind].endpoints):
                 continue
-            if not self._is_due(number, fault, task_id, now - self._started):
+            if not self._is_due(number, fault, task_id, now - self.started):
                 continue
             spoilt = KINDS[fault.kind].serve(Occasion(fault, request, answer, self._catalogue, now))
             if spoilt is not None:

@@ -103,12 +103,11 @@ async def test_a_refused_key_is_not_repeated(shell: Shell, api: ScriptedApi) -> 
 @pytest.mark.parametrize("place", ["aiohttp.ClientSession._request", "harvester.api.client.Client._read"])
 async def test_the_traceback_of_a_bug_shows_no_key(shell: Shell, api: ScriptedApi, place: str) -> None:
     module, name, method = place.rsplit(".", 2)
-    (shell.folder / "sitecustomize.py").write_text(
+    shell.sabotage(
         f"import {module}\n"
         "async def broken(*arguments, **options):\n    raise RuntimeError('broken for the test')\n"
         f"{module}.{name}.{method} = broken\n"
     )
-    shell.environ["PYTHONPATH"] = ":".join(filter(None, [str(shell.folder), shell.environ.get("PYTHONPATH")]))
 
     ended = await shell.run("--debug", "backfill", AN_ID, HARVESTER_LOG__LEVEL="debug")
 
