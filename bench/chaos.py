@@ -4,8 +4,8 @@ Usage: python -m bench.chaos [--seed N] [--minutes M] [--tasks N] [--folder DIR]
 
 Thousands of small tasks are harvested by `backfill` and `run`, alone and together, which are killed, stopped and paused
 at random, while the stand-in misbehaves by docs/faults.example.toml. It ends when every task has ended, or when the
-time is over. Then: no task lost, no row twice, stored as sent, no end without a reason, memory bounded, no traceback. The
-seed, which is printed, gives the same faults and the same blows again; what they hit depends on the machine as well.
+time is over. Then: no task lost, no row twice, stored as sent, no end without a reason, memory bounded, no traceback.
+The seed, which is printed, gives the same faults and blows again; what they hit depends on the machine as well.
 """
 
 import argparse

@@ -20,5 +20,5 @@ def test_whatever_happens_at_once_no_task_is_lost_and_what_is_stored_was_sent(se
         [*command, "--folder", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
     )
 
-    print(ended.stdout)
+    print(ended.stdout)  # noqa: T201  # pytest shows it, and so the seed, when this fails
     assert (ended.returncode, ended.stderr) == (0, ""), f"seed {seed}: {ended.stdout}{ended.stderr}"

@@ -149,18 +149,22 @@ async def test_row_26_a_paused_process_that_wakes_after_its_lease_has_its_result
         paused = await harvesting(shell, api, gate, done=0, held=2)
         paused.signal(signal.SIGSTOP)
         # Its answers wait in the socket for as long as it sleeps.
-        gate.open()
-        other = await shell.run("backfill")
-        assert other.code == 0, other.stderr
-        before = shell.rows("SELECT * FROM tasks")
+        gate.let(2)
+        other = await shell.start("backfill")
+        await until(lambda: len(gate.arrived) == 4)
+        claimed = shell.rows("SELECT task_id, claim, lease_owner FROM tasks")
 
         paused.signal(signal.SIGCONT)
-        woken = await paused.ended()
+        await paused.says("stale result refused: somebody else has this task now")
+        assert claimed == shell.rows("SELECT task_id, claim, lease_owner FROM tasks")
+        assert_kept(shell, api, dict.fromkeys(api.catalogue.ids(), "pending"))
+        gate.open()
+        ended = [await one.ended() for one in (paused, other)]
 
+        assert [one.code for one in ended] == [0, 0], ended
         assert_kept(shell, api)
-        assert before == shell.rows("SELECT * FROM tasks")
         assert len(retrieved(api)) == 4
-    assert woken.stderr.count("stale result refused: somebody else has this task now") == 2
+    assert [one.stderr.count("stale result refused") for one in ended] == [2, 0]
 
 
 async def test_row_27_when_a_worker_dies_while_decoding_its_task_is_retried_by_a_whole_pool(shell: Shell) -> None:

@@ -12,21 +12,28 @@ ELSEWHERE = {24}
 """Kills at every write and every fsync are a bench of their own."""
 
 
-def rows_with_tests() -> set[int]:
-    names = [
-        name
-        for file in FOLDER.glob("test_*.py")
-        for name in re.findall(r"^(?:async )?def (test_row_\w+)\(", file.read_text("utf-8"), re.MULTILINE)
-    ]
-    return {int(number) for name in names for number in re.findall(r"(?:row|and)_(\d\d)(?=_)", name)}
+def names_by_row() -> dict[int, set[str]]:
+    found: dict[int, set[str]] = {}
+    for file in FOLDER.glob("test_*.py"):
+        for name in re.findall(r"^(?:async )?def (test_row_\w+)\(", file.read_text("utf-8"), re.MULTILINE):
+            for number in re.findall(r"(?:row|and)_(\d\d)(?=_)", name):
+                found.setdefault(int(number), set()).add(f"{file.name}::{name}")
+    return found
 
 
 def test_the_table_has_every_row_once() -> None:
     assert list(ROWS) == list(range(1, 35))
 
 
-def test_each_row_has_a_test_and_each_test_a_row() -> None:
-    assert ROWS.keys() - ELSEWHERE == rows_with_tests() - ELSEWHERE
+def test_each_row_names_its_tests_and_each_test_has_a_row() -> None:
+    listed = {
+        int(row): set(re.findall(r"`(test_\w+\.py::test_\w+)`", names))
+        for row, names in re.findall(r"^(\d+)\. (.*(?:\n   .*)*)", TABLE, re.MULTILINE)
+    }
+    assert {row: names for row, names in listed.items() if row not in ELSEWHERE} == {
+        row: names for row, names in names_by_row().items() if row not in ELSEWHERE
+    }
+    assert ROWS.keys() - ELSEWHERE == names_by_row().keys() - ELSEWHERE
 
 
 def test_the_kinds_of_the_stand_in_stand_in_their_rows() -> None:
