@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint format clean
+.PHONY: demo test chaos format clean
 
 demo: $(STAMP)
 	$(BIN)/harvester demo
@@ -17,6 +17,10 @@ test: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2
+
+# Every fault, kills and restarts at once; the seed that it prints repeats a run.
+chaos: $(STAMP)
+	$(BIN)/python -m bench.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),5)
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -15,6 +15,7 @@ from harvester.api.answers import error_outcome, exception_outcome, status_outco
 from harvester.api.bodies import BodyError, decompress, holds, too_large
 from harvester.api.limits import clock_skew_s, quota_told, read_limits
 from harvester.api.listing import MAX_LIST_BYTES, list_parameters, parse_list
+from harvester.api.secrecy import listed_repeat
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.discovery import ListPage, ListQuery
 from harvester.domain.errors import InvalidTaskId
@@ -144,7 +145,12 @@ class Client:
         """Ask for one page of the account's tasks; `permit` is for the list. Return the page, or what went wrong."""
         url = self._base.joinpath(*_TASK_PATHS[self._settings.version]).with_query(list_parameters(query))
         reply = await self._get(url, permit)
-        return parse_list(reply.body, reply.encoding) if reply.outcome is None else reply.outcome
+        if reply.outcome is not None:
+            return reply.outcome
+        answer, key = parse_list(reply.body, reply.encoding), self._key()
+        if isinstance(answer, ListPage) and len(key) >= SECRET_CHARACTERS and listed_repeat(answer.tasks, key):
+            return Transient("The answer repeats the API key.", "key_echoed")
+        return answer
 
     async def _get(self, url: URL, permit: Permit) -> Reply:
         permit.spend()

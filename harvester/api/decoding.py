@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from harvester.api.bodies import BodyError, decompress, excerpt, parse_object
+from harvester.api.duplicates import refuse_duplicate_keys
 from harvester.api.vectors import VectorError, pack
 from harvester.domain.embeddings import (
     END_FIELDS,
@@ -39,7 +40,9 @@ def decode_retrieval(body: bytes, encoding: str | None, max_bytes: int) -> Decod
     """Return what the 200 answer of a retrieval means; never raises on any bytes."""
     try:
         plain = decompress(body, encoding, max_bytes)
-        return decode_document(parse_object(plain), plain)
+        document = parse_object(plain)
+        refuse_duplicate_keys(document, plain)
+        return decode_document(document, plain)
     except BodyError as error:
         return error.outcome
 

@@ -24,6 +24,7 @@ from harvester.service.pipeline import Pipeline
 from harvester.service.planner import Planner, PlannerSettings
 from harvester.service.progress import Progress
 from harvester.service.scheduler import HarvestSettings, Scheduler, Until
+from harvester.service.vetting import VettingDecoder
 from harvester.store.connecting import translating_errors
 from harvester.store.discovering import Onlooker
 from harvester.store.sqlite import Store
@@ -119,7 +120,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
         )
         pipeline = Pipeline(
             asker=client,
-            decoder=Decoder(settings.api.max_body_bytes),
+            decoder=VettingDecoder(Decoder(settings.api.max_body_bytes), key, settings.api.max_body_bytes),
             settler=store,
             breaker=breaker,
             progress=progress,

@@ -44,6 +44,9 @@ def simulate(  # noqa: PLR0913  # one for each option
     ] = "older",
     gzip: Annotated[bool, typer.Option(help="Compress for clients that accept it.")] = True,
     key: Annotated[str, typer.Option(help="The key to expect; default: any.")] = "",
+    faults: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Misbehave by these rules; see docs/faults.example.toml.")
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="Append each request to this file, as JSON lines.")] = None,
 ) -> None:
     """Serve a stand-in for the TwelveLabs API.
@@ -53,6 +56,7 @@ def simulate(  # noqa: PLR0913  # one for each option
     Example: harvester simulate --port 8080 --tasks 20 --print-ids > ids.txt
     """
     from harvester.simulator import Simulator, SimulatorSettings  # noqa: PLC0415  # see above
+    from harvester.simulator.faults.files import load_faults  # noqa: PLC0415
     from harvester.simulator.serving import serve_until_stopped  # noqa: PLC0415
 
     shortest, longest = _one_or_two("--duration-s", duration_s)
@@ -75,7 +79,14 @@ def simulate(  # noqa: PLR0913  # one for each option
         gzip=gzip,
         key=key,
     )
-    simulator = Simulator(settings, clock=_clock(start_at, speed), host=host, port=port, log_file=log)
+    simulator = Simulator(
+        settings,
+        clock=_clock(start_at, speed),
+        host=host,
+        port=port,
+        log_file=log,
+        faults=load_faults(faults) if faults else (),
+    )
     if print_ids and tasks:
         typer.echo("\n".join(simulator.catalogue.ids()))
     try:
@@ -83,6 +94,9 @@ def simulate(  # noqa: PLR0913  # one for each option
     except OSError as error:
         raise _unusable(error, host, port) from error
     typer.echo(f"Stopped after {len(simulator.requests)} requests.", err=True)
+    if simulator.faults.served:
+        served = ", ".join(f"{times} {kind}" for kind, times in sorted(simulator.faults.served.items()))
+        typer.echo(f"Faults served: {served}.", err=True)
 
 
 def _one_or_two(option: str, text: str) -> tuple[float, float | None]:

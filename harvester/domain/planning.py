@@ -178,7 +178,8 @@ def _prospect(task: Task, now_ms: int, times: ProcessingTimes) -> _Prospect:
 
 def _ages_s(task: Task, now_ms: int) -> tuple[float, float]:
     unfinished_ms = 0 if task.unfinished_at_ms is None else task.age_ms(task.unfinished_at_ms)
-    return task.age_ms(now_ms) / 1000, unfinished_ms / 1000
+    # No later than now: the clock may have been set back since.
+    return task.age_ms(now_ms) / 1000, min(unfinished_ms, task.age_ms(now_ms)) / 1000
 
 
 def _sort_out(

@@ -43,6 +43,9 @@ LOOK_AGAIN_S = 1.0
 MIN_WAIT_S = 0.01
 HOUSEKEEPING_S = 5.0
 
+SET_BACK_MS = 60_000
+"""A wall clock that loses more than this against the monotonic one was set back, not slewed."""
+
 CLAIMED_AHEAD_S = 1.0
 """Tasks are claimed for about this much of the budget: few, so that a task found ready comes before them."""
 
@@ -171,6 +174,7 @@ class Scheduler:
         self._queue: list[Step] = []
         self._leased_until_ms = 0
         self._prune_at = self._share_at = 0.0
+        self._ahead_ms = self._wall_ahead_ms()
         self._blocked: set[Endpoint] = set()
         self._slots = anyio.CapacityLimiter(settings.concurrency)
         self._changed = anyio.Event()
@@ -418,6 +422,7 @@ class Scheduler:
             with self._progress.beats.at_work("housekeeping", self._clock.monotonic):
                 now_ms = self._clock.wall_ms()
                 self._drop_lapsed(now_ms)
+                await self._notice_set_back_clock(now_ms)
                 lease = self._lease(now_ms)
                 if await self._patiently(lambda: self._source.renew(lease, now_ms)):  # noqa: B023  # awaited here
                     self._leased_until_ms = lease.until_ms
@@ -435,6 +440,18 @@ class Scheduler:
             self._share_at = now + SHARE_TIMES_EVERY_S
             fresh = self._planner.times.take_fresh()
             self._planner.times.load(await self._patiently(lambda: self._source.share_processing_times(fresh)))
+
+    async def _notice_set_back_clock(self, now_ms: int) -> None:
+        """Let nobody wait for the time that a clock was set back by: what is backed off falls due at once."""
+        before_ms, self._ahead_ms = self._ahead_ms, self._wall_ahead_ms()
+        if before_ms - self._ahead_ms > SET_BACK_MS:
+            log.warning(
+                "the clock was set back, waiting tasks are asked about now", by_s=(before_ms - self._ahead_ms) / 1000
+            )
+            await self._patiently(lambda: self._source.wake_early(now_ms))
+
+    def _wall_ahead_ms(self) -> float:
+        return self._clock.wall_ms() - self._clock.monotonic() * 1000
 
     async def _prune(self) -> None:
         """Forget old attempts, an hour's worth at a time and in small transactions."""

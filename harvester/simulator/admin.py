@@ -11,6 +11,7 @@ from aiohttp import web
 
 from harvester.simulator.catalogue import Catalogue
 from harvester.simulator.clock import SimulatorClock
+from harvester.simulator.faults import FaultSchedule
 from harvester.simulator.request_log import RequestLog
 from harvester.simulator.rfc3339 import format_ms
 
@@ -18,10 +19,11 @@ from harvester.simulator.rfc3339 import format_ms
 class Admin:
     """The calls below `/simulator`."""
 
-    def __init__(self, clock: SimulatorClock, catalogue: Catalogue, log: RequestLog) -> None:
+    def __init__(self, clock: SimulatorClock, catalogue: Catalogue, log: RequestLog, faults: FaultSchedule) -> None:
         self._clock = clock
         self._catalogue = catalogue
         self._log = log
+        self._faults = faults
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes, prefix included."""
@@ -30,6 +32,7 @@ class Admin:
             web.post("/simulator/clock", self.steer_clock),
             web.get("/simulator/tasks", self.tasks),
             web.get("/simulator/requests", self.requests),
+            web.get("/simulator/faults", self.faults),
         ]
 
     async def clock(self, _request: web.Request) -> web.Response:
@@ -79,6 +82,10 @@ class Admin:
     async def requests(self, _request: web.Request) -> web.Response:
         """`GET /simulator/requests`: the request log, the oldest first."""
         return _json(list(self._log))
+
+    async def faults(self, _request: web.Request) -> web.Response:
+        """`GET /simulator/faults`: how often each kind of fault was served."""
+        return _json(dict(self._faults.served))
 
     def _set_speed(self, factor: float) -> None:
         self._clock.speed = factor

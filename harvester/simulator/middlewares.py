@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from harvester.simulator.clock import SimulatorClock
+from harvester.simulator.faults.model import FAULT
 from harvester.simulator.limits import RateLimiter, quota_headers
 from harvester.simulator.problems import ApiProblem, key_refused, too_many_requests
 from harvester.simulator.request_log import Endpoint, RequestLog, RequestRecord
@@ -42,7 +43,9 @@ def compressed() -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
-        if isinstance(response, web.Response) and isinstance(response.body, bytes):
+        if not isinstance(response, web.Response) or "content-encoding" in response.headers:
+            return response
+        if isinstance(response.body, bytes):
             response.headers["vary"] = "accept-encoding"
             if accepts_gzip(request.headers.get("accept-encoding", "")):
                 large = len(response.body) >= _LARGE_BYTES
@@ -121,6 +124,7 @@ def _record(now: float, request: web.Request, response: web.StreamResponse) -> R
         task_id=request.match_info.get("task_id"),
         status=response.status,
         bytes=len(body) if isinstance(body, bytes) else 0,
+        fault=response.get(FAULT),
     )
 
 

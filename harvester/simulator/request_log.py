@@ -18,7 +18,10 @@ _REMEMBERED = 250_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
-    """One answered request; `at` is the stand-in's time in epoch seconds, `bytes` the body as it was sent."""
+    """One answered request; `at` is the stand-in's time in epoch seconds, `bytes` the body as it was sent.
+
+    `fault` is the kind of misbehaviour that was served in place of the right answer.
+    """
 
     at: float
     method: str
@@ -28,6 +31,7 @@ class RequestRecord:
     task_id: str | None
     status: int
     bytes: int
+    fault: str | None = None
 
 
 class RequestLog:

@@ -13,6 +13,7 @@ from harvester.simulator.admin import Admin
 from harvester.simulator.catalogue import Catalogue
 from harvester.simulator.clock import SimulatorClock
 from harvester.simulator.endpoints import EmbedTasks
+from harvester.simulator.faults import Fault, FaultSchedule
 from harvester.simulator.limits import RateLimiter
 from harvester.simulator.middlewares import admitted, compressed, problems_as_json, recorded
 from harvester.simulator.request_log import RequestLog
@@ -29,7 +30,8 @@ class Simulator:
     """A stand-in for the TwelveLabs API: an async context manager that listens while it is open.
 
     `port` 0 picks a free one; see `base_url`. `middlewares` go between the request log and the API: they see
-    each answer as it would be sent and may replace it. OSError when it cannot listen or write `log_file`.
+    each answer as it would be sent and may replace it. `faults` are the rules by which it misbehaves; UsageError names
+    one that cannot be worked with. OSError when it cannot listen or write `log_file`.
     """
 
     def __init__(  # noqa: PLR0913  # all but the first are named
@@ -41,11 +43,13 @@ class Simulator:
         port: int = 0,
         log_file: Path | None = None,
         middlewares: Sequence[Middleware] = (),
+        faults: Sequence[Fault] = (),
     ) -> None:
         self.settings = settings or SimulatorSettings()
         self.clock = clock or SimulatorClock()
         self.catalogue = Catalogue(self.settings, self.clock)
         self.requests = RequestLog(log_file)
+        self.faults = FaultSchedule(faults, self.clock, self.catalogue)
         self._host = host
         self._port = port
         self._middlewares = tuple(middlewares)
@@ -83,7 +87,7 @@ class Simulator:
         api.add_routes(EmbedTasks(self.settings, self.clock, self.catalogue).routes())
         app = web.Application()
         app.add_subapp(API_PREFIX, api)
-        app.add_routes(Admin(self.clock, self.catalogue, self.requests).routes())
+        app.add_routes(Admin(self.clock, self.catalogue, self.requests, self.faults).routes())
         return app
 
     def _api_middlewares(self) -> list[Middleware]:
@@ -92,6 +96,7 @@ class Simulator:
             recorded(self.clock, self.requests),
             *self._middlewares,
             *([compressed()] if self.settings.gzip else []),
+            self.faults.middleware(),
             problems_as_json(),
             admitted(self.settings, self.clock, RateLimiter(self.settings)),
         ]

@@ -263,9 +263,21 @@ async def test_an_answer_that_repeats_the_key_is_not_kept(
     assert (code_of(reply), reply.body, reply.encoding) == ((Transient, "key_echoed"), b"", None)
 
 
-@pytest.mark.parametrize("body", [ECHO, gzip.compress(ECHO)])
+ESCAPED_KEY = "".join(f"\\u{ord(character):04x}" for character in KEY).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ECHO,
+        gzip.compress(ECHO),
+        b'{"data":[{"_id":"66f537778d9641fe5a0d101f","status":"ready","model_name":"%s"}]}' % ESCAPED_KEY,
+        b'{"data":[{"_id":"66f537778d9641fe5a0d101f","status":"failed","message":"%s"}]}' % ESCAPED_KEY,
+    ],
+    ids=["plain", "gzip", "escaped", "escaped reason"],
+)
 async def test_a_list_that_repeats_the_key_is_not_kept(body: bytes) -> None:
-    headers = b"content-encoding: gzip\r\n" if body != ECHO else b""
+    headers = b"content-encoding: gzip\r\n" if body.startswith(b"\x1f\x8b") else b""
     async with (
         listening(saying(whole(body, headers=headers))) as (place, _),
         client_of(f"http://{place}") as client,

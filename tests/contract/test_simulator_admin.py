@@ -78,6 +78,7 @@ async def test_each_request_to_the_api_is_recorded_in_memory_over_http_and_in_th
         "task_id": None,
         "status": 200,
         "bytes": size,
+        "fault": None,
     }
     assert [(one["endpoint"], one["task_id"], one["status"]) for one in records] == [
         ("status", task_id, 200),

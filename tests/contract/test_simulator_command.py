@@ -78,6 +78,23 @@ async def test_the_clock_starts_where_it_is_told_to() -> None:
     assert 0 < 1_735_689_600_000 - hint_ms <= 10_000
 
 
+async def test_faults_are_served_by_the_rules_of_a_file_and_summed_up(tmp_path: Path) -> None:
+    rules = tmp_path / "faults.toml"
+    rules.write_text('[[fault]]\nkind = "null"\ntimes = 2\n[[fault]]\nkind = "dropped"\nfrom_s = 3600\n')
+    async with (
+        started("--faults", str(rules)) as (process, base_url),
+        aiohttp.ClientSession(base_url + "/", headers={"x-api-key": "any"}) as http,
+    ):
+        bodies = []
+        for _ in range(3):
+            async with http.get("embed/tasks") as answer:
+                bodies.append(await answer.json())
+        process.send_signal(signal.SIGTERM)
+        _, stderr = await process.communicate()
+    assert (bodies[:2], bodies[2]["data"] != []) == ([None, None], True)
+    assert stderr.decode().endswith("Stopped after 3 requests.\nFaults served: 2 null.\n")
+
+
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -99,6 +116,7 @@ def test_a_request_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         ({"start_at": "noon"}, "'noon' is not an RFC 3339 date-time"),
         ({"speed": float("inf")}, "speed of 0 or more"),
         ({"options": "visual,smell"}, "no embedding option 'smell'"),
+        ({"faults": Path("absent.toml")}, "absent.toml cannot be read: No such file or directory"),
     ],
 )
 def test_an_argument_that_cannot_be_worked_with_is_named(arguments: dict[str, Any], sentence: str) -> None:

@@ -5,8 +5,8 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from harvester.simulator import Simulator, SimulatorSettings
+from harvester.simulator import Fault, Simulator, SimulatorSettings
 
 KEY = "tlk_0MARKER0OF0THE0KEY0"
 
@@ -42,6 +42,7 @@ class Running:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self.pid = process.pid
+        self._heard = ""
 
     def signal(self, number: signal.Signals) -> None:
         """Signal the whole group, as a terminal does."""
@@ -51,13 +52,29 @@ class Running:
         """SIGKILL for the command alone: its workers must notice."""
         self._process.kill()
 
+    async def says(self, text: str) -> None:
+        """Wait until it has written that text to stderr."""
+        assert self._process.stderr is not None
+        async with asyncio.timeout(PATIENCE_S):
+            while text not in self._heard:
+                line = await self._process.stderr.readline()
+                assert line, self._heard
+                self._heard += line.decode()
+
+    async def says_nothing_for(self, seconds: float) -> None:
+        """Let time pass in which it must go on; AssertionError if it ends."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._process.wait()
+        assert self._process.returncode is None
+
     async def ended(self, stdin: str | None = None) -> Ended:
         """Wait for the end."""
         async with asyncio.timeout(PATIENCE_S):
             stdout, stderr = await self._process.communicate(None if stdin is None else stdin.encode())
         code = self._process.returncode
         assert code is not None
-        return Ended(code, stdout.decode(), stderr.decode())
+        return Ended(code, stdout.decode(), self._heard + stderr.decode())
 
     async def close(self) -> None:
         """Leave nothing running."""
@@ -100,6 +117,12 @@ class Shell:
         running = await self.start(*arguments, **environ)
         return await running.ended(stdin)
 
+    def sabotage(self, code: str) -> None:
+        """Let every command from now on run this first, in its own process and in those of its workers."""
+        (self.folder / "sitecustomize.py").write_text(code)
+        rest = self.environ.get("PYTHONPATH")
+        self.environ["PYTHONPATH"] = ":".join(filter(None, [str(self.folder), rest]))
+
     async def add(self, task_ids: Iterable[str]) -> None:
         """Queue ids, which must all be acceptable."""
         added = await self.run("add", "--file", "-", stdin="\n".join(task_ids))
@@ -132,6 +155,11 @@ class Gate:
         self._turns = asyncio.Semaphore(let_through)
         self._is_open = asyncio.Event()
 
+    def let(self, count: int) -> None:
+        """Let that many more through, in the order in which they arrived."""
+        for _ in range(count):
+            self._turns.release()
+
     def open(self) -> None:
         """Let everything through from now on."""
         self._is_open.set()
@@ -154,7 +182,13 @@ class Gate:
         return middleware
 
 
-def stand_in(*gates: Gate, requests_per_minute: int = 0, duration_s: float = 60.0, **settings: Any) -> Simulator:
+def stand_in(
+    *gates: Gate,
+    requests_per_minute: int = 0,
+    duration_s: float = 60.0,
+    faults: Sequence[Fault] = (),
+    **settings: Any,
+) -> Simulator:
     """Return a stand-in whose tasks are an hour old and finished, unless the settings say otherwise."""
     finished: dict[str, Any] = {"age_s": 3600, "processing_median_s": 0.01, "processing_sigma": 0}
     return Simulator(
@@ -164,6 +198,7 @@ def stand_in(*gates: Gate, requests_per_minute: int = 0, duration_s: float = 60.
             duration_s=(duration_s, duration_s),
         ),
         middlewares=[gate.middleware for gate in gates],
+        faults=faults,
     )
 
 

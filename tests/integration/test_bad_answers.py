@@ -1,7 +1,6 @@
 """Answers that no healthy API gives: the task ends as it must, and the good ones beside it are harvested."""
 
 import gzip
-import json
 from collections.abc import Sequence
 
 import pytest
@@ -11,21 +10,6 @@ from tests.integration.shell import Ended, Shell
 
 GOOD = [task_id(number) for number in range(3)]
 ODD = task_id(99)
-WEEK_S = 7 * 24 * 3600
-PAGE = Answer(b"<html><body>502 Bad Gateway</body></html>", headers={"content-type": "text/html"})
-
-
-def cut_json(task_id: str) -> Answer:
-    return Answer(as_json(ready(task_id)).body[:-40])
-
-
-def broken_connection(task_id: str) -> Answer:
-    body = as_json(ready(task_id)).body
-    return Answer(body[:-40], announced_bytes=len(body))
-
-
-def cut_gzip(task_id: str) -> Answer:
-    return Answer(gzip.compress(as_json(ready(task_id)).body)[:-30], headers={"content-encoding": "gzip"})
 
 
 def uneven(task_id: str) -> Answer:
@@ -65,21 +49,6 @@ def assert_the_others_are_harvested(shell: Shell, api: ScriptedApi) -> None:
 
 async def harvest_of(shell: Shell, *task_ids: str, options: Sequence[str] = ()) -> Ended:
     return await shell.run("backfill", *task_ids, *GOOD, *options)
-
-
-async def test_a_body_that_arrives_broken_is_downloaded_again(shell: Shell, api: ScriptedApi) -> None:
-    broken = {task_id(100 + number): answer for number, answer in enumerate([cut_json, broken_connection, cut_gzip])}
-    for one, answer in broken.items():
-        api.holds(one, answer(one), as_json(ready(one)))
-    api.holds(ODD, PAGE, as_json(ready(ODD)))
-
-    harvest = await harvest_of(shell, ODD, *broken)
-    shown = await shell.run("show", ODD, "--json")
-
-    assert harvest.code == 0, harvest.stderr
-    assert dict.fromkeys([ODD, *broken], 2) == {one: api.requests(one) for one in (ODD, *broken)}
-    assert_the_others_are_harvested(shell, api)
-    assert ready(ODD) == json.loads(shown.stdout)
 
 
 async def test_results_that_stay_unacceptable_are_rejected_after_three_downloads(
@@ -125,31 +94,6 @@ async def test_the_raw_body_of_a_rejected_result_is_kept(shell: Shell, api: Scri
     assert {plain: body, compressed: body} == {one: gzip.decompress(text) for one, text in kept.items()}
 
 
-async def test_a_young_task_that_the_api_does_not_know_is_missing_after_three_answers(
-    shell: Shell, api: ScriptedApi
-) -> None:
-    runs = [await harvest_of(shell, ODD, options=["--no-wait"]) for _ in range(3)]
-
-    assert [run.code for run in runs] == [1, 1, 1]
-    assert "1 missing: unknown to the API for this key; check the id and whose key it is" in runs[2].stderr
-    assert f"Resource with path /v1.3/embed/tasks/{ODD} does not exist." in runs[2].stderr
-    assert (shell.states()[ODD], api.requests(ODD)) == ("missing", 3)
-    assert_the_others_are_harvested(shell, api)
-
-
-async def test_an_old_task_that_the_api_does_not_know_has_expired_after_one_answer(
-    shell: Shell, api: ScriptedApi
-) -> None:
-    old = task_id(1, age_s=WEEK_S + 60)
-
-    harvest = await harvest_of(shell, old)
-
-    assert harvest.code == 1
-    assert "1 expired: dropped by the platform after seven days; they must be embedded again" in harvest.stderr
-    assert (shell.states()[old], api.requests(old)) == ("expired", 1)
-    assert_the_others_are_harvested(shell, api)
-
-
 async def test_an_id_that_the_api_cannot_accept_is_rejected_after_one_answer(shell: Shell, api: ScriptedApi) -> None:
     message = "The task_id parameter is invalid. The value must be the id of an embedding task."
     api.will_say("embed/tasks/abc", problem(400, "parameter_invalid", message))
@@ -186,20 +130,3 @@ async def test_what_was_rejected_is_harvested_after_a_retry(shell: Shell, api: S
     assert (put_back.code, harvest.code) == (0, 0)
     assert put_back.stderr == "1 task pending again.\n"
     assert shell.count("harvested") == 4
-
-
-async def test_a_redirect_to_another_host_is_not_followed(shell: Shell, api: ScriptedApi) -> None:
-    async with ScriptedApi() as elsewhere:
-        odd = {task_id(status): status for status in (301, 302, 303, 307, 308)}
-        for one, status in odd.items():
-            elsewhere.holds(one)
-            api.holds(one, Answer(b"", status, {"location": f"{elsewhere.base_url}/embed/tasks/{one}"}))
-
-        harvest = await harvest_of(shell, *odd, options=["--no-wait"])
-
-        assert harvest.code == 1
-        message = "HTTP {}: redirects are not followed; check api.base_url."
-        told = dict(shell.rows("SELECT task_id, error_message FROM tasks WHERE state = 'pending'"))
-        assert {one: message.format(status) for one, status in odd.items()} == told
-        assert dict.fromkeys(odd, 1) == {one: api.requests(one) for one in odd}
-        assert elsewhere.asked == []

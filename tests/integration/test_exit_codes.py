@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import pytest
 
 from harvester.simulator import Simulator, SimulatorSettings
-from tests.integration.scripted_api import ScriptedApi, problem, task_id
 from tests.integration.shell import KEY, Ended, Shell, retrieved, stand_in
 
 AN_ID = "66f537778d9641fe5a0d101f"
@@ -27,14 +26,6 @@ def assert_one_sentence(ended: Ended, *parts: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "environ", "parts"),
     [
-        ([], {"TWELVELABS_API_KEY": " "}, ["from TWELVELABS_API_KEY is blank", "Set TWELVELABS_API_KEY"]),
-        ([], {"TWELVELABS_API_KEY": f"{KEY}\n"}, ["contains spaces, line breaks", "Set TWELVELABS_API_KEY"]),
-        (
-            [],
-            {"HARVESTER_API__BASE_URL": "http://api.example.com/v1.3"},
-            ["from HARVESTER_API__BASE_URL", "the key would travel in the clear", "Correct it there"],
-        ),
-        ([], {"HARVESTER_RATE__BRUST": "2"}, ["HARVESTER_RATE__BRUST", "Did you mean HARVESTER_RATE__BURST?"]),
         ([], {"HARVESTER_HARVEST__CONCURRENCY": "0"}, ["harvest.concurrency = '0'", "a whole number from 1 to 256"]),
         (["--file", "missing.txt"], {}, ["missing.txt cannot be read: No such file", "Give a file"]),
         (["../admin", "a?b"], {}, ["No task ids: all 2 were refused", "Give ids as the API returned them"]),
@@ -52,25 +43,6 @@ async def test_what_cannot_be_worked_with_ends_with_2(
     assert_one_sentence(ended, *parts)
     assert KEY not in ended.stderr
     assert list(shell.folder.iterdir()) == []
-
-
-async def test_a_missing_key_ends_with_2(shell: Shell) -> None:
-    del shell.environ["TWELVELABS_API_KEY"]
-
-    ended = await shell.run("backfill", AN_ID)
-
-    assert ended.code == 2
-    assert_one_sentence(ended, "There is no API key.", "Set TWELVELABS_API_KEY, or let api.key_file name a file")
-    assert list(shell.folder.iterdir()) == []
-
-
-async def test_an_unknown_setting_in_the_file_ends_with_2(shell: Shell) -> None:
-    (shell.folder / "harvester.toml").write_text("[harvest]\nconcurency = 3\n")
-
-    ended = await shell.run("backfill", AN_ID)
-
-    assert ended.code == 2
-    assert_one_sentence(ended, "harvester.toml sets harvest.concurency", "Did you mean harvest.concurrency?")
 
 
 async def test_an_unknown_option_ends_with_2(shell: Shell) -> None:
@@ -100,27 +72,6 @@ async def test_a_wrong_key_stops_at_the_start_with_3_and_touches_no_task(shell: 
         assert len(api.requests) <= 8  # those under way
 
 
-async def test_a_key_that_is_withdrawn_in_the_middle_stops_with_3_and_keeps_what_was_harvested(shell: Shell) -> None:
-    good, refused = [task_id(number, age_s=7200) for number in range(5)], [task_id(number) for number in range(20, 40)]
-    async with ScriptedApi() as api:
-        shell.talks_to(api.base_url)
-        for one in good:
-            api.holds(one)
-        for one in refused:
-            api.holds(one, problem(403, "api_not_allowed", "This key may not use the Embed API any more."))
-        await shell.add([*refused, *good])
-
-        ended = await shell.run("backfill", HARVESTER_HARVEST__CONCURRENCY="2")
-
-        assert ended.code == 3
-        assert "The API refuses the key: This key may not use the Embed API any more (api_not_allowed)." in ended.stderr
-        assert dict.fromkeys(good, "harvested") | dict.fromkeys(refused, "pending") == shell.states()
-        untouched = shell.rows(
-            "SELECT attempts, failures, next_attempt_at, error_code FROM tasks WHERE state = 'pending'"
-        )
-        assert set(untouched) == {(0, 0, 0, None)}
-
-
 async def test_some_tasks_that_ended_otherwise_end_with_1(shell: Shell) -> None:
     async with stand_in(tasks=3, failed_ratio=1) as api:
         shell.talks_to(api.base_url)
@@ -133,12 +84,11 @@ async def test_some_tasks_that_ended_otherwise_end_with_1(shell: Shell) -> None:
 
 
 async def test_a_bug_ends_with_70_and_the_traceback_is_shown_on_demand(shell: Shell) -> None:
-    (shell.folder / "sitecustomize.py").write_text(
+    shell.sabotage(
         "import harvester.domain.task_ids\n"
         "def broken(task_id):\n    raise RuntimeError('broken for the test')\n"
         "harvester.domain.task_ids.validate_task_id = broken\n"
     )
-    shell.environ["PYTHONPATH"] = ":".join(filter(None, [str(shell.folder), shell.environ.get("PYTHONPATH")]))
 
     plain = await shell.run("show", AN_ID)
     debug = await shell.run("show", AN_ID, "--debug")

@@ -41,6 +41,7 @@ def test_each_request_is_a_line_in_the_file_as_soon_as_it_is_answered(tmp_path: 
             "task_id": None,
             "status": 200,
             "bytes": 512,
+            "fault": None,
         }
 
 

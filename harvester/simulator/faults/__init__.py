@@ -1,0 +1,6 @@
+"""Misbehaviour on demand and by schedule: the faults of `docs/faults.md` that a server can commit."""
+
+from harvester.simulator.faults.model import Fault
+from harvester.simulator.faults.schedule import FaultSchedule
+
+__all__ = ["Fault", "FaultSchedule"]

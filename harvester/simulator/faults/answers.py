@@ -1,0 +1,150 @@
+"""Faults of the API: whole answers that stand where another one should."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from email.utils import formatdate
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from harvester.simulator import documents
+from harvester.simulator.faults.model import Occasion, Serve
+from harvester.simulator.listing import MAX_PAGE_LIMIT, Page, parse_list_query
+
+ANOTHER_ID = "ffffffffffffffffffffffff"
+ENDLESS_PAGES = 1_000_000
+_MEBIBYTE = 1 << 20
+
+_PROBLEMS = {
+    400: ("generic_error", "Something is wrong with this request."),
+    401: ("api_key_invalid", "API Key is either invalid or expired."),
+    403: ("api_not_allowed", "This key may not use the Embed API any more."),
+    404: ("resource_not_exists", "The resource does not exist."),
+    410: ("resource_not_exists", "The resource is gone."),
+}
+
+
+def answered(occasion: Occasion, body: bytes, status: int = 200, **headers: str) -> web.Response:
+    """Return another answer, with the rate limit headers of the right one."""
+    kept = {name: value for name, value in occasion.answer.headers.items() if name.lower().startswith("x-ratelimit")}
+    named = {"content-type": "application/json"} | {name.replace("_", "-"): text for name, text in headers.items()}
+    return web.Response(status=status, body=body, headers=kept | named)
+
+
+def saying(body: bytes, content_type: str = "application/json") -> Serve:
+    """Return what answers 200 with that body."""
+    return lambda occasion: answered(occasion, body, content_type=content_type)
+
+
+def problem(occasion: Occasion) -> web.Response:
+    """Refuse with the rule's `status`, as the API words it; `value` is the message."""
+    status = occasion.fault.status or 500
+    code, message = _PROBLEMS.get(status, ("internal_server_error", "The server cannot answer now."))
+    return answered(occasion, orjson.dumps({"code": code, "message": occasion.value(message)}), status)
+
+
+def throttled(occasion: Occasion) -> web.Response:
+    """Answer 429. `value` is the Retry-After; `date+30` is written as the date in 30 seconds, empty sends none."""
+    told = occasion.value("1")
+    if told.startswith("date"):
+        told = formatdate(occasion.now + float(told.removeprefix("date")), usegmt=True)
+    body = orjson.dumps({"code": "too_many_requests", "message": "You have exceeded the rate limit."})
+    return answered(occasion, body, 429, **({"retry_after": told} if told else {}))
+
+
+def redirect(occasion: Occasion) -> web.Response:
+    """Send the client elsewhere: to the rule's `value`."""
+    return answered(occasion, b"", occasion.fault.status or 302, location=occasion.value("https://elsewhere.invalid/"))
+
+
+def bomb(occasion: Occasion) -> web.Response:
+    """Send a few kilobytes of gzip that hold as many MiB of blanks as `value` says."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    blanks = b" " * _MEBIBYTE
+    first = packer.compress(b'{"a":"') + packer.flush(zlib.Z_FULL_FLUSH)
+    # After a full flush the same bytes are packed the same way again.
+    one = packer.compress(blanks) + packer.flush(zlib.Z_FULL_FLUSH)
+    return answered(occasion, first + one * int(occasion.value("1024")), content_encoding="gzip")
+
+
+def cut_gzip(occasion: Occasion) -> web.Response:
+    """Send a gzip stream without its end, in a body that is as long as it says."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    packed = packer.compress(occasion.body) + packer.flush()
+    return answered(occasion, packed[: len(packed) * 2 // 3], occasion.answer.status, content_encoding="gzip")
+
+
+def key_echoed(occasion: Occasion) -> web.Response | None:
+    """Repeat the caller's key in the answer."""
+    return _with_key(occasion, lambda key: key)
+
+
+def key_escaped(occasion: Occasion) -> web.Response | None:
+    """Repeat the caller's key in the answer, its first character as a JSON escape."""
+    return _with_key(occasion, lambda key: f"\\u{ord(key[0]):04x}{key[1:]}")
+
+
+def _with_key(occasion: Occasion, spell: Callable[[str], str]) -> web.Response | None:
+    if occasion.answer.status != 200 or not occasion.body.startswith(b"{"):
+        return None
+    key = spell(occasion.request.headers.get("x-api-key", "no key"))
+    return answered(occasion, b'{"asked_with":"%s",' % key.encode() + occasion.body[1:])
+
+
+def altered(change: Callable[[dict[str, Any]], None]) -> Serve:
+    """Return what changes a good answer's JSON object in place."""
+
+    def serve(occasion: Occasion) -> web.Response | None:
+        if occasion.answer.status != 200:
+            return None
+        document = orjson.loads(occasion.body)
+        change(document)
+        return answered(occasion, orjson.dumps(document))
+
+    return serve
+
+
+def unknown_status(document: dict[str, Any]) -> None:
+    """Name a status that is documented nowhere."""
+    document["status"] = "transcoding"
+    document.get("video_embedding", {}).pop("segments", None)
+
+
+def status_goes_back(document: dict[str, Any]) -> None:
+    """Say `processing`, whatever was said before."""
+    document["status"] = "processing"
+    document.get("video_embedding", {}).pop("segments", None)
+
+
+def another_id(document: dict[str, Any]) -> None:
+    """Name another task."""
+    document["_id"] = ANOTHER_ID
+
+
+def total_page_too_small(document: dict[str, Any]) -> None:
+    """Claim that this is all."""
+    document["page_info"] |= {"total_page": 1, "total_results": len(document["data"])}
+
+
+def total_page_too_large(document: dict[str, Any]) -> None:
+    """Claim that there is more and more."""
+    document["page_info"] |= {"total_page": ENDLESS_PAGES, "total_results": ENDLESS_PAGES * MAX_PAGE_LIMIT}
+
+
+def list_shifts(occasion: Occasion) -> web.Response:
+    """Answer rightly; but before the next page is asked for, somebody makes a task, and every later one moves on."""
+    newest = occasion.catalogue.task(occasion.catalogue.ids()[-1]).request
+    occasion.catalogue.create(replace(newest, filename="later.mp4"))
+    return answered(occasion, occasion.body, occasion.answer.status)
+
+
+def endless_list(occasion: Occasion) -> web.Response | None:
+    """Give the first page again and again, whichever is asked for, and promise more."""
+    if occasion.answer.status != 200:
+        return None
+    asked = parse_list_query(occasion.request.query)
+    first = occasion.catalogue.page(replace(asked, started_at_ms=None, ended_at_ms=None, page=1))
+    repeated = Page(first.tasks, ENDLESS_PAGES, asked)
+    return answered(occasion, documents.page_body(repeated, round(occasion.now * 1000)))

@@ -1,0 +1,80 @@
+"""What a fault is: a kind of misbehaviour, and for whom, when, and how often."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+
+from aiohttp import web
+
+from harvester.simulator.catalogue import Catalogue
+from harvester.simulator.request_log import Endpoint
+
+FAULT = web.ResponseKey("fault", str)
+"""Where an answer carries the name of the fault that it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One rule. `kind` is a name of `harvester.simulator.faults.kinds.KINDS`; the rest narrows it down.
+
+    Of the requests that match, the part `rate` is hit. Empty `endpoints` and `tasks` mean all; `share` picks that part
+    of the tasks for good. Times are the stand-in's seconds since it was started. `times` limits how often it is served
+    in all, `times_per_task` how often for one task. `value` and `status` say more about some kinds.
+    """
+
+    kind: str
+    rate: float = 1.0
+    endpoints: tuple[Endpoint, ...] = ()
+    tasks: tuple[str, ...] = ()
+    share: float = 1.0
+    from_s: float = 0.0
+    until_s: float = inf
+    times: int | None = None
+    times_per_task: int | None = None
+    value: str | None = None
+    status: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """An answer that is about to be spoilt; `now` is the stand-in's time in epoch seconds."""
+
+    fault: Fault
+    request: web.Request
+    answer: web.Response
+    catalogue: Catalogue
+    now: float
+
+    @property
+    def body(self) -> bytes:
+        """The answer's body, not compressed."""
+        return self.answer.body if isinstance(self.answer.body, bytes) else b""
+
+    @property
+    def task_id(self) -> str:
+        """The task that was asked about; empty for the list."""
+        return self.request.match_info.get("task_id", "")
+
+    def value(self, default: str) -> str:
+        """Return the rule's `value`, or what the kind takes without one."""
+        return default if self.fault.value is None else self.fault.value
+
+    def seconds(self, default: float) -> float:
+        """Return the rule's `value` as a number of seconds."""
+        return default if self.fault.value is None else float(self.fault.value)
+
+
+Serve = Callable[[Occasion], web.Response | None]
+"""Makes the faulty answer; None where the fault does not fit this one, which is then sent as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of misbehaviour: the rows of `docs/faults.md` that it is for, and the calls that it can befall."""
+
+    rows: tuple[int, ...]
+    serve: Serve
+    endpoints: tuple[Endpoint, ...] = ("status", "retrieve", "list")
+    value: Callable[[str], object] = str
+    """Reads the rule's `value`; ValueError where it is none."""

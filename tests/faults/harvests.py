@@ -1,0 +1,44 @@
+"""Whole harvests by the installed command, against a stand-in that misbehaves."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from harvester.simulator import Simulator
+from tests.faults.invariants import assert_kept, said_about
+from tests.integration.shell import Ended, Shell
+
+DOWNLOADS = 3
+"""After so many unacceptable results a task is rejected."""
+
+
+async def harvest_after(shell: Shell, api: Simulator, hit: Mapping[str, str]) -> Ended:
+    """Harvest in two runs, and assert that the hit tasks, and only they, need the second; return how the first ended.
+
+    `hit` says with which code the first request about each must have failed.
+    """
+    shell.talks_to(api.base_url)
+    first = await shell.run("backfill", *api.catalogue.ids(), "--no-wait")
+    assert (first.code, f"{len(hit)} still to do" in first.stderr) == (1, True), first.stderr
+    open_states = {task_id: state for task_id, state in shell.states().items() if state in ("pending", "ready")}
+    assert open_states.keys() == hit.keys()
+    assert_kept(shell, api, open_states)
+    assert hit == {task_id: said_about(shell, task_id)[0][0] for task_id in hit}
+    second = await shell.run("backfill")
+    assert second.code == 0, second.stderr
+    assert_kept(shell, api)
+    return first
+
+
+async def rejections(shell: Shell, api: Simulator, hit: Iterable[str]) -> dict[str, str]:
+    """Ask as often as it takes, and assert that the hit tasks, and only they, are rejected; return the reasons."""
+    shell.talks_to(api.base_url)
+    hit = list(hit)
+    for number in range(DOWNLOADS):
+        ended = await shell.run("backfill", *api.catalogue.ids(), "--no-wait")
+        assert ended.code == 1, ended.stderr
+        state = "rejected" if number == DOWNLOADS - 1 else "pending"
+        assert_kept(shell, api, dict.fromkeys(hit, state))
+    # One line for each kind of reason.
+    assert len(hit) == sum(map(int, re.findall(r"(\d+) rejected: see `harvester show ID`", ended.stderr)))
+    assert {(DOWNLOADS,)} == set(shell.rows("SELECT attempts FROM tasks WHERE state = 'rejected'"))
+    return dict(shell.rows("SELECT task_id, error_message FROM tasks WHERE state = 'rejected'"))

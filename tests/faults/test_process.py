@@ -1,0 +1,223 @@
+"""Rows 25 to 28, and kills: nothing is lost, and nothing whole is downloaded twice."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from harvester.simulator import Simulator
+from tests.faults.invariants import assert_kept, said_about
+from tests.integration.shell import Gate, Running, Shell, retrieved, stand_in, until
+
+LONG_VIDEO_S = 150
+"""Its body is large enough to be decoded in a worker process."""
+
+
+async def harvesting(shell: Shell, api: Simulator, gate: Gate, *, done: int = 4, held: int = 4) -> Running:
+    """Start a harvest, and return when `done` tasks are stored and `held` downloads are under way."""
+    shell.talks_to(api.base_url)
+    await shell.add(api.catalogue.ids())
+    harvest = await shell.start("backfill", HARVESTER_HARVEST__CONCURRENCY=str(held))
+    await until(lambda: len(gate.arrived) == done + held and shell.count("harvested") == done)
+    return harvest
+
+
+async def signalled(harvest: Running, number: signal.Signals) -> None:
+    """Send a signal, and give the process time to take note of it."""
+    harvest.signal(number)
+    await asyncio.sleep(0.2)
+
+
+def seconds() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def processes_with(variable: str) -> list[int]:
+    found = []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if variable.encode() in environ.read_bytes():
+                found.append(int(environ.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_row_25_a_signal_lets_what_is_under_way_finish_and_the_next_run_does_the_rest(
+    shell: Shell, number: signal.Signals, code: int
+) -> None:
+    gate = Gate(let_through=4)
+    async with stand_in(gate, tasks=12, duration_s=LONG_VIDEO_S) as api:
+        harvest = await harvesting(shell, api, gate)
+        await signalled(harvest, number)
+        gate.open()
+        ended = await harvest.ended()
+
+        assert (ended.code, shell.count("harvested"), shell.count("pending")) == (code, 8, 4), ended.stderr
+        lines = ended.stderr.splitlines()
+        assert lines[0] == "Finishing 4 under way, 30 s at most; again to stop at once."
+        assert lines[1] == f"Stopped by {number.name}."
+        assert lines[2].startswith("Harvested 8 tasks (")
+        assert lines[3:] == ["  4 still to do: 4 pending. Run `harvester backfill` again."]
+
+        again = await shell.run("backfill")
+
+        assert (again.code, shell.count("harvested")) == (0, 12), again.stderr
+        assert api.catalogue.ids() == retrieved(api)
+        assert_kept(shell, api)
+
+
+async def test_row_25_a_second_ctrl_c_stops_at_once_and_the_next_run_waits_for_no_lease(shell: Shell) -> None:
+    gate = Gate(let_through=4)
+    async with stand_in(gate, tasks=12, duration_s=LONG_VIDEO_S) as api:
+        harvest = await harvesting(shell, api, gate)
+        asked = seconds()
+        await signalled(harvest, signal.SIGINT)
+        await signalled(harvest, signal.SIGINT)
+        ended = await harvest.ended()
+        stopped = seconds()
+
+        assert ended.code == 130
+        assert ended.stderr.splitlines()[1] == "Stopped at once by SIGINT."
+        assert "8 still to do: 8 pending." in ended.stderr
+        assert stopped - asked < 5  # of 30 s of grace
+
+        gate.open()
+        again = await shell.run("backfill")
+
+        assert (again.code, shell.count("harvested")) == (0, 12), again.stderr
+        assert seconds() - stopped < 10  # of a lease of 60 s
+
+
+async def test_sigkill_in_the_middle_leaves_a_set_that_the_next_run_completes(shell: Shell) -> None:
+    gate = Gate(let_through=4)
+    shell.environ |= {"HARVESTER_HARVEST__LEASE_S": "1", "MARK_OF_THIS_TEST": shell.folder.name}
+    async with stand_in(gate, tasks=12, duration_s=LONG_VIDEO_S) as api:
+        harvest = await harvesting(shell, api, gate)
+        assert len(processes_with(f"MARK_OF_THIS_TEST={shell.folder.name}")) > 1
+        harvest.kill()
+        killed = await harvest.ended()
+
+        assert killed.code == -signal.SIGKILL
+        await until(lambda: not processes_with(f"MARK_OF_THIS_TEST={shell.folder.name}"))
+
+        gate.open()
+        again = await shell.run("backfill")
+
+        assert (again.code, shell.count("harvested")) == (0, 12), again.stderr
+    verified = await shell.run("verify", "--deep")
+    assert verified.code == 0, verified.stdout
+
+
+async def test_row_25_a_stalled_download_is_given_up_after_the_grace_time(shell: Shell) -> None:
+    gate = Gate()
+    async with stand_in(gate, tasks=2) as api:
+        shell.environ["HARVESTER_HARVEST__GRACE_S"] = "0.3"
+        harvest = await harvesting(shell, api, gate, done=0, held=2)
+        asked = seconds()
+        harvest.signal(signal.SIGINT)
+        ended = await harvest.ended()
+
+        assert ended.code == 130
+        assert 0.3 <= seconds() - asked < 3
+        assert "2 still to do: 2 pending." in ended.stderr
+        assert shell.rows("SELECT state, attempts, lease_owner FROM tasks") == [("pending", 0, None)] * 2
+
+
+async def test_row_26_a_daemon_and_a_backfill_on_one_file_do_no_work_twice(shell: Shell) -> None:
+    async with stand_in(tasks=60, duration_s=12) as api:
+        shell.talks_to(api.base_url)
+        await shell.add(api.catalogue.ids())
+
+        daemon = await shell.start("run", HARVESTER_SERVER__LISTEN="127.0.0.1:0")
+        backfill = await shell.run("backfill")
+        daemon.signal(signal.SIGTERM)
+        stopped = await daemon.ended()
+
+        assert (backfill.code, stopped.code) == (0, 143), (backfill.stderr, stopped.stderr)
+        assert_kept(shell, api)
+        assert api.catalogue.ids() == retrieved(api)
+    assert "stale" not in backfill.stderr + stopped.stderr
+
+
+async def test_row_26_a_paused_process_that_wakes_after_its_lease_has_its_result_refused(shell: Shell) -> None:
+    gate = Gate()
+    shell.environ["HARVESTER_HARVEST__LEASE_S"] = "1"
+    async with stand_in(gate, tasks=2, duration_s=12) as api:
+        paused = await harvesting(shell, api, gate, done=0, held=2)
+        paused.signal(signal.SIGSTOP)
+        # Its answers wait in the socket for as long as it sleeps.
+        gate.let(2)
+        other = await shell.start("backfill")
+        await until(lambda: len(gate.arrived) == 4)
+        claimed = shell.rows("SELECT task_id, claim, lease_owner FROM tasks")
+
+        paused.signal(signal.SIGCONT)
+        await paused.says("stale result refused: somebody else has this task now")
+        assert claimed == shell.rows("SELECT task_id, claim, lease_owner FROM tasks")
+        assert_kept(shell, api, dict.fromkeys(api.catalogue.ids(), "pending"))
+        gate.open()
+        ended = [await one.ended() for one in (paused, other)]
+
+        assert [one.code for one in ended] == [0, 0], ended
+        assert_kept(shell, api)
+        assert len(retrieved(api)) == 4
+    assert [one.stderr.count("stale result refused") for one in ended] == [2, 0]
+
+
+async def test_row_27_when_a_worker_dies_while_decoding_its_task_is_retried_by_a_whole_pool(shell: Shell) -> None:
+    # Each worker that finds the flag takes it, and dies with the body in its hands.
+    flag = shell.folder / "flag"
+    flag.touch()
+    shell.sabotage(
+        "import os, signal, harvester.api.decoding as decoding\n"
+        "real = decoding.decode_retrieval\n"
+        "def decode_retrieval(body, encoding, max_bytes):\n"
+        f"    if len(body) > 65536:\n"
+        "        try:\n"
+        f"            os.unlink({str(flag)!r})\n"
+        "        except FileNotFoundError:\n"
+        "            return real(body, encoding, max_bytes)\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return real(body, encoding, max_bytes)\n"
+        "decoding.decode_retrieval = decode_retrieval\n"
+    )
+    async with stand_in(tasks=8, duration_s=LONG_VIDEO_S) as api:
+        shell.talks_to(api.base_url)
+
+        ended = await shell.run("backfill", *api.catalogue.ids())
+
+        assert ended.code == 0, ended.stderr
+        assert not flag.exists()
+        assert_kept(shell, api)
+        assert len(retrieved(api)) == 9
+        told = [message for one in api.catalogue.ids() for message in said_about(shell, one)]
+        assert told == [("decode_worker_died", "The process that decoded the answer died.")]
+
+
+async def test_row_28_when_the_acknowledgement_of_a_commit_is_lost_repeating_it_changes_nothing(shell: Shell) -> None:
+    shell.sabotage(
+        "import sqlite3, harvester.store.sqlite as store\n"
+        "real, lost = store.Store.settle, []\n"
+        "async def settle(self, settlements):\n"
+        "    accepted = await real(self, settlements)\n"
+        "    if not lost:\n"
+        "        lost.append(accepted)\n"
+        "        error = sqlite3.OperationalError('the acknowledgement is lost')\n"
+        "        error.sqlite_errorcode = sqlite3.SQLITE_IOERR\n"
+        "        raise error\n"
+        "    return accepted\n"
+        "store.Store.settle = settle\n"
+    )
+    async with stand_in(tasks=6, duration_s=12) as api:
+        shell.talks_to(api.base_url)
+
+        ended = await shell.run("backfill", *api.catalogue.ids())
+
+        assert ended.code == 0, ended.stderr
+        assert_kept(shell, api)
+        assert api.catalogue.ids() == retrieved(api)
+    assert "the acknowledgement is lost; trying again" in ended.stderr
+    assert shell.rows("SELECT max(attempts), count(*) FROM attempts JOIN tasks ON tasks.id = task") == [(1, 6)]

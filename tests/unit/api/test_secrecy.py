@@ -1,0 +1,56 @@
+import gzip
+import json
+import zlib
+from collections.abc import Callable
+
+import pytest
+
+from harvester.api.decoding import decode_retrieval
+from harvester.api.secrecy import body_repeats, embeddings_repeat
+from harvester.domain.outcomes import Retrieved
+
+KEY = 'tlk_SECRET"01/23\\45'
+AS_JSON = json.dumps(KEY)[1:-1]
+ESCAPED = "".join(f"\\u{ord(character):04x}" for character in KEY)
+FAR = 40 * 1024 * 1024
+
+
+@pytest.mark.parametrize("written", [AS_JSON, AS_JSON.replace("/", "\\/"), ESCAPED])
+@pytest.mark.parametrize("place", ["_id", "model_name", "new field", "option", "scope", "extra", "layout", "nested"])
+def test_a_key_in_any_stored_text_is_found(place: str, written: str) -> None:
+    fields = {"embedding_option": "visual", "embedding_scope": "clip", "start_offset_sec": 0, "end_offset_sec": 6}
+    segment = fields | {"float": [0.5], "embedding_option": "@option", "embedding_scope": "@scope", "more": "@extra"}
+    document = {
+        "_id": "@_id",
+        "model_name": "@model_name",
+        "status": "ready",
+        "@new field": 1,
+        "video_embedding": {"metadata": {"deep": [{"er": "@nested"}]}, "segments": [segment | {"@layout": None}]},
+    }
+    text = json.dumps(document)
+    assert "@" + place in text
+    for body, expected in ((text, False), (text.replace("@" + place, written), True)):
+        outcome = decode_retrieval(body.encode(), None, 1 << 20)
+        assert isinstance(outcome, Retrieved)
+        assert embeddings_repeat(outcome.embeddings, KEY) is expected
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip", "deflate"])
+@pytest.mark.parametrize("written", [KEY, ESCAPED])
+@pytest.mark.parametrize("ahead", [0, 1024 * 1024 - 10, 3_000_000])
+def test_a_key_anywhere_in_a_kept_body_is_found(encoding: str | None, written: str, ahead: int) -> None:
+    packers: dict[str | None, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
+    pack = packers.get(encoding, bytes)
+    for text, expected in ((written, True), (written[:-1], False)):
+        body = pack(b" " * ahead + text.encode() + b" " * 3_000_000)
+        assert body_repeats(body, encoding, KEY, FAR) is expected
+
+
+def test_a_second_member_is_searched_too() -> None:
+    body = gzip.compress(b"nothing") + gzip.compress(KEY.encode())
+    assert body_repeats(body, "gzip", KEY, FAR)
+
+
+@pytest.mark.parametrize("body", [b"", b"no gzip", gzip.compress(b" " * 9_000)[:-20]])
+def test_a_damaged_body_is_searched_as_far_as_it_goes(body: bytes) -> None:
+    assert not body_repeats(body, "gzip", KEY, FAR)
