@@ -5,7 +5,8 @@ complete answer that is not acceptable will be the same next time.
 """
 
 import zlib
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -20,6 +21,9 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 _MAX_FURTHER_MEMBERS = 15
 """A gzip stream may have several members (RFC 1952, 2.2); each costs a copy of the rest."""
+
+_CHUNK_BYTES = 256 * 1024
+"""As much as the processor's cache holds."""
 
 _SMALL_BYTES = 1024 * 1024
 _GLANCE_BYTES = 64 * 1024
@@ -63,6 +67,42 @@ def _inflate(body: bytes, max_bytes: int, *, held: int = 0) -> tuple[bytes, byte
         # aiohttp reports nothing here: a gzip stream that was cut looks like a short one.
         raise BodyError(Transient("The compressed body was cut.", "body_cut"))
     return decoded, stream.unused_data
+
+
+def decompressed(file: BinaryIO, encoding: str | None, max_bytes: int) -> Iterator[bytes]:
+    """Yield the decoded content of a file in chunks; raise BodyError for what `decompress` would look at as a whole."""
+    is_plain, received = encoding in (None, "", "identity"), 0
+    for chunk in _chunks(file) if is_plain else _inflated(file, encoding):
+        received += len(chunk)
+        if received > max_bytes:
+            raise too_large(max_bytes)
+        yield chunk
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK_BYTES):
+        yield chunk
+
+
+def _inflated(file: BinaryIO, encoding: str | None) -> Iterator[bytes]:
+    irregular = BodyError(Transient("The compressed body is not one whole stream.", "body_damaged"))
+    if encoding not in ("gzip", "deflate"):
+        raise irregular
+    stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        for chunk in _chunks(file):
+            waiting = chunk
+            while waiting and not stream.eof:
+                yield stream.decompress(waiting, _CHUNK_BYTES)
+                waiting = stream.unconsumed_tail
+            if waiting or stream.unused_data:
+                raise irregular
+        while not stream.eof and (left := stream.decompress(b"", _CHUNK_BYTES)):
+            yield left
+    except zlib.error:
+        raise irregular from None
+    if not stream.eof:
+        raise irregular
 
 
 def holds(body: bytes, encoding: str | None, text: bytes) -> bool:

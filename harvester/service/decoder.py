@@ -16,7 +16,7 @@ import anyio
 import numpy as np
 from anyio import to_process
 
-from harvester.api.decoding import Decoded, decode_retrieval
+from harvester.api.decoding import Decoded, decode_file, decode_retrieval
 from harvester.domain.outcomes import Retrieved, Transient
 
 IN_PLACE_BYTES = 64 * 1024
@@ -79,7 +79,7 @@ def _decode_in_worker(path: str, encoding: str | None, max_body_bytes: int) -> D
     # A Ctrl-C in the terminal reaches the whole process group; the parent drains, and needs its workers for that.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Path(path).open("r+b", buffering=0) as file:
-        outcome = decode_retrieval(file.readall(), encoding, max_body_bytes)
+        outcome = decode_file(file, encoding, max_body_bytes)
         if not isinstance(outcome, Retrieved):
             return outcome
         vectors = outcome.embeddings.vectors
