@@ -121,6 +121,12 @@ class HarvestSettings(_Section):
         le=3600,
         description="Seconds that SIGINT or SIGTERM leave for finishing what is under way.",
     )
+    memory_budget_bytes: int = Field(
+        default=256 * _MIB,
+        ge=_MIB,
+        le=1024 * 1024 * _MIB,
+        description="Bytes of answers that may wait to be decoded and stored; a longer answer passes alone.",
+    )
 
 
 class StoreSettings(_Section):

@@ -25,8 +25,8 @@ _MAX_FURTHER_MEMBERS = 15
 _CHUNK_BYTES = 256 * 1024
 """As much as the processor's cache holds."""
 
-_SMALL_BYTES = 1024 * 1024
-_GLANCE_BYTES = 64 * 1024
+SMALL_BYTES = 1024 * 1024
+GLANCE_BYTES = 64 * 1024
 
 
 class BodyError(Exception):
@@ -110,11 +110,14 @@ def holds(body: bytes, encoding: str | None, text: bytes) -> bool:
 
     It is cheap enough for the event loop: a compressed body is decompressed up to 1 MiB, a large one up to 64 KiB.
     """
-    if text in body:
-        return True
+    return text in body or holds_compressed(body, len(body), encoding, text)
+
+
+def holds_compressed(beginning: bytes, size: int, encoding: str | None, text: bytes) -> bool:
+    """Return whether `text` occurs in a compressed body of that size, as far as `holds` looks into one."""
     if encoding not in ("gzip", "deflate"):
         return False
-    return text in _beginning(body, _SMALL_BYTES if len(body) <= _SMALL_BYTES else _GLANCE_BYTES)
+    return text in _beginning(beginning, GLANCE_BYTES if size > SMALL_BYTES else SMALL_BYTES)
 
 
 def _beginning(body: bytes, max_bytes: int) -> bytes:

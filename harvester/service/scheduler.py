@@ -18,6 +18,7 @@ import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
+from harvester.api.memory_budget import Hold
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.breaker import Breaker
 from harvester.domain.outcomes import Refused
@@ -25,10 +26,9 @@ from harvester.domain.pacing import Endpoint
 from harvester.domain.planning import Action, deferred_until_ms, plan
 from harvester.domain.tasks import DAY_MS, Task, TaskState
 from harvester.service.clock import Clock
-from harvester.service.pipeline import Fetched, Pipeline
+from harvester.service.pipeline import Decided, Fetched, Pipeline
 from harvester.service.progress import Progress
 from harvester.store.overview import Horizon
-from harvester.store.settling import Settlement
 from harvester.store.taking import Lease
 
 T = TypeVar("T")
@@ -199,7 +199,7 @@ class Scheduler:
     async def _flow(self) -> None:
         """Run the stages; each ends when the one before it has closed its stream."""
         replies, to_decode = anyio.create_memory_object_stream[Fetched](self._settings.concurrency)
-        settlements, to_write = anyio.create_memory_object_stream[Settlement](MAX_CLAIMED_AHEAD)
+        settlements, to_write = anyio.create_memory_object_stream[Decided](MAX_CLAIMED_AHEAD)
         async with anyio.create_task_group() as stages, replies, settlements, to_decode, to_write:
             for number in range(self._pipeline.decoding_concurrency):
                 receive, send = to_decode.clone(), settlements.clone()
@@ -214,18 +214,21 @@ class Scheduler:
             while True:
                 slot = object()
                 await self._slots.acquire_on_behalf_of(slot)
+                # Before the permit is taken: with one in hand, a request that waits would go out at a wrong time.
+                await self._pipeline.budget.room()
                 with self._progress.beats.at_work("dispatch", self._clock.monotonic):
                     chosen = await self._choose()
                 if chosen is None:
                     return
                 self._progress.in_flight += 1
-                fetches.start_soon(self._fetch, slot, chosen, replies, name=f"fetch {chosen[0].task.task_id}")
+                hold = self._pipeline.budget.take()
+                fetches.start_soon(self._fetch, slot, chosen, hold, replies, name=f"fetch {chosen[0].task.task_id}")
 
     async def _fetch(
-        self, slot: object, chosen: tuple[Action, Permit], replies: MemoryObjectSendStream[Fetched]
+        self, slot: object, chosen: tuple[Action, Permit], hold: Hold, replies: MemoryObjectSendStream[Fetched]
     ) -> None:
         try:
-            await self._pipeline.fetch(*chosen, replies)
+            await self._pipeline.fetch(*chosen, hold, replies)
         finally:
             self._slots.release_on_behalf_of(slot)
 

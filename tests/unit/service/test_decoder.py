@@ -11,8 +11,9 @@ import orjson
 import pytest
 
 from harvester.api.decoding import decode_retrieval
+from harvester.api.received import IN_MEMORY_BYTES
 from harvester.domain.outcomes import Invalid, Retrieved, Transient
-from harvester.service.decoder import IN_PLACE_BYTES, Decoder
+from harvester.service.decoder import Decoder
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 
 CAP_BYTES = 64 * 1024 * 1024
@@ -22,7 +23,7 @@ def large_body() -> bytes:
     settings = SimulatorSettings(tasks=1, duration_s=(300, 300), processing_median_s=0.001, age_s=3600)
     catalogue = Simulator(settings, clock=SimulatorClock(speed=0)).catalogue
     body = catalogue.document(catalogue.ids()[0])
-    assert len(body) > IN_PLACE_BYTES
+    assert len(body) > IN_MEMORY_BYTES
     return body
 
 
@@ -61,7 +62,7 @@ async def test_vectors_of_double_precision_come_back_whole() -> None:
 
 async def test_a_compressed_body_is_decompressed_by_the_worker() -> None:
     body = zlib.compress(large_body(), 6, zlib.MAX_WBITS | 16)
-    assert len(body) > IN_PLACE_BYTES
+    assert len(body) > IN_MEMORY_BYTES
     assert isinstance(await Decoder(CAP_BYTES).decode(body, "gzip"), Retrieved)
 
 
