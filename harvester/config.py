@@ -125,7 +125,7 @@ class HarvestSettings(_Section):
         default=256 * _MIB,
         ge=_MIB,
         le=1024 * 1024 * _MIB,
-        description="Bytes of answers that may wait to be decoded and stored; a longer answer passes alone.",
+        description="Bytes of answers under way, with the vectors made of them; a longer answer passes alone.",
     )
 
 

@@ -16,7 +16,7 @@ from harvester.api.answers import error_outcome, exception_outcome, status_outco
 from harvester.api.bodies import SMALL_BYTES, BodyError, decompress, holds, holds_compressed, too_large
 from harvester.api.limits import clock_skew_s, read_limits
 from harvester.api.listing import MAX_LIST_BYTES, list_parameters, parse_list
-from harvester.api.memory_budget import STEP_BYTES, Hold, MemoryBudget
+from harvester.api.memory_budget import STEP_BYTES, Hold, MemoryBudget, share_bytes
 from harvester.api.received import LargeBody, Receiver
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.discovery import ListPage, ListQuery
@@ -277,12 +277,12 @@ class Client:
             response.close()
             return received, False
         if is_result and response.content_length is not None:
-            hold.shrink_to(response.content_length)
-            await hold.grow_to(response.content_length)
+            hold.shrink_to(share_bytes(response.content_length))
+            await hold.grow_to(share_bytes(response.content_length))
         try:
             async for piece in response.content.iter_any():
-                if is_result and received.size + len(piece) > hold.size:
-                    await hold.grow_to(received.size + len(piece) + STEP_BYTES)
+                if is_result and share_bytes(received.size + len(piece)) > hold.size:
+                    await hold.grow_to(share_bytes(received.size + len(piece)) + STEP_BYTES)
                 received.add(piece)
                 if received.size > limit:
                     # The rest is not wanted: the connection cannot be used again.
@@ -291,7 +291,7 @@ class Client:
         except BaseException:
             received.close()
             raise
-        hold.shrink_to(received.size)
+        hold.shrink_to(share_bytes(received.size))
         if is_result:
             hold.learn()
         return received, True

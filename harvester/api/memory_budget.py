@@ -12,6 +12,11 @@ _FORGETTING = 8
 """An expectation that turns out too high moves down by this part of the difference."""
 
 
+def share_bytes(body_bytes: int) -> int:
+    """Return what an answer of that length takes: its text, and a third of that for the vectors made of it."""
+    return body_bytes + body_bytes // 3
+
+
 class MemoryBudget:
     """Shares out `total_bytes` between the answers under way.
 

@@ -142,28 +142,32 @@ class Pipeline:
         """Turn answers into decisions until there are no more."""
         async with replies, decided:
             async for fetched in replies:
-                with self._progress.beats.at_work("decode", self._clock.monotonic):
-                    settlement = await self._settlement(fetched)
-                fetched.reply.drop_body()
-                decision = Decided(settlement, fetched.hold)
-                fetched.hold.shrink_to(_size(decision))
-                await decided.send(decision)
+                # Nothing here may refer to the vectors while this waits for the next answer: they are megabytes.
+                await decided.send(await self._decided(fetched))
 
     async def write(self, decided: MemoryObjectReceiveStream[Decided]) -> None:
         """Store decisions, everything that is waiting in one transaction, until there are no more."""
         async with decided:
             async for one in decided:
-                group = _with_waiting(one, decided)
-                with self._progress.beats.at_work("write", self._clock.monotonic):
-                    await self._store([each.settlement for each in group])
-                for each in group:
-                    each.hold.release()
-                self.settled(len(group))
+                await self._store(_with_waiting(one, decided))
+                del one
 
-    async def _store(self, settlements: list[Settlement]) -> None:
-        accepted = await self.patiently(lambda: self._settler.settle(settlements))
-        for one, is_accepted in zip(settlements, accepted, strict=True):
-            self._record(one, is_accepted=is_accepted)
+    async def _decided(self, fetched: Fetched) -> Decided:
+        with self._progress.beats.at_work("decode", self._clock.monotonic):
+            decided = Decided(await self._settlement(fetched), fetched.hold)
+        fetched.reply.drop_body()
+        decided.hold.shrink_to(_size(decided))
+        return decided
+
+    async def _store(self, group: list[Decided]) -> None:
+        settlements = [one.settlement for one in group]
+        with self._progress.beats.at_work("write", self._clock.monotonic):
+            accepted = await self.patiently(lambda: self._settler.settle(settlements))
+            for settlement, is_accepted in zip(settlements, accepted, strict=True):
+                self._record(settlement, is_accepted=is_accepted)
+        for one in group:
+            one.hold.release()
+        self.settled(len(group))
 
     async def patiently(self, write: Callable[[], Awaitable[T]]) -> T:
         """Return what `write` returns; while the disk is full or the database locked, say so and try again."""
