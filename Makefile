@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint format clean
+.PHONY: demo test format bench clean
 
 demo: $(STAMP)
 	$(BIN)/harvester demo
@@ -21,6 +21,9 @@ test: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)
+	$(BIN)/python bench/run_all.py
 
 # --group needs pip 25.1, newer than the one that some Pythons bring along.
 $(STAMP): pyproject.toml constraints.txt
