@@ -57,6 +57,6 @@ Contender = Callable[[str, Path, Path], Run]
 CONTENDERS: dict[str, Contender] = {
     "harvester": harvester,
     "bare minimum": script("bare.py"),
-    "aiohttp, stdlib json": script("plain.py"),
+    "aiohttp and json": script("plain.py"),
     "official SDK": script("sdk.py"),
 }
