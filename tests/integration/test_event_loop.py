@@ -34,12 +34,14 @@ class Watch:
     def __init__(self) -> None:
         self.longest_s = 0.0
         self.culprit = ""
+        self.is_over = False
 
     def run(self, handle: asyncio.Handle, run: Callable[[asyncio.Handle], None]) -> None:
         started = time.thread_time()
         run(handle)
         taken_s = time.thread_time() - started
-        if taken_s > self.longest_s:
+        # The callback in which the watch ends goes on after it.
+        if taken_s > self.longest_s and not self.is_over:
             self.longest_s, self.culprit = taken_s, repr(handle)
 
 
@@ -53,6 +55,7 @@ def watching() -> Iterator[Watch]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(asyncio.Handle, "_run", lambda handle: watch.run(handle, run))
         yield watch
+        watch.is_over = True
     gc.unfreeze()
 
 
@@ -103,6 +106,7 @@ async def test_the_watch_notices_bodies_that_are_decoded_in_place(
 ) -> None:
     monkeypatch.setattr(received, "IN_MEMORY_BYTES", 1 << 30)
     monkeypatch.setattr(decoder, "IN_MEMORY_BYTES", 1 << 30)
+    monkeypatch.setattr(decoder, "IN_PLACE_BYTES", 1 << 30)
     async with serving(tmp_path, "--no-gzip") as (address, task_ids):
         with watching() as watch:
             await harvest(tmp_path, address, task_ids)
@@ -121,4 +125,4 @@ async def test_the_watch_notices_a_callback_that_computes_and_not_one_that_waits
     with watching() as computing:
         asyncio.get_running_loop().call_soon(compute)
         await asyncio.sleep(0)
-    assert waiting.longest_s < MAX_BLOCKED_S < computing.longest_s
+    assert waiting.longest_s < MAX_BLOCKED_S < computing.longest_s, waiting.culprit
