@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-IN_MEMORY_BYTES = 64 * 1024
-"""A body of this size decodes within a few milliseconds, less than handing it over takes."""
+IN_MEMORY_BYTES = 128 * 1024
+"""A body of this size, a minute of video, decodes within a millisecond or two: handing it over takes longer."""
 
 
 class LargeBody:

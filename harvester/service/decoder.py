@@ -16,7 +16,10 @@ from anyio import to_process
 
 from harvester.api.decoding import Decoded, decode_file, decode_retrieval
 from harvester.api.received import IN_MEMORY_BYTES, LargeBody
-from harvester.domain.outcomes import Retrieved, Transient
+from harvester.domain.outcomes import Invalid, Retrieved, Transient
+
+IN_PLACE_BYTES = 4 * IN_MEMORY_BYTES
+"""A short body that decompresses to more than this is large all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,10 @@ class Decoder:
         """Return what the body of a retrieval means. The content of a large body is used up by that."""
         if isinstance(body, bytes):
             if len(body) <= IN_MEMORY_BYTES:
-                return decode_retrieval(body, encoding, self._max_body_bytes)
+                cap_bytes = min(self._max_body_bytes, IN_PLACE_BYTES)
+                outcome = decode_retrieval(body, encoding, cap_bytes)
+                if cap_bytes == self._max_body_bytes or not _is_too_large(outcome):
+                    return outcome
             body = LargeBody.of(body)
         async with self._limiter:
             try:
@@ -54,6 +60,10 @@ class Decoder:
             except (OSError, MemoryError) as error:
                 return Transient(f"The answer could not be decoded here: {error!r}.", "decode_impossible")
         return _with_vectors(result, body) if isinstance(result, _Exchanged) else result
+
+
+def _is_too_large(outcome: Decoded) -> bool:
+    return isinstance(outcome, Invalid) and outcome.code == "body_too_large"
 
 
 def _decode_in_worker(path: str, encoding: str | None, max_body_bytes: int) -> Decoded | _Exchanged:

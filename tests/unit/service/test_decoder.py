@@ -10,9 +10,10 @@ import numpy as np
 import orjson
 import pytest
 
+from harvester.api.bodies import too_large
 from harvester.api.decoding import decode_retrieval
 from harvester.api.received import IN_MEMORY_BYTES
-from harvester.domain.outcomes import Invalid, Retrieved, Transient
+from harvester.domain.outcomes import Invalid, Processing, Retrieved, Transient
 from harvester.service.decoder import Decoder
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 
@@ -64,6 +65,15 @@ async def test_a_compressed_body_is_decompressed_by_the_worker() -> None:
     body = zlib.compress(large_body(), 6, zlib.MAX_WBITS | 16)
     assert len(body) > IN_MEMORY_BYTES
     assert isinstance(await Decoder(CAP_BYTES).decode(body, "gzip"), Retrieved)
+
+
+async def test_a_short_body_that_becomes_a_long_one_is_left_to_a_worker() -> None:
+    short = zlib.compress(b" " * 4_000_000 + b'{"status": "processing"}', 9, zlib.MAX_WBITS | 16)
+    assert len(short) < IN_MEMORY_BYTES
+    before = children()
+    outcomes = [await Decoder(cap_bytes).decode(short, "gzip") for cap_bytes in (CAP_BYTES, 1000)]
+    assert outcomes == [Processing("processing"), too_large(1000).outcome]
+    assert len(children() - before) == 1
 
 
 async def test_what_a_worker_refuses_comes_back_with_its_reason() -> None:
