@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test chaos format clean
+.PHONY: demo test chaos bench format clean
 
 demo: $(STAMP)
 	$(BIN)/harvester demo
@@ -25,6 +25,9 @@ chaos: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)
+	$(BIN)/python bench/run_all.py
 
 # --group needs pip 25.1, newer than the one that some Pythons bring along.
 $(STAMP): pyproject.toml constraints.txt

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
-from resident import resident_bytes
+from processes import memory_bytes
 
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 from harvester.simulator.models import MODELS
@@ -140,7 +140,7 @@ class Day:
 
     def memory(self) -> float:
         assert self.daemon is not None
-        return resident_bytes(self.daemon.pid) / 1e6
+        return memory_bytes(self.daemon.pid) / 1e6
 
     def counts(self) -> Counter[str]:
         connection = sqlite3.connect(self.database, timeout=30)

@@ -11,18 +11,23 @@ from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 DISTINCT_BODIES = 4
 
 
-async def prepare(tasks: int, duration_s: float) -> tuple[list[str], list[bytes]]:
+async def prepare(tasks: int, duration_s: float, options: tuple[str, ...] = ()) -> tuple[list[str], list[bytes]]:
     """Return ids, and a few distinct bodies without their first field, the id."""
     settings = SimulatorSettings(
-        tasks=tasks, duration_s=(duration_s, duration_s), processing_median_s=0.001, processing_sigma=0, age_s=7200
+        tasks=tasks,
+        duration_s=(duration_s, duration_s),
+        options=options,
+        processing_median_s=0.001,
+        processing_sigma=0,
+        age_s=7200,
     )
     simulator = Simulator(settings, clock=SimulatorClock())
     ids = list(simulator.catalogue.ids())
     return ids, [simulator.catalogue.document(task_id).partition(b",")[2] for task_id in ids[:DISTINCT_BODIES]]
 
 
-async def serve(tasks: int, duration_s: float) -> None:
-    ids, bodies = await prepare(tasks, duration_s)
+async def serve(tasks: int, duration_s: float, options: tuple[str, ...]) -> None:
+    ids, bodies = await prepare(tasks, duration_s, options)
     known = set(ids)
 
     async def retrieve(request: web.Request) -> web.Response:
@@ -52,5 +57,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--tasks", type=int, default=60)
     parser.add_argument("--duration-s", type=float, default=3600)
+    parser.add_argument("--options", default="visual,audio")
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.tasks, arguments.duration_s))
+    asyncio.run(serve(arguments.tasks, arguments.duration_s, tuple(arguments.options.split(","))))

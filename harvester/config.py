@@ -125,6 +125,12 @@ class HarvestSettings(_Section):
         le=3600,
         description="Seconds that SIGINT or SIGTERM leave for finishing what is under way.",
     )
+    memory_budget_bytes: int = Field(
+        default=256 * _MIB,
+        ge=_MIB,
+        le=1024 * 1024 * _MIB,
+        description="Bytes of answers under way, with the vectors made of them; a longer answer passes alone.",
+    )
 
 
 class StoreSettings(_Section):

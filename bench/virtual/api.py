@@ -14,6 +14,7 @@ from harvester.api.answers import error_outcome, status_outcome
 from harvester.api.client import Reply
 from harvester.api.limits import read_limits
 from harvester.api.listing import list_parameters, parse_list
+from harvester.api.memory_budget import Hold
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.discovery import ListPage, ListQuery
 from harvester.domain.outcomes import Outcome
@@ -122,7 +123,7 @@ class ModelApi:
         self._error_ratio = error_ratio
         self._rng = random.Random(seed)  # noqa: S311
 
-    async def ask(self, task_id: str, permit: Permit) -> Reply:
+    async def ask(self, task_id: str, permit: Permit, _hold: Hold) -> Reply:
         reply = await self._get(permit, lambda: self._about(task_id, permit.endpoint))
         if reply.outcome is None and permit.endpoint is Endpoint.STATUS:
             return Reply(status_outcome(reply.body, None), reply.duration_ms, reply.status)

@@ -5,7 +5,8 @@ complete answer that is not acceptable will be the same next time.
 """
 
 import zlib
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -21,8 +22,11 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _MAX_FURTHER_MEMBERS = 15
 """A gzip stream may have several members (RFC 1952, 2.2); each costs a copy of the rest."""
 
-_SMALL_BYTES = 1024 * 1024
-_GLANCE_BYTES = 64 * 1024
+_CHUNK_BYTES = 256 * 1024
+"""As much as the processor's cache holds."""
+
+SMALL_BYTES = 1024 * 1024
+GLANCE_BYTES = 64 * 1024
 
 
 class BodyError(Exception):
@@ -65,16 +69,55 @@ def _inflate(body: bytes, max_bytes: int, *, held: int = 0) -> tuple[bytes, byte
     return decoded, stream.unused_data
 
 
+def decompressed(file: BinaryIO, encoding: str | None, max_bytes: int) -> Iterator[bytes]:
+    """Yield the decoded content of a file in chunks; raise BodyError for what `decompress` would look at as a whole."""
+    is_plain, received = encoding in (None, "", "identity"), 0
+    for chunk in _chunks(file) if is_plain else _inflated(file, encoding):
+        received += len(chunk)
+        if received > max_bytes:
+            raise too_large(max_bytes)
+        yield chunk
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK_BYTES):
+        yield chunk
+
+
+def _inflated(file: BinaryIO, encoding: str | None) -> Iterator[bytes]:
+    irregular = BodyError(Transient("The compressed body is not one whole stream.", "body_damaged"))
+    if encoding not in ("gzip", "deflate"):
+        raise irregular
+    stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        for chunk in _chunks(file):
+            waiting = chunk
+            while waiting and not stream.eof:
+                yield stream.decompress(waiting, _CHUNK_BYTES)
+                waiting = stream.unconsumed_tail
+            if waiting or stream.unused_data:
+                raise irregular
+        while not stream.eof and (left := stream.decompress(b"", _CHUNK_BYTES)):
+            yield left
+    except zlib.error:
+        raise irregular from None
+    if not stream.eof:
+        raise irregular
+
+
 def holds(body: bytes, encoding: str | None, text: bytes) -> bool:
     """Return whether `text` occurs in the body; never raises.
 
     It is cheap enough for the event loop: a compressed body is decompressed up to 1 MiB, a large one up to 64 KiB.
     """
-    if text in body:
-        return True
+    return text in body or holds_compressed(body, len(body), encoding, text)
+
+
+def holds_compressed(beginning: bytes, size: int, encoding: str | None, text: bytes) -> bool:
+    """Return whether `text` occurs in a compressed body of that size, as far as `holds` looks into one."""
     if encoding not in ("gzip", "deflate"):
         return False
-    return text in _beginning(body, _SMALL_BYTES if len(body) <= _SMALL_BYTES else _GLANCE_BYTES)
+    return text in _beginning(beginning, GLANCE_BYTES if size > SMALL_BYTES else SMALL_BYTES)
 
 
 def _beginning(body: bytes, max_bytes: int) -> bytes:

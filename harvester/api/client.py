@@ -1,5 +1,6 @@
 """The one way to the API: a session, a permit for each request, and an outcome for whatever comes back."""
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,9 +13,11 @@ from yarl import URL
 
 from harvester import __version__
 from harvester.api.answers import error_outcome, exception_outcome, status_outcome
-from harvester.api.bodies import BodyError, decompress, holds, too_large
+from harvester.api.bodies import SMALL_BYTES, BodyError, decompress, holds, holds_compressed, too_large
 from harvester.api.limits import clock_skew_s, quota_told, read_limits
 from harvester.api.listing import MAX_LIST_BYTES, list_parameters, parse_list
+from harvester.api.memory_budget import STEP_BYTES, Hold, MemoryBudget, share_bytes
+from harvester.api.received import LargeBody, Receiver
 from harvester.api.secrecy import listed_repeat
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.discovery import ListPage, ListQuery
@@ -77,6 +80,18 @@ class Reply:
     trace_id: str | None = None
     body: bytes = b""
     encoding: str | None = None
+    file: LargeBody | None = None
+    """Holds the body instead, where it is long."""
+
+    @property
+    def size(self) -> int:
+        """The length of the body as sent, in bytes."""
+        return len(self.body) if self.file is None else len(self.file)
+
+    def drop_body(self) -> None:
+        """Give up the file; what is mapped from it stays."""
+        if self.file is not None:
+            self.file.close()
 
 
 @dataclass(slots=True)
@@ -132,14 +147,17 @@ class Client:
     ) -> None:
         await self._session.close()
 
-    async def ask(self, task_id: str, permit: Permit) -> Reply:
-        """Send the request that `permit` is for; return a Reply whatever happens, also to an unacceptable id."""
+    async def ask(self, task_id: str, permit: Permit, hold: Hold | None = None) -> Reply:
+        """Send the request that `permit` is for; return a Reply whatever happens, also to an unacceptable id.
+
+        `hold` grows with the body; while there is no memory for the next piece, none is read.
+        """
         try:
             url = self._url(task_id, permit.endpoint)
         except InvalidTaskId as error:
             permit.spend()
             return self._presentable(Reply(Unacceptable(error.sentence, "task_id_invalid"), duration_ms=0))
-        return await self._get(url, permit)
+        return await self._get(url, permit, hold)
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
         """Ask for one page of the account's tasks; `permit` is for the list. Return the page, or what went wrong."""
@@ -152,14 +170,15 @@ class Client:
             return Transient("The answer repeats the API key.", "key_echoed")
         return answer
 
-    async def _get(self, url: URL, permit: Permit) -> Reply:
+    async def _get(self, url: URL, permit: Permit, hold: Hold | None = None) -> Reply:
         permit.spend()
+        hold = hold or MemoryBudget(sys.maxsize).take()
         started = time.monotonic()
         try:
             async with self._session.get(
                 url, headers=self._headers(), allow_redirects=False, trace_request_ctx=_Sent(permit)
             ) as response:
-                reply = await self._read(permit, response, started)
+                reply = await self._read(permit, response, started, hold)
         except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError) as error:
             # ValueError: header values and URLs of an answer that the library cannot parse. TimeoutError is an OSError.
             reply = Reply(exception_outcome(error), duration_ms=_since_ms(started))
@@ -188,31 +207,35 @@ class Client:
         # The key is not among the session's headers, which show up in its repr.
         return {"x-api-key": self._key(), "accept-encoding": "gzip"}
 
-    async def _read(self, permit: Permit, response: aiohttp.ClientResponse, started: float) -> Reply:
+    async def _read(self, permit: Permit, response: aiohttp.ClientResponse, started: float, hold: Hold) -> Reply:
         endpoint, report = permit.endpoint, read_limits(response.headers, self._wall_s())
         self._throttle.learn(endpoint, response.status, report, permit.sending)
         self.clock_skew_s = clock_skew_s(response.headers, self._wall_s())
-        body, is_whole = await self._body(response, self._limit_bytes(endpoint))
+        received, is_whole = await self._body(endpoint, response, hold)
+        body, file = received.in_memory(), received.file
         encoding, outcome = _encoding(response.headers), None
         if not _is_success(response.status):
+            body = body[:MAX_ERROR_BYTES]
             outcome = error_outcome(endpoint, response.status, body, encoding, report)
             if isinstance(outcome, Throttled):
                 self._throttle.learn_quota(endpoint, quota_told(outcome.message))
         elif not is_whole:
-            body, outcome = b"", self._too_large(endpoint)
+            received.close()
+            body, file, outcome = b"", None, self._too_large(endpoint)
         elif not self._brings_result(endpoint) and endpoint is not Endpoint.LIST:
             outcome = status_outcome(body, encoding)
         trace_id = response.headers.get("x-trace-id")
-        return Reply(outcome, _since_ms(started), response.status, trace_id, body, encoding)
+        return Reply(outcome, _since_ms(started), response.status, trace_id, body, encoding, file)
 
     def _presentable(self, reply: Reply) -> Reply:
         """Return the reply as it may be shown and stored: UTF-8, and without the key. Each passes here."""
-        outcome, body, encoding = reply.outcome, reply.body, reply.encoding
-        key = self._key().encode()
-        if len(key) >= SECRET_CHARACTERS and holds(body, encoding, key):
+        outcome, body, file, encoding = reply.outcome, reply.body, reply.file, reply.encoding
+        key = self._secret()
+        if key and _repeats(reply, key):
+            reply.drop_body()
             if _is_success(reply.status):
                 # What is decoded later, or kept compressed, could not be searched there.
-                outcome, body = Transient("The answer repeats the API key.", "key_echoed"), b""
+                outcome, body, file = Transient("The answer repeats the API key.", "key_echoed"), b"", None
             else:
                 body = _plain(body, encoding).replace(key, HIDDEN_KEY.encode())
             encoding = None
@@ -221,6 +244,7 @@ class Client:
             outcome=outcome and self._presentable_outcome(outcome),
             trace_id=self._presentable_text(reply.trace_id or "")[:MAX_TRACE_ID_CHARACTERS] or None,
             body=body,
+            file=file,
             encoding=self._presentable_text(encoding or "") or None,
         )
 
@@ -259,23 +283,46 @@ class Client:
         # Only a retrieval can reject.
         return outcome if self._brings_result(endpoint) else Transient(outcome.message, outcome.code)
 
-    async def _body(self, response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
-        """Read the body as sent, in chunks, and stop at the cap; return it and whether that is all of it."""
-        if _is_success(response.status):
-            if (response.content_length or 0) > limit:
-                response.close()
-                return b"", False
-        else:
-            limit = MAX_ERROR_BYTES
-        chunks, size = [], 0
-        async for chunk in response.content.iter_any():
-            size += len(chunk)
-            chunks.append(chunk)
-            if size > limit:
-                # The rest is not wanted: the connection cannot be used again.
-                response.close()
-                return b"".join(chunks)[:limit], False
-        return b"".join(chunks), True
+    async def _body(self, endpoint: Endpoint, response: aiohttp.ClientResponse, hold: Hold) -> tuple[Receiver, bool]:
+        """Read the body as sent, piece by piece, and stop at the cap; return it and whether that is all of it."""
+        is_result = _is_success(response.status) and self._brings_result(endpoint)
+        limit = self._limit_bytes(endpoint) if _is_success(response.status) else MAX_ERROR_BYTES
+        received = Receiver(to_file=is_result, secret=self._secret())
+        if _is_success(response.status) and (response.content_length or 0) > limit:
+            response.close()
+            return received, False
+        if is_result and response.content_length is not None:
+            hold.shrink_to(share_bytes(response.content_length))
+            await hold.grow_to(share_bytes(response.content_length))
+        try:
+            async for piece in response.content.iter_any():
+                if is_result and share_bytes(received.size + len(piece)) > hold.size:
+                    await hold.grow_to(share_bytes(received.size + len(piece)) + STEP_BYTES)
+                received.add(piece)
+                if received.size > limit:
+                    # The rest is not wanted: the connection cannot be used again.
+                    response.close()
+                    return received, False
+        except BaseException:
+            received.close()
+            raise
+        hold.shrink_to(share_bytes(received.size))
+        if is_result:
+            hold.learn()
+        return received, True
+
+    def _secret(self) -> bytes:
+        """Return what must not occur in a body; nothing if the key is too short to be told from chance."""
+        key = self._key().encode()
+        return key if len(key) >= SECRET_CHARACTERS else b""
+
+
+def _repeats(reply: Reply, key: bytes) -> bool:
+    """Return whether the body repeats the key."""
+    if reply.file is None:
+        return holds(reply.body, reply.encoding, key)
+    beginning = reply.file.beginning(SMALL_BYTES)
+    return reply.file.holds_secret or holds_compressed(beginning, reply.size, reply.encoding, key)
 
 
 def _is_success(status: int | None) -> bool:

@@ -6,12 +6,13 @@ for each hour of video, which would stall the event loop.
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
-from harvester.api.bodies import BodyError, decompress, excerpt, parse_object
+from harvester.api.bodies import BodyError, decompress, decompressed, excerpt, parse_object
 from harvester.api.duplicates import refuse_duplicate_keys
+from harvester.api.splitting import SplitDocument, split
 from harvester.api.vectors import VectorError, pack
 from harvester.domain.embeddings import (
     END_FIELDS,
@@ -47,15 +48,24 @@ def decode_retrieval(body: bytes, encoding: str | None, max_bytes: int) -> Decod
         return error.outcome
 
 
-def decode_document(document: dict[str, Any], body: bytes) -> Decoded:
-    """Return what a parsed task object means; `body` is its text."""
+def decode_file(file: BinaryIO, encoding: str | None, max_bytes: int) -> Decoded:
+    """Return what `decode_retrieval` does for the content of the file; a regular body is never held as a whole."""
+    parts = split(decompressed(file, encoding, max_bytes))
+    if parts is not None:
+        return decode_document(parts.document, b"", parts)
+    file.seek(0)
+    return decode_retrieval(file.read(), encoding, max_bytes)
+
+
+def decode_document(document: dict[str, Any], body: bytes, parts: SplitDocument | None = None) -> Decoded:
+    """Return what a parsed task object means; `body` is its text, `parts` has its vectors if it lacks them."""
     status, segments = document.get("status"), _segments(document)
     if status is None and segments is None:
         code = _text(document.get("code"))
         return Transient(f"The answer is not a task: {excerpt(body)}.", code[:64] if code else "not_a_task")
     if status not in ("ready", None):
         return unfinished(document)
-    return _finished(document, segments, body) if segments else Empty()
+    return _finished(document, segments, parts) if segments else Empty()
 
 
 def unfinished(document: dict[str, Any]) -> Failed | Processing:
@@ -68,9 +78,9 @@ def unfinished(document: dict[str, Any]) -> Failed | Processing:
     return Processing(shown, created_at_ms=timestamp_ms(document.get("created_at")))
 
 
-def _finished(document: dict[str, Any], segments: list[Any], body: bytes) -> Retrieved | Invalid:
+def _finished(document: dict[str, Any], segments: list[Any], parts: SplitDocument | None) -> Retrieved | Invalid:
     try:
-        return Retrieved(_embeddings(document, segments, body))
+        return Retrieved(_embeddings(document, segments, parts))
     except (_UnacceptableSegmentError, VectorError) as error:
         return Invalid(f"{error}.", "segments_invalid")
     except orjson.JSONEncodeError as error:
@@ -115,7 +125,7 @@ def _segments(document: dict[str, Any]) -> list[Any] | None:
     return segments if isinstance(segments, list) else None
 
 
-def _embeddings(document: dict[str, Any], segments: list[Any], body: bytes) -> TaskEmbeddings:
+def _embeddings(document: dict[str, Any], segments: list[Any], parts: SplitDocument | None) -> TaskEmbeddings:
     is_v1 = "video_embedding" in document
     path, vector_name = ("segments", VECTOR_FIELDS[0]) if is_v1 else ("data", VECTOR_FIELDS[1])
     for index, segment in enumerate(segments):
@@ -123,11 +133,11 @@ def _embeddings(document: dict[str, Any], segments: list[Any], body: bytes) -> T
             raise _UnacceptableSegmentError(f"{path}[{index}]: not an object")
     layouts, layout_of, columns = _columns(segments)
     vector_fields, options, scopes, starts, ends = columns
-    vectors = pack(
-        [segment.get(name) for segment, name in zip(segments, vector_fields, strict=True)],
-        name=f"{path}[{{}}].{vector_fields[0] or vector_name}",
-        may_hold_bools=b"true" in body or b"false" in body,
-    )
+    if parts is not None:
+        vectors = parts.vectors
+    else:
+        rows = [segment.get(name) for segment, name in zip(segments, vector_fields, strict=True)]
+        vectors = pack(rows, name=f"{path}[{{}}].{vector_fields[0] or vector_name}")
     extras = _extras(segments, layouts, layout_of)
     owner, key = segments_holder(document) or (document, path)
     owner[key] = []

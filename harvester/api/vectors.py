@@ -36,11 +36,10 @@ class VectorError(ValueError):
     """The lists are not vectors of one dimension; the message says which is wrong and how."""
 
 
-def pack(rows: Sequence[Any], *, name: str, may_hold_bools: bool) -> Matrix:
+def pack(rows: Sequence[Any], *, name: str) -> Matrix:
     """Return `float32[n, dim]` if every number survives it, else `float64[n, dim]`. Raises VectorError.
 
-    `name` is what a message calls the vector of row `{}`: `segments[{}].float`. `may_hold_bools` asks for a slow look
-    at each number: `true` in a vector would otherwise pass for 1.0.
+    `name` is what a message calls the vector of row `{}`: `segments[{}].float`.
     """
     dim = _dimension(rows, name)
     packer = struct.Struct(f"<{dim}d").pack
@@ -48,13 +47,30 @@ def pack(rows: Sequence[Any], *, name: str, may_hold_bools: bool) -> Matrix:
         exact = np.frombuffer(b"".join([packer(*row) for row in rows]), "<f8").reshape(len(rows), dim)
     except (struct.error, TypeError, OverflowError):
         raise VectorError(_first_bad_number(rows, name)) from None
-    if may_hold_bools and any(isinstance(number, bool) for row in rows for number in row):
+    if _holds_bools(rows, exact):
         raise VectorError(_first_bad_number(rows, name))
     if not np.isfinite(exact).all():
         raise VectorError("a vector holds a number that is not finite")
     if np.abs(exact).max() >= 2**53 and exact.tolist() != list(rows):
         raise VectorError(_first_bad_number(rows, name))
     return _narrowed(exact)
+
+
+def merge(groups: Sequence[Matrix]) -> Matrix:
+    """Return the packed groups as one matrix: float32 if every group is. Raises VectorError for uneven dimensions."""
+    if len({group.shape[1] for group in groups}) > 1:
+        raise VectorError("the vectors are not of one dimension")
+    if any(group.dtype == np.float64 for group in groups):
+        return np.concatenate([_widened(group) for group in groups], dtype="<f8")
+    return np.concatenate(groups, dtype="<f4")
+
+
+def _widened(matrix: Matrix) -> NDArray[np.float64]:
+    """Return the received numbers as float64: packing has shown that the shortest form of each float32 is them."""
+    if matrix.dtype == np.float64:
+        return matrix.astype("<f8", copy=False)
+    written = orjson.dumps(matrix, option=orjson.OPT_SERIALIZE_NUMPY)
+    return np.array(orjson.loads(written), "<f8")
 
 
 def _dimension(rows: Sequence[Any], name: str) -> int:
@@ -64,6 +80,12 @@ def _dimension(rows: Sequence[Any], name: str) -> int:
         if len(row) != len(rows[0]):
             raise VectorError(f"{name.format(index)}: {len(row)} numbers, expected {len(rows[0])}")
     return len(rows[0])
+
+
+def _holds_bools(rows: Sequence[Any], exact: NDArray[np.float64]) -> bool:
+    """Return whether a number is `true` or `false`, which pass for 1.0 and 0.0: only rows that hold those are read."""
+    suspects = ((exact == 0) | (exact == 1)).any(axis=1)
+    return any(isinstance(number, bool) for index in np.flatnonzero(suspects).tolist() for number in rows[index])
 
 
 def _first_bad_number(rows: Sequence[Any], name: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harvester.api.client import Client, ClientSettings
+from harvester.api.memory_budget import MemoryBudget
 from harvester.api.throttle import Throttle
 from harvester.config import Settings
 from harvester.domain.breaker import Breaker
@@ -125,6 +126,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             breaker=breaker,
             progress=progress,
             clock=clock,
+            budget=MemoryBudget(settings.harvest.memory_budget_bytes),
             observer=observer,
             planner=planner,
         )

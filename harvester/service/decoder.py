@@ -1,14 +1,12 @@
 """Decodes bodies: small ones in place, large ones in worker processes, so that the event loop never stands still.
 
-A large body and the vectors made of it travel through memory that both processes see. Through the pipes of the pool
-they would keep the event loop busy for longer than they take to decode.
+A large body and the vectors made of it travel in a file in memory that both processes see. Through the pipes of the
+pool they would keep the event loop busy for longer than they take to decode.
 """
 
+import mmap
 import os
 import signal
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,11 +14,12 @@ import anyio
 import numpy as np
 from anyio import to_process
 
-from harvester.api.decoding import Decoded, decode_retrieval
-from harvester.domain.outcomes import Retrieved, Transient
+from harvester.api.decoding import Decoded, decode_file, decode_retrieval
+from harvester.api.received import IN_MEMORY_BYTES, LargeBody
+from harvester.domain.outcomes import Invalid, Retrieved, Transient
 
-IN_PLACE_BYTES = 64 * 1024
-"""A body of this size on the wire decodes within a few milliseconds, less than handing it over takes."""
+IN_PLACE_BYTES = 4 * IN_MEMORY_BYTES
+"""A short body that decompresses to more than this is large all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,50 +40,43 @@ class Decoder:
         self._max_body_bytes = max_body_bytes
         self._limiter = anyio.CapacityLimiter(self.workers)
 
-    async def decode(self, body: bytes, encoding: str | None) -> Decoded:
-        """Return what the body of a retrieval means."""
-        if len(body) <= IN_PLACE_BYTES:
-            return decode_retrieval(body, encoding, self._max_body_bytes)
+    async def decode(self, body: bytes | LargeBody, encoding: str | None) -> Decoded:
+        """Return what the body of a retrieval means. The content of a large body is used up by that."""
+        if isinstance(body, bytes):
+            if len(body) <= IN_MEMORY_BYTES:
+                cap_bytes = min(self._max_body_bytes, IN_PLACE_BYTES)
+                outcome = decode_retrieval(body, encoding, cap_bytes)
+                if cap_bytes == self._max_body_bytes or not _is_too_large(outcome):
+                    return outcome
+            body = LargeBody.of(body)
         async with self._limiter:
-            with _shared_file(body) as (descriptor, path):
-                try:
-                    result = await to_process.run_sync(
-                        _decode_in_worker, path, encoding, self._max_body_bytes, limiter=anyio.CapacityLimiter(1)
-                    )
-                except (anyio.BrokenWorkerProcess, KeyboardInterrupt):
-                    # Killed, or hit by a Ctrl-C before it could ignore it. The pool starts another for the next body.
-                    return Transient("The process that decoded the answer died.", "decode_worker_died")
-                except (OSError, MemoryError) as error:
-                    return Transient(f"The answer could not be decoded here: {error!r}.", "decode_impossible")
-                return _with_vectors(result, descriptor) if isinstance(result, _Exchanged) else result
+            try:
+                result = await to_process.run_sync(
+                    _decode_in_worker, body.path, encoding, self._max_body_bytes, limiter=anyio.CapacityLimiter(1)
+                )
+            except (anyio.BrokenWorkerProcess, KeyboardInterrupt):
+                # Killed, or hit by a Ctrl-C before it could ignore it. The pool starts another for the next body.
+                return Transient("The process that decoded the answer died.", "decode_worker_died")
+            except (OSError, MemoryError) as error:
+                return Transient(f"The answer could not be decoded here: {error!r}.", "decode_impossible")
+        return _with_vectors(result, body) if isinstance(result, _Exchanged) else result
 
 
-@contextmanager
-def _shared_file(content: bytes) -> Iterator[tuple[int, str]]:
-    """Yield a descriptor of an anonymous file with that content, and a path under which a child can open it.
-
-    In memory on Linux; not in /dev/shm, of which containers have 64 MB. Elsewhere a temporary file of the owner.
-    """
-    if hasattr(os, "memfd_create"):
-        with os.fdopen(os.memfd_create("harvester-body"), "r+b", buffering=0) as file:
-            _write_all(file.fileno(), memoryview(content))
-            yield file.fileno(), f"/proc/{os.getpid()}/fd/{file.fileno()}"
-    else:
-        with tempfile.NamedTemporaryFile(buffering=0) as named:
-            _write_all(named.fileno(), memoryview(content))
-            yield named.fileno(), named.name
+def _is_too_large(outcome: Decoded) -> bool:
+    return isinstance(outcome, Invalid) and outcome.code == "body_too_large"
 
 
 def _decode_in_worker(path: str, encoding: str | None, max_body_bytes: int) -> Decoded | _Exchanged:
     # A Ctrl-C in the terminal reaches the whole process group; the parent drains, and needs its workers for that.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Path(path).open("r+b", buffering=0) as file:
-        outcome = decode_retrieval(file.readall(), encoding, max_body_bytes)
+        outcome = decode_file(file, encoding, max_body_bytes)
         if not isinstance(outcome, Retrieved):
             return outcome
         vectors = outcome.embeddings.vectors
+        file.truncate(min(vectors.nbytes, file.seek(0, os.SEEK_END)))
         file.seek(0)
-        _write_all(file.fileno(), memoryview(vectors.tobytes()))
+        _write_all(file.fileno(), vectors.data.cast("B"))
         emptied = Retrieved(replace(outcome.embeddings, vectors=vectors[:0]))
         return _Exchanged(emptied, vectors.dtype.str, *vectors.shape)
 
@@ -94,8 +86,10 @@ def _write_all(descriptor: int, content: memoryview) -> None:
         content = content[os.write(descriptor, content) :]
 
 
-def _with_vectors(exchanged: _Exchanged, descriptor: int) -> Retrieved:
+def _with_vectors(exchanged: _Exchanged, body: LargeBody) -> Retrieved:
+    """Return the outcome with the vectors where they are: the mapping keeps them when the file is closed."""
     dtype = np.dtype(exchanged.dtype)
-    content = os.pread(descriptor, exchanged.rows * exchanged.dim * dtype.itemsize, 0)
-    vectors = np.frombuffer(content, dtype).reshape(exchanged.rows, exchanged.dim)
+    size = exchanged.rows * exchanged.dim * dtype.itemsize
+    mapped = mmap.mmap(body.fileno(), size, access=mmap.ACCESS_READ)
+    vectors = np.frombuffer(mapped, dtype).reshape(exchanged.rows, exchanged.dim)
     return Retrieved(replace(exchanged.outcome.embeddings, vectors=vectors))

@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -11,6 +12,8 @@ import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from harvester.api.client import Reply
+from harvester.api.memory_budget import Hold, MemoryBudget
+from harvester.api.received import LargeBody
 from harvester.api.throttle import Permit
 from harvester.domain.breaker import Breaker
 from harvester.domain.embeddings import TaskEmbeddings
@@ -24,7 +27,7 @@ from harvester.service.observing import Observer, ReadyTimes, Unobserved
 from harvester.service.planner import Planner
 from harvester.service.progress import Progress
 from harvester.store.connecting import PASSING_PROBLEMS, primary_code
-from harvester.store.settling import Attempt, Settlement
+from harvester.store.settling import MAX_PAYLOAD_BYTES, Attempt, Settlement
 
 T = TypeVar("T")
 
@@ -43,8 +46,8 @@ log = structlog.stdlib.get_logger()
 class Asker(Protocol):
     """Who sends requests; see `harvester.api.client.Client`."""
 
-    async def ask(self, task_id: str, permit: Permit) -> Reply:
-        """Send the request that `permit` is for."""
+    async def ask(self, task_id: str, permit: Permit, hold: Hold) -> Reply:
+        """Send the request that `permit` is for; `hold` grows with the answer."""
         ...
 
 
@@ -53,7 +56,7 @@ class BodyDecoder(Protocol):
 
     workers: int
 
-    async def decode(self, body: bytes, encoding: str | None) -> Outcome:
+    async def decode(self, body: bytes | LargeBody, encoding: str | None) -> Outcome:
         """Return what the body of a retrieval means."""
         ...
 
@@ -73,6 +76,15 @@ class Fetched:
     action: Action
     asked_at_ms: int
     reply: Reply
+    hold: Hold
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What is to be stored, and the memory that it holds until then."""
+
+    settlement: Settlement
+    hold: Hold
 
 
 class Pipeline:
@@ -91,6 +103,7 @@ class Pipeline:
         breaker: Breaker,
         progress: Progress,
         clock: Clock,
+        budget: MemoryBudget | None = None,
         rng: Rng | None = None,
         observer: Observer | None = None,
         planner: Planner | None = None,
@@ -101,6 +114,7 @@ class Pipeline:
         self._breaker = breaker
         self._progress = progress
         self._clock = clock
+        self.budget = budget or MemoryBudget(sys.maxsize)
         self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
         self._observer = observer or Unobserved()
         self._planner = planner or Planner()
@@ -114,34 +128,50 @@ class Pipeline:
         """How many answers are worth decoding at a time: one more for each worker, so that none waits for work."""
         return self._decoder.workers * 2
 
-    async def fetch(self, action: Action, permit: Permit, replies: MemoryObjectSendStream[Fetched]) -> None:
-        """Send one request and pass its answer on; waits while the next stage is full."""
+    async def fetch(self, action: Action, permit: Permit, hold: Hold, replies: MemoryObjectSendStream[Fetched]) -> None:
+        """Send one request and pass its answer on, with its memory; waits while the next stage is full."""
         asked_at_ms = self._clock.wall_ms()
         self._progress.requests[action.endpoint] += 1
-        reply = await self._asker.ask(action.task.task_id, permit)
-        self._progress.bytes_received += len(reply.body)
-        await replies.send(Fetched(action, asked_at_ms, reply))
+        try:
+            reply = await self._asker.ask(action.task.task_id, permit, hold)
+            self._progress.bytes_received += reply.size
+            await replies.send(Fetched(action, asked_at_ms, reply, hold))
+        except BaseException:
+            hold.release()
+            raise
 
     async def decode(
-        self, replies: MemoryObjectReceiveStream[Fetched], settlements: MemoryObjectSendStream[Settlement]
+        self, replies: MemoryObjectReceiveStream[Fetched], decided: MemoryObjectSendStream[Decided]
     ) -> None:
         """Turn answers into decisions until there are no more."""
-        async with replies, settlements:
+        async with replies, decided:
             async for fetched in replies:
-                with self._progress.beats.at_work("decode", self._clock.monotonic):
-                    settlement = await self._settlement(fetched)
-                await settlements.send(settlement)
+                # Nothing here may refer to the vectors while this waits for the next answer: they are megabytes.
+                await decided.send(await self._decided(fetched))
 
-    async def write(self, settlements: MemoryObjectReceiveStream[Settlement]) -> None:
+    async def write(self, decided: MemoryObjectReceiveStream[Decided]) -> None:
         """Store decisions, everything that is waiting in one transaction, until there are no more."""
-        async with settlements:
-            async for settlement in settlements:
-                group = _with_waiting(settlement, settlements)
-                with self._progress.beats.at_work("write", self._clock.monotonic):
-                    accepted = await self.patiently(lambda: self._settler.settle(group))  # noqa: B023  # awaited here
-                    for one, is_accepted in zip(group, accepted, strict=True):
-                        self._record(one, is_accepted=is_accepted)
-                self.settled(len(group))
+        async with decided:
+            async for one in decided:
+                await self._store(_with_waiting(one, decided))
+                del one
+
+    async def _decided(self, fetched: Fetched) -> Decided:
+        with self._progress.beats.at_work("decode", self._clock.monotonic):
+            decided = Decided(await self._settlement(fetched), fetched.hold)
+        fetched.reply.drop_body()
+        decided.hold.shrink_to(_size(decided))
+        return decided
+
+    async def _store(self, group: list[Decided]) -> None:
+        settlements = [one.settlement for one in group]
+        with self._progress.beats.at_work("write", self._clock.monotonic):
+            accepted = await self.patiently(lambda: self._settler.settle(settlements))
+            for settlement, is_accepted in zip(settlements, accepted, strict=True):
+                self._record(settlement, is_accepted=is_accepted)
+        for one in group:
+            one.hold.release()
+        self.settled(len(group))
 
     async def patiently(self, write: Callable[[], Awaitable[T]]) -> T:
         """Return what `write` returns; while the disk is full or the database locked, say so and try again."""
@@ -176,7 +206,7 @@ class Pipeline:
         reply, action = fetched.reply, fetched.action
         outcome = reply.outcome
         if outcome is None:
-            outcome = await self._decoder.decode(reply.body, reply.encoding)
+            outcome = await self._decoder.decode(reply.file or reply.body, reply.encoding)
         attempt = _attempt(fetched, outcome)
         self._observer.answered(action.endpoint, attempt.outcome, reply.duration_ms / 1000, attempt.bytes)
         self._judge(outcome)
@@ -188,7 +218,7 @@ class Pipeline:
             attempt=attempt,
             settled_at_ms=now_ms,
             embeddings=outcome.embeddings if isinstance(outcome, Retrieved) else None,
-            body=reply.body if isinstance(outcome, Invalid | Empty) else None,
+            body=_kept_body(reply) if isinstance(outcome, Invalid | Empty) else None,
             encoding=reply.encoding,
             charged=not isinstance(outcome, Throttled | Refused),
         )
@@ -259,22 +289,27 @@ def _attempt(fetched: Fetched, outcome: Outcome) -> Attempt:
         code=getattr(outcome, "code", None),
         message=getattr(outcome, "message", None),
         trace_id=reply.trace_id,
-        bytes=len(reply.body),
+        bytes=reply.size,
         duration_ms=reply.duration_ms,
     )
 
 
-def _with_waiting(first: Settlement, stream: MemoryObjectReceiveStream[Settlement]) -> list[Settlement]:
+def _kept_body(reply: Reply) -> bytes:
+    return reply.body if reply.file is None else reply.file.beginning(MAX_PAYLOAD_BYTES)
+
+
+def _with_waiting(first: Decided, stream: MemoryObjectReceiveStream[Decided]) -> list[Decided]:
     group, size = [first], _size(first)
     while len(group) < GROUP_SETTLEMENTS and size < GROUP_BYTES:
         try:
-            settlement = stream.receive_nowait()
+            decided = stream.receive_nowait()
         except (anyio.WouldBlock, anyio.EndOfStream):
             break
-        group.append(settlement)
-        size += _size(settlement)
+        group.append(decided)
+        size += _size(decided)
     return group
 
 
-def _size(settlement: Settlement) -> int:
-    return settlement.embeddings.vectors.nbytes if settlement.embeddings is not None else 0
+def _size(decided: Decided) -> int:
+    embeddings = decided.settlement.embeddings
+    return embeddings.vectors.nbytes if embeddings is not None else 0

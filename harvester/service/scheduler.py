@@ -18,6 +18,7 @@ import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
+from harvester.api.memory_budget import Hold
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.breaker import Breaker
 from harvester.domain.outcomes import Refused
@@ -28,11 +29,10 @@ from harvester.domain.tasks import DAY_MS, Task, TaskState
 from harvester.service.clock import Clock
 from harvester.service.foresight import Foresight
 from harvester.service.looking import Looker
-from harvester.service.pipeline import Fetched, Pipeline
+from harvester.service.pipeline import Decided, Fetched, Pipeline
 from harvester.service.planner import Planner
 from harvester.service.progress import Progress
 from harvester.store.overview import Horizon
-from harvester.store.settling import Settlement
 from harvester.store.taking import Lease
 
 T = TypeVar("T")
@@ -233,7 +233,7 @@ class Scheduler:
     async def _flow(self) -> None:
         """Run the stages; each ends when the one before it has closed its stream."""
         replies, to_decode = anyio.create_memory_object_stream[Fetched](self._settings.concurrency)
-        settlements, to_write = anyio.create_memory_object_stream[Settlement](MAX_CLAIMED_AHEAD)
+        settlements, to_write = anyio.create_memory_object_stream[Decided](MAX_CLAIMED_AHEAD)
         async with anyio.create_task_group() as stages, replies, settlements, to_decode, to_write:
             for number in range(self._pipeline.decoding_concurrency):
                 receive, send = to_decode.clone(), settlements.clone()
@@ -248,20 +248,24 @@ class Scheduler:
             while True:
                 slot = object()
                 await self._slots.acquire_on_behalf_of(slot)
+                # Before the permit is taken: with one in hand, a request that waits would go out at a wrong time.
+                await self._pipeline.budget.room()
                 with self._progress.beats.at_work("dispatch", self._clock.monotonic):
                     chosen = await self._choose()
                 if chosen is None:
                     return
                 self._progress.in_flight += 1
-                fetches.start_soon(self._carry_out, slot, *chosen, replies, name=f"ask {chosen[0].endpoint}")
+                hold = self._pipeline.budget.take()
+                fetches.start_soon(self._carry_out, slot, *chosen, hold, replies, name=f"ask {chosen[0].endpoint}")
 
     async def _carry_out(
-        self, slot: object, step: Step, permit: Permit, replies: MemoryObjectSendStream[Fetched]
+        self, slot: object, step: Step, permit: Permit, hold: Hold, replies: MemoryObjectSendStream[Fetched]
     ) -> None:
         try:
             if isinstance(step, Action):
-                await self._pipeline.fetch(step, permit, replies)
+                await self._pipeline.fetch(step, permit, hold, replies)
                 return
+            hold.release()
             self._progress.requests[step.endpoint] += 1
             try:
                 await self._looker.look(step, permit)

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from anyio import to_thread
 
 from harvester.api.client import SECRET_CHARACTERS
+from harvester.api.received import LargeBody
 from harvester.api.secrecy import body_repeats, embeddings_repeat
 from harvester.domain.outcomes import Empty, Invalid, Outcome, Retrieved, Transient
 from harvester.service.pipeline import BodyDecoder
+from harvester.store.settling import MAX_PAYLOAD_BYTES
 
 
 class VettingDecoder:
@@ -22,7 +24,7 @@ class VettingDecoder:
         self._key = key
         self._max_body_bytes = max_body_bytes
 
-    async def decode(self, body: bytes, encoding: str | None) -> Outcome:
+    async def decode(self, body: bytes | LargeBody, encoding: str | None) -> Outcome:
         """Return what the body of a retrieval means."""
         outcome = await self._decoder.decode(body, encoding)
         key = self._key()
@@ -30,10 +32,11 @@ class VettingDecoder:
             return Transient("The answer repeats the API key.", "key_echoed")
         return outcome
 
-    async def _repeats(self, outcome: Outcome, body: bytes, encoding: str | None, key: str) -> bool:
+    async def _repeats(self, outcome: Outcome, body: bytes | LargeBody, encoding: str | None, key: str) -> bool:
         if isinstance(outcome, Retrieved):
             return embeddings_repeat(outcome.embeddings, key)
         if isinstance(outcome, Invalid | Empty):
             # Its body is kept for whoever wants to know why.
-            return await to_thread.run_sync(body_repeats, body, encoding, key, self._max_body_bytes)
+            kept = body if isinstance(body, bytes) else body.beginning(MAX_PAYLOAD_BYTES)
+            return await to_thread.run_sync(body_repeats, kept, encoding, key, self._max_body_bytes)
         return key in repr(outcome)

@@ -98,6 +98,7 @@ def open_for_writing(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> s
             migrate(connection)
             # Opening succeeds on a read-only file, and so does BEGIN IMMEDIATE: only a statement that may write fails.
             connection.execute("UPDATE schema_migrations SET version = version WHERE FALSE")
+            _limit_cache(connection)
             connection.execute(f"PRAGMA busy_timeout = {round(busy_timeout_s * 1000)}")
         except BaseException:
             connection.close()
@@ -139,6 +140,7 @@ def open_for_reading(path: Path, *, any_age: bool = False) -> sqlite3.Connection
                 )
             if not any_age and max(applied) < max(migration.version for migration in load_migrations()):
                 raise StoreError(f"The database {str(path)!a} has an older schema.", remedy="Run `harvester migrate`.")
+            _limit_cache(connection)
         except BaseException:
             connection.close()
             raise
@@ -193,11 +195,15 @@ def _connect(path: Path, mode: Literal["rwc", "ro"]) -> sqlite3.Connection:
     connection.text_factory = _lenient_text
     try:
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _limit_cache(connection: sqlite3.Connection) -> None:
+    """Limit the cache, now that a page was read: before, SQLite takes pages for 4 KB and allows four times as many."""
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
 
 
 def _lenient_text(raw: bytes) -> str:

@@ -180,8 +180,11 @@ INSERT INTO video_scopes (task, position, video_embedding_scope) VALUES (?, ?, ?
 INSERT INTO segments (task, position, embedding_option, embedding_scope, start_offset_sec, end_offset_sec, layout, extra)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
--- name: insert_embedding
-INSERT INTO embeddings (task, position, dim, dtype, vector) VALUES (?, ?, ?, ?, ?)
+-- name: insert_embeddings
+-- Many rows in one statement: one by one, each would hand the interpreter's lock to and fro.
+INSERT INTO embeddings (task, position, dim, dtype, vector)
+SELECT :task, position, :dim, :dtype, substr(:vectors, (position - :first) * :bytes + 1, :bytes) FROM segments
+WHERE task = :task AND position >= :first AND position < :end ORDER BY position
 
 -- name: keep_payload
 INSERT OR REPLACE INTO payloads (task, received_at, body) VALUES (:task, :received_at, :body)

@@ -5,17 +5,21 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import orjson
 
-from harvester.domain.embeddings import TaskEmbeddings
+from harvester.domain.embeddings import Matrix, TaskEmbeddings
 from harvester.domain.retrying import Decision
 from harvester.domain.tasks import Task, TaskState
 from harvester.store.queries import query
 
 MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
 """A kept body is for reading what the API sent; after this many bytes it is cut."""
+
+STATEMENT_BYTES = 4 * 1024 * 1024
+"""Vectors that one statement stores: SQLite copies what it is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,7 @@ def _insert_embeddings(connection: sqlite3.Connection, settlement: Settlement, e
         return
     if len(embeddings.vectors) != embeddings.count:
         raise ValueError(f"{len(embeddings.vectors)} vectors for {embeddings.count} segments")
-    vectors = embeddings.vectors.tobytes()
+    vectors = embeddings.vectors if embeddings.vectors.flags.c_contiguous else embeddings.vectors.copy()
     connection.execute(
         query("insert_video"),
         {
@@ -129,7 +133,7 @@ def _insert_embeddings(connection: sqlite3.Connection, settlement: Settlement, e
             "updated_at": metadata.updated_at_ms,
             "harvested_at": settlement.settled_at_ms,
             "segment_count": embeddings.count,
-            "vectors_crc32": zlib.crc32(vectors),
+            "vectors_crc32": zlib.crc32(vectors.data),
             "document": embeddings.document.decode(),
             "layouts": orjson.dumps(embeddings.layouts).decode(),
         },
@@ -138,25 +142,27 @@ def _insert_embeddings(connection: sqlite3.Connection, settlement: Settlement, e
         query("insert_scope"), ((key, position, scope) for position, scope in enumerate(metadata.scopes))
     )
     connection.executemany(query("insert_segment"), _segment_rows(key, embeddings))
-    connection.executemany(query("insert_embedding"), _embedding_rows(key, embeddings, vectors))
+    for parameters in _embedding_batches(key, vectors):
+        connection.execute(query("insert_embeddings"), parameters)
 
 
 def _segment_rows(key: int, embeddings: TaskEmbeddings) -> Iterator[tuple[Any, ...]]:
     extras = {position: orjson.dumps(extra).decode() for position, extra in embeddings.extras.items()}
-    columns = zip(
-        embeddings.options,
-        embeddings.scopes,
-        embeddings.starts,
-        embeddings.ends,
-        embeddings.layout_of,
-        strict=True,
-    )
-    for position, column in enumerate(columns):
-        yield (key, position, *column, extras.get(position))
+    positions = range(embeddings.count)
+    columns = (embeddings.options, embeddings.scopes, embeddings.starts, embeddings.ends, embeddings.layout_of)
+    return zip(repeat(key, embeddings.count), positions, *columns, map(extras.get, positions), strict=True)
 
 
-def _embedding_rows(key: int, embeddings: TaskEmbeddings, vectors: bytes) -> Iterator[tuple[Any, ...]]:
-    view, dim, dtype = memoryview(vectors), embeddings.dim, embeddings.dtype
-    size = dim * embeddings.vectors.dtype.itemsize
-    for position in range(embeddings.count):
-        yield key, position, dim, dtype, view[position * size : (position + 1) * size]
+def _embedding_batches(key: int, vectors: Matrix) -> Iterator[dict[str, Any]]:
+    dim, item_bytes = vectors.shape[1], vectors.dtype.itemsize
+    rows = max(1, STATEMENT_BYTES // (dim * item_bytes))
+    for first in range(0, len(vectors), rows):
+        yield {
+            "task": key,
+            "first": first,
+            "end": first + rows,
+            "dim": dim,
+            "dtype": f"f{item_bytes}",
+            "bytes": dim * item_bytes,
+            "vectors": vectors[first : first + rows].data,
+        }

@@ -97,3 +97,8 @@ async def reply_to(answering: Answering, endpoint: Endpoint = Endpoint.RETRIEVE,
 
 def code_of(reply: Reply) -> tuple[type, str | None]:
     return type(reply.outcome), getattr(reply.outcome, "code", None)
+
+
+def body_of(reply: Reply) -> bytes:
+    """The body as sent, wherever the client has put it."""
+    return reply.body if reply.file is None else reply.file.beginning(reply.size)

@@ -20,6 +20,7 @@ from tests.contract.raw_server import (
     NOON,
     TASK_ID,
     ask,
+    body_of,
     client_of,
     code_of,
     listening,
@@ -53,14 +54,14 @@ async def test_a_status_is_asked(age_s: int, expected: object) -> None:
 async def test_a_result_passes_through_undecoded(*, use_gzip: bool) -> None:
     async with rehearsal(gzip=use_gzip) as (sim, task_id), client_of(sim.base_url) as client:
         reply = await ask(client, RETRIEVE, task_id)
-        plain = gzip.decompress(reply.body) if reply.encoding == "gzip" else reply.body
+        plain = gzip.decompress(body_of(reply)) if reply.encoding == "gzip" else body_of(reply)
         assert (reply.outcome, reply.encoding == "gzip", plain) == (None, use_gzip, sim.catalogue.document(task_id))
 
 
 async def test_a_result_decodes_to_what_the_stand_in_computed() -> None:
     async with rehearsal() as (sim, task_id), client_of(sim.base_url) as client:
         reply = await ask(client, RETRIEVE, task_id)
-        outcome = decode_retrieval(reply.body, reply.encoding, 1 << 20)
+        outcome = decode_retrieval(body_of(reply), reply.encoding, 1 << 20)
         assert isinstance(outcome, Retrieved)
         assert outcome.embeddings.vectors.tobytes() == sim.catalogue.embeddings(task_id).vectors.tobytes()
 
@@ -244,4 +245,4 @@ async def test_a_key_that_is_no_secret_may_be_in_an_answer() -> None:
     async with rehearsal(key=None) as (sim, task_id):
         async with Client(ClientSettings(sim.base_url), lambda: "rehearsal", unlimited(), lambda: NOON) as client:
             reply = await ask(client, RETRIEVE, task_id)
-        assert isinstance(decode_retrieval(reply.body, reply.encoding, 1 << 20), Retrieved)
+        assert isinstance(decode_retrieval(body_of(reply), reply.encoding, 1 << 20), Retrieved)

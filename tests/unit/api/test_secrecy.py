@@ -51,6 +51,6 @@ def test_a_second_member_is_searched_too() -> None:
     assert body_repeats(body, "gzip", KEY, FAR)
 
 
-@pytest.mark.parametrize("body", [b"", b"no gzip", gzip.compress(b" " * 9_000)[:-20]])
+@pytest.mark.parametrize("body", [b"", b"no gzip", gzip.compress(b" " * 9_000, mtime=0)[:-20]])
 def test_a_damaged_body_is_searched_as_far_as_it_goes(body: bytes) -> None:
     assert not body_repeats(body, "gzip", KEY, FAR)

@@ -16,8 +16,8 @@ from harvester.domain.embeddings import Matrix
 NAME = "segments[{}].float"
 
 
-def packed(rows: list[Any], *, may_hold_bools: bool = False) -> Matrix:
-    return pack(rows, name=NAME, may_hold_bools=may_hold_bools)
+def packed(rows: list[Any]) -> Matrix:
+    return pack(rows, name=NAME)
 
 
 def written(matrix: Matrix) -> bytes:
@@ -152,7 +152,7 @@ def test_a_wrong_vector_is_refused_by_its_place(wrong: Any, message: str) -> Non
     rows: list[Any] = [[0.5] * 512 for _ in range(30)]
     rows[17] = wrong
     with pytest.raises(VectorError) as caught:
-        packed(rows, may_hold_bools=True)
+        packed(rows)
     assert str(caught.value) == message
 
 

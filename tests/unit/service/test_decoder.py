@@ -10,9 +10,11 @@ import numpy as np
 import orjson
 import pytest
 
+from harvester.api.bodies import too_large
 from harvester.api.decoding import decode_retrieval
-from harvester.domain.outcomes import Invalid, Retrieved, Transient
-from harvester.service.decoder import IN_PLACE_BYTES, Decoder
+from harvester.api.received import IN_MEMORY_BYTES
+from harvester.domain.outcomes import Invalid, Processing, Retrieved, Transient
+from harvester.service.decoder import Decoder
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 
 CAP_BYTES = 64 * 1024 * 1024
@@ -22,7 +24,7 @@ def large_body() -> bytes:
     settings = SimulatorSettings(tasks=1, duration_s=(300, 300), processing_median_s=0.001, age_s=3600)
     catalogue = Simulator(settings, clock=SimulatorClock(speed=0)).catalogue
     body = catalogue.document(catalogue.ids()[0])
-    assert len(body) > IN_PLACE_BYTES
+    assert len(body) > IN_MEMORY_BYTES
     return body
 
 
@@ -61,8 +63,17 @@ async def test_vectors_of_double_precision_come_back_whole() -> None:
 
 async def test_a_compressed_body_is_decompressed_by_the_worker() -> None:
     body = zlib.compress(large_body(), 6, zlib.MAX_WBITS | 16)
-    assert len(body) > IN_PLACE_BYTES
+    assert len(body) > IN_MEMORY_BYTES
     assert isinstance(await Decoder(CAP_BYTES).decode(body, "gzip"), Retrieved)
+
+
+async def test_a_short_body_that_becomes_a_long_one_is_left_to_a_worker() -> None:
+    short = zlib.compress(b" " * 4_000_000 + b'{"status": "processing"}', 9, zlib.MAX_WBITS | 16)
+    assert len(short) < IN_MEMORY_BYTES
+    before = children()
+    outcomes = [await Decoder(cap_bytes).decode(short, "gzip") for cap_bytes in (CAP_BYTES, 1000)]
+    assert outcomes == [Processing("processing"), too_large(1000).outcome]
+    assert len(children() - before) == 1
 
 
 async def test_what_a_worker_refuses_comes_back_with_its_reason() -> None:

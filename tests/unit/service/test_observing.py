@@ -6,6 +6,8 @@ import anyio
 import numpy as np
 
 from harvester.api.client import Reply
+from harvester.api.memory_budget import Hold, MemoryBudget
+from harvester.api.received import LargeBody
 from harvester.api.throttle import Permit
 from harvester.domain.breaker import Breaker
 from harvester.domain.embeddings import TaskEmbeddings
@@ -14,7 +16,7 @@ from harvester.domain.pacing import Endpoint
 from harvester.domain.planning import Action
 from harvester.domain.tasks import RETENTION_MS, Task, TaskState
 from harvester.service.observing import MAX_REMEMBERED, ReadyTimes
-from harvester.service.pipeline import Fetched, Pipeline
+from harvester.service.pipeline import Decided, Fetched, Pipeline
 from harvester.service.progress import Progress
 from harvester.store.settling import Settlement
 from tests.unit.store.builders import embeddings
@@ -86,10 +88,10 @@ class Parts:
         self._decoded = decoded
         self._accepts = accepts
 
-    async def ask(self, task_id: str, permit: Permit) -> Reply:
+    async def ask(self, task_id: str, permit: Permit, hold: Hold) -> Reply:
         raise NotImplementedError
 
-    async def decode(self, body: bytes, encoding: str | None) -> Outcome:
+    async def decode(self, body: bytes | LargeBody, encoding: str | None) -> Outcome:
         del body, encoding
         return Retrieved(self._decoded)
 
@@ -114,7 +116,7 @@ async def observed(*fetched: Fetched, accepts: bool = True) -> Notes:
     )
     for one in fetched:
         replies, to_decode = anyio.create_memory_object_stream[Fetched](1)
-        settlements, to_write = anyio.create_memory_object_stream[Settlement](1)
+        settlements, to_write = anyio.create_memory_object_stream[Decided](1)
         async with replies:
             await replies.send(one)
         await pipeline.decode(to_decode, settlements)
@@ -123,7 +125,8 @@ async def observed(*fetched: Fetched, accepts: bool = True) -> Notes:
 
 
 def answer(task: Task, endpoint: Endpoint, outcome: Outcome | None, body: bytes = b"12345") -> Fetched:
-    return Fetched(Action(endpoint, task), NOW, Reply(outcome, duration_ms=250, status=200, body=body))
+    reply = Reply(outcome, duration_ms=250, status=200, body=body)
+    return Fetched(Action(endpoint, task), NOW, reply, MemoryBudget(0).take())
 
 
 async def test_an_answer_is_told_with_what_decoding_made_of_it() -> None:

@@ -11,6 +11,8 @@ import anyio.lowlevel
 import pytest
 
 from harvester.api.client import Reply
+from harvester.api.memory_budget import Hold
+from harvester.api.received import LargeBody
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.breaker import Breaker
 from harvester.domain.discovery import ListPage, ListQuery
@@ -51,8 +53,9 @@ class Api:
         self.pages: list[ListQuery] = []
         self.page: ListPage | Outcome = Transient("There is no list.", "no_list")
 
-    async def ask(self, task_id: str, permit: Permit) -> Reply:
+    async def ask(self, task_id: str, permit: Permit, hold: Hold) -> Reply:
         permit.spend()
+        hold.shrink_to(0)
         self.asked[task_id, permit.endpoint] += 1
         await anyio.lowlevel.checkpoint()
         return Reply(self.answer(task_id, permit.endpoint), duration_ms=1, status=200)
@@ -67,7 +70,7 @@ class Api:
 class NoDecoder:
     workers = 1
 
-    async def decode(self, body: bytes, encoding: str | None) -> Outcome:
+    async def decode(self, body: bytes | LargeBody, encoding: str | None) -> Outcome:
         raise AssertionError((body, encoding))
 
 

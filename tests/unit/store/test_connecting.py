@@ -15,6 +15,7 @@ import pytest
 from harvester.domain.errors import NotOursError, StoreError
 from harvester.store import connecting
 from harvester.store.connecting import (
+    CACHE_KIB,
     PASSING_PROBLEMS,
     in_transaction,
     open_for_reading,
@@ -312,3 +313,15 @@ def test_a_transaction_whose_commit_fails_is_rolled_back(connection: sqlite3.Con
     with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
         in_transaction(connection, body)
     assert (connection.execute("SELECT * FROM video_scopes").fetchall(), connection.in_transaction) == ([], False)
+
+
+def test_the_cache_holds_no_more_than_it_may(tmp_path: Path) -> None:
+    path = tmp_path / "harvester.db"
+    with closing(open_for_writing(path)) as connection:
+        connection.execute("BEGIN")
+        connection.execute("CREATE TABLE large (content BLOB)")
+        connection.executemany("INSERT INTO large VALUES (zeroblob(?))", [(1_000_000,)] * 40)
+        written = path.with_name("harvester.db-wal").stat().st_size
+        connection.execute("ROLLBACK")
+    # What has no place in the cache is in the log before the commit.
+    assert written > 40_000_000 - 1.5 * CACHE_KIB * 1024

@@ -126,6 +126,16 @@ def test_vectors_that_lie_otherwise_in_memory_are_stored_in_order(connection: sq
     assert [np.frombuffer(vector, "<f4").tolist() for (vector,) in stored] == [[1, 2, 3], [9, 10, 11]]
 
 
+def test_more_vectors_than_one_statement_takes_are_stored_in_order(
+    connection: sqlite3.Connection, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "STATEMENT_BYTES", 3 * 4 * 4 + 1)
+    received = embeddings(count=8, dim=4)
+    settle_all(connection, settlement(task, Retrieved(received)))
+    rows = connection.execute("SELECT vector FROM embeddings ORDER BY position").fetchall()
+    assert [vector for (vector,) in rows] == [vector.tobytes() for vector in received.vectors]
+
+
 @pytest.mark.parametrize(
     "change",
     [

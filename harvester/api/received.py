@@ -1,0 +1,109 @@
+"""The bytes of an answer: a short one is `bytes`, a long one a file that worker processes can open.
+
+Each received piece is written away at once. Joined in memory, a long body would exist twice for a moment, and once
+more on its way to the worker.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Self
+
+IN_MEMORY_BYTES = 128 * 1024
+"""A body of this size, a minute of video, decodes within a millisecond or two: handing it over takes longer."""
+
+
+class LargeBody:
+    """An anonymous file, gone when it is closed or nobody refers to it.
+
+    In memory on Linux; not in /dev/shm, of which containers have 64 MB. Elsewhere a temporary file of the owner.
+    """
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._descriptor, self.path = _anonymous_file()
+        self.holds_secret = False
+        """Whether the text occurs in it that the receiver looked for."""
+
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        """Return a file with that content."""
+        body = cls()
+        body.write(content)
+        return body
+
+    def write(self, content: bytes) -> None:
+        """Append to the file."""
+        view = memoryview(content)
+        while view:
+            written = os.write(self._descriptor, view)
+            view = view[written:]
+            self._size += written
+
+    def beginning(self, count: int) -> bytes:
+        """Return up to `count` bytes from the beginning."""
+        return os.pread(self._descriptor, min(count, self._size), 0)
+
+    def fileno(self) -> int:
+        """Return the descriptor; what is mapped from it stays when this is closed."""
+        return self._descriptor
+
+    def close(self) -> None:
+        """Give the file up. Safe to call twice."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+            if not hasattr(os, "memfd_create"):
+                Path(self.path).unlink()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Receiver:
+    """Takes the pieces of one body. With `to_file` a long one goes into `file`, and `secret` is looked for in it."""
+
+    def __init__(self, *, to_file: bool, secret: bytes = b"") -> None:
+        self._to_file = to_file
+        self._secret = secret
+        self._pieces: list[bytes] = []
+        self._last = b""
+        self.file: LargeBody | None = None
+        self.size = 0
+
+    def add(self, piece: bytes) -> None:
+        """Take the next piece."""
+        self.size += len(piece)
+        self._pieces.append(piece)
+        if self._to_file and self.size > IN_MEMORY_BYTES:
+            if self.file is None:
+                self.file = LargeBody()
+            self._write(self.file, self.in_memory())
+            self._pieces.clear()
+
+    def in_memory(self) -> bytes:
+        """Return what is not in the file."""
+        return b"".join(self._pieces)
+
+    def close(self) -> None:
+        """Give the file up."""
+        if self.file is not None:
+            self.file.close()
+
+    def _write(self, file: LargeBody, piece: bytes) -> None:
+        file.write(piece)
+        if self._secret and not file.holds_secret:
+            # The text may begin in one piece and end in the next.
+            searched = self._last + piece
+            file.holds_secret = self._secret in searched
+            self._last = searched[max(0, len(searched) - len(self._secret) + 1) :]
+
+
+def _anonymous_file() -> tuple[int, str]:
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("harvester-body")
+        return descriptor, f"/proc/{os.getpid()}/fd/{descriptor}"
+    return tempfile.mkstemp(prefix="harvester-body-")
