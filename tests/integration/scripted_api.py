@@ -65,7 +65,7 @@ def ready(task_id: str, **metadata: Any) -> dict[str, Any]:
 
 
 def task_id(number: int, *, age_s: float = 3600.0) -> str:
-    """Return an id that says it was made that long ago; older than a quarter of an hour, it is retrieved at once."""
+    """Return an id that says it was made that long ago; an hour old, it is retrieved at once."""
     return f"{int(time.time() - age_s):08x}{number:016x}"
 
 
