@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harvester.cli.options import ConfigFile, Database, IdColumn, IdField, IdFile, TaskIds
+from harvester.cli.options import ConfigFile, Database, IdColumn, IdField, IdFile, Strategy, TaskIds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,7 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     *,
     no_wait: NoWait = False,
     deadline: TimeLimit = None,
+    strategy: Strategy = None,
     db: Database = None,
     config: ConfigFile = None,
 ) -> None:
@@ -50,7 +51,7 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     from harvester.config import load_settings  # noqa: PLC0415
     from harvester.store.connecting import check_exists  # noqa: PLC0415
 
-    loaded = load_settings(config, {"store": {"path": db}})
+    loaded = load_settings(config, {"store": {"path": db}, "harvest": {"strategy": strategy}})
     limit_s = parse_duration_s(deadline, "--deadline") if deadline is not None else None
     key = resolve_api_key(loaded.settings, os.environ)
     given = collect_task_ids(ids, file, column=column, field=field)

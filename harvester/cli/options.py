@@ -16,6 +16,14 @@ ConfigFile = Annotated[
     ),
 ]
 Database = Annotated[Path | None, typer.Option("--db", metavar="FILE", help="The SQLite file (store.path).")]
+Strategy = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy",
+        metavar="auto|status|list",
+        help="How to find out what is ready (harvest.strategy): task by task, by pages of the list, or as is cheapest.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the data as JSON.")]
 
 TaskIds = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Task ids.", show_default=False)]

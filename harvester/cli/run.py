@@ -1,11 +1,11 @@
 """`harvester run`: the daemon."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from harvester.cli.options import ConfigFile, Database
+from harvester.cli.options import ConfigFile, Database, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ GRACE_S = 60.0
 """A daemon is stopped by a service manager, which waits longer than a person does."""
 
 
-def run(*, db: Database = None, config: ConfigFile = None) -> None:
+def run(*, strategy: Strategy = None, db: Database = None, config: ConfigFile = None) -> None:
     """Harvest until told to stop.
 
     Takes up what any program queues, within two seconds. SIGTERM finishes and stores what is being downloaded, a
@@ -33,7 +33,7 @@ def run(*, db: Database = None, config: ConfigFile = None) -> None:
     from harvester.config import load_settings  # noqa: PLC0415
     from harvester.config_sources import find_config_file  # noqa: PLC0415
 
-    overrides = {"store": {"path": db}}
+    overrides: dict[str, dict[str, Any]] = {"store": {"path": db}, "harvest": {"strategy": strategy}}
     # Named from now on: a file that vanishes must not count as one without settings when they are read again.
     found = find_config_file(config, os.environ)
     config = found[0] if found else None

@@ -1,7 +1,6 @@
 """`harvester status`: the glance."""
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -58,24 +57,23 @@ def status(
 
 
 def _look(settings: "Settings") -> "tuple[StatusReport, Feasibility]":
-    """Read the database, and hold what is open against the configured rate."""
-    from harvester.domain.feasibility import assess, configured_budget  # noqa: PLC0415
-    from harvester.domain.pacing import Endpoint, RateLimit  # noqa: PLC0415
-
-    report = _read(settings.store.path)
-    limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
-    budget = configured_budget(limit, report.blocked_until_ms.get(Endpoint.RETRIEVE))
-    return report, assess(report.deadlines, report.at_ms, budget)
-
-
-def _read(path: Path) -> "StatusReport":
+    """Read the database, and hold what is open against the rate that it says is in force."""
     from contextlib import closing  # noqa: PLC0415
 
+    from harvester.domain.feasibility import assess  # noqa: PLC0415
+    from harvester.domain.pacing import RateLimit  # noqa: PLC0415
+    from harvester.domain.recalling import recalled_budget  # noqa: PLC0415
+    from harvester.store.budget import limits_in_force  # noqa: PLC0415
     from harvester.store.connecting import open_for_reading, translating_errors  # noqa: PLC0415
     from harvester.store.reading import status_report  # noqa: PLC0415
 
+    path, now_ms = settings.store.path, time.time_ns() // 1_000_000
+    limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
+    has_status_call = settings.api.version == "v1"
     with translating_errors(path), closing(open_for_reading(path)) as connection:
-        return status_report(connection, path, time.time_ns() // 1_000_000)
+        report = status_report(connection, path, now_ms)
+        pacer = limits_in_force(connection, limit, now_ms, has_status_call=has_status_call)
+    return report, assess(report.deadlines, now_ms, recalled_budget(pacer, now_ms))
 
 
 def _lines(report: "StatusReport", feasibility: "Feasibility") -> "Iterator[str]":

@@ -19,6 +19,9 @@ from harvester.domain.windows import Listing, Scored, Window, best_window
 WAIT_PRICE = 0.12
 """What a second of waiting of one finished task is worth, in requests, while the budget is idle."""
 
+QUESTION_SHARE = 0.2
+"""How much of the budget may go into questions: results are what it is for."""
+
 SURE = 0.98
 """So likely to have finished that asking first would cost more, even at a fiftieth of a request."""
 

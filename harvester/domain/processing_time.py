@@ -110,6 +110,16 @@ class ProcessingTime:
                 high = middle
         return unfinished_s + high
 
+    def age_of_chance_s(self, chance: float, unfinished_s: float = 0.0) -> float:
+        """Return the age by which a task has finished with that probability, if at `unfinished_s` it had not."""
+        exponent, age_s = -math.log1p(-chance), unfinished_s
+        for _, hazard, length in self._steps(unfinished_s, math.inf):
+            if hazard * length >= exponent:
+                return age_s + exponent / hazard
+            exponent -= hazard * length
+            age_s += length
+        return math.inf
+
     def sights(self, after_s: float, by_s: float, *, is_finished: bool) -> list[Sight]:
         """Return what a look teaches: at `after_s` the task had not finished, at `by_s` it had, or had not.
 

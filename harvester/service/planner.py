@@ -6,13 +6,10 @@ from dataclasses import dataclass, field
 from harvester.domain.discovery import ListPage
 from harvester.domain.outcomes import Failed, Outcome, Processing, Ready, Retrieved
 from harvester.domain.pacing import Bucket, Endpoint, RateLimit
-from harvester.domain.planning import Due, Look, Plan, Step, Strategy, Terms, chance_finished, plan
+from harvester.domain.planning import QUESTION_SHARE, Due, Look, Plan, Step, Strategy, Terms, chance_finished, plan
 from harvester.domain.processing_time import ProcessingTimes
 from harvester.domain.tasks import Task, TaskState
 from harvester.domain.windows import Listing, finished_by
-
-QUESTION_SHARE = 0.2
-"""How much of the budget may go into questions: results are what it is for."""
 
 MAX_QUESTIONS = 16
 

@@ -4,17 +4,23 @@ import sqlite3
 from contextlib import suppress
 
 from harvester.domain.lessons import QUOTA_KEPT_MS, KnownLimits, Lesson, LimitNews, TaughtRate
+from harvester.domain.pacer import Pacer
 from harvester.domain.pacing import BudgetLease, Endpoint, RateLimit, reserve
 from harvester.domain.quotas import Quota
+from harvester.domain.recalling import recall
 from harvester.store.queries import query
 
 
 def lease_requests(connection: sqlite3.Connection, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
     """Take `count` requests out of the shared budget; return from when on they may go out, and the known blocks."""
-    row = connection.execute(query("budget_arrival")).fetchone()
-    start_ms, arrival_ms = reserve(row[0] if row else 0.0, now_ms, limit, count)
+    start_ms, arrival_ms = reserve(_arrival_ms(connection), now_ms, limit, count)
     connection.execute(query("set_budget_arrival"), {"arrival": arrival_ms})
     return BudgetLease(start_ms, known_blocks(connection, now_ms))
+
+
+def _arrival_ms(connection: sqlite3.Connection) -> float:
+    row = connection.execute(query("budget_arrival")).fetchone()
+    return float(row[0]) if row else 0.0
 
 
 def known_blocks(connection: sqlite3.Connection, now_ms: int) -> dict[Endpoint, int]:
@@ -49,6 +55,14 @@ def known_limits(connection: sqlite3.Connection, now_ms: int) -> KnownLimits:
         with suppress(ValueError):
             lessons[Endpoint(endpoint)] = Lesson(rate, quota, arrival)
     return KnownLimits(known_blocks(connection, now_ms), lessons)
+
+
+def limits_in_force(
+    connection: sqlite3.Connection, limit: RateLimit, now_ms: int, *, has_status_call: bool = True
+) -> Pacer:
+    """Return the configured `limit` and all that is known beside it, as `recall` puts it; only reads."""
+    known, arrival_ms = known_limits(connection, now_ms), _arrival_ms(connection)
+    return recall(limit, known, now_ms, arrival_ms=arrival_ms, has_status_call=has_status_call)
 
 
 def note_limits(connection: sqlite3.Connection, news: LimitNews, now_ms: int) -> None:

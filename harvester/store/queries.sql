@@ -112,6 +112,52 @@ FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task LEFT JOIN listed ON 
 WHERE tasks.state = :state AND tasks.next_attempt_at = 0 AND tasks.expires_at > 0
 ORDER BY tasks.expires_at <= :now, tasks.expires_at LIMIT :limit
 
+-- name: drawn
+-- Each so manieth task of one open state, also those that sleep, that somebody has in hand or that have no deadline yet.
+-- The index has the ids too: only of the drawn tasks the rows are read.
+SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
+       unfinished_at, listed.model_name, listed.duration
+FROM tasks INDEXED BY tasks_by_turn LEFT JOIN listed ON listed.task = tasks.id
+WHERE state = :state AND tasks.id % :every = 0
+
+-- name: woken
+-- What waking would make due: the nearest deadline first or, with :direction -1, last, and those past theirs after all.
+SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
+       unfinished_at, listed.model_name, listed.duration
+FROM tasks LEFT JOIN listed ON listed.task = tasks.id
+WHERE tasks.id IN (
+    SELECT id FROM tasks INDEXED BY tasks_by_turn
+    WHERE state = :state AND next_attempt_at > 0 AND next_attempt_at <= :now AND expires_at > 0
+    ORDER BY expires_at <= :now, expires_at * :direction LIMIT :limit
+)
+
+-- name: next_turns
+-- Those that fall due next by themselves; what somebody has in hand does so only if he dies.
+SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
+       unfinished_at, listed.model_name, listed.duration
+FROM tasks LEFT JOIN listed ON listed.task = tasks.id
+WHERE state = :state AND next_attempt_at > :now AND lease_owner IS NULL
+ORDER BY next_attempt_at LIMIT :limit
+
+-- name: unadopted
+-- What find_new finds, whole.
+SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
+       unfinished_at, listed.model_name, listed.duration
+FROM tasks LEFT JOIN listed ON listed.task = tasks.id
+WHERE tasks.id IN (
+    SELECT id FROM tasks INDEXED BY tasks_by_deadline WHERE state IN ('pending', 'ready') AND expires_at IS NULL
+    UNION ALL
+    SELECT id FROM tasks INDEXED BY tasks_by_deadline WHERE state IN ('pending', 'ready') AND expires_at <= 0
+    LIMIT :limit
+)
+
+-- name: count_due
+SELECT count(*) FROM tasks WHERE state = :state AND next_attempt_at <= :now
+
+-- name: in_hand
+SELECT count(*), count(DISTINCT lease_owner) FROM tasks
+WHERE lease_owner IS NOT NULL AND lease_until > :now
+
 -- name: claim
 -- One task, unless somebody else has had it in hand since it was looked at. It comes back by itself when the lease ends.
 UPDATE tasks

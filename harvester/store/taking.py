@@ -109,7 +109,7 @@ def _look_at_wanted(connection: sqlite3.Connection, state: TaskState, now_ms: in
 
 def _rows(connection: sqlite3.Connection, name: str, state: TaskState, now_ms: int, limit: int) -> list[Task]:
     found = connection.execute(query(name), {"state": state, "now": now_ms, "limit": limit})
-    return [_task(row) for row in found]
+    return [task_of(row) for row in found]
 
 
 def claim(connection: sqlite3.Connection, lease: Lease, tasks: Iterable[Task]) -> list[Task]:
@@ -155,7 +155,8 @@ def retry(connection: sqlite3.Connection, *, task_ids: Iterable[str] = (), state
     return connection.total_changes - before
 
 
-def _task(row: tuple[Any, ...]) -> Task:
+def task_of(row: tuple[Any, ...]) -> Task:
+    """Return the task of a row of the query `due`."""
     key, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, number, unfinished_at, *video = row
     model_name, duration = video
     return Task(

@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 
 import numpy as np
+import pytest
 
 from harvester.simulator import Simulator
 from tests.integration.shell import Gate, Shell, retrieved, stand_in, until
@@ -51,6 +52,27 @@ async def test_every_result_is_stored_bit_for_bit_and_every_failure_is_told(shel
         assert_stored_as_computed(shell, api, good)
         assert verified.code == 0, verified.stdout + verified.stderr
         assert verified.stdout == ""
+
+
+@pytest.mark.parametrize(("strategy", "asked"), [("auto", 0), ("status", 3), ("list", 0)])
+async def test_a_flag_chooses_how_to_find_out_what_is_ready(shell: Shell, strategy: str, asked: int) -> None:
+    async with stand_in(tasks=3) as api:
+        shell.talks_to(api.base_url)
+        await shell.add(api.catalogue.ids())
+
+        harvest = await shell.run("backfill", "--strategy", strategy, HARVESTER_HARVEST__STRATEGY="status")
+
+        assert harvest.code == 0
+        assert api.requests.count("status") == asked
+        assert (api.requests.count("list") > 0) is (strategy == "list")
+
+
+@pytest.mark.parametrize("command", ["backfill", "run"])
+async def test_a_strategy_that_there_is_not_is_refused(shell: Shell, command: str) -> None:
+    ended = await shell.run(command, "--strategy", "guess")
+
+    assert (ended.code, ended.stdout) == (2, "")
+    assert "harvest.strategy = 'guess', from --strategy, cannot be used: it takes \"auto\" or" in ended.stderr
 
 
 async def test_long_videos_are_stored_bit_for_bit_too(shell: Shell) -> None:

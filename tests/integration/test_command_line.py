@@ -13,6 +13,7 @@ ORDER = [
     "discover",
     "backfill",
     "run",
+    "plan",
     "status",
     "show",
     "retry",

@@ -3,10 +3,17 @@
 import asyncio
 import json
 import signal
+import time
+from contextlib import closing
 
 import pytest
 
+from harvester.domain.lessons import LimitNews
+from harvester.domain.pacing import Endpoint
+from harvester.domain.quotas import Quota
 from harvester.domain.tasks import DAY_MS
+from harvester.store.budget import note_limits
+from harvester.store.connecting import in_transaction, open_for_writing
 from tests.integration.shell import PATIENCE_S, Shell, stand_in
 
 FIFTY_A_DAY = {"HARVESTER_RATE__REQUESTS_PER_MINUTE": "0.0347"}
@@ -45,6 +52,17 @@ async def test_a_rate_that_suffices_gives_no_warning(shell: Shell) -> None:
     assert "will expire" not in ended.stdout
     assert "budget         60 requests a minute: through by " in ended.stdout
     assert (budget["requests_per_s"], budget["at_risk"], budget["warning"]) == (None, 0, None)
+
+
+async def test_status_goes_by_what_the_api_has_taught(shell: Shell) -> None:
+    await queue_fresh_tasks(shell, 2000)
+    news = LimitNews(quotas={Endpoint.RETRIEVE: Quota(50, 86_400)})
+    with closing(open_for_writing(shell.database)) as connection:
+        in_transaction(connection, lambda connection: note_limits(connection, news, time.time_ns() // 1_000_000))
+
+    ended = await shell.run("status", HARVESTER_RATE__REQUESTS_PER_MINUTE="60")
+
+    assert f"\n{LOST} The API allows no more: ask TwelveLabs for a larger plan." in ended.stdout
 
 
 async def test_a_backfill_that_leaves_them_open_tells_it_at_the_end(shell: Shell) -> None:

@@ -159,3 +159,9 @@ def test_the_classes_reach_as_far_as_results_are_kept() -> None:
     assert len(EDGES_S) == CLASSES
     assert list(EDGES_S) == sorted(EDGES_S)
     assert EDGES_S[-1] < WEEK_S < EDGES_S[-1] * 2
+
+
+@given(st.floats(0.01, 0.999), st.floats(0, 86_400))
+def test_the_age_of_a_chance_is_the_age_that_has_it(chance: float, unfinished_s: float) -> None:
+    age_s = PRIOR.age_of_chance_s(chance, unfinished_s)
+    assert PRIOR.chance(age_s, unfinished_s) == pytest.approx(chance, abs=1e-6)

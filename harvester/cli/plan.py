@@ -1,0 +1,81 @@
+"""`harvester plan`: what would happen next, and why."""
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harvester.cli.options import AsJson, ConfigFile, Database, Strategy
+
+if TYPE_CHECKING:
+    from harvester.cli.plan_report import PlanReport
+    from harvester.config import Settings
+
+Calls = Annotated[int, typer.Option("--calls", metavar="N", min=0, max=100, help="How many requests to foretell.")]
+
+
+def plan(
+    *,
+    calls: Calls = 10,
+    strategy: Strategy = None,
+    json: AsJson = False,
+    db: Database = None,
+    config: ConfigFile = None,
+) -> None:
+    """Show what would happen next, and why.
+
+    The request budget in force, what is to be done about which tasks, the next requests each with its reason, how many
+    it will take, when all is done, and which tasks are at risk. Nothing is asked and nothing is written.
+
+    Example: harvester plan --strategy status
+    """
+    from harvester.cli.console import print_data, print_json  # noqa: PLC0415
+    from harvester.cli.plan_report import as_json, lines  # noqa: PLC0415
+    from harvester.config import load_settings  # noqa: PLC0415
+
+    overrides: dict[str, dict[str, Any]] = {"store": {"path": db}, "harvest": {"strategy": strategy}}
+    settings = load_settings(config, overrides).settings
+    report = _look(settings, calls)
+    if json:
+        print_json(as_json(report))
+        return
+    for line in lines(report):
+        print_data(line)
+    typer.echo(f"database {settings.store.path}", err=True)
+
+
+def _look(settings: "Settings", calls: int) -> "PlanReport":
+    """Read the database in one transaction, and reckon."""
+    from contextlib import closing  # noqa: PLC0415
+
+    from harvester.cli.plan_report import PlanReport  # noqa: PLC0415
+    from harvester.domain import planning  # noqa: PLC0415
+    from harvester.domain.pacing import Endpoint, RateLimit  # noqa: PLC0415
+    from harvester.domain.previewing import Conditions, preview  # noqa: PLC0415
+    from harvester.domain.processing_time import ProcessingTimes  # noqa: PLC0415
+    from harvester.domain.recalling import recalled_budget  # noqa: PLC0415
+    from harvester.store.budget import limits_in_force  # noqa: PLC0415
+    from harvester.store.connecting import open_for_reading, translating_errors  # noqa: PLC0415
+    from harvester.store.learning import processing_times  # noqa: PLC0415
+    from harvester.store.surveying import survey  # noqa: PLC0415
+
+    path, now_ms = settings.store.path, time.time_ns() // 1_000_000
+    limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
+    has_status_call = settings.api.version == "v1"
+    times = ProcessingTimes()
+    with translating_errors(path), closing(open_for_reading(path)) as connection:
+        connection.execute("BEGIN")
+        found = survey(connection, now_ms)
+        times.load(processing_times(connection))
+        pacer = limits_in_force(connection, limit, now_ms, has_status_call=has_status_call)
+    now = now_ms / 1000
+    conditions = Conditions(
+        budget=recalled_budget(pacer, now_ms),
+        strategy=planning.Strategy(settings.harvest.strategy),
+        has_status_call=has_status_call,
+        waits_ms={endpoint: now_ms + round(pacer.pace(endpoint).wait_s(now) * 1000) for endpoint in Endpoint},
+        start_ms=round(pacer.bucket.ready_at() * 1000),
+        calls=calls,
+    )
+    limits = {endpoint: pacer.budget(endpoint, now) for endpoint in pacer.paces}
+    return PlanReport(found, conditions, limits, times, preview(found, conditions, times))

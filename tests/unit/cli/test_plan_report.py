@@ -1,0 +1,138 @@
+from dataclasses import replace
+
+import pytest
+
+from harvester.cli.plan_report import PlanReport, as_json, lines
+from harvester.domain.feasibility import Budget
+from harvester.domain.pacer import Pacer
+from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.domain.planning import Strategy
+from harvester.domain.previewing import Conditions, Survey, Turn, preview
+from harvester.domain.processing_time import ProcessingTimes
+from harvester.domain.quotas import Quota
+from harvester.domain.tasks import DAY_MS, RETENTION_MS, Task, TaskState
+
+NOW = 1_760_000_000_000
+MINUTE_MS = 60_000
+
+
+def task(key: int = 1, *, age_ms: int = DAY_MS, state: TaskState = TaskState.PENDING, dated: bool = True) -> Task:
+    born = NOW - age_ms
+    return Task(key, f"task-{key}", state, born, born + RETENTION_MS, created_at_ms=born if dated else None)
+
+
+def report(
+    *tasks: Task,
+    pacer: Pacer | None = None,
+    times: ProcessingTimes | None = None,
+    strategy: Strategy = Strategy.AUTO,
+    has_status_call: bool = True,
+) -> PlanReport:
+    pacer, times = pacer or Pacer(RateLimit(60)), times or ProcessingTimes()
+    states = [one.state for one in tasks]
+    turns = [Turn(one) for one in tasks]
+    survey = Survey(
+        NOW,
+        open_tasks=len(tasks),
+        ready_due=states.count(TaskState.READY),
+        pending_due=states.count(TaskState.PENDING),
+        drawn=turns,
+        head=turns,
+        deadlines=sorted((one.expires_at_ms, 1) for one in tasks),
+    )
+    conditions = Conditions(Budget(pacer.rate_per_s(NOW / 1000), 1.0), strategy, has_status_call)
+    limits = {endpoint: pacer.budget(endpoint, NOW / 1000) for endpoint in pacer.paces}
+    return PlanReport(survey, conditions, limits, times, preview(survey, conditions, times))
+
+
+def line(told: PlanReport, start: str) -> str:
+    return next(line for line in lines(told) if line.startswith(start))
+
+
+UNFINISHED = replace(task(age_ms=9 * MINUTE_MS), unfinished_at_ms=NOW - 4 * MINUTE_MS)
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (report(task(state=TaskState.READY)), "retrieve task-1 — ready, expires in 6 d"),
+        (
+            report(task(age_ms=RETENTION_MS + 60_000, state=TaskState.READY)),
+            "retrieve task-1 — ready, past its deadline since 1 min",
+        ),
+        (report(task()), "retrieve task-1 — 99.9 % sure to be finished, asking first would cost more"),
+        (
+            report(task(age_ms=MINUTE_MS, dated=False)),
+            "retrieve task-1 — nothing tells its age, and a result costs no more than a question",
+        ),
+        (report(replace(task(), gone=1)), "retrieve task-1 — the last answer about it is to be confirmed"),
+        (
+            report(replace(UNFINISHED, expires_at_ms=NOW + 60_000, unfinished_at_ms=NOW - DAY_MS)),
+            "retrieve task-1 — expires in 1 min: the last chance",
+        ),
+        (report(UNFINISHED), "status task-1 — 44 % likely to have finished, alone in its time"),
+        (
+            report(UNFINISHED, has_status_call=False),
+            "retrieve task-1 — 44 % likely to have finished: a result costs no more than a question",
+        ),
+        (
+            report(UNFINISHED, strategy=Strategy.STATUS),
+            "status task-1 — 44 % likely to have finished, and each is asked about singly, as told",
+        ),
+        (
+            report(*(task(key, age_ms=5 * MINUTE_MS) for key in range(40))),
+            "list 2025-10-09 08:48:20Z to 08:48:21Z — answers for 40 tasks, about 20 of them finished: these come next",
+        ),
+    ],
+)
+def test_each_call_has_its_reason(told: PlanReport, says: str) -> None:
+    assert line(told, "  now") == f"  now             {says}"
+
+
+def test_the_budget_tells_what_the_api_has_taught() -> None:
+    pacer = Pacer(RateLimit(60))
+    pacer.pace(Endpoint.RETRIEVE).quota = Quota(50, 86_400)
+    pacer.block(Endpoint.LIST, 3600, NOW / 1000)
+    told = report(task(), pacer=pacer)
+
+    assert line(told, "budget") == (
+        "budget      50 requests a day, configured are 60 requests a minute; the API allows no more; "
+        "all processes on this database share it"
+    )
+    assert [line for line in lines(told) if line.startswith("taught")] == [
+        "taught      retrieve: a quota of 50 requests a day",
+        "taught      list: none wanted until 2025-10-09 09:53:20Z",
+    ]
+
+
+def test_processing_times_are_a_guess_until_something_is_learned() -> None:
+    times = ProcessingTimes()
+    assert "half within 5 min 1 s, 95 % within 26 min 7 s: a guess" in line(report(task(), times=times), "processing")
+    for _ in range(300):
+        times.observe("marengo3.0", 600.0, 50.0, 60.0, is_finished=True)
+    assert line(report(task(), times=times), "processing").startswith("processing  marengo3.0 ")
+    assert line(report(task(), times=times), "processing").endswith("; learned of about 300 tasks")
+
+
+def test_the_sums_and_the_risk_are_told() -> None:
+    told = report(*(task(key) for key in range(3)))
+    assert line(told, "requests") == "requests    about 3 in all, 1.00 a task: 3 for results, 0 to ask"
+    assert line(told, "finish") == "finish      about 2025-10-09 08:53:22Z (in 2 s), at this rate"
+    assert line(told, "at risk") == "at risk     no task"
+
+
+def test_an_empty_queue_is_told_in_three_lines() -> None:
+    assert [*lines(report())][1:] == ["", "queue       no open tasks"]
+
+
+def test_programs_read_the_same() -> None:
+    document = as_json(report(task(1), task(2, state=TaskState.READY)))
+
+    assert [call["task_id"] for call in document["calls"]] == ["task-1", "task-2"]
+    assert (document["todo"]["straight_away"], document["todo"]["retrieve"], document["todo"]["is_exact"]) == (
+        1,
+        1,
+        True,
+    )
+    assert document["expected"]["requests"] == 2
+    assert document["budget"]["classes"]["list"]["quota"] is None
