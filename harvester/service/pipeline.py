@@ -15,7 +15,7 @@ from harvester.api.throttle import Permit
 from harvester.domain.breaker import Breaker
 from harvester.domain.embeddings import TaskEmbeddings
 from harvester.domain.errors import StoreError
-from harvester.domain.outcomes import Invalid, Outcome, Processing, Refused, Retrieved, Throttled, Transient
+from harvester.domain.outcomes import Empty, Invalid, Outcome, Processing, Refused, Retrieved, Throttled, Transient
 from harvester.domain.planning import Action, Rng
 from harvester.domain.retrying import decide
 from harvester.domain.tasks import Task, TaskState
@@ -188,7 +188,7 @@ class Pipeline:
             attempt=attempt,
             settled_at_ms=now_ms,
             embeddings=outcome.embeddings if isinstance(outcome, Retrieved) else None,
-            body=reply.body if isinstance(outcome, Invalid) else None,
+            body=reply.body if isinstance(outcome, Invalid | Empty) else None,
             encoding=reply.encoding,
             charged=not isinstance(outcome, Throttled | Refused),
         )
