@@ -3,14 +3,22 @@
 import asyncio
 import gzip
 import json
+import os
+import signal
 from pathlib import Path
 
+import aiohttp
 import pytest
 
-from tests.integration.scripted_api import Answer, ScriptedApi, problem, ready, task_id
+from tests.integration.scripted_api import Answer, ScriptedApi, as_json, problem, ready, task_id
 from tests.integration.shell import KEY, Gate, Running, Shell, stand_in, until
+from tests.integration.test_doctor import unused_address
+from tests.integration.test_output import ACTING, HOSTILE_NAME
 
 AN_ID, ANOTHER_ID = task_id(1), task_id(2)
+
+PAGES = ("/healthz", "/readyz", "/metrics", "/status.json", "/nowhere")
+TOKEN = "sesame-0MARKER0OF0THE0TOKEN0"
 
 
 def bytes_of_the_folder(shell: Shell) -> bytes:
@@ -90,6 +98,63 @@ async def test_results_that_repeat_the_key_are_not_kept(shell: Shell, api: Scrip
     assert KEY.encode() not in bytes_of_the_folder(shell)
 
 
+async def everything_served(address: str) -> list[str]:
+    """Return every page with its headers, as whoever may read it sees it, and as whoever may not."""
+    found = []
+    async with aiohttp.ClientSession() as client:
+        for path in PAGES:
+            for headers in ({"authorization": f"Bearer {TOKEN}"}, {}):
+                async with client.get(f"http://{address}{path}", headers=headers) as response:
+                    found.append(f"{response.status} {dict(response.headers)} {await response.text()}")
+    return found
+
+
+async def test_a_daemon_shows_the_key_and_its_token_nowhere_whatever_happens(shell: Shell, api: ScriptedApi) -> None:
+    echo = f"x-api-key: {KEY}; {HOSTILE_NAME}"
+    rejected, failed, unknown, throttled, page, good = (task_id(number, age_s=9000) for number in range(10, 16))
+    api.holds(rejected, problem(400, "parameter_invalid", echo, x_trace_id=KEY))
+    api.holds(failed, as_json({"_id": failed, "status": "failed", "message": HOSTILE_NAME}))
+    api.holds(unknown, problem(404, f"gone {KEY}", echo))
+    api.holds(throttled, problem(429, "too_many_requests", echo, retry_after="1"), as_json(ready(throttled)))
+    api.holds(page, Answer(f"<html>{echo}</html>".encode(), 502), Answer(f'{{"status": "{KEY}"}}'.encode()))
+    api.holds(good, as_json(ready(good, input_filename=HOSTILE_NAME)))
+    listed = {"data": [{"_id": task_id(20), "status": f"odd {KEY}"}], "page_info": {"total_results": 1}}
+    api.will_say("embed/tasks", as_json(listed))
+    address, ids = unused_address(), [rejected, failed, unknown, throttled, page, good]
+    await shell.add(ids)
+    shell.environ |= {
+        "HARVESTER_LOG__LEVEL": "debug",
+        "HARVESTER_SERVER__LISTEN": address,
+        "HARVESTER_SERVER__TOKEN": TOKEN,
+        "HARVESTER_DISCOVERY__ENABLED": "true",
+    }
+
+    daemon = await shell.start("--debug", "run")
+    await until(lambda: api.requests(page) >= 2 and shell.count("harvested") == 2 and shell.count("rejected") == 1)
+    await until(
+        lambda: shell.count("failed") == 1 and any(one.path.startswith("/v1.3/embed/tasks?") for one in api.asked)
+    )
+    pages, lines, while_running = await everything_served(address), command_lines(daemon), bytes_of_the_folder(shell)
+    os.kill(daemon.pid, signal.SIGHUP)
+    reading = (["status"], ["status", "--json"], ["verify", "--deep"], ["config", "--json"], ["backup", "copy.db"])
+    shown = [await shell.run("--debug", *command) for command in (*reading, *(["show", one] for one in ids))]
+    shown += [await shell.run("--debug", "doctor"), await shell.run("show", good, "--json")]
+    daemon.signal(signal.SIGTERM)
+    ended = await daemon.ended()
+
+    assert ended.code == 143, ended.stderr
+    texts = [*pages, ended.stdout, ended.stderr, *(one.stdout + one.stderr for one in shown)]
+    for place in (*lines, while_running, bytes_of_the_folder(shell), *(text.encode() for text in texts)):
+        assert KEY.encode() not in place
+    for text in texts:
+        assert TOKEN not in text
+    # Looked at the right places: all of them tell of what happened, and harmlessly.
+    assert "[the API key]" in ended.stderr
+    assert sum("[the API key]" in page for page in pages) >= 1
+    assert sum('harvester_tasks{state="harvested"} 2.0' in page for page in pages) == 1
+    assert [one for text in texts for one in ACTING & set(text)] == []
+
+
 async def test_a_refused_key_is_not_repeated(shell: Shell, api: ScriptedApi) -> None:
     api.holds(AN_ID, problem(401, "api_key_invalid", f"The key {KEY} is invalid."))
 
@@ -101,7 +166,8 @@ async def test_a_refused_key_is_not_repeated(shell: Shell, api: ScriptedApi) -> 
 
 
 @pytest.mark.parametrize("place", ["aiohttp.ClientSession._request", "harvester.api.client.Client._read"])
-async def test_the_traceback_of_a_bug_shows_no_key(shell: Shell, api: ScriptedApi, place: str) -> None:
+@pytest.mark.parametrize("command", ["backfill", "run", "discover"])
+async def test_the_traceback_of_a_bug_shows_no_key(shell: Shell, api: ScriptedApi, place: str, command: str) -> None:
     module, name, method = place.rsplit(".", 2)
     (shell.folder / "sitecustomize.py").write_text(
         f"import {module}\n"
@@ -110,7 +176,9 @@ async def test_the_traceback_of_a_bug_shows_no_key(shell: Shell, api: ScriptedAp
     )
     shell.environ["PYTHONPATH"] = ":".join(filter(None, [str(shell.folder), shell.environ.get("PYTHONPATH")]))
 
-    ended = await shell.run("--debug", "backfill", AN_ID, HARVESTER_LOG__LEVEL="debug")
+    await shell.add([AN_ID])
+    shell.environ |= {"HARVESTER_LOG__LEVEL": "debug", "HARVESTER_SERVER__LISTEN": unused_address()}
+    ended = await shell.run("--debug", command)
 
     assert ended.code == 70
     assert "Traceback" in ended.stderr
