@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test chaos bench format clean
+.PHONY: demo test chaos bench fuzz audit format clean
 
 demo: $(STAMP)
 	$(BIN)/harvester demo
@@ -29,6 +29,21 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python bench/run_all.py
 
+# Bytes against the decoder for so long; what is found lands in .fuzz. atheris does not build everywhere.
+SECONDS ?= 60
+fuzz: .fuzz/venv/.installed
+	.fuzz/venv/bin/python -m bench.fuzz_decoding --seconds $(SECONDS)
+
+# --strict: a version that the index knows no advisories for is a failure, not a clean bill of health.
+audit: .audit/venv/.installed
+	.audit/venv/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
+.%/venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .$*/venv
+	.$*/venv/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	.$*/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(if $(filter fuzz,$*),-e .) --group $*
+	touch $@
+
 # --group needs pip 25.1, newer than the one that some Pythons bring along.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -37,4 +52,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf $(VENV) .fuzz .audit .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -4,8 +4,11 @@ File names, error messages of the API and lines of input files are written by ot
 could recolour, hide or overwrite what stands on the screen, and bidi marks could show it in another order.
 """
 
+import codecs
 import json
+import sys
 import unicodedata
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -25,6 +28,25 @@ def printable(text: str) -> str:
         character.encode("unicode_escape").decode("ascii") if unicodedata.category(character) in _HARMFUL else character
         for character in text
     )
+
+
+def write_foreign_bytes(pieces: Iterable[bytes]) -> None:
+    """Write bytes that others made to stdout: as they are into a pipe or a file, harmless to a terminal."""
+    if not sys.stdout.isatty():
+        sys.stdout.flush()
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    try:
+        for piece in pieces:
+            sys.stdout.write(_printable_lines(decoder.decode(piece)))
+    finally:
+        sys.stdout.write(_printable_lines(decoder.decode(b"", final=True)) + "\n")
+
+
+def _printable_lines(text: str) -> str:
+    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def print_error(text: str) -> None:

@@ -7,11 +7,21 @@ import typer
 from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, TaskIds
 
 if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    from harvester.cli.given_ids import GivenIds
     from harvester.domain.tasks import TaskState
+    from harvester.service.from_kept import Reread
+    from harvester.store.keeping import Keeper
 
 States = Annotated[
     str | None,
     typer.Option("--state", metavar="STATE[,STATE]", help="All tasks in these: failed, expired, missing, rejected."),
+]
+FromKept = Annotated[
+    bool,
+    typer.Option("--from-kept", help="Decode the kept bodies again, of these or of all, instead of asking the API."),
 ]
 
 
@@ -22,6 +32,7 @@ def retry(  # noqa: PLR0913  # one parameter for each option
     field: IdField = None,
     *,
     state: States = None,
+    from_kept: FromKept = False,
     json: AsJson = False,
     db: Database = None,
     config: ConfigFile = None,
@@ -30,33 +41,98 @@ def retry(  # noqa: PLR0913  # one parameter for each option
 
     Harvested ones stay as they are: nothing undoes a harvest.
 
+    With --from-kept nothing is asked again: what could not be stored is decoded once more from its kept body, as after
+    an upgrade that understands it. What is good now is harvested, without a request or a key; exit 1 if some is not.
+
     Example: harvester retry --state rejected,missing
     """
     from contextlib import closing  # noqa: PLC0415
 
-    from harvester.cli.console import print_json  # noqa: PLC0415
-    from harvester.cli.formats import counted  # noqa: PLC0415
     from harvester.cli.given_ids import collect_task_ids  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
     from harvester.domain.errors import UsageError  # noqa: PLC0415
-    from harvester.store.connecting import in_transaction, open_existing, translating_errors  # noqa: PLC0415
-    from harvester.store.taking import retry as put_back  # noqa: PLC0415
+    from harvester.store.connecting import open_existing, translating_errors  # noqa: PLC0415
 
     states = _states(state) if state is not None else []
     given = collect_task_ids(ids, file, column=column, field=field)
-    if given.task_ids is None and not states:
+    if given.task_ids is None and not states and not from_kept:
         raise UsageError("Nothing to retry was named.", remedy="Give ids, --file FILE or --state failed,missing.")
-    path = load_settings(config, {"store": {"path": db}}).settings.store.path
-    task_ids = given.task_ids or []
+    settings = load_settings(config, {"store": {"path": db}}).settings
+    path = settings.store.path
     with translating_errors(path), closing(open_existing(path)) as connection:
-        count = in_transaction(connection, lambda connection: put_back(connection, task_ids=task_ids, states=states))
+        if from_kept:
+            is_done = _harvest_kept(connection, given, states, settings.api.max_body_bytes, json=json)
+        else:
+            is_done = _put_back(connection, given, states, json=json)
+    raise typer.Exit(0 if is_done and not given.refused else 1)
+
+
+def _put_back(connection: "sqlite3.Connection", given: "GivenIds", states: "list[TaskState]", *, json: bool) -> bool:
+    from harvester.cli.console import print_json  # noqa: PLC0415
+    from harvester.cli.formats import counted  # noqa: PLC0415
+    from harvester.store.connecting import in_transaction  # noqa: PLC0415
+    from harvester.store.taking import retry as put_back  # noqa: PLC0415
+
+    task_ids = given.task_ids or []
+    count = in_transaction(connection, lambda connection: put_back(connection, task_ids=task_ids, states=states))
     if json:
         print_json({"pending_again": count, "refused": given.refused})
     else:
         rest = len(task_ids) - count
         note = f"; {rest} of the named ones are open, harvested or unknown" if not states and rest > 0 else ""
         typer.echo(f"{counted(count, 'task')} pending again{note}.", err=True)
-    raise typer.Exit(1 if given.refused else 0)
+    return True
+
+
+def _harvest_kept(
+    connection: "sqlite3.Connection", given: "GivenIds", states: "list[TaskState]", max_body_bytes: int, *, json: bool
+) -> bool:
+    """Tell what became of each, and return whether all are harvested."""
+    import time  # noqa: PLC0415
+
+    from harvester.cli.console import print_error, print_json  # noqa: PLC0415
+    from harvester.cli.formats import counted  # noqa: PLC0415
+    from harvester.service.from_kept import harvest_kept  # noqa: PLC0415
+    from harvester.store.keeping import keepers  # noqa: PLC0415
+
+    harvested, left = [], []
+    for keeper in _chosen(keepers(connection), given, states):
+        if isinstance(keeper, str):
+            left.append({"task_id": keeper, "problem": "No body of it is kept, or it has not ended."})
+            continue
+        reread = harvest_kept(connection, keeper, max_body_bytes=max_body_bytes, now_ms=time.time_ns() // 1_000_000)
+        _warn_of_another_id(reread)
+        if reread.problem is None:
+            harvested.append(reread.task_id)
+        else:
+            left.append({"task_id": reread.task_id, "problem": reread.problem})
+    if json:
+        print_json({"harvested": harvested, "left": left, "refused": given.refused})
+    else:
+        for one in left:
+            print_error(f"{one['task_id']} stays as it is: {one['problem']}")
+        typer.echo(f"{counted(len(harvested), 'task')} harvested from kept bodies, {len(left)} not.", err=True)
+    return not left
+
+
+def _chosen(kept: "list[Keeper]", given: "GivenIds", states: "list[TaskState]") -> "Iterator[Keeper | str]":
+    """Yield what was named, by id or by state, or everything; of an id without a kept body the id alone."""
+    if given.task_ids is None and not states:
+        yield from kept
+        return
+    named = dict.fromkeys(given.task_ids or ())
+    for keeper in kept:
+        if keeper.task_id in named or keeper.state in states:
+            named.pop(keeper.task_id, None)
+            yield keeper
+    yield from named
+
+
+def _warn_of_another_id(reread: "Reread") -> None:
+    from harvester.cli.console import print_error  # noqa: PLC0415
+
+    if reread.received_id not in (None, reread.task_id):
+        print_error(f"the body of {reread.task_id} names another id: {reread.received_id}")
 
 
 def _states(text: str) -> "list[TaskState]":

@@ -11,19 +11,30 @@ from harvester.cli.options import ConfigFile, Database
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harvester.store.keeping import Payload
     from harvester.store.reading import TaskStory
 
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task.")]
 ApiJson = Annotated[bool, typer.Option("--json", help="Print the API's own JSON of a harvested task.")]
 
+Raw = Annotated[bool, typer.Option("--raw", help="Print the kept body of a result that could not be stored.")]
+
 # Control and format characters beyond ASCII, which JSON may hold unescaped; a terminal would act on them.
 _ACTING = re.compile("[\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 
 
-def show(id: TaskId, *, json: ApiJson = False, db: Database = None, config: ConfigFile = None) -> None:  # noqa: A002  # the name on the help page
+def show(
+    id: TaskId,  # noqa: A002  # the name on the help page
+    *,
+    json: ApiJson = False,
+    raw: Raw = False,
+    db: Database = None,
+    config: ConfigFile = None,
+) -> None:
     """Show all that is known of a task.
 
-    Metadata, segments by option and scope, and every attempt; or the API's own JSON, floats to the last digit.
+    Metadata, segments by option and scope, what is wrong and what to do about it, and every attempt; or the API's own
+    JSON, floats to the last digit; or what the API sent in place of a result: its bytes, on a terminal made harmless.
 
     Example: harvester show 66f537778d9641fe5a0d101f --json > task.json
     """
@@ -31,19 +42,26 @@ def show(id: TaskId, *, json: ApiJson = False, db: Database = None, config: Conf
 
     from harvester.cli.console import print_data, print_error  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.domain.errors import UsageError  # noqa: PLC0415
     from harvester.domain.task_ids import validate_task_id  # noqa: PLC0415
     from harvester.store.connecting import open_for_reading, translating_errors  # noqa: PLC0415
+    from harvester.store.keeping import kept_payload  # noqa: PLC0415
     from harvester.store.reading import rebuild_json, task_story  # noqa: PLC0415
 
+    if json and raw:
+        raise UsageError("--json and --raw exclude each other.", remedy="Give one of them.")
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
     task_id = validate_task_id(id)
     with translating_errors(path), closing(open_for_reading(path)) as connection:
         story = task_story(connection, task_id)
         document = rebuild_json(connection, task_id) if json else None
+        payload = kept_payload(connection, story.task["id"]) if story is not None and raw else None
     if story is None:
         print_error(f"The task {task_id} is not in {path}. Queue it: `harvester add {task_id}`.")
         raise typer.Exit(1)
-    if not json:
+    if raw:
+        _write_raw(task_id, payload)
+    elif not json:
         for line in _lines(story):
             print_data(line)
     elif document is None:
@@ -51,6 +69,23 @@ def show(id: TaskId, *, json: ApiJson = False, db: Database = None, config: Conf
         raise typer.Exit(1)
     else:
         _write_json(document)
+
+
+def _write_raw(task_id: str, payload: "Payload | None") -> None:
+    from harvester.cli.console import print_error, write_foreign_bytes  # noqa: PLC0415
+    from harvester.store.keeping import PayloadError  # noqa: PLC0415
+
+    if payload is None:
+        print_error(f"No body of the task {task_id} is kept: only those of results that could not be stored are.")
+        raise typer.Exit(1)
+    try:
+        write_foreign_bytes(payload.pieces())
+    except PayloadError as error:
+        if not payload.is_cut:
+            print_error(str(error))
+            raise typer.Exit(1) from None
+    if payload.is_cut:
+        print_error("This is only the beginning: the body was too large to be kept whole.")
 
 
 def _write_json(document: bytes) -> None:
@@ -74,10 +109,34 @@ def _lines(story: "TaskStory") -> "Iterator[str]":
         yield f"in work       by {task['lease_owner']} until {shown_time(task['lease_until'])}"
     else:
         yield f"next attempt  {shown_time(task['next_attempt_at']) if task['next_attempt_at'] else 'due now'}"
-    if task["error_code"] is not None:
-        yield f"last error    {shown_time(task['error_at'])} {task['error_code']}: {task['error_message']}"
+    yield from _trouble_lines(story)
     yield from _video_lines(story)
     yield from _attempt_lines(story)
+
+
+def _trouble_lines(story: "TaskStory") -> "Iterator[str]":
+    """Say what is wrong, and what to do about it."""
+    from harvester.cli.formats import shown_bytes, shown_time  # noqa: PLC0415
+    from harvester.domain.reasons import ENDS, explain  # noqa: PLC0415
+    from harvester.domain.tasks import TaskState  # noqa: PLC0415
+
+    task, end = story.task, ENDS.get(TaskState(story.task["state"]))
+    if end is not None:
+        yield f"  means       {end.meaning}"
+        yield f"  what to do  {_for_this(end.remedy, story)}"
+    if task["error_code"] is not None:
+        reason = explain(task["error_code"])
+        yield f"last error    {shown_time(task['error_at'])} {task['error_code']}: {task['error_message']}"
+        yield f"  means       {reason.meaning}"
+        yield f"  what to do  {_for_this(reason.remedy, story)}"
+    if story.kept is not None:
+        cut = ", only its beginning" if story.kept["is_cut"] else ""
+        size = shown_bytes(story.kept["bytes"])
+        yield f"kept body     {size} of gzip, received {shown_time(story.kept['received_at'])}{cut}"
+
+
+def _for_this(remedy: str, story: "TaskStory") -> str:
+    return remedy.replace(" ID`", f" {story.task['task_id']}`").replace(" ID ", f" {story.task['task_id']} ")
 
 
 def _video_lines(story: "TaskStory") -> "Iterator[str]":
@@ -118,9 +177,11 @@ def _listed_lines(story: "TaskStory") -> "Iterator[str]":
 
 def _attempt_lines(story: "TaskStory") -> "Iterator[str]":
     from harvester.cli.formats import shown_bytes, shown_time  # noqa: PLC0415
+    from harvester.domain.reasons import explain  # noqa: PLC0415
 
     yield ""
-    yield f"attempts      {len(story.attempts)}"
+    made, told = story.task["attempts"], len(story.attempts)
+    yield f"attempts      {told}" + (f", of {made}: older ones are forgotten" if made > told else "")
     for attempt in story.attempts:
         http = f" HTTP {attempt.http_status}" if attempt.http_status else ""
         size = f", {shown_bytes(attempt.bytes)}" if attempt.bytes else ""
@@ -130,6 +191,9 @@ def _attempt_lines(story: "TaskStory") -> "Iterator[str]":
             f"  {shown_time(attempt.at_ms)} {attempt.endpoint}{http} {attempt.outcome}"
             f" in {attempt.duration_ms} ms{size}{why}{trace}"
         )
+    others = {attempt.code for attempt in story.attempts if attempt.code} - {story.task["error_code"]}
+    for code in sorted(others):
+        yield f"  {code}: {explain(code).meaning}"
 
 
 def _seconds(value: float | None) -> str:

@@ -1,45 +1,129 @@
-"""`harvester verify`: checks whether the database keeps its promises."""
+"""`harvester verify`: checks whether the database keeps its promises, and repairs what can be had again."""
 
-from typing import Annotated
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harvester.cli.options import AsJson, ConfigFile, Database
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from harvester.store.repairing import Damaged
+    from harvester.store.verifying import Finding
+
 Deep = Annotated[bool, typer.Option("--deep", help="Read every vector: checksums, finite values, unit length.")]
+Repair = Annotated[
+    bool,
+    typer.Option("--repair", help="With --deep: put damaged tasks back to pending while the platform has them."),
+]
 
 
-def verify(*, deep: Deep = False, json: AsJson = False, db: Database = None, config: ConfigFile = None) -> None:
+def verify(
+    *, deep: Deep = False, repair: Repair = False, json: AsJson = False, db: Database = None, config: ConfigFile = None
+) -> None:
     """Check what the database holds.
 
     Integrity, counts, dimensions and lengths, with --deep the numbers too. Exit 1 with the list of what is wrong.
 
+    With --repair the tasks that are stored damaged go back to pending, if their seven days are not over; the others are
+    listed and stay. Without it nothing is changed: that is the rehearsal. Exit 1 if something is still wrong.
+
     Example: harvester verify --deep
     """
+    from harvester.cli.console import print_json  # noqa: PLC0415
+    from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.domain.errors import UsageError  # noqa: PLC0415
+    from harvester.store.connecting import translating_errors  # noqa: PLC0415
+
+    if repair and not deep:
+        raise UsageError("--repair needs --deep.", remedy="Run `harvester verify --deep --repair`.")
+    path = load_settings(config, {"store": {"path": db}}).settings.store.path
+    with translating_errors(path):
+        verdict = _repaired(path) if repair else Verdict(_findings(path, deep=deep))
+    if json:
+        print_json(_as_json(verdict, repair=repair))
+    else:
+        _tell(verdict, path, deep=deep)
+    raise typer.Exit(1 if verdict.errors else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is wrong, after any repair; what was put back, and what is past its deadline."""
+
+    findings: "Sequence[Finding]"
+    repaired: "Sequence[Damaged]" = ()
+    lost: "Sequence[Damaged]" = ()
+    is_malformed: bool = False
+
+    @property
+    def errors(self) -> "list[Finding]":
+        """The findings without the warnings."""
+        return [finding for finding in self.findings if not finding.is_warning]
+
+
+def _findings(path: "Path", *, deep: bool) -> "list[Finding]":
     from contextlib import closing  # noqa: PLC0415
 
-    from harvester.cli.console import print_data, print_json  # noqa: PLC0415
-    from harvester.config import load_settings  # noqa: PLC0415
-    from harvester.store.connecting import open_for_reading, translating_errors  # noqa: PLC0415
+    from harvester.store.connecting import open_for_reading  # noqa: PLC0415
     from harvester.store.verifying import verify as findings_of  # noqa: PLC0415
 
-    path = load_settings(config, {"store": {"path": db}}).settings.store.path
-    with translating_errors(path), closing(open_for_reading(path)) as connection:
-        findings = list(findings_of(connection, deep=deep))
-    errors = [finding for finding in findings if not finding.is_warning]
-    if json:
-        print_json(
-            {
-                "ok": not errors,
-                "findings": [{"task_id": one.task_id, "text": one.text, "warning": one.is_warning} for one in findings],
-            }
-        )
+    with closing(open_for_reading(path)) as connection:
+        return list(findings_of(connection, deep=deep))
+
+
+def _repaired(path: "Path") -> Verdict:
+    """Put back what can be had again, and look once more: only that tells whether the database is sound."""
+    from contextlib import closing  # noqa: PLC0415
+
+    from harvester.store.connecting import open_existing, open_for_reading  # noqa: PLC0415
+    from harvester.store.repairing import examine, repair  # noqa: PLC0415
+
+    with closing(open_for_reading(path)) as connection:
+        found = examine(connection)
+    now_ms = time.time_ns() // 1_000_000
+    lost = [one for one in found.damaged if not one.can_be_had(now_ms)]
+    if found.is_malformed or len(lost) == len(found.damaged):
+        return Verdict(found.findings, lost=lost, is_malformed=found.is_malformed)
+    with closing(open_existing(path)) as connection:
+        repaired = repair(connection, found.damaged, now_ms)
+    return Verdict(_findings(path, deep=True), repaired, lost)
+
+
+def _as_json(verdict: Verdict, *, repair: bool) -> dict[str, object]:
+    findings = [{"task_id": one.task_id, "text": one.text, "warning": one.is_warning} for one in verdict.findings]
+    told: dict[str, object] = {"ok": not verdict.errors, "findings": findings}
+    if repair:
+        told["repaired"] = [{"task_id": one.task_id, "was": one.texts} for one in verdict.repaired]
+        told["lost"] = [] if verdict.is_malformed else [one.task_id for one in verdict.lost]
+    return told
+
+
+def _tell(verdict: Verdict, path: "Path", *, deep: bool) -> None:
+    from harvester.cli.console import print_data, print_error  # noqa: PLC0415
+    from harvester.cli.formats import counted, shown_time  # noqa: PLC0415
+
+    for damaged in verdict.repaired:
+        until = shown_time(damaged.expires_at_ms)
+        print_data(f"repaired: {damaged.task_id}: {'; '.join(damaged.texts)}; pending again, deadline {until}")
+    for one in verdict.findings:
+        about = f"{one.task_id}: " if one.task_id else ""
+        print_data(f"{'warning' if one.is_warning else 'error'}: {about}{one.text}")
+    if verdict.is_malformed:
+        print_error("SQLite calls the file damaged: nothing was changed. Restore a backup; see docs/operations.md.")
     else:
-        for one in findings:
-            about = f"{one.task_id}: " if one.task_id else ""
-            print_data(f"{'warning' if one.is_warning else 'error'}: {about}{one.text}")
-        looked = "every vector was read" if deep else "structure, counts and lengths; --deep reads the vectors too"
-        verdict = f"{len(errors)} errors" if errors else "The database is sound"
-        warnings = f", {len(findings) - len(errors)} warnings" if len(findings) > len(errors) else ""
-        typer.echo(f"{verdict}{warnings} ({looked}): {path}", err=True)
-    raise typer.Exit(1 if errors else 0)
+        for damaged in verdict.lost:
+            print_data(f"lost: {damaged.task_id}: past its deadline, {shown_time(damaged.expires_at_ms)}; left alone")
+        if verdict.lost:
+            print_error("What is lost is in a backup, or must be embedded again; see docs/operations.md, Restoring.")
+    if verdict.repaired:
+        typer.echo(f"{counted(len(verdict.repaired), 'task')} pending again: `harvester backfill` fetches.", err=True)
+    looked = "every vector was read" if deep else "structure, counts and lengths; --deep reads the vectors too"
+    errors, warnings = len(verdict.errors), len(verdict.findings) - len(verdict.errors)
+    said = counted(errors, "error") if errors else "The database is sound"
+    also = f", {counted(warnings, 'warning')}" if warnings else ""
+    typer.echo(f"{said}{also} ({looked}): {path}", err=True)

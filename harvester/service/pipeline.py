@@ -27,7 +27,8 @@ from harvester.service.observing import Observer, ReadyTimes, Unobserved
 from harvester.service.planner import Planner
 from harvester.service.progress import Progress
 from harvester.store.connecting import PASSING_PROBLEMS, primary_code
-from harvester.store.settling import MAX_PAYLOAD_BYTES, Attempt, Settlement
+from harvester.store.keeping import MAX_PAYLOAD_BYTES
+from harvester.store.settling import Attempt, Settlement
 
 T = TypeVar("T")
 
@@ -295,7 +296,8 @@ def _attempt(fetched: Fetched, outcome: Outcome) -> Attempt:
 
 
 def _kept_body(reply: Reply) -> bytes:
-    return reply.body if reply.file is None else reply.file.beginning(MAX_PAYLOAD_BYTES)
+    # One more byte than is kept: that it was cut must show.
+    return reply.body if reply.file is None else reply.file.beginning(MAX_PAYLOAD_BYTES + 1)
 
 
 def _with_waiting(first: Decided, stream: MemoryObjectReceiveStream[Decided]) -> list[Decided]:

@@ -9,7 +9,7 @@ from harvester.api.received import LargeBody
 from harvester.api.secrecy import body_repeats, embeddings_repeat
 from harvester.domain.outcomes import Empty, Invalid, Outcome, Retrieved, Transient
 from harvester.service.pipeline import BodyDecoder
-from harvester.store.settling import MAX_PAYLOAD_BYTES
+from harvester.store.keeping import MAX_PAYLOAD_BYTES
 
 
 class VettingDecoder:

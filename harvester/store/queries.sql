@@ -158,6 +158,13 @@ SELECT count(*) FROM tasks WHERE state = :state AND next_attempt_at <= :now
 SELECT count(*), count(DISTINCT lease_owner) FROM tasks
 WHERE lease_owner IS NOT NULL AND lease_until > :now
 
+-- name: due_again
+-- One open task, right after it was put back. Only a row of another program has no deadline.
+SELECT tasks.id, task_id, state, added_at, coalesce(expires_at, 1), created_at, failures, gone, invalid, claim,
+       unfinished_at, listed.model_name, listed.duration
+FROM tasks LEFT JOIN listed ON listed.task = tasks.id
+WHERE task_id = :task_id AND state IN ('pending', 'ready') AND next_attempt_at = 0
+
 -- name: claim
 -- One task, unless somebody else has had it in hand since it was looked at. It comes back by itself when the lease ends.
 UPDATE tasks
@@ -233,7 +240,20 @@ SELECT :task, position, :dim, :dtype, substr(:vectors, (position - :first) * :by
 WHERE task = :task AND position >= :first AND position < :end ORDER BY position
 
 -- name: keep_payload
-INSERT OR REPLACE INTO payloads (task, received_at, body) VALUES (:task, :received_at, :body)
+INSERT OR REPLACE INTO payloads (task, received_at, body, is_cut, encoding)
+VALUES (:task, :received_at, :body, :is_cut, :encoding)
+
+-- name: find_payload
+SELECT received_at, body, is_cut, encoding FROM payloads WHERE task = :task
+
+-- name: kept_of
+SELECT received_at, length(body) AS bytes, is_cut FROM payloads WHERE task = :task
+
+-- name: keepers
+SELECT tasks.id, tasks.task_id, tasks.state, payloads.is_cut
+FROM payloads CROSS JOIN tasks ON tasks.id = payloads.task
+WHERE tasks.state IN ('failed', 'expired', 'missing', 'rejected')
+ORDER BY tasks.id
 
 -- name: prune_attempts
 DELETE FROM attempts WHERE id IN (SELECT id FROM attempts WHERE at < :before LIMIT :limit)
@@ -373,6 +393,29 @@ SELECT tasks.task_id, videos.segment_count,
        (SELECT coalesce(max(position) + 1, 0) FROM segments WHERE segments.task = videos.task) AS positions
 FROM videos JOIN tasks ON tasks.id = videos.task
 WHERE segments <> segment_count OR vectors <> segment_count OR positions <> segment_count OR segment_count = 0
+
+-- name: find_damaged
+SELECT id, task_id, claim, coalesce(expires_at, 0) FROM tasks WHERE task_id = :task_id
+
+-- name: put_back_damaged
+-- The fencing number grows: whoever works on the task, or has worked on it since it was looked at, has lost it.
+UPDATE tasks
+SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0, unfinished_at = NULL,
+    claim = claim + 1, lease_owner = NULL, lease_until = NULL,
+    error_code = :code, error_message = :message, error_at = :now
+WHERE id = :id AND claim = :claim
+
+-- name: forget_embeddings
+DELETE FROM embeddings WHERE task = :task
+
+-- name: forget_segments
+DELETE FROM segments WHERE task = :task
+
+-- name: forget_scopes
+DELETE FROM video_scopes WHERE task = :task
+
+-- name: forget_video
+DELETE FROM videos WHERE task = :task
 
 -- name: wrong_lengths
 SELECT tasks.task_id, embeddings.position, embeddings.dim, embeddings.dtype, length(embeddings.vector)

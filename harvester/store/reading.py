@@ -73,7 +73,7 @@ class SegmentGroup:
 
 @dataclass(frozen=True, slots=True)
 class TaskStory:
-    """All that is known of one task. `task`, `video` and `listed` are the rows by column name."""
+    """All that is known of one task. `task`, `video`, `listed` and `kept` (of its body) are rows by column name."""
 
     task: dict[str, Any]
     video: dict[str, Any] | None
@@ -81,6 +81,7 @@ class TaskStory:
     groups: list[SegmentGroup]
     attempts: list[Attempt]
     listed: dict[str, Any] | None = None
+    kept: dict[str, Any] | None = None
 
 
 def status_report(connection: sqlite3.Connection, path: Path, now_ms: int) -> StatusReport:
@@ -156,6 +157,7 @@ def task_story(connection: sqlite3.Connection, task_id: str) -> TaskStory | None
         groups=[SegmentGroup(*group) for group in groups],
         attempts=[Attempt(**attempt) for attempt in _rows(connection, "attempts_of", of_task)],
         listed=_row(connection, "listed_of", of_task),
+        kept=_row(connection, "kept_of", of_task),
     )
 
 

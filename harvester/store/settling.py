@@ -1,6 +1,5 @@
 """Stores what became of attempts: the task's row and its embeddings change in the same transaction."""
 
-import gzip
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
@@ -13,10 +12,10 @@ import orjson
 from harvester.domain.embeddings import Matrix, TaskEmbeddings
 from harvester.domain.retrying import Decision
 from harvester.domain.tasks import Task, TaskState
+from harvester.store.keeping import keep, packed
 from harvester.store.queries import query
 
-MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
-"""A kept body is for reading what the API sent; after this many bytes it is cut."""
+_ENDS_WITH_BODY = (TaskState.REJECTED, TaskState.EXPIRED)
 
 STATEMENT_BYTES = 4 * 1024 * 1024
 """Vectors that one statement stores: SQLite copies what it is given."""
@@ -39,7 +38,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What became of one claimed task. `charged` is false where the answer said nothing about the task."""
+    """What became of one claimed task. `charged` is false where the answer said nothing about the task.
+
+    `body` is what came, where it could not be understood: it is kept if the task ends by it.
+    """
 
     task: Task
     decision: Decision
@@ -65,12 +67,8 @@ def _settle_one(connection: sqlite3.Connection, settlement: Settlement) -> bool:
     insert_attempt(connection, settlement.task.key, settlement.attempt)
     if settlement.decision.state is TaskState.HARVESTED and settlement.embeddings is not None:
         _insert_embeddings(connection, settlement, settlement.embeddings)
-    if settlement.decision.state is TaskState.REJECTED and settlement.body:
-        body = settlement.body[:MAX_PAYLOAD_BYTES]
-        if settlement.encoding != "gzip":
-            body = gzip.compress(body, compresslevel=6)
-        kept = {"task": settlement.task.key, "received_at": settlement.attempt.at_ms, "body": body}
-        connection.execute(query("keep_payload"), kept)
+    if settlement.decision.state in _ENDS_WITH_BODY and settlement.body:
+        keep(connection, settlement.task.key, packed(settlement.body, settlement.encoding, settlement.attempt.at_ms))
     return True
 
 

@@ -155,6 +155,14 @@ def retry(connection: sqlite3.Connection, *, task_ids: Iterable[str] = (), state
     return connection.total_changes - before
 
 
+def claim_ended(connection: sqlite3.Connection, lease: Lease, task_id: str) -> Task | None:
+    """Put an end back to `pending` and claim it at once; None if it is no end any more."""
+    if retry(connection, task_ids=[task_id]) == 0:
+        return None
+    found = connection.execute(query("due_again"), {"task_id": task_id}).fetchone()
+    return next(iter(claim(connection, lease, [task_of(found)])), None)
+
+
 def task_of(row: tuple[Any, ...]) -> Task:
     """Return the task of a row of the query `due`."""
     key, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, number, unfinished_at, *video = row

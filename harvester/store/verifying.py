@@ -14,11 +14,17 @@ UNIT_NORM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong, or with `is_warning` only unusual. `task_id` is None where no task is at fault."""
+    """Something that is wrong, or with `is_warning` only unusual. `task_id` is None where no task is at fault.
+
+    `is_damage` where the embeddings of that task are not what was received; `is_malformed` where SQLite itself calls
+    the file damaged.
+    """
 
     text: str
     task_id: str | None = None
     is_warning: bool = False
+    is_damage: bool = False
+    is_malformed: bool = False
 
 
 def verify(connection: sqlite3.Connection, *, deep: bool = False) -> Iterator[Finding]:
@@ -33,23 +39,23 @@ def verify_structure(connection: sqlite3.Connection) -> Iterator[Finding]:
     """Yield what is wrong with the file as such, at whatever schema."""
     for (text,) in connection.execute("PRAGMA integrity_check"):
         if text != "ok":
-            yield Finding(f"SQLite: {text}")
+            yield Finding(f"SQLite: {text}", is_malformed=True)
     for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
         yield Finding(f"row {row} of {table} belongs to no row of {parent}")
 
 
 def _relations(connection: sqlite3.Connection) -> Iterator[Finding]:
     for (task_id,) in connection.execute(query("harvested_without_video")):
-        yield Finding("harvested, but nothing is stored", task_id)
+        yield Finding("harvested, but nothing is stored", task_id, is_damage=True)
     for task_id, state in connection.execute(query("video_without_harvest")):
         yield Finding(f"embeddings are stored, but the task is {state}", task_id)
     for task_id, expected, segments, vectors, positions in connection.execute(query("miscounted_segments")):
         counted = f"{segments} segments up to position {positions - 1} and {vectors} vectors"
-        yield Finding(f"{expected} segments were received, {counted} are stored", task_id)
+        yield Finding(f"{expected} segments were received, {counted} are stored", task_id, is_damage=True)
     for task_id, position, dim, dtype, length in connection.execute(query("wrong_lengths")):
-        yield Finding(f"vector {position}: {length} bytes are not {dim} numbers of {dtype}", task_id)
+        yield Finding(f"vector {position}: {length} bytes are not {dim} numbers of {dtype}", task_id, is_damage=True)
     for task_id, smallest, largest in connection.execute(query("mixed_dimensions")):
-        yield Finding(f"vectors of {smallest} to {largest} numbers in one video", task_id)
+        yield Finding(f"vectors of {smallest} to {largest} numbers in one video", task_id, is_damage=True)
 
 
 def _numbers(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -66,8 +72,8 @@ def _numbers(connection: sqlite3.Connection) -> Iterator[Finding]:
             elif abs(float(np.linalg.norm(numbers)) - 1) > UNIT_NORM_TOLERANCE:
                 is_unit = False
         if checksum != expected:
-            yield Finding("the vectors are not those that were received (checksum)", task_id)
+            yield Finding("the vectors are not those that were received (checksum)", task_id, is_damage=True)
         if not is_finite:
-            yield Finding("a vector holds a number that is not finite", task_id)
+            yield Finding("a vector holds a number that is not finite", task_id, is_damage=True)
         if not is_unit:
             yield Finding("vectors are not of unit length", task_id, is_warning=True)

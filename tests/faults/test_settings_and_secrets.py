@@ -16,6 +16,7 @@ from tests.faults.harvests import harvest_after
 from tests.faults.invariants import assert_kept, said_about
 from tests.integration.scripted_api import Answer, ScriptedApi, problem, ready, task_id
 from tests.integration.shell import KEY, Gate, Running, Shell, stand_in, until
+from tests.integration.test_doctor import unused_address
 
 AN_ID, ANOTHER_ID = task_id(1), task_id(2)
 
@@ -108,7 +109,10 @@ async def test_row_31_a_refused_key_is_not_repeated(shell: Shell, api: ScriptedA
 
 
 @pytest.mark.parametrize("place", ["aiohttp.ClientSession._request", "harvester.api.client.Client._read"])
-async def test_row_31_the_traceback_of_a_bug_shows_no_key(shell: Shell, api: ScriptedApi, place: str) -> None:
+@pytest.mark.parametrize("command", ["backfill", "run", "discover"])
+async def test_row_31_the_traceback_of_a_bug_shows_no_key(
+    shell: Shell, api: ScriptedApi, place: str, command: str
+) -> None:
     module, name, method = place.rsplit(".", 2)
     shell.sabotage(
         f"import {module}\n"
@@ -116,7 +120,9 @@ async def test_row_31_the_traceback_of_a_bug_shows_no_key(shell: Shell, api: Scr
         f"{module}.{name}.{method} = broken\n"
     )
 
-    ended = await shell.run("--debug", "backfill", AN_ID, HARVESTER_LOG__LEVEL="debug")
+    await shell.add([AN_ID])
+    shell.environ |= {"HARVESTER_LOG__LEVEL": "debug", "HARVESTER_SERVER__LISTEN": unused_address()}
+    ended = await shell.run("--debug", command)
 
     assert ended.code == 70
     assert "Traceback" in ended.stderr

@@ -23,7 +23,7 @@ from harvester.domain.outcomes import (
     Transient,
 )
 from harvester.domain.tasks import DAY_MS, Task, TaskState
-from harvester.store import settling, taking
+from harvester.store import keeping, settling, taking
 from harvester.store.connecting import in_transaction
 from harvester.store.settling import Settlement
 from tests.unit.store.builders import (
@@ -273,7 +273,7 @@ def test_a_body_that_came_as_gzip_is_kept_as_it_came(connection: sqlite3.Connect
 
 
 def test_a_kept_body_is_cut(connection: sqlite3.Connection, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settling, "MAX_PAYLOAD_BYTES", 10)
+    monkeypatch.setattr(keeping, "MAX_PAYLOAD_BYTES", 10)
     settle_all(connection, rejected(task, b"0123456789abc"))
     assert gzip.decompress(kept_body(connection)) == b"0123456789"
 
