@@ -18,6 +18,11 @@ test: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2
 
+# Kills and errors at every single write and fsync, and at 200 moments; takes about an hour.
+.PHONY: crash
+crash: $(STAMP)
+	CRASH_POINTS=1000 CRASH_MOMENTS=200 $(BIN)/pytest -s tests/faults/test_crashes.py tests/faults/test_disk_errors.py
+
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
