@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test chaos bench fuzz audit format clean
+.PHONY: demo test chaos crash bench fuzz audit format clean
 
 demo: $(STAMP)
 	$(BIN)/harvester demo
@@ -21,6 +21,10 @@ test: $(STAMP)
 # Every fault, kills and restarts at once; the seed that it prints repeats a run.
 chaos: $(STAMP)
 	$(BIN)/python -m bench.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),5)
+
+# Kills and errors at every single write and fsync, and at 200 moments; takes about an hour.
+crash: $(STAMP)
+	CRASH_POINTS=1000 CRASH_MOMENTS=200 $(BIN)/pytest -s tests/faults/test_crashes.py tests/faults/test_disk_errors.py
 
 format: $(STAMP)
 	$(BIN)/ruff format .

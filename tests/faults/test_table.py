@@ -8,8 +8,6 @@ from harvester.simulator.faults.kinds import KINDS
 FOLDER = Path(__file__).resolve().parent
 TABLE = (FOLDER.parents[1] / "docs" / "faults.md").read_text("utf-8")
 ROWS = {int(row): line for line, row in re.findall(r"^(\| (\d+) \|.*)$", TABLE, re.MULTILINE)}
-ELSEWHERE = {24}
-"""Kills at every write and every fsync are a bench of their own."""
 
 
 def names_by_row() -> dict[int, set[str]]:
@@ -30,10 +28,8 @@ def test_each_row_names_its_tests_and_each_test_has_a_row() -> None:
         int(row): set(re.findall(r"`(test_\w+\.py::test_\w+)`", names))
         for row, names in re.findall(r"^(\d+)\. (.*(?:\n   .*)*)", TABLE, re.MULTILINE)
     }
-    assert {row: names for row, names in listed.items() if row not in ELSEWHERE} == {
-        row: names for row, names in names_by_row().items() if row not in ELSEWHERE
-    }
-    assert ROWS.keys() - ELSEWHERE == names_by_row().keys() - ELSEWHERE
+    assert listed == names_by_row()
+    assert ROWS.keys() == names_by_row().keys()
 
 
 def test_the_kinds_of_the_stand_in_stand_in_their_rows() -> None:

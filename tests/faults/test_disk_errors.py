@@ -1,0 +1,139 @@
+"""Rows 20 and 21: whichever write or fsync fails, once or from then on, only what is committed is acknowledged.
+
+Where it would take minutes a sample is looked at, drawn anew each time; `make crash` looks at everything.
+"""
+
+import functools
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.commands import at_once, completed_by_the_next_run, has_said, rehearsal, sample
+from tests.faults.kept import ended_tasks, findings, sent_rows, stored, stored_rows
+from tests.faults.small_harvest import IDS, acknowledged, harvest, harvest_for
+from tests.faults.tracing import (
+    WRITES,
+    Call,
+    calls_in,
+    for_each_call,
+    injecting,
+    only_on,
+    run_traced,
+    skip_without_strace,
+    watching,
+)
+from tests.unit.store.builders import LEASE_MS, NOW
+
+POINTS = int(os.environ.get("CRASH_POINTS", "25"))
+COMMANDS = int(os.environ.get("CRASH_POINTS", "3"))
+
+OF_SQLITE = tuple(name for name in WRITES if name != "write")
+"""Not the calls by which the harvest says what is acknowledged."""
+
+GAVE_UP = 4
+
+
+@pytest.mark.parametrize("and_later", [False, True], ids=["once", "from then on"])
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+def test_row_21_whichever_write_or_fsync_fails_nothing_is_acknowledged_that_is_not_stored(
+    tmp_path: Path, error: str, *, and_later: bool
+) -> None:
+    skip_without_strace()
+    undisturbed, log = tmp_path / "undisturbed.db", tmp_path / "log"
+    assert run_traced(harvest_for, undisturbed, tmp_path / "said", options=watching(OF_SQLITE), log=log) == 0
+    expected, codes = stored(undisturbed), []
+
+    def fail_and_go_on(call: Call, folder: Path) -> None:
+        database, said = folder / "harvester.db", folder / "said"
+        options = injecting(f"error={error}", call, and_later=and_later)
+        codes.append(run_traced(harvest_for, database, said, options=options))
+        assert codes[-1] in (0, GAVE_UP), call
+        ended = ended_tasks(database)
+        assert acknowledged(said) <= ended, call
+        assert findings(database) == [], call
+        if codes[-1] == 0:
+            assert (acknowledged(said), stored(database)) == (set(IDS), expected), call
+
+        downloaded = harvest(database, lambda _task_id: None, now_ms=NOW + LEASE_MS)
+
+        assert sorted(downloaded) == sorted(set(IDS) - ended), call
+        assert stored(database) == expected, call
+
+    calls = sample(calls_in(log), POINTS)
+    for_each_call(calls, tmp_path, fail_and_go_on)
+    print(f"{error} at {len(calls)} calls; exit codes:", sorted(Counter(codes).items()))  # noqa: T201
+
+
+async def failing_at(call: Call, folder: Path, error: str) -> int:
+    async with rehearsal(folder) as (shell, api):
+        options = [*only_on(shell.database), *injecting(f"error={error}", call)]
+        ended = await shell.run_traced("backfill", *api.catalogue.ids(), options=options)
+        # Where it cannot open the database it says so and ends; later it waits and goes on by itself.
+        assert ended.code in (0, GAVE_UP), (call, ended.stderr)
+        if ended.code == 0:
+            assert stored_rows(shell.database) == sent_rows(api), call
+        else:
+            assert ended.stderr.startswith("harvester: The database "), (call, ended.stderr)
+            assert ended.stderr.count("\n") == 1, (call, ended.stderr)
+        assert await completed_by_the_next_run(shell, api, call) == 0
+        return ended.code
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+async def test_row_21_the_command_survives_whichever_write_or_fsync_fails(tmp_path: Path, error: str) -> None:
+    skip_without_strace()
+    async with rehearsal(tmp_path / "undisturbed") as (shell, api):
+        options, log = [*only_on(shell.database), *watching(OF_SQLITE)], tmp_path / "log"
+        ended = await shell.run_traced("backfill", *api.catalogue.ids(), options=options, log=log)
+        assert ended.code == 0, ended.stderr
+    calls = sample(calls_in(log), COMMANDS)
+
+    codes = await at_once([functools.partial(failing_at, call, tmp_path / str(call), error) for call in calls])
+
+    print(f"{error} at {len(calls)} calls; exit codes:", sorted(Counter(codes).items()))  # noqa: T201
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = mount(folder, "size=2m")
+    if mounted is None or mounted.returncode != 0:
+        pytest.skip(f"a small file system is needed: {mounted.stderr if mounted else 'no mount command'}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def mount(folder: Path, options: str) -> subprocess.CompletedProcess[str] | None:
+    if shutil.which("mount") is None:
+        return None
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+async def test_row_20_a_full_disk_is_waited_for_and_nothing_is_stored_in_part(tmp_path: Path, small_disk: Path) -> None:
+    async with rehearsal(tmp_path / "shell", tasks=100, duration_s=60) as (shell, api):
+        shell.database = small_disk / "harvester.db"
+        shell.environ["HARVESTER_STORE__PATH"] = str(shell.database)
+        harvest = await shell.start("backfill", *api.catalogue.ids())
+        await has_said(harvest, "database or disk is full; trying again")
+
+        assert 0 < len(ended_tasks(shell.database)) < len(api.catalogue.ids())
+        assert findings(shell.database) == []
+        remounted = mount(small_disk, "remount,size=64m")
+        assert remounted is not None
+        assert remounted.returncode == 0, remounted.stderr
+        ended = await harvest.ended()
+
+        assert ended.code == 0, ended.stderr
+        assert stored_rows(shell.database) == sent_rows(api)
+        assert findings(shell.database) == []
+        assert api.catalogue.ids() == sorted(one.task_id or "" for one in api.requests)

@@ -1,0 +1,135 @@
+"""Kills and errors at chosen system calls, by strace: how to have them, and which calls a program makes."""
+
+import ctypes
+import functools
+import multiprocessing
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WRITES = ("write", "pwrite64", "ftruncate", "fdatasync", "fsync")
+"""What changes the contents of files. SQLite changes the index of its log in memory besides."""
+
+CHANGES = (*WRITES, "?link", "linkat", "?rename", "renameat", "renameat2", "?unlink", "unlinkat")
+"""The same, and what changes a folder, but for creation: what follows on it is looked at anyway.
+
+A question mark: not every processor's kernel has it.
+"""
+
+KILL = "signal=SIGKILL"
+
+PATIENCE_S = 60
+
+_SIGN = "getppid"
+_SIGN_VALUE = 2_000_000_000  # no process has that number
+_PR_SET_PTRACER = 0x59616D61
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(["tests.faults.tracing", "tests.faults.small_harvest"])
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The n-th call of that name in its thread, counted from 1."""
+
+    name: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.number}"
+
+
+def skip_without_strace() -> None:
+    """Skip the test, and say why, where nothing can be traced."""
+    if problem := _problem():
+        pytest.skip(f"strace is needed to kill at system calls: {problem}")
+
+
+@functools.cache
+def _problem() -> str | None:
+    if shutil.which("strace") is None:
+        return "it is not installed (Debian's package of that name)"
+    ended = subprocess.run(traced(["true"], watching(WRITES)), capture_output=True, text=True, check=False)
+    return None if ended.returncode == 0 else ended.stderr
+
+
+def traced(command: Iterable[str], options: Iterable[str], *, log: Path | None = None) -> list[str]:
+    """Return the command under strace, and what it is to do; its output and exit code stay those of the command."""
+    return ["strace", "-f", "-qq", "-o", str(log or "/dev/null"), *options, "--", *command]
+
+
+def run_traced(deed: Callable[..., Any], *arguments: Any, options: Iterable[str], log: Path | None = None) -> int:
+    """Run a function in a process of its own under strace; return the exit code, negative for a signal."""
+    process = _forks.Process(target=_when_traced, args=(deed, arguments))
+    process.start()
+    sign = ["-e", f"inject={_SIGN}:retval={_SIGN_VALUE}"]
+    command = ["strace", "-qq", "-o", str(log or "/dev/null"), "-p", str(process.pid), *options, *sign]
+    tracer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    process.join(PATIENCE_S)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        raise AssertionError(f"not traced: {tracer.stderr}")
+    return process.exitcode
+
+
+def _when_traced(deed: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    # Where only descendants may be traced, an exception must be asked for; where not, this fails and does no harm.
+    ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_long(-1), 0, 0, 0)
+    while os.getppid() != _SIGN_VALUE:
+        time.sleep(0.001)
+    deed(*arguments)
+
+
+def watching(calls: Iterable[str]) -> list[str]:
+    """Return options that only write the calls down."""
+    return ["-e", f"trace={','.join([*calls, _SIGN])}"]
+
+
+def injecting(what: str, call: Call, *, and_later: bool = False) -> list[str]:
+    """Return options that let `what` happen at one call: KILL before it is carried out, `error=…` instead of it.
+
+    With `and_later` also at all later ones of that name.
+    """
+    when = f"{call.number}+" if and_later else str(call.number)
+    return [*watching([call.name]), "-e", f"inject={call.name}:{what}:when={when}"]
+
+
+def only_on(database: Path) -> list[str]:
+    """Return options that leave out the calls which do not concern the files that SQLite keeps a database in."""
+    return [option for suffix in ("", "-wal", "-shm", "-journal") for option in ("-P", f"{database}{suffix}")]
+
+
+def calls_in(log: Path) -> list[Call]:
+    """Return the calls that strace wrote down, in their order; all of one thread, as strace counts by thread."""
+    counted: dict[str, int] = {}
+    calls, threads = [], set()
+    for line in log.read_text(errors="replace").splitlines():
+        found = re.match(r"(?:(\d+) +)?(\w+)\(", line)
+        if found and found[2] != _SIGN:
+            counted[found[2]] = counted.get(found[2], 0) + 1
+            calls.append(Call(found[2], counted[found[2]]))
+            threads.add(found[1])
+    assert len(threads) == 1, threads
+    return calls
+
+
+def for_each_call(calls: Iterable[Call], folder: Path, deed: Callable[[Call, Path], None]) -> None:
+    """Do it for each call, two at a time, in a new folder of that name."""
+
+    def in_a_folder(call: Call) -> None:
+        (folder / str(call)).mkdir()
+        deed(call, folder / str(call))
+        shutil.rmtree(folder / str(call))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(in_a_folder, calls))
