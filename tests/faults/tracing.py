@@ -7,10 +7,12 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,9 @@ _PR_SET_PTRACER = 0x59616D61
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["tests.faults.tracing", "tests.faults.small_harvest"])
+
+_children = threading.Lock()
+"""Each start looks after all children, and would take the exit code of one that another thread waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +75,30 @@ def traced(command: Iterable[str], options: Iterable[str], *, log: Path | None =
 def run_traced(deed: Callable[..., Any], *arguments: Any, options: Iterable[str], log: Path | None = None) -> int:
     """Run a function in a process of its own under strace; return the exit code, negative for a signal."""
     process = _forks.Process(target=_when_traced, args=(deed, arguments))
-    process.start()
+    with _children:
+        process.start()
     sign = ["-e", f"inject={_SIGN}:retval={_SIGN_VALUE}"]
     command = ["strace", "-qq", "-o", str(log or "/dev/null"), "-p", str(process.pid), *options, *sign]
-    tracer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    process.join(PATIENCE_S)
-    if process.exitcode is None:
+    try:
+        tracer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        code = _exit_code(process)
+    except BaseException:
         process.kill()
-        process.join()
-        raise AssertionError(f"not traced: {tracer.stderr}")
-    return process.exitcode
+        raise
+    assert code is not None, f"not traced: {tracer.stderr}"
+    return code
+
+
+def _exit_code(process: ForkServerProcess) -> int | None:
+    """Return how a process has ended whose tracer has; None, and end it, where it goes on."""
+    give_up_at = time.monotonic() + 5
+    while time.monotonic() < give_up_at:
+        with _children:
+            if process.exitcode is not None:
+                return process.exitcode
+        time.sleep(0.001)
+    process.kill()
+    return None
 
 
 def _when_traced(deed: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
