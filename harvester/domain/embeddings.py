@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # The names under which the two API versions, and the two pages of the documentation of v1, give a field.
 VECTOR_FIELDS = ("float", "embedding")
@@ -16,7 +17,11 @@ SCOPE_FIELDS = ("embedding_scope",)
 
 _MAX_EXACT_INTEGER = 2.0**53
 
-Matrix = NDArray[np.float32] | NDArray[np.float64]
+if TYPE_CHECKING:
+    Matrix = NDArray[np.float32] | NDArray[np.float64]
+else:
+    # numpy takes longer to load than `harvester status` takes to answer, which has no vector to show.
+    Matrix = Any
 
 
 @dataclass(frozen=True, slots=True)
