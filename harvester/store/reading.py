@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
 from harvester.domain.embeddings import SegmentRow, rebuild
@@ -163,6 +162,9 @@ def task_story(connection: sqlite3.Connection, task_id: str) -> TaskStory | None
 
 def rebuild_json(connection: sqlite3.Connection, task_id: str) -> bytes | None:
     """Return the JSON that the API sent, floats to the last digit; None if the task is not harvested."""
+    # It takes longer to load than `harvester status`, which needs this module too, takes to answer.
+    import numpy as np  # noqa: PLC0415
+
     task = _row(connection, "find_task", {"task_id": task_id})
     video = _row(connection, "find_video", {"task": task["id"]}) if task else None
     if task is None or video is None:
