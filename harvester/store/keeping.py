@@ -129,6 +129,5 @@ def _content(stream: "zlib._Decompress", rest: bytes) -> Iterator[bytes]:
         if content:
             yield content
         rest = stream.unconsumed_tail
-        # A full piece may have more behind it although all input is used up.
-        if stream.eof or (not rest and len(content) < PIECE_BYTES):
+        if stream.eof or not rest:
             return
