@@ -1,7 +1,7 @@
 """Carries out a look at the list: one page that answers for many tasks."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
@@ -68,7 +68,6 @@ class Looker:
         self._breaker = breaker
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
-        self.refused: Callable[[Refused], None] = lambda _outcome: None
 
     async def look(self, look: Look, permit: Permit) -> None:
         """Ask for the page of `look`; whatever comes of it, its tasks are no longer claimed afterwards."""
