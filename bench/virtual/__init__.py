@@ -4,7 +4,7 @@ A day passes in seconds, and the same seed gives the same day. What it leaves ou
 writer's thread; `bench/day_of_life.py` and the tests have those.
 """
 
-from bench.virtual.api import ModelApi, Submission, draw_submissions
+from bench.virtual.api import ModelApi, Quirks, Submission, draw_submissions
 from bench.virtual.harvest import Report, Setup, run_harvest
 from bench.virtual.loop import START_MS, VirtualClock, VirtualLoop, run_virtually
 from bench.virtual.store import InlineStore
@@ -13,6 +13,7 @@ __all__ = [
     "START_MS",
     "InlineStore",
     "ModelApi",
+    "Quirks",
     "Report",
     "Setup",
     "Submission",

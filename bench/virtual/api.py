@@ -4,10 +4,11 @@ import random
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 import numpy as np
+import orjson
 
 from bench.virtual.loop import START_MS, VirtualClock
 from harvester.api.answers import error_outcome, status_outcome
@@ -30,8 +31,15 @@ from harvester.simulator.vectors import SimulatedEmbeddings
 
 LATENCY_S = 0.15
 
+PROBLEMS = {
+    400: b'{"code": "generic_error", "message": "The task is not ready."}',
+    403: b'{"code": "api_not_allowed", "message": "This call is not for you."}',
+    404: b'{"code": "endpoint_not_found", "message": "There is no such call."}',
+    429: b'{"code": "too_many_requests", "message": "You have reached the rate limit."}',
+    500: b'{"code": "internal_server_error", "message": "Something went wrong."}',
+}
+
 _NO_SUCH_TASK = b'{"code": "resource_not_exists", "message": "Resource with id %s does not exist."}'
-_TOO_MANY = b'{"code": "too_many_requests", "message": "You have reached the rate limit."}'
 _UNAVAILABLE = b"<html>Service Unavailable</html>"
 
 _SEGMENT = SimulatedEmbeddings(
@@ -69,8 +77,12 @@ def draw_submissions(  # noqa: PLR0913  # each describes the tasks
     duration_s: tuple[float, float] = (30.0, 600.0),
     opaque_ids: bool = False,
     queued_after_s: float = 0.5,
+    ids_ahead_s: float = 0.0,
 ) -> list[Submission]:
-    """Return tasks that are created evenly over `spread_s` from the start on; the same seed gives the same ones."""
+    """Return tasks that are created evenly over `spread_s` from the start on; the same seed gives the same ones.
+
+    The times inside the ids are `ids_ahead_s` later than those of the creation.
+    """
     rng = random.Random(f"{seed} {foreign} {model_name}")  # noqa: S311
     ids = ObjectIdSequence(rng.randrange(2**32))
     request = VideoRequest(model=MODELS[model_name], options=("visual",), clip_length_s=6.0, filename="video.mp4")
@@ -79,7 +91,9 @@ def draw_submissions(  # noqa: PLR0913  # each describes the tasks
         created_ms = START_MS + round(number * spread_s * 1000 / count)
         processing_s = processing_median_s * rng.lognormvariate(0.0, processing_sigma)
         task = SimulatedTask(
-            task_id=f"task-{rng.randrange(2**64):016x}" if opaque_ids else ids.next(created_ms // 1000),
+            task_id=f"task-{rng.randrange(2**64):016x}"
+            if opaque_ids
+            else ids.next(created_ms // 1000 + round(ids_ahead_s)),
             request=request,
             duration_s=round(rng.uniform(*duration_s), 3),
             created_at_ms=created_ms,
@@ -88,6 +102,29 @@ def draw_submissions(  # noqa: PLR0913  # each describes the tasks
         )
         submissions.append(Submission(task, None if foreign else created_ms + round(queued_after_s * 1000)))
     return submissions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quirks:
+    """In which ways the API is not as documented.
+
+    `list_problem` is the HTTP status that all list calls end in, `early_problem` that of a retrieval before its time.
+    A list without `lists_dates` tells no `created_at`. Unfinished tasks are called `unfinished`, and
+    `status=processing` finds only those of that name. A frozen list shows tasks as they were at their creation.
+    """
+
+    unfinished: str = "processing"
+    early_problem: int = 0
+    list_problem: int = 0
+    list_is_empty: bool = False
+    list_is_frozen: bool = False
+    list_ignores_status: bool = False
+    list_ignores_window: bool = False
+    list_is_ascending: bool = False
+    list_page_limit: int = 50
+    tells_page_limit: bool = True
+    tells_total: bool = True
+    lists_dates: bool = True
 
 
 class ModelApi:
@@ -107,6 +144,7 @@ class ModelApi:
         list_lag_s: float = 0.0,
         limits: SimulatorSettings | None = None,
         error_ratio: float = 0.0,
+        quirks: Quirks | None = None,
         seed: int = 0,
     ) -> None:
         self.requests: Counter[Endpoint] = Counter()
@@ -121,6 +159,7 @@ class ModelApi:
         self._list_lag_ms = round(list_lag_s * 1000)
         self._limiter = RateLimiter(limits or SimulatorSettings())
         self._error_ratio = error_ratio
+        self._quirks = quirks or Quirks()
         self._rng = random.Random(seed)  # noqa: S311
 
     async def ask(self, task_id: str, permit: Permit, _hold: Hold) -> Reply:
@@ -130,7 +169,7 @@ class ModelApi:
         return reply
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
-        reply = await self._get(permit, lambda: (200, self._page(query)))
+        reply = await self._get(permit, lambda: self._listed(query))
         return parse_list(reply.body, None) if reply.outcome is None else reply.outcome
 
     async def _get(self, permit: Permit, answer: Callable[[], tuple[int, bytes]]) -> Reply:
@@ -143,7 +182,7 @@ class ModelApi:
         if not admission.admitted:
             self.refused[permit.endpoint] += 1
             headers["retry-after"] = str(admission.retry_after_s)
-            status, body = 429, _TOO_MANY
+            status, body = 429, PROBLEMS[429]
         elif self._error_ratio and self._rng.random() < self._error_ratio:
             status, body = 503, _UNAVAILABLE
         else:
@@ -158,26 +197,52 @@ class ModelApi:
         if task is None or not task.exists_at(now_ms):
             return 404, _NO_SUCH_TASK % task_id.encode()
         if endpoint is Endpoint.STATUS:
-            return 200, documents.status_body(task, now_ms)
+            return 200, self._as_called(documents.status_body(task, now_ms))
+        if task.status_at(now_ms) == "processing" and self._quirks.early_problem:
+            return self._quirks.early_problem, PROBLEMS[self._quirks.early_problem]
         if task.status_at(now_ms) != "ready":
-            return 200, documents.task_body(task, now_ms)
+            return 200, self._as_called(documents.task_body(task, now_ms))
         self.retrieved[task_id] += 1
         return 200, documents.retrieved_body(task, now_ms, _SEGMENT)
 
+    def _as_called(self, body: bytes) -> bytes:
+        return body.replace(b'"status":"processing"', b'"status":"%s"' % self._quirks.unfinished.encode())
+
+    def _listed(self, query: ListQuery) -> tuple[int, bytes]:
+        quirks = self._quirks
+        if quirks.list_problem:
+            return quirks.list_problem, PROBLEMS[quirks.list_problem]
+        document = orjson.loads(self._as_called(self._page(query)))
+        if not quirks.tells_page_limit:
+            document["page_info"]["limit_per_page"] = query.page_limit
+        if not quirks.tells_total:
+            del document["page_info"]["total_results"]
+        if not quirks.lists_dates:
+            for entry in document["data"]:
+                del entry["created_at"]
+        return 200, orjson.dumps(document)
+
     def _page(self, query: ListQuery) -> bytes:
         # There and back, so that what cannot be asked of the API cannot be asked here.
-        asked = parse_list_query(list_parameters(query))
+        asked, quirks = parse_list_query(list_parameters(query)), self._quirks
+        asked = replace(asked, page_limit=min(asked.page_limit, quirks.list_page_limit))
         seen_at_ms = self._clock.wall_ms() - self._list_lag_ms
-        oldest_ms = max(seen_at_ms - RETENTION_MS + 1, asked.started_at_ms or 0)
-        newest_ms = seen_at_ms if asked.ended_at_ms is None else min(seen_at_ms, asked.ended_at_ms)
+        shown_at_ms = START_MS if quirks.list_is_frozen else seen_at_ms
+        oldest_ms, newest_ms = seen_at_ms - RETENTION_MS + 1, seen_at_ms
+        if not quirks.list_ignores_window:
+            oldest_ms = max(oldest_ms, asked.started_at_ms or 0)
+            newest_ms = min(newest_ms, asked.ended_at_ms or newest_ms)
         first = bisect_left(self._by_creation, oldest_ms, key=_creation)
         last = bisect_right(self._by_creation, newest_ms, key=_creation)
-        matching = self._by_creation[first:last][::-1]
-        if asked.status is not None:
-            matching = [task for task in matching if task.status_at(seen_at_ms) == asked.status]
+        matching = [] if quirks.list_is_empty else self._by_creation[first:last]
+        if not quirks.list_is_ascending:
+            matching = matching[::-1]
+        if asked.status is not None and not quirks.list_ignores_status:
+            named = "processing" if quirks.unfinished == asked.status else None
+            matching = [task for task in matching if task.status_at(shown_at_ms) == named]
         offset = (asked.page - 1) * asked.page_limit
         on_page = matching[offset : offset + asked.page_limit]
-        return documents.page_body(Page(on_page, len(matching), asked), seen_at_ms)
+        return documents.page_body(Page(on_page, len(matching), asked), shown_at_ms)
 
 
 def _creation(task: SimulatedTask) -> int:

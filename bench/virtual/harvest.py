@@ -12,7 +12,7 @@ from unittest.mock import patch
 import anyio
 
 import harvester.service.scheduler
-from bench.virtual.api import LATENCY_S, ModelApi, Submission
+from bench.virtual.api import LATENCY_S, ModelApi, Quirks, Submission
 from bench.virtual.loop import START_MS, VirtualClock, run_virtually
 from bench.virtual.store import InlineStore
 from harvester.api.throttle import Throttle
@@ -37,7 +37,8 @@ class Setup:
     """How to harvest, what the API is like, and after how many virtual seconds to stop in any case.
 
     With `look_every_s` the scheduler looks only that often whether anything has changed, for runs of many days in which
-    nothing is queued.
+    nothing is queued. The harvesting machine's clock is wrong by `clock_ahead_s`. Of several `processes` on one
+    database each begins anew every `restart_every_s`; with `asks_once` they end once each task has been asked about.
     """
 
     requests_per_minute: float = 60.0
@@ -49,6 +50,12 @@ class Setup:
     list_lag_s: float = 0.0
     error_ratio: float = 0.0
     server_limits: SimulatorSettings = field(default_factory=SimulatorSettings)
+    quirks: Quirks = field(default_factory=Quirks)
+    clock_ahead_s: float = 0.0
+    processes: int = 1
+    restart_every_s: float | None = None
+    asks_once: bool = False
+    lease_s: float = 60.0
     stop_after_s: float = 8 * 86_400.0
     seed: int = 0
 
@@ -63,6 +70,8 @@ class Report:
     retrieved: Counter[str]
     ready_at_ms: dict[str, int]
     stored_at_ms: dict[str, int]
+    is_over: bool
+    """Whether every process came to its end by itself, or every task did, before the time was up."""
 
     @property
     def harvested(self) -> int:
@@ -89,7 +98,7 @@ def run_harvest(submissions: Sequence[Submission], setup: Setup) -> Report:
 
 
 class _Settlements:
-    """Passes results on to the store, and notes when each task was stored."""
+    """Passes results on to the store, and notes when each task was stored, by the API's clock."""
 
     def __init__(self, store: InlineStore, clock: VirtualClock) -> None:
         self.stored_at_ms: dict[str, int] = {}
@@ -107,43 +116,71 @@ class _Settlements:
 class _Run:
     def __init__(self, submissions: Sequence[Submission], setup: Setup) -> None:
         self.setup = setup
-        self.clock = VirtualClock()
+        self.clock, self.api_clock = VirtualClock(ahead_s=setup.clock_ahead_s), VirtualClock()
         self.tasks = [submission.task for submission in submissions]
         self.ours = sorted(
             (submission.queued_at_ms, submission.task.task_id)
             for submission in submissions
             if submission.queued_at_ms is not None
         )
+        self.apis: list[ModelApi] = []
+        self.running: dict[int, Scheduler] = {}
+        self.is_over = False
 
     async def run(self) -> Report:
-        setup, clock = self.setup, self.clock
         async with InlineStore() as store:
-            limit = RateLimit(setup.requests_per_minute, setup.burst)
-            throttle = Throttle(limit, clock.monotonic, ledger=store, wall_ms=clock.wall_ms)
-            api = ModelApi(
-                self.tasks,
-                clock,
-                throttle,
-                latency_s=setup.latency_s,
-                list_lag_s=setup.list_lag_s,
-                limits=setup.server_limits,
-                error_ratio=setup.error_ratio,
-                seed=setup.seed,
-            )
-            settlements = _Settlements(store, clock)
-            scheduler = self._scheduler(store, throttle, api, settlements)
+            settlements = _Settlements(store, self.api_clock)
             async with anyio.create_task_group() as group:
-                group.start_soon(self._submit, store, name="submit")
-                group.start_soon(self._stop_at_the_end, store, scheduler, name="watch")
-                await scheduler.run()
+                group.start_soon(self._stop_at_the_end, store, name="watch")
+                if self.setup.asks_once:
+                    await self._submit(store)
+                else:
+                    group.start_soon(self._submit, store, name="submit")
+                async with anyio.create_task_group() as processes:
+                    for number in range(self.setup.processes):
+                        processes.start_soon(self._live, number, store, settlements, name=f"process {number}")
+                is_over = self.is_over or self.clock.monotonic() < self.setup.stop_after_s
                 group.cancel_scope.cancel()
             ready = {task.task_id: task.finished_at_ms for task in self.tasks}
             counts = await store.counts()
-        return Report(counts, api.requests, api.refused, api.retrieved, ready, settlements.stored_at_ms)
+        requests, refused, retrieved = Counter[Endpoint](), Counter[Endpoint](), Counter[str]()
+        for api in self.apis:
+            requests += api.requests
+            refused += api.refused
+            retrieved += api.retrieved
+        return Report(counts, requests, refused, retrieved, ready, settlements.stored_at_ms, is_over)
 
-    def _scheduler(self, store: InlineStore, throttle: Throttle, api: ModelApi, settlements: _Settlements) -> Scheduler:
-        clock, breaker, progress = self.clock, Breaker(), Progress(started=self.clock.monotonic())
-        planner = Planner(PlannerSettings(strategy=Strategy(self.setup.strategy)))
+    async def _live(self, number: int, store: InlineStore, settlements: _Settlements) -> None:
+        """Be one process, again and again if it is to be restarted."""
+        every_s = self.setup.restart_every_s
+        while not self.is_over and self.clock.monotonic() < self.setup.stop_after_s:
+            scheduler = self.running[number] = self._scheduler(store, settlements, seed=self.setup.seed + number)
+            async with anyio.create_task_group() as group:
+                if every_s is not None:
+                    group.start_soon(_stop_later, scheduler, every_s)
+                await scheduler.run()
+                group.cancel_scope.cancel()
+            if every_s is None:
+                return
+
+    def _scheduler(self, store: InlineStore, settlements: _Settlements, *, seed: int) -> Scheduler:
+        setup, clock = self.setup, self.clock
+        limit = RateLimit(setup.requests_per_minute, setup.burst)
+        throttle = Throttle(limit, clock.monotonic, ledger=store, wall_ms=clock.wall_ms)
+        api = ModelApi(
+            self.tasks,
+            self.api_clock,
+            throttle,
+            latency_s=setup.latency_s,
+            list_lag_s=setup.list_lag_s,
+            limits=setup.server_limits,
+            error_ratio=setup.error_ratio,
+            quirks=setup.quirks,
+            seed=seed,
+        )
+        self.apis.append(api)
+        breaker, progress = Breaker(), Progress(started=clock.monotonic())
+        planner = Planner(PlannerSettings(strategy=Strategy(setup.strategy), asks_all=setup.asks_once))
         pipeline = Pipeline(
             asker=api,
             decoder=Decoder(max_body_bytes=1024 * 1024, workers=1),
@@ -151,7 +188,7 @@ class _Run:
             breaker=breaker,
             progress=progress,
             clock=clock,
-            rng=random.Random(self.setup.seed),  # noqa: S311
+            rng=random.Random(seed),  # noqa: S311
             planner=planner,
         )
         looker = Looker(
@@ -161,10 +198,11 @@ class _Run:
             pipeline=pipeline,
             breaker=breaker,
             clock=clock,
-            rng=random.Random(self.setup.seed),  # noqa: S311
+            rng=random.Random(seed),  # noqa: S311
         )
+        until = Until.ASKED if setup.asks_once else Until.STOPPED
         return Scheduler(
-            HarvestSettings(concurrency=self.setup.concurrency, until=Until.STOPPED),
+            HarvestSettings(concurrency=setup.concurrency, until=until, lease_s=setup.lease_s),
             source=store,
             planner=planner,
             pipeline=pipeline,
@@ -177,18 +215,25 @@ class _Run:
 
     async def _submit(self, store: InlineStore) -> None:
         for at_ms, queued in groupby(self.ours, key=lambda pair: pair[0]):
-            await anyio.sleep(max(0, at_ms - self.clock.wall_ms()) / 1000)
+            await anyio.sleep(max(0, at_ms - self.api_clock.wall_ms()) / 1000)
             # The column's own default is the real time.
-            rows = [(task_id, at_ms) for _, task_id in queued]
+            rows = [(task_id, at_ms + self.clock.ahead_ms) for _, task_id in queued]
             await store.transact(lambda connection: _insert(connection, rows))  # noqa: B023  # awaited here
 
-    async def _stop_at_the_end(self, store: InlineStore, scheduler: Scheduler) -> None:
+    async def _stop_at_the_end(self, store: InlineStore) -> None:
         while self.clock.monotonic() < self.setup.stop_after_s:
             await anyio.sleep(LOOK_FOR_THE_END_S)
             counts = await store.counts()
             if sum(counts.values()) == len(self.ours) and not any(counts[state] for state in OPEN_STATES):
+                self.is_over = True
                 break
-        scheduler.stop()
+        for scheduler in self.running.values():
+            scheduler.stop()
+
+
+async def _stop_later(scheduler: Scheduler, after_s: float) -> None:
+    await anyio.sleep(after_s)
+    scheduler.stop()
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[str, int]]) -> None:

@@ -47,10 +47,13 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class VirtualClock:
-    """The service's clock on the running loop's time."""
+    """The service's clock on the running loop's time. Its wall clock may be wrong by `ahead_s`."""
+
+    def __init__(self, *, ahead_s: float = 0.0) -> None:
+        self.ahead_ms = round(ahead_s * 1000)
 
     def wall_ms(self) -> int:
-        return START_MS + int(self.monotonic() * 1000)
+        return START_MS + self.ahead_ms + int(self.monotonic() * 1000)
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()

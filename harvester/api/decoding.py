@@ -75,7 +75,8 @@ def unfinished(document: dict[str, Any]) -> Failed | Processing:
         return Failed(failure_message(document)[:MAX_MESSAGE_CHARACTERS])
     # Only a text is shown: writing out nested lists could exceed the interpreter's depth.
     shown = status[:64] if isinstance(status, str) else type(status).__name__
-    return Processing(shown, created_at_ms=timestamp_ms(document.get("created_at")))
+    metadata = video_metadata(document)
+    return Processing(shown, metadata.created_at_ms, metadata)
 
 
 def _finished(document: dict[str, Any], segments: list[Any], parts: SplitDocument | None) -> Retrieved | Invalid:

@@ -1,13 +1,15 @@
 """What a request about a task can end in. Every answer and every vendor exception becomes one of these."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from harvester.domain.embeddings import TaskEmbeddings
+from harvester.domain.embeddings import TaskEmbeddings, VideoMetadata
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The status says `ready`: the embeddings can be retrieved."""
+    """The status says `ready`: the embeddings can be retrieved. `metadata` is what it said about the video."""
+
+    metadata: VideoMetadata | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +21,11 @@ class Retrieved:
 
 @dataclass(frozen=True, slots=True)
 class Processing:
-    """Not finished yet; `status` is what the API called it, known or not."""
+    """Not finished yet; `status` is what the API called it, known or not. `metadata` as with Ready."""
 
     status: str = "processing"
     created_at_ms: int | None = None
+    metadata: VideoMetadata | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,9 +57,9 @@ class Bucket:
         """Return the earliest time at which a request conforms."""
         return self.arrival - self.limit.tolerance_s
 
-    def take(self, now: float) -> None:
-        """Account for one request at `now`."""
-        self.arrival = max(self.arrival, now) + self.limit.interval_s
+    def take(self, now: float, requests: float = 1.0) -> None:
+        """Account for one request at `now`, or a part of one."""
+        self.arrival = max(self.arrival, now) + requests * self.limit.interval_s
 
 
 @dataclass(frozen=True, slots=True)

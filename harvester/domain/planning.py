@@ -13,7 +13,7 @@ from typing import Protocol
 from harvester.domain.discovery import ListQuery
 from harvester.domain.pacing import Endpoint
 from harvester.domain.processing_time import ProcessingTimes
-from harvester.domain.tasks import Task
+from harvester.domain.tasks import DAY_MS, Task
 from harvester.domain.windows import Listing, Scored, Window, best_window
 
 WAIT_PRICE = 0.12
@@ -31,6 +31,9 @@ LIKELY = 0.5
 LEAST_WAIT_S = 1 / (50 * WAIT_PRICE)
 """With less to be expected, not even a full page of such tasks is worth its request."""
 
+LEAST_ROOM = 0.5
+"""The last question of a plan may cost as much more than the budget for questions allows."""
+
 MIN_LOOK_MS = 5_000
 LOOK_SHARE_OF_AGE = 0.02
 """A task that hangs is asked about ever more rarely."""
@@ -38,7 +41,11 @@ LOOK_SHARE_OF_AGE = 0.02
 MAX_LOOK_MS = 6 * 3600 * 1_000
 
 LAST_CHANCE_MS = 10 * 60 * 1_000
-"""No wait may jump over the last minutes before the deadline."""
+CHANCES_MS = (4 * DAY_MS, DAY_MS, LAST_CHANCE_MS)
+"""So long before the deadline a result is asked for, whatever is expected, the list says and the strategy is.
+
+No wait may jump over that. The first comes early: with few requests a day, the last day is too short for many tasks.
+"""
 
 
 class Rng(Protocol):
@@ -71,6 +78,13 @@ class Action:
         """What the request is about."""
         return (self.task,)
 
+    @property
+    def cost(self) -> float:
+        """How many requests it is expected to cost beside those that bring results."""
+        if not self.is_question:
+            return 0.0
+        return 1.0 - self.chance if self.endpoint is Endpoint.RETRIEVE else 1.0
+
     def claimed(self, tasks: Mapping[int, Task]) -> "Action | None":
         """Return the same about the claimed task; None if it was not to be had."""
         task = tasks.get(self.task.key)
@@ -85,6 +99,7 @@ class Look:
     tasks: tuple[Task, ...]
     endpoint: Endpoint = Endpoint.LIST
     is_question: bool = True
+    cost: float = 1.0
 
     def claimed(self, tasks: Mapping[int, Task]) -> "Look | None":
         """Return the same about those of its tasks that were claimed; None if there are none."""
@@ -108,10 +123,10 @@ class Due:
 class Terms:
     """Under which terms to plan.
 
-    At most `limit` requests, `questions` of them not for a result. `closed` are the classes that the API wants no
-    requests of. `asks_all`: somebody wants an answer about each task now. `trusts`: tasks that are surely finished by
-    reckoning have turned out to be. `trusts_gaps`: so have those that a page of unfinished tasks did not show.
-    `unlisted` are keys of tasks which the list does not show.
+    At most `limit` requests, `questions` of them expected to bring no result. `closed` are the classes that the API
+    wants no requests of; `has_list`: pages are to be had, if not now then soon. `asks_all`: somebody wants an answer
+    about each task now. `trusts`: tasks that are surely finished by reckoning have turned out to be. `trusts_gaps`: so
+    have those that a page of unfinished tasks did not show. `unlisted` are keys of tasks which the list does not show.
     """
 
     limit: int = 1
@@ -119,6 +134,7 @@ class Terms:
     strategy: Strategy = Strategy.AUTO
     has_status_call: bool = True
     closed: frozenset[Endpoint] = frozenset()
+    has_list: bool = True
     asks_all: bool = False
     trusts: bool = True
     trusts_gaps: bool = True
@@ -140,8 +156,7 @@ def plan(due: Due, now_ms: int, terms: Terms, times: ProcessingTimes, listing: L
     steps: list[Step] = []
     if Endpoint.RETRIEVE not in terms.closed:
         steps += sorted(results, key=lambda action: _urgency(action.task, now_ms))[: terms.limit]
-    room = min(terms.limit - len(steps), len(questions) if terms.asks_all else terms.questions)
-    steps += _questions(questions, room, terms, listing)
+    steps += _questions(questions, terms.limit - len(steps), terms, listing)
     return Plan(steps, [(one.task, _worth_a_look_ms(one.task, now_ms, times)) for one in later])
 
 
@@ -160,10 +175,9 @@ def next_look_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
 
 
 def at_latest_before_deadline(task: Task, now_ms: int, delay_ms: int) -> int:
-    """Return `now + delay`, or a moment shortly before the deadline where the delay would jump over it."""
-    last_chance = task.expires_at_ms - LAST_CHANCE_MS
-    due = now_ms + delay_ms
-    return last_chance if now_ms < last_chance < due else due
+    """Return `now + delay`, or the first of CHANCES_MS that the delay would jump over."""
+    due_ms = now_ms + delay_ms
+    return min((chance_ms for chance_ms in _chances_ms(task) if now_ms < chance_ms < due_ms), default=due_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +186,12 @@ class _Prospect:
     chance: float
     wait_s: float
     is_urgent: bool
+    is_last_chance: bool
 
 
 def _prospect(task: Task, now_ms: int, times: ProcessingTimes) -> _Prospect:
     chance, wait_s = times.of(task.model_name, task.duration_s).outlook(*_ages_s(task, now_ms))
-    return _Prospect(task, chance, wait_s, _is_urgent(task, now_ms))
+    return _Prospect(task, chance, wait_s, _is_urgent(task), _is_last_chance(task, now_ms))
 
 
 def _ages_s(task: Task, now_ms: int) -> tuple[float, float]:
@@ -193,7 +208,8 @@ def _sort_out(
     questions, later = [], []
     may_guess = terms.strategy is Strategy.AUTO
     for one in prospects:
-        if may_guess and (one.is_urgent or (one.chance >= SURE and terms.trusts)):
+        is_sure = one.chance >= SURE and terms.trusts
+        if one.is_last_chance or (may_guess and (one.is_urgent or is_sure)):
             # Even while no results may be asked for: a question now would not spare it.
             results.append(Action(Endpoint.RETRIEVE, one.task, one.chance))
         elif terms.asks_all or one.is_urgent or one.wait_s >= LEAST_WAIT_S:
@@ -203,15 +219,19 @@ def _sort_out(
     return results, questions, later
 
 
-def _is_urgent(task: Task, now_ms: int) -> bool:
-    """Whether the task is to be asked about whatever is expected of it.
-
-    Its age is unknown; an answer has to be confirmed; or the deadline is near.
-    """
+def _is_urgent(task: Task) -> bool:
+    """Whether to ask about the task whatever is expected of it: its age is unknown, or an answer is to be confirmed."""
     is_unknown = not task.is_dated and task.unfinished_at_ms is None
-    last_chance_ms = task.expires_at_ms - LAST_CHANCE_MS
-    is_last_chance = now_ms >= last_chance_ms > (task.unfinished_at_ms or 0)
-    return is_unknown or is_last_chance or task.gone > 0 or task.invalid > 0
+    return is_unknown or task.gone > 0 or task.invalid > 0
+
+
+def _is_last_chance(task: Task, now_ms: int) -> bool:
+    """Whether one of CHANCES_MS has come, and nothing was heard of the task since."""
+    return any(now_ms >= chance_ms > (task.unfinished_at_ms or 0) for chance_ms in _chances_ms(task))
+
+
+def _chances_ms(task: Task) -> list[int]:
+    return [task.expires_at_ms - before_ms for before_ms in CHANCES_MS]
 
 
 def _urgency(task: Task, now_ms: int) -> tuple[bool, int, int]:
@@ -219,16 +239,17 @@ def _urgency(task: Task, now_ms: int) -> tuple[bool, int, int]:
     return task.is_past_deadline(now_ms), task.expires_at_ms, task.key
 
 
-def _questions(prospects: list[_Prospect], room: int, terms: Terms, listing: Listing) -> list[Step]:
+def _questions(prospects: list[_Prospect], limit: int, terms: Terms, listing: Listing) -> list[Step]:
     """Return the questions that are worth most, pages or single calls, while they are worth their request."""
-    if room <= 0:
+    room = float(len(prospects) if terms.asks_all else terms.questions)
+    if limit <= 0 or room <= 0:
         return []
     left = {one.task.key: Scored(one.task, _score(one, terms), 1.0 - one.chance) for one in prospects}
     singles = [one for one in prospects if left[one.task.key].score >= 1 and _may_be_single(one.task, terms)]
     singles.sort(key=lambda one: (-left[one.task.key].score, one.task.expires_at_ms, one.task.key))
     steps: list[Step] = []
     window = _best_page(left.values(), terms, listing)
-    while len(steps) < room:
+    while len(steps) < limit and room >= LEAST_ROOM:
         single = next((one for one in singles if one.task.key in left), None)
         if window is not None and (single is None or window.score >= left[single.task.key].score):
             steps.append(Look(window.query, window.tasks))
@@ -236,6 +257,7 @@ def _questions(prospects: list[_Prospect], room: int, terms: Terms, listing: Lis
             steps.append(Action(endpoint, single.task, single.chance, is_question=True))
         else:
             break
+        room -= steps[-1].cost
         for task in steps[-1].tasks:
             del left[task.key]
         if isinstance(steps[-1], Look) or (window is not None and steps[-1].tasks[0] in window.tasks):
@@ -256,12 +278,12 @@ def _best_page(scored: Iterable[Scored], terms: Terms, listing: Listing) -> Wind
 
 
 def _score(one: _Prospect, terms: Terms) -> float:
-    return 1.0 if terms.asks_all or one.is_urgent else one.wait_s * WAIT_PRICE
+    return 1.0 if terms.asks_all else max(float(one.is_urgent), one.wait_s * WAIT_PRICE)
 
 
 def _may_be_single(task: Task, terms: Terms) -> bool:
     is_listed = task.is_dated and task.key not in terms.unlisted and task.gone == 0
-    return terms.strategy is not Strategy.LIST or not is_listed
+    return terms.strategy is not Strategy.LIST or not is_listed or not terms.has_list
 
 
 def _single_endpoint(one: _Prospect, terms: Terms) -> Endpoint | None:
@@ -277,4 +299,5 @@ def _worth_a_look_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
     """Return when a task may be worth a look, counted from what is known of it."""
     _, unfinished_s = _ages_s(task, now_ms)
     worth_s = times.of(task.model_name, task.duration_s).age_of_wait_s(LEAST_WAIT_S, unfinished_s)
-    return at_latest_before_deadline(task, now_ms, max(1_000, task.born_ms + round(worth_s * 1000) - now_ms))
+    wait_ms = min(MAX_LOOK_MS, round(worth_s * 1000) - task.age_ms(now_ms))
+    return at_latest_before_deadline(task, now_ms, max(1_000, wait_ms))

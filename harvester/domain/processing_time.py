@@ -29,6 +29,9 @@ PRIOR_TASKS = 5.0
 MAX_EVENTS = 500.0
 """Old tasks count ever less beyond so many: the platform may become faster or slower."""
 
+MAX_AGE_S = 30 * 86_400.0
+"""Whatever is older, or whose date is nonsense, counts as that old: one of 1970 would outweigh all others."""
+
 MAX_LENGTH_CLASS = 12
 """Two to this power is four thousand minutes; whatever is longer counts as that."""
 
@@ -100,7 +103,7 @@ class ProcessingTime:
     def age_of_wait_s(self, wait_s: float, unfinished_s: float = 0.0) -> float:
         """Return at which age `expected_wait_s` reaches `wait_s`; exact to a second or a hundredth of the step."""
         low, high = 0.0, max(1.0, wait_s)
-        while self.expected_wait_s(unfinished_s + high, unfinished_s) < wait_s:
+        while high < MAX_AGE_S and self.expected_wait_s(unfinished_s + high, unfinished_s) < wait_s:
             low, high = high, 2 * high
         while high - low > max(1.0, high / 100):
             middle = (low + high) / 2
@@ -163,16 +166,19 @@ class ProcessingTimes:
     def of(self, model_name: str | None, duration_s: float | None) -> ProcessingTime:
         """Return the distribution for a video of that model and length, either of which may be unknown."""
         keys = _keys(model_name, duration_s)
-        known = self._known.get(keys[-1])
+        # The store's thread asks, too: what it reckons meanwhile must not outlive what is learned meanwhile.
+        present = self._known
+        known = present.get(keys[-1])
         if known is None:
-            known = self._known[keys[-1]] = self._estimate(keys)
+            known = present[keys[-1]] = self._estimate(keys)
         return known
 
     def observe(
         self, model_name: str | None, duration_s: float | None, after_s: float, by_s: float, *, is_finished: bool
     ) -> None:
         """Learn that a task took longer than `after_s` seconds, and that at `by_s` it had finished, or had not."""
-        if by_s <= after_s:
+        by_s = min(by_s, MAX_AGE_S)
+        if not by_s > after_s:
             return
         sights = self.of(model_name, duration_s).sights(after_s, by_s, is_finished=is_finished)
         for key in _keys(model_name, duration_s):

@@ -154,6 +154,9 @@ OWN_CODES: Mapping[str, Reason] = {
     "segments_invalid": Reason(
         "A segment cannot be stored: the message says which one, which field, and what is wrong.", _READ_RAW
     ),
+    "duplicate_key": Reason(
+        "An object of the answer gives a key twice: which value is meant cannot be told.", _READ_RAW
+    ),
     "payload_invalid": Reason("The answer is complete, but cannot be stored.", _READ_RAW),
     "document_invalid": Reason(
         "The answer can be read, but not be given back as it was (nested hundreds of levels deep).", _READ_RAW

@@ -81,8 +81,11 @@ class Task:
         return self.expires_at_ms - RETENTION_MS
 
     def age_ms(self, now_ms: int) -> int:
-        """Return the time since the task was created, as well as it is known; never negative."""
-        return max(0, now_ms - self.born_ms)
+        """Return the time since the task was created, as well as it is known; never negative.
+
+        What was created after it was queued was not: the API's clock is ahead of the one that queued it.
+        """
+        return max(0, now_ms - min(self.born_ms, self.added_at_ms))
 
     def is_past_deadline(self, now_ms: int) -> bool:
         """Whether the platform may have dropped the embeddings by now."""

@@ -7,6 +7,7 @@ from `total_results`, minute by minute.
 A page of only what is still processing answers for more: whatever of a window it does not show has finished.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -22,6 +23,10 @@ UPLOAD_MS = (-1_000, 15_000)
 """An id is made when an upload begins, `created_at` when it is complete: so much later, before more is known."""
 
 ENOUGH_DATES = 20
+DATES_KEPT = 200
+ODD_DATES = 0.02
+"""Such a part of the dates, at either end, may be of ids that carry no time."""
+
 MAX_MINUTES = 7 * 24 * 60
 CROWD_STEP = 0.2
 
@@ -80,45 +85,55 @@ class Listing:
     everything: Crowd = field(default_factory=Crowd)
     processing: Crowd = field(default_factory=Crowd)
     _upload_ms: tuple[int, int] = UPLOAD_MS
-    _seen_ms: tuple[int, int] | None = None
-    _dates: int = 0
+    _uploads_ms: deque[int] = field(default_factory=lambda: deque(maxlen=DATES_KEPT))
 
     def learn(self, query: ListQuery, page: ListPage, known: int) -> None:
         """Take note of a page, `known` of whose entries were asked about."""
         if page.limit_per_page is not None and max(1, page.count) <= page.limit_per_page < query.page_limit:
             self.page_limit = page.limit_per_page
-        self._learn_uploads(page)
+        for task in page.tasks:
+            self.learn_date(task.task_id, task.created_at_ms)
         start_ms, end_ms = query.started_at_ms, query.ended_at_ms
         if end_ms is None or query.page != 1:
             return
-        total = page.total_results
-        if total is None or total < page.count:
-            total = page.count
-            dates = [task.created_at_ms for task in page.tasks if task.created_at_ms is not None]
-            if page.count >= query.page_limit and dates:
-                # The page is full: it tells of the newest part of the window only.
-                start_ms = max(start_ms, min(dates))
         crowd = self.everything if query.status is None else self.processing
-        crowd.learn(start_ms, end_ms, total, page.count / max(1, known) if page.count else 0)
+        ratio = page.count / max(1, known) if page.count else 0
+        total, oldest_ms = max(page.count, page.total_results or 0), _oldest_ms(page, start_ms)
+        if not is_complete(query, page) and start_ms < oldest_ms < end_ms:
+            # The page holds the newest part of the window. What the older part holds is known from the total, and told
+            # apart where it is minutes away.
+            if total == page.count:
+                start_ms = oldest_ms
+            elif oldest_ms // _MINUTE_MS > start_ms // _MINUTE_MS:
+                crowd.learn(start_ms, oldest_ms, total - page.count, 0.0)
+                start_ms, total = oldest_ms, page.count
+        crowd.learn(start_ms, end_ms, total, ratio)
+
+    def learn_date(self, task_id: str, created_at_ms: int | None) -> None:
+        """Take note of when a task was created, to tell how much later that is than the time in its id."""
+        hint_ms = created_at_hint_ms(task_id)
+        if hint_ms is None or created_at_ms is None:
+            return
+        self._uploads_ms.append(created_at_ms - hint_ms)
+        count = len(self._uploads_ms)
+        if count >= ENOUGH_DATES:
+            odd, ordered = int(count * ODD_DATES), sorted(self._uploads_ms)
+            self._upload_ms = (ordered[odd] - _SECOND_MS, ordered[-1 - odd] + _SECOND_MS)
 
     def span_ms(self, task: Task) -> tuple[int, int]:
         """Return between which two times the list may have the task."""
         if task.created_at_ms is not None:
             return task.created_at_ms, task.created_at_ms
+        # The API's time, whatever the clock says that queued it.
+        hint_ms = created_at_hint_ms(task.task_id)
+        born_ms = task.born_ms if hint_ms is None else hint_ms
         earliest, latest = self._upload_ms
-        return task.born_ms + earliest, task.born_ms + latest
+        return born_ms + earliest, born_ms + latest
 
-    def _learn_uploads(self, page: ListPage) -> None:
-        for task in page.tasks:
-            hint = created_at_hint_ms(task.task_id)
-            if hint is not None and task.created_at_ms is not None:
-                took_ms = task.created_at_ms - hint
-                low, high = self._seen_ms or (took_ms, took_ms)
-                self._seen_ms = (min(low, took_ms), max(high, took_ms))
-                self._dates += 1
-        if self._seen_ms is not None and self._dates >= ENOUGH_DATES:
-            low, high = self._seen_ms
-            self._upload_ms = (low - _SECOND_MS, high + _SECOND_MS)
+
+def is_complete(query: ListQuery, page: ListPage) -> bool:
+    """Whether the page holds all that was asked for: a server may give less at a time than it was asked to."""
+    return page.count < query.page_limit and (page.total_results or 0) <= page.count
 
 
 def best_window(
@@ -133,7 +148,7 @@ def best_window(
     crowd = listing.processing if only_processing else listing.everything
     entries = _entries(spans, [one.unfinished if only_processing else 1.0 for one in ones], crowd)
     # Where a date is not exact, the window reaches beyond it, and the newest entries come first.
-    rooms = [listing.page_limit - (crowd.between(*span) or 0.0) for span in spans]
+    rooms = [listing.page_limit - (crowd.between(start_ms, _end_ms(end_ms)) or 0.0) for start_ms, end_ms in spans]
     sums = list(accumulate((one.score for one in ones), initial=0.0))
     best: tuple[float, int, int] | None = None
     first, on_page = 0, 0.0
@@ -155,10 +170,9 @@ def best_window(
 def finished_by(query: ListQuery, page: ListPage, tasks: Iterable[Task], listing: Listing) -> list[Task]:
     """Return the tasks that a page of what is still processing would show, and does not."""
     shown = {task.task_id for task in page.tasks}
-    dates = [task.created_at_ms for task in page.tasks if task.created_at_ms is not None]
-    # A full page may leave out what is older than its oldest entry.
-    from_ms = query.started_at_ms if page.count < query.page_limit else min(dates, default=query.ended_at_ms or 0) + 1
     to_ms = query.ended_at_ms or 0
+    # Otherwise the page may leave out what is older than its oldest entry.
+    from_ms = query.started_at_ms if is_complete(query, page) else _oldest_ms(page, to_ms) + 1
     found = []
     for task in tasks:
         earliest_ms, latest_ms = listing.span_ms(task)
@@ -167,9 +181,17 @@ def finished_by(query: ListQuery, page: ListPage, tasks: Iterable[Task], listing
     return found
 
 
+def _end_ms(latest_ms: int) -> int:
+    return (latest_ms // _SECOND_MS + 1) * _SECOND_MS
+
+
+def _oldest_ms(page: ListPage, default_ms: int) -> int:
+    return min((task.created_at_ms for task in page.tasks if task.created_at_ms is not None), default=default_ms)
+
+
 def _query(spans: Sequence[tuple[int, int]], listing: Listing, *, only_processing: bool) -> ListQuery:
     start_ms = spans[0][0] // _SECOND_MS * _SECOND_MS
-    end_ms = (max(end for _, end in spans) // _SECOND_MS + 1) * _SECOND_MS
+    end_ms = _end_ms(max(end for _, end in spans))
     status = PROCESSING if only_processing else None
     return ListQuery(start_ms, end_ms, page=1, page_limit=listing.page_limit, status=status)
 

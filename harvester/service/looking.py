@@ -1,7 +1,7 @@
 """Carries out a look at the list: one page that answers for many tasks."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
@@ -69,7 +69,6 @@ class Looker:
         self._breaker = breaker
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
-        self.refused: Callable[[Refused], None] = lambda _outcome: None
 
     async def look(self, look: Look, permit: Permit) -> None:
         """Ask for the page of `look`; whatever comes of it, its tasks are no longer claimed afterwards."""
@@ -78,7 +77,7 @@ class Looker:
         duration_ms = round((self._clock.monotonic() - started) * 1000)
         attempt = Attempt(asked_at_ms, Endpoint.LIST.value, "", http_status=200, duration_ms=duration_ms)
         page = answer if isinstance(answer, ListPage) else ListPage((), 0)
-        finished = self._planner.concluded(look, page) if isinstance(answer, ListPage) else []
+        finished = self._planner.concluded(look, page, asked_at_ms) if isinstance(answer, ListPage) else []
         heard = await self._pipeline.patiently(
             lambda: self._hearer.hear(
                 page.tasks,

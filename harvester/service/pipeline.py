@@ -16,9 +16,19 @@ from harvester.api.memory_budget import Hold, MemoryBudget
 from harvester.api.received import LargeBody
 from harvester.api.throttle import Permit
 from harvester.domain.breaker import Breaker
-from harvester.domain.embeddings import TaskEmbeddings
+from harvester.domain.embeddings import TaskEmbeddings, VideoMetadata
 from harvester.domain.errors import StoreError
-from harvester.domain.outcomes import Empty, Invalid, Outcome, Processing, Refused, Retrieved, Throttled, Transient
+from harvester.domain.outcomes import (
+    Empty,
+    Invalid,
+    Outcome,
+    Processing,
+    Ready,
+    Refused,
+    Retrieved,
+    Throttled,
+    Transient,
+)
 from harvester.domain.planning import Action, Rng
 from harvester.domain.retrying import decide
 from harvester.domain.tasks import Task, TaskState
@@ -219,10 +229,16 @@ class Pipeline:
             attempt=attempt,
             settled_at_ms=now_ms,
             embeddings=outcome.embeddings if isinstance(outcome, Retrieved) else None,
+            metadata=self._news(action.task, outcome),
             body=_kept_body(reply) if isinstance(outcome, Invalid | Empty) else None,
             encoding=reply.encoding,
             charged=not isinstance(outcome, Throttled | Refused),
         )
+
+    def _news(self, task: Task, outcome: Outcome) -> VideoMetadata | None:
+        """Return what an answer without embeddings says about a video of which that is not known yet."""
+        is_known = task.model_name is not None and task.duration_s is not None
+        return outcome.metadata if isinstance(outcome, Ready | Processing) and not is_known else None
 
     def _judge(self, outcome: Outcome) -> None:
         """Let breaker and scheduler know what the outcome says about the API as a whole."""

@@ -1,6 +1,6 @@
 """Remembers what planning needs from one plan to the next, and learns from every answer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from harvester.domain.discovery import ListPage
@@ -9,7 +9,7 @@ from harvester.domain.pacing import Bucket, Endpoint, RateLimit
 from harvester.domain.planning import QUESTION_SHARE, Due, Look, Plan, Step, Strategy, Terms, chance_finished, plan
 from harvester.domain.processing_time import ProcessingTimes
 from harvester.domain.tasks import Task, TaskState
-from harvester.domain.windows import Listing, finished_by
+from harvester.domain.windows import Listing, finished_by, is_complete
 
 MAX_QUESTIONS = 16
 
@@ -20,14 +20,31 @@ TRUST_PRIOR = 20.0
 TRUSTED = 0.9
 TRUST_MEMORY = 200.0
 
+PRESUMED_MS = 3600_000
+"""What a page of the unfinished did not show counts as finished for so long: somebody else may have retrieved it."""
+
+DOUBT_MS = 3600_000
+MAX_DOUBT_MS = 24 * 3600_000
+"""How long, at first and at most, nothing is concluded from such pages after it has turned out to be wrong."""
+
 PAGE_MISSES = 2
 """A task that so many pages did not show, however narrow their window, is asked about by itself."""
+
+MISSES_KEPT_MS = 24 * 3600_000
 
 UNLISTED_MS = 60_000
 """How long, at first, a task that the list does not show is asked about by itself."""
 
+CLOSED_S = 1.0
+"""A class of requests that has to wait for longer is not planned with."""
+
+LIST_MISSED_S = 60.0
+"""A list that has to wait for longer is not waited for, even where it is preferred."""
+
 LIST_PAUSE_S = 30.0
 MAX_LIST_PAUSE_S = 600.0
+LIST_PAUSE_REQUESTS = 20
+"""A list that fails for ever may take such a part of a budget of few requests a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +83,14 @@ class Planner:
     listing: Listing = field(default_factory=Listing)
     _trust: _Trust = field(default_factory=_Trust)
     _gap_trust: _Trust = field(default_factory=_Trust)
-    _presumed: set[int] = field(default_factory=set)
+    _gap_doubts: int = 0
+    _gaps_doubted_until_ms: int = 0
+    _presumed: dict[int, int] = field(default_factory=dict)
+    _withdrawn: list[int] = field(default_factory=list)
     _questions: Bucket = field(default_factory=lambda: Bucket(RateLimit(0)))
     _unlisted: dict[int, int] = field(default_factory=dict)
-    _misses: dict[int, int] = field(default_factory=dict)
+    _misses: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _rate_per_s: float | None = None
     _list_failures: int = 0
     _list_paused_until: float = 0.0
 
@@ -81,23 +102,26 @@ class Planner:
         now: float,
         limit: int,
         rate_per_s: float | None,
-        closed: Iterable[Endpoint],
+        waits_s: Mapping[Endpoint, float],
     ) -> Plan:
         """Return what to do about the tasks that are due, with at most `limit` requests.
 
-        `now` is monotonic seconds. `rate_per_s` is the sustained rate in force, None without one. `closed` are the
-        classes that the API wants no requests of.
+        `now` is monotonic seconds. `rate_per_s` is the sustained rate in force, None without one. `waits_s` is for how
+        long the API wants no requests of a class, 0 for those that are left out.
         """
-        shut = frozenset(closed) | ({Endpoint.LIST} if now < self._list_paused_until else frozenset())
+        self._rate_per_s = rate_per_s
+        is_list_paused = now < self._list_paused_until
+        closed = {endpoint for endpoint, wait_s in waits_s.items() if wait_s > CLOSED_S}
         terms = Terms(
             limit=limit,
-            questions=self._allowed_questions(now, rate_per_s),
+            questions=self.allowed_questions(now, rate_per_s),
             strategy=self.settings.strategy,
             has_status_call=self.settings.has_status_call,
-            closed=shut,
+            closed=frozenset(closed | ({Endpoint.LIST} if is_list_paused else set())),
+            has_list=not is_list_paused and waits_s.get(Endpoint.LIST, 0.0) <= LIST_MISSED_S,
             asks_all=self.settings.asks_all,
             trusts=self._trust.is_given,
-            trusts_gaps=self._gap_trust.is_given,
+            trusts_gaps=now_ms >= self._gaps_doubted_until_ms,
             unlisted={key for key, until_ms in self._unlisted.items() if now_ms < until_ms},
         )
         return plan(due, now_ms, terms, self.times, self.listing)
@@ -105,56 +129,74 @@ class Planner:
     def spent(self, steps: Iterable[Step], now: float) -> None:
         """Account for the questions among the steps that are taken."""
         for step in steps:
-            if step.is_question:
-                self._questions.take(now)
+            self._questions.take(now, step.cost)
 
     def answered(self, task: Task, outcome: Outcome, asked_at_ms: int) -> None:
         """Learn from what a request said about one task."""
         is_finished = isinstance(outcome, Ready | Retrieved | Failed)
         if not is_finished and not isinstance(outcome, Processing):
             return
-        if task.key in self._presumed:
-            self._presumed.discard(task.key)
+        if self._presumed.pop(task.key, None) is not None:
             self._gap_trust.learn(is_hit=is_finished)
+            if not self._gap_trust.is_given:
+                self._doubt_gaps(asked_at_ms)
         if task.state is TaskState.PENDING and task.is_dated:
             self._learn(task, outcome, asked_at_ms, is_finished=is_finished)
 
     def presumed(self, task: Task, asked_at_ms: int) -> None:
         """Learn that a page of all unfinished tasks did not show this one."""
-        self._presumed.add(task.key)
+        self._presumed[task.key] = asked_at_ms + PRESUMED_MS
         self._learn(task, Ready(), asked_at_ms, is_finished=True)
 
-    def concluded(self, look: Look, page: ListPage) -> list[Task]:
+    def concluded(self, look: Look, page: ListPage, now_ms: int) -> list[Task]:
         """Return the tasks of `look` that have finished because a page of all unfinished ones does not show them."""
-        return [] if look.query.status is None else finished_by(look.query, page, look.tasks, self.listing)
+        if look.query.status is None or now_ms < self._gaps_doubted_until_ms:
+            return []
+        return finished_by(look.query, page, look.tasks, self.listing)
+
+    def take_withdrawn(self) -> list[int]:
+        """Return the keys of tasks that were noted as ready and of which that is no longer believed."""
+        withdrawn, self._withdrawn = self._withdrawn, []
+        return withdrawn
 
     def read(self, look: Look, page: ListPage, told: Iterable[Task], now_ms: int) -> None:
         """Learn from a page that `look` asked for, and that told of some tasks."""
         self._list_failures = 0
-        held = {task.key for task in told}
+        answered = {task.key for task in told}
         shown = {task.task_id for task in page.tasks}
         self.listing.learn(look.query, page, sum(task.task_id in shown for task in look.tasks))
-        # Of a page of the unfinished nothing follows about those on which it is silent.
-        is_complete = page.count < look.query.page_limit
-        for task in look.tasks if look.query.status is None else ():
-            if task.key in held:
-                self._misses.pop(task.key, None)
+        is_whole = is_complete(look.query, page)
+        for task in look.tasks:
+            misses, _ = self._misses.pop(task.key, (0, 0))
+            if task.key in answered:
                 continue
-            misses = self._misses[task.key] = self._misses.get(task.key, 0) + 1
-            if is_complete or misses >= PAGE_MISSES:
+            if is_whole or misses + 1 >= PAGE_MISSES:
                 # The older it is, the less a list that is late explains it.
                 self._unlisted[task.key] = now_ms + UNLISTED_MS + task.age_ms(now_ms)
+            else:
+                self._misses[task.key] = misses + 1, now_ms + MISSES_KEPT_MS
 
     def list_failed(self, now: float) -> None:
         """Leave the list alone for a while: single calls may work."""
         pause_s = min(MAX_LIST_PAUSE_S, LIST_PAUSE_S * 2 ** min(self._list_failures, 10))
+        if self._rate_per_s:
+            pause_s = max(pause_s, LIST_PAUSE_REQUESTS / self._rate_per_s)
         self._list_failures += 1
         self._list_paused_until = now + pause_s
 
     def tidy(self, now_ms: int) -> None:
         """Forget what no longer matters."""
         self._unlisted = {key: until_ms for key, until_ms in self._unlisted.items() if now_ms < until_ms}
-        self._misses = {key: misses for key, misses in self._misses.items() if key in self._unlisted}
+        self._presumed = {key: until_ms for key, until_ms in self._presumed.items() if now_ms < until_ms}
+        self._misses = {key: missed for key, missed in self._misses.items() if now_ms < missed[1]}
+
+    def _doubt_gaps(self, now_ms: int) -> None:
+        """Conclude nothing from pages of the unfinished for a while; the platform may have changed by then."""
+        self._withdrawn += self._presumed
+        self._presumed.clear()
+        self._gap_trust = _Trust()
+        self._gaps_doubted_until_ms = now_ms + min(MAX_DOUBT_MS, DOUBT_MS * 2 ** min(self._gap_doubts, 10))
+        self._gap_doubts += 1
 
     def _learn(self, task: Task, outcome: Outcome, asked_at_ms: int, *, is_finished: bool) -> None:
         if chance_finished(task, asked_at_ms, self.times) >= FORETOLD:
@@ -163,6 +205,10 @@ class Planner:
             self._misses.pop(task.key, None)
             self._unlisted.pop(task.key, None)
         metadata = outcome.embeddings.metadata if isinstance(outcome, Retrieved) else None
+        if isinstance(outcome, Ready | Processing):
+            metadata = outcome.metadata
+        if metadata is not None:
+            self.listing.learn_date(task.task_id, metadata.created_at_ms)
         model_name = task.model_name or (metadata.model_name if metadata else None)
         duration_s = task.duration_s or (metadata.duration if metadata else None)
         after_s = 0.0 if task.unfinished_at_ms is None else task.age_ms(task.unfinished_at_ms) / 1000
@@ -171,7 +217,8 @@ class Planner:
             # Of a task that was first looked at long after its end there is nothing to learn.
             self.times.observe(model_name, duration_s, after_s, by_s, is_finished=is_finished)
 
-    def _allowed_questions(self, now: float, rate_per_s: float | None) -> int:
+    def allowed_questions(self, now: float, rate_per_s: float | None) -> int:
+        """Return how many requests may go into questions now."""
         if rate_per_s is None or self.settings.strategy is Strategy.STATUS:
             # With one question for each task, questions are half of all requests; results still go first.
             return MAX_QUESTIONS

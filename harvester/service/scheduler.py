@@ -8,11 +8,11 @@ import os
 import secrets
 import socket
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import anyio
 import structlog
@@ -24,15 +24,13 @@ from harvester.domain.breaker import Breaker
 from harvester.domain.outcomes import Refused
 from harvester.domain.pacing import Endpoint
 from harvester.domain.planning import Action, Due, Plan, Step
-from harvester.domain.processing_time import Key, Seen
-from harvester.domain.tasks import DAY_MS, Task, TaskState
 from harvester.service.clock import Clock
-from harvester.service.foresight import Foresight
+from harvester.service.housekeeping import Housekeeping
 from harvester.service.looking import Looker
 from harvester.service.pipeline import Decided, Fetched, Pipeline
-from harvester.service.planner import Planner
+from harvester.service.planner import CLOSED_S, Planner
 from harvester.service.progress import Progress
-from harvester.store.overview import Horizon
+from harvester.service.task_source import TaskSource
 from harvester.store.taking import Lease
 
 T = TypeVar("T")
@@ -51,9 +49,8 @@ CLAIMED_AHEAD_S = 1.0
 
 MAX_CLAIMED_AHEAD = 64
 
-ATTEMPTS_KEPT_MS = 30 * DAY_MS
-PRUNE_EVERY_S = 3600.0
-SHARE_TIMES_EVERY_S = 60.0
+NARROW_VIEW = 64
+"""So many due tasks, at least, are looked at to find the results that are to be retrieved first."""
 
 WIDE_VIEW = 500
 """So many due tasks, from each end, are looked at to find the questions that are worth most."""
@@ -68,58 +65,6 @@ LAST_WRITES_S = 15.0
 """After the grace time for downloads, what was downloaded is still written."""
 
 log = structlog.stdlib.get_logger()
-
-
-class TaskSource(Protocol):
-    """What the scheduler needs of the store; see `harvester.store.sqlite.Store`."""
-
-    async def due(self, now_ms: int, *, limit: int, wake: bool = True) -> Due:
-        """Return due tasks."""
-        ...
-
-    async def claim(self, lease: Lease, tasks: Sequence[Task]) -> list[Task]:
-        """Claim tasks that were due."""
-        ...
-
-    async def postpone(self, tasks: Sequence[tuple[Task, int]]) -> None:
-        """Let tasks that are not claimed sleep until a time."""
-        ...
-
-    async def share_processing_times(self, fresh: Mapping[Key, Seen]) -> dict[Key, Seen]:
-        """Add what was learned of processing times, and return all that is known."""
-        ...
-
-    async def wake_early(self, now_ms: int) -> None:
-        """Make every waiting task due now."""
-        ...
-
-    async def renew(self, lease: Lease, now_ms: int) -> int:
-        """Prolong the owner's claims that have not lapsed."""
-        ...
-
-    async def defer(self, tasks: Sequence[tuple[Task, int]]) -> None:
-        """Give claimed tasks back, each due again at a time."""
-        ...
-
-    async def release(self, owner: str) -> int:
-        """Give the owner's claims back."""
-        ...
-
-    async def prune(self, before_ms: int) -> int:
-        """Forget a batch of old attempts; return how many."""
-        ...
-
-    async def counts(self) -> dict[TaskState, int]:
-        """Count tasks by state."""
-        ...
-
-    async def horizon(self) -> Horizon:
-        """Return what falls due next."""
-        ...
-
-    async def deadlines(self, now_ms: int) -> list[tuple[int, int]]:
-        """Return deadlines, the nearest first, and how many open tasks have each."""
-        ...
 
 
 class Until(Enum):
@@ -168,13 +113,15 @@ class Scheduler:
         self._breaker = breaker
         self._progress = progress
         self._clock = clock
-        self._foresight = Foresight(source, throttle, progress, clock)
+        self._housekeeping = Housekeeping(
+            source=source, planner=planner, pipeline=pipeline, throttle=throttle, progress=progress, clock=clock
+        )
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.refusal: Refused | None = None
         self._queue: list[Step] = []
         self._leased_until_ms = 0
-        self._prune_at = self._share_at = 0.0
         self._ahead_ms = self._wall_ahead_ms()
+        self._is_waiting_for_calls = False
         self._blocked: set[Endpoint] = set()
         self._slots = anyio.CapacityLimiter(settings.concurrency)
         self._changed = anyio.Event()
@@ -227,8 +174,7 @@ class Scheduler:
         now_ms = self._clock.wall_ms()
         if self._settings.until is Until.ASKED:
             await self._patiently(lambda: self._source.wake_early(now_ms))
-        await self._share_times()
-        await self._refresh()
+        await self._housekeeping.prepare()
 
     async def _flow(self) -> None:
         """Run the stages; each ends when the one before it has closed its stream."""
@@ -287,6 +233,8 @@ class Scheduler:
                 step = await self._next_step()
                 if not isinstance(step, float):
                     return step, self._throttle.take(step.endpoint)
+                if self._is_over_for_now():
+                    return None
                 held_s = step
             await self._clock.wait(changed, min(held_s, LOOK_AGAIN_S))
         return None
@@ -317,8 +265,10 @@ class Scheduler:
         await self._give_back_blocked(now_ms)
         if not self._queue:
             plan = await self._plan(now_ms)
+            self._is_waiting_for_calls = not plan.steps
             if not plan.steps:
-                return LOOK_AGAIN_S
+                # What is postponed may have hidden others.
+                return MIN_WAIT_S if plan.later else LOOK_AGAIN_S
             await self._patiently(self._throttle.refill)
             wait_s = self._wait_s(plan.steps)
             if wait_s > 0:
@@ -335,10 +285,10 @@ class Scheduler:
 
     async def _plan(self, now_ms: int) -> Plan:
         limit = self._claim_limit()
-        due = await self._due(now_ms, limit)
+        due = await self._due(now_ms, max(limit, NARROW_VIEW))
         plan = self._plan_for(due, now_ms, limit)
-        if not due.is_whole and (len(plan.steps) < limit or any(step.is_question for step in plan.steps)):
-            # Results do not fill it: what is surely finished, and which questions are worth most, needs a wider view.
+        if not due.is_whole and not _is_full(plan, due, limit):
+            # What is surely finished, and which questions are worth most, needs a wider view.
             plan = self._plan_for(await self._due(now_ms, WIDE_VIEW), now_ms, limit)
         if plan.later:
             await self._patiently(lambda: self._source.postpone(plan.later))
@@ -349,14 +299,13 @@ class Scheduler:
         return await self._patiently(lambda: self._source.due(now_ms, limit=limit, wake=wake))
 
     def _plan_for(self, due: Due, now_ms: int, limit: int) -> Plan:
-        closed = [endpoint for endpoint in Endpoint if self._throttle.class_wait_s(endpoint) > LOOK_AGAIN_S]
         return self._planner.plan(
             due,
             now_ms=now_ms,
             now=self._clock.monotonic(),
             limit=limit,
             rate_per_s=self._throttle.rate_per_s,
-            closed=closed,
+            waits_s={endpoint: self._throttle.class_wait_s(endpoint) for endpoint in Endpoint},
         )
 
     async def _claim(self, steps: Sequence[Step], now_ms: int) -> None:
@@ -371,7 +320,7 @@ class Scheduler:
 
     async def _give_back_blocked(self, now_ms: int) -> None:
         """Give back the tasks whose call the API has come to want no more: another call may answer for them."""
-        blocked = [step for step in self._queue if self._throttle.class_wait_s(step.endpoint) > LOOK_AGAIN_S]
+        blocked = [step for step in self._queue if self._throttle.class_wait_s(step.endpoint) > CLOSED_S]
         if blocked:
             self._queue = [step for step in self._queue if step not in blocked]
             tasks = [(task, now_ms) for step in blocked for task in step.tasks]
@@ -397,6 +346,14 @@ class Scheduler:
             return None if is_over else LOOK_AGAIN_S
         return max(0.0, (next_due_ms - self._clock.wall_ms()) / 1000)
 
+    def _is_over_for_now(self) -> bool:
+        """Whether each task that is left to be asked about once needs a call that is blocked for long."""
+        if self._settings.until is not Until.ASKED or not self._is_waiting_for_calls or self._progress.in_flight:
+            return False
+        waits_s = [self._throttle.class_wait_s(endpoint) for endpoint in Endpoint]
+        closed_s = [wait_s for wait_s in waits_s if wait_s > CLOSED_S]
+        return bool(closed_s) and min(closed_s) > NOT_WAITED_FOR_S
+
     def _is_blocked_for_long(self) -> bool:
         return min(self._throttle.class_wait_s(endpoint) for endpoint in _ABOUT_TASKS) > NOT_WAITED_FOR_S
 
@@ -419,7 +376,7 @@ class Scheduler:
         return Lease(self.owner, now_ms + int(self._settings.lease_s * 1000))
 
     async def _keep_house(self) -> None:
-        """Renew the leases, and refresh what displays show."""
+        """Renew the leases, and do what else is to be done now and then."""
         every_s = min(HOUSEKEEPING_S, self._settings.lease_s / 3)
         while True:
             await self._clock.wait(anyio.Event(), every_s)
@@ -430,20 +387,7 @@ class Scheduler:
                 lease = self._lease(now_ms)
                 if await self._patiently(lambda: self._source.renew(lease, now_ms)):  # noqa: B023  # awaited here
                     self._leased_until_ms = lease.until_ms
-                await self._share_times()
-                await self._patiently(self._throttle.tell)
-                await self._prune()
-                await self._refresh()
-                await self._patiently(self._foresight.look)
-
-    async def _share_times(self) -> None:
-        """Store what was learned, and learn what others have."""
-        self._planner.tidy(self._clock.wall_ms())
-        now = self._clock.monotonic()
-        if now >= self._share_at:
-            self._share_at = now + SHARE_TIMES_EVERY_S
-            fresh = self._planner.times.take_fresh()
-            self._planner.times.load(await self._patiently(lambda: self._source.share_processing_times(fresh)))
+                await self._housekeeping.keep()
 
     async def _notice_set_back_clock(self, now_ms: int) -> None:
         """Let nobody wait for the time that a clock was set back by: what is backed off falls due at once."""
@@ -457,20 +401,6 @@ class Scheduler:
     def _wall_ahead_ms(self) -> float:
         return self._clock.wall_ms() - self._clock.monotonic() * 1000
 
-    async def _prune(self) -> None:
-        """Forget old attempts, an hour's worth at a time and in small transactions."""
-        now = self._clock.monotonic()
-        if now < self._prune_at:
-            return
-        before_ms = self._clock.wall_ms() - ATTEMPTS_KEPT_MS
-        if await self._patiently(lambda: self._source.prune(before_ms)) == 0:
-            self._prune_at = now + PRUNE_EVERY_S
-
-    async def _refresh(self) -> None:
-        self._progress.counts = await self._patiently(self._source.counts)
-        nearest = (await self._patiently(self._source.horizon)).nearest_deadline
-        self._progress.nearest_deadline_ms = nearest.expires_at_ms if nearest else None
-
     async def _patiently(self, write: Callable[[], Awaitable[T]]) -> T:
         return await self._pipeline.patiently(write)
 
@@ -481,3 +411,9 @@ class Scheduler:
     def _wake_up(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
+
+
+def _is_full(plan: Plan, due: Due, limit: int) -> bool:
+    """Whether results fill the plan, and none with a nearer deadline can be hidden by tasks that hang."""
+    results = {step.tasks[0].key for step in plan.steps if not step.is_question}
+    return len(results) >= limit and (not due.pending or any(task.key in results for task in due.pending))

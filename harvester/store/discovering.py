@@ -17,7 +17,7 @@ from harvester.domain.tasks import Task, TaskState, deadline_ms
 from harvester.store.budget import known_limits
 from harvester.store.connecting import open_for_reading, translating_errors
 from harvester.store.queries import query
-from harvester.store.settling import Attempt, insert_attempt
+from harvester.store.settling import Attempt, insert_attempt, keep_metadata
 from harvester.store.taking import defer
 
 _Row = dict[str, Any]
@@ -203,17 +203,8 @@ def _store(connection: sqlite3.Connection, change: _Change, now_ms: int, *, char
             values |= {"id": key, "failures": decision.failures, "gone": decision.gone, "invalid": decision.invalid}
             values["charged"] = int(charged)
             connection.execute(query("update_listed"), values)
-    if change.row is None or TaskState(change.row["state"]).is_open:
-        metadata = listed.metadata
-        described = {
-            "task": key,
-            "now": now_ms,
-            "model_name": metadata.model_name,
-            "duration": metadata.duration,
-            "input_filename": metadata.input_filename,
-            "input_url": metadata.input_url,
-        }
-        connection.execute(query("keep_listed"), described)
+    if key is not None and (change.row is None or TaskState(change.row["state"]).is_open):
+        keep_metadata(connection, key, listed.metadata, now_ms)
 
 
 def _told(changes: Sequence[_Change]) -> Queued:

@@ -1,5 +1,6 @@
 """What was learned of processing times, kept for the next start and shared by all processes on one database."""
 
+import math
 import sqlite3
 from collections.abc import Mapping
 
@@ -11,8 +12,8 @@ def processing_times(connection: sqlite3.Connection) -> dict[Key, Seen]:
     """Return what is known."""
     known: dict[Key, Seen] = {}
     for model_name, minutes, age_class, *numbers in connection.execute(query("processing_times")):
-        # A class that only a newer version knows.
-        if 0 <= age_class < CLASSES:
+        # A class that only a newer version knows, or numbers that nobody can have counted.
+        if 0 <= age_class < CLASSES and all(0 <= number < math.inf for number in numbers):
             known.setdefault((model_name, minutes), Seen()).add([Sight(age_class, *numbers)])
     return known
 

@@ -21,8 +21,8 @@ VALUES (:task_id, :state, :now, :created_at, max(1, :expires_at), :ended_at, :ne
 -- What the list says about a task that nobody else works on at the moment.
 UPDATE tasks
 SET claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attempts + :charged,
-    unfinished_at = :unfinished_at, state = :state, created_at = :created_at, expires_at = max(1, :expires_at), ended_at = :ended_at,
-    next_attempt_at = :next_attempt_at, failures = :failures, gone = :gone, invalid = :invalid,
+    unfinished_at = :unfinished_at, state = :state, created_at = :created_at, expires_at = max(1, :expires_at),
+    ended_at = :ended_at, next_attempt_at = :next_attempt_at, failures = :failures, gone = :gone, invalid = :invalid,
     error_code = coalesce(:error_code, error_code),
     error_message = coalesce(:error_message, error_message),
     error_at = coalesce(:error_at, error_at)
@@ -35,12 +35,18 @@ SET state = 'ready', claim = claim + 1, lease_owner = NULL, lease_until = NULL, 
     next_attempt_at = 0
 WHERE id = :id AND claim = :claim AND state = 'pending'
 
+-- name: withdraw_ready
+-- What a page did not show has turned out not to be finished after all.
+UPDATE tasks SET state = 'pending', claim = claim + 1 WHERE id = :id AND state = 'ready' AND lease_owner IS NULL
+
 -- name: keep_listed
 INSERT INTO listed (task, listed_at, model_name, duration, input_filename, input_url)
 VALUES (:task, :now, :model_name, :duration, :input_filename, :input_url)
 ON CONFLICT (task) DO UPDATE
-SET listed_at = excluded.listed_at, model_name = excluded.model_name, duration = excluded.duration,
-    input_filename = excluded.input_filename, input_url = excluded.input_url
+SET listed_at = excluded.listed_at,
+    model_name = coalesce(excluded.model_name, model_name), duration = coalesce(excluded.duration, duration),
+    input_filename = coalesce(excluded.input_filename, input_filename),
+    input_url = coalesce(excluded.input_url, input_url)
 
 -- name: listed_of
 SELECT listed_at, model_name, duration, input_filename, input_url FROM listed WHERE task = :task

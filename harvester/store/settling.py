@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from harvester.domain.embeddings import Matrix, TaskEmbeddings
+from harvester.domain.embeddings import Matrix, TaskEmbeddings, VideoMetadata
 from harvester.domain.retrying import Decision
 from harvester.domain.tasks import Task, TaskState
 from harvester.store.keeping import keep, packed
@@ -40,7 +40,8 @@ class Attempt:
 class Settlement:
     """What became of one claimed task. `charged` is false where the answer said nothing about the task.
 
-    `body` is what came, where it could not be understood: it is kept if the task ends by it.
+    `body` is what came, where it could not be understood: it is kept if the task ends by it. `metadata` is what an
+    answer without embeddings said about the video.
     """
 
     task: Task
@@ -51,6 +52,7 @@ class Settlement:
     body: bytes | None = None
     encoding: str | None = None
     charged: bool = True
+    metadata: VideoMetadata | None = None
 
 
 def settle(connection: sqlite3.Connection, settlements: Iterable[Settlement]) -> list[bool]:
@@ -65,6 +67,8 @@ def _settle_one(connection: sqlite3.Connection, settlement: Settlement) -> bool:
     if connection.execute(query("settle"), _task_row(settlement)).rowcount == 0:
         return False
     insert_attempt(connection, settlement.task.key, settlement.attempt)
+    if settlement.decision.state.is_open and settlement.metadata is not None:
+        keep_metadata(connection, settlement.task.key, settlement.metadata, settlement.settled_at_ms)
     if settlement.decision.state is TaskState.HARVESTED and settlement.embeddings is not None:
         _insert_embeddings(connection, settlement, settlement.embeddings)
     if settlement.decision.state in _ENDS_WITH_BODY and settlement.body:
@@ -108,6 +112,19 @@ def insert_attempt(connection: sqlite3.Connection, task_key: int, attempt: Attem
         "duration_ms": attempt.duration_ms,
     }
     connection.execute(query("insert_attempt"), row)
+
+
+def keep_metadata(connection: sqlite3.Connection, task_key: int, metadata: VideoMetadata, now_ms: int) -> None:
+    """Keep what the API says about the video of an open task; what it leaves out stays as it was."""
+    described = {
+        "task": task_key,
+        "now": now_ms,
+        "model_name": metadata.model_name,
+        "duration": metadata.duration,
+        "input_filename": metadata.input_filename,
+        "input_url": metadata.input_url,
+    }
+    connection.execute(query("keep_listed"), described)
 
 
 def _insert_embeddings(connection: sqlite3.Connection, settlement: Settlement, embeddings: TaskEmbeddings) -> None:

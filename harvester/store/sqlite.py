@@ -187,6 +187,11 @@ class Store:
             )
         )
 
+    async def withdraw(self, keys: Sequence[int]) -> None:
+        """Take tasks that nobody has in hand back from `ready` to `pending`: they were noted as ready by mistake."""
+        rows = [{"id": key} for key in keys]
+        await self.transact(lambda connection: connection.executemany(query("withdraw_ready"), rows))
+
     async def share_processing_times(self, fresh: Mapping[Key, Seen]) -> dict[Key, Seen]:
         """Add what was learned of processing times, and return all that is known of them."""
         return await self.transact(lambda connection: share_processing_times(connection, fresh))

@@ -257,3 +257,12 @@ def test_an_exception_has_a_stable_code(kind: type[BaseException], code: str) ->
 
 def test_the_reason_of_an_exception_is_shortened() -> None:
     assert len(exception_outcome(OSError("x" * 10**5)).message) < MAX_MESSAGE_CHARACTERS + 50
+
+
+@pytest.mark.parametrize("status", ["ready", "processing", "queued"])
+def test_a_status_tells_the_model_and_the_length_of_the_video(status: str) -> None:
+    body = b'{"status": "%s", "model_name": "marengo3.0", "video_embedding": {"metadata": {"duration": 18}}}'
+    outcome = status_outcome(body % status.encode(), None)
+    assert isinstance(outcome, Ready | Processing)
+    assert outcome.metadata is not None
+    assert (outcome.metadata.model_name, outcome.metadata.duration) == ("marengo3.0", 18.0)

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from harvester.domain.discovery import PROCESSING
 from harvester.domain.pacing import Endpoint
 from harvester.domain.planning import (
+    CHANCES_MS,
     LAST_CHANCE_MS,
+    LEAST_ROOM,
     LEAST_WAIT_S,
     LOOK_SHARE_OF_AGE,
     MAX_LOOK_MS,
@@ -91,7 +93,7 @@ def test_no_task_is_planned_twice_and_no_term_is_broken(pending: list[Task], oth
     assert len(result.steps) <= terms.limit
     assert not {step.endpoint for step in result.steps} & terms.closed
     questions = [step for step in result.steps if step.is_question]
-    assert terms.asks_all or len(questions) <= terms.questions
+    assert terms.asks_all or sum(step.cost for step in questions) <= terms.questions + LEAST_ROOM
     if terms.strategy is Strategy.STATUS:
         assert not any(isinstance(step, Look) for step in result.steps)
     if not terms.has_status_call:
@@ -226,17 +228,20 @@ def test_a_fresh_task_sleeps_until_it_may_be_worth_a_look() -> None:
 def test_the_wait_for_the_next_look_stays_in_its_bounds(age_ms: int) -> None:
     one = task(age_ms=age_ms)
     wait_ms = next_look_ms(one, NOW, ProcessingTimes()) - NOW
-    before_ms = one.expires_at_ms - NOW - LAST_CHANCE_MS
+    before_ms = min(
+        (left_ms for last_ms in CHANCES_MS if (left_ms := one.expires_at_ms - NOW - last_ms) > 0),
+        default=0,
+    )
     least_ms = min(MAX_LOOK_MS, max(MIN_LOOK_MS, math.floor(age_ms * LOOK_SHARE_OF_AGE)))
     assert wait_ms == before_ms > 0 or least_ms <= wait_ms <= MAX_LOOK_MS
 
 
 @given(st.integers(0, RETENTION_MS), st.integers(0, DAY_MS))
-def test_no_wait_jumps_over_the_last_minutes(age_ms: int, delay_ms: int) -> None:
+def test_no_wait_jumps_over_a_chance(age_ms: int, delay_ms: int) -> None:
     one = task(age_ms=age_ms)
     due_ms = at_latest_before_deadline(one, NOW, delay_ms)
-    last_chance_ms = one.expires_at_ms - LAST_CHANCE_MS
-    assert due_ms == (last_chance_ms if NOW < last_chance_ms < NOW + delay_ms else NOW + delay_ms)
+    chances_ms = [one.expires_at_ms - before_ms for before_ms in CHANCES_MS]
+    assert due_ms == min(NOW + delay_ms, *(at_ms if at_ms > NOW else NOW + delay_ms for at_ms in chances_ms))
 
 
 def test_of_what_was_claimed_by_others_nothing_is_left_in_a_step() -> None:
@@ -248,3 +253,56 @@ def test_of_what_was_claimed_by_others_nothing_is_left_in_a_step() -> None:
     assert taken.tasks == (mine,)
     assert look.claimed({}) is None
     assert Action(Endpoint.STATUS, tasks[0]).claimed({1: mine}) is None
+
+
+# The last chances, and what may hide a task.
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+@pytest.mark.parametrize("before_ms", CHANCES_MS)
+def test_ever_nearer_the_deadline_a_result_is_asked_for_whatever_the_list_says(
+    strategy: Strategy, before_ms: int
+) -> None:
+    """A list that shows a task as processing for ever must not cost its result."""
+    heard = replace(task(age_ms=RETENTION_MS - before_ms + 1), unfinished_at_ms=NOW - 2)
+    (step,) = planned([heard], Terms(questions=0, strategy=strategy, trusts=False)).steps
+    assert (step.endpoint, step.is_question) == (Endpoint.RETRIEVE, False)
+    assert planned([replace(heard, unfinished_at_ms=NOW)], Terms(questions=0, strategy=strategy)).steps == []
+
+
+@pytest.mark.parametrize("strategy", [Strategy.STATUS, Strategy.LIST])
+def test_an_answer_to_be_confirmed_is_not_put_off_by_others_that_wait_as_long(strategy: Strategy) -> None:
+    waiting = [task(key, age_ms=2 * HALF_DONE_MS + 1) for key in range(1)]
+    doubtful = replace(task(9, age_ms=3 * HALF_DONE_MS), gone=1)
+    (step,) = planned([*waiting, doubtful], Terms(strategy=strategy)).steps
+    assert doubtful in step.tasks
+
+
+def test_a_likely_result_takes_less_of_the_budget_for_questions_than_a_status() -> None:
+    likely = [task(key, age_ms=4 * HALF_DONE_MS) for key in range(20)]
+    alone = Terms(limit=20, questions=2, closed=frozenset({Endpoint.LIST}))
+    guesses = planned(likely, alone).steps
+    assert {step.endpoint for step in guesses} == {Endpoint.RETRIEVE}
+    assert all(0 < step.cost < 0.5 for step in guesses)
+    assert len(guesses) > 4
+    assert len(planned(likely, replace(alone, strategy=Strategy.STATUS)).steps) == 2
+
+
+def test_who_prefers_the_list_waits_for_it_only_while_there_is_one() -> None:
+    preferring = replace(MANY, strategy=Strategy.LIST, closed=frozenset({Endpoint.LIST}))
+    assert endpoint_of(task(age_ms=2 * HALF_DONE_MS), preferring) is None
+    assert endpoint_of(task(age_ms=2 * HALF_DONE_MS), replace(preferring, has_list=False)) is Endpoint.STATUS
+
+
+@pytest.mark.parametrize("created_ms", [NOW + 10 * DAY_MS, NOW, 0, -(10**15)])
+def test_a_date_that_cannot_be_hides_no_task(created_ms: int) -> None:
+    """The clock of this machine may be behind the API's, and an API may tell any date."""
+    odd = replace(task(), created_at_ms=created_ms, expires_at_ms=created_ms + RETENTION_MS, added_at_ms=NOW - DAY_MS)
+    result = planned([odd])
+    assert [one for step in result.steps for one in step.tasks] == [odd]
+
+
+@given(st.integers(-(10**14), 10**14), st.integers(0, 10**14))
+def test_no_task_is_put_off_for_longer_than_the_longest_wait(age_ms: int, unfinished_ms: int) -> None:
+    one = replace(task(age_ms=age_ms), unfinished_at_ms=unfinished_ms)
+    assert all(NOW < until_ms <= NOW + MAX_LOOK_MS for _, until_ms in planned([one]).later)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from harvester.domain.processing_time import (
     CLASSES,
     EDGES_S,
+    MAX_AGE_S,
     MAX_EVENTS,
     PRIOR,
     PRIOR_MEDIAN_S,
@@ -165,3 +166,41 @@ def test_the_classes_reach_as_far_as_results_are_kept() -> None:
 def test_the_age_of_a_chance_is_the_age_that_has_it(chance: float, unfinished_s: float) -> None:
     age_s = PRIOR.age_of_chance_s(chance, unfinished_s)
     assert PRIOR.chance(age_s, unfinished_s) == pytest.approx(chance, abs=1e-6)
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True), st.floats(allow_nan=True, allow_infinity=True), st.booleans())
+def test_no_age_however_absurd_makes_nonsense_of_what_is_known(after_s: float, by_s: float, is_finished: bool) -> None:  # noqa: FBT001
+    times = ProcessingTimes()
+    times.observe("m", by_s, max(0.0, after_s), by_s, is_finished=is_finished)
+    learned = times.of("m", by_s)
+    assert all(0 <= hazard < math.inf for hazard in learned.hazards)
+    assert 0 <= learned.chance(WEEK_S) <= 1
+    assert learned.age_of_wait_s(1.0) < math.inf
+
+
+def test_a_date_of_1970_outweighs_nobody() -> None:
+    times, decades_s = ProcessingTimes(), 55 * 365 * 86_400.0
+    times.observe(None, None, 0, decades_s, is_finished=False)
+    assert sum(times.all_seen["", 0].watched_s) == MAX_AGE_S
+
+
+def test_what_never_finishes_is_waited_for_no_longer_than_an_age_can_be() -> None:
+    assert ProcessingTime((0.0,) * CLASSES).age_of_wait_s(1.0) <= 2 * MAX_AGE_S
+
+
+def test_what_another_thread_reckons_meanwhile_does_not_outlive_what_is_learned_meanwhile() -> None:
+    times = ProcessingTimes()
+    reckon = times._estimate
+
+    class Slow(ProcessingTimes):
+        def _estimate(self, keys: list[tuple[str, int]]) -> ProcessingTime:
+            found = super()._estimate(keys)
+            if not self.all_seen:
+                # In between the event loop learns.
+                self.all_seen[("", 0)] = Seen([1000.0] * CLASSES, [1000.0] * CLASSES)
+                self._known = {}
+            return found
+
+    slow = Slow()
+    slow.of(None, None)
+    assert slow.of(None, None).chance(60.0) > 0.9 > reckon([("", 0)]).chance(60.0)

@@ -68,3 +68,8 @@ def test_the_age_counts_from_the_creation() -> None:
 @pytest.mark.parametrize(("now_ms", "is_past"), [(999, False), (1_000, True), (1_001, True)])
 def test_the_deadline_itself_is_past_the_deadline(now_ms: int, *, is_past: bool) -> None:
     assert task(expires_at_ms=1_000).is_past_deadline(now_ms) == is_past
+
+
+def test_a_task_is_at_least_as_old_as_its_place_in_the_queue() -> None:
+    """The API's clock may be ahead of the one that queued it."""
+    assert task(expires_at_ms=ADDED_MS + DAY_MS + RETENTION_MS).age_ms(ADDED_MS + 60_000) == 60_000

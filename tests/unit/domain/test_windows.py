@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -132,3 +134,46 @@ def test_nothing_is_concluded_of_what_may_lie_outside_of_the_window() -> None:
     tasks = [task(1, at_ms=NOON_MS, dated=False), task(2, at_ms=NOON_MS + 59_000, dated=False)]
     query = ListQuery(NOON_MS, NOON_MS + 60_000, status=PROCESSING)
     assert finished_by(query, ListPage((), 0), tasks, Listing()) == []
+
+
+def test_a_short_page_of_a_larger_total_says_nothing_of_what_is_older() -> None:
+    """A server that gives ten at a time, whatever it is asked for."""
+    tasks = [task(key, at_ms=NOON_MS + key * 1000) for key in range(30)]
+    query = ListQuery(NOON_MS, NOON_MS + 60_000, status=PROCESSING)
+    shown = tasks[29:19:-1]
+    assert finished_by(query, page_of(shown, total=30), tasks, Listing()) == []
+    assert len(finished_by(query, page_of(shown, total=10), tasks, Listing())) == 20
+
+
+def test_a_crowd_in_one_minute_leaves_the_others_alone() -> None:
+    listing, hour_ms = Listing(), 3_600_000
+    newest = [task(key, at_ms=NOON_MS + hour_ms - key) for key in range(PAGE_LIMIT)]
+    listing.learn(ListQuery(NOON_MS, NOON_MS + hour_ms + 1000), page_of(newest, total=60), 1)
+    crowded, quiet = (listing.everything.between(at_ms, at_ms + 1000) for at_ms in (NOON_MS + hour_ms, NOON_MS))
+    assert crowded is not None
+    assert quiet is not None
+    assert crowded > 20
+    assert quiet < 0.1
+
+
+def test_a_second_that_holds_more_than_a_page_is_not_asked_for_by_page() -> None:
+    listing, tasks = Listing(), row(200, every_ms=4)
+    query = ListQuery(NOON_MS, NOON_MS + 1000)
+    listing.learn(query, page_of([one.task for one in tasks[-PAGE_LIMIT:]], total=200), PAGE_LIMIT)
+    window = best_window(tasks, listing, at_least=2)
+    assert window is None or {one.key for one in window.tasks} <= set(range(140, 200))
+
+
+def test_a_few_ids_that_carry_no_time_do_not_widen_the_windows() -> None:
+    listing = Listing()
+    for number in range(100):
+        hint_ms = NOON_MS if number % 60 else NOON_MS - 90 * 60_000
+        listing.learn_date(f"{hint_ms // 1000:08x}{number:016x}", NOON_MS + 3_000)
+    earliest, latest = listing.span_ms(task(1, at_ms=NOON_MS, dated=False))
+    assert latest - earliest < 5_000
+
+
+def test_the_time_in_an_id_counts_though_the_clock_that_queued_it_is_behind() -> None:
+    hinted = task(1, at_ms=NOON_MS, dated=False)
+    behind = replace(hinted, added_at_ms=NOON_MS - 3_600_000, expires_at_ms=NOON_MS - 3_600_000 + RETENTION_MS)
+    assert Listing().span_ms(behind) == Listing().span_ms(hinted)

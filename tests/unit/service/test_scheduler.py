@@ -16,6 +16,7 @@ from harvester.api.received import LargeBody
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.breaker import Breaker
 from harvester.domain.discovery import ListPage, ListQuery
+from harvester.domain.embeddings import VideoMetadata
 from harvester.domain.lessons import LimitNews
 from harvester.domain.outcomes import Outcome, Processing, Retrieved, Throttled, Transient, Unacceptable
 from harvester.domain.pacing import Endpoint, LimitReport, RateLimit
@@ -26,7 +27,7 @@ from harvester.service.looking import Looker
 from harvester.service.pipeline import Pipeline
 from harvester.service.planner import Planner, PlannerSettings
 from harvester.service.progress import Progress
-from harvester.service.scheduler import MAX_CLAIMED_AHEAD, HarvestSettings, Scheduler, Until
+from harvester.service.scheduler import MAX_CLAIMED_AHEAD, NARROW_VIEW, HarvestSettings, Scheduler, Until
 from harvester.store.sqlite import Store
 from tests.unit.store.builders import claim_due, embeddings
 
@@ -101,7 +102,7 @@ class Bench:
         self.throttle = Throttle(RateLimit(0), self.clock.monotonic, ledger=store, wall_ms=self.clock.wall_ms)
         self.progress = Progress(started=self.clock.monotonic())
         breaker = Breaker()
-        planner = Planner(PlannerSettings(asks_all=until is Until.ASKED))
+        planner = self.planner = Planner(PlannerSettings(asks_all=until is Until.ASKED))
         pipeline = Pipeline(
             asker=api,
             decoder=NoDecoder(),
@@ -281,3 +282,49 @@ async def test_a_stop_gives_every_claim_back(store: Store) -> None:
     assert await bench.run() == {TaskState.PENDING: 50}
     with closing(sqlite3.connect(store.path)) as connection:
         assert connection.execute("SELECT count(*) FROM tasks WHERE lease_owner IS NOT NULL").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("state", ["ready", "pending"])
+async def test_asking_once_does_not_sit_out_a_long_block_of_results_alone(store: Store, state: str) -> None:
+    """What has surely finished, and what is known to have, needs no other call."""
+    bench = Bench(store, Api(harvested), until=Until.ASKED)
+    bench.queue(3, age_ms=DAY_MS)
+    bench.insert("UPDATE tasks SET state = ?", state)
+    bench.throttle.learn(Endpoint.RETRIEVE, *BLOCKED)
+    assert await bench.run() == {TaskState(state): 3}
+
+
+async def test_tasks_that_hang_hide_no_result_with_a_nearer_deadline_than_others(store: Store) -> None:
+    """The platform would drop it while younger ones, known to be ready, are retrieved."""
+    order: list[str] = []
+
+    def answer(task_id: str, endpoint: Endpoint) -> Outcome:
+        order.append(task_id)
+        bench.scheduler.stop()
+        return harvested(task_id, endpoint)
+
+    bench = Bench(store, Api(answer))
+    bench.queue(NARROW_VIEW + 10, age_ms=5 * DAY_MS)
+    asked_ms = bench.clock.wall_ms() - 3 * 3_600_000
+    bench.insert("UPDATE tasks SET unfinished_at = ?", asked_ms)
+    sure = an_id(5000, bench.clock.wall_ms() - 4 * DAY_MS)
+    bench.insert("INSERT INTO tasks(task_id) VALUES (?)", sure)
+    for number in range(NARROW_VIEW):
+        bench.insert("INSERT INTO tasks(task_id) VALUES (?)", an_id(5001 + number, bench.clock.wall_ms()))
+    for number in range(8):
+        ready = an_id(6000 + number, bench.clock.wall_ms() - DAY_MS)
+        bench.insert("INSERT INTO tasks(task_id, state) VALUES (?, 'ready')", ready)
+    await bench.run()
+    assert order[0] == sure
+
+
+async def test_what_an_answer_says_about_an_unfinished_video_is_kept(store: Store) -> None:
+    def answer(_task_id: str, _endpoint: Endpoint) -> Outcome:
+        return Processing(metadata=VideoMetadata("marengo3.0", 12.5))
+
+    bench = Bench(store, Api(answer), until=Until.ASKED)
+    bench.queue(1, age_ms=DAY_MS)
+    await bench.run()
+    (found,) = (await store.due(bench.clock.wall_ms() + DAY_MS, limit=5)).pending
+    assert (found.model_name, found.duration_s) == ("marengo3.0", 12.5)
+    assert set(bench.planner.times.all_seen) == {("", 0), ("marengo3.0", 0), ("marengo3.0", 1)}

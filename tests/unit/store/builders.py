@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from harvester.domain.embeddings import Matrix, TaskEmbeddings, VideoMetadata
-from harvester.domain.outcomes import Outcome, Refused, Retrieved, Throttled
+from harvester.domain.outcomes import Outcome, Processing, Ready, Refused, Retrieved, Throttled
 from harvester.domain.retrying import Decision, decide
 from harvester.domain.tasks import Task
 from harvester.store import taking
@@ -143,6 +143,7 @@ def settlement_as(
         attempt=Attempt(at_ms=now_ms, endpoint="retrieve", outcome=type(outcome).__name__.lower(), http_status=200),
         settled_at_ms=now_ms,
         embeddings=outcome.embeddings if isinstance(outcome, Retrieved) else None,
+        metadata=outcome.metadata if isinstance(outcome, Ready | Processing) else None,
         body=body,
         encoding=encoding,
         charged=not isinstance(outcome, Throttled | Refused),

@@ -244,3 +244,51 @@ def test_an_absurd_creation_time_does_not_hide_a_task(connection: sqlite3.Connec
     task = claim_new(connection)
     settle_all(connection, settlement(task, Processing(created_at_ms=created_at_ms)))
     assert ids_of(claim(connection, now_ms=NOW + DAY_MS)) == [task.task_id]
+
+
+def test_a_task_that_is_not_worth_a_request_yet_sleeps(connection: sqlite3.Connection) -> None:
+    queue(connection, object_id(1))
+    (seen,) = taking.due(connection, NOW, limit=5).pending
+    in_transaction(connection, lambda connection: taking.postpone(connection, [(seen, NOW + 5_000)]))
+    assert claim(connection, now_ms=NOW + 4_999) == []
+    assert len(claim(connection, now_ms=NOW + 5_000)) == 1
+
+
+def test_what_somebody_has_in_hand_is_not_put_off(connection: sqlite3.Connection) -> None:
+    queue(connection, object_id(1))
+    (seen,) = taking.due(connection, NOW, limit=5).pending
+    (claimed,) = claim(connection)
+    in_transaction(connection, lambda connection: taking.postpone(connection, [(seen, NOW + DAY_MS)]))
+    in_transaction(connection, lambda connection: taking.postpone(connection, [(claimed, NOW + DAY_MS)]))
+    (until_ms,) = row(connection, claimed.key, "next_attempt_at")
+    assert until_ms == NOW + LEASE_MS
+
+
+def test_of_two_who_saw_a_task_one_claims_it(connection: sqlite3.Connection) -> None:
+    queue(connection, object_id(1))
+    seen = taking.due(connection, NOW, limit=5).pending
+    one, other = (
+        in_transaction(connection, lambda connection, name=name: taking.claim(connection, lease(name), seen))  # type: ignore[misc]
+        for name in ("one", "other")
+    )
+    assert (len(one), len(other)) == (1, 0)
+
+
+def test_old_tasks_do_not_hide_the_newest(connection: sqlite3.Connection) -> None:
+    for number in range(10):
+        created_ms = NOW - (10 - number) * 60_000
+        queue(connection, object_id(number, created_ms=created_ms))
+    due = taking.due(connection, NOW, limit=3)
+    assert ids_of(list(due.pending)) == [
+        object_id(number, created_ms=NOW - (10 - number) * 60_000) for number in (0, 1, 2, 7, 8, 9)
+    ]
+    assert not due.is_whole
+    assert taking.due(connection, NOW, limit=11).is_whole
+
+
+def test_what_is_overdue_is_due_last(connection: sqlite3.Connection) -> None:
+    overdue, old, young = (
+        object_id(number, created_ms=NOW - age_ms) for number, age_ms in enumerate([8 * DAY_MS, 6 * DAY_MS, DAY_MS])
+    )
+    queue(connection, young, overdue, old)
+    assert ids_of(list(taking.due(connection, NOW, limit=10).pending)) == [old, young, overdue]

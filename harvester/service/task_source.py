@@ -1,0 +1,66 @@
+"""What the scheduler needs of the store."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from harvester.domain.planning import Due
+from harvester.domain.processing_time import Key, Seen
+from harvester.domain.tasks import Task, TaskState
+from harvester.store.overview import Horizon
+from harvester.store.taking import Lease
+
+
+class TaskSource(Protocol):
+    """Where open tasks come from, and are kept meanwhile; see `harvester.store.sqlite.Store`."""
+
+    async def due(self, now_ms: int, *, limit: int, wake: bool = True) -> Due:
+        """Return due tasks."""
+        ...
+
+    async def claim(self, lease: Lease, tasks: Sequence[Task]) -> list[Task]:
+        """Claim tasks that were due."""
+        ...
+
+    async def postpone(self, tasks: Sequence[tuple[Task, int]]) -> None:
+        """Let tasks that are not claimed sleep until a time."""
+        ...
+
+    async def withdraw(self, keys: Sequence[int]) -> None:
+        """Take tasks that nobody has in hand back from `ready` to `pending`."""
+        ...
+
+    async def share_processing_times(self, fresh: Mapping[Key, Seen]) -> dict[Key, Seen]:
+        """Add what was learned of processing times, and return all that is known."""
+        ...
+
+    async def wake_early(self, now_ms: int) -> None:
+        """Make every waiting task due now."""
+        ...
+
+    async def renew(self, lease: Lease, now_ms: int) -> int:
+        """Prolong the owner's claims that have not lapsed."""
+        ...
+
+    async def defer(self, tasks: Sequence[tuple[Task, int]]) -> None:
+        """Give claimed tasks back, each due again at a time."""
+        ...
+
+    async def release(self, owner: str) -> int:
+        """Give the owner's claims back."""
+        ...
+
+    async def prune(self, before_ms: int) -> int:
+        """Forget a batch of old attempts; return how many."""
+        ...
+
+    async def counts(self) -> dict[TaskState, int]:
+        """Count tasks by state."""
+        ...
+
+    async def horizon(self) -> Horizon:
+        """Return what falls due next."""
+        ...
+
+    async def deadlines(self, now_ms: int) -> list[tuple[int, int]]:
+        """Return deadlines, the nearest first, and how many open tasks have each."""
+        ...

@@ -1,0 +1,305 @@
+"""What the planner remembers from one plan to the next, and learns from every answer."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from harvester.domain.discovery import PAGE_LIMIT, PROCESSING, ListedTask, ListPage, ListQuery
+from harvester.domain.embeddings import VideoMetadata
+from harvester.domain.outcomes import Failed, Gone, Outcome, Processing, Ready, Retrieved, Transient
+from harvester.domain.pacing import Endpoint
+from harvester.domain.planning import Action, Due, Look, Step, Strategy
+from harvester.domain.tasks import RETENTION_MS, Task, TaskState
+from harvester.service.planner import (
+    DOUBT_MS,
+    LIST_MISSED_S,
+    LIST_PAUSE_REQUESTS,
+    LIST_PAUSE_S,
+    MAX_LIST_PAUSE_S,
+    MISSES_KEPT_MS,
+    PRESUMED_MS,
+    UNLISTED_MS,
+    Planner,
+    PlannerSettings,
+)
+from tests.unit.store.builders import embeddings
+
+NOW = 1_760_000_000_000
+MINUTE_MS = 60_000
+OLD_MS = 6 * 3_600_000
+"""At this age the prior is sure that a task has finished."""
+
+PER_S = 1.0
+"""60 requests a minute."""
+
+
+def task(key: int = 1, *, age_ms: int = 8 * MINUTE_MS, dated: bool = True) -> Task:
+    created = NOW - age_ms
+    return Task(
+        key,
+        f"task-{key}",
+        TaskState.PENDING,
+        added_at_ms=created,
+        expires_at_ms=created + RETENTION_MS,
+        created_at_ms=created if dated else None,
+    )
+
+
+def steps(
+    planner: Planner,
+    *tasks: Task,
+    now_ms: int = NOW,
+    now: float = 1000.0,
+    limit: int = 1000,
+    waits_s: dict[Endpoint, float] | None = None,
+) -> list[Step]:
+    due = Due([], sorted(tasks, key=lambda one: (one.expires_at_ms, one.key)))
+    return planner.plan(due, now_ms=now_ms, now=now, limit=limit, rate_per_s=PER_S, waits_s=waits_s or {}).steps
+
+
+def look(*tasks: Task, status: str | None = PROCESSING) -> Look:
+    born = [one.born_ms for one in tasks]
+    return Look(ListQuery(min(born) // 1000 * 1000, max(born) + 1000, status=status), tasks)
+
+
+def page(*shown: Task, count: int | None = None, total: int | None = None) -> ListPage:
+    metadata = [VideoMetadata(created_at_ms=one.created_at_ms) for one in shown]
+    listed = [ListedTask(one.task_id, Processing(), about) for one, about in zip(shown, metadata, strict=True)]
+    return ListPage(listed, len(listed) if count is None else count, total)
+
+
+def answer_all(planner: Planner, tasks: Iterable[Task], outcome: Outcome, asked_at_ms: int = NOW) -> None:
+    for one in tasks:
+        planner.answered(one, outcome, asked_at_ms)
+
+
+def conclude(planner: Planner, asked: Look, found: ListPage, heard: Iterable[Task] = (), at_ms: int = NOW) -> set[int]:
+    """Let the planner read a page as the looker does; return the keys of what it concludes to have finished."""
+    finished = planner.concluded(asked, found, at_ms)
+    for one in finished:
+        planner.presumed(one, at_ms)
+    planner.read(asked, found, [*heard, *finished], at_ms)
+    return {one.key for one in finished}
+
+
+def retrieved(found: list[Step]) -> set[int]:
+    return {step.task.key for step in found if isinstance(step, Action) and not step.is_question}
+
+
+# Questions and what they may cost.
+
+
+def test_questions_are_a_part_of_the_budget() -> None:
+    planner, young = Planner(PlannerSettings(strategy=Strategy.STATUS)), task(age_ms=8 * MINUTE_MS)
+    assert planner.allowed_questions(1000.0, None) > 1
+    planner = Planner()
+    first = steps(planner, young)
+    assert [step.is_question for step in first] == [True]
+    planner.spent([Look(ListQuery(0), (young,))], 1000.0)
+    assert planner.allowed_questions(1000.0, PER_S) == 0
+    assert planner.allowed_questions(1005.0, PER_S) == 1
+
+
+def test_results_cost_nothing_of_it_and_a_guess_only_what_it_is_likely_to_waste() -> None:
+    planner = Planner()
+    planner.spent([Action(Endpoint.RETRIEVE, task())] * 5, 1000.0)
+    assert planner.allowed_questions(1000.0, PER_S) == 1
+    planner.spent([Action(Endpoint.RETRIEVE, task(), chance=0.8, is_question=True)], 1000.0)
+    assert planner.allowed_questions(1000.5, PER_S) == 0
+    assert planner.allowed_questions(1001.1, PER_S) == 1
+
+
+def test_a_rate_that_has_risen_is_not_waited_for_at_the_old_one() -> None:
+    planner, a_day = Planner(), 86_400.0
+    planner.allowed_questions(0.0, 1 / a_day)
+    planner.spent([Look(ListQuery(0), (task(),))], 0.0)
+    assert planner.allowed_questions(3_600.0, 1 / a_day) == 0
+    planner.allowed_questions(3_600.0, PER_S)
+    assert planner.allowed_questions(3_605.0, PER_S) == 1
+
+
+# Pages of the unfinished, and what is concluded from them.
+
+
+def test_what_a_page_of_the_unfinished_does_not_show_has_finished() -> None:
+    planner, tasks = Planner(), [task(key) for key in range(10)]
+    assert conclude(planner, look(*tasks), page(*tasks[:4]), tasks[:4]) == set(range(4, 10))
+    assert conclude(planner, look(*tasks, status=None), page(*tasks[:4]), tasks[:4]) == set()
+
+
+def test_that_is_forgotten_where_somebody_else_has_retrieved_it() -> None:
+    planner, tasks = Planner(), [task(key) for key in range(10)]
+    conclude(planner, look(*tasks), page())
+    planner.tidy(NOW + PRESUMED_MS - 1)
+    assert len(planner._presumed) == 10
+    planner.tidy(NOW + PRESUMED_MS)
+    assert not planner._presumed
+
+
+def test_conclusions_that_turn_out_wrong_are_withdrawn_and_no_more_are_drawn_for_a_while() -> None:
+    planner, tasks = Planner(), [task(key) for key in range(100)]
+    conclude(planner, look(*tasks), page())
+    assert planner.take_withdrawn() == []
+    answer_all(planner, tasks[:3], Processing())
+    assert set(planner.take_withdrawn()) == {one.key for one in tasks[3:]}
+    assert planner.take_withdrawn() == []
+    planner.tidy(NOW + DOUBT_MS - 1)
+    # An answer to a page that was under way meanwhile.
+    assert conclude(planner, look(*tasks[3:]), page(), at_ms=NOW + 1) == set()
+
+
+def test_after_that_while_it_is_tried_again_and_then_ever_more_rarely() -> None:
+    planner, tasks = Planner(), [task(key) for key in range(100)]
+    later_ms = NOW
+    for doubts in range(3):
+        assert conclude(planner, look(*tasks), page(), at_ms=later_ms)
+        answer_all(planner, tasks[:3], Processing(), later_ms)
+        paused_ms = DOUBT_MS * 2**doubts
+        assert conclude(planner, look(*tasks), page(), at_ms=later_ms + paused_ms - 1) == set()
+        later_ms += paused_ms
+
+
+def test_conclusions_that_hold_are_trusted_though_one_fails_now_and_then() -> None:
+    planner = Planner()
+    for number in range(400):
+        one = task(number)
+        assert conclude(planner, look(one), page()) == {number}
+        planner.answered(replace(one, state=TaskState.READY), Ready() if number % 20 else Processing(), NOW)
+
+
+@pytest.mark.parametrize("outcome", [Transient("reset", "connection_lost"), Gone("no such task")])
+def test_an_answer_that_says_nothing_of_it_leaves_the_conclusion(outcome: Outcome) -> None:
+    planner, one = Planner(), task()
+    conclude(planner, look(one), page())
+    planner.answered(one, outcome, NOW)
+    assert set(planner._presumed) == {1}
+
+
+# Tasks that the list does not show.
+
+
+def test_a_task_that_a_whole_page_does_not_show_is_asked_about_by_itself_for_a_while() -> None:
+    planner, tasks = Planner(), [task(key) for key in range(5)]
+    planner.read(look(*tasks, status=None), page(*tasks[:4]), tasks[:4], NOW)
+    assert not any(isinstance(step, Look) for step in steps(planner, tasks[4], replace(tasks[4], key=4)))
+    again_ms = NOW + UNLISTED_MS + tasks[4].age_ms(NOW)
+    (later,) = steps(planner, *tasks, now_ms=again_ms, now=5000.0, limit=1)
+    planner.tidy(again_ms)
+    assert not planner._unlisted
+    assert later.tasks
+
+
+@pytest.mark.parametrize("status", [None, PROCESSING])
+def test_a_task_that_two_full_pages_do_not_show_is_asked_about_by_itself(status: str | None) -> None:
+    """However long lies between them: a page that answers for none of its tasks must not be asked for without end."""
+    planner, hidden = Planner(), [task(key, age_ms=9 * MINUTE_MS) for key in range(3)]
+    others = [task(key, age_ms=9 * MINUTE_MS - 500) for key in range(100, 100 + PAGE_LIMIT)]
+    full = page(*others, total=200)
+    for round_ms in (0, 60_000):
+        assert not planner._unlisted
+        planner.read(look(*hidden, status=status), full, others, NOW + round_ms)
+        planner.tidy(NOW + round_ms)
+    assert set(planner._unlisted) == {0, 1, 2}
+    assert not planner._misses
+    assert not any(isinstance(step, Look) for step in steps(planner, *hidden, now_ms=NOW + 60_000))
+
+
+def test_a_miss_is_not_remembered_for_ever() -> None:
+    planner, hidden = Planner(), task(1, age_ms=9 * MINUTE_MS)
+    planner.read(look(hidden), page(count=PAGE_LIMIT), [], NOW)
+    planner.tidy(NOW + MISSES_KEPT_MS)
+    assert not planner._misses
+
+
+def test_a_page_shorter_than_its_total_is_not_the_whole() -> None:
+    """A server that gives ten at a time and does not say so."""
+    planner, tasks = Planner(), [task(key, age_ms=9 * MINUTE_MS) for key in range(30)]
+    assert conclude(planner, look(*tasks), page(*tasks[:10], total=30), tasks[:10]) == set()
+
+
+def test_a_task_that_has_ended_leaves_nothing_behind() -> None:
+    planner, one = Planner(), task()
+    planner.read(look(one, status=None), page(), [], NOW)
+    conclude(planner, look(one), page())
+    planner.answered(one, Failed("broken"), NOW)
+    assert not planner._unlisted
+    assert not planner._misses
+    assert not planner._presumed
+
+
+# A list that fails.
+
+
+def test_a_list_that_fails_is_left_alone_ever_longer() -> None:
+    planner, tasks, now = Planner(), [task(key) for key in range(20)], 1000.0
+    for pause_s in (LIST_PAUSE_S, 2 * LIST_PAUSE_S, 4 * LIST_PAUSE_S):
+        assert isinstance(steps(planner, *tasks, now=now)[0], Look)
+        planner.list_failed(now)
+        assert not any(isinstance(step, Look) for step in steps(planner, *tasks, now=now + pause_s - 1))
+        now += pause_s
+    for _ in range(20):
+        planner.list_failed(now)
+    assert isinstance(steps(planner, *tasks, now=now + MAX_LIST_PAUSE_S)[0], Look)
+
+
+def test_a_list_that_fails_for_ever_takes_little_of_a_small_budget() -> None:
+    planner, tasks, per_day = Planner(), [task(key) for key in range(20)], 50 / 86_400
+    planner.plan(Due([], tasks), now_ms=NOW, now=0.0, limit=1, rate_per_s=per_day, waits_s={})
+    planner.list_failed(0.0)
+    assert planner._list_paused_until == pytest.approx(LIST_PAUSE_REQUESTS / per_day)
+
+
+def test_a_page_ends_the_pauses() -> None:
+    planner, tasks = Planner(), [task(key) for key in range(20)]
+    for _ in range(5):
+        planner.list_failed(1000.0)
+    planner.read(look(*tasks), page(*tasks), tasks, NOW)
+    planner.list_failed(2000.0)
+    assert isinstance(steps(planner, *tasks, now=2000.0 + LIST_PAUSE_S)[0], Look)
+
+
+def test_who_prefers_the_list_is_answered_without_it_where_it_fails_or_is_blocked_for_long() -> None:
+    planner, one = Planner(PlannerSettings(strategy=Strategy.LIST)), task()
+    assert isinstance(steps(planner, one)[0], Look)
+    assert steps(planner, one, waits_s={Endpoint.LIST: LIST_MISSED_S}) == []
+    assert isinstance(steps(planner, one, waits_s={Endpoint.LIST: LIST_MISSED_S + 1})[0], Action)
+    planner.list_failed(1000.0)
+    assert isinstance(steps(planner, one)[0], Action)
+
+
+def test_a_class_that_waits_is_not_planned_with() -> None:
+    planner, one = Planner(), task(age_ms=OLD_MS)
+    assert steps(planner, one, waits_s={Endpoint.RETRIEVE: 1.0})
+    assert steps(planner, one, waits_s={Endpoint.RETRIEVE: 1.1}) == []
+
+
+# Reckoning.
+
+
+def test_reckoning_that_fails_is_trusted_again_once_it_holds() -> None:
+    planner, old = Planner(), [task(key, age_ms=OLD_MS) for key in range(600)]
+    answer_all(planner, old[:3], Processing())
+    assert not planner._trust.is_given
+    assert retrieved(steps(planner, old[500])) == set()
+    answer_all(planner, old[3:400], Retrieved(embeddings()))
+    assert retrieved(steps(planner, old[500])) == {500}
+
+
+def test_how_long_a_model_takes_is_learned_from_whatever_tells_the_model() -> None:
+    planner = Planner()
+    for number in range(200):
+        one = task(number, age_ms=20_000)
+        planner.answered(one, Ready(VideoMetadata("fast1", 60.0)), NOW)
+        planner.answered(task(number, age_ms=3_600_000), Processing(metadata=VideoMetadata("slow1", 60.0)), NOW)
+    fast, slow = (planner.times.of(name, 60.0).chance(60.0) for name in ("fast1", "slow1"))
+    assert fast > 0.9
+    assert slow < 0.1
+
+
+def test_nothing_is_learned_of_a_task_whose_age_is_unknown_nor_from_answers_without_a_state() -> None:
+    planner = Planner()
+    planner.answered(task(dated=False), Processing(), NOW)
+    planner.answered(task(), Transient("reset", "connection_lost"), NOW)
+    planner.answered(replace(task(), state=TaskState.READY), Retrieved(embeddings()), NOW)
+    assert not planner.times.all_seen
