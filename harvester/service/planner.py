@@ -1,14 +1,15 @@
 """Remembers what planning needs from one plan to the next, and learns from every answer."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harvester.domain.discovery import ListPage
+from harvester.domain.embeddings import VideoMetadata
 from harvester.domain.outcomes import Failed, Outcome, Processing, Ready, Retrieved
 from harvester.domain.pacing import Bucket, Endpoint, RateLimit
 from harvester.domain.planning import QUESTION_SHARE, Due, Look, Plan, Step, Strategy, Terms, chance_finished, plan
 from harvester.domain.processing_time import ProcessingTimes
-from harvester.domain.tasks import Task, TaskState
+from harvester.domain.tasks import RETENTION_MS, Task, TaskState
 from harvester.domain.windows import Listing, finished_by, is_complete
 
 MAX_QUESTIONS = 16
@@ -204,13 +205,12 @@ class Planner:
         if is_finished:
             self._misses.pop(task.key, None)
             self._unlisted.pop(task.key, None)
-        metadata = outcome.embeddings.metadata if isinstance(outcome, Retrieved) else None
-        if isinstance(outcome, Ready | Processing):
-            metadata = outcome.metadata
-        if metadata is not None:
+        metadata = _metadata(outcome)
+        if metadata.created_at_ms is not None:
+            # The time in an id may be hours off: of the age that follows from it nothing is to be learned.
             self.listing.learn_date(task.task_id, metadata.created_at_ms)
-        model_name = task.model_name or (metadata.model_name if metadata else None)
-        duration_s = task.duration_s or (metadata.duration if metadata else None)
+            task = replace(task, expires_at_ms=metadata.created_at_ms + RETENTION_MS)
+        model_name, duration_s = task.model_name or metadata.model_name, task.duration_s or metadata.duration
         after_s = 0.0 if task.unfinished_at_ms is None else task.age_ms(task.unfinished_at_ms) / 1000
         by_s = task.age_ms(asked_at_ms) / 1000
         if not is_finished or after_s > 0 or self.times.of(model_name, duration_s).chance(by_s) < FORETOLD:
@@ -231,3 +231,14 @@ class Planner:
             bucket.arrival = min(bucket.arrival, now + interval_s)
         ahead_s = now - bucket.ready_at()
         return 0 if ahead_s < 0 else min(MAX_QUESTIONS, bucket.limit.burst, 1 + int(ahead_s / interval_s))
+
+
+def _metadata(outcome: Outcome) -> VideoMetadata:
+    """Return what an answer says about the video, be it nothing."""
+    match outcome:
+        case Retrieved():
+            return outcome.embeddings.metadata
+        case Ready() | Processing():
+            return outcome.metadata or VideoMetadata()
+        case _:
+            return VideoMetadata()

@@ -303,3 +303,14 @@ def test_nothing_is_learned_of_a_task_whose_age_is_unknown_nor_from_answers_with
     planner.answered(task(), Transient("reset", "connection_lost"), NOW)
     planner.answered(replace(task(), state=TaskState.READY), Retrieved(embeddings()), NOW)
     assert not planner.times.all_seen
+
+
+def test_of_an_age_that_the_answer_itself_corrects_nothing_is_learned() -> None:
+    """The time in an id may be hours before the creation; the platform does not take hours for that."""
+    planner, created_ms = Planner(), NOW - MINUTE_MS
+    hinted = f"{(NOW - OLD_MS) // 1000:08x}{1:016x}"
+    early = replace(task(age_ms=OLD_MS, dated=False), task_id=hinted, added_at_ms=created_ms)
+    planner.answered(early, Processing("processing", created_ms, VideoMetadata(created_at_ms=created_ms)), NOW)
+    assert sum(planner.times.all_seen["", 0].watched_s) == pytest.approx(60.0)
+    # But that such a reckoning was wrong.
+    assert planner._trust.hits < planner._trust.tries
