@@ -90,7 +90,7 @@ class ClassPace:
     def _cut(self, *, is_told: bool, now: float) -> None:
         present = self.rate(now)
         if present is None:
-            measured = float(self.sends.lately(now))
+            measured = self.sends.per_minute(now)
             known = [rate for rate in (self._ceiling(), measured if measured >= MIN_MEASURED else 0.0) if rate > 0]
             present = min(known, default=float(MIN_MEASURED))
         if self.adapting.refused(is_told=is_told, present=present, until=self.until, now=now):

@@ -52,12 +52,14 @@ class Sends:
     """The requests of one class: how many have been sent, and when those of the last minute were."""
 
     count: int = 0
+    first_at: float = math.inf
     last_at: float = -math.inf
     _lately: deque[float] = field(default_factory=deque)
 
     def add(self, now: float) -> Sending:
         """Take note of a request that goes out now."""
         self.count += 1
+        self.first_at = min(self.first_at, now)
         self.last_at = now
         self._lately.append(now)
         return Sending(now, self.count)
@@ -67,6 +69,10 @@ class Sends:
         while self._lately and self._lately[0] <= now - LATELY_S:
             self._lately.popleft()
         return len(self._lately)
+
+    def per_minute(self, now: float) -> float:
+        """Return the rate at which they were sent in the last minute, or since the first: a second at least."""
+        return self.lately(now) * LATELY_S / min(LATELY_S, max(1.0, now - self.first_at))
 
     def after(self, number: int, now: float) -> int:
         """Return how many were sent after that one and in the last minute: what waits for longer is lost."""

@@ -173,16 +173,14 @@ async def test_row_27_when_a_worker_dies_while_decoding_its_task_is_retried_by_a
     flag.touch()
     shell.sabotage(
         "import os, signal, harvester.api.decoding as decoding\n"
-        "real = decoding.decode_retrieval\n"
-        "def decode_retrieval(body, encoding, max_bytes):\n"
-        f"    if len(body) > 65536:\n"
-        "        try:\n"
-        f"            os.unlink({str(flag)!r})\n"
-        "        except FileNotFoundError:\n"
-        "            return real(body, encoding, max_bytes)\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return real(body, encoding, max_bytes)\n"
-        "decoding.decode_retrieval = decode_retrieval\n"
+        "real = decoding.decode_file\n"
+        "def decode_file(file, encoding, max_bytes):\n"
+        "    try:\n"
+        f"        os.unlink({str(flag)!r})\n"
+        "    except FileNotFoundError:\n"
+        "        return real(file, encoding, max_bytes)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "decoding.decode_file = decode_file\n"
     )
     async with stand_in(tasks=8, duration_s=LONG_VIDEO_S) as api:
         shell.talks_to(api.base_url)

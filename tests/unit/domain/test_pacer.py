@@ -211,8 +211,19 @@ def test_without_a_configured_rate_what_was_sent_lately_is_cut(sent: int, presen
     subject = pacer(0)
     for _ in range(sent):
         subject.take(STATUS, NOW)
-    subject.refused(STATUS, LimitReport(), NOW)
-    assert subject.budget(STATUS, NOW).learned_per_minute == pytest.approx(0.7 * present)
+    # A minute after the first of them: all of that minute counts.
+    later = NOW + 59.999
+    subject.refused(STATUS, LimitReport(), later)
+    assert subject.budget(STATUS, later).learned_per_minute == pytest.approx(0.7 * present, rel=1e-3)
+
+
+def test_refused_right_after_the_start_the_rate_of_the_start_is_cut() -> None:
+    """Eight requests in the first second are 480 a minute: cut to 0.7 of 8 a minute, a storm would cost minutes."""
+    subject = pacer(0)
+    for _ in range(8):
+        subject.take(STATUS, NOW)
+    subject.refused(STATUS, LimitReport(), NOW + 0.5)
+    assert subject.budget(STATUS, NOW + 0.5).learned_per_minute == pytest.approx(0.7 * 480)
 
 
 def test_the_sustained_rate_is_the_least_of_the_configured_the_cut_and_the_quota() -> None:
