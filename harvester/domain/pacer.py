@@ -13,7 +13,7 @@ from harvester.domain.pacing import (
     LimitReport,
     RateLimit,
 )
-from harvester.domain.quotas import WINDOWS_S, Quota, Sending, Sends, Window, infer_quota
+from harvester.domain.quotas import LATELY_S, WINDOWS_S, Quota, Sending, Sends, Window, infer_quota
 
 
 @dataclass(slots=True)
@@ -31,6 +31,7 @@ class ClassPace:
     window: Window = field(default_factory=Window)
     adapting: Adapting = field(default_factory=Adapting)
     arrival: float = -math.inf
+    accepted_at: float = -math.inf
 
     def rate(self, now: float) -> float | None:
         """Return the learned rate per minute, None while there is none in force."""
@@ -54,6 +55,7 @@ class ClassPace:
     def accepted(self, report: LimitReport, sending: Sending, now: float) -> None:
         """Learn from an answer that was not a 429: an exhausted window blocks until its reset."""
         self._note_quota(report)
+        self.accepted_at = now
         # What was sent before a refusal says nothing about the time after it.
         if sending.at >= self.until:
             self.refusals = 0
@@ -90,7 +92,9 @@ class ClassPace:
     def _cut(self, *, is_told: bool, now: float) -> None:
         present = self.rate(now)
         if present is None:
-            measured = self.sends.per_minute(now)
+            # A start that nothing was accepted of met a storm, which tells nothing of how much is let through.
+            has_accepted = now - self.accepted_at <= LATELY_S
+            measured = self.sends.lately(now) if has_accepted else self.sends.per_minute(now)
             known = [rate for rate in (self._ceiling(), measured if measured >= MIN_MEASURED else 0.0) if rate > 0]
             present = min(known, default=float(MIN_MEASURED))
         if self.adapting.refused(is_told=is_told, present=present, until=self.until, now=now):
