@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from harvester.simulator import Simulator
-from tests.faults.kept import ended_tasks, findings, sent_rows, stored_rows
+from tests.faults.kept import all_sent_rows, ended_tasks, findings, stored_rows
 from tests.faults.tracing import traced
-from tests.integration.shell import PATIENCE_S, Ended, Running, Shell, retrieved, stand_in
+from tests.integration.shell import PATIENCE_S, Ended, Shell, retrieved, stand_in
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ async def completed_by_the_next_run(shell: Shell, api: Simulator, what: object) 
     again = await shell.run("backfill", *api.catalogue.ids())
 
     assert again.code == 0, (what, again.stderr)
-    assert stored_rows(shell.database) == sent_rows(api), what
+    assert stored_rows(shell.database) == all_sent_rows(api), what
     assert findings(shell.database) == [], what
     # What is stored is not asked for again; what was is what the killed process had in hand.
     times = Counter(retrieved(api))
@@ -98,17 +98,6 @@ def _leased_tasks(shell: Shell) -> set[str]:
     except sqlite3.OperationalError:
         # Killed before there was a table.
         return set()
-
-
-async def has_said(running: Running, text: str) -> None:
-    """Wait until a command has written that text to stderr."""
-    assert running._process.stderr is not None
-    heard = ""
-    async with asyncio.timeout(PATIENCE_S):
-        while text not in heard:
-            line = await running._process.stderr.readline()
-            assert line, heard
-            heard += line.decode()
 
 
 async def at_once(deeds: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:

@@ -1,25 +1,5 @@
-from collections.abc import AsyncIterator
-from pathlib import Path
+"""The fixtures of the integration tests: a fault is met by the installed command, too."""
 
-import pytest
+from tests.integration.conftest import api, shell
 
-from tests.integration.scripted_api import ScriptedApi
-from tests.integration.shell import Shell
-
-
-@pytest.fixture
-async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
-    """A user's shell in an empty folder; what is still running at the end is killed."""
-    shell = Shell(tmp_path)
-    try:
-        yield shell
-    finally:
-        await shell.close()
-
-
-@pytest.fixture
-async def api(shell: Shell) -> AsyncIterator[ScriptedApi]:
-    """An API that says what the test tells it to, and that the shell talks to."""
-    async with ScriptedApi() as api:
-        shell.talks_to(api.base_url)
-        yield api
+__all__ = ["api", "shell"]

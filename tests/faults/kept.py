@@ -6,12 +6,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from harvester.domain.errors import StoreError
 from harvester.simulator import Simulator
 from harvester.store.connecting import open_for_reading
 from harvester.store.verifying import verify
+from tests.faults.invariants import sent_rows
 
 Rows = list[tuple[Any, ...]]
 
@@ -37,21 +36,14 @@ def stored_rows(path: Path) -> Rows:
     """Return each stored segment, by task and position."""
     with closing(open_for_reading(path)) as connection:
         return connection.execute(
-            "SELECT task_id, position, embedding_option, embedding_scope, start_offset_sec, end_offset_sec, dtype,"
+            "SELECT task_id, position, embedding_option, embedding_scope, start_offset_sec, end_offset_sec, dim, dtype,"
             " vector FROM segment_vectors ORDER BY task_id, position"
         ).fetchall()
 
 
-def sent_rows(api: Simulator) -> Rows:
+def all_sent_rows(api: Simulator) -> Rows:
     """Return the same of all that the stand-in has."""
-    rows: Rows = []
-    for task_id in sorted(api.catalogue.ids()):
-        sent = api.catalogue.embeddings(task_id)
-        vectors = np.ascontiguousarray(sent.vectors, "<f4")
-        columns = (sent.options, sent.scopes, sent.start_offsets_s, sent.end_offsets_s, vectors)
-        for position, (*segment, vector) in enumerate(zip(*columns, strict=True)):
-            rows.append((task_id, position, *segment, "f4", vector.tobytes()))
-    return rows
+    return [(task_id, *row) for task_id in sorted(api.catalogue.ids()) for row in sent_rows(api, task_id)]
 
 
 def ended_tasks(path: Path) -> set[str]:

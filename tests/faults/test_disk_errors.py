@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.commands import at_once, completed_by_the_next_run, has_said, rehearsal, sample
-from tests.faults.kept import ended_tasks, findings, sent_rows, stored, stored_rows
+from tests.faults.commands import at_once, completed_by_the_next_run, rehearsal, sample
+from tests.faults.kept import all_sent_rows, ended_tasks, findings, stored, stored_rows
 from tests.faults.small_harvest import IDS, acknowledged, harvest, harvest_for
 from tests.faults.tracing import (
     WRITES,
@@ -76,7 +76,7 @@ async def failing_at(call: Call, folder: Path, error: str) -> int:
         # Where it cannot open the database it says so and ends; later it waits and goes on by itself.
         assert ended.code in (0, GAVE_UP), (call, ended.stderr)
         if ended.code == 0:
-            assert stored_rows(shell.database) == sent_rows(api), call
+            assert stored_rows(shell.database) == all_sent_rows(api), call
         else:
             assert ended.stderr.startswith("harvester: The database "), (call, ended.stderr)
             assert ended.stderr.count("\n") == 1, (call, ended.stderr)
@@ -124,7 +124,7 @@ async def test_row_20_a_full_disk_is_waited_for_and_nothing_is_stored_in_part(tm
         shell.database = small_disk / "harvester.db"
         shell.environ["HARVESTER_STORE__PATH"] = str(shell.database)
         harvest = await shell.start("backfill", *api.catalogue.ids())
-        await has_said(harvest, "database or disk is full; trying again")
+        await harvest.says("database or disk is full; trying again")
 
         assert 0 < len(ended_tasks(shell.database)) < len(api.catalogue.ids())
         assert findings(shell.database) == []
@@ -134,6 +134,6 @@ async def test_row_20_a_full_disk_is_waited_for_and_nothing_is_stored_in_part(tm
         ended = await harvest.ended()
 
         assert ended.code == 0, ended.stderr
-        assert stored_rows(shell.database) == sent_rows(api)
+        assert stored_rows(shell.database) == all_sent_rows(api)
         assert findings(shell.database) == []
         assert api.catalogue.ids() == sorted(one.task_id or "" for one in api.requests)
