@@ -68,6 +68,17 @@ def test_no_more_requests_go_out_than_the_rate_allows() -> None:
     assert TASKS <= sent(report) <= report.makespan_s + 1
 
 
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_processes_on_one_database_send_no_more_than_the_rate_allows_together(processes: int) -> None:
+    """Also where a process claims more ahead than it leases at a time."""
+    per_s, submissions = 50, draw_submissions(1000, 1.0, seed=1, processing_median_s=1.0, processing_sigma=0.1)
+    report = run_harvest(submissions, Setup(requests_per_minute=60 * per_s, processes=processes, concurrency=32))
+    assert report.counts[TaskState.HARVESTED] == len(submissions)
+    stored_ms = report.stored_at_ms.values()
+    # A lease holds a third of a second's requests.
+    assert len(stored_ms) <= per_s * ((max(stored_ms) - min(stored_ms)) / 1000 + processes / 3)
+
+
 def test_failed_tasks_end_as_failed() -> None:
     report = run_harvest(tasks(failed_ratio=0.3), Setup(requests_per_minute=600))
     assert 0 < report.counts[TaskState.FAILED] == TASKS - report.counts[TaskState.HARVESTED]
