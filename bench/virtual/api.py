@@ -130,8 +130,8 @@ class Quirks:
 class ModelApi:
     """Knows the future of every task, and tells what the API would say now.
 
-    An answer takes `latency_s`. The list shows tasks and their status as they were `list_lag_s` ago. With
-    `limits`, requests above them are refused as the simulator refuses them; `error_ratio` of all requests end in a 503.
+    An answer takes `latency_s`. The list shows tasks and their status as they were `list_lag_s` ago. What the
+    `limiter` does not let through is refused as the simulator refuses it; `error_ratio` of all requests end in a 503.
     """
 
     def __init__(  # noqa: PLR0913
@@ -142,7 +142,7 @@ class ModelApi:
         *,
         latency_s: float = LATENCY_S,
         list_lag_s: float = 0.0,
-        limits: SimulatorSettings | None = None,
+        limiter: RateLimiter | None = None,
         error_ratio: float = 0.0,
         quirks: Quirks | None = None,
         seed: int = 0,
@@ -157,7 +157,7 @@ class ModelApi:
         self._throttle = throttle
         self._latency_s = latency_s
         self._list_lag_ms = round(list_lag_s * 1000)
-        self._limiter = RateLimiter(limits or SimulatorSettings())
+        self._limiter = limiter or RateLimiter(SimulatorSettings())
         self._error_ratio = error_ratio
         self._quirks = quirks or Quirks()
         self._rng = random.Random(seed)  # noqa: S311

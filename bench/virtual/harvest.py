@@ -26,6 +26,7 @@ from harvester.service.pipeline import Pipeline
 from harvester.service.planner import Planner, PlannerSettings
 from harvester.service.progress import Progress
 from harvester.service.scheduler import HarvestSettings, Scheduler, Until
+from harvester.simulator.limits import RateLimiter
 from harvester.simulator.settings import SimulatorSettings
 from harvester.store.settling import Settlement
 
@@ -123,6 +124,7 @@ class _Run:
             for submission in submissions
             if submission.queued_at_ms is not None
         )
+        self.limiter = RateLimiter(setup.server_limits)
         self.apis: list[ModelApi] = []
         self.running: dict[int, Scheduler] = {}
         self.is_over = False
@@ -173,7 +175,7 @@ class _Run:
             throttle,
             latency_s=setup.latency_s,
             list_lag_s=setup.list_lag_s,
-            limits=setup.server_limits,
+            limiter=self.limiter,
             error_ratio=setup.error_ratio,
             quirks=setup.quirks,
             seed=seed,

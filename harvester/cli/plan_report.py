@@ -1,5 +1,6 @@
 """The preview of a harvest in words, and as programs read it."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from harvester.domain.pacing import Endpoint
 from harvester.domain.planning import SURE, Look, Step, Strategy
 from harvester.domain.previewing import Call, Conditions, Preview, Survey, finished_among
 from harvester.domain.processing_time import ProcessingTimes
+from harvester.domain.quotas import WINDOWS_S, Quota
 from harvester.domain.tasks import Task, TaskState
 
 MAX_CLASSES = 3
@@ -100,14 +102,27 @@ def _queue(report: PlanReport) -> Iterator[str]:
 def _calls(report: PlanReport) -> Iterator[str]:
     rate_per_s = report.conditions.budget.rate_per_s
     every = f"one every {shown_duration(1 / rate_per_s)}" if rate_per_s else "as fast as they are answered"
+    quota = _quota_in_force(report)
+    if quota is not None:
+        every += (
+            f" on average: what is left of the quota of {_WINDOWS[quota.window_s]} need not wait, its last tenth does"
+        )
     if not report.preview.calls:
         yield "next calls  none asked for" if not report.conditions.calls else "next calls  none that can be foretold"
         return
     yield f"next calls  {every}"
     for call in report.preview.calls:
         wait_s = (call.at_ms - report.survey.at_ms) / 1000
-        when = "now" if wait_s < 1 else f"in {shown_duration(wait_s)}"
+        when = "now" if wait_s < 1 else "then" if quota is not None else f"in {shown_duration(wait_s)}"
         yield f"  {when:16}{_subject(call.step)} — {reason(call, report)}"
+
+
+def _quota_in_force(report: PlanReport) -> Quota | None:
+    """Return the quota that makes the rate, if it is of an hour or a day: how much is left of it nobody remembers."""
+    limit, rate_per_s = report.limits[Endpoint.RETRIEVE], report.conditions.budget.rate_per_s
+    if limit.quota is None or rate_per_s is None or limit.quota.window_s <= WINDOWS_S[0]:
+        return None
+    return limit.quota if math.isclose(limit.quota.per_minute, rate_per_s * 60) else None
 
 
 def _subject(step: Step) -> str:
@@ -186,13 +201,20 @@ def _outlook(report: PlanReport) -> Iterator[str]:
         f"requests    about {expected.requests:,.0f} in all, {each:.2f} a task: "
         f"{expected.retrievals:,.0f} for results, {expected.questions:,.0f} to ask"
     )
-    left = shown_duration((preview.finish_ms - survey.at_ms) / 1000)
     late = expected.finished_ms is not None and expected.finished_ms > preview.feasibility.finish_ms
     why = "when the youngest has finished" if late else "at this rate"
-    yield f"finish      about {shown_time(preview.finish_ms)} (in {left}), {why}"
+    warning, first_loss_ms = forewarning(preview.feasibility) or "no task", preview.feasibility.first_loss_ms
+    if first_loss_ms is not None:
+        why += ", the lost ones included"
+        warning += f" The first at {shown_time(first_loss_ms)} (in {_until(first_loss_ms, survey)})."
+    yield f"finish      about {shown_time(preview.finish_ms)} (in {_until(preview.finish_ms, survey)}), {why}"
     if preview.feasibility.overdue:
         yield f"overdue     {counted(preview.feasibility.overdue, 'open task')} past the deadline"
-    yield f"at risk     {forewarning(preview.feasibility) or 'no task'}"
+    yield f"at risk     {warning}"
+
+
+def _until(at_ms: int, survey: Survey) -> str:
+    return shown_duration((at_ms - survey.at_ms) / 1000)
 
 
 def as_json(report: PlanReport) -> dict[str, Any]:

@@ -173,15 +173,28 @@ class ProcessingTimes:
             known = present[keys[-1]] = self._estimate(keys)
         return known
 
-    def observe(
-        self, model_name: str | None, duration_s: float | None, after_s: float, by_s: float, *, is_finished: bool
+    def observe(  # noqa: PLR0913  # the last two are named
+        self,
+        model_name: str | None,
+        duration_s: float | None,
+        after_s: float,
+        by_s: float,
+        *,
+        is_finished: bool,
+        counted: tuple[str | None, float | None] | None = None,
     ) -> None:
-        """Learn that a task took longer than `after_s` seconds, and that at `by_s` it had finished, or had not."""
+        """Learn that a task took longer than `after_s` seconds, and that at `by_s` it had finished, or had not.
+
+        What a video of the model and length `counted` belongs to has learned it already.
+        """
         by_s = min(by_s, MAX_AGE_S)
         if not by_s > after_s:
             return
         sights = self.of(model_name, duration_s).sights(after_s, by_s, is_finished=is_finished)
+        known = [] if counted is None else _keys(*counted)
         for key in _keys(model_name, duration_s):
+            if key in known:
+                continue
             seen = self.all_seen.setdefault(key, Seen())
             seen.add(sights)
             seen.fade()

@@ -137,10 +137,14 @@ class Planner:
         is_finished = isinstance(outcome, Ready | Retrieved | Failed)
         if not is_finished and not isinstance(outcome, Processing):
             return
-        if self._presumed.pop(task.key, None) is not None:
+        until_ms = self._presumed.pop(task.key, None)
+        if until_ms is not None:
             self._gap_trust.learn(is_hit=is_finished)
             if not self._gap_trust.is_given:
                 self._doubt_gaps(asked_at_ms)
+            if is_finished:
+                # The page told nothing of the video. Else a model would be known by its unfinished tasks alone.
+                self._observe(task, _metadata(outcome), until_ms - PRESUMED_MS, is_finished=True, is_counted=True)
         if task.state is TaskState.PENDING and task.is_dated:
             self._learn(task, outcome, asked_at_ms, is_finished=is_finished)
 
@@ -207,15 +211,23 @@ class Planner:
             self._unlisted.pop(task.key, None)
         metadata = _metadata(outcome)
         if metadata.created_at_ms is not None:
-            # The time in an id may be hours off: of the age that follows from it nothing is to be learned.
             self.listing.learn_date(task.task_id, metadata.created_at_ms)
+        self._observe(task, metadata, asked_at_ms, is_finished=is_finished)
+
+    def _observe(
+        self, task: Task, metadata: VideoMetadata, at_ms: int, *, is_finished: bool, is_counted: bool = False
+    ) -> None:
+        """Learn how long it took; `is_counted`: what was known of the video before has learned that already."""
+        if metadata.created_at_ms is not None:
+            # The time in an id may be hours off: of the age that follows from it nothing is to be learned.
             task = replace(task, expires_at_ms=metadata.created_at_ms + RETENTION_MS)
         model_name, duration_s = task.model_name or metadata.model_name, task.duration_s or metadata.duration
         after_s = 0.0 if task.unfinished_at_ms is None else task.age_ms(task.unfinished_at_ms) / 1000
-        by_s = task.age_ms(asked_at_ms) / 1000
+        by_s = task.age_ms(at_ms) / 1000
         if not is_finished or after_s > 0 or self.times.of(model_name, duration_s).chance(by_s) < FORETOLD:
             # Of a task that was first looked at long after its end there is nothing to learn.
-            self.times.observe(model_name, duration_s, after_s, by_s, is_finished=is_finished)
+            counted = (task.model_name, task.duration_s) if is_counted else None
+            self.times.observe(model_name, duration_s, after_s, by_s, is_finished=is_finished, counted=counted)
 
     def allowed_questions(self, now: float, rate_per_s: float | None) -> int:
         """Return how many requests may go into questions now."""

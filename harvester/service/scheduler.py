@@ -274,6 +274,8 @@ class Scheduler:
             if wait_s > 0:
                 return wait_s
             await self._claim(plan.steps, now_ms)
+        # More may be claimed than was leased, or the lease has ended while a slot was waited for.
+        await self._patiently(self._throttle.refill)
         step = next((step for step in self._queue if self._throttle.wait_s(step.endpoint) == 0), None)
         if step is None:
             return max(MIN_WAIT_S, self._wait_s(self._queue))

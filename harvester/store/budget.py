@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from harvester.domain.lessons import QUOTA_KEPT_MS, KnownLimits, Lesson, LimitNews, TaughtRate
 from harvester.domain.pacer import Pacer
-from harvester.domain.pacing import BudgetLease, Endpoint, RateLimit, reserve
+from harvester.domain.pacing import MAX_BLOCK_S, BudgetLease, Endpoint, RateLimit, reserve
 from harvester.domain.quotas import Quota
 from harvester.domain.recalling import recall
 from harvester.store.queries import query
@@ -26,7 +26,7 @@ def _arrival_ms(connection: sqlite3.Connection) -> float:
 def known_blocks(connection: sqlite3.Connection, now_ms: int) -> dict[Endpoint, int]:
     """Return until when (Unix milliseconds) the API wants no requests of a class."""
     blocks = {}
-    for endpoint, until_ms in connection.execute(query("blocks_ahead"), {"now": now_ms}):
+    for endpoint, until_ms in connection.execute(query("blocks_ahead"), _believable(now_ms)):
         # A class that only a newer version knows.
         with suppress(ValueError):
             blocks[Endpoint(endpoint)] = until_ms
@@ -35,11 +35,16 @@ def known_blocks(connection: sqlite3.Connection, now_ms: int) -> dict[Endpoint, 
 
 def note_blocks(connection: sqlite3.Connection, blocks: dict[Endpoint, int], now_ms: int) -> None:
     """Remember blocks for the other processes and for the next start."""
-    connection.execute(query("forget_blocks"), {"now": now_ms})
+    connection.execute(query("forget_blocks"), _believable(now_ms))
     connection.executemany(
         query("note_block"),
         [{"endpoint": endpoint, "blocked_until": until_ms} for endpoint, until_ms in blocks.items()],
     )
+
+
+def _believable(now_ms: int) -> dict[str, int]:
+    """Return between which times a block can end: whoever noted a later one had a clock that was far ahead."""
+    return {"now": now_ms, "latest": now_ms + round(MAX_BLOCK_S * 1000)}
 
 
 def known_limits(connection: sqlite3.Connection, now_ms: int) -> KnownLimits:

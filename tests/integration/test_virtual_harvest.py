@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -19,8 +20,8 @@ from bench.virtual import (
     run_virtually,
 )
 from harvester.api.throttle import Throttle
-from harvester.domain.pacing import RateLimit
-from harvester.domain.tasks import TaskState
+from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.domain.tasks import RETENTION_MS, TaskState
 from harvester.service.discovery import DiscoveryReport, discover
 from harvester.simulator.settings import SimulatorSettings
 
@@ -66,6 +67,50 @@ def test_another_seed_gives_another_harvest() -> None:
 def test_no_more_requests_go_out_than_the_rate_allows() -> None:
     report = run_harvest(tasks(), Setup(requests_per_minute=60))
     assert TASKS <= sent(report) <= report.makespan_s + 1
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_processes_on_one_database_send_no_more_than_the_rate_allows_together(processes: int) -> None:
+    """Also where a process claims more ahead than it leases at a time."""
+    per_s, submissions = 50, draw_submissions(1000, 1.0, seed=1, processing_median_s=1.0, processing_sigma=0.1)
+    report = run_harvest(submissions, Setup(requests_per_minute=60 * per_s, processes=processes, concurrency=32))
+    assert report.counts[TaskState.HARVESTED] == len(submissions)
+    stored_ms = report.stored_at_ms.values()
+    # A lease holds a third of a second's requests.
+    assert len(stored_ms) <= per_s * ((max(stored_ms) - min(stored_ms)) / 1000 + processes / 3)
+
+
+def test_a_tighter_budget_goes_into_results_and_a_spare_one_buys_shorter_waits() -> None:
+    submissions = draw_submissions(300, 300.0, seed=1, processing_median_s=120.0)
+    reports = [run_harvest(submissions, Setup(requests_per_minute=rate)) for rate in (20, 60, 600)]
+    shares = [report.requests[Endpoint.RETRIEVE] / sent(report) for report in reports]
+    waits_s = [report.ready_to_stored_s[150] for report in reports]
+    assert shares[0] > 0.9 > shares[1] > shares[2]
+    assert waits_s == sorted(waits_s, reverse=True)
+
+
+def of_age(submissions: list[Submission], age_s: float) -> list[Submission]:
+    """Return the same as if they had been submitted so much earlier, and queued only now."""
+    aged = []
+    for one in submissions:
+        created_ms = one.task.created_at_ms - round(age_s * 1000)
+        task_id = f"{created_ms // 1000:08x}{one.task.task_id[8:]}"
+        finished_ms = one.task.finished_at_ms - round(age_s * 1000)
+        task = replace(one.task, task_id=task_id, created_at_ms=created_ms, finished_at_ms=finished_ms)
+        aged.append(replace(one, task=task))
+    return aged
+
+
+@pytest.mark.parametrize("strategy", ["auto", "status", "list"])
+def test_what_is_near_its_deadline_is_served_in_time_where_the_budget_allows_it(strategy: str) -> None:
+    """At a request a minute, with hundreds of others: there is no time to ask first, whatever the strategy is."""
+    minutes = 60
+    near = of_age(draw_submissions(50, 1.0, seed=1), RETENTION_MS / 1000 - 60 * minutes)
+    others = of_age(draw_submissions(300, 1.0, seed=2), 86_400.0)
+    report = run_harvest(
+        [*others, *near], Setup(requests_per_minute=1, strategy=strategy, lease_s=600, stop_after_s=60.0 * minutes)
+    )
+    assert {one.task.task_id for one in near} <= set(report.stored_at_ms)
 
 
 def test_failed_tasks_end_as_failed() -> None:

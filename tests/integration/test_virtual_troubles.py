@@ -202,3 +202,21 @@ def test_with_fifty_requests_a_day_and_a_useless_list_nothing_is_lost(strategy: 
     report = run_harvest(submissions, setup)
     assert report.counts[TaskState.HARVESTED] == len(submissions)
     assert report.makespan_s < RETENTION_MS / 1000
+
+
+@pytest.mark.parametrize(("processes", "restart_every_s"), [(2, None), (1, HOUR_S)], ids=["together", "restarts"])
+def test_a_quota_of_a_day_is_shared_and_outlives_a_restart_without_a_refusal(
+    processes: int, restart_every_s: float | None
+) -> None:
+    setup = Setup(
+        processes=processes,
+        restart_every_s=restart_every_s,
+        look_every_s=300.0,
+        lease_s=2 * HOUR_S,
+        server_limits=SimulatorSettings(requests_per_day=50),
+        stop_after_s=4 * DAY_S,
+    )
+    report = run_harvest(draw_submissions(TASKS, 60.0, seed=1), setup)
+    check(report, per_task=1.1, half_within_s=6 * HOUR_S)
+    assert DAY_S < report.makespan_s < 2 * DAY_S
+    assert sum(report.refused.values()) == 0

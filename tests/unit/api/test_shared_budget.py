@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from harvester.api.throttle import Throttle
 from harvester.domain.pacing import Endpoint, LimitReport, RateLimit, reserve
+from harvester.domain.tasks import DAY_MS
 from harvester.store.sqlite import Store
 
 START_MS = 1_760_000_000_000
@@ -117,6 +118,25 @@ async def test_a_wall_clock_that_jumps_a_day_does_not_stop_the_requests(stores: 
     await taken_in(clock, subjects, 5)
     clock.wall_offset_ms += jump_ms
     assert sum(await taken_in(clock, subjects, 60)) >= 55
+
+
+async def test_a_block_that_was_noted_by_a_clock_far_ahead_does_not_outlive_its_mistake(stores: list[Store]) -> None:
+    """Adopted again and again, it would stop all requests until that far time, a day and an hour at a time."""
+    clock = FakeTime()
+    (told,) = throttles(stores[:1], clock, RateLimit(60))
+    clock.wall_offset_ms += 30 * DAY_MS
+    told.learn(STATUS, 429, LimitReport(retry_after_s=600))
+    await told.refill()
+    clock.wall_offset_ms -= 30 * DAY_MS
+    (after,) = throttles(stores[1:], clock, RateLimit(60))
+    await after.refill()
+    assert after.blocked_s(STATUS) == 0
+    # Nor does it stand in the way of what is told later.
+    after.learn(STATUS, 429, LimitReport(retry_after_s=7200))
+    await after.refill()
+    (later,) = throttles(stores[:1], clock, RateLimit(60))
+    await later.refill()
+    assert later.blocked_s(STATUS) == pytest.approx(7200)
 
 
 async def test_a_lowered_rate_holds_at_once(stores: list[Store]) -> None:

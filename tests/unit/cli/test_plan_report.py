@@ -105,6 +105,31 @@ def test_the_budget_tells_what_the_api_has_taught() -> None:
     ]
 
 
+def test_what_a_quota_of_a_day_lets_through_at_once_is_not_told_to_wait() -> None:
+    """What is left of it goes out as fast as the setting allows: nobody can say from here how much that is."""
+    pacer = Pacer(RateLimit(60))
+    pacer.pace(Endpoint.RETRIEVE).quota = Quota(50, 86_400)
+    told = report(task(1), task(2), pacer=pacer)
+
+    assert line(told, "next calls") == (
+        "next calls  one every 28 min 48 s on average: "
+        "what is left of the quota of a day need not wait, its last tenth does"
+    )
+    assert line(told, "  now").startswith("  now             retrieve task-1 ")
+    assert line(told, "  then").startswith("  then            retrieve task-2 ")
+
+    pacer.pace(Endpoint.RETRIEVE).quota = Quota(8, 60)
+    assert line(report(task(1), task(2), pacer=pacer), "  in").startswith("  in 8 s          retrieve task-2 ")
+
+
+def test_when_the_first_is_lost_is_told() -> None:
+    near = [replace(task(key), expires_at_ms=NOW + DAY_MS) for key in range(100)]
+    pacer = Pacer(RateLimit(50 / 1440))
+    told = report(*near, pacer=pacer)
+    assert line(told, "finish").endswith(", at this rate, the lost ones included")
+    assert line(told, "at risk").endswith(" The first at 2025-10-10 08:53:20Z (in 1 d).")
+
+
 def test_processing_times_are_a_guess_until_something_is_learned() -> None:
     times = ProcessingTimes()
     assert "half within 5 min 1 s, 95 % within 26 min 7 s: a guess" in line(report(task(), times=times), "processing")

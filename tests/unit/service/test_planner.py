@@ -297,6 +297,26 @@ def test_how_long_a_model_takes_is_learned_from_whatever_tells_the_model() -> No
     assert slow < 0.1
 
 
+@pytest.mark.parametrize("retrieved", [True, False])
+def test_what_a_page_did_not_show_counts_for_its_model_once_that_is_told(retrieved: bool) -> None:  # noqa: FBT001
+    """Else a model would be known by its unfinished tasks alone, of which pages tell, and be thought slow."""
+    planner, video = Planner(), VideoMetadata("marengo3.0", 60.0)
+    tasks = [task(key, age_ms=10 * MINUTE_MS + key) for key in range(50)]
+    shown, hidden = tasks[:10], tasks[10:]
+    answer_all(planner, shown, Processing(metadata=video))
+    conclude(planner, look(*tasks), page(*shown), shown)
+    whole = sum(planner.times.all_seen["", 0].finished)
+    ready = [replace(one, state=TaskState.READY) for one in hidden]
+    result = Retrieved(replace(embeddings(), metadata=video)) if retrieved else Failed("broken")
+    answer_all(planner, ready, result, NOW + 1000)
+    answer_all(planner, ready, result, NOW + 2000)
+    seen = planner.times.all_seen
+    assert sum(seen["", 0].finished) == pytest.approx(whole) == pytest.approx(40)
+    assert sum(seen["marengo3.0", 1].finished) == pytest.approx(40 if retrieved else 0)
+    if retrieved:
+        assert planner.times.of("marengo3.0", 60.0).chance(600.0) == pytest.approx(0.8, abs=0.06)
+
+
 def test_nothing_is_learned_of_a_task_whose_age_is_unknown_nor_from_answers_without_a_state() -> None:
     planner = Planner()
     planner.answered(task(dated=False), Processing(), NOW)
