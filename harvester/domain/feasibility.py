@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from harvester.domain.pacing import RateLimit
 
-REQUESTS_PER_TASK = 1.05
-"""What a harvested task costs: one request, and a few that are repeated."""
+REQUESTS_PER_TASK = 1.0
+"""What a harvested task costs at least. When the budget is tight hardly anything is spent on questions."""
 
 REACTION_MS = 10 * 60 * 1000
 """A rate that saves what is dropped sooner would be an absurd one, and nobody could raise it in time."""

@@ -33,7 +33,7 @@ async def test_the_free_plan_is_told_what_it_saves_and_what_it_will_cost(shell: 
     assert "next calls  one every 28 min 49 s\n" in ended.stdout
     assert " sure to be finished, asking first would cost more\n" in ended.stdout
     assert "requests    about 2,00" in ended.stdout
-    assert "at risk     At 50 requests a day about 1,650 of these 2,000 tasks will expire; 13 " in ended.stdout
+    assert "at risk     At 50 requests a day about 1,650 of these 2,000 tasks will expire; 12 " in ended.stdout
 
 
 async def test_a_strategy_shows_its_difference(shell: Shell) -> None:
