@@ -42,12 +42,11 @@ class Decoder:
 
     async def decode(self, body: bytes | LargeBody, encoding: str | None) -> Decoded:
         """Return what the body of a retrieval means. The content of a large body is used up by that."""
-        if isinstance(body, bytes):
-            if len(body) <= IN_MEMORY_BYTES:
-                cap_bytes = min(self._max_body_bytes, IN_PLACE_BYTES)
-                outcome = decode_retrieval(body, encoding, cap_bytes)
-                if cap_bytes == self._max_body_bytes or not _is_too_large(outcome):
-                    return outcome
+        if isinstance(body, bytes) and len(body) <= IN_MEMORY_BYTES:
+            cap_bytes = min(self._max_body_bytes, IN_PLACE_BYTES)
+            outcome = decode_retrieval(body, encoding, cap_bytes)
+            if cap_bytes == self._max_body_bytes or not _is_too_large(outcome):
+                return outcome
         try:
             return await self._decode_large(body if isinstance(body, LargeBody) else LargeBody.of(body), encoding)
         except (anyio.BrokenWorkerProcess, KeyboardInterrupt):
