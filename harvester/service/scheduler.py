@@ -262,7 +262,7 @@ class Scheduler:
         """
         now_ms = self._clock.wall_ms()
         self._drop_lapsed(now_ms)
-        await self._give_back_blocked(now_ms)
+        await self._give_back_blocked()
         if not self._queue:
             plan = await self._plan(now_ms)
             self._is_waiting_for_calls = not plan.steps
@@ -318,12 +318,15 @@ class Scheduler:
         self._planner.spent(taken, self._clock.monotonic())
         self._queue += taken
 
-    async def _give_back_blocked(self, now_ms: int) -> None:
-        """Give back the tasks whose call the API has come to want no more: another call may answer for them."""
+    async def _give_back_blocked(self) -> None:
+        """Give back the tasks whose call the API has come to want no more: another call may answer for them.
+
+        Due at once, not at a time: a harvest that asks about each task once wakes nobody.
+        """
         blocked = [step for step in self._queue if self._throttle.class_wait_s(step.endpoint) > CLOSED_S]
         if blocked:
             self._queue = [step for step in self._queue if step not in blocked]
-            tasks = [(task, now_ms) for step in blocked for task in step.tasks]
+            tasks = [(task, 0) for step in blocked for task in step.tasks]
             await self._patiently(lambda: self._source.defer(tasks))
 
     def _drop_lapsed(self, now_ms: int) -> None:

@@ -246,6 +246,24 @@ async def test_asking_once_asks_once(store: Store) -> None:
     assert set(api.asked.values()) == {1}
 
 
+async def test_asking_once_asks_one_by_one_about_the_tasks_of_pages_that_are_blocked_meanwhile(store: Store) -> None:
+    class ListBlocks(Api):
+        """From the first page on no more may be asked for, while others are planned and their tasks claimed."""
+
+        async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
+            await super().list_tasks(query, permit)
+            bench.throttle.learn(Endpoint.LIST, *BLOCKED)
+            return Throttled("Too many.", 10_800)
+
+    api = ListBlocks(lambda _task_id, _endpoint: Processing())
+    bench = Bench(store, api, until=Until.ASKED)
+    now_ms = bench.clock.wall_ms()
+    for number in range(120):
+        bench.insert("INSERT INTO tasks(task_id) VALUES (?)", an_id(number, now_ms - 30_000 - number * 5_000))
+    await bench.run()
+    assert (len(api.pages), len({task_id for task_id, _ in api.asked})) == (1, 120)
+
+
 @pytest.mark.parametrize("expires_at", [0, -5])
 async def test_a_deadline_that_cannot_be_is_replaced(store: Store, expires_at: int) -> None:
     bench = Bench(store, Api(harvested))
