@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from harvester.domain.lessons import QUOTA_KEPT_MS, KnownLimits, Lesson, LimitNews, TaughtRate
 from harvester.domain.pacer import Pacer
-from harvester.domain.pacing import BudgetLease, Endpoint, RateLimit, reserve
+from harvester.domain.pacing import MAX_BLOCK_S, BudgetLease, Endpoint, RateLimit, reserve
 from harvester.domain.quotas import Quota
 from harvester.domain.recalling import recall
 from harvester.store.queries import query
@@ -24,18 +24,25 @@ def _arrival_ms(connection: sqlite3.Connection) -> float:
 
 
 def known_blocks(connection: sqlite3.Connection, now_ms: int) -> dict[Endpoint, int]:
-    """Return until when (Unix milliseconds) the API wants no requests of a class."""
+    """Return until when (Unix milliseconds) the API wants no requests of a class.
+
+    One further ahead than any honest block is the work of a clock that has jumped.
+    """
     blocks = {}
-    for endpoint, until_ms in connection.execute(query("blocks_ahead"), {"now": now_ms}):
+    for endpoint, until_ms in connection.execute(query("blocks_ahead"), _honest(now_ms)):
         # A class that only a newer version knows.
         with suppress(ValueError):
             blocks[Endpoint(endpoint)] = until_ms
     return blocks
 
 
+def _honest(now_ms: int) -> dict[str, int]:
+    return {"now": now_ms, "latest": now_ms + round(MAX_BLOCK_S * 1000)}
+
+
 def note_blocks(connection: sqlite3.Connection, blocks: dict[Endpoint, int], now_ms: int) -> None:
     """Remember blocks for the other processes and for the next start."""
-    connection.execute(query("forget_blocks"), {"now": now_ms})
+    connection.execute(query("forget_blocks"), _honest(now_ms))
     connection.executemany(
         query("note_block"),
         [{"endpoint": endpoint, "blocked_until": until_ms} for endpoint, until_ms in blocks.items()],

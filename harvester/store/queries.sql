@@ -447,14 +447,14 @@ SELECT arrival FROM budget
 INSERT INTO budget (id, arrival) VALUES (1, :arrival) ON CONFLICT (id) DO UPDATE SET arrival = excluded.arrival
 
 -- name: blocks_ahead
-SELECT endpoint, blocked_until FROM blocks WHERE blocked_until > :now
+SELECT endpoint, blocked_until FROM blocks WHERE blocked_until > :now AND blocked_until <= :latest
 
 -- name: note_block
 INSERT INTO blocks (endpoint, blocked_until) VALUES (:endpoint, :blocked_until)
 ON CONFLICT (endpoint) DO UPDATE SET blocked_until = max(blocked_until, excluded.blocked_until)
 
 -- name: forget_blocks
-DELETE FROM blocks WHERE blocked_until <= :now
+DELETE FROM blocks WHERE blocked_until <= :now OR blocked_until > :latest
 
 -- name: processing_times
 SELECT model_name, minutes, age_class, finished, watched_s FROM processing_times
