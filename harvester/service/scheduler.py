@@ -31,7 +31,7 @@ from harvester.service.pipeline import Decided, Fetched, Pipeline
 from harvester.service.planner import CLOSED_S, Planner
 from harvester.service.progress import Progress
 from harvester.service.task_source import TaskSource
-from harvester.store.taking import Lease
+from harvester.store.taking import LONGEST_SLEEP_MS, Lease
 
 T = TypeVar("T")
 
@@ -347,7 +347,9 @@ class Scheduler:
         if self._settings.until is Until.ASKED or next_due_ms is None:
             is_over = self._settings.until is not Until.STOPPED and not self._progress.in_flight
             return None if is_over else LOOK_AGAIN_S
-        return max(0.0, (next_due_ms - self._clock.wall_ms()) / 1000)
+        wait_ms = next_due_ms - self._clock.wall_ms()
+        # Nothing sleeps that long: the clock was set back since, and whoever looks for due tasks wakes them.
+        return 0.0 if wait_ms > LONGEST_SLEEP_MS else max(0.0, wait_ms / 1000)
 
     def _is_over_for_now(self) -> bool:
         """Whether each task that is left to be asked about once needs a call that is blocked for long."""

@@ -272,6 +272,19 @@ async def test_a_deadline_that_cannot_be_is_replaced(store: Store, expires_at: i
     assert await bench.run() == {TaskState.HARVESTED: 1}
 
 
+async def test_what_was_laid_to_rest_while_the_clock_was_weeks_ahead_does_not_sleep_for_weeks(store: Store) -> None:
+    bench = Bench(store, Api(harvested))
+    backed_off, claimed = bench.queue(2, age_ms=DAY_MS)
+    ahead_ms = bench.clock.wall_ms() + 21 * DAY_MS
+    bench.insert("UPDATE tasks SET next_attempt_at = ? WHERE task_id = ?", ahead_ms, backed_off)
+    bench.insert(
+        "UPDATE tasks SET next_attempt_at = ?1, lease_until = ?1, lease_owner = 'dead', claim = 7 WHERE task_id = ?2",
+        ahead_ms,
+        claimed,
+    )
+    assert await bench.run() == {TaskState.HARVESTED: 2}
+
+
 async def test_a_harvested_task_set_back_by_hand_keeps_what_is_stored(store: Store) -> None:
     bench = Bench(store, Api(harvested))
     bench.queue(1, age_ms=DAY_MS)
