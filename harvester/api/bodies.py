@@ -25,6 +25,15 @@ _MAX_FURTHER_MEMBERS = 15
 _CHUNK_BYTES = 256 * 1024
 """As much as the processor's cache holds."""
 
+MAX_GROWTH = 4
+"""So many times the cap may a body take as Python objects; vectors take two to three times their text."""
+
+_COLON_BYTES, _COMMA_BYTES, _BRACKET_BYTES = 96, 32, 64
+"""What a key, a value, and an empty list or object take, about."""
+
+_NO_GROWTH_BYTES = 64 * 1024 * 1024
+"""So much is spent on any body."""
+
 SMALL_BYTES = 1024 * 1024
 GLANCE_BYTES = 64 * 1024
 
@@ -139,6 +148,20 @@ def too_large(max_bytes: int) -> BodyError:
     """Return the error for a body over the cap."""
     message = f"The body is larger than api.max_body_bytes ({max_bytes})."
     return BodyError(Invalid(message, "body_too_large"))
+
+
+def refuse_dense(text: bytes, max_bytes: int) -> None:
+    """Raise BodyError if so much would become of the text by parsing it that the cap `max_bytes` means nothing.
+
+    A text of `[],[],…` becomes thirty times as large, and a compressed one is a thousandth before.
+    """
+    limit = max(MAX_GROWTH * max_bytes, _NO_GROWTH_BYTES)
+    if len(text) * _COLON_BYTES <= limit:
+        return
+    brackets = text.count(b"[") + text.count(b"{")
+    if _COLON_BYTES * text.count(b":") + _COMMA_BYTES * text.count(b",") + _BRACKET_BYTES * brackets > limit:
+        message = f"Parsed, the body would be larger than {MAX_GROWTH} times api.max_body_bytes ({max_bytes})."
+        raise BodyError(Invalid(message, "body_too_large"))
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

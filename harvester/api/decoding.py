@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from harvester.api.bodies import BodyError, decompress, decompressed, excerpt, parse_object
+from harvester.api.bodies import BodyError, decompress, decompressed, excerpt, parse_object, refuse_dense
 from harvester.api.duplicates import refuse_duplicate_keys
 from harvester.api.splitting import SplitDocument, split
 from harvester.api.vectors import VectorError, pack
@@ -41,6 +41,7 @@ def decode_retrieval(body: bytes, encoding: str | None, max_bytes: int) -> Decod
     """Return what the 200 answer of a retrieval means; never raises on any bytes."""
     try:
         plain = decompress(body, encoding, max_bytes)
+        refuse_dense(plain, max_bytes)
         document = parse_object(plain)
         refuse_duplicate_keys(document, plain)
         return decode_document(document, plain)
@@ -50,7 +51,7 @@ def decode_retrieval(body: bytes, encoding: str | None, max_bytes: int) -> Decod
 
 def decode_file(file: BinaryIO, encoding: str | None, max_bytes: int) -> Decoded:
     """Return what `decode_retrieval` does for the content of the file; a regular body is never held as a whole."""
-    parts = split(decompressed(file, encoding, max_bytes))
+    parts = split(decompressed(file, encoding, max_bytes), max_bytes)
     if parts is not None:
         return decode_document(parts.document, b"", parts)
     file.seek(0)

@@ -21,6 +21,8 @@ class LargeBody:
 
     def __init__(self) -> None:
         self._size = 0
+        # Closed whatever happens next: there may be no descriptor left.
+        self._descriptor, self.path = -1, ""
         self._descriptor, self.path = _anonymous_file()
         self.holds_secret = False
         """Whether the text occurs in it that the receiver looked for."""

@@ -50,6 +50,7 @@ class SharedBudget:
         self._grant_ends = -math.inf
         self._shared_at = -math.inf
         self._blocked: set[Endpoint] = set()
+        self._heard_of: set[tuple[Endpoint, int]] = set()
         self._shared = {endpoint: _SharedClass(pace) for endpoint, pace in pacer.paces.items()}
         self._refilling = anyio.Lock()
 
@@ -110,14 +111,17 @@ class SharedBudget:
         # Only now: what could not be written is still to be told.
         self._shared_at = now
         self._blocked.difference_update(news.blocks)
+        self._heard_of.update(news.blocks.items())
         self._adopt(known.blocks)
         for endpoint, shared in self._shared.items():
             shared.adopt(known.lessons.get(endpoint, Lesson()), self._monotonic(), self._wall_ms())
 
     def _adopt(self, blocks: Mapping[Endpoint, int]) -> None:
-        now, now_ms = self._monotonic(), self._wall_ms()
-        for endpoint, until_ms in blocks.items():
+        """Keep to blocks that are new here: of a known one a wall clock that is set back would make a longer one."""
+        now, now_ms, known = self._monotonic(), self._wall_ms(), set(blocks.items())
+        for endpoint, until_ms in known - self._heard_of:
             self._pacer.block(endpoint, (until_ms - now_ms) / 1000, now)
+        self._heard_of = known
 
 
 @dataclass(slots=True)

@@ -5,13 +5,14 @@ is said here: `split` returns None, and the body is parsed as a whole.
 """
 
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from harvester.api.bodies import BodyError
+from harvester.api.bodies import BodyError, refuse_dense
 from harvester.api.duplicates import refuse_duplicate_keys
 from harvester.api.vectors import merge, pack
 from harvester.domain.embeddings import VECTOR_FIELDS, Matrix, segments_holder
@@ -43,15 +44,18 @@ class SplitDocument:
     vectors: Matrix
 
 
-def split(chunks: Iterable[bytes]) -> SplitDocument | None:
-    """Return the document whose text the chunks are; None for one that must be looked at as a whole."""
+def split(chunks: Iterable[bytes], max_bytes: int = sys.maxsize) -> SplitDocument | None:
+    """Return the document whose text the chunks are; None for one that must be looked at as a whole.
+
+    `max_bytes` is the cap on the body.
+    """
     splitter, rest = _Splitter(), b""
     try:
         for chunk in chunks:
             rest = splitter.take_vectors(rest + chunk)
             if len(rest) > MAX_REST_BYTES:
                 return None
-        return splitter.finish(rest)
+        return splitter.finish(rest, max_bytes)
     except (ValueError, BodyError):
         return None
 
@@ -91,7 +95,7 @@ class _Splitter:
         self._groups.append(pack(self._rows, name=""))
         self._rows.clear()
 
-    def finish(self, rest: bytes) -> SplitDocument:
+    def finish(self, rest: bytes, max_bytes: int) -> SplitDocument:
         """Return the whole, now that nothing follows. Raises ValueError."""
         if self._rows:
             self._pack()
@@ -99,6 +103,7 @@ class _Splitter:
             raise _IrregularError
         pieces = [b"%s%d" % (text, _PLACEHOLDER + index) for index, text in enumerate(self._texts)]
         text = b"".join([*pieces, rest])
+        refuse_dense(text, max_bytes)
         document = orjson.loads(text)
         refuse_duplicate_keys(document, text)
         _check_places(document, self._field, len(pieces))
@@ -113,7 +118,12 @@ def _check_places(document: Any, field: str, count: int) -> None:
     if not isinstance(segments, list) or len(segments) != count:
         raise _IrregularError
     for index, segment in enumerate(segments):
-        if not isinstance(segment, dict) or segment.get(field) != _PLACEHOLDER + index:
+        if not isinstance(segment, dict) or not _is_placeholder(segment.get(field), index):
             raise _IrregularError
         if any(name in segment for name in preferred):
             raise _IrregularError
+
+
+def _is_placeholder(value: Any, index: int) -> bool:
+    # Some of the placeholders equal a float, which may be written without their digits.
+    return type(value) is int and value == _PLACEHOLDER + index

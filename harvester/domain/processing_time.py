@@ -219,7 +219,8 @@ def length_class(duration_s: float | None) -> int:
     """Return the length of a video in minutes, rounded up to a power of two; 0 if it is unknown."""
     if duration_s is None or not 0 < duration_s < math.inf:
         return 0
-    return int(2 ** min(MAX_LENGTH_CLASS, max(0, math.ceil(math.log2(duration_s / 60)))))
+    # Below a minute nothing is to be reckoned: a sixtieth of the smallest numbers is 0, which has no logarithm.
+    return int(2 ** min(MAX_LENGTH_CLASS, math.ceil(math.log2(max(1.0, duration_s / 60)))))
 
 
 def _keys(model_name: str | None, duration_s: float | None) -> list[Key]:

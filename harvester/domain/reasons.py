@@ -165,7 +165,7 @@ OWN_CODES: Mapping[str, Reason] = {
         "The answer is complete, but not JSON: NaN, an impossible number or text. The message says where.", _READ_RAW
     ),
     "body_too_large": Reason(
-        "The answer is larger than api.max_body_bytes, as received or unpacked.",
+        "The answer is larger than api.max_body_bytes, as received or unpacked, or far larger parsed.",
         "If so large a result is right, raise api.max_body_bytes; then `harvester retry --from-kept ID` where a body is"
         " kept, else `harvester retry ID`.",
     ),

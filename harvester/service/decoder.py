@@ -42,23 +42,25 @@ class Decoder:
 
     async def decode(self, body: bytes | LargeBody, encoding: str | None) -> Decoded:
         """Return what the body of a retrieval means. The content of a large body is used up by that."""
-        if isinstance(body, bytes):
-            if len(body) <= IN_MEMORY_BYTES:
-                cap_bytes = min(self._max_body_bytes, IN_PLACE_BYTES)
-                outcome = decode_retrieval(body, encoding, cap_bytes)
-                if cap_bytes == self._max_body_bytes or not _is_too_large(outcome):
-                    return outcome
-            body = LargeBody.of(body)
+        if isinstance(body, bytes) and len(body) <= IN_MEMORY_BYTES:
+            cap_bytes = min(self._max_body_bytes, IN_PLACE_BYTES)
+            outcome = decode_retrieval(body, encoding, cap_bytes)
+            if cap_bytes == self._max_body_bytes or not _is_too_large(outcome):
+                return outcome
+        try:
+            return await self._decode_large(body if isinstance(body, LargeBody) else LargeBody.of(body), encoding)
+        except (anyio.BrokenWorkerProcess, KeyboardInterrupt):
+            # Killed, or hit by a Ctrl-C before it could ignore it. The pool starts another for the next body.
+            return Transient("The process that decoded the answer died.", "decode_worker_died")
+        except (OSError, MemoryError) as error:
+            # Also without memory or a descriptor for the exchange, on this side.
+            return Transient(f"The answer could not be decoded here: {error!r}.", "decode_impossible")
+
+    async def _decode_large(self, body: LargeBody, encoding: str | None) -> Decoded:
         async with self._limiter:
-            try:
-                result = await to_process.run_sync(
-                    _decode_in_worker, body.path, encoding, self._max_body_bytes, limiter=anyio.CapacityLimiter(1)
-                )
-            except (anyio.BrokenWorkerProcess, KeyboardInterrupt):
-                # Killed, or hit by a Ctrl-C before it could ignore it. The pool starts another for the next body.
-                return Transient("The process that decoded the answer died.", "decode_worker_died")
-            except (OSError, MemoryError) as error:
-                return Transient(f"The answer could not be decoded here: {error!r}.", "decode_impossible")
+            result = await to_process.run_sync(
+                _decode_in_worker, body.path, encoding, self._max_body_bytes, limiter=anyio.CapacityLimiter(1)
+            )
         return _with_vectors(result, body) if isinstance(result, _Exchanged) else result
 
 

@@ -329,5 +329,6 @@ def _with_waiting(first: Decided, stream: MemoryObjectReceiveStream[Decided]) ->
 
 
 def _size(decided: Decided) -> int:
-    embeddings = decided.settlement.embeddings
-    return embeddings.vectors.nbytes if embeddings is not None else 0
+    """Return what a decision holds in memory until it is written: vectors and texts, or a body that may be kept."""
+    embeddings, body = decided.settlement.embeddings, decided.settlement.body or b""
+    return len(body) if embeddings is None else embeddings.vectors.nbytes + len(embeddings.document)

@@ -31,7 +31,7 @@ from harvester.service.pipeline import Decided, Fetched, Pipeline
 from harvester.service.planner import CLOSED_S, Planner
 from harvester.service.progress import Progress
 from harvester.service.task_source import TaskSource
-from harvester.store.taking import Lease
+from harvester.store.taking import LONGEST_SLEEP_MS, Lease
 
 T = TypeVar("T")
 
@@ -262,7 +262,7 @@ class Scheduler:
         """
         now_ms = self._clock.wall_ms()
         self._drop_lapsed(now_ms)
-        await self._give_back_blocked(now_ms)
+        await self._give_back_blocked()
         if not self._queue:
             plan = await self._plan(now_ms)
             self._is_waiting_for_calls = not plan.steps
@@ -320,12 +320,15 @@ class Scheduler:
         self._planner.spent(taken, self._clock.monotonic())
         self._queue += taken
 
-    async def _give_back_blocked(self, now_ms: int) -> None:
-        """Give back the tasks whose call the API has come to want no more: another call may answer for them."""
+    async def _give_back_blocked(self) -> None:
+        """Give back the tasks whose call the API has come to want no more: another call may answer for them.
+
+        Due at once, not at a time: a harvest that asks about each task once wakes nobody.
+        """
         blocked = [step for step in self._queue if self._throttle.class_wait_s(step.endpoint) > CLOSED_S]
         if blocked:
             self._queue = [step for step in self._queue if step not in blocked]
-            tasks = [(task, now_ms) for step in blocked for task in step.tasks]
+            tasks = [(task, 0) for step in blocked for task in step.tasks]
             await self._patiently(lambda: self._source.defer(tasks))
 
     def _drop_lapsed(self, now_ms: int) -> None:
@@ -346,7 +349,9 @@ class Scheduler:
         if self._settings.until is Until.ASKED or next_due_ms is None:
             is_over = self._settings.until is not Until.STOPPED and not self._progress.in_flight
             return None if is_over else LOOK_AGAIN_S
-        return max(0.0, (next_due_ms - self._clock.wall_ms()) / 1000)
+        wait_ms = next_due_ms - self._clock.wall_ms()
+        # Nothing sleeps that long: the clock was set back since, and whoever looks for due tasks wakes them.
+        return 0.0 if wait_ms > LONGEST_SLEEP_MS else max(0.0, wait_ms / 1000)
 
     def _is_over_for_now(self) -> bool:
         """Whether each task that is left to be asked about once needs a call that is blocked for long."""

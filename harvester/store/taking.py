@@ -18,6 +18,9 @@ from harvester.store.queries import query
 
 ADOPT_BATCH = 1000
 
+LONGEST_SLEEP_MS = 25 * 3600 * 1000
+"""Claims last a day at most, and no task that is not worth a request yet sleeps longer than that."""
+
 _OPEN = (TaskState.READY, TaskState.PENDING)
 
 
@@ -72,9 +75,13 @@ def want(connection: sqlite3.Connection, task_ids: Iterable[str]) -> None:
 
 
 def wake(connection: sqlite3.Connection, now_ms: int) -> None:
-    """Make due whatever has slept long enough, or was claimed by somebody whose lease has ended."""
+    """Make due whatever has slept long enough, or was claimed by somebody whose lease has ended.
+
+    And what would sleep for longer than is possible: it was laid to rest while the clock was ahead.
+    """
     for state in _OPEN:
         connection.execute(query("wake"), {"state": state, "now": now_ms})
+        connection.execute(query("wake_strayed"), {"state": state, "latest": now_ms + LONGEST_SLEEP_MS})
 
 
 def wake_early(connection: sqlite3.Connection, *, only_wanted: bool) -> None:

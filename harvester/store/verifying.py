@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harvester.store.queries import query
 
@@ -69,7 +70,7 @@ def _numbers(connection: sqlite3.Connection) -> Iterator[Finding]:
             numbers = np.frombuffer(vector, f"<{dtype}").astype(np.float64)
             if not np.isfinite(numbers).all():
                 is_finite = False
-            elif abs(float(np.linalg.norm(numbers)) - 1) > UNIT_NORM_TOLERANCE:
+            elif abs(_length(numbers) - 1) > UNIT_NORM_TOLERANCE:
                 is_unit = False
         if checksum != expected:
             yield Finding("the vectors are not those that were received (checksum)", task_id, is_damage=True)
@@ -77,3 +78,9 @@ def _numbers(connection: sqlite3.Connection) -> Iterator[Finding]:
             yield Finding("a vector holds a number that is not finite", task_id, is_damage=True)
         if not is_unit:
             yield Finding("vectors are not of unit length", task_id, is_warning=True)
+
+
+def _length(numbers: NDArray[np.float64]) -> float:
+    # Of huge numbers it is infinite, and numpy would tell the user's terminal so.
+    with np.errstate(over="ignore"):
+        return float(np.linalg.norm(numbers))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from harvester.api.bodies import decompressed
 from harvester.api.decoding import Decoded, decode_file, decode_retrieval
 from harvester.api.splitting import split
-from harvester.domain.outcomes import Retrieved
+from harvester.domain.outcomes import Invalid, Retrieved
 
 CAP_BYTES = 1 << 24
 
@@ -113,6 +113,15 @@ def test_an_irregular_body_is_left_to_be_read_as_a_whole(body: bytes) -> None:
     assert split([body]) is None
 
 
+def test_a_number_that_equals_a_placeholder_is_no_vector() -> None:
+    """The 513th placeholder is the first that a float equals, which may be written without its digits."""
+    vector, equal = [1.5, 2.5], b"9.137462805000000512e18"
+    segments = [*(segment(vector) for _ in range(512)), {"x": {"float": vector}, "float": "here"}]
+    body = v1(*segments).replace(b'"here"', equal)
+    assert split([body]) is None
+    assert isinstance(decode_file(io.BytesIO(body), None, CAP_BYTES), Invalid)
+
+
 @pytest.mark.parametrize("encoding", [None, "gzip", "deflate"])
 @pytest.mark.parametrize("body", [*SPLITTABLE.values(), *IRREGULAR.values()], ids=[*SPLITTABLE, *IRREGULAR])
 def test_pieces_mean_what_the_whole_means(body: bytes, encoding: str | None) -> None:
@@ -155,6 +164,19 @@ def test_the_cap_on_a_body_holds_for_pieces_too(encoding: str | None) -> None:
     expected = decode_retrieval(sent, encoding, len(REGULAR) - 1)
     assert not isinstance(expected, Retrieved)
     assert decode_file(io.BytesIO(sent), encoding, len(REGULAR) - 1) == expected
+
+
+@pytest.mark.parametrize("unit", [b"[],", b"{},", b"1.5,", b'{"a":1},'])
+def test_a_body_that_parsing_would_blow_up_is_refused_before(unit: bytes) -> None:
+    regular = v1(*(segment(vector) for vector in numbers(2, 8)))
+    body = b'{"x": [%b 0],%b' % (unit * (24_000_000 // len(unit)), regular[1:])
+    tracemalloc.start()
+    outcome = decode_file(io.BytesIO(gzip.compress(body, 1)), "gzip", len(body))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert isinstance(outcome, Invalid)
+    assert outcome.code == "body_too_large"
+    assert peak < 4 * len(body)
 
 
 def test_a_large_compressed_body_comes_in_pieces() -> None:

@@ -123,7 +123,19 @@ def test_long_videos_are_told_from_short_ones() -> None:
 
 @pytest.mark.parametrize(
     ("duration_s", "minutes"),
-    [(None, 0), (0, 0), (math.nan, 0), (math.inf, 0), (-5, 0), (1, 1), (60, 1), (61, 2), (3600, 64), (1e300, 4096)],
+    [
+        (None, 0),
+        (0, 0),
+        (math.nan, 0),
+        (math.inf, 0),
+        (-5, 0),
+        (5e-324, 1),
+        (1, 1),
+        (60, 1),
+        (61, 2),
+        (3600, 64),
+        (1e300, 4096),
+    ],
 )
 def test_a_length_is_rounded_up_to_a_power_of_two(duration_s: float | None, minutes: int) -> None:
     assert length_class(duration_s) == minutes

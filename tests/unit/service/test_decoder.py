@@ -1,8 +1,11 @@
 """Large bodies are decoded in worker processes: the same outcome, and a dead worker is only a passing failure."""
 
 import os
+import resource
 import signal
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -12,7 +15,7 @@ import pytest
 
 from harvester.api.bodies import too_large
 from harvester.api.decoding import decode_retrieval
-from harvester.api.received import IN_MEMORY_BYTES
+from harvester.api.received import IN_MEMORY_BYTES, LargeBody
 from harvester.domain.outcomes import Invalid, Processing, Retrieved, Transient
 from harvester.service.decoder import Decoder
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
@@ -39,6 +42,17 @@ def children() -> set[int]:
         for pid in (thread / "children").read_text().split()
         if b"to_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
     }
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Let this process open nothing in the block."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 async def test_a_worker_gives_what_decoding_in_place_gives() -> None:
@@ -110,6 +124,20 @@ async def test_a_worker_survives_the_ctrl_c_of_the_terminal() -> None:
     os.kill(worker, signal.SIGINT)
     assert isinstance(await decoder.decode(body, None), Retrieved)
     assert worker in children()
+
+
+async def test_without_a_descriptor_for_the_exchange_the_body_is_asked_for_again() -> None:
+    decoder, received = Decoder(CAP_BYTES, workers=1), LargeBody.of(large_body())
+    short = zlib.compress(b" " * 4_000_000, 9, zlib.MAX_WBITS | 16)
+    await decoder.decode(large_body(), None)
+    with no_descriptor_left():
+        # The worker has its own: the first fails when its vectors are mapped, the others when a file is to be made.
+        outcomes = [await decoder.decode(body, "gzip" if body is short else None) for body in (received, short)]
+        outcomes.append(await decoder.decode(large_body(), None))
+    assert [(type(outcome), getattr(outcome, "code", None)) for outcome in outcomes] == 3 * [
+        (Transient, "decode_impossible")
+    ]
+    assert isinstance(await decoder.decode(large_body(), None), Retrieved)
 
 
 @pytest.mark.parametrize("encoding", [None, "gzip"])

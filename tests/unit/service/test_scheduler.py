@@ -246,12 +246,43 @@ async def test_asking_once_asks_once(store: Store) -> None:
     assert set(api.asked.values()) == {1}
 
 
+async def test_asking_once_asks_one_by_one_about_the_tasks_of_pages_that_are_blocked_meanwhile(store: Store) -> None:
+    class ListBlocks(Api):
+        """From the first page on no more may be asked for, while others are planned and their tasks claimed."""
+
+        async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
+            await super().list_tasks(query, permit)
+            bench.throttle.learn(Endpoint.LIST, *BLOCKED)
+            return Throttled("Too many.", 10_800)
+
+    api = ListBlocks(lambda _task_id, _endpoint: Processing())
+    bench = Bench(store, api, until=Until.ASKED)
+    now_ms = bench.clock.wall_ms()
+    for number in range(120):
+        bench.insert("INSERT INTO tasks(task_id) VALUES (?)", an_id(number, now_ms - 30_000 - number * 5_000))
+    await bench.run()
+    assert (len(api.pages), len({task_id for task_id, _ in api.asked})) == (1, 120)
+
+
 @pytest.mark.parametrize("expires_at", [0, -5])
 async def test_a_deadline_that_cannot_be_is_replaced(store: Store, expires_at: int) -> None:
     bench = Bench(store, Api(harvested))
     task_id = an_id(1, bench.clock.wall_ms() - DAY_MS)
     bench.insert("INSERT INTO tasks(task_id, expires_at) VALUES (?, ?)", task_id, expires_at)
     assert await bench.run() == {TaskState.HARVESTED: 1}
+
+
+async def test_what_was_laid_to_rest_while_the_clock_was_weeks_ahead_does_not_sleep_for_weeks(store: Store) -> None:
+    bench = Bench(store, Api(harvested))
+    backed_off, claimed = bench.queue(2, age_ms=DAY_MS)
+    ahead_ms = bench.clock.wall_ms() + 21 * DAY_MS
+    bench.insert("UPDATE tasks SET next_attempt_at = ? WHERE task_id = ?", ahead_ms, backed_off)
+    bench.insert(
+        "UPDATE tasks SET next_attempt_at = ?1, lease_until = ?1, lease_owner = 'dead', claim = 7 WHERE task_id = ?2",
+        ahead_ms,
+        claimed,
+    )
+    assert await bench.run() == {TaskState.HARVESTED: 2}
 
 
 async def test_a_harvested_task_set_back_by_hand_keeps_what_is_stored(store: Store) -> None:

@@ -15,6 +15,7 @@ from tests.unit.store.builders import claim, object_id, queue, settle_all, settl
 
 HOT_PATH = (
     "wake",
+    "wake_strayed",
     "due",
     "due_newest",
     "due_overdue",

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from harvester.domain.outcomes import Retrieved
@@ -17,6 +18,7 @@ from tests.unit.store.builders import (
     claim_new,
     contents,
     embeddings,
+    embeddings_of,
     object_id,
     row,
     settle_all,
@@ -53,6 +55,14 @@ DAMAGES = {
     "a lost video": "DELETE FROM videos WHERE task = 1",
     "not finite": "UPDATE embeddings SET vector = x'0000807f000000000000000000000000' WHERE task = 1 AND position = 0",
 }
+
+
+def test_numbers_whose_squares_have_no_end_are_only_unusual(connection: sqlite3.Connection) -> None:
+    huge = embeddings_of(np.array([[1e300, -1e300]]))
+    settle_all(connection, settlement(claim_new(connection), Retrieved(huge)))
+    assert [(one.text, one.is_warning) for one in verify(connection, deep=True)] == [
+        ("vectors are not of unit length", True)
+    ]
 
 
 def rows_of(connection: sqlite3.Connection, task: int) -> int:
