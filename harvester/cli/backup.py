@@ -8,7 +8,9 @@ import typer
 
 from harvester.cli.options import AsJson, ConfigFile, Database
 
-Target = Annotated[Path, typer.Argument(metavar="FILE", help="Where the copy goes.", show_default=False)]
+Target = Annotated[
+    Path, typer.Argument(metavar="FILE", readable=False, help="Where the copy goes.", show_default=False)
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")]
 
 

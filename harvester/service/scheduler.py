@@ -232,10 +232,12 @@ class Scheduler:
             if held_s == 0:
                 step = await self._next_step()
                 if not isinstance(step, float):
+                    self._progress.is_waiting = False
                     return step, self._throttle.take(step.endpoint)
                 if self._is_over_for_now():
                     return None
                 held_s = step
+            self._progress.is_waiting = not self._progress.in_flight and not self._queue and self._held_s() == 0
             await self._clock.wait(changed, min(held_s, LOOK_AGAIN_S))
         return None
 
