@@ -21,7 +21,7 @@ def backup(
 
     The copy shows one moment and is checked as by `verify`. FILE exists only once it is complete.
 
-    Example: harvester backup /backups/harvester-monday.db
+    Example: harvester backup harvester-monday.db
     """
     import time  # noqa: PLC0415
 

@@ -142,7 +142,9 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
     if progress.stale:
         yield f"  {counted(progress.stale, 'result')} refused: another process has taken the task over."
     if progress.open:
-        yield f"  {progress.open} still to do: {_open_states(progress)}. Run `harvester backfill` again."
+        until_ms = progress.blocked_until_ms
+        when = f" after {shown_time(until_ms)}: the API wants no requests before" if until_ms is not None else ""
+        yield f"  {progress.open} still to do: {_open_states(progress)}. Run `harvester backfill` again{when}."
     warning = forewarning(summary.ahead)
     if warning is not None:
         yield f"  {warning}"

@@ -116,3 +116,18 @@ async def test_two_adds_at_once_queue_the_union(shell: Shell) -> None:
 
     assert [one.code for one in ended] == [0, 0], ended
     assert {f"{number:024x}" for number in range(4500)} == queued(shell)
+
+
+async def test_retry_names_what_it_leaves_alone(shell: Shell) -> None:
+    await shell.add([FIRST])
+    ended = await shell.run("retry", FIRST, "unheard-of")
+    listed = await shell.run("retry", FIRST, "unheard-of", "--json")
+    nothing_kept = await shell.run("retry", "--from-kept")
+
+    assert ended.stderr.splitlines() == [
+        f"harvester: {FIRST} stays as it is: it is pending.",
+        "harvester: unheard-of stays as it is: no such task is queued here.",
+        "0 tasks pending again.",
+    ]
+    assert json.loads(listed.stdout)["left"] == {FIRST: "pending", "unheard-of": None}
+    assert nothing_kept.stderr.startswith("harvester: No body is kept: there is nothing to decode.\n")

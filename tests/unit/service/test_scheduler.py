@@ -351,3 +351,15 @@ async def test_a_harvest_that_waits_for_its_budget_has_something_to_ask(store: S
         await anyio.sleep(0.5)
         assert (bench.progress.open, bench.progress.is_waiting) == (2, False)
         bench.scheduler.stop()
+
+
+async def test_a_harvest_that_the_api_asks_to_stay_away_waits_for_that(store: Store) -> None:
+    bench = Bench(store, Api(harvested))
+    bench.throttle.learn(Endpoint.RETRIEVE, 429, LimitReport(retry_after_s=600))
+    bench.throttle.learn(Endpoint.STATUS, 429, LimitReport(retry_after_s=600))
+    bench.queue(3, age_ms=DAY_MS)
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.scheduler.run)
+        await anyio.sleep(0.5)
+        assert (bench.progress.blocked_until_ms is not None, bench.progress.is_waiting) == (True, False)
+        bench.scheduler.stop()
