@@ -31,7 +31,7 @@ _FILE_PROBLEMS = {
         "cannot be written",
         "Give write permission to the file and its folder, or use another file with --db or store.path.",
     ),
-    sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "Check that the folder exists and that you may use it."),
+    sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "Check the permissions of the file and its folder."),
     sqlite3.SQLITE_PERM: ("cannot be used", "Check the permissions of the file and its folder."),
     sqlite3.SQLITE_BUSY: (
         "is kept locked by another program",
