@@ -1,6 +1,7 @@
 """`harvester add`: what is new, what is known, what is refused and why."""
 
 import json
+import time
 
 import pytest
 
@@ -131,3 +132,22 @@ async def test_retry_names_what_it_leaves_alone(shell: Shell) -> None:
     ]
     assert json.loads(listed.stdout)["left"] == {FIRST: "pending", "unheard-of": None}
     assert nothing_kept.stderr.startswith("harvester: No body is kept: there is nothing to decode.\n")
+
+
+@pytest.mark.parametrize(
+    ("left_s", "verdict"),
+    [
+        ([3600], "URGENT: open tasks reach their deadline within a day. Keep `harvester backfill` running."),
+        ([-3600, 3600], "URGENT: open tasks reach their deadline within a day. Keep `harvester backfill` running."),
+        ([-3600, 5 * 86_400], "2 tasks still to do, none lost."),
+        ([-3600], "1 task still to do, none lost."),
+    ],
+)
+async def test_urgent_is_what_can_still_be_saved(shell: Shell, left_s: list[int], verdict: str) -> None:
+    ids = [f"{int(time.time()) - 7 * 86_400 + left:08x}{number:016x}" for number, left in enumerate(left_s)]
+    await shell.add(ids)
+
+    ended = await shell.run("status")
+
+    assert ended.stdout.splitlines()[0] == verdict
+    assert ("overdue        1 open task past the deadline" in ended.stdout) == (-3600 in left_s)
