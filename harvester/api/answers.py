@@ -45,7 +45,7 @@ def error_outcome(endpoint: Endpoint, status: int, body: bytes, encoding: str | 
     shown = (message or f"HTTP {status}")[:MAX_MESSAGE_CHARACTERS]
     match status:
         case 401 | 403:
-            return Refused(shown, code or f"http_{status}")
+            return Refused(shown, code or f"http_{status}", is_key=status == 401)
         case 404 | 410 if is_api:
             return Gone(shown, code or f"http_{status}")
         case 429:

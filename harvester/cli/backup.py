@@ -8,7 +8,9 @@ import typer
 
 from harvester.cli.options import AsJson, ConfigFile, Database
 
-Target = Annotated[Path, typer.Argument(metavar="FILE", help="Where the copy goes.", show_default=False)]
+Target = Annotated[
+    Path, typer.Argument(metavar="FILE", readable=False, help="Where the copy goes.", show_default=False)
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")]
 
 
@@ -19,7 +21,7 @@ def backup(
 
     The copy shows one moment and is checked as by `verify`. FILE exists only once it is complete.
 
-    Example: harvester backup /backups/harvester-monday.db
+    Example: harvester backup harvester-monday.db
     """
     import time  # noqa: PLC0415
 

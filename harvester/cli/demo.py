@@ -20,7 +20,7 @@ TASKS = 30
 # Everything that a demo writes, so that a second run starts afresh and deletes nothing else.
 _FILES = ("harvester.db", "harvester.db-wal", "harvester.db-shm", "ids.txt", "requests.jsonl")
 
-Folder = Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where to put the demo's files.")]
+Folder = Annotated[Path, typer.Option("--folder", metavar="DIR", readable=False, help="Where to put the demo's files.")]
 
 
 def demo(folder: Folder = Path("harvester-demo")) -> None:

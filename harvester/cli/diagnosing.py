@@ -19,7 +19,7 @@ from harvester.domain.discovery import ListPage
 from harvester.domain.errors import StoreError, UsageError
 from harvester.domain.outcomes import Outcome, Refused, Throttled
 from harvester.store import sqlite_release
-from harvester.store.connecting import open_for_reading, translating_errors
+from harvester.store.connecting import exists, open_for_reading, translating_errors
 from harvester.store.file_systems import LOCAL_DISK, mount_of
 from harvester.store.forecasting import Forecast, forecast
 from harvester.store.migrating import applied_versions, load_migrations
@@ -99,7 +99,12 @@ def _clock(skew_s: float | None) -> Diagnosis:
 
 
 def _database(path: Path) -> Iterator[Diagnosis]:
-    if not path.exists():
+    try:
+        is_there = exists(path)
+    except StoreError as error:
+        yield Diagnosis("database", Verdict.FAILURE, error.sentence, error.remedy)
+        return
+    if not is_there:
         folder = path.absolute().parent
         if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
             yield Diagnosis("database", Verdict.OK, f"{path} will be created")
@@ -141,7 +146,7 @@ def _file_system(path: Path) -> Diagnosis:
 
 
 def _space(path: Path) -> Diagnosis:
-    folder = next((parent for parent in path.absolute().parents if parent.is_dir()), Path("/"))
+    folder = next((parent for parent in path.absolute().parents if os.access(parent, os.X_OK)), Path("/"))
     free = shutil.disk_usage(folder).free
     expected = _forecast(path)
     needed = expected.bytes

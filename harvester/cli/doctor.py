@@ -50,7 +50,9 @@ def doctor(
         for one in found:
             print_data(f"{one.verdict:8} {one.name}: {one.text} {one.remedy}".rstrip())
         if not live:
-            typer.echo(f"{failures} failures, {warnings} warnings", err=True)
+            from harvester.cli.formats import counted  # noqa: PLC0415
+
+            typer.echo(f"{counted(failures, 'failure')}, {counted(warnings, 'warning')}", err=True)
     raise typer.Exit(1 if failures else 0)
 
 

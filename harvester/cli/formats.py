@@ -34,6 +34,11 @@ def shown_duration(seconds: float) -> str:
     return _two(whole, 86_400, "d", 3600, "h")
 
 
+def shown_interval(seconds: float) -> str:
+    """Return a duration that may be short: `0.1 s`, `7.5 s`, else as `shown_duration` does."""
+    return f"{seconds:.2g} s" if seconds < 9.95 else shown_duration(seconds)
+
+
 def shown_time(unix_ms: int | None) -> str:
     """Return a Unix time in milliseconds as `2026-05-04 13:02:11Z`; `-` for None."""
     if unix_ms is None:

@@ -85,12 +85,14 @@ def _facts(progress: Progress, now: float) -> Iterator[str]:
 def _speed(progress: Progress, now: float) -> Iterator[str]:
     yield f"{progress.ends_per_s(now):.1f} tasks/s"
     yield shown_bytes(progress.bytes_received)
-    eta_s = progress.eta_s(now)
+    eta_s = progress.eta_s(now, time.time_ns() // 1_000_000)
     if eta_s is not None and progress.open:
         yield f"about {shown_duration(eta_s)} left"
 
 
 def _outlook(progress: Progress) -> Iterator[str]:
+    if progress.is_waiting and progress.open:
+        yield "nothing to ask yet, `harvester plan` says what is next"
     if progress.nearest_deadline_ms is not None:
         left_s = progress.nearest_deadline_ms / 1000 - time.time()
         yield f"nearest deadline {'in ' if left_s >= 0 else ''}{shown_duration(left_s)}"
@@ -140,7 +142,9 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
     if progress.stale:
         yield f"  {counted(progress.stale, 'result')} refused: another process has taken the task over."
     if progress.open:
-        yield f"  {progress.open} still to do: {_open_states(progress)}. Run `harvester backfill` again."
+        until_ms = progress.blocked_until_ms
+        when = f" after {shown_time(until_ms)}: the API wants no requests before" if until_ms is not None else ""
+        yield f"  {progress.open} still to do: {_open_states(progress)}. Run `harvester backfill` again{when}."
     warning = forewarning(summary.ahead)
     if warning is not None:
         yield f"  {warning}"

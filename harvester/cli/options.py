@@ -2,6 +2,8 @@
 
 None means "not given": the settings file, the environment or the default decide. A command hands the options that
 stand for settings to `harvester.config.load_settings` as overrides.
+
+`readable=False`: a file that may not be read is told by what opens it, which knows the exit code and the remedy.
 """
 
 from pathlib import Path
@@ -12,10 +14,15 @@ import typer
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", help="Settings file; else $HARVESTER_CONFIG, else ./harvester.toml if present."
+        "--config",
+        metavar="FILE",
+        readable=False,
+        help="Settings file; else $HARVESTER_CONFIG, else ./harvester.toml if present.",
     ),
 ]
-Database = Annotated[Path | None, typer.Option("--db", metavar="FILE", help="The SQLite file (store.path).")]
+Database = Annotated[
+    Path | None, typer.Option("--db", metavar="FILE", readable=False, help="The SQLite file (store.path).")
+]
 Strategy = Annotated[
     str | None,
     typer.Option(
@@ -30,7 +37,10 @@ TaskIds = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Task id
 IdFile = Annotated[
     Path | None,
     typer.Option(
-        "--file", metavar="FILE", help="Read ids from a file, '-' for stdin: one in a line, CSV or JSON lines."
+        "--file",
+        metavar="FILE",
+        readable=False,
+        help="Read ids from a file, '-' for stdin: one in a line, CSV or JSON lines.",
     ),
 ]
 IdColumn = Annotated[

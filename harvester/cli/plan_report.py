@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harvester.cli.formats import counted, shown_duration, shown_time
+from harvester.cli.formats import counted, shown_duration, shown_interval, shown_time
 from harvester.domain.forewarning import forewarning, shown_rate
 from harvester.domain.pacer import ClassBudget
 from harvester.domain.pacing import Endpoint
@@ -101,7 +101,7 @@ def _queue(report: PlanReport) -> Iterator[str]:
 
 def _calls(report: PlanReport) -> Iterator[str]:
     rate_per_s = report.conditions.budget.rate_per_s
-    every = f"one every {shown_duration(1 / rate_per_s)}" if rate_per_s else "as fast as they are answered"
+    every = f"one every {shown_interval(1 / rate_per_s)}" if rate_per_s else "as fast as they are answered"
     quota = _quota_in_force(report)
     if quota is not None:
         every += (

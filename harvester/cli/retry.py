@@ -1,5 +1,6 @@
 """`harvester retry`: give ends another chance."""
 
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +24,9 @@ FromKept = Annotated[
     bool,
     typer.Option("--from-kept", help="Decode the kept bodies again, of these or of all, instead of asking the API."),
 ]
+
+TOLD = 10
+"""So many of the ids that are left alone are named; --json has them all."""
 
 
 def retry(  # noqa: PLR0913  # one parameter for each option
@@ -68,19 +72,26 @@ def retry(  # noqa: PLR0913  # one parameter for each option
 
 
 def _put_back(connection: "sqlite3.Connection", given: "GivenIds", states: "list[TaskState]", *, json: bool) -> bool:
-    from harvester.cli.console import print_json  # noqa: PLC0415
+    from harvester.cli.console import print_error, print_json  # noqa: PLC0415
     from harvester.cli.formats import counted  # noqa: PLC0415
     from harvester.store.connecting import in_transaction  # noqa: PLC0415
+    from harvester.store.taking import not_ended  # noqa: PLC0415
     from harvester.store.taking import retry as put_back  # noqa: PLC0415
 
+    def body(connection: "sqlite3.Connection") -> "tuple[int, dict[str, TaskState | None]]":
+        left = not_ended(connection, task_ids)
+        return put_back(connection, task_ids=task_ids, states=states), left
+
     task_ids = given.task_ids or []
-    count = in_transaction(connection, lambda connection: put_back(connection, task_ids=task_ids, states=states))
+    count, left = in_transaction(connection, body)
     if json:
-        print_json({"pending_again": count, "refused": given.refused})
+        print_json({"pending_again": count, "left": left, "refused": given.refused})
     else:
-        rest = len(task_ids) - count
-        note = f"; {rest} of the named ones are open, harvested or unknown" if not states and rest > 0 else ""
-        typer.echo(f"{counted(count, 'task')} pending again{note}.", err=True)
+        for task_id, state in islice(left.items(), TOLD):
+            print_error(f"{task_id} stays as it is: {f'it is {state}' if state else 'no such task is queued here'}.")
+        if len(left) > TOLD:
+            print_error(f"and {len(left) - TOLD} more that are open, harvested or unknown.")
+        typer.echo(f"{counted(count, 'task')} pending again.", err=True)
     return True
 
 
@@ -111,6 +122,8 @@ def _harvest_kept(
     else:
         for one in left:
             print_error(f"{one['task_id']} stays as it is: {one['problem']}")
+        if not harvested and not left:
+            print_error("No body is kept: there is nothing to decode.")
         typer.echo(f"{counted(len(harvested), 'task')} harvested from kept bodies, {len(left)} not.", err=True)
     return not left
 

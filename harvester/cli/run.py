@@ -24,7 +24,7 @@ def run(*, strategy: Strategy = None, db: Database = None, config: ConfigFile = 
     Takes up what any program queues, within two seconds. SIGTERM finishes and stores what is being downloaded, a
     second one stops at once; SIGHUP reads rates, concurrency, discovery and log level from the settings again.
 
-    Example: harvester run --config /etc/harvester.toml
+    Example: harvester run --db harvester.db
     """
     import anyio  # noqa: PLC0415
 

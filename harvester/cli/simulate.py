@@ -45,9 +45,12 @@ def simulate(  # noqa: PLR0913  # one for each option
     gzip: Annotated[bool, typer.Option(help="Compress for clients that accept it.")] = True,
     key: Annotated[str, typer.Option(help="The key to expect; default: any.")] = "",
     faults: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Misbehave by these rules; see docs/faults.example.toml.")
+        Path | None,
+        typer.Option(metavar="FILE", readable=False, help="Misbehave by these rules; see docs/faults.example.toml."),
     ] = None,
-    log: Annotated[Path | None, typer.Option(help="Append each request to this file, as JSON lines.")] = None,
+    log: Annotated[
+        Path | None, typer.Option(readable=False, help="Append each request to this file, as JSON lines.")
+    ] = None,
 ) -> None:
     """Serve a stand-in for the TwelveLabs API.
 

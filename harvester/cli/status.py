@@ -112,14 +112,17 @@ def _lines(report: "StatusReport", feasibility: "Feasibility") -> "Iterator[str]
 
 def _verdict(report: "StatusReport", now: float) -> str:
     """Say in one line whether somebody has to do something."""
+    from harvester.cli.formats import counted  # noqa: PLC0415
+
     lost = sum(count for state, count in report.counts.items() if not state.is_open and state != "harvested")
     total = sum(report.counts.values())
-    deadline = report.nearest_deadline
+    # Those that are past theirs have a line of their own, and nobody can hurry for them.
+    ahead_ms = next((at_ms for at_ms, _ in report.deadlines if at_ms / 1000 > now), None)
     if total == 0:
         return "The queue is empty: `harvester add --file ids.txt` fills it."
-    if deadline is not None and deadline.expires_at_ms / 1000 - now < 24 * 3600:
+    if ahead_ms is not None and ahead_ms / 1000 - now < 24 * 3600:
         return "URGENT: open tasks reach their deadline within a day. Keep `harvester backfill` running."
     ended = f"{lost} ended otherwise; `harvester show ID` says why" if lost else "none lost"
     if report.open:
-        return f"{report.open} tasks still to do, {ended}."
+        return f"{counted(report.open, 'task')} still to do, {ended}."
     return f"All {total} tasks have ended, {ended}."

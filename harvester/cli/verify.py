@@ -1,6 +1,7 @@
 """`harvester verify`: checks whether the database keeps its promises, and repairs what can be had again."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 from harvester.cli.options import AsJson, ConfigFile, Database
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from harvester.store.repairing import Damaged
@@ -103,16 +104,30 @@ def _as_json(verdict: Verdict, *, repair: bool) -> dict[str, object]:
     return told
 
 
+def _finding_lines(findings: "Sequence[Finding]") -> "Iterator[str]":
+    """Name the first findings of each task, and count the rest: a long video has thousands of vectors."""
+    from harvester.store.verifying import TOLD_OF_A_TASK  # noqa: PLC0415
+
+    seen = Counter[tuple[str, str]]()
+    for one in findings:
+        kind, about = "warning" if one.is_warning else "error", f"{one.task_id}: " if one.task_id else ""
+        seen[kind, about] += 1
+        if not about or seen[kind, about] <= TOLD_OF_A_TASK:
+            yield f"{kind}: {about}{one.text}"
+    for (kind, about), count in seen.items():
+        if about and count > TOLD_OF_A_TASK:
+            yield f"{kind}: {about}and {count - TOLD_OF_A_TASK} more; --json lists them"
+
+
 def _tell(verdict: Verdict, path: "Path", *, deep: bool) -> None:
     from harvester.cli.console import print_data, print_error  # noqa: PLC0415
     from harvester.cli.formats import counted, shown_time  # noqa: PLC0415
 
     for damaged in verdict.repaired:
         until = shown_time(damaged.expires_at_ms)
-        print_data(f"repaired: {damaged.task_id}: {'; '.join(damaged.texts)}; pending again, deadline {until}")
-    for one in verdict.findings:
-        about = f"{one.task_id}: " if one.task_id else ""
-        print_data(f"{'warning' if one.is_warning else 'error'}: {about}{one.text}")
+        print_data(f"repaired: {damaged.task_id}: {damaged.told}; pending again, deadline {until}")
+    for line in _finding_lines(verdict.findings):
+        print_data(line)
     if verdict.is_malformed:
         print_error("SQLite calls the file damaged: nothing was changed. Restore a backup; see docs/operations.md.")
     else:

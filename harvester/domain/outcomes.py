@@ -71,10 +71,11 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """401 or 403: the key is not accepted; says nothing about the task."""
+    """401 or 403: the key is not accepted; says nothing about the task. `is_key`: nor is it for any other call."""
 
     message: str
     code: str = "api_key_invalid"
+    is_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,8 +115,10 @@ class Looker:
         now = self._clock.monotonic()
         if isinstance(outcome, Transient):
             self._breaker.failed(now)
-        if isinstance(outcome, Refused):
-            # Should the key itself be refused, the next call says so, too.
+        if isinstance(outcome, Refused) and outcome.is_key:
+            self._pipeline.refused(outcome)
+        elif isinstance(outcome, Refused):
+            # Should no other call be allowed either, the next one says so.
             log.warning("the list of tasks is refused, asking one by one", reason=outcome.message)
         if not isinstance(outcome, Throttled):
             self._planner.list_failed(now)

@@ -10,10 +10,16 @@ from harvester.service.heartbeats import Heartbeats
 
 RATE_WINDOW_S = 60.0
 
+FEWEST_ENDS = 5
+"""Fewer ends say nothing about how fast the others will come."""
+
 
 @dataclass(slots=True)
 class Progress:
-    """Counts and conditions. Times with `_ms` are Unix milliseconds, `started` and `now` monotonic seconds."""
+    """Counts and conditions. Times with `_ms` are Unix milliseconds, `started` and `now` monotonic seconds.
+
+    `is_waiting`: a request might go out, but none is worth making yet.
+    """
 
     started: float
     counts: dict[TaskState, int] = field(default_factory=lambda: dict.fromkeys(TaskState, 0))
@@ -24,6 +30,7 @@ class Progress:
     bytes_received: int = 0
     stale: int = 0
     in_flight: int = 0
+    is_waiting: bool = False
     nearest_deadline_ms: int | None = None
     blocked_until_ms: int | None = None
     feasibility: Feasibility | None = None
@@ -59,7 +66,15 @@ class Progress:
         span = min(RATE_WINDOW_S, now - self.started)
         return len(self._ends) / span if span > 0 else 0.0
 
-    def eta_s(self, now: float) -> float | None:
-        """Return when the open tasks will have ended at that rate; None while nothing ends."""
+    def eta_s(self, now: float, now_ms: int) -> float | None:
+        """Return in about how many seconds the open tasks will have ended; None while nothing tells.
+
+        At the rate of late, counted from the first end: what went before was a wait. No sooner than the budget allows:
+        requests that were saved up are soon spent.
+        """
         rate = self.ends_per_s(now)
-        return self.open / rate if rate > 0 else None
+        if len(self._ends) < FEWEST_ENDS or self.is_waiting:
+            return None
+        rate = max(rate, (len(self._ends) - 1) / max(1.0, now - self._ends[0]))
+        allowed_s = (self.feasibility.finish_ms - now_ms) / 1000 if self.feasibility is not None else 0.0
+        return max(self.open / rate, allowed_s)

@@ -232,10 +232,12 @@ class Scheduler:
             if held_s == 0:
                 step = await self._next_step()
                 if not isinstance(step, float):
+                    self._progress.is_waiting = False
                     return step, self._throttle.take(step.endpoint)
                 if self._is_over_for_now():
                     return None
                 held_s = step
+            self._progress.is_waiting = self._has_nothing_to_ask()
             await self._clock.wait(changed, min(held_s, LOOK_AGAIN_S))
         return None
 
@@ -245,6 +247,11 @@ class Scheduler:
             return None
         held_s = self._held_s()
         return await self._idle_s() if held_s == 0 and not self._queue else held_s
+
+    def _has_nothing_to_ask(self) -> bool:
+        """Whether neither the budget nor a request under way is waited for, but a task to be worth a request."""
+        is_busy = self._progress.in_flight or self._queue or self._progress.blocked_until_ms is not None
+        return not is_busy and self._held_s() == 0
 
     def _held_s(self) -> float:
         """Return how long no request may go out."""

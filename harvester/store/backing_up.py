@@ -44,7 +44,10 @@ def back_up(database: Path, target: Path, *, replace: bool = False) -> Backup:
     The copy is one file without a write-ahead log, and shows one moment: writers go on meanwhile. Raises UsageError
     for a target that cannot be had, StoreError for the rest.
     """
-    _check_target(database, target, replace=replace)
+    try:
+        _check_target(database, target, replace=replace)
+    except OSError as error:
+        raise UsageError(f"{str(target)!a} cannot be had: {error.strerror}.", remedy="Give another file.") from error
     with closing(open_for_reading(database, any_age=True)) as source, _workshop(target) as folder:
         copy = folder / "copy.db"
         taken_at_ms = _copy(source, database, copy, target)

@@ -31,7 +31,7 @@ _FILE_PROBLEMS = {
         "cannot be written",
         "Give write permission to the file and its folder, or use another file with --db or store.path.",
     ),
-    sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "Check that the folder exists and that you may use it."),
+    sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "Check the permissions of the file and its folder."),
     sqlite3.SQLITE_PERM: ("cannot be used", "Check the permissions of the file and its folder."),
     sqlite3.SQLITE_BUSY: (
         "is kept locked by another program",
@@ -149,8 +149,25 @@ def open_for_reading(path: Path, *, any_age: bool = False) -> sqlite3.Connection
     return connection
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something where the database should be. Raises StoreError for a place that cannot be looked at.
+
+    Such as a folder of somebody else, or a name that is too long for the file system.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StoreError(
+            f"The database {str(path)!a} cannot be reached: {error.strerror}.",
+            remedy="Check the permissions of its folders, or give another file with --db or store.path.",
+        ) from error
+    return True
+
+
 def _check_place(path: Path) -> None:
-    if path.is_dir():
+    if exists(path) and path.is_dir():
         raise StoreError(f"{str(path)!a} is a folder.", remedy="Give a file with --db or store.path.")
     if not path.absolute().parent.is_dir():
         raise StoreError(
@@ -162,7 +179,7 @@ def _check_place(path: Path) -> None:
 def check_exists(path: Path) -> None:
     """Raise StoreError if there is no file that could be a database."""
     _check_place(path)
-    if not path.exists():
+    if not exists(path):
         raise StoreError(
             f"There is no database at {str(path)!a}.",
             remedy="Name it with --db or store.path, or queue tasks first: `harvester add --file ids.txt`.",

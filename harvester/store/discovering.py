@@ -15,7 +15,7 @@ from harvester.domain.processing_time import ProcessingTimes
 from harvester.domain.retrying import Decision, decide
 from harvester.domain.tasks import Task, TaskState, deadline_ms
 from harvester.store.budget import known_limits
-from harvester.store.connecting import open_for_reading, translating_errors
+from harvester.store.connecting import exists, open_for_reading, translating_errors
 from harvester.store.queries import query
 from harvester.store.settling import Attempt, insert_attempt, keep_metadata
 from harvester.store.taking import defer
@@ -229,7 +229,7 @@ class Onlooker:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._connection = open_for_reading(path) if path.exists() else None
+        self._connection = open_for_reading(path) if exists(path) else None
         self._arrival_ms = 0.0
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from harvester.store.connecting import in_transaction
 from harvester.store.queries import query
 from harvester.store.settling import Attempt, insert_attempt
-from harvester.store.verifying import Finding, verify
+from harvester.store.verifying import TOLD_OF_A_TASK, Finding, verify
 
 DAMAGED = "stored_damaged"
 ENDPOINT = "verify"
@@ -26,6 +26,12 @@ class Damaged:
     claim: int
     expires_at_ms: int
     texts: list[str] = field(default_factory=list)
+
+    @property
+    def told(self) -> str:
+        """The first findings, and how many more: a long video has thousands of vectors."""
+        more = len(self.texts) - TOLD_OF_A_TASK
+        return "; ".join([*self.texts[:TOLD_OF_A_TASK], *([f"and {more} more"] if more > 0 else [])])
 
     def can_be_had(self, now_ms: int) -> bool:
         """Whether the platform still has the embeddings."""
@@ -78,7 +84,7 @@ def _damaged(connection: sqlite3.Connection, findings: Iterable[Finding]) -> lis
 
 def _putting_back(one: Damaged, now_ms: int) -> Callable[[sqlite3.Connection], bool]:
     def body(connection: sqlite3.Connection) -> bool:
-        message = f"What was stored was damaged and has been removed: {'; '.join(one.texts)}."
+        message = f"What was stored was damaged and has been removed: {one.told}."
         parameters = {"id": one.key, "claim": one.claim, "now": now_ms, "code": DAMAGED, "message": message}
         if connection.execute(query("put_back_damaged"), parameters).rowcount == 0:
             return False

@@ -162,6 +162,17 @@ def retry(connection: sqlite3.Connection, *, task_ids: Iterable[str] = (), state
     return connection.total_changes - before
 
 
+def not_ended(connection: sqlite3.Connection, task_ids: Iterable[str]) -> dict[str, TaskState | None]:
+    """Return those of the tasks that `retry` leaves alone: their state, None for unknown ones."""
+    states: dict[str, TaskState | None] = {}
+    for task_id in task_ids:
+        found = connection.execute(query("find_task"), {"task_id": task_id}).fetchone()
+        state = None if found is None else TaskState(found[2])
+        if state is None or state.is_open or state is TaskState.HARVESTED:
+            states[task_id] = state
+    return states
+
+
 def claim_ended(connection: sqlite3.Connection, lease: Lease, task_id: str) -> Task | None:
     """Put an end back to `pending` and claim it at once; None if it is no end any more."""
     if retry(connection, task_ids=[task_id]) == 0:

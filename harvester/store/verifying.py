@@ -12,6 +12,9 @@ from harvester.store.queries import query
 
 UNIT_NORM_TOLERANCE = 1e-3
 
+TOLD_OF_A_TASK = 3
+"""So many findings about a task are told to a person; a program gets them all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

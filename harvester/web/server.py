@@ -93,11 +93,16 @@ class Pages:
     def routes(self) -> list[web.RouteDef]:
         """Return them all; each answers HEAD as well."""
         return [
+            web.get("/", self.index),
             web.get("/healthz", self.healthz),
             web.get("/readyz", self.readyz),
             web.get("/metrics", self.metrics),
             web.get("/status.json", self.status),
         ]
+
+    async def index(self, _request: web.Request) -> web.Response:
+        """Answer with the names of the pages."""
+        return as_page({"pages": [route.path for route in self.routes() if route.path != "/"]})
 
     async def healthz(self, _request: web.Request) -> web.Response:
         """Answer 200 while every stage reports in, else 503."""

@@ -23,7 +23,7 @@ def status_document(report: StatusReport, view: HarvestView, metrics: Metrics) -
         "harvested": progress.harvested,
         "ended_otherwise": progress.ended_otherwise,
         "ends_per_s": round(progress.ends_per_s(now), 3),
-        "eta_s": progress.eta_s(now),
+        "eta_s": progress.eta_s(now, report.at_ms),
         "throttle": {
             "requests_per_minute": limit.requests_per_minute,
             "burst": limit.burst,

@@ -22,8 +22,8 @@ from tests.unit.store.builders import insert_like_another_program, object_id, qu
 from tests.unit.web.builders import NOW, SeenHarvest
 
 TOKEN = "sesame-0123456789"
-PAGES = ["/healthz", "/readyz", "/metrics", "/status.json"]
-GUARDED = ["/readyz", "/metrics", "/status.json"]
+PAGES = ["/", "/healthz", "/readyz", "/metrics", "/status.json"]
+GUARDED = ["/", "/readyz", "/metrics", "/status.json"]
 
 
 @pytest.fixture

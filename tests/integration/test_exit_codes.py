@@ -1,9 +1,12 @@
 """Usage errors (2) and a refused key (3): one sentence with the remedy, and nothing done before."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from harvester.cli.main import run
 from harvester.simulator import Simulator, SimulatorSettings
 from tests.integration.shell import KEY, Ended, Shell, retrieved, stand_in
 
@@ -99,3 +102,54 @@ async def test_a_bug_ends_with_70_and_the_traceback_is_shown_on_demand(shell: Sh
     )
     assert "Traceback" in debug.stderr
     assert debug.last_line == "harvester: unexpected error, RuntimeError: broken for the test."
+
+
+@pytest.mark.parametrize("command", ["status", "backfill", "discover --dry-run", "verify", "plan", "backup copy.db"])
+async def test_a_database_that_cannot_be_reached_ends_with_4(shell: Shell, command: str) -> None:
+    ended = await shell.run(*command.split(), "--db", "a" * 300)
+
+    assert ended.code == 4
+    assert_one_sentence(ended, "cannot be reached: File name too long", "Check the permissions of its folders")
+
+
+async def test_a_backup_that_cannot_be_reached_ends_with_2(shell: Shell) -> None:
+    await shell.add([AN_ID])
+    ended = await shell.run("backup", "a" * 300)
+
+    assert ended.code == 2
+    assert_one_sentence(ended, "cannot be had: File name too long", "Give another file")
+
+
+async def test_the_doctor_tells_of_a_database_that_cannot_be_reached(shell: Shell) -> None:
+    ended = await shell.run("doctor", "--offline", "--db", "a" * 300)
+
+    assert (ended.code, "Traceback" in ended.stderr) == (1, False)
+    assert "cannot be reached: File name too long" in ended.stdout
+    assert "1 failure, " in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["status", "--db", "mine.db"], 4),
+        (["add", "--file", "mine.txt"], 2),
+        (["status", "--config", "mine.toml"], 2),
+        (["simulate", "--faults", "mine.toml"], 2),
+    ],
+)
+def test_a_file_that_may_not_be_read_is_told_by_what_opens_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: Sequence[str],
+    code: int,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # Nothing keeps the superuser from reading; so it is only whoever asks first that is told no.
+    monkeypatch.setattr(os, "access", lambda *_args, **_kwargs: False)
+    (tmp_path / arguments[-1]).write_bytes(b"\xff no file that could be used, and more than the header of a database")
+
+    assert run(arguments) == code
+    told = capsys.readouterr().err
+    assert told.startswith("harvester: ")
+    assert "Usage" not in told

@@ -1,6 +1,7 @@
 """`harvester add`: what is new, what is known, what is refused and why."""
 
 import json
+import time
 
 import pytest
 
@@ -116,3 +117,37 @@ async def test_two_adds_at_once_queue_the_union(shell: Shell) -> None:
 
     assert [one.code for one in ended] == [0, 0], ended
     assert {f"{number:024x}" for number in range(4500)} == queued(shell)
+
+
+async def test_retry_names_what_it_leaves_alone(shell: Shell) -> None:
+    await shell.add([FIRST])
+    ended = await shell.run("retry", FIRST, "unheard-of")
+    listed = await shell.run("retry", FIRST, "unheard-of", "--json")
+    nothing_kept = await shell.run("retry", "--from-kept")
+
+    assert ended.stderr.splitlines() == [
+        f"harvester: {FIRST} stays as it is: it is pending.",
+        "harvester: unheard-of stays as it is: no such task is queued here.",
+        "0 tasks pending again.",
+    ]
+    assert json.loads(listed.stdout)["left"] == {FIRST: "pending", "unheard-of": None}
+    assert nothing_kept.stderr.startswith("harvester: No body is kept: there is nothing to decode.\n")
+
+
+@pytest.mark.parametrize(
+    ("left_s", "verdict"),
+    [
+        ([3600], "URGENT: open tasks reach their deadline within a day. Keep `harvester backfill` running."),
+        ([-3600, 3600], "URGENT: open tasks reach their deadline within a day. Keep `harvester backfill` running."),
+        ([-3600, 5 * 86_400], "2 tasks still to do, none lost."),
+        ([-3600], "1 task still to do, none lost."),
+    ],
+)
+async def test_urgent_is_what_can_still_be_saved(shell: Shell, left_s: list[int], verdict: str) -> None:
+    ids = [f"{int(time.time()) - 7 * 86_400 + left:08x}{number:016x}" for number, left in enumerate(left_s)]
+    await shell.add(ids)
+
+    ended = await shell.run("status")
+
+    assert ended.stdout.splitlines()[0] == verdict
+    assert ("overdue        1 open task past the deadline" in ended.stdout) == (-3600 in left_s)

@@ -58,6 +58,9 @@ async def test_where_one_call_gives_status_and_result_a_long_block_of_it_ends_a_
 
     # The second one is told by the database.
     assert (first.code, again.code, len(api.asked)) == (1, 1, 1)
+    for ended in (first, again):
+        assert "Run `harvester backfill` again after 20" in ended.stderr
+        assert "Z: the API wants no requests before." in ended.stderr
 
 
 @pytest.mark.parametrize("scheme", ["older", "newer"])

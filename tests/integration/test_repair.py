@@ -119,3 +119,25 @@ async def test_repairing_needs_a_deep_look(shell: Shell, options: list[str]) -> 
 
     assert (ended.code, ended.stdout) == (2, "")
     assert ended.stderr == "harvester: --repair needs --deep. Run `harvester verify --deep --repair`.\n"
+
+
+async def test_a_task_with_many_findings_takes_a_few_lines_and_a_program_gets_them_all(shell: Shell) -> None:
+    async with stand_in(tasks=1) as api:
+        (one,) = await harvested(shell, api)
+        change(shell, "UPDATE embeddings SET dim = 5")
+        vectors = len(shell.rows("SELECT 1 FROM embeddings"))
+        assert vectors > 3
+
+        told = await shell.run("verify")
+        listed = await shell.run("verify", "--json")
+        repaired = await shell.run("verify", "--deep", "--repair")
+        story = await shell.run("show", one)
+
+    lines = told.stdout.splitlines()
+    assert lines[0] == f"error: {one}: vector 0: 2048 bytes are not 5 numbers of f4"
+    assert lines[3:] == [f"error: {one}: and {vectors - 3} more; --json lists them"]
+    assert f"{vectors} errors" in told.stderr
+    assert len(json.loads(listed.stdout)["findings"]) == vectors
+    for said in (repaired.stdout, story.stdout):
+        assert "vector 2: 2048 bytes are not 5 numbers of f4; and" in said
+        assert "vector 3:" not in said

@@ -81,7 +81,7 @@ def test_every_documented_error_is_understood_in_each_shape(status: int, code: s
     ("status", "expected"),
     [
         (400, Transient("HTTP 400", "http_400")),
-        (401, Refused("HTTP 401", "http_401")),
+        (401, Refused("HTTP 401", "http_401", is_key=True)),
         (403, Refused("HTTP 403", "http_403")),
         (404, Gone("HTTP 404", "http_404")),
         (410, Gone("HTTP 410", "http_410")),

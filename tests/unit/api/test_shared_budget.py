@@ -101,9 +101,6 @@ async def test_a_block_holds_the_other_process_back(stores: list[Store]) -> None
     assert other.blocked_s(STATUS) == 0
 
 
-DAY_MS = 24 * 3600_000
-
-
 @pytest.mark.parametrize("is_own", [True, False])
 async def test_a_block_is_no_longer_after_the_wall_clock_was_set_back_a_day(
     stores: list[Store], *, is_own: bool
@@ -118,17 +115,6 @@ async def test_a_block_is_no_longer_after_the_wall_clock_was_set_back_a_day(
         clock.now += 10
         await (first if is_own else other).refill()
     assert (first if is_own else other).blocked_s(RETRIEVE) == pytest.approx(30)
-
-
-async def test_a_block_of_a_clock_that_was_weeks_ahead_is_forgotten_at_the_next_start(stores: list[Store]) -> None:
-    clock = FakeTime()
-    clock.wall_offset_ms += 30 * DAY_MS
-    before, after = throttles(stores, clock, RateLimit(60))
-    before.learn(RETRIEVE, 429, LimitReport(retry_after_s=60))
-    await before.tell()
-    clock.wall_offset_ms -= 30 * DAY_MS
-    await after.refill()
-    assert after.blocked_s(RETRIEVE) == 0
 
 
 async def test_a_block_survives_a_restart(stores: list[Store]) -> None:

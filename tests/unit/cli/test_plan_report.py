@@ -161,3 +161,9 @@ def test_programs_read_the_same() -> None:
     )
     assert document["expected"]["requests"] == 2
     assert document["budget"]["classes"]["list"]["quota"] is None
+
+
+@pytest.mark.parametrize(("per_minute", "every"), [(600, "0.1 s"), (60, "1 s"), (8, "7.5 s"), (1, "1 min")])
+def test_the_time_between_two_calls_is_never_none(per_minute: float, every: str) -> None:
+    told = line(report(task(state=TaskState.READY), pacer=Pacer(RateLimit(per_minute))), "next calls")
+    assert told == f"next calls  one every {every}"

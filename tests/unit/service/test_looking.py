@@ -82,7 +82,7 @@ class Bench:
         clock, self.planner, self.breaker, self.api = Clock(), Planner(), Breaker(), Api(answer)
         self.progress, self.hearer = Progress(started=0.0), Hearer()
         never: Any = None
-        pipeline = Pipeline(
+        self.pipeline = Pipeline(
             asker=never,
             decoder=never,
             settler=never,
@@ -95,7 +95,7 @@ class Bench:
             lister=self.api,
             hearer=self.hearer,
             planner=self.planner,
-            pipeline=pipeline,
+            pipeline=self.pipeline,
             breaker=self.breaker,
             clock=clock,
             rng=random.Random(0),
@@ -168,6 +168,16 @@ async def test_only_what_is_wrong_with_the_api_as_a_whole_opens_the_breaker(
     for _ in range(MIN_SAMPLE):
         await bench.look(task(1))
     assert bench.breaker.is_closed != opens
+
+
+@pytest.mark.parametrize("is_key", [True, False])
+async def test_a_refused_key_stops_everything_and_a_refused_list_does_not(
+    is_key: bool,  # noqa: FBT001
+) -> None:
+    bench, refusals = Bench(Refused("No.", is_key=is_key)), list[Refused]()
+    bench.pipeline.refused = refusals.append
+    await bench.look(task(1))
+    assert len(refusals) == is_key
 
 
 async def test_a_page_closes_the_breaker() -> None:

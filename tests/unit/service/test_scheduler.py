@@ -359,3 +359,38 @@ async def test_what_an_answer_says_about_an_unfinished_video_is_kept(store: Stor
     (found,) = (await store.due(bench.clock.wall_ms() + DAY_MS, limit=5)).pending
     assert (found.model_name, found.duration_s) == ("marengo3.0", 12.5)
     assert set(bench.planner.times.all_seen) == {("", 0), ("marengo3.0", 0), ("marengo3.0", 1)}
+
+
+async def test_a_harvest_that_has_nothing_to_ask_yet_says_so(store: Store) -> None:
+    bench = Bench(store, Api(lambda _task_id, _endpoint: Processing()))
+    bench.queue(3, age_ms=1_000)
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.scheduler.run)
+        with anyio.fail_after(PATIENCE_S):
+            while not bench.progress.is_waiting:  # noqa: ASYNC110  # nothing tells when it changes
+                await anyio.sleep(0.01)
+        bench.scheduler.stop()
+    assert bench.progress.open == 3
+
+
+async def test_a_harvest_that_waits_for_its_budget_has_something_to_ask(store: Store) -> None:
+    bench = Bench(store, Api(harvested))
+    bench.throttle.limit = RateLimit(1)
+    bench.queue(3, age_ms=DAY_MS)
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.scheduler.run)
+        await anyio.sleep(0.5)
+        assert (bench.progress.open, bench.progress.is_waiting) == (2, False)
+        bench.scheduler.stop()
+
+
+async def test_a_harvest_that_the_api_asks_to_stay_away_waits_for_that(store: Store) -> None:
+    bench = Bench(store, Api(harvested))
+    bench.throttle.learn(Endpoint.RETRIEVE, 429, LimitReport(retry_after_s=600))
+    bench.throttle.learn(Endpoint.STATUS, 429, LimitReport(retry_after_s=600))
+    bench.queue(3, age_ms=DAY_MS)
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.scheduler.run)
+        await anyio.sleep(0.5)
+        assert (bench.progress.blocked_until_ms is not None, bench.progress.is_waiting) == (True, False)
+        bench.scheduler.stop()
