@@ -118,7 +118,7 @@ class Looker:
         if isinstance(outcome, Refused) and outcome.is_key:
             self._pipeline.refused(outcome)
         elif isinstance(outcome, Refused):
-            # Should no other call be allowed either, the next one says so.
             log.warning("the list of tasks is refused, asking one by one", reason=outcome.message)
-        if not isinstance(outcome, Throttled):
+            self._planner.list_refused(now)
+        elif not isinstance(outcome, Throttled):
             self._planner.list_failed(now)

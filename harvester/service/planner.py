@@ -94,6 +94,7 @@ class Planner:
     _rate_per_s: float | None = None
     _list_failures: int = 0
     _list_paused_until: float = 0.0
+    _wants_proof: bool = False
 
     def plan(  # noqa: PLR0913  # all but the first are named
         self,
@@ -114,13 +115,13 @@ class Planner:
         is_list_paused = now < self._list_paused_until
         closed = {endpoint for endpoint, wait_s in waits_s.items() if wait_s > CLOSED_S}
         terms = Terms(
-            limit=limit,
+            limit=1 if self._wants_proof else limit,
             questions=self.allowed_questions(now, rate_per_s),
             strategy=self.settings.strategy,
             has_status_call=self.settings.has_status_call,
             closed=frozenset(closed | ({Endpoint.LIST} if is_list_paused else set())),
             has_list=not is_list_paused and waits_s.get(Endpoint.LIST, 0.0) <= LIST_MISSED_S,
-            asks_all=self.settings.asks_all,
+            asks_all=self.settings.asks_all or self._wants_proof,
             trusts=self._trust.is_given,
             trusts_gaps=now_ms >= self._gaps_doubted_until_ms,
             unlisted={key for key, until_ms in self._unlisted.items() if now_ms < until_ms},
@@ -131,6 +132,7 @@ class Planner:
         """Account for the questions among the steps that are taken."""
         for step in steps:
             self._questions.take(now, step.cost)
+            self._wants_proof = False
 
     def answered(self, task: Task, outcome: Outcome, asked_at_ms: int) -> None:
         """Learn from what a request said about one task."""
@@ -188,6 +190,11 @@ class Planner:
             pause_s = max(pause_s, LIST_PAUSE_REQUESTS / self._rate_per_s)
         self._list_failures += 1
         self._list_paused_until = now + pause_s
+
+    def list_refused(self, now: float) -> None:
+        """Leave the list alone, and ask about one task now: it may be that every call is refused."""
+        self.list_failed(now)
+        self._wants_proof = True
 
     def tidy(self, now_ms: int) -> None:
         """Forget what no longer matters."""

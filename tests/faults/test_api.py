@@ -15,6 +15,8 @@ from tests.faults.invariants import assert_kept, said_about
 from tests.integration.scripted_api import task_id
 from tests.integration.shell import KEY, Shell, retrieved, stand_in
 
+CONCURRENCY = 4
+
 WEEK_S = 7 * 24 * 3600
 A_DAY_AND_AN_HOUR_S = 25 * 3600.0
 
@@ -125,6 +127,23 @@ async def test_row_09_a_key_that_is_refused_in_the_middle_stops_everything_and_t
         assert len(api.requests) <= len(good) + 2
     untouched = shell.rows("SELECT attempts, failures, next_attempt_at, error_code FROM tasks WHERE state = 'pending'")
     assert set(untouched) == {(0, 0, 0, None)}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_row_09_a_key_that_is_refused_while_young_tasks_are_looked_for_stops_everything_at_once(
+    shell: Shell, status: int
+) -> None:
+    # A page of the list is what is asked for first; a 403 may be about the list alone, so one task is asked about.
+    async with stand_in(tasks=25, duration_s=12, processing_median_s=300, age_s=300) as api:
+        api.faults.add(Fault(kind="problem", status=status))
+        shell.talks_to(api.base_url)
+
+        ended = await shell.run("backfill", *api.catalogue.ids(), HARVESTER_HARVEST__CONCURRENCY=str(CONCURRENCY))
+
+        assert ended.code == 3
+        assert [one.endpoint for one in api.requests][:1] == ["list"]
+        assert len(api.requests) <= (1 if status == 401 else 1 + CONCURRENCY)
+    assert set(shell.rows("SELECT state, attempts, error_code FROM tasks")) == {("pending", 0, None)}
 
 
 async def test_row_10_a_404_is_missing_after_confirmation_and_expired_when_old(shell: Shell) -> None:

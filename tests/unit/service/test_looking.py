@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import anyio.lowlevel
@@ -13,7 +14,7 @@ from harvester.domain.discovery import PROCESSING, ListedTask, ListPage, ListQue
 from harvester.domain.embeddings import VideoMetadata
 from harvester.domain.outcomes import Gone, Outcome, Processing, Ready, Refused, Throttled, Transient
 from harvester.domain.pacing import Endpoint
-from harvester.domain.planning import Look
+from harvester.domain.planning import Due, Look
 from harvester.domain.processing_time import ProcessingTimes
 from harvester.domain.retrying import decide
 from harvester.domain.tasks import RETENTION_MS, Task, TaskState
@@ -178,6 +179,17 @@ async def test_a_refused_key_stops_everything_and_a_refused_list_does_not(
     bench.pipeline.refused = refusals.append
     await bench.look(task(1))
     assert len(refusals) == is_key
+
+
+async def test_after_a_refused_list_one_task_is_asked_about_at_once_to_see_whether_all_calls_are_refused() -> None:
+    bench = Bench(Refused("No."))
+    await bench.look(task(1))
+    found = []
+    due = Due([], [replace(task(key), unfinished_at_ms=NOW - 1000) for key in (1, 2, 3)])
+    for _ in range(2):
+        found.append(bench.planner.plan(due, now_ms=NOW, now=1000.0, limit=8, rate_per_s=1.0, waits_s={}).steps)
+        bench.planner.spent(found[-1], 1000.0)
+    assert [[step.is_question for step in steps] for steps in found] == [[True], []]
 
 
 async def test_a_page_closes_the_breaker() -> None:
