@@ -128,16 +128,30 @@ async def test_row_25_a_stalled_download_is_given_up_after_the_grace_time(shell:
 
 
 async def test_row_26_a_daemon_and_a_backfill_on_one_file_do_no_work_twice(shell: Shell) -> None:
-    async with stand_in(tasks=60, duration_s=12) as api:
+    # Both have looked at the same tasks before either claims one.
+    shell.sabotage(
+        "import asyncio, harvester.store.sqlite as store\n"
+        "real = store.Store.claim\n"
+        "async def claim(self, lease, tasks):\n"
+        "    await asyncio.sleep(0.2)\n"
+        "    return await real(self, lease, tasks)\n"
+        "store.Store.claim = claim\n"
+    )
+    shell.environ |= {"HARVESTER_HARVEST__CONCURRENCY": "2", "HARVESTER_SERVER__LISTEN": "127.0.0.1:0"}
+    gate = Gate()
+    async with stand_in(gate, tasks=60, duration_s=12) as api:
         shell.talks_to(api.base_url)
         await shell.add(api.catalogue.ids())
 
-        daemon = await shell.start("run", HARVESTER_SERVER__LISTEN="127.0.0.1:0")
-        backfill = await shell.run("backfill")
-        daemon.signal(signal.SIGTERM)
-        stopped = await daemon.ended()
+        both = [await shell.start(command) for command in ("run", "backfill")]
+        await until(lambda: len(gate.arrived) == 4)
+        owners = shell.rows("SELECT DISTINCT lease_owner FROM tasks WHERE lease_owner IS NOT NULL")
+        gate.open()
+        backfill = await both[1].ended()
+        both[0].signal(signal.SIGTERM)
+        stopped = await both[0].ended()
 
-        assert (backfill.code, stopped.code) == (0, 143), (backfill.stderr, stopped.stderr)
+        assert (len(owners), backfill.code, stopped.code) == (2, 0, 143), (backfill.stderr, stopped.stderr)
         assert_kept(shell, api)
         assert api.catalogue.ids() == retrieved(api)
     assert "stale" not in backfill.stderr + stopped.stderr
@@ -194,6 +208,8 @@ async def test_row_27_when_a_worker_dies_while_decoding_its_task_is_retried_by_a
         assert len(retrieved(api)) == 9
         told = [message for one in api.catalogue.ids() for message in said_about(shell, one)]
         assert told == [("decode_worker_died", "The process that decoded the answer died.")]
+        # It says nothing about the payload.
+        assert shell.rows("SELECT DISTINCT invalid FROM tasks") == [(0,)]
 
 
 async def test_row_28_when_the_acknowledgement_of_a_commit_is_lost_repeating_it_changes_nothing(shell: Shell) -> None:
