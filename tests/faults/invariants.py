@@ -20,7 +20,9 @@ def write():
     with open(os.path.join({folder!r}, f"peak-{{os.getpid()}}"), "w") as file:
         file.write(str(max(peaks)))
 atexit.register(write)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({max_bytes}, {max_bytes}))
 """
+"""A long body is received into a file in memory, which is nobody's resident memory: files are bounded as well."""
 
 
 def assert_kept(
@@ -87,8 +89,8 @@ def assert_verified(shell: Shell) -> None:
 
 
 def measure_memory(shell: Shell) -> None:
-    """Let each command from now on write down its peak; see `peak_mebibytes`."""
-    shell.sabotage(_MEMORY.format(folder=str(shell.folder)))
+    """Let each command from now on write down its peak; see `peak_mebibytes`. No file may grow beyond the bound."""
+    shell.sabotage(_MEMORY.format(folder=str(shell.folder), max_bytes=MAX_MEBIBYTES * 1024 * 1024))
 
 
 def peak_mebibytes(shell: Shell) -> float:

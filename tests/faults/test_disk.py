@@ -57,6 +57,15 @@ store.in_transaction = in_transaction
 """
 """From the moment the flag is there the kernel answers each fsync of the writing thread with EIO (a seccomp filter)."""
 
+NO_PRIVILEGES = """
+import ctypes
+libc, header, sets = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+libc.capget(header, sets)
+sets[0] &= ~0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH of the effective ones
+libc.capset(header, sets)
+"""
+"""The modes of files count for root as well."""
+
 
 @pytest.mark.parametrize("sabotage", [FULL_DISK, FAILING_WRITES], ids=["row 20, disk full", "row 21, write fails"])
 async def test_row_20_and_21_when_nothing_can_be_written_intake_pauses_says_so_and_goes_on_by_itself(
@@ -219,6 +228,23 @@ async def test_row_23_every_command_says_what_is_wrong_with_the_database_and_lea
         assert (command, 1) == (command, len(one.stderr.splitlines())), one.stderr
         assert says in one.stderr
     assert before == (shell.database.read_bytes() if shell.database.is_file() else b"")
+
+
+@pytest.mark.parametrize("command", [["add", AN_ID], ["backfill"], ["backfill", AN_ID], ["retry", AN_ID]])
+async def test_row_23_a_database_that_may_only_be_read_is_named_and_left_alone(
+    shell: Shell, command: list[str]
+) -> None:
+    await shell.add([AN_ID])
+    shell.database.chmod(0o444)
+    shell.sabotage(NO_PRIVILEGES)
+    before = shell.database.read_bytes()
+
+    ended = await shell.run(*command)
+
+    expected = "The database 'harvester.db' cannot be written. Give write permission to the file and its folder, or use"
+    assert (ended.code, ended.stdout) == (4, ""), ended.stderr
+    assert ended.stderr == f"harvester: {expected} another file with --db or store.path.\n"
+    assert before == shell.database.read_bytes()
 
 
 @pytest.mark.parametrize("command", [["add", AN_ID], ["backfill", AN_ID], ["status"]])

@@ -49,12 +49,14 @@ async def test_row_34_hostile_file_names_are_kept_as_sent_and_shown_escaped(shel
         hit, failed, _ = api.catalogue.ids()
         api.faults.add(
             Fault(kind="hostile_name", tasks=(hit,)),
-            Fault(kind="problem", status=400, value=HOSTILE_NAME, tasks=(failed,)),
+            Fault(kind="problem", status=500, value=HOSTILE_NAME, tasks=(failed,)),
         )
         shell.talks_to(api.base_url)
-        harvest = await shell.run("backfill", *api.catalogue.ids(), "--no-wait", HARVESTER_LOG__LEVEL="debug")
+        log = {"HARVESTER_LOG__LEVEL": "debug", "HARVESTER_LOG__FORMAT": "console"}
+        harvest = await shell.run("backfill", *api.catalogue.ids(), "--no-wait", **log)
 
         assert harvest.code == 1, harvest.stderr
+        assert "u202egpj.exe" in harvest.stderr
         assert_kept(shell, api, {failed: "pending"})
         daemon = await shell.start("run", HARVESTER_SERVER__LISTEN=f"127.0.0.1:{port}")
         await until(lambda: is_listening(port))
@@ -69,7 +71,8 @@ async def test_row_34_hostile_file_names_are_kept_as_sent_and_shown_escaped(shel
     assert json.loads(as_json.stdout)["video_embedding"]["metadata"]["input_filename"] == HOSTILE_NAME
     for ended in (harvest, *shown, as_json, status):
         assert_harmless(ended.stdout + ended.stderr)
-    assert r"\x1b[31m\u202egpj.exe\u202c<script>" in shown[0].stdout
+    for one in shown:
+        assert r"\x1b[31m\u202egpj.exe\u202c<script>" in one.stdout
 
 
 def is_listening(port: int) -> bool:

@@ -57,6 +57,7 @@ async def test_row_31_the_key_is_sent_and_shown_nowhere(shell: Shell) -> None:
         for place in (*lines, while_running, bytes_of_the_folder(shell), ended.stdout.encode(), ended.stderr.encode()):
             assert KEY.encode() not in place
         assert ended.stderr.count('"event": "harvested"') == 4
+        assert_kept(shell, api)
 
 
 async def test_row_31_failures_show_no_key_even_where_the_api_repeats_it(shell: Shell, api: ScriptedApi) -> None:
