@@ -150,9 +150,10 @@ class _SharedClass:
         if learned is not None and learned is not held.learned:
             since_ms = now_ms + round((learned.since - now) * 1000)
             news.rates[endpoint] = self._telling.rate = TaughtRate(learned.per_minute, since_ms)
-        rate, count = pace.rate(now), pace.sends.after(held.sent, now)
+        charged = max(held.sent, pace.sent_before_cut)
+        rate, count = pace.rate(now), pace.sends.after(charged, now)
         if rate is not None and count > 0:
-            first_at = pace.sends.first_after(held.sent, now)
+            first_at = pace.sends.first_after(charged, now)
             news.payments[endpoint] = Payment(count, now_ms + round((first_at - now) * 1000), rate)
 
     def adopt(self, lesson: Lesson, now: float, now_ms: int) -> None:

@@ -20,7 +20,7 @@ from harvester.domain.quotas import LATELY_S, WINDOWS_S, Quota, Sending, Sends, 
 class ClassPace:
     """One class of requests: until when it is blocked, its quota, and its own bucket while it has a learned rate.
 
-    `ceiling` is the configured rate per minute (0: none).
+    `ceiling` is the configured rate per minute (0: none). `sent_before_cut` requests went out at another rate.
     """
 
     ceiling: float
@@ -32,6 +32,7 @@ class ClassPace:
     adapting: Adapting = field(default_factory=Adapting)
     arrival: float = -math.inf
     accepted_at: float = -math.inf
+    sent_before_cut: int = 0
 
     def rate(self, now: float) -> float | None:
         """Return the learned rate per minute, None while there is none in force."""
@@ -99,6 +100,7 @@ class ClassPace:
             present = min(known, default=float(MIN_MEASURED))
         if self.adapting.refused(is_told=is_told, present=present, until=self.until, now=now):
             self.arrival = now
+            self.sent_before_cut = self.sends.count
 
     def _ceiling(self) -> float:
         """Return the highest rate per minute that a climb can reach; 0 if nothing limits it.

@@ -98,6 +98,21 @@ async def test_what_is_old_is_forgotten(
     assert (after.learned(), after.throttle.budget(RETRIEVE).quota) == (rate, quota)
 
 
+async def test_what_was_sent_before_a_cut_is_not_charged_at_the_cut_rate(stores: list[Store], clock: FakeTime) -> None:
+    process = Process(stores[0], clock, RateLimit(0))
+    permits = [process.throttle.take(RETRIEVE) for _ in range(4)]
+    process.throttle.learn(RETRIEVE, 200, UNTOLD, permits[0].sending)
+    process.throttle.learn(RETRIEVE, 429, UNTOLD, permits[1].sending)
+    assert process.learned() == pytest.approx(7)
+    await process.throttle.refill()
+    # The block of a second, and not four times the 9 s that a request takes at this rate.
+    assert process.throttle.wait_s(RETRIEVE) == 1
+    clock.now += 1
+    process.throttle.take(RETRIEVE)
+    await process.throttle.refill()
+    assert process.throttle.wait_s(RETRIEVE) == pytest.approx(60 / 7, abs=0.1)
+
+
 async def test_another_process_goes_by_the_cut_rate_too(stores: list[Store], clock: FakeTime) -> None:
     told, other = (Process(store, clock, RateLimit(60)) for store in stores)
     await other.throttle.refill()
