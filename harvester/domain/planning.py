@@ -169,7 +169,7 @@ def next_look_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
     """Return when a task that is unfinished now may be worth the next look, at the earliest."""
     age_s = task.age_ms(now_ms) / 1000
     worth_s = times.of(task.model_name, task.duration_s).age_of_wait_s(LEAST_WAIT_S, age_s) - age_s
-    wait_ms = max(MIN_LOOK_MS, int(worth_s * 1000), int(age_s * 1000 * LOOK_SHARE_OF_AGE))
+    wait_ms = max(MIN_LOOK_MS, int(worth_s * 1000), int(task.age_ms(now_ms) * LOOK_SHARE_OF_AGE))
     wait_ms = min(wait_ms, MAX_LOOK_MS)
     return at_latest_before_deadline(task, now_ms, wait_ms)
 

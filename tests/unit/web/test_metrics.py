@@ -105,7 +105,7 @@ def test_tasks_at_risk_are_shown_once_somebody_has_looked_ahead() -> None:
     before = value(page(harvest), "harvester_tasks_at_risk")
     harvest.progress.feasibility = assess([(NOW + 60_000, 100)], NOW, Budget(rate_per_s=1.0))
 
-    assert (before, value(page(harvest), "harvester_tasks_at_risk")) == (0, 42)
+    assert (before, value(page(harvest), "harvester_tasks_at_risk")) == (0, 39)
 
 
 def test_a_deadline_that_has_passed_is_negative() -> None:

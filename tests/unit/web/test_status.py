@@ -61,6 +61,6 @@ def test_what_is_at_risk_goes_by_the_rate_in_force_and_the_block_of_retrievals()
     harvest.throttle.blocked[Endpoint.RETRIEVE] = 120.0
     blocked = status_document(REPORT, harvest, Metrics())["budget"]
 
-    assert (at_sixty_a_minute["requests_per_s"], at_sixty_a_minute["at_risk"]) == (1.0, 42)
+    assert (at_sixty_a_minute["requests_per_s"], at_sixty_a_minute["at_risk"]) == (1.0, 39)
     assert at_sixty_a_minute["warning"] is not None
     assert blocked["at_risk"] == 100
