@@ -16,7 +16,8 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2
+	# Twice as many as cores: half the time a test waits for the processes that it started.
+	$(BIN)/pytest -n 4 --dist worksteal
 
 # Every fault, kills and restarts at once; the seed that it prints repeats a run.
 chaos: $(STAMP)
