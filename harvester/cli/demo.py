@@ -75,7 +75,21 @@ def _stand_in(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Run `harvester simulate` in its own process; yield its base URL and the ids of its tasks."""
     options = ["--tasks", str(TASKS), "--failed-ratio", "0.1", "--duration-s", "60,900"]
     # Made three minutes ago, and finished after about as long: nobody would ask about younger ones so soon.
-    options += ["--age-s", "190", "--spread-s", "16", "--processing-s", "190,0.03", "--seed", "7", "--log", str(folder / "requests.jsonl"), "--print-ids", "--port", "0"]
+    options += [
+        "--age-s",
+        "190",
+        "--spread-s",
+        "16",
+        "--processing-s",
+        "190,0.03",
+        "--seed",
+        "7",
+        "--log",
+        str(folder / "requests.jsonl"),
+        "--print-ids",
+        "--port",
+        "0",
+    ]
     process = subprocess.Popen(
         _command(["simulate", *options]),
         stdout=subprocess.PIPE,
