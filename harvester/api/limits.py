@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from harvester.domain.pacing import LimitReport
 from harvester.domain.quotas import WINDOWS_S, Quota
@@ -80,6 +81,7 @@ def _number(value: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
+@lru_cache(maxsize=8)  # answers of the same second tell the same date, and each is read twice
 def _http_date(value: str | None) -> float | None:
     if value is None:
         return None

@@ -31,12 +31,13 @@ class MemoryBudget:
         """What the next answer is likely to take: near the longest of the last ones."""
         self._holds: dict[Hold, None] = {}
         self._waiting = 0
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None
+        """There is one only while somebody waits: each answer wakes three or four times, and hardly ever anybody."""
 
     async def room(self) -> None:
         """Wait until an answer like the last ones has room."""
         while self._waiting or (self._holds and self.held_bytes + self.expected_bytes > self.total_bytes):
-            await self._changed.wait()
+            await self._change()
 
     def take(self) -> "Hold":
         """Begin an answer: its share is as large as is expected, and for the caller to release."""
@@ -53,7 +54,7 @@ class MemoryBudget:
         self._waiting += 1
         try:
             while not (self.held_bytes - hold.size + size <= self.total_bytes or self._is_oldest(hold)):
-                await self._changed.wait()
+                await self._change()
         finally:
             self._waiting -= 1
             self._wake()
@@ -76,9 +77,16 @@ class MemoryBudget:
         self._holds.pop(hold, None)
         self._wake()
 
+    async def _change(self) -> None:
+        """Wait until somebody gives something back."""
+        if self._changed is None:
+            self._changed = anyio.Event()
+        await self._changed.wait()
+
     def _wake(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
 
 class Hold:

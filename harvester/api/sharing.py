@@ -68,14 +68,22 @@ class SharedBudget:
 
     async def refill(self) -> None:
         """Lease requests if there are none left, and share what is known of limits."""
+        if not (self._is_to_share() or self._is_to_lease()):
+            return
         # Two who wait for the same lease need one, not two.
         async with self._refilling:
-            now = self._monotonic()
-            if self._blocked or now - self._shared_at >= self._share_every_s(now):
-                await self._share(now)
-            interval_s = self._pacer.limit.interval_s
-            if interval_s and (self._granted <= 0 or now >= self._grant_ends):
-                await self._lease(now, interval_s)
+            if self._is_to_share():
+                await self._share(self._monotonic())
+            if self._is_to_lease():
+                await self._lease(self._monotonic(), self._pacer.limit.interval_s)
+
+    def _is_to_share(self) -> bool:
+        now = self._monotonic()
+        return bool(self._blocked) or now - self._shared_at >= self._share_every_s(now)
+
+    def _is_to_lease(self) -> bool:
+        is_used_up = self._granted <= 0 or self._monotonic() >= self._grant_ends
+        return self._pacer.limit.interval_s > 0 and is_used_up
 
     async def tell(self) -> None:
         """Share what is known of limits if there is anything new."""

@@ -84,8 +84,11 @@ def _dimension(rows: Sequence[Any], name: str) -> int:
 
 def _holds_bools(rows: Sequence[Any], exact: NDArray[np.float64]) -> bool:
     """Return whether a number is `true` or `false`, which pass for 1.0 and 0.0: only rows that hold those are read."""
-    suspects = ((exact == 0) | (exact == 1)).any(axis=1)
-    return any(isinstance(number, bool) for index in np.flatnonzero(suspects).tolist() for number in rows[index])
+    suspects = (exact == 0) | (exact == 1)
+    if not suspects.any():
+        return False
+    places = np.flatnonzero(suspects.any(axis=1)).tolist()
+    return any(isinstance(number, bool) for index in places for number in rows[index])
 
 
 def _first_bad_number(rows: Sequence[Any], name: str) -> str:
@@ -134,7 +137,7 @@ def _certainly_shortest(exact: NDArray[np.float64], narrow: NDArray[np.float32])
     and White, 1990). A scaled float32 has eight or nine digits, and half the distance to its neighbour is 0.6 to 6
     units: the form is the multiple of a hundred in that reach, else the nearest ten in it, else the nearest unit.
     """
-    exponents = (narrow.view("<i4") >> 23) & 0xFF
+    exponents = ((narrow.view("<i4") >> 23) & 0xFF).astype(np.intp)
     scale, reach = _SCALES.take(exponents), _REACHES.take(exponents)
     scaled = narrow * scale
     units, tens, hundreds = np.rint(scaled), np.rint(scaled * 0.1) * 10, np.rint(scaled * 0.01) * 100

@@ -83,7 +83,7 @@ class ProcessingTime:
 
     def chance(self, age_s: float, unfinished_s: float = 0.0) -> float:
         """Return the probability that a task of that age has finished, if at age `unfinished_s` it had not."""
-        return self.outlook(age_s, unfinished_s)[0]
+        return -math.expm1(-sum(hazard * length for _, hazard, length in self._steps(unfinished_s, age_s)))
 
     def expected_wait_s(self, age_s: float, unfinished_s: float = 0.0) -> float:
         """Return for how long a task of that age has been finished on average, if at `unfinished_s` it had not."""

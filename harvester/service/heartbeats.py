@@ -1,10 +1,9 @@
 """Signs of life: a stage that waits for work is idle, however long; one that has work in hand must report in."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-
-import anyio
 
 
 @dataclass(slots=True)
@@ -20,8 +19,7 @@ class Heartbeats:
     @contextmanager
     def at_work(self, stage: str, monotonic: Callable[[], float]) -> Iterator[None]:
         """Take the block for a piece of work that the current task has in hand."""
-        task = anyio.get_current_task().id
-        now = monotonic()
+        task, now = id(asyncio.current_task()), monotonic()
         self.last[stage] = now
         self._in_hand[task] = (stage, now)
         try:
@@ -32,7 +30,7 @@ class Heartbeats:
 
     def beat(self, now: float) -> None:
         """Report in from within a piece of work that is long, or waits; nothing outside of one."""
-        task = anyio.get_current_task().id
+        task = id(asyncio.current_task())
         if task in self._in_hand:
             stage, _ = self._in_hand[task]
             self.last[stage] = now

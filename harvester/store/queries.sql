@@ -229,13 +229,12 @@ INSERT INTO attempts (task, at, endpoint, http_status, outcome, code, message, t
 VALUES (:task, :at, :endpoint, :http_status, :outcome, :code, :message, :trace_id, :bytes, :duration_ms)
 
 -- name: insert_video
+-- Somebody may have set the state of a harvested task back by hand: what is stored stays.
 INSERT INTO videos (task, model_name, duration, input_filename, input_url, video_clip_length,
                     created_at, updated_at, harvested_at, segment_count, vectors_crc32, document, layouts)
 VALUES (:task, :model_name, :duration, :input_filename, :input_url, :video_clip_length,
         :created_at, :updated_at, :harvested_at, :segment_count, :vectors_crc32, :document, :layouts)
-
--- name: is_stored
-SELECT 1 FROM videos WHERE task = :task
+ON CONFLICT (task) DO NOTHING
 
 -- name: insert_scope
 INSERT INTO video_scopes (task, position, video_embedding_scope) VALUES (?, ?, ?)

@@ -2,10 +2,11 @@
 
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
-from typing import Any
+from functools import cache
+from itertools import chain, repeat
+from typing import Any, TypeVar
 
 import orjson
 
@@ -15,7 +16,13 @@ from harvester.domain.tasks import Task, TaskState
 from harvester.store.keeping import keep, packed
 from harvester.store.queries import query
 
+T = TypeVar("T")
+
 _ENDS_WITH_BODY = (TaskState.REJECTED, TaskState.EXPIRED)
+
+BATCH_ROWS = (64, 16, 4, 1)
+"""Rows that one statement inserts: one by one, each would hand the interpreter's lock to and fro. Few sizes, so that
+each is prepared once."""
 
 STATEMENT_BYTES = 4 * 1024 * 1024
 """Vectors that one statement stores: SQLite copies what it is given."""
@@ -129,13 +136,10 @@ def keep_metadata(connection: sqlite3.Connection, task_key: int, metadata: Video
 
 def _insert_embeddings(connection: sqlite3.Connection, settlement: Settlement, embeddings: TaskEmbeddings) -> None:
     key, metadata = settlement.task.key, embeddings.metadata
-    if connection.execute(query("is_stored"), {"task": key}).fetchone():
-        # Somebody has set the state of a harvested task back by hand: what is stored stays.
-        return
     if len(embeddings.vectors) != embeddings.count:
         raise ValueError(f"{len(embeddings.vectors)} vectors for {embeddings.count} segments")
     vectors = embeddings.vectors if embeddings.vectors.flags.c_contiguous else embeddings.vectors.copy()
-    connection.execute(
+    inserted = connection.execute(
         query("insert_video"),
         {
             "task": key,
@@ -153,10 +157,13 @@ def _insert_embeddings(connection: sqlite3.Connection, settlement: Settlement, e
             "layouts": orjson.dumps(embeddings.layouts).decode(),
         },
     )
+    if not inserted.rowcount:
+        return
     connection.executemany(
         query("insert_scope"), ((key, position, scope) for position, scope in enumerate(metadata.scopes))
     )
-    connection.executemany(query("insert_segment"), _segment_rows(key, embeddings))
+    for rows in _batches(list(_segment_rows(key, embeddings))):
+        connection.execute(_insert_segments(len(rows)), list(chain.from_iterable(rows)))
     for parameters in _embedding_batches(key, vectors):
         connection.execute(query("insert_embeddings"), parameters)
 
@@ -166,6 +173,20 @@ def _segment_rows(key: int, embeddings: TaskEmbeddings) -> Iterator[tuple[Any, .
     positions = range(embeddings.count)
     columns = (embeddings.options, embeddings.scopes, embeddings.starts, embeddings.ends, embeddings.layout_of)
     return zip(repeat(key, embeddings.count), positions, *columns, map(extras.get, positions), strict=True)
+
+
+def _batches(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    first = 0
+    for size in BATCH_ROWS:
+        while len(rows) - first >= size:
+            yield rows[first : first + size]
+            first += size
+
+
+@cache
+def _insert_segments(rows: int) -> str:
+    head, _, values = query("insert_segment").partition("VALUES")
+    return f"{head}VALUES{','.join([values] * rows)}"
 
 
 def _embedding_batches(key: int, vectors: Matrix) -> Iterator[dict[str, Any]]:
