@@ -38,7 +38,7 @@ def save(connection: sqlite3.Connection, rows: list[Row]) -> None:
 
 async def harvest(root: str, ids: list[str], database: Path) -> None:
     connection = sqlite3.connect(database, check_same_thread=False)
-    connection.execute("PRAGMA page_size = 16384")
+    connection.execute("PRAGMA page_size = 32768")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(
         "CREATE TABLE segments (task_id TEXT, position INTEGER, option TEXT, scope TEXT, start REAL, end REAL, v BLOB)"

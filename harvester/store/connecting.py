@@ -14,8 +14,11 @@ from harvester.store.migrating import check_ours, load_migrations, migrate
 
 T = TypeVar("T")
 
-PAGE_SIZE_BYTES = 16384
-"""With vectors of 2 KB the default of 4096 doubles the file: 2.0 times the raw bytes, against 1.15."""
+PAGE_SIZE_BYTES = 32768
+"""Vectors of 2 KB then take 1.12 times their raw bytes, and those of 4 KB 1.17 times.
+
+Of 16384 it would be 1.18 and 1.35; the default, 4096, doubles the file.
+"""
 
 BUSY_TIMEOUT_S = 30.0
 CACHE_KIB = 16 * 1024

@@ -41,7 +41,7 @@ def with_next(sql: str) -> list[Migration]:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("page_size", 16384),
+        ("page_size", 32768),
         ("journal_mode", "wal"),
         ("synchronous", 2),
         ("foreign_keys", 1),
@@ -73,7 +73,7 @@ def test_a_file_created_through_a_link_is_as_private(path: Path, tmp_path: Path)
 def test_an_empty_file_is_as_good_as_none(path: Path) -> None:
     path.touch()
     with closing(open_for_writing(path)) as connection:
-        assert (pragma(connection, "page_size"), pragma(connection, "application_id")) == (16384, APPLICATION_ID)
+        assert (pragma(connection, "page_size"), pragma(connection, "application_id")) == (32768, APPLICATION_ID)
 
 
 def test_a_path_with_the_signs_of_a_uri_is_taken_literally(tmp_path: Path) -> None:

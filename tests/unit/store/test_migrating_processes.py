@@ -181,4 +181,4 @@ def test_a_file_that_a_killed_process_left_with_a_hot_journal_gets_the_right_pag
     subprocess.run([sys.executable, "-c", KILLED_CREATING, str(path)], check=False)
     assert (path.stat().st_size > 0, path.with_name(path.name + "-journal").exists()) == (True, True)
     with closing(open_for_writing(path)) as connection:
-        assert connection.execute("PRAGMA page_size").fetchone() == (16384,)
+        assert connection.execute("PRAGMA page_size").fetchone() == (32768,)
