@@ -82,7 +82,7 @@ class ApiSettings(_Section):
     def _path_not_key(cls, value: Path | None) -> Path | None:
         if value is not None and _looks_like_key(value):
             raise ValueError("it looks like a key; it takes the path of a file that holds one")
-        if value == Path():
+        if value is not None and not _is_path(value):
             raise ValueError("it takes the path of a file")
         return value.expanduser() if value else None
 
@@ -145,7 +145,7 @@ class StoreSettings(_Section):
     @classmethod
     def _a_file(cls, value: Path) -> Path:
         # SQLite would take these for a database in memory or a URI; embeddings kept there are lost.
-        if value == Path() or str(value).startswith((":", "file:")):
+        if not _is_path(value) or str(value).startswith((":", "file:")):
             raise ValueError("it takes the path of a file")
         return value.expanduser()
 
@@ -336,6 +336,11 @@ def _accepts(field: FieldInfo) -> str:
     bounds = {type(bound).__name__: bound for bound in field.metadata}
     lower = f"from {bounds['Ge'].ge:,} to" if "Ge" in bounds else f"above {bounds['Gt'].gt:,} and up to"
     return f"a{' whole' if kind is int else ''} number {lower} {bounds['Le'].le:,}"
+
+
+def _is_path(path: Path) -> bool:
+    # No file has a name with a zero byte; what opens files would take that for a bug.
+    return path != Path() and "\0" not in str(path)
 
 
 def _looks_like_key(path: Path) -> bool:
