@@ -10,6 +10,9 @@ from harvester.domain.quotas import Quota
 from harvester.domain.recalling import recall
 from harvester.store.queries import query
 
+WAITED_MS = 60_000
+"""Another process may note its block after this one looked at the clock, and before this one may write."""
+
 
 def lease_requests(connection: sqlite3.Connection, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
     """Take `count` requests out of the shared budget; return from when on they may go out, and the known blocks."""
@@ -44,7 +47,7 @@ def note_blocks(connection: sqlite3.Connection, blocks: dict[Endpoint, int], now
 
 def _believable(now_ms: int) -> dict[str, int]:
     """Return between which times a block can end: whoever noted a later one had a clock that was far ahead."""
-    return {"now": now_ms, "latest": now_ms + round(MAX_BLOCK_S * 1000)}
+    return {"now": now_ms, "latest": now_ms + round(MAX_BLOCK_S * 1000) + WAITED_MS}
 
 
 def known_limits(connection: sqlite3.Connection, now_ms: int) -> KnownLimits:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.api.throttle import Throttle
-from harvester.domain.pacing import Endpoint, LimitReport, RateLimit, reserve
+from harvester.domain.pacing import MAX_BLOCK_S, Endpoint, LimitReport, RateLimit, reserve
 from harvester.domain.tasks import DAY_MS
 from harvester.store.sqlite import Store
 
@@ -153,6 +153,22 @@ async def test_a_block_that_was_noted_by_a_clock_far_ahead_does_not_outlive_its_
     (later,) = throttles(stores[:1], clock, RateLimit(60))
     await later.refill()
     assert later.blocked_s(STATUS) == pytest.approx(7200)
+
+
+async def test_the_longest_block_is_kept_by_who_looked_at_the_clock_before_and_then_waited_to_write(
+    stores: list[Store],
+) -> None:
+    clock = FakeTime()
+    first, second = throttles(stores, clock, RateLimit(60))
+    first.learn(STATUS, 429, LimitReport(retry_after_s=1e9))
+    await first.refill()
+    clock.wall_offset_ms -= 20_000
+    second.learn(RETRIEVE, 429, LimitReport(retry_after_s=600))
+    await second.refill()
+    assert second.blocked_s(STATUS) == pytest.approx(MAX_BLOCK_S)
+    (later,) = throttles(stores[:1], clock, RateLimit(60))
+    await later.refill()
+    assert later.blocked_s(STATUS) == pytest.approx(MAX_BLOCK_S)
 
 
 async def test_a_lowered_rate_holds_at_once(stores: list[Store]) -> None:
