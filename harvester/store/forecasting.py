@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from harvester.store.overview import task_counts
 from harvester.store.queries import query
 
-BYTES_FOR_AN_HOUR = 2_900_000
-"""What an hour of video takes at two options, clips of 6 s and 512 dimensions: 2.46 MB of numbers, 2.88 MB of file."""
+BYTES_FOR_AN_HOUR = 2_800_000
+"""What an hour of video takes at two options, clips of 6 s and 512 dimensions: 2.46 MB of numbers, 2.75 MB of file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ async def test_an_older_schema_is_a_warning_and_stays(shell: Shell) -> None:
 async def test_the_space_is_compared_with_what_the_queue_will_need(shell: Shell) -> None:
     await shell.add([AN_ID, AN_ID.replace("1f", "2f")])
     space = checks(await shell.run("doctor", "--offline", "--json"))["space"]
-    assert "; 2 open tasks will need 5.8 MB (an hour of video each)" in space["text"]
+    assert "; 2 open tasks will need 5.6 MB (an hour of video each)" in space["text"]
 
     with closing(sqlite3.connect(shell.database)) as connection, connection:
         # As many as no disk holds.
