@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.api.memory_budget import Hold, MemoryBudget
+from harvester.api.memory_budget import Hold, MemoryBudget, share_bytes
+
+DEFAULT_BYTES = 256 * 1024 * 1024
+FOUR_HOURS_BYTES = 46_000_000
 
 
 @asynccontextmanager
@@ -51,6 +54,16 @@ async def test_what_does_not_fit_waits_until_enough_was_given_back() -> None:
         second.release()
         await anyio.wait_all_tasks_blocked()
         assert (done.is_set(), first.size + third.size) == (True, budget.held_bytes)
+
+
+async def test_of_the_longest_videos_three_fit_with_their_vectors_and_a_dozen_of_an_hour_do() -> None:
+    budget = MemoryBudget(DEFAULT_BYTES)
+    for _ in range(3):
+        await grown(budget, share_bytes(FOUR_HOURS_BYTES))
+    fourth = budget.take()
+    async with trying(lambda: fourth.grow_to(share_bytes(FOUR_HOURS_BYTES))) as done:
+        assert not done.is_set()
+    assert 12 * share_bytes(7_700_000) <= DEFAULT_BYTES
 
 
 async def test_an_answer_larger_than_the_budget_passes_once_it_is_the_oldest() -> None:
