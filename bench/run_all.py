@@ -41,7 +41,7 @@ BENCHES: dict[str, Callable[[], str]] = {
     "throughput": lambda: throughput.compare(throughput.SHAPES["long"], 5, list(CONTENDERS)),
     "small": lambda: throughput.compare(throughput.SHAPES["small"], 5, list(CONTENDERS)),
     "requests": requests,
-    "memory": lambda: memory.compare(5, 1),
+    "memory": lambda: memory.compare(5),
     "responsiveness": lambda: responsiveness.report(5),
     "queue": claims.report,
     "start": lambda: start.compare(11),
