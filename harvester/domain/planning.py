@@ -245,7 +245,7 @@ def _questions(prospects: list[_Prospect], limit: int, terms: Terms, listing: Li
     if limit <= 0 or room <= 0:
         return []
     left = {one.task.key: Scored(one.task, _score(one, terms), 1.0 - one.chance) for one in prospects}
-    singles = [one for one in prospects if left[one.task.key].score >= 1 and _may_be_single(one.task, terms)]
+    singles = [one for one in prospects if left[one.task.key].score >= 1 and _may_be_single(one.task, terms, listing)]
     singles.sort(key=lambda one: (-left[one.task.key].score, one.task.expires_at_ms, one.task.key))
     steps: list[Step] = []
     window = _best_page(left.values(), terms, listing)
@@ -268,10 +268,10 @@ def _questions(prospects: list[_Prospect], limit: int, terms: Terms, listing: Li
 def _best_page(scored: Iterable[Scored], terms: Terms, listing: Listing) -> Window | None:
     if terms.strategy is Strategy.STATUS or Endpoint.LIST in terms.closed:
         return None
-    listable = [one for one in scored if one.task.is_dated and one.task.key not in terms.unlisted]
+    listable = [one for one in scored if _is_listed(one.task, terms)]
     if terms.strategy is Strategy.LIST:
         # Told of each task, and not concluded.
-        window = best_window(listable, listing, at_least=1)
+        window = best_window([one for one in listable if not listing.is_crowded(one.task)], listing, at_least=1)
     else:
         window = best_window(listable, listing, at_least=2, only_processing=terms.trusts_gaps)
     return window if window is not None and window.score >= 1 else None
@@ -281,9 +281,14 @@ def _score(one: _Prospect, terms: Terms) -> float:
     return 1.0 if terms.asks_all else max(float(one.is_urgent), one.wait_s * WAIT_PRICE)
 
 
-def _may_be_single(task: Task, terms: Terms) -> bool:
-    is_listed = task.is_dated and task.key not in terms.unlisted and task.gone == 0
-    return terms.strategy is not Strategy.LIST or not is_listed or not terms.has_list
+def _is_listed(task: Task, terms: Terms) -> bool:
+    return task.is_dated and task.key not in terms.unlisted
+
+
+def _may_be_single(task: Task, terms: Terms, listing: Listing) -> bool:
+    if terms.strategy is not Strategy.LIST or not terms.has_list:
+        return True
+    return not _is_listed(task, terms) or task.gone > 0 or listing.is_crowded(task)
 
 
 def _single_endpoint(one: _Prospect, terms: Terms) -> Endpoint | None:

@@ -226,8 +226,8 @@ def expect(survey: Survey, conditions: Conditions, times: ProcessingTimes) -> Ex
     if budget.rate_per_s is not None:
         requests = budget.rate_per_s * seconds
         spare = requests - survey.each * len(young)
-        # Task by task there is no end of questions to be asked, and no share of them is kept.
-        wanted = min(wanted, spare if conditions.strategy is Strategy.STATUS else min(spare, QUESTION_SHARE * requests))
+        # Where each task has to be asked about first, no share of the budget is kept.
+        wanted = min(wanted, min(spare, QUESTION_SHARE * requests) if conditions.strategy is Strategy.AUTO else spare)
     retrievals = survey.open_tasks + guesses
     return Expected(retrievals, max(at_least, wanted), retrievals + at_least, finished_ms)
 

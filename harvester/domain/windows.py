@@ -120,6 +120,11 @@ class Listing:
             odd, ordered = int(count * ODD_DATES), sorted(self._uploads_ms)
             self._upload_ms = (ordered[odd] - _SECOND_MS, ordered[-1 - odd] + _SECOND_MS)
 
+    def is_crowded(self, task: Task) -> bool:
+        """Whether the list has so many entries of the task's time that a page need not show it."""
+        start_ms, end_ms = self.span_ms(task)
+        return (self.everything.between(start_ms, _end_ms(end_ms)) or 0.0) >= self.page_limit
+
     def span_ms(self, task: Task) -> tuple[int, int]:
         """Return between which two times the list may have the task."""
         if task.created_at_ms is not None:

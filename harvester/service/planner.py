@@ -238,8 +238,8 @@ class Planner:
 
     def allowed_questions(self, now: float, rate_per_s: float | None) -> int:
         """Return how many requests may go into questions now."""
-        if rate_per_s is None or self.settings.strategy is Strategy.STATUS:
-            # With one question for each task, questions are half of all requests; results still go first.
+        if rate_per_s is None or self.settings.strategy is not Strategy.AUTO:
+            # Where each task has to be asked about first, questions are half of all requests; results still go first.
             return MAX_QUESTIONS
         per_s = rate_per_s * QUESTION_SHARE
         bucket = self._questions

@@ -89,6 +89,17 @@ def test_a_tighter_budget_goes_into_results_and_a_spare_one_buys_shorter_waits()
     assert waits_s == sorted(waits_s, reverse=True)
 
 
+def test_by_pages_tasks_are_asked_about_singly_where_a_page_cannot_show_them_all() -> None:
+    """All in one second, of which every page shows the same fifty."""
+    at_once = draw_submissions(300, 0.0, seed=1, processing_median_s=60.0, processing_sigma=0.3)
+    report = run_harvest(at_once, Setup(requests_per_minute=300, strategy="list"))
+    assert report.harvested == 300
+    assert report.requests[Endpoint.LIST] < 30
+    assert sent(report) < 3 * 300
+    # Two requests each, at 300 a minute.
+    assert report.ready_to_stored_s[-1] < 150
+
+
 def of_age(submissions: list[Submission], age_s: float) -> list[Submission]:
     """Return the same as if they had been submitted so much earlier, and queued only now."""
     aged = []

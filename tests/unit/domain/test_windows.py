@@ -55,6 +55,19 @@ def test_the_page_that_is_worth_most_is_chosen() -> None:
     assert dear.task in window.tasks
 
 
+@pytest.mark.parametrize(("total", "is_crowded"), [(PAGE_LIMIT - 1, False), (PAGE_LIMIT + 1, True), (None, True)])
+def test_of_a_second_with_more_tasks_than_a_page_holds_a_page_need_not_show_each(
+    total: int | None,
+    is_crowded: bool,  # noqa: FBT001
+) -> None:
+    listing, second = Listing(), [task(key, at_ms=NOON_MS) for key in range(PAGE_LIMIT)]
+    assert not listing.is_crowded(second[0])
+    query = ListQuery(NOON_MS, NOON_MS + 1000, page=1, page_limit=PAGE_LIMIT)
+    listing.learn(query, page_of(second[:total], total=total), len(second))
+    assert listing.is_crowded(second[0]) == is_crowded
+    assert not listing.is_crowded(task(1, at_ms=NOON_MS + 3_600_000))
+
+
 def test_of_too_few_there_is_no_page() -> None:
     assert best_window(row(1, every_ms=1), Listing(), at_least=2) is None
     assert best_window([], Listing(), at_least=1) is None
