@@ -1,4 +1,5 @@
 import json
+import sys
 from typing import Any
 
 import orjson
@@ -46,7 +47,9 @@ def test_a_key_that_is_given_twice_is_named(body: bytes, key: str) -> None:
 
 def test_one_that_is_too_deep_to_be_named_is_refused_all_the_same() -> None:
     body = b'{"n":' + b"[" * 1000 + b'{"a":1,"a":2}' + b"]" * 1000 + b"}"
-    assert refusal(body) == "The answer gives the key '(deep inside)' twice in one object."
+    # How deep the standard library's parser can look depends on the version of Python.
+    shown = "'(deep inside)'" if sys.version_info < (3, 12) else "'a'"
+    assert refusal(body) == f"The answer gives the key {shown} twice in one object."
 
 
 @given(st.dictionaries(st.text(":a\\", max_size=3), NESTED), st.booleans())
