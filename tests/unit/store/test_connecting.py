@@ -30,7 +30,7 @@ Opener = Callable[[Path], sqlite3.Connection]
 UNPRIVILEGED = 65534
 
 OPENS_WITHOUT_PRIVILEGES = """
-import json, os, sys
+import json, os, sys, urllib.parse  # pathlib imports it late, when this user may no longer be let in
 from pathlib import Path
 from harvester.domain.errors import StoreError
 from harvester.store import connecting, migrating
