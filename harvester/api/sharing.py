@@ -98,7 +98,10 @@ class SharedBudget:
         lease = await self._ledger.lease_requests(self._pacer.limit, count, now_ms)
         self._pacer.bucket.arrival = now + (lease.start_ms - now_ms) / 1000
         self._granted = count
-        self._grant_ends = self._pacer.bucket.arrival + count * interval_s + GRANT_S
+        if lease.is_taken:
+            self._grant_ends = self._pacer.bucket.arrival + count * interval_s + GRANT_S
+        else:
+            self._grant_ends = self._pacer.bucket.ready_at()
         self._adopt(lease.blocks)
 
     def _share_every_s(self, now: float) -> float:

@@ -19,6 +19,9 @@ MAX_RESERVED_AHEAD_MS = 60_000.0
 MAX_RESERVATIONS = 64
 """So many requests may be reserved ahead of now, by all processes together."""
 
+MAX_LEASED_AHEAD_MS = 60_000.0
+"""What may go out later than that is not leased yet: a process that ends before would have wasted it."""
+
 
 class Endpoint(StrEnum):
     """The classes of requests that the API limits separately."""
@@ -76,11 +79,13 @@ class LimitReport:
 class BudgetLease:
     """Requests taken out of a budget that processes share: the time of the first, and the known blocks.
 
-    All in Unix milliseconds: monotonic clocks of two processes cannot be compared.
+    All in Unix milliseconds: monotonic clocks of two processes cannot be compared. `is_taken`: they are; else the first
+    is so far ahead that it is to be asked for again when it is due.
     """
 
     start_ms: float
     blocks: dict[Endpoint, int]
+    is_taken: bool = True
 
 
 def reserve(arrival_ms: float, now_ms: float, limit: RateLimit, count: int) -> tuple[float, float]:
@@ -93,3 +98,8 @@ def reserve(arrival_ms: float, now_ms: float, limit: RateLimit, count: int) -> t
     if start_ms - now_ms > MAX_RESERVED_AHEAD_MS + MAX_RESERVATIONS * interval_ms:
         start_ms = now_ms
     return start_ms, start_ms + count * interval_ms
+
+
+def is_to_be_leased(start_ms: float, now_ms: float, limit: RateLimit) -> bool:
+    """Return whether a request with that arrival time may go out so soon that it is taken out of the budget now."""
+    return start_ms - limit.tolerance_s * 1000 - now_ms <= MAX_LEASED_AHEAD_MS

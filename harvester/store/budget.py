@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from harvester.domain.lessons import QUOTA_KEPT_MS, KnownLimits, Lesson, LimitNews, TaughtRate
 from harvester.domain.pacer import Pacer
-from harvester.domain.pacing import MAX_BLOCK_S, BudgetLease, Endpoint, RateLimit, reserve
+from harvester.domain.pacing import MAX_BLOCK_S, BudgetLease, Endpoint, RateLimit, is_to_be_leased, reserve
 from harvester.domain.quotas import Quota
 from harvester.domain.recalling import recall
 from harvester.store.queries import query
@@ -15,10 +15,15 @@ WAITED_MS = 60_000
 
 
 def lease_requests(connection: sqlite3.Connection, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
-    """Take `count` requests out of the shared budget; return from when on they may go out, and the known blocks."""
+    """Take `count` requests out of the shared budget, unless they are due much later.
+
+    Return from when on they may go out, and the known blocks.
+    """
     start_ms, arrival_ms = reserve(_arrival_ms(connection), now_ms, limit, count)
-    connection.execute(query("set_budget_arrival"), {"arrival": arrival_ms})
-    return BudgetLease(start_ms, known_blocks(connection, now_ms))
+    is_taken = is_to_be_leased(start_ms, now_ms, limit)
+    if is_taken:
+        connection.execute(query("set_budget_arrival"), {"arrival": arrival_ms})
+    return BudgetLease(start_ms, known_blocks(connection, now_ms), is_taken)
 
 
 def _arrival_ms(connection: sqlite3.Connection) -> float:

@@ -80,6 +80,30 @@ async def test_an_idle_process_takes_nothing_from_the_budget(stores: list[Store]
     assert count >= 59
 
 
+async def test_a_process_that_ends_while_it_waits_for_a_budget_of_few_requests_wastes_none(stores: list[Store]) -> None:
+    clock, limit = FakeTime(), RateLimit(50 / 1440)
+    (first,) = throttles(stores[:1], clock, limit)
+    await first.refill()
+    first.take(STATUS)
+    for _ in range(5):
+        clock.now += 60
+        (restarted,) = throttles(stores[:1], clock, limit)
+        await restarted.refill()
+    assert restarted.wait_s(STATUS) == pytest.approx(limit.interval_s - 300)
+
+
+async def test_two_processes_share_a_budget_of_few_requests(stores: list[Store]) -> None:
+    clock = FakeTime()
+    counts = await taken_in(clock, throttles(stores, clock, RateLimit(50 / 1440)), 86_400, step_s=30)
+    assert 45 <= sum(counts) <= 50
+
+
+async def test_a_burst_of_a_budget_of_few_requests_goes_out_at_once(stores: list[Store]) -> None:
+    clock = FakeTime()
+    counts = await taken_in(clock, throttles(stores, clock, RateLimit(50 / 1440, burst=5)), 86_400, step_s=30)
+    assert 50 <= sum(counts) <= 55
+
+
 async def test_what_was_leased_long_ago_is_not_sent_late(stores: list[Store]) -> None:
     clock = FakeTime()
     late, busy = throttles(stores, clock, RateLimit(600))
