@@ -34,6 +34,9 @@ LEAST_WAIT_S = 1 / (50 * WAIT_PRICE)
 LEAST_ROOM = 0.5
 """The last question of a plan may cost as much more than the budget for questions allows."""
 
+MAX_SEARCHES = 6
+"""So many times a plan looks for the best page: each takes milliseconds of the event loop. The next plan goes on."""
+
 MIN_LOOK_MS = 5_000
 LOOK_SHARE_OF_AGE = 0.02
 """A task that hangs is asked about ever more rarely."""
@@ -245,10 +248,11 @@ def _questions(prospects: list[_Prospect], limit: int, terms: Terms, listing: Li
     if limit <= 0 or room <= 0:
         return []
     left = {one.task.key: Scored(one.task, _score(one, terms), 1.0 - one.chance) for one in prospects}
+    on_pages = {key: one for key, one in left.items() if _may_be_on_page(one.task, terms, listing)}
     singles = [one for one in prospects if left[one.task.key].score >= 1 and _may_be_single(one.task, terms, listing)]
     singles.sort(key=lambda one: (-left[one.task.key].score, one.task.expires_at_ms, one.task.key))
     steps: list[Step] = []
-    window = _best_page(left.values(), terms, listing)
+    window, searches = _best_page(on_pages.values(), terms, listing), 1
     while len(steps) < limit and room >= LEAST_ROOM:
         single = next((one for one in singles if one.task.key in left), None)
         if window is not None and (single is None or window.score >= left[single.task.key].score):
@@ -260,20 +264,26 @@ def _questions(prospects: list[_Prospect], limit: int, terms: Terms, listing: Li
         room -= steps[-1].cost
         for task in steps[-1].tasks:
             del left[task.key]
+            on_pages.pop(task.key, None)
         if isinstance(steps[-1], Look) or (window is not None and steps[-1].tasks[0] in window.tasks):
-            window = _best_page(left.values(), terms, listing)
+            if searches == MAX_SEARCHES:
+                break
+            window, searches = _best_page(on_pages.values(), terms, listing), searches + 1
     return steps
 
 
+def _may_be_on_page(task: Task, terms: Terms, listing: Listing) -> bool:
+    if terms.strategy is Strategy.STATUS or Endpoint.LIST in terms.closed or not _is_listed(task, terms):
+        return False
+    # Where a page is preferred, it is to tell of each task, and nothing is concluded.
+    return terms.strategy is not Strategy.LIST or not listing.is_crowded(task)
+
+
 def _best_page(scored: Iterable[Scored], terms: Terms, listing: Listing) -> Window | None:
-    if terms.strategy is Strategy.STATUS or Endpoint.LIST in terms.closed:
-        return None
-    listable = [one for one in scored if _is_listed(one.task, terms)]
     if terms.strategy is Strategy.LIST:
-        # Told of each task, and not concluded.
-        window = best_window([one for one in listable if not listing.is_crowded(one.task)], listing, at_least=1)
+        window = best_window(scored, listing, at_least=1)
     else:
-        window = best_window(listable, listing, at_least=2, only_processing=terms.trusts_gaps)
+        window = best_window(scored, listing, at_least=2, only_processing=terms.trusts_gaps)
     return window if window is not None and window.score >= 1 else None
 
 

@@ -1,4 +1,4 @@
-"""While long videos arrive, nothing keeps the event loop for longer than 50 ms: signals, leases and pages are on time.
+"""Nothing keeps the event loop for longer than 50 ms, be videos long or tasks many: signals, leases, pages are on time.
 
 Counted is the processor time that a callback takes in the loop's own thread: what other programs take of the machine
 meanwhile is not in it.
@@ -19,7 +19,10 @@ import pytest
 from harvester.api import received
 from harvester.cli.app import open_harvest
 from harvester.config import load_settings
+from harvester.domain.pacing import Endpoint
 from harvester.service import decoder
+from harvester.service.progress import Progress
+from harvester.service.scheduler import Until
 from tests.integration.shell import KEY, until
 
 MAX_BLOCKED_S = 0.05
@@ -59,14 +62,18 @@ def watching() -> Iterator[Watch]:
     gc.unfreeze()
 
 
+LONG_VIDEOS = ("--tasks", str(TASKS), "--duration-s", TWO_HOURS_S, "--age-s", "7200", "--processing-s", "0.01,0")
+CROWD, MINE = ("--tasks", "4000", "--age-s", "60", "--spread-s", "1800", "--processing-s", "1e6,0"), 8
+"""Each so manieth task is to be harvested: one page of the list answers for a few only."""
+
+
 @asynccontextmanager
-async def serving(folder: Path, *options: str) -> AsyncIterator[tuple[str, list[str]]]:
+async def serving(folder: Path, *shape: str) -> AsyncIterator[tuple[str, list[str]]]:
     """Run a stand-in in a process of its own; yields its address and the ids of its tasks."""
-    shape = ["--tasks", str(TASKS), "--duration-s", TWO_HOURS_S, "--age-s", "7200", "--processing-s", "0.01,0"]
     log = folder / "stand-in.log"
     with log.open("w") as file:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "harvester", "simulate", "--port", "0", "--print-ids", *shape, *options),
+            *(sys.executable, "-m", "harvester", "simulate", "--port", "0", "--print-ids", *shape),
             stdout=file,
             stderr=file,
         )
@@ -79,25 +86,36 @@ async def serving(folder: Path, *options: str) -> AsyncIterator[tuple[str, list[
         await process.wait()
 
 
-async def harvest(folder: Path, address: str, task_ids: list[str]) -> int:
-    """Harvest in this process; return how many segments were stored."""
+async def harvest(
+    folder: Path, address: str, task_ids: list[str], *, until: Until = Until.ENDED, strategy: str = "auto"
+) -> Progress:
+    """Harvest in this process; return what came of it."""
     overrides: dict[str, dict[str, Any]] = {
         "store": {"path": folder / "harvester.db"},
         "api": {"base_url": address},
         "rate": {"requests_per_minute": 0},
+        "harvest": {"strategy": strategy},
     }
     settings = load_settings(None, overrides, environ={}).settings
-    async with open_harvest(settings, lambda: KEY, only=task_ids) as opened:
+    async with open_harvest(settings, lambda: KEY, until=until, only=task_ids) as opened:
         await opened.scheduler.run()
-        return opened.progress.segments
+        return opened.progress
 
 
 @pytest.mark.parametrize("compression", ["--gzip", "--no-gzip"])
 async def test_nothing_blocks_the_event_loop_while_long_videos_arrive(tmp_path: Path, compression: str) -> None:
-    async with serving(tmp_path, compression) as (address, task_ids):
+    async with serving(tmp_path, *LONG_VIDEOS, compression) as (address, task_ids):
         with watching() as watch:
-            segments = await harvest(tmp_path, address, task_ids)
-    assert segments > TASKS * 1000
+            progress = await harvest(tmp_path, address, task_ids)
+    assert progress.segments > TASKS * 1000
+    assert watch.longest_s < MAX_BLOCKED_S, watch.culprit
+
+
+async def test_nothing_blocks_the_event_loop_while_many_tasks_are_asked_about(tmp_path: Path) -> None:
+    async with serving(tmp_path, *CROWD) as (address, task_ids):
+        with watching() as watch:
+            progress = await harvest(tmp_path, address, task_ids[::MINE], until=Until.ASKED, strategy="list")
+    assert progress.requests[Endpoint.LIST] > 100
     assert watch.longest_s < MAX_BLOCKED_S, watch.culprit
 
 
@@ -107,7 +125,7 @@ async def test_the_watch_notices_bodies_that_are_decoded_in_place(
     monkeypatch.setattr(received, "IN_MEMORY_BYTES", 1 << 30)
     monkeypatch.setattr(decoder, "IN_MEMORY_BYTES", 1 << 30)
     monkeypatch.setattr(decoder, "IN_PLACE_BYTES", 1 << 30)
-    async with serving(tmp_path, "--no-gzip") as (address, task_ids):
+    async with serving(tmp_path, *LONG_VIDEOS, "--no-gzip") as (address, task_ids):
         with watching() as watch:
             await harvest(tmp_path, address, task_ids)
     assert watch.longest_s > MAX_BLOCKED_S
