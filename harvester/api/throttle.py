@@ -57,6 +57,9 @@ class Throttle:
     @limit.setter
     def limit(self, limit: RateLimit) -> None:
         self._pacer.limit = limit
+        # What was sent at the old rate, however low, is followed by the next request at the new one.
+        bucket = self._pacer.bucket
+        bucket.arrival = min(bucket.arrival, self._monotonic() + limit.tolerance_s + limit.interval_s)
         if self._shared is not None:
             self._shared.forget_lease()
 

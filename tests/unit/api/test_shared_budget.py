@@ -204,6 +204,17 @@ async def test_a_lowered_rate_holds_at_once(stores: list[Store]) -> None:
     assert count <= 61
 
 
+async def test_a_raised_rate_holds_at_once(stores: list[Store]) -> None:
+    clock = FakeTime()
+    (throttle,) = throttles(stores[:1], clock, RateLimit(50 / 1440))
+    await throttle.refill()
+    throttle.take(STATUS)
+    throttle.limit = RateLimit(60)
+    assert throttle.wait_s(STATUS) <= 1
+    (count,) = await taken_in(clock, [throttle], 60)
+    assert count >= 59
+
+
 @given(
     rate=st.floats(0.1, 6000),
     counts=st.lists(st.integers(1, 16), min_size=1, max_size=50),
