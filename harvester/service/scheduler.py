@@ -225,7 +225,7 @@ class Scheduler:
         while not self._stopping:
             self._progress.beats.beat(self._clock.monotonic())
             changed = self._changed
-            self._note_blocks()
+            await self._note_blocks()
             held_s = await self._until_request_s()
             if held_s is None:
                 return None
@@ -371,8 +371,11 @@ class Scheduler:
     def _is_blocked_for_long(self) -> bool:
         return min(self._throttle.class_wait_s(endpoint) for endpoint in _ABOUT_TASKS) > NOT_WAITED_FOR_S
 
-    def _note_blocks(self) -> None:
-        """Tell when the API asks a class of requests to stay away, and when that is over."""
+    async def _note_blocks(self) -> None:
+        """Tell when the API asks a class of requests to stay away, and when that is over.
+
+        The other processes and the next one are told first: this one may be killed at any moment.
+        """
         until_ms = None
         for endpoint in _ABOUT_TASKS:
             blocked_s = self._throttle.blocked_s(endpoint)
@@ -380,6 +383,7 @@ class Scheduler:
                 until_ms = max(until_ms or 0, self._clock.wall_ms() + round(blocked_s * 1000))
                 if endpoint not in self._blocked:
                     self._blocked.add(endpoint)
+                    await self._patiently(self._throttle.tell)
                     log.warning("rate limited", endpoint=endpoint.value, wait_s=round(blocked_s))
             elif blocked_s == 0 and endpoint in self._blocked:
                 self._blocked.remove(endpoint)

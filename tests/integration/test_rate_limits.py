@@ -28,6 +28,23 @@ async def test_after_a_429_its_class_is_left_alone_for_as_long_as_told(shell: Sh
     assert dict.fromkeys(OLD, 1) == charged
 
 
+async def test_a_process_that_is_killed_as_soon_as_it_was_told_to_wait_has_left_word_of_it(
+    shell: Shell, api: ScriptedApi
+) -> None:
+    refusal = problem(429, "too_many_requests", "You have exceeded the rate limit.", retry_after="11382")
+    for one in OLD:
+        api.holds(one, refusal)
+
+    harvest = await shell.start("backfill", *OLD, HARVESTER_HARVEST__CONCURRENCY="1")
+    await harvest.says("rate limited")
+    harvest.kill()
+    await harvest.ended()
+    again = await shell.run("backfill", "--no-wait", *OLD)
+
+    assert (again.code, len(api.asked)) == (1, 1), again.stderr
+    assert "the API wants no requests before." in again.stderr
+
+
 async def test_a_429_for_statuses_does_not_hold_up_retrievals(shell: Shell, api: ScriptedApi) -> None:
     fast, slow = task_id(50, age_s=7200), task_id(51, age_s=3600)
     refusal = problem(429, "too_many_requests", "You have exceeded the rate limit.", retry_after="1")
