@@ -307,6 +307,9 @@ def _single_endpoint(one: _Prospect, terms: Terms) -> Endpoint | None:
         wanted = [Endpoint.RETRIEVE]
     elif terms.strategy is Strategy.AUTO:
         wanted = [Endpoint.RETRIEVE, Endpoint.STATUS] if one.chance >= LIKELY else [Endpoint.STATUS, Endpoint.RETRIEVE]
+    elif terms.strategy is Strategy.LIST and not one.task.is_dated:
+        # Of the two it is this one that tells when the task was created: the next question can be a page.
+        wanted = [Endpoint.RETRIEVE, Endpoint.STATUS]
     return next((endpoint for endpoint in wanted if endpoint not in terms.closed), None)
 
 

@@ -54,6 +54,14 @@ def test_every_task_is_harvested_with_one_download(opaque_ids: bool) -> None:  #
     assert report.ready_to_stored_s[0] >= 0
 
 
+@pytest.mark.parametrize("strategy", ["auto", "list"])
+def test_where_ids_tell_no_time_pages_are_asked_for_as_soon_as_answers_have_told_it(strategy: str) -> None:
+    report = run_harvest(tasks(opaque_ids=True), Setup(requests_per_minute=60, strategy=strategy))
+    assert report.counts[TaskState.HARVESTED] == TASKS
+    assert report.requests[Endpoint.LIST] > 0
+    assert sent(report) < 2.5 * TASKS
+
+
 def test_the_same_seed_gives_the_same_harvest() -> None:
     setup = Setup(requests_per_minute=300, error_ratio=0.1, seed=3)
     assert run_harvest(tasks(), setup) == run_harvest(tasks(), setup)

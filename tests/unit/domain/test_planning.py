@@ -191,6 +191,13 @@ def test_a_task_without_a_date_is_asked_for_its_result_at_once_and_then_by_itsel
     assert not any(isinstance(step, Look) for step in planned(asked).steps)
 
 
+def test_who_prefers_the_list_is_told_on_which_page_a_task_without_a_date_is_by_its_result() -> None:
+    preferring = replace(MANY, strategy=Strategy.LIST)
+    unknown = task(age_ms=0, dated=False)
+    assert endpoint_of(unknown, preferring) is Endpoint.RETRIEVE
+    assert endpoint_of(unknown, replace(preferring, closed=frozenset({Endpoint.RETRIEVE}))) is Endpoint.STATUS
+
+
 def test_a_task_that_the_list_does_not_show_is_asked_about_by_itself() -> None:
     tasks = [task(key, age_ms=HALF_DONE_MS + key) for key in range(5)]
     steps = planned(tasks, replace(MANY, unlisted={3}, asks_all=True)).steps
