@@ -151,6 +151,8 @@ def reason(call: Call, report: PlanReport) -> str:
         return f"{likely}: a result costs no more than a question"
     if report.conditions.strategy is Strategy.STATUS:
         return f"{likely}, and each is asked about singly, as told"
+    if not task.is_dated:
+        return f"{likely}, and on which page of the list it would be, nothing tells"
     return f"{likely}, alone in its time"
 
 

@@ -72,6 +72,10 @@ UNFINISHED = replace(task(age_ms=9 * MINUTE_MS), unfinished_at_ms=NOW - 4 * MINU
         ),
         (report(UNFINISHED), "status task-1 — 44 % likely to have finished, alone in its time"),
         (
+            report(replace(UNFINISHED, created_at_ms=None)),
+            "status task-1 — 44 % likely to have finished, and on which page of the list it would be, nothing tells",
+        ),
+        (
             report(UNFINISHED, has_status_call=False),
             "retrieve task-1 — 44 % likely to have finished: a result costs no more than a question",
         ),
