@@ -54,6 +54,26 @@ async def test_every_result_is_stored_bit_for_bit_and_every_failure_is_told(shel
         assert verified.stdout == ""
 
 
+@pytest.mark.parametrize(("mebibytes", "at_once"), [(1, 1), (6, 3), (64, 4)])
+async def test_requests_under_way_are_limited_by_the_bytes_of_their_answers(
+    shell: Shell, mebibytes: int, at_once: int
+) -> None:
+    """An answer takes 1.7 MB with its vectors. How long answers are is known from the first four."""
+    gate = Gate(let_through=4)
+    shell.environ["HARVESTER_HARVEST__MEMORY_BUDGET_BYTES"] = str(mebibytes * 1024 * 1024)
+    async with stand_in(gate, tasks=12, duration_s=480, gzip=False) as api:
+        shell.talks_to(api.base_url)
+        harvest = await shell.start("backfill", *api.catalogue.ids(), HARVESTER_HARVEST__CONCURRENCY="4")
+        await until(lambda: len(gate.arrived) >= 4 + at_once)
+        await harvest.says_nothing_for(0.5)
+        under_way = len(gate.arrived) - 4
+        gate.open()
+        ended = await harvest.ended()
+
+        assert (under_way, ended.code) == (at_once, 0), ended.stderr
+        assert shell.count("harvested") == 12
+
+
 @pytest.mark.parametrize(("strategy", "asked"), [("auto", 0), ("status", 3), ("list", 0)])
 async def test_a_flag_chooses_how_to_find_out_what_is_ready(shell: Shell, strategy: str, asked: int) -> None:
     async with stand_in(tasks=3) as api:
