@@ -10,7 +10,7 @@ from harvester.cli.formats import counted, shown_duration, shown_interval, shown
 from harvester.domain.forewarning import forewarning, shown_rate
 from harvester.domain.pacer import ClassBudget
 from harvester.domain.pacing import Endpoint
-from harvester.domain.planning import SURE, Look, Step, Strategy
+from harvester.domain.planning import LAST_CHANCE_MS, SURE, Look, Step, Strategy
 from harvester.domain.previewing import Call, Conditions, Preview, Survey, finished_among
 from harvester.domain.processing_time import ProcessingTimes
 from harvester.domain.quotas import WINDOWS_S, Quota
@@ -89,7 +89,7 @@ def _queue(report: PlanReport) -> Iterator[str]:
         (todo.retrieve, "retrieve: known to be ready"),
         (
             todo.straight_away,
-            f"retrieve straight away: {about}so many have surely finished, or nothing tells their age",
+            f"retrieve straight away: {about}so many have surely finished, are near their deadline or tell no age",
         ),
         (todo.by_page, "ask by page of the list, as soon as a page is worth its request"),
         (todo.singly, "ask singly"),
@@ -146,7 +146,7 @@ def reason(call: Call, report: PlanReport) -> str:
     if task.gone or task.invalid:
         return "the last answer about it is to be confirmed"
     if not step.is_question:
-        return _why_straight_away(step.chance, task, at_ms)
+        return _why_straight_away(step.chance, task, at_ms, report.conditions.strategy)
     if step.endpoint is Endpoint.RETRIEVE:
         return f"{likely}: a result costs no more than a question"
     if report.conditions.strategy is Strategy.STATUS:
@@ -156,12 +156,13 @@ def reason(call: Call, report: PlanReport) -> str:
     return f"{likely}, alone in its time"
 
 
-def _why_straight_away(chance: float, task: Task, at_ms: int) -> str:
-    if chance >= SURE:
+def _why_straight_away(chance: float, task: Task, at_ms: int, strategy: Strategy) -> str:
+    if strategy is Strategy.AUTO and chance >= SURE:
         return f"{_percent(chance)} sure to be finished, asking first would cost more"
-    if not task.is_dated:
+    if strategy is Strategy.AUTO and not task.is_dated:
         return "nothing tells its age, and a result costs no more than a question"
-    return f"{_expiry(task, at_ms)}: the last chance"
+    is_last = task.expires_at_ms - at_ms <= LAST_CHANCE_MS
+    return f"{_expiry(task, at_ms)}: {'the last chance' if is_last else 'time to ask for its result, come what may'}"
 
 
 def _expiry(task: Task, at_ms: int) -> str:

@@ -183,6 +183,11 @@ def at_latest_before_deadline(task: Task, now_ms: int, delay_ms: int) -> int:
     return min((chance_ms for chance_ms in _chances_ms(task) if now_ms < chance_ms < due_ms), default=due_ms)
 
 
+def is_last_chance(task: Task, now_ms: int) -> bool:
+    """Return whether one of CHANCES_MS has come, and nothing was heard of the task since."""
+    return any(now_ms >= chance_ms > (task.unfinished_at_ms or 0) for chance_ms in _chances_ms(task))
+
+
 @dataclass(frozen=True, slots=True)
 class _Prospect:
     task: Task
@@ -194,7 +199,7 @@ class _Prospect:
 
 def _prospect(task: Task, now_ms: int, times: ProcessingTimes) -> _Prospect:
     chance, wait_s = times.of(task.model_name, task.duration_s).outlook(*_ages_s(task, now_ms))
-    return _Prospect(task, chance, wait_s, _is_urgent(task), _is_last_chance(task, now_ms))
+    return _Prospect(task, chance, wait_s, _is_urgent(task), is_last_chance(task, now_ms))
 
 
 def _ages_s(task: Task, now_ms: int) -> tuple[float, float]:
@@ -226,11 +231,6 @@ def _is_urgent(task: Task) -> bool:
     """Whether to ask about the task whatever is expected of it: its age is unknown, or an answer is to be confirmed."""
     is_unknown = not task.is_dated and task.unfinished_at_ms is None
     return is_unknown or task.gone > 0 or task.invalid > 0
-
-
-def _is_last_chance(task: Task, now_ms: int) -> bool:
-    """Whether one of CHANCES_MS has come, and nothing was heard of the task since."""
-    return any(now_ms >= chance_ms > (task.unfinished_at_ms or 0) for chance_ms in _chances_ms(task))
 
 
 def _chances_ms(task: Task) -> list[int]:

@@ -22,6 +22,7 @@ from harvester.domain.planning import (
     Strategy,
     Terms,
     chance_finished,
+    is_last_chance,
     plan,
 )
 from harvester.domain.processing_time import EDGES_S, ProcessingTimes
@@ -252,10 +253,12 @@ def _sort_by_chance(survey: Survey, conditions: Conditions, times: ProcessingTim
     at_ms = max(survey.at_ms, conditions.budget.resumes_ms or 0) + (len(survey.drawn) - len(pending)) * each_ms
     in_vain, young = 0.0, []
     for task in pending:
-        chance = chance_finished(task, round(at_ms), times)
+        reached_ms = round(at_ms)
+        chance = chance_finished(task, reached_ms, times)
         at_ms += each_ms
         is_undated = not task.is_dated and task.unfinished_at_ms is None
-        if conditions.strategy is Strategy.AUTO and (chance >= SURE or is_undated):
+        may_guess = conditions.strategy is Strategy.AUTO or is_last_chance(task, reached_ms)
+        if may_guess and (chance >= SURE or is_undated):
             in_vain += survey.each * (1 - chance)
         else:
             young.append(task)

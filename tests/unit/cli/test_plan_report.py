@@ -70,6 +70,10 @@ UNFINISHED = replace(task(age_ms=9 * MINUTE_MS), unfinished_at_ms=NOW - 4 * MINU
             report(replace(UNFINISHED, expires_at_ms=NOW + 60_000, unfinished_at_ms=NOW - DAY_MS)),
             "retrieve task-1 — expires in 1 min: the last chance",
         ),
+        (
+            report(task(age_ms=4 * DAY_MS), strategy=Strategy.STATUS),
+            "retrieve task-1 — expires in 3 d: time to ask for its result, come what may",
+        ),
         (report(UNFINISHED), "status task-1 — 44 % likely to have finished, alone in its time"),
         (
             report(replace(UNFINISHED, created_at_ms=None)),

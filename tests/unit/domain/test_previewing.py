@@ -103,6 +103,14 @@ def test_task_by_task_each_is_asked_about_at_least_once() -> None:
     assert (expected.retrievals, expected.questions) == (100, 100)
 
 
+@pytest.mark.parametrize("strategy", Strategy)
+def test_near_the_deadline_nobody_asks_first(strategy: Strategy) -> None:
+    old = survey([turn(key, age_ms=4 * DAY_MS + key) for key in range(100)])
+    found = preview(old, Conditions(SIXTY, strategy), TIMES)
+    assert found.todo.straight_away == 100
+    assert found.expected.requests == pytest.approx(100, abs=0.1)
+
+
 def test_page_by_page_fifty_are_asked_about_at_once() -> None:
     expected = expect(survey(finished(100)), Conditions(SIXTY, Strategy.LIST), TIMES)
     assert expected.questions == pytest.approx(2)
