@@ -179,8 +179,12 @@ def foretell(survey: Survey, conditions: Conditions, times: ProcessingTimes) -> 
         at_ms, steps = _next_steps(turns, at_ms, conditions, times, limit=conditions.calls - len(calls))
         if not steps:
             break
+        planned_ms = at_ms
         # Questions are chosen anew after each answer; results come in the order of their deadlines anyway.
         for step in list(takewhile(lambda step: not step.is_question, steps)) or steps[:1]:
+            if planned_ms < step.tasks[0].expires_at_ms <= at_ms:
+                # By then it is past its deadline, and comes after those that are not.
+                break
             calls.append(Call(step, at_ms))
             done.update(task.key for task in step.tasks)
             found = finished_among(step, at_ms, times) if isinstance(step, Look) else 0

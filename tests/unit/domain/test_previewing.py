@@ -154,6 +154,11 @@ def test_results_come_in_the_order_of_their_deadlines_at_the_rate() -> None:
     assert [one.at_ms - NOW for one in told] == [0, 1000, 2000]
 
 
+def test_a_task_that_expires_before_its_turn_comes_after_those_that_do_not() -> None:
+    turns = [turn(key, age_ms=RETENTION_MS - left_ms) for key, left_ms in enumerate((500, 900, 1_500, 9_000, -1))]
+    assert [one.step.tasks[0].key for one in calls(turns, Conditions(SIXTY))] == [0, 2, 3, 4, 1]
+
+
 def test_what_a_page_finds_comes_before_the_next_question() -> None:
     first, second = calls(young(400, age_ms=5 * MINUTE_MS), Conditions(SIXTY, calls=2))
     assert isinstance(first.step, Look)
