@@ -27,6 +27,7 @@ from harvester.config_sources import (
 from harvester.domain.errors import UsageError
 
 _MIB = 1024 * 1024
+_LEAST_PER_MINUTE = 0.00001
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,}", re.ASCII)
 
 
@@ -103,6 +104,14 @@ class RateSettings(_Section):
         le=10_000,
         description="Requests that may go out at once after a pause; more than 1 may exceed the rate for a minute.",
     )
+
+    @field_validator("requests_per_minute")
+    @classmethod
+    def _not_next_to_nothing(cls, value: float) -> float:
+        # A request in ten weeks saves nothing that is kept for one, and what is far slower cannot be reckoned with.
+        if 0 < value < _LEAST_PER_MINUTE:
+            raise ValueError("it takes a number from 0.00001 to 1,000,000, or 0 for unlimited")
+        return value
 
 
 class HarvestSettings(_Section):

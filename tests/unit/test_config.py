@@ -179,6 +179,7 @@ class TestValues:
             "[harvest]\nconcurrency = [1]",
             "[rate]\nrequests_per_minute = nan",
             "[rate]\nrequests_per_minute = -1",
+            "[rate]\nrequests_per_minute = 1e-310",
             "[rate]\nburst = 0",
             "[api]\nconnect_timeout_s = 0",
             "[api]\nread_timeout_s = inf",
