@@ -157,8 +157,8 @@ def plan(due: Due, now_ms: int, terms: Terms, times: ProcessingTimes, listing: L
     prospects = [_prospect(task, now_ms, times) for task in due.pending]
     results, questions, later = _sort_out(due.ready, prospects, terms)
     steps: list[Step] = []
-    if Endpoint.RETRIEVE not in terms.closed:
-        steps += sorted(results, key=lambda action: _urgency(action.task, now_ms))[: terms.limit]
+    possible = [action for action in results if action.endpoint not in terms.closed]
+    steps += sorted(possible, key=lambda action: _urgency(action.task, now_ms))[: terms.limit]
     steps += _questions(questions, terms.limit - len(steps), terms, listing)
     return Plan(steps, [(one.task, _worth_a_look_ms(one.task, now_ms, times)) for one in later])
 
@@ -219,12 +219,20 @@ def _sort_out(
         is_sure = one.chance >= SURE and terms.trusts
         if one.is_last_chance or (may_guess and (one.is_urgent or is_sure)):
             # Even while no results may be asked for: a question now would not spare it.
-            results.append(Action(Endpoint.RETRIEVE, one.task, one.chance))
+            results.append(Action(_direct_endpoint(one.task, terms), one.task, one.chance))
         elif terms.asks_all or one.is_urgent or one.wait_s >= LEAST_WAIT_S:
             questions.append(one)
         else:
             later.append(one)
     return results, questions, later
+
+
+def _direct_endpoint(task: Task, terms: Terms) -> Endpoint:
+    """Return the call for a task that is asked for its result straight away.
+
+    A 404 may be about a result that does not exist yet; whether there is such a task its status tells.
+    """
+    return Endpoint.STATUS if task.gone and terms.has_status_call else Endpoint.RETRIEVE
 
 
 def _is_urgent(task: Task) -> bool:

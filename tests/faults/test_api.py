@@ -149,7 +149,7 @@ async def test_row_09_a_key_that_is_refused_while_young_tasks_are_looked_for_sto
 async def test_row_10_a_404_is_missing_after_confirmation_and_expired_when_old(shell: Shell) -> None:
     async with stand_in(tasks=2, duration_s=12) as api:
         young, old, back = task_id(1), task_id(2, age_s=WEEK_S + 60), api.catalogue.ids()[0]
-        # Not visible everywhere yet: the confirmation finds it.
+        # Not visible everywhere yet: the confirmation, which is a status, finds it.
         api.faults.add(Fault(kind="problem", status=404, tasks=(back,), times=2))
         shell.talks_to(api.base_url)
 
@@ -158,7 +158,7 @@ async def test_row_10_a_404_is_missing_after_confirmation_and_expired_when_old(s
         assert [run.code for run in runs] == [1, 1, 1]
         assert_kept(shell, api, {young: "missing", old: "expired"})
         asked = [sum(one.task_id == task for one in api.requests) for task in (young, old, back)]
-        assert asked == [3, 1, 3]
+        assert asked == [3, 1, 4]
     assert "1 missing: unknown to the API for this key; check the id and whose key it is" in runs[2].stderr
     assert "1 expired: dropped by the platform after seven days; they must be embedded again" in runs[2].stderr
     assert f"Resource with id {young} does not exist" in runs[2].stderr

@@ -162,6 +162,15 @@ def test_a_result_that_is_asked_for_too_early_is_asked_for_again(quirks: Quirks)
     check(run_harvest(tasks(), Setup(requests_per_minute=60, quirks=quirks)), per_task=2.0, half_within_s=60.0)
 
 
+@pytest.mark.parametrize("ahead_s", [0.0, HOUR_S], ids=["opaque ids", "a clock ahead"])
+def test_a_404_for_a_result_that_does_not_exist_yet_costs_no_task(ahead_s: float) -> None:
+    submissions = draw_submissions(
+        TASKS, 180.0, seed=1, processing_median_s=600.0, processing_sigma=0.6, opaque_ids=ahead_s == 0
+    )
+    setup = Setup(requests_per_minute=60, quirks=Quirks(early_problem=404), clock_ahead_s=ahead_s)
+    check(run_harvest(submissions, setup), per_task=8.0, half_within_s=900.0)
+
+
 @pytest.mark.parametrize(
     "setup",
     [

@@ -65,7 +65,7 @@ UNFINISHED = replace(task(age_ms=9 * MINUTE_MS), unfinished_at_ms=NOW - 4 * MINU
             report(task(age_ms=MINUTE_MS, dated=False)),
             "retrieve task-1 — nothing tells its age, and a result costs no more than a question",
         ),
-        (report(replace(task(), gone=1)), "retrieve task-1 — the last answer about it is to be confirmed"),
+        (report(replace(task(), gone=1)), "status task-1 — the last answer about it is to be confirmed"),
         (
             report(replace(UNFINISHED, expires_at_ms=NOW + 60_000, unfinished_at_ms=NOW - DAY_MS)),
             "retrieve task-1 — expires in 1 min: the last chance",

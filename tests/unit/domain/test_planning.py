@@ -218,9 +218,19 @@ def test_a_task_is_asked_about_in_the_last_minutes_before_its_deadline_whatever_
     assert endpoint_of(asked, Terms(questions=0)) is None
 
 
-@pytest.mark.parametrize("doubtful", [replace(task(), gone=1), replace(task(), invalid=1)], ids=["gone", "invalid"])
-def test_an_answer_that_has_to_be_confirmed_is_asked_for_at_once(doubtful: Task) -> None:
-    assert endpoint_of(doubtful, Terms(questions=0)) is Endpoint.RETRIEVE
+def test_a_download_that_has_to_be_confirmed_is_asked_for_at_once() -> None:
+    assert endpoint_of(replace(task(), invalid=1), Terms(questions=0)) is Endpoint.RETRIEVE
+
+
+@pytest.mark.parametrize("age_ms", [0, RETENTION_MS - 1])
+def test_a_404_is_confirmed_by_the_status_at_once_for_a_result_that_does_not_exist_yet_may_be_the_reason(
+    age_ms: int,
+) -> None:
+    doubtful = replace(task(age_ms=age_ms), gone=1)
+    assert endpoint_of(doubtful, Terms(questions=0)) is Endpoint.STATUS
+    assert endpoint_of(doubtful, Terms(questions=0, has_status_call=False)) is Endpoint.RETRIEVE
+    assert endpoint_of(doubtful, Terms(questions=0, closed=frozenset({Endpoint.STATUS}))) is None
+    assert endpoint_of(doubtful, Terms(questions=0, closed=frozenset({Endpoint.RETRIEVE}))) is Endpoint.STATUS
 
 
 def test_a_fresh_task_sleeps_until_it_may_be_worth_a_look() -> None:
