@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harvester.cli.app import Harvest
+    from harvester.cli.harvest_display import Summary
     from harvester.config import Settings
-    from harvester.domain.feasibility import Feasibility
-    from harvester.store.overview import Ends
 
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Ask about each task once, and leave what is not ready.")]
 TimeLimit = Annotated[
@@ -81,8 +80,7 @@ class Job:
         import anyio  # noqa: PLC0415
 
         from harvester.cli.app import open_harvest  # noqa: PLC0415
-        from harvester.cli.harvest_display import show_progress  # noqa: PLC0415
-        from harvester.service.foresight import foresee  # noqa: PLC0415
+        from harvester.cli.harvest_display import print_summary, show_progress  # noqa: PLC0415
         from harvester.service.lifecycle import stopping_on_signals  # noqa: PLC0415
         from harvester.service.scheduler import Until  # noqa: PLC0415
 
@@ -95,13 +93,12 @@ class Job:
                     group.start_soon(self._stop_in_time, harvest, self._limit_s, name="deadline")
                 await harvest.scheduler.run()
                 group.cancel_scope.cancel()
-            ends = await harvest.store.ends(started_ms if self._only is None else 0)
-            ahead = await foresee(harvest.store, harvest.throttle, harvest.clock.wall_ms())
-            self._summarize(harvest, ends, ahead, stop.description)
+            summary = await self._summary(harvest, started_ms, stop.description)
+            print_summary(summary)
         harvest.raise_if_refused()
         if stop.exit_code is not None:
             return stop.exit_code
-        return 0 if harvest.progress.open == 0 and not ends else 1
+        return 0 if harvest.progress.open == 0 and not summary.ends else 1
 
     async def _stop_in_time(self, harvest: "Harvest", limit_s: float) -> None:
         import anyio  # noqa: PLC0415
@@ -118,10 +115,17 @@ class Job:
             # Over a live display this is printed above it.
             print(note, file=sys.stderr, flush=True)  # noqa: T201
 
-    def _summarize(self, harvest: "Harvest", ends: "list[Ends]", ahead: "Feasibility", why: str | None) -> None:
-        from harvester.cli.harvest_display import Summary, print_summary  # noqa: PLC0415
+    async def _summary(self, harvest: "Harvest", started_ms: int, why: str | None) -> "Summary":
+        from harvester.cli.harvest_display import Summary  # noqa: PLC0415
+        from harvester.service.foresight import foresee  # noqa: PLC0415
 
         if self._is_over_time:
             why = why or "The time is up."
-        elapsed_s = harvest.clock.monotonic() - harvest.progress.started
-        print_summary(Summary(harvest.progress, ends, elapsed_s, ahead, why))
+        return Summary(
+            harvest.progress,
+            await harvest.store.ends(started_ms if self._only is None else 0),
+            harvest.clock.monotonic() - harvest.progress.started,
+            await foresee(harvest.store, harvest.throttle, harvest.clock.wall_ms()),
+            why,
+            await harvest.store.troubled(started_ms),
+        )

@@ -18,7 +18,7 @@ from harvester.domain.feasibility import Feasibility
 from harvester.domain.forewarning import forewarning
 from harvester.domain.tasks import TaskState
 from harvester.service.progress import Progress
-from harvester.store.overview import Ends
+from harvester.store.overview import Ends, Troubled
 
 REFRESH_S = 0.2
 PLAIN_EVERY_S = 10.0
@@ -114,6 +114,7 @@ class Summary:
     elapsed_s: float
     ahead: Feasibility
     why: str | None = None
+    troubled: Troubled | None = None
 
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
@@ -145,6 +146,9 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
         until_ms = progress.blocked_until_ms
         when = f" after {shown_time(until_ms)}: the API wants no requests before" if until_ms is not None else ""
         yield f"  {progress.open} still to do: {_open_states(progress)}. Run `harvester backfill` again{when}."
+    if progress.open and summary.troubled is not None:
+        example = f"{summary.troubled.example_task_id}: {summary.troubled.example_message}"
+        yield printable(f"  {summary.troubled.count} of these met an error: see `harvester show ID` (as {example})")
     warning = forewarning(summary.ahead)
     if warning is not None:
         yield f"  {warning}"

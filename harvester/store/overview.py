@@ -43,6 +43,15 @@ class Ends:
     example_message: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Troubled:
+    """Open tasks of which an error was the last answer, with the latest as an example."""
+
+    count: int
+    example_task_id: str
+    example_message: str
+
+
 def _named(name: str, *, only_wanted: bool) -> str:
     return query(f"{name}_wanted" if only_wanted else name)
 
@@ -104,3 +113,10 @@ def ends_by_reason(connection: sqlite3.Connection, since_ms: int, *, only_wanted
     statement = _named("ends_by_reason", only_wanted=only_wanted)
     rows = connection.execute(statement, {"since": since_ms}).fetchall()
     return [Ends(TaskState(state), code, count, task_id, message) for state, code, count, task_id, message in rows]
+
+
+def troubled(connection: sqlite3.Connection, since_ms: int, *, only_wanted: bool = False) -> Troubled | None:
+    """Return the open tasks that have met an error since that time, and no good answer after it; None without any."""
+    statement = _named("troubled", only_wanted=only_wanted)
+    count, task_id, message, _ = connection.execute(statement, {"since": since_ms}).fetchone()
+    return Troubled(count, task_id, message or "") if count else None

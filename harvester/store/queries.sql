@@ -337,6 +337,16 @@ WHERE tasks.state IN ('failed', 'expired', 'missing', 'rejected') AND tasks.ende
 GROUP BY tasks.state, coalesce(tasks.error_code, '')
 ORDER BY count(*) DESC
 
+-- name: troubled
+-- Open tasks of which an error was the last answer; beside a single max(), the bare columns are those of the latest.
+SELECT count(*), task_id, coalesce(error_message, error_code), max(error_at) FROM tasks INDEXED BY tasks_by_error
+WHERE error_at >= :since AND state IN ('pending', 'ready')
+
+-- name: troubled_wanted
+SELECT count(*), tasks.task_id, coalesce(tasks.error_message, tasks.error_code), max(tasks.error_at)
+FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task
+WHERE tasks.error_at >= :since AND tasks.state IN ('pending', 'ready')
+
 -- name: oldest_open
 SELECT task_id, added_at FROM tasks INDEXED BY tasks_by_arrival
 WHERE state IN ('pending', 'ready') ORDER BY added_at LIMIT 1

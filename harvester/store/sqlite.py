@@ -21,7 +21,7 @@ from harvester.store.connecting import PASSING_PROBLEMS, in_transaction, open_fo
 from harvester.store.deadlines import deadlines
 from harvester.store.discovering import Heard, Queued, hear, queue_listed
 from harvester.store.learning import share_processing_times
-from harvester.store.overview import Ends, Horizon, TaskCounter, ends_by_reason, horizon
+from harvester.store.overview import Ends, Horizon, TaskCounter, Troubled, ends_by_reason, horizon, troubled
 from harvester.store.queries import query
 from harvester.store.settling import Attempt, Settlement, settle
 from harvester.store.taking import Lease
@@ -230,3 +230,7 @@ class Store:
     async def ends(self, since_ms: int) -> list[Ends]:
         """Return the ends other than `harvested` since that time, grouped by reason."""
         return await self.read(lambda connection: ends_by_reason(connection, since_ms, only_wanted=self.only_wanted))
+
+    async def troubled(self, since_ms: int) -> Troubled | None:
+        """Return the open tasks of which an error has been the last answer since that time."""
+        return await self.read(lambda connection: troubled(connection, since_ms, only_wanted=self.only_wanted))

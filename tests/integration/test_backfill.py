@@ -152,6 +152,19 @@ async def test_without_waiting_each_task_is_asked_about_once(shell: Shell) -> No
         assert set(shell.rows("SELECT attempts FROM tasks WHERE state = 'pending'")) == {(1,)}
 
 
+async def test_the_summary_tells_why_tasks_are_still_to_do(shell: Shell) -> None:
+    async with stand_in(tasks=1) as api:
+        gone = api.base_url
+    shell.talks_to(gone)
+
+    harvest = await shell.run("backfill", "one", "two", "--no-wait")
+
+    assert harvest.code == 1
+    assert "  2 still to do: 2 pending. Run `harvester backfill` again.\n" in harvest.stderr
+    told = r"  2 of these met an error: see `harvester show ID` \(as (one|two): No connection: Cannot connect .*\)\n"
+    assert re.search(told, harvest.stderr), harvest.stderr
+
+
 async def test_the_time_is_up_when_it_was_said_to_be(shell: Shell) -> None:
     async with stand_in(tasks=2, age_s=0, processing_median_s=3600) as api:
         shell.talks_to(api.base_url)
