@@ -19,7 +19,7 @@ MAX_RESERVED_AHEAD_MS = 60_000.0
 MAX_RESERVATIONS = 64
 """So many requests may be reserved ahead of now, by all processes together."""
 
-MAX_LEASED_AHEAD_MS = 60_000.0
+MAX_LEASED_AHEAD_MS = 5_000.0
 """What may go out later than that is not leased yet: a process that ends before would have wasted it."""
 
 

@@ -184,6 +184,15 @@ def test_processes_that_share_a_database_or_begin_anew_waste_little(setup: Setup
     check(run_harvest(tasks(), setup), per_task=2.2, half_within_s=60.0)
 
 
+@pytest.mark.parametrize("strategy", ["auto", "status"])
+@pytest.mark.parametrize("restart_every_s", [45.0, 25.0])
+def test_runs_that_are_shorter_than_the_wait_for_a_request_come_to_an_end(
+    strategy: str, restart_every_s: float
+) -> None:
+    report = run_harvest(tasks(30), Setup(requests_per_minute=1, restart_every_s=restart_every_s, strategy=strategy))
+    check(report, count=30, per_task=2.2, half_within_s=HOUR_S)
+
+
 def test_without_a_limit_each_task_still_costs_few_requests() -> None:
     check(run_harvest(tasks(), Setup(requests_per_minute=0)), per_task=4.0, half_within_s=30.0)
 
