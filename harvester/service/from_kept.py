@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from harvester.api.decoding import Decoded, decode_retrieval
 from harvester.domain.outcomes import Processing, Retrieved
 from harvester.domain.retrying import decide
+from harvester.store.attempts import Attempt
 from harvester.store.connecting import in_transaction
 from harvester.store.keeping import Keeper, Payload, PayloadError, kept_payload
-from harvester.store.settling import Attempt, Settlement, settle
+from harvester.store.settling import Settlement, settle
 from harvester.store.taking import Lease, claim_ended
 
 ENDPOINT = "kept"

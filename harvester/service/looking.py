@@ -17,8 +17,8 @@ from harvester.domain.tasks import Task, TaskState
 from harvester.service.clock import Clock
 from harvester.service.pipeline import Pipeline
 from harvester.service.planner import Planner
+from harvester.store.attempts import Attempt
 from harvester.store.discovering import Heard
-from harvester.store.settling import Attempt
 
 log = structlog.stdlib.get_logger()
 

@@ -36,9 +36,10 @@ from harvester.service.clock import Clock
 from harvester.service.observing import Observer, ReadyTimes, Unobserved
 from harvester.service.planner import Planner
 from harvester.service.progress import Progress
+from harvester.store.attempts import Attempt
 from harvester.store.connecting import PASSING_PROBLEMS, primary_code
 from harvester.store.keeping import MAX_PAYLOAD_BYTES
-from harvester.store.settling import Attempt, Settlement
+from harvester.store.settling import Settlement
 
 T = TypeVar("T")
 

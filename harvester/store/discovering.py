@@ -14,10 +14,11 @@ from harvester.domain.planning import Rng
 from harvester.domain.processing_time import ProcessingTimes
 from harvester.domain.retrying import Decision, decide
 from harvester.domain.tasks import Task, TaskState, deadline_ms
+from harvester.store.attempts import Attempt, insert_attempt
 from harvester.store.budget import known_limits
 from harvester.store.connecting import exists, open_for_reading, translating_errors
 from harvester.store.queries import query
-from harvester.store.settling import Attempt, insert_attempt, keep_metadata
+from harvester.store.settling import keep_metadata
 from harvester.store.taking import defer
 
 _Row = dict[str, Any]

@@ -12,11 +12,11 @@ from harvester.domain.feasibility import Feasibility
 from harvester.domain.forewarning import forewarning
 from harvester.domain.pacing import Endpoint
 from harvester.domain.tasks import TaskState
+from harvester.store.attempts import Attempt
 from harvester.store.budget import known_blocks
 from harvester.store.deadlines import deadlines
 from harvester.store.overview import Deadline, horizon, task_counts
 from harvester.store.queries import query
-from harvester.store.settling import Attempt
 
 LAST_ERRORS = 5
 

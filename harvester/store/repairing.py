@@ -4,9 +4,9 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from harvester.store.attempts import Attempt, insert_attempt
 from harvester.store.connecting import in_transaction
 from harvester.store.queries import query
-from harvester.store.settling import Attempt, insert_attempt
 from harvester.store.verifying import TOLD_OF_A_TASK, Finding, verify
 
 DAMAGED = "stored_damaged"

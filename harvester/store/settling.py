@@ -13,6 +13,7 @@ import orjson
 from harvester.domain.embeddings import Matrix, TaskEmbeddings, VideoMetadata
 from harvester.domain.retrying import Decision
 from harvester.domain.tasks import Task, TaskState
+from harvester.store.attempts import Attempt, insert_attempt
 from harvester.store.keeping import keep, packed
 from harvester.store.queries import query
 
@@ -26,21 +27,6 @@ each is prepared once."""
 
 STATEMENT_BYTES = 4 * 1024 * 1024
 """Vectors that one statement stores: SQLite copies what it is given."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One request about a task, for its story. `bytes` as received, before decompression."""
-
-    at_ms: int
-    endpoint: str
-    outcome: str
-    http_status: int | None = None
-    code: str | None = None
-    message: str | None = None
-    trace_id: str | None = None
-    bytes: int = 0
-    duration_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +88,6 @@ def _task_row(settlement: Settlement) -> dict[str, Any]:
         "error_message": problem.message if problem else None,
         "error_at": settlement.settled_at_ms if problem else None,
     }
-
-
-def insert_attempt(connection: sqlite3.Connection, task_key: int, attempt: Attempt) -> None:
-    """Keep the record of one request about a task."""
-    row = {
-        "task": task_key,
-        "at": attempt.at_ms,
-        "endpoint": attempt.endpoint,
-        "http_status": attempt.http_status,
-        "outcome": attempt.outcome,
-        "code": attempt.code,
-        "message": attempt.message,
-        "trace_id": attempt.trace_id,
-        "bytes": attempt.bytes,
-        "duration_ms": attempt.duration_ms,
-    }
-    connection.execute(query("insert_attempt"), row)
 
 
 def keep_metadata(connection: sqlite3.Connection, task_key: int, metadata: VideoMetadata, now_ms: int) -> None:

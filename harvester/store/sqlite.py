@@ -17,13 +17,14 @@ from harvester.domain.planning import Due, Rng
 from harvester.domain.processing_time import Key, ProcessingTimes, Seen
 from harvester.domain.tasks import Task, TaskState
 from harvester.store import budget, taking
+from harvester.store.attempts import Attempt
 from harvester.store.connecting import PASSING_PROBLEMS, in_transaction, open_for_writing, primary_code, store_error
 from harvester.store.deadlines import deadlines
 from harvester.store.discovering import Heard, Queued, hear, queue_listed
 from harvester.store.learning import share_processing_times
 from harvester.store.overview import Ends, Horizon, TaskCounter, Troubled, ends_by_reason, horizon, troubled
 from harvester.store.queries import query
-from harvester.store.settling import Attempt, Settlement, settle
+from harvester.store.settling import Settlement, settle
 from harvester.store.taking import Lease
 
 T = TypeVar("T")

@@ -16,10 +16,11 @@ from harvester.domain.retrying import decide
 from harvester.domain.tasks import TaskState
 from harvester.service.from_kept import Reread, harvest_kept
 from harvester.store import taking
+from harvester.store.attempts import Attempt
 from harvester.store.connecting import in_transaction, open_for_writing
 from harvester.store.keeping import Keeper, keepers
 from harvester.store.reading import rebuild_json, task_story
-from harvester.store.settling import Attempt, Settlement, settle
+from harvester.store.settling import Settlement, settle
 from tests.unit.store.builders import NOW, claim, contents, object_id, queue
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -23,8 +23,8 @@ from harvester.service.looking import Looker
 from harvester.service.pipeline import Pipeline
 from harvester.service.planner import Planner
 from harvester.service.progress import Progress
+from harvester.store.attempts import Attempt
 from harvester.store.discovering import Heard
-from harvester.store.settling import Attempt
 
 NOW = 1_760_000_000_000
 AGE_MS = 480_000

@@ -16,8 +16,9 @@ from harvester.domain.outcomes import Outcome, Processing, Ready, Refused, Retri
 from harvester.domain.retrying import Decision, decide
 from harvester.domain.tasks import Task
 from harvester.store import taking
+from harvester.store.attempts import Attempt
 from harvester.store.connecting import in_transaction, open_for_writing
-from harvester.store.settling import Attempt, Settlement, settle
+from harvester.store.settling import Settlement, settle
 from harvester.store.sqlite import Store
 from harvester.store.taking import Lease
 

@@ -12,9 +12,9 @@ from harvester.domain.outcomes import Failed, Processing, Ready, Retrieved
 from harvester.domain.processing_time import ProcessingTimes
 from harvester.domain.tasks import RETENTION_MS, Task
 from harvester.store import taking
+from harvester.store.attempts import Attempt
 from harvester.store.connecting import in_transaction
 from harvester.store.discovering import Heard, hear
-from harvester.store.settling import Attempt
 from tests.unit.store.builders import (
     LEASE_MS,
     NOW,

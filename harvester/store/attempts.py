@@ -1,0 +1,38 @@
+"""Records of requests: each attempt at a task has its row, which is the story of the task."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from harvester.store.queries import query
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request about a task, for its story. `bytes` as received, before decompression."""
+
+    at_ms: int
+    endpoint: str
+    outcome: str
+    http_status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    trace_id: str | None = None
+    bytes: int = 0
+    duration_ms: int = 0
+
+
+def insert_attempt(connection: sqlite3.Connection, task_key: int, attempt: Attempt) -> None:
+    """Keep the record of one request about a task."""
+    row = {
+        "task": task_key,
+        "at": attempt.at_ms,
+        "endpoint": attempt.endpoint,
+        "http_status": attempt.http_status,
+        "outcome": attempt.outcome,
+        "code": attempt.code,
+        "message": attempt.message,
+        "trace_id": attempt.trace_id,
+        "bytes": attempt.bytes,
+        "duration_ms": attempt.duration_ms,
+    }
+    connection.execute(query("insert_attempt"), row)
