@@ -69,13 +69,14 @@ def _look(settings: "Settings", calls: int) -> "PlanReport":
         times.load(processing_times(connection))
         pacer = limits_in_force(connection, limit, now_ms, has_status_call=has_status_call)
     now = now_ms / 1000
+    budget, preferred = recalled_budget(pacer, now_ms), planning.Strategy(settings.harvest.strategy)
     conditions = Conditions(
-        budget=recalled_budget(pacer, now_ms),
-        strategy=planning.Strategy(settings.harvest.strategy),
+        budget=budget,
+        strategy=planning.within_means(preferred, found.open_tasks, budget.rate_per_s),
         has_status_call=has_status_call,
         waits_ms={endpoint: now_ms + round(pacer.pace(endpoint).wait_s(now) * 1000) for endpoint in Endpoint},
         start_ms=round(pacer.bucket.ready_at() * 1000),
         calls=calls,
     )
     limits = {endpoint: pacer.budget(endpoint, now) for endpoint in pacer.paces}
-    return PlanReport(found, conditions, limits, times, preview(found, conditions, times))
+    return PlanReport(found, conditions, limits, times, preview(found, conditions, times), preferred)

@@ -24,13 +24,17 @@ _WINDOWS = {60: "a minute", 3600: "an hour", 86_400: "a day"}
 
 @dataclass(frozen=True, slots=True)
 class PlanReport:
-    """The queue, the conditions, and what they come to; `limits` is what is known of each class of requests."""
+    """The queue, the conditions, and what they come to; `limits` is what is known of each class of requests.
+
+    The strategy of the conditions is another than the `preferred` one where the budget is too tight for that.
+    """
 
     survey: Survey
     conditions: Conditions
     limits: Mapping[Endpoint, ClassBudget]
     times: ProcessingTimes
     preview: Preview
+    preferred: Strategy
 
 
 def lines(report: PlanReport) -> Iterator[str]:
@@ -53,6 +57,9 @@ def _budget(report: PlanReport) -> Iterator[str]:
     setting = "unlimited" if budget.setting_per_s is None else shown_rate(budget.setting_per_s)
     why = "as configured" if rate == setting else f"configured are {setting}; the API allows no more"
     yield f"budget      {rate}, {why}; all processes on this database share it"
+    followed, preferred = report.conditions.strategy, report.preferred
+    if followed is not preferred:
+        yield f"strategy    {followed}: the budget is too tight for {preferred}, which asks first"
     for endpoint, limit in report.limits.items():
         taught = "; ".join(_taught(limit, report.survey.at_ms))
         if taught:

@@ -13,7 +13,7 @@ from typing import Protocol
 from harvester.domain.discovery import ListQuery
 from harvester.domain.pacing import Endpoint
 from harvester.domain.processing_time import ProcessingTimes
-from harvester.domain.tasks import DAY_MS, Task
+from harvester.domain.tasks import DAY_MS, RETENTION_MS, Task
 from harvester.domain.windows import Listing, Scored, Window, best_window
 
 WAIT_PRICE = 0.12
@@ -161,6 +161,16 @@ def plan(due: Due, now_ms: int, terms: Terms, times: ProcessingTimes, listing: L
     steps += sorted(possible, key=lambda action: _urgency(action.task, now_ms))[: terms.limit]
     steps += _questions(questions, terms.limit - len(steps), terms, listing)
     return Plan(steps, [(one.task, _worth_a_look_ms(one.task, now_ms, times)) for one in later])
+
+
+def within_means(strategy: Strategy, open_tasks: int, rate_per_s: float | None) -> Strategy:
+    """Return the strategy, or `auto` where the budget is too tight for it.
+
+    Who asks first takes two requests a task. Where these would take most of the time for which results are kept, the
+    last of them would come too late.
+    """
+    asked_first_s = 0.0 if rate_per_s is None else 2 * open_tasks / rate_per_s
+    return strategy if asked_first_s <= RETENTION_MS / 1000 / 2 else Strategy.AUTO
 
 
 def chance_finished(task: Task, now_ms: int, times: ProcessingTimes) -> float:

@@ -7,7 +7,18 @@ from harvester.domain.discovery import ListPage
 from harvester.domain.embeddings import VideoMetadata
 from harvester.domain.outcomes import Failed, Outcome, Processing, Ready, Retrieved
 from harvester.domain.pacing import Bucket, Endpoint, RateLimit
-from harvester.domain.planning import QUESTION_SHARE, Due, Look, Plan, Step, Strategy, Terms, chance_finished, plan
+from harvester.domain.planning import (
+    QUESTION_SHARE,
+    Due,
+    Look,
+    Plan,
+    Step,
+    Strategy,
+    Terms,
+    chance_finished,
+    plan,
+    within_means,
+)
 from harvester.domain.processing_time import ProcessingTimes
 from harvester.domain.tasks import RETENTION_MS, Task, TaskState
 from harvester.domain.windows import Listing, finished_by, is_complete
@@ -103,21 +114,24 @@ class Planner:
         now_ms: int,
         now: float,
         limit: int,
+        open_tasks: int,
         rate_per_s: float | None,
         waits_s: Mapping[Endpoint, float],
     ) -> Plan:
         """Return what to do about the tasks that are due, with at most `limit` requests.
 
-        `now` is monotonic seconds. `rate_per_s` is the sustained rate in force, None without one. `waits_s` is for how
+        `now` is monotonic seconds. `open_tasks` are to be brought home in all. `rate_per_s` is the
+        sustained rate in force, None without one. `waits_s` is for how
         long the API wants no requests of a class, 0 for those that are left out.
         """
         self._rate_per_s = rate_per_s
+        strategy = within_means(self.settings.strategy, open_tasks, rate_per_s)
         is_list_paused = now < self._list_paused_until
         closed = {endpoint for endpoint, wait_s in waits_s.items() if wait_s > CLOSED_S}
         terms = Terms(
             limit=1 if self._wants_proof else limit,
-            questions=self.allowed_questions(now, rate_per_s),
-            strategy=self.settings.strategy,
+            questions=self.allowed_questions(now, rate_per_s, strategy),
+            strategy=strategy,
             has_status_call=self.settings.has_status_call,
             closed=frozenset(closed | ({Endpoint.LIST} if is_list_paused else set())),
             has_list=not is_list_paused and waits_s.get(Endpoint.LIST, 0.0) <= LIST_MISSED_S,
@@ -236,9 +250,9 @@ class Planner:
             counted = (task.model_name, task.duration_s) if is_counted else None
             self.times.observe(model_name, duration_s, after_s, by_s, is_finished=is_finished, counted=counted)
 
-    def allowed_questions(self, now: float, rate_per_s: float | None) -> int:
+    def allowed_questions(self, now: float, rate_per_s: float | None, strategy: Strategy = Strategy.AUTO) -> int:
         """Return how many requests may go into questions now."""
-        if rate_per_s is None or self.settings.strategy is not Strategy.AUTO:
+        if rate_per_s is None or strategy is not Strategy.AUTO:
             # Where each task has to be asked about first, questions are half of all requests; results still go first.
             return MAX_QUESTIONS
         per_s = rate_per_s * QUESTION_SHARE

@@ -313,6 +313,7 @@ class Scheduler:
             now_ms=now_ms,
             now=self._clock.monotonic(),
             limit=limit,
+            open_tasks=self._progress.open,
             rate_per_s=self._throttle.rate_per_s,
             waits_s={endpoint: self._throttle.class_wait_s(endpoint) for endpoint in Endpoint},
         )

@@ -56,6 +56,16 @@ async def test_a_strategy_shows_its_difference(shell: Shell) -> None:
     }
 
 
+async def test_a_strategy_that_the_budget_is_too_tight_for_is_not_followed_and_that_is_told(shell: Shell) -> None:
+    await shell.add(aged(250, DAY_S))
+
+    told = await shell.run("plan", "--strategy", "status", **FIFTY_A_DAY)
+
+    assert "strategy    auto: the budget is too tight for status, which asks first\n" in told.stdout
+    assert "requests    about 250 in all, 1.00 a task: 250 for results, 0 to ask\n" in told.stdout
+    assert "at risk     no task\n" in told.stdout
+
+
 async def test_what_it_foretells_is_what_a_backfill_does(shell: Shell) -> None:
     async with stand_in(tasks=5) as api:
         shell.talks_to(api.base_url)

@@ -12,6 +12,7 @@ import structlog
 
 from bench.virtual import START_MS, Quirks, Report, Setup, Submission, draw_submissions, run_harvest
 from harvester.domain.pacing import Endpoint
+from harvester.domain.planning import Strategy
 from harvester.domain.tasks import RETENTION_MS, TaskState
 from harvester.simulator.settings import SimulatorSettings
 
@@ -182,6 +183,14 @@ def test_a_404_for_a_result_that_does_not_exist_yet_costs_no_task(ahead_s: float
 )
 def test_processes_that_share_a_database_or_begin_anew_waste_little(setup: Setup) -> None:
     check(run_harvest(tasks(), setup), per_task=2.2, half_within_s=60.0)
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+def test_a_budget_that_can_save_all_saves_all_whatever_the_strategy_is(strategy: Strategy) -> None:
+    """Thirty-five requests in the seven days: to ask first about thirty tasks takes sixty."""
+    setup = Setup(requests_per_minute=5 / (24 * 60), strategy=strategy, look_every_s=300.0, lease_s=HOUR_S)
+    report = run_harvest(tasks(30), setup)
+    check(report, count=30, per_task=1.1, half_within_s=4 * DAY_S)
 
 
 @pytest.mark.parametrize("strategy", ["auto", "status"])

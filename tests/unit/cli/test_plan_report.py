@@ -42,7 +42,7 @@ def report(
     )
     conditions = Conditions(Budget(pacer.rate_per_s(NOW / 1000), 1.0), strategy, has_status_call)
     limits = {endpoint: pacer.budget(endpoint, NOW / 1000) for endpoint in pacer.paces}
-    return PlanReport(survey, conditions, limits, times, preview(survey, conditions, times))
+    return PlanReport(survey, conditions, limits, times, preview(survey, conditions, times), strategy)
 
 
 def line(told: PlanReport, start: str) -> str:

@@ -25,6 +25,7 @@ from harvester.domain.planning import (
     at_latest_before_deadline,
     next_look_ms,
     plan,
+    within_means,
 )
 from harvester.domain.processing_time import PRIOR, PRIOR_MEDIAN_S, ProcessingTimes
 from harvester.domain.tasks import DAY_MS, RETENTION_MS, Task, TaskState
@@ -270,6 +271,14 @@ def test_of_what_was_claimed_by_others_nothing_is_left_in_a_step() -> None:
     assert taken.tasks == (mine,)
     assert look.claimed({}) is None
     assert Action(Endpoint.STATUS, tasks[0]).claimed({1: mine}) is None
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+def test_a_budget_of_too_few_requests_to_ask_first_goes_into_results(strategy: Strategy) -> None:
+    per_s = 50 / (DAY_MS / 1000)
+    assert within_means(strategy, 87, per_s) is strategy
+    assert within_means(strategy, 88, per_s) is Strategy.AUTO
+    assert within_means(strategy, 10**9, None) is strategy
 
 
 # The last chances, and what may hide a task.

@@ -55,7 +55,9 @@ def steps(
     waits_s: dict[Endpoint, float] | None = None,
 ) -> list[Step]:
     due = Due([], sorted(tasks, key=lambda one: (one.expires_at_ms, one.key)))
-    return planner.plan(due, now_ms=now_ms, now=now, limit=limit, rate_per_s=PER_S, waits_s=waits_s or {}).steps
+    return planner.plan(
+        due, now_ms=now_ms, now=now, limit=limit, open_tasks=len(tasks), rate_per_s=PER_S, waits_s=waits_s or {}
+    ).steps
 
 
 def look(*tasks: Task, status: str | None = PROCESSING) -> Look:
@@ -245,7 +247,7 @@ def test_a_list_that_fails_is_left_alone_ever_longer() -> None:
 
 def test_a_list_that_fails_for_ever_takes_little_of_a_small_budget() -> None:
     planner, tasks, per_day = Planner(), [task(key) for key in range(20)], 50 / 86_400
-    planner.plan(Due([], tasks), now_ms=NOW, now=0.0, limit=1, rate_per_s=per_day, waits_s={})
+    planner.plan(Due([], tasks), now_ms=NOW, now=0.0, limit=1, open_tasks=20, rate_per_s=per_day, waits_s={})
     planner.list_failed(0.0)
     assert planner._list_paused_until == pytest.approx(LIST_PAUSE_REQUESTS / per_day)
 
