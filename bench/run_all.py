@@ -1,4 +1,4 @@
-"""Runs every bench and writes `bench/RESULTS.md`: an hour and a half on two cores with nothing else to do.
+"""Runs every bench and writes `bench/RESULTS.md`: the machine should have nothing else to do.
 
 `--only` runs some of them; the other sections of the file stay as they are.
 """

@@ -266,11 +266,11 @@ def _questions(prospects: list[_Prospect], limit: int, terms: Terms, listing: Li
     if limit <= 0 or room <= 0:
         return []
     left = {one.task.key: Scored(one.task, _score(one, terms), 1.0 - one.chance) for one in prospects}
-    on_pages = {key: one for key, one in left.items() if _may_be_on_page(one.task, terms, listing)}
-    singles = [one for one in prospects if left[one.task.key].score >= 1 and _may_be_single(one.task, terms, listing)]
+    shown = {key: one for key, one in left.items() if _is_shown(one.task, terms, listing)}
+    singles = [one for one in prospects if left[one.task.key].score >= 1 and _may_be_single(one.task, terms, shown)]
     singles.sort(key=lambda one: (-left[one.task.key].score, one.task.expires_at_ms, one.task.key))
     steps: list[Step] = []
-    window, searches = _best_page(on_pages.values(), terms, listing), 1
+    window, searches = _best_page(shown.values(), terms, listing), 1
     while len(steps) < limit and room >= LEAST_ROOM:
         single = next((one for one in singles if one.task.key in left), None)
         if window is not None and (single is None or window.score >= left[single.task.key].score):
@@ -282,22 +282,25 @@ def _questions(prospects: list[_Prospect], limit: int, terms: Terms, listing: Li
         room -= steps[-1].cost
         for task in steps[-1].tasks:
             del left[task.key]
-            on_pages.pop(task.key, None)
+            shown.pop(task.key, None)
         if isinstance(steps[-1], Look) or (window is not None and steps[-1].tasks[0] in window.tasks):
             if searches == MAX_SEARCHES:
                 break
-            window, searches = _best_page(on_pages.values(), terms, listing), searches + 1
+            window, searches = _best_page(shown.values(), terms, listing), searches + 1
     return steps
 
 
-def _may_be_on_page(task: Task, terms: Terms, listing: Listing) -> bool:
-    if terms.strategy is Strategy.STATUS or Endpoint.LIST in terms.closed or not _is_listed(task, terms):
+def _is_shown(task: Task, terms: Terms, listing: Listing) -> bool:
+    """Whether a page of the list answers for the task."""
+    if not task.is_dated or task.key in terms.unlisted:
         return False
     # Where a page is preferred, it is to tell of each task, and nothing is concluded.
     return terms.strategy is not Strategy.LIST or not listing.is_crowded(task)
 
 
 def _best_page(scored: Iterable[Scored], terms: Terms, listing: Listing) -> Window | None:
+    if terms.strategy is Strategy.STATUS or Endpoint.LIST in terms.closed:
+        return None
     if terms.strategy is Strategy.LIST:
         window = best_window(scored, listing, at_least=1)
     else:
@@ -309,14 +312,8 @@ def _score(one: _Prospect, terms: Terms) -> float:
     return 1.0 if terms.asks_all else max(float(one.is_urgent), one.wait_s * WAIT_PRICE)
 
 
-def _is_listed(task: Task, terms: Terms) -> bool:
-    return task.is_dated and task.key not in terms.unlisted
-
-
-def _may_be_single(task: Task, terms: Terms, listing: Listing) -> bool:
-    if terms.strategy is not Strategy.LIST or not terms.has_list:
-        return True
-    return not _is_listed(task, terms) or task.gone > 0 or listing.is_crowded(task)
+def _may_be_single(task: Task, terms: Terms, shown: Container[int]) -> bool:
+    return terms.strategy is not Strategy.LIST or not terms.has_list or task.key not in shown or task.gone > 0
 
 
 def _single_endpoint(one: _Prospect, terms: Terms) -> Endpoint | None:

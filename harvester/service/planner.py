@@ -120,9 +120,9 @@ class Planner:
     ) -> Plan:
         """Return what to do about the tasks that are due, with at most `limit` requests.
 
-        `now` is monotonic seconds. `open_tasks` are to be brought home in all. `rate_per_s` is the
-        sustained rate in force, None without one. `waits_s` is for how
-        long the API wants no requests of a class, 0 for those that are left out.
+        `now` is monotonic seconds. `open_tasks` are to be brought home in all. `rate_per_s` is the sustained rate in
+        force, None without one. `waits_s` is for how long the API wants no requests of a class, 0 for those that are
+        left out.
         """
         self._rate_per_s = rate_per_s
         strategy = within_means(self.settings.strategy, open_tasks, rate_per_s)
