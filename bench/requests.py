@@ -16,7 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields
 from itertools import groupby
 
@@ -207,14 +207,29 @@ def main() -> None:
         for seed in range(1, min(arguments.seeds, workload.seeds) + 1)
     ]
     started = time.perf_counter()
-    # The longest first: no process is left with one of them at the end.
-    order = sorted(range(len(cells)), key=lambda number: cost(cells[number]), reverse=True)
-    with ProcessPoolExecutor(arguments.processes) as pool:
-        measured = dict(zip(order, pool.map(measure, [cells[number] for number in order]), strict=True))
-    results = [measured[number] for number in range(len(cells))]
-    for workload, pairs in groupby(zip(cells, results, strict=True), key=lambda pair: pair[0].workload):
-        report(workload, list(pairs))
-    print(f"{len(cells)} runs in {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    found = run_cells(cells, arguments.processes)
+    for workload, finished in groupby((cell for cell in cells if cell in found), key=lambda cell: cell.workload):
+        report(workload, [(cell, found[cell]) for cell in finished])
+    print(f"{len(found)} of {len(cells)} runs in {time.perf_counter() - started:.0f} s", file=sys.stderr)
+
+
+def run_cells(cells: Sequence[Cell], processes: int) -> dict[Cell, Result]:
+    """Run the cells side by side and return what is finished: of all of them, unless interrupted."""
+    started = time.perf_counter()
+    found: dict[Cell, Result] = {}
+    # One seed after the other: who interrupts has whole tables. The longest first: none is left over at the end.
+    order = sorted(cells, key=lambda cell: (cell.seed, -cost(cell)))
+    with ProcessPoolExecutor(processes) as pool:
+        running = {pool.submit(measure, cell): cell for cell in order}
+        try:
+            for done in as_completed(running):
+                cell = running[done]
+                found[cell] = done.result()
+                past = time.perf_counter() - started
+                print(f"{past:6.0f} s  {cell.workload.name}, {cell.contender}, seed {cell.seed}", file=sys.stderr)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+    return found
 
 
 def cost(cell: Cell) -> float:
