@@ -46,7 +46,7 @@ class SharedBudget:
         self._pacer = pacer
         self._monotonic = monotonic
         self._wall_ms = wall_ms
-        self._granted = 0
+        self._granted = self._owed = 0
         self._grant_ends = -math.inf
         self._shared_at = -math.inf
         self._blocked: set[Endpoint] = set()
@@ -55,8 +55,11 @@ class SharedBudget:
         self._refilling = anyio.Lock()
 
     def took(self) -> None:
-        """Take note of a request that went out."""
-        self._granted -= 1
+        """Take note of a request that went out; what went out without a lease is paid with the next one."""
+        if self._granted > 0:
+            self._granted -= 1
+        else:
+            self._owed += 1
 
     def blocked(self, endpoint: Endpoint) -> None:
         """Take note of a block that others should know of."""
@@ -95,10 +98,12 @@ class SharedBudget:
     async def _lease(self, now: float, interval_s: float) -> None:
         count = max(1, min(MAX_RESERVATIONS // 4, int(GRANT_S / interval_s)))
         now_ms = self._wall_ms()
-        lease = await self._ledger.lease_requests(self._pacer.limit, count, now_ms)
+        lease = await self._ledger.lease_requests(self._pacer.limit, self._owed + count, now_ms)
         self._pacer.bucket.arrival = now + (lease.start_ms - now_ms) / 1000
         self._granted = count
         if lease.is_taken:
+            self._pacer.bucket.arrival += self._owed * interval_s
+            self._owed = 0
             self._grant_ends = self._pacer.bucket.arrival + count * interval_s + GRANT_S
         else:
             self._grant_ends = self._pacer.bucket.ready_at()
