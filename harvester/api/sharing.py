@@ -8,15 +8,18 @@ from typing import Protocol
 import anyio
 
 from harvester.domain.adapting import LearnedRate
-from harvester.domain.lessons import KnownLimits, Lesson, LimitNews, Payment, TaughtRate
+from harvester.domain.lessons import KnownLimits, Lesson, LimitNews, Payment, TaughtRate, TaughtWindow
 from harvester.domain.pacer import ClassPace, Pacer
 from harvester.domain.pacing import MAX_RESERVATIONS, BudgetLease, Endpoint, RateLimit, reserve
-from harvester.domain.quotas import Quota
+from harvester.domain.quotas import WINDOWS_S, Quota, Sending
 
 GRANT_S = 1.0
 """How much of the shared budget is leased at a time."""
 
 SHARE_EVERY_S = 5.0
+
+CLOCK_ROUNDING_S = 0.01
+"""Two readings of the wall clock and the monotonic one do not agree to the millisecond."""
 
 
 class Ledger(Protocol):
@@ -145,6 +148,7 @@ class _Told:
     """What one class had learned and sent when it was last put into words for the ledger."""
 
     quota: Quota | None = None
+    window: TaughtWindow | None = None
     learned: LearnedRate | None = None
     rate: TaughtRate | None = None
     sent: int = 0
@@ -160,9 +164,12 @@ class _SharedClass:
     def add_news(self, news: LimitNews, endpoint: Endpoint, now: float, now_ms: int) -> None:
         """Add what the ledger does not hold yet."""
         pace, held, learned = self._pace, self._held, self._pace.adapting.learned
-        self._telling = _Told(pace.quota, learned, held.rate, pace.sends.count)
+        window = self._window(now, now_ms)
+        self._telling = _Told(pace.quota, window, learned, held.rate, pace.sends.count)
         if pace.quota is not None and pace.quota != held.quota:
             news.quotas[endpoint] = pace.quota
+        if window is not None and window != held.window:
+            news.windows[endpoint] = window
         if learned is not None and learned is not held.learned:
             since_ms = now_ms + round((learned.since - now) * 1000)
             news.rates[endpoint] = self._telling.rate = TaughtRate(learned.per_minute, since_ms)
@@ -182,8 +189,29 @@ class _SharedClass:
             held.learned, held.rate = LearnedRate(lesson.rate.per_minute, since), lesson.rate
             pace.adapting.adopt(held.learned, now)
         held.quota = lesson.quota
+        self._adopt_window(lesson.window, now, now_ms)
         rate = pace.rate(now)
         if rate is not None:
             arrival_ms, _ = reserve(lesson.arrival_ms, now_ms, RateLimit(rate), 0)
             pace.arrival = max(pace.arrival, now + (arrival_ms - now_ms) / 1000)
         self._held = held
+
+    def _window(self, now: float, now_ms: int) -> TaughtWindow | None:
+        """Return what is left of the open window, None where nothing is known of it or it is over soon."""
+        window, quota = self._pace.window, self._pace.quota
+        left = window.left(self._pace.sends, now)
+        if left is None or quota is None or quota.window_s <= WINDOWS_S[0]:
+            return None
+        ends_ms, at_ms = (now_ms + round((at - now) * 1000) for at in (window.ends_at, window.told.at))
+        return TaughtWindow(max(0, min(left, quota.limit)), ends_ms, at_ms)
+
+    def _adopt_window(self, taught: TaughtWindow | None, now: float, now_ms: int) -> None:
+        """Go by what a later answer to another process told."""
+        pace = self._pace
+        if taught is None or pace.quota is None:
+            return
+        told_at = now - max(0.0, (now_ms - taught.at_ms) / 1000)
+        if told_at > pace.window.told.at + CLOCK_ROUNDING_S:
+            ends_at = now + (taught.ends_ms - now_ms) / 1000
+            sending = Sending(told_at, pace.sends.count - pace.sends.since(told_at))
+            pace.window.note(pace.quota.limit, taught.remaining, ends_at, sending)

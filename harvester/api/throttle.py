@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from harvester.api.sharing import Ledger, SharedBudget
+from harvester.domain.feasibility import Budget, Deadlines
 from harvester.domain.pacer import ClassBudget, Pacer
 from harvester.domain.pacing import Endpoint, LimitReport, RateLimit
 from harvester.domain.quotas import Quota, Sending
@@ -71,6 +72,14 @@ class Throttle:
         quota over its window. A burst may be faster, and a block stops it for a while.
         """
         return self._pacer.rate_per_s(self._monotonic())
+
+    def results_budget(self, now_ms: int) -> Budget:
+        """Return what may be spent on results from now on, a time in Unix milliseconds."""
+        return self._pacer.results_budget(self._monotonic(), now_ms)
+
+    def press(self, deadlines: Deadlines, now_ms: int) -> None:
+        """Take note of the deadlines of the open tasks: what is left of a quota is not saved up beyond them."""
+        self._pacer.press(deadlines, self._monotonic(), now_ms)
 
     def budget(self, endpoint: Endpoint) -> ClassBudget:
         """Return what that class may spend, to be shown."""

@@ -100,7 +100,7 @@ def _outlook(progress: Progress) -> Iterator[str]:
 
 def _troubles(progress: Progress) -> Iterator[str]:
     if progress.blocked_until_ms is not None:
-        yield f"rate limit reached: the API asks to wait until {shown_time(progress.blocked_until_ms)}"
+        yield f"rate limit reached: waiting until {shown_time(progress.blocked_until_ms)}"
     for name, text in progress.conditions.items():
         yield printable(f"{name}: {text}")
 
@@ -144,7 +144,7 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
         yield f"  {counted(progress.stale, 'result')} refused: another process has taken the task over."
     if progress.open:
         until_ms = progress.blocked_until_ms
-        when = f" after {shown_time(until_ms)}: the API wants no requests before" if until_ms is not None else ""
+        when = f" after {shown_time(until_ms)}: no result may be asked for before" if until_ms is not None else ""
         yield f"  {progress.open} still to do: {_open_states(progress)}. Run `harvester backfill` again{when}."
     if progress.open and summary.troubled is not None:
         example = f"{summary.troubled.example_task_id}: {summary.troubled.example_message}"

@@ -53,7 +53,6 @@ def _look(settings: "Settings", calls: int) -> "PlanReport":
     from harvester.domain.pacing import Endpoint, RateLimit  # noqa: PLC0415
     from harvester.domain.previewing import Conditions, preview  # noqa: PLC0415
     from harvester.domain.processing_time import ProcessingTimes  # noqa: PLC0415
-    from harvester.domain.recalling import recalled_budget  # noqa: PLC0415
     from harvester.store.budget import limits_in_force  # noqa: PLC0415
     from harvester.store.connecting import open_for_reading, translating_errors  # noqa: PLC0415
     from harvester.store.learning import processing_times  # noqa: PLC0415
@@ -69,7 +68,8 @@ def _look(settings: "Settings", calls: int) -> "PlanReport":
         times.load(processing_times(connection))
         pacer = limits_in_force(connection, limit, now_ms, has_status_call=has_status_call)
     now = now_ms / 1000
-    budget, preferred = recalled_budget(pacer, now_ms), planning.Strategy(settings.harvest.strategy)
+    pacer.press(found.deadlines, now, now_ms)
+    budget, preferred = pacer.results_budget(now, now_ms), planning.Strategy(settings.harvest.strategy)
     conditions = Conditions(
         budget=budget,
         strategy=planning.within_means(preferred, found.open_tasks, budget.rate_per_s),

@@ -72,7 +72,10 @@ def _budget(report: PlanReport) -> Iterator[str]:
 def _taught(limit: ClassBudget, at_ms: int) -> Iterator[str]:
     if limit.quota is not None:
         window = _WINDOWS.get(limit.quota.window_s, f"in {shown_duration(limit.quota.window_s)}")
-        yield f"a quota of {limit.quota.limit:,} requests {window}"
+        left = "" if limit.remaining is None else f", {max(0, limit.remaining):,} left"
+        if left and limit.reset_s is not None:
+            left += f" until {shown_time(at_ms + round(limit.reset_s * 1000))}"
+        yield f"a quota of {limit.quota.limit:,} requests {window}{left}"
     if limit.learned_per_minute is not None:
         yield f"cut to {shown_rate(limit.learned_per_minute / 60)} after refusals"
     if limit.blocked_s > 0:
@@ -125,7 +128,7 @@ def _calls(report: PlanReport) -> Iterator[str]:
 
 
 def _quota_in_force(report: PlanReport) -> Quota | None:
-    """Return the quota that makes the rate, if it is of an hour or a day: how much is left of it nobody remembers."""
+    """Return the quota that makes the rate, if it is of an hour or a day."""
     limit, rate_per_s = report.limits[Endpoint.RETRIEVE], report.conditions.budget.rate_per_s
     if limit.quota is None or rate_per_s is None or limit.quota.window_s <= WINDOWS_S[0]:
         return None

@@ -62,7 +62,6 @@ def _look(settings: "Settings") -> "tuple[StatusReport, Feasibility]":
 
     from harvester.domain.feasibility import assess  # noqa: PLC0415
     from harvester.domain.pacing import RateLimit  # noqa: PLC0415
-    from harvester.domain.recalling import recalled_budget  # noqa: PLC0415
     from harvester.store.budget import limits_in_force  # noqa: PLC0415
     from harvester.store.connecting import open_for_reading, translating_errors  # noqa: PLC0415
     from harvester.store.reading import status_report  # noqa: PLC0415
@@ -73,7 +72,7 @@ def _look(settings: "Settings") -> "tuple[StatusReport, Feasibility]":
     with translating_errors(path), closing(open_for_reading(path)) as connection:
         report = status_report(connection, path, now_ms)
         pacer = limits_in_force(connection, limit, now_ms, has_status_call=has_status_call)
-    return report, assess(report.deadlines, now_ms, recalled_budget(pacer, now_ms))
+    return report, assess(report.deadlines, now_ms, pacer.results_budget(now_ms / 1000, now_ms))
 
 
 def _lines(report: "StatusReport", feasibility: "Feasibility") -> "Iterator[str]":

@@ -5,10 +5,8 @@ what that order loses, every order loses. Times are Unix milliseconds.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-
-from harvester.domain.pacing import RateLimit
 
 REQUESTS_PER_TASK = 1.0
 """What a harvested task costs at least. When the budget is tight hardly anything is spent on questions."""
@@ -23,27 +21,47 @@ Deadlines = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
-    """The requests that may go out: `left` of them at once, and `rate_per_s` from `resumes_ms` on, or from now.
+class Allowance:
+    """A quota as it goes on: `left` requests before `renews_ms`, and from then on `limit` in each `window_ms`."""
 
-    `rate_per_s` is the rate in force and `setting_per_s` the configured ceiling; None is unlimited.
+    left: int
+    renews_ms: int
+    limit: int
+    window_ms: int
+
+    def until(self, at_ms: int) -> int:
+        """Return how many requests may have gone out before that time."""
+        windows = max(0, math.ceil((at_ms - self.renews_ms) / self.window_ms))
+        return self.left + windows * self.limit
+
+    def sent_ms(self, count: int) -> int:
+        """Return when so many requests may have gone out; in the past if they may at once."""
+        windows = math.ceil(max(0, count - self.left) / self.limit)
+        return self.renews_ms + (windows - 1) * self.window_ms if windows else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The requests that may go out from `resumes_ms` on, or from now: `pace_per_s`, and no more than the `allowance`.
+
+    `setting_per_s` is the configured ceiling, `pace_per_s` that or less where the API refused more; None is unlimited.
     """
 
-    rate_per_s: float | None
+    pace_per_s: float | None
     setting_per_s: float | None = None
-    left: int = 0
+    allowance: Allowance | None = None
     resumes_ms: int | None = None
+
+    @property
+    def rate_per_s(self) -> float | None:
+        """The sustained rate in force."""
+        quota_per_s = None if self.allowance is None else self.allowance.limit / self.allowance.window_ms * 1000
+        return min((rate for rate in (self.pace_per_s, quota_per_s) if rate is not None), default=None)
 
     @property
     def is_held_by_setting(self) -> bool:
         """Whether it is the configured ceiling that limits the rate, and not the API."""
         return self.setting_per_s is not None and (self.rate_per_s is None or self.rate_per_s >= self.setting_per_s)
-
-
-def configured_budget(limit: RateLimit, resumes_ms: int | None = None) -> Budget:
-    """Return what the configured `limit` allows where the API is not known to allow less."""
-    rate_per_s = limit.requests_per_minute / 60 or None
-    return Budget(rate_per_s=rate_per_s, setting_per_s=rate_per_s, resumes_ms=resumes_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +96,9 @@ def assess(
     total = sum(count for _, count in deadlines)
     supply = _Supply(budget, now_ms, requests_per_task)
     needed_per_s = _needed_per_s(ahead, supply, reaction_ms)
-    losses = list(_losses(ahead, supply, budget.rate_per_s))
+    losses = list(_losses(ahead, supply.until))
     is_faster = budget.rate_per_s is None or budget.rate_per_s >= needed_per_s
-    losses_at_needed = losses if is_faster else _losses(ahead, supply, needed_per_s)
+    losses_at_needed = losses if is_faster else _losses(ahead, lambda at_ms: supply.until_at(at_ms, needed_per_s))
     return Feasibility(
         budget=budget,
         open_tasks=total,
@@ -88,45 +106,58 @@ def assess(
         at_risk=sum(count for _, count in losses),
         needed_per_s=needed_per_s,
         beyond_saving=sum(count for _, count in losses_at_needed),
-        finish_ms=supply.finish_ms(total, budget.rate_per_s),
+        finish_ms=supply.finish_ms(total),
         first_loss_ms=losses[0][0] if losses else None,
     )
 
 
 class _Supply:
-    """How many tasks can be served until when, at any rate; the first is served as soon as requests may go out."""
+    """How many tasks can be served until when; the first is served as soon as requests may go out."""
 
     def __init__(self, budget: Budget, now_ms: int, requests_per_task: float) -> None:
-        self.at_once = int(budget.left / requests_per_task + _ROUNDING)
         self.start_ms = max(now_ms, budget.resumes_ms or now_ms)
+        self._budget = budget
         self._requests_per_task = requests_per_task
+        self._left = self._tasks(budget.allowance.left) if budget.allowance is not None else 0
 
-    def until(self, deadline_ms: int, rate_per_s: float | None) -> float:
-        """Return how many tasks can be served until the deadline."""
+    def until(self, deadline_ms: int) -> float:
+        """Return how many tasks can be served until the deadline with the budget as it is."""
         if deadline_ms <= self.start_ms:
-            return self.at_once
-        if rate_per_s is None:
-            return math.inf
-        seconds = (deadline_ms - self.start_ms) / 1000
-        return self.at_once + 1 + int(seconds * rate_per_s / self._requests_per_task + _ROUNDING)
+            return 0
+        paced = self._paced(deadline_ms, self._budget.pace_per_s)
+        allowance = self._budget.allowance
+        return paced if allowance is None else min(paced, self._tasks(allowance.until(deadline_ms)))
+
+    def until_at(self, deadline_ms: int, rate_per_s: float) -> float:
+        """Return how many could be with another sustained rate, beside what is left of the quota."""
+        return 0 if deadline_ms <= self.start_ms else self._left + self._paced(deadline_ms, rate_per_s)
 
     def rate_for(self, count: int, deadline_ms: int) -> float:
         """Return the rate that serves `count` tasks until a deadline after the start."""
-        later = max(0, count - self.at_once - 1)
+        later = max(0, count - self._left - 1)
         return later * self._requests_per_task / (deadline_ms - self.start_ms) * 1000
 
-    def finish_ms(self, count: int, rate_per_s: float | None) -> int:
+    def finish_ms(self, count: int) -> int:
         """Return when `count` tasks have been served."""
-        later = max(0, count - self.at_once - 1)
-        waits_ms = later * self._requests_per_task / rate_per_s * 1000 if rate_per_s is not None else 0
-        return self.start_ms + round(waits_ms)
+        pace_per_s, allowance = self._budget.pace_per_s, self._budget.allowance
+        waits_ms = max(0, count - 1) * self._requests_per_task / pace_per_s * 1000 if pace_per_s is not None else 0
+        paced_ms = self.start_ms + round(waits_ms)
+        requests = math.ceil(count * self._requests_per_task - _ROUNDING)
+        return paced_ms if allowance is None else max(paced_ms, allowance.sent_ms(requests))
+
+    def _paced(self, deadline_ms: int, rate_per_s: float | None) -> float:
+        seconds = (deadline_ms - self.start_ms) / 1000
+        return math.inf if rate_per_s is None else 1 + self._tasks(seconds * rate_per_s)
+
+    def _tasks(self, requests: float) -> int:
+        return int(requests / self._requests_per_task + _ROUNDING)
 
 
-def _losses(deadlines: Deadlines, supply: _Supply, rate_per_s: float | None) -> Iterable[tuple[int, int]]:
+def _losses(deadlines: Deadlines, until: Callable[[int], float]) -> Iterable[tuple[int, int]]:
     """Yield the deadlines that some tasks miss, and how many; no request goes to a task that is lost."""
     served = 0
     for at_ms, count in deadlines:
-        saved = int(min(count, supply.until(at_ms, rate_per_s) - served))
+        saved = max(0, int(min(count, until(at_ms) - served)))
         served += saved
         if saved < count:
             yield at_ms, count - saved
@@ -135,9 +166,7 @@ def _losses(deadlines: Deadlines, supply: _Supply, rate_per_s: float | None) -> 
 def _needed_per_s(deadlines: Deadlines, supply: _Supply, reaction_ms: int) -> float:
     served, needed_per_s = 0, 0.0
     for at_ms, count in deadlines:
-        if at_ms <= supply.start_ms:
-            served = min(served + count, supply.at_once)
-        elif at_ms - supply.start_ms >= reaction_ms:
+        if at_ms - supply.start_ms >= max(1, reaction_ms):
             served += count
             needed_per_s = max(needed_per_s, supply.rate_for(served, at_ms))
     return needed_per_s

@@ -17,7 +17,7 @@ def forewarning(feasibility: Feasibility) -> str | None:
     lost = _of(feasibility.at_risk, feasibility.open_tasks)
     rate_per_s = feasibility.budget.rate_per_s
     if feasibility.at_risk <= feasibility.beyond_saving or rate_per_s is None:
-        return f"{lost[0].upper()}{lost[1:]} will expire: the deadline is too near for a higher rate to help."
+        return f"{lost[0].upper()}{lost[1:]} will expire: {_why_no_rate_helps(feasibility)}."
     needed = shown_rate(feasibility.needed_per_s, round_up=True)
     are = "is" if needed.startswith("1 ") else "are"
     spared = f" to save all but {_about(feasibility.beyond_saving)}" if feasibility.beyond_saving else ""
@@ -29,6 +29,14 @@ def shown_rate(per_s: float, *, round_up: bool = False) -> str:
     unit, seconds, _ = next(unit for unit in _UNITS if per_s * unit[1] >= unit[2])
     number = _shown_number(per_s * seconds, round_up=round_up)
     return f"{number} request{'' if number == '1' else 's'} {unit}"
+
+
+def _why_no_rate_helps(feasibility: Feasibility) -> str:
+    quota, first_loss_ms = feasibility.budget.allowance, feasibility.first_loss_ms
+    if quota is None or first_loss_ms is None or first_loss_ms > quota.renews_ms:
+        return "the deadline is too near for a higher rate to help"
+    left = "1 request is" if quota.left == 1 else f"{quota.left or 'no'} requests are"
+    return f"{left} left until the quota is renewed"
 
 
 def _remedy(feasibility: Feasibility) -> str:

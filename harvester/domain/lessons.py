@@ -21,8 +21,17 @@ class TaughtRate:
 
 
 @dataclass(frozen=True, slots=True)
+class TaughtWindow:
+    """How many requests the open window of a quota had left at a time, and when it ends."""
+
+    remaining: int
+    ends_ms: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Lesson:
-    """What the API has taught about a class: its quota and a cut rate, each None if unknown.
+    """What the API has taught about a class: its quota with its open window, and a cut rate, each None if unknown.
 
     `arrival_ms` is the theoretical arrival time of the next request at the cut rate.
     """
@@ -30,6 +39,7 @@ class Lesson:
     rate: TaughtRate | None = None
     quota: Quota | None = None
     arrival_ms: float = 0.0
+    window: TaughtWindow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +53,19 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class LimitNews:
-    """What a process has found out (until when a class is blocked, its cut rate, its quota), and what it has sent."""
+    """What a process has found out (until when a class is blocked, its cut rate, its quota), and what it has sent.
+
+    `windows` are those of an hour or a day: one of a minute is over before anybody reads of it.
+    """
 
     blocks: dict[Endpoint, int] = field(default_factory=dict)
     rates: dict[Endpoint, TaughtRate] = field(default_factory=dict)
     quotas: dict[Endpoint, Quota] = field(default_factory=dict)
+    windows: dict[Endpoint, TaughtWindow] = field(default_factory=dict)
     payments: dict[Endpoint, Payment] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.blocks or self.rates or self.quotas or self.payments)
+        return bool(self.blocks or self.rates or self.quotas or self.windows or self.payments)
 
 
 @dataclass(frozen=True, slots=True)

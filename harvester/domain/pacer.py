@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from harvester.domain.adapting import MIN_MEASURED, Adapting
+from harvester.domain.feasibility import Allowance, Budget, Deadlines
 from harvester.domain.pacing import (
     MAX_BLOCK_S,
     MAX_GUESSED_BLOCK_S,
@@ -21,6 +22,7 @@ class ClassPace:
     """One class of requests: until when it is blocked, its quota, and its own bucket while it has a learned rate.
 
     `ceiling` is the configured rate per minute (0: none). `sent_before_cut` requests went out at another rate.
+    `pressing` requests cannot wait for the end of the window.
     """
 
     ceiling: float
@@ -33,15 +35,17 @@ class ClassPace:
     arrival: float = -math.inf
     accepted_at: float = -math.inf
     sent_before_cut: int = 0
+    pressing: int = 0
 
     def rate(self, now: float) -> float | None:
         """Return the learned rate per minute, None while there is none in force."""
         learned = self.adapting.learned
         return None if learned is None else learned.at(now, self._ceiling())
 
-    def wait_s(self, now: float) -> float:
-        """Return how long this class must wait, whatever the others have sent."""
-        due_at = max(self.until, self.window.due_at(self.sends, self.quota, now))
+    def wait_s(self, now: float, *, is_pressing: bool = False) -> float:
+        """Return how long this class must wait, whatever the others have sent; `is_pressing`: with what cannot wait."""
+        is_pressing = is_pressing or self.pressing > 0
+        due_at = max(self.until, self.window.due_at(self.sends, self.quota, now, is_pressing=is_pressing))
         if self.rate(now) is not None:
             due_at = max(due_at, self.arrival)
         return max(0.0, due_at - now)
@@ -51,6 +55,7 @@ class ClassPace:
         rate = self.rate(now)
         if rate is not None:
             self.arrival = max(self.arrival, now) + 60.0 / rate
+        self.pressing = max(0, self.pressing - 1)
         return self.sends.add(now)
 
     def accepted(self, report: LimitReport, sending: Sending, now: float) -> None:
@@ -81,6 +86,16 @@ class ClassPace:
         self.block(guess if told is None or told <= MIN_BLOCK_S else told, now)
         if is_new:
             self._cut(is_told=told is not None, now=now)
+
+    def allowance(self, now: float, now_ms: int, resumes_s: float) -> Allowance | None:
+        """Return how the quota goes on, None without one: a window that is not open opens with the next request."""
+        if self.quota is None or self.quota.limit <= 0:
+            return None
+        left, renews_s = self.window.left(self.sends, now), self.window.ends_at - now
+        if left is None:
+            left, renews_s = self.quota.limit, resumes_s + self.quota.window_s
+        window_ms = self.quota.window_s * 1000
+        return Allowance(max(0, left), now_ms + round(renews_s * 1000), self.quota.limit, window_ms)
 
     def block(self, seconds: float, now: float) -> None:
         """Keep this class away for a time."""
@@ -189,9 +204,31 @@ class Pacer:
 
     def rate_per_s(self, now: float) -> float | None:
         """Return the sustained rate at which results can be retrieved: requests per second, None if unlimited."""
-        pace = self.pace(Endpoint.RETRIEVE)
-        rates = (self.limit.requests_per_minute, pace.rate(now), pace.quota and pace.quota.per_minute)
-        return min((rate / 60 for rate in rates if rate), default=None)
+        return self.results_budget(now, 0).rate_per_s
+
+    def results_budget(self, now: float, now_ms: int) -> Budget:
+        """Return what may be spent on results from now on: nothing is saved without a retrieval.
+
+        `now_ms` is the present in Unix milliseconds.
+        """
+        pace, setting = self.pace(Endpoint.RETRIEVE), self.limit.requests_per_minute
+        resumes_s = max(0.0, self.bucket.ready_at() - now, pace.wait_s(now, is_pressing=True))
+        return Budget(
+            pace_per_s=min((rate / 60 for rate in (setting, pace.rate(now)) if rate), default=None),
+            setting_per_s=setting / 60 or None,
+            allowance=pace.allowance(now, now_ms, resumes_s),
+            resumes_ms=now_ms + round(resumes_s * 1000),
+        )
+
+    def press(self, deadlines: Deadlines, now: float, now_ms: int) -> None:
+        """Take note of how many open tasks expire before what is left of a quota is renewed: nothing is spread then.
+
+        Their results are retrieved first. Of the list nobody has to ask before a deadline.
+        """
+        for endpoint, pace in self.paces.items():
+            if endpoint is not Endpoint.LIST:
+                ends_ms = now_ms + (pace.window.ends_at - now) * 1000
+                pace.pressing = sum(count for at_ms, count in deadlines if now_ms < at_ms <= ends_ms)
 
     def budget(self, endpoint: Endpoint, now: float) -> ClassBudget:
         """Return what that class may spend."""

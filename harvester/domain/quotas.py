@@ -74,6 +74,10 @@ class Sends:
         """Return the rate at which they were sent in the last minute, or since the first: a second at least."""
         return self.lately(now) * LATELY_S / min(LATELY_S, max(1.0, now - self.first_at))
 
+    def since(self, at: float) -> int:
+        """Return how many of the last minute were sent after that time."""
+        return sum(sent_at > at for sent_at in self._lately)
+
     def after(self, number: int, now: float) -> int:
         """Return how many were sent after that one and in the last minute: what waits for longer is lost."""
         return min(self.count - number, self.lately(now))
@@ -103,21 +107,27 @@ class Window:
         if sending.number >= self.told.number:
             self.remaining, self.ends_at, self.told = None, -math.inf, sending
 
-    def due_at(self, sends: Sends, quota: Quota | None, now: float) -> float:
+    def left(self, sends: Sends, now: float) -> int | None:
+        """Return how many requests the window has left, None if none is open or nothing was told of it.
+
+        Requests that have had no answer yet are taken for counted.
+        """
+        is_open = self.remaining is not None and now < self.ends_at
+        return self.remaining - sends.after(self.told.number, now) if self.remaining is not None and is_open else None
+
+    def due_at(self, sends: Sends, quota: Quota | None, now: float, *, is_pressing: bool = False) -> float:
         """Return when the next request may go out: any time above the reserve, else spread evenly up to the reset.
 
-        Requests that have had no answer yet are taken for counted. A window that has ended is followed by one of the
+        What cannot wait for that is not held back by the reserve. A window that has ended is followed by one of the
         same length, from the first request on.
         """
-        waiting = sends.after(self.told.number, now)
-        if self.remaining is not None and now < self.ends_at:
-            limit, remaining, ends_at = self.limit, self.remaining, self.ends_at
-        elif quota is not None and waiting > 0:
-            limit, remaining, ends_at = quota.limit, quota.limit, sends.last_at + quota.window_s
-        else:
-            return -math.inf
-        left = remaining - waiting
-        if left > max(1, int((limit or 0) * RESERVE_SHARE)):
+        left, limit, ends_at = self.left(sends, now), self.limit, self.ends_at
+        if left is None:
+            waiting = sends.after(self.told.number, now)
+            if quota is None or not waiting:
+                return -math.inf
+            left, limit, ends_at = quota.limit - waiting, quota.limit, sends.last_at + quota.window_s
+        if left > (0 if is_pressing else max(1, int((limit or 0) * RESERVE_SHARE))):
             return -math.inf
         since = max(sends.last_at, self.told.at)
         return since + (ends_at - since) / (max(0, left) + 1)

@@ -1,12 +1,10 @@
 """The limits in force as the database remembers them: for whoever only looks, sends nothing and asks no process."""
 
-from dataclasses import replace
-
 from harvester.domain.adapting import LearnedRate
-from harvester.domain.feasibility import Budget, configured_budget
 from harvester.domain.lessons import KnownLimits
 from harvester.domain.pacer import Pacer
-from harvester.domain.pacing import Endpoint, RateLimit, reserve
+from harvester.domain.pacing import RateLimit, reserve
+from harvester.domain.quotas import Sending
 
 
 def recall(
@@ -26,14 +24,10 @@ def recall(
         if pace is None:
             continue
         pace.quota = lesson.quota
+        if pace.quota is not None and lesson.window is not None:
+            told = Sending(lesson.window.at_ms / 1000, 0)
+            pace.window.note(pace.quota.limit, lesson.window.remaining, lesson.window.ends_ms / 1000, told)
         if lesson.rate is not None:
             pace.adapting.adopt(LearnedRate(lesson.rate.per_minute, lesson.rate.at_ms / 1000), now)
             pace.arrival = reserve(lesson.arrival_ms, now_ms, RateLimit(lesson.rate.per_minute), 0)[0] / 1000
     return pacer
-
-
-def recalled_budget(pacer: Pacer, now_ms: int) -> Budget:
-    """Return what may be spent from now on on results: nothing is saved without a retrieval."""
-    now = now_ms / 1000
-    resumes_ms = now_ms + round(pacer.wait_s(Endpoint.RETRIEVE, now) * 1000)
-    return replace(configured_budget(pacer.limit, resumes_ms), rate_per_s=pacer.rate_per_s(now))

@@ -1,13 +1,11 @@
 """Looks ahead: warns as soon as the request budget will not save every task before its deadline."""
 
-from dataclasses import replace
 from typing import Protocol
 
 import structlog
 
-from harvester.domain.feasibility import Budget, Feasibility, assess, configured_budget
+from harvester.domain.feasibility import Budget, Deadlines, Feasibility, assess
 from harvester.domain.forewarning import forewarning
-from harvester.domain.pacing import Endpoint, RateLimit
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
 
@@ -29,30 +27,20 @@ class DeadlineSource(Protocol):
 class Limits(Protocol):
     """The rate limit in force; see `harvester.api.throttle.Throttle`."""
 
-    @property
-    def limit(self) -> RateLimit:
-        """The configured ceiling."""
+    def results_budget(self, now_ms: int) -> Budget:
+        """Return what may be spent on results from now on."""
         ...
 
-    @property
-    def rate_per_s(self) -> float | None:
-        """The sustained rate in force, None without any."""
+    def press(self, deadlines: Deadlines, now_ms: int) -> None:
+        """Take note of the deadlines of the open tasks."""
         ...
-
-    def blocked_s(self, endpoint: Endpoint) -> float:
-        """Return how long the API has asked that class to stay away."""
-        ...
-
-
-def budget_in_force(limits: Limits, now_ms: int) -> Budget:
-    """Return what may be spent from now on. Nothing is saved without a retrieval: its blocks count."""
-    resumes_ms = now_ms + round(limits.blocked_s(Endpoint.RETRIEVE) * 1000)
-    return replace(configured_budget(limits.limit, resumes_ms), rate_per_s=limits.rate_per_s)
 
 
 async def foresee(source: DeadlineSource, limits: Limits, now_ms: int) -> Feasibility:
-    """Return what the budget in force makes of the open tasks. Raises sqlite3.Error."""
-    return assess(await source.deadlines(now_ms), now_ms, budget_in_force(limits, now_ms))
+    """Return what the budget in force makes of the open tasks, and let it know them. Raises sqlite3.Error."""
+    deadlines = await source.deadlines(now_ms)
+    limits.press(deadlines, now_ms)
+    return assess(deadlines, now_ms, limits.results_budget(now_ms))
 
 
 class Foresight:

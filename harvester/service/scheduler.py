@@ -389,6 +389,10 @@ class Scheduler:
             elif blocked_s == 0 and endpoint in self._blocked:
                 self._blocked.remove(endpoint)
                 log.info("rate limit over", endpoint=endpoint.value)
+        held_s = self._throttle.class_wait_s(Endpoint.RETRIEVE)
+        if held_s > LOOK_AGAIN_S:
+            # The last of a quota is spread over hours, which nobody has asked for in words.
+            until_ms = max(until_ms or 0, self._clock.wall_ms() + round(held_s * 1000))
         self._progress.blocked_until_ms = until_ms
 
     def _lease(self, now_ms: int) -> Lease:

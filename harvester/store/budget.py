@@ -3,7 +3,7 @@
 import sqlite3
 from contextlib import suppress
 
-from harvester.domain.lessons import QUOTA_KEPT_MS, KnownLimits, Lesson, LimitNews, TaughtRate
+from harvester.domain.lessons import QUOTA_KEPT_MS, KnownLimits, Lesson, LimitNews, TaughtRate, TaughtWindow
 from harvester.domain.pacer import Pacer
 from harvester.domain.pacing import MAX_BLOCK_S, BudgetLease, Endpoint, RateLimit, is_to_be_leased, reserve
 from harvester.domain.quotas import Quota
@@ -57,16 +57,17 @@ def _believable(now_ms: int) -> dict[str, int]:
 
 def known_limits(connection: sqlite3.Connection, now_ms: int) -> KnownLimits:
     """Return what all processes have found out about the limits, as far as it is worth knowing still."""
-    lessons = {}
-    for endpoint, per_minute, rate_at, limit, window_s, quota_at, arrival in connection.execute(
-        query("learned_limits")
+    lessons, believable = {}, _believable(now_ms)
+    for endpoint, per_minute, rate_at, limit, window_s, quota_at, arrival, *window in connection.execute(
+        query("learned_limits"), believable
     ):
         rate = None if rate_at is None else TaughtRate(per_minute, rate_at)
         quota = None
         if quota_at is not None and now_ms - quota_at < QUOTA_KEPT_MS:
             quota = Quota(limit, window_s)
         with suppress(ValueError):
-            lessons[Endpoint(endpoint)] = Lesson(rate, quota, arrival)
+            open_window = None if None in window else TaughtWindow(*window)
+            lessons[Endpoint(endpoint)] = Lesson(rate, quota, arrival, open_window)
     return KnownLimits(known_blocks(connection, now_ms), lessons)
 
 
@@ -87,6 +88,9 @@ def note_limits(connection: sqlite3.Connection, news: LimitNews, now_ms: int) ->
     for endpoint, quota in news.quotas.items():
         values = {"endpoint": endpoint, "limit": quota.limit, "window_s": quota.window_s, "at": now_ms}
         connection.execute(query("note_quota"), values)
+    for endpoint, window in news.windows.items():
+        values = {"endpoint": endpoint, "remaining": window.remaining, "ends": window.ends_ms, "at": window.at_ms}
+        connection.execute(query("note_window"), values | {"now": now_ms})
     for endpoint, payment in news.payments.items():
         row = connection.execute(query("class_arrival"), {"endpoint": endpoint}).fetchone()
         limit = RateLimit(payment.per_minute)

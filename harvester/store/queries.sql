@@ -477,7 +477,11 @@ SELECT model_name, minutes, age_class, finished, watched_s FROM processing_times
 INSERT OR REPLACE INTO processing_times (model_name, minutes, age_class, finished, watched_s) VALUES (?, ?, ?, ?, ?)
 
 -- name: learned_limits
-SELECT endpoint, rate_per_minute, rate_at, quota_limit, quota_window_s, quota_at, arrival FROM learned_limits
+-- Of a window that is open, unless whoever told of it had a clock that was ahead.
+SELECT endpoint, rate_per_minute, rate_at, quota_limit, quota_window_s, quota_at, arrival,
+       CASE WHEN window_at <= :now AND window_ends > :now AND window_ends <= :latest THEN window_remaining END,
+       window_ends, window_at
+FROM learned_limits
 
 -- name: note_rate
 INSERT INTO learned_limits (endpoint, rate_per_minute, rate_at) VALUES (:endpoint, :per_minute, :at)
@@ -487,6 +491,13 @@ ON CONFLICT (endpoint) DO UPDATE SET rate_per_minute = excluded.rate_per_minute,
 INSERT INTO learned_limits (endpoint, quota_limit, quota_window_s, quota_at) VALUES (:endpoint, :limit, :window_s, :at)
 ON CONFLICT (endpoint) DO UPDATE SET
     quota_limit = excluded.quota_limit, quota_window_s = excluded.quota_window_s, quota_at = excluded.quota_at
+
+-- name: note_window
+-- The latest answer counts, whoever had it.
+INSERT INTO learned_limits (endpoint, window_remaining, window_ends, window_at) VALUES (:endpoint, :remaining, :ends, :at)
+ON CONFLICT (endpoint) DO UPDATE SET
+    window_remaining = excluded.window_remaining, window_ends = excluded.window_ends, window_at = excluded.window_at
+WHERE window_at IS NULL OR window_at <= excluded.window_at OR window_at > :now
 
 -- name: class_arrival
 SELECT arrival FROM learned_limits WHERE endpoint = :endpoint

@@ -5,7 +5,6 @@ from typing import Any
 from harvester import __version__
 from harvester.domain.feasibility import assess
 from harvester.domain.pacing import Endpoint
-from harvester.service.foresight import budget_in_force
 from harvester.store.reading import StatusReport, as_json
 from harvester.web.health import stages_as_json
 from harvester.web.metrics import Metrics
@@ -15,7 +14,7 @@ from harvester.web.view import HarvestView, blocked_until_ms
 def status_document(report: StatusReport, view: HarvestView, metrics: Metrics) -> dict[str, Any]:
     """Return the status of the database and of the harvest that runs on it."""
     progress, limit, now = view.progress, view.throttle.limit, view.clock.monotonic()
-    feasibility = assess(report.deadlines, report.at_ms, budget_in_force(view.throttle, report.at_ms))
+    feasibility = assess(report.deadlines, report.at_ms, view.throttle.results_budget(report.at_ms))
     return as_json(report, view.database, feasibility) | {
         "version": __version__,
         "at_ms": view.clock.wall_ms(),

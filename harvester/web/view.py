@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 import anyio
 from anyio import to_thread
 
+from harvester.domain.feasibility import Budget
 from harvester.domain.outcomes import Refused
 from harvester.domain.pacing import Endpoint, RateLimit
 from harvester.service.clock import Clock
@@ -27,9 +28,8 @@ class ThrottleView(Protocol):
         """The configured ceiling."""
         ...
 
-    @property
-    def rate_per_s(self) -> float | None:
-        """The sustained rate in force, None without any."""
+    def results_budget(self, now_ms: int) -> Budget:
+        """Return what may be spent on results from now on."""
         ...
 
     def blocked_s(self, endpoint: Endpoint) -> float:

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from harvester.domain.errors import UsageError
-from harvester.domain.feasibility import assess, configured_budget
+from harvester.domain.feasibility import assess
 from harvester.domain.outcomes import Refused
 from harvester.domain.tasks import TaskState
 from harvester.store.connecting import open_for_writing
@@ -116,7 +116,7 @@ async def test_the_status_is_what_the_command_prints_and_more(
 ) -> None:
     with closing(sqlite3.connect(harvest.database)) as connection:
         report = status_report(connection, harvest.database, NOW)
-    feasibility = assess(report.deadlines, NOW, configured_budget(harvest.throttle.limit))
+    feasibility = assess(report.deadlines, NOW, harvest.throttle.results_budget(NOW))
     printed = as_json(report, harvest.database, feasibility)
     async with WebServer("127.0.0.1:0", None, harvest, Metrics()) as server:
         status, page = await get_json(client, server.url + "/status.json")

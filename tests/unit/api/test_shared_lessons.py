@@ -84,6 +84,71 @@ async def test_a_cut_rate_and_a_quota_survive_a_restart(stores: list[Store], clo
     assert after.throttle.budget(STATUS).quota == Quota(100, 86_400)
 
 
+async def test_what_is_left_of_a_quota_survives_a_restart(stores: list[Store], clock: FakeTime) -> None:
+    before = Process(stores[0], clock, RateLimit(0))
+    before.throttle.learn(RETRIEVE, 200, LimitReport(remaining=5, reset_s=36_000, limit=50))
+    await before.throttle.tell()
+    waits = [before.throttle.wait_s(RETRIEVE)]
+    for _ in range(3):
+        clock.now += 60
+        clock.restart()
+        after = Process(stores[0], clock, RateLimit(0))
+        await after.throttle.refill()
+        waits.append(after.throttle.wait_s(RETRIEVE))
+        left = after.throttle.budget(RETRIEVE)
+        assert (left.remaining, left.quota) == (5, Quota(50, 86_400))
+    assert waits == pytest.approx([6000, 5940, 5880, 5820], abs=0.01)
+
+
+async def test_of_a_quota_the_latest_answer_counts_whoever_had_it(stores: list[Store], clock: FakeTime) -> None:
+    first, second = (Process(store, clock, RateLimit(0)) for store in stores)
+    for process, remaining in ((first, 9), (second, 4)):
+        process.throttle.learn(RETRIEVE, 200, LimitReport(remaining=remaining, reset_s=36_000, limit=100))
+        clock.now += 1
+    for process in (second, first, second):
+        await process.throttle.refill()
+        clock.now += 6
+    assert [process.throttle.budget(RETRIEVE).remaining for process in (first, second)] == [4, 4]
+
+
+async def test_windows_of_a_minute_are_not_worth_a_write(stores: list[Store], clock: FakeTime) -> None:
+    process = Process(stores[0], clock, RateLimit(0))
+    process.throttle.learn(RETRIEVE, 200, LimitReport(remaining=5, reset_s=30, limit=8))
+    await process.throttle.tell()
+    assert [set(news.windows) for news in process.news] == [set()]
+
+
+@pytest.mark.parametrize("jump_ms", [-86_400_000, 86_400_000])
+async def test_what_was_left_by_a_clock_that_is_off_is_not_believed_for_long(
+    stores: list[Store], clock: FakeTime, jump_ms: int
+) -> None:
+    before = Process(stores[0], clock, RateLimit(0))
+    before.throttle.learn(RETRIEVE, 200, LimitReport(remaining=5, reset_s=36_000, limit=50))
+    await before.throttle.tell()
+    clock.wall_offset_ms += jump_ms
+    after = Process(stores[0], clock, RateLimit(0))
+    await after.throttle.refill()
+    assert after.throttle.wait_s(RETRIEVE) == 0
+    after.throttle.learn(RETRIEVE, 200, LimitReport(remaining=3, reset_s=36_000, limit=50))
+    await after.throttle.tell()
+    third = Process(stores[0], clock, RateLimit(0))
+    await third.throttle.refill()
+    assert third.throttle.budget(RETRIEVE).remaining == 3
+
+
+@pytest.mark.parametrize("remaining", [-(10**30), 10**30])
+async def test_absurd_numbers_of_requests_left_stop_nothing(
+    stores: list[Store], clock: FakeTime, remaining: int
+) -> None:
+    process = Process(stores[0], clock, RateLimit(0))
+    process.throttle.learn(RETRIEVE, 200, LimitReport(remaining=remaining, reset_s=36_000, limit=50))
+    await process.throttle.tell()
+    again = Process(stores[0], clock, RateLimit(0))
+    await again.throttle.refill()
+    left = again.throttle.budget(RETRIEVE)
+    assert (left.quota, left.remaining) == (Quota(50, 86_400), max(0, min(50, remaining)))
+
+
 @pytest.mark.parametrize(("hours", "rate", "quota"), [(0.5, None, Quota(100, 86_400)), (8 * 24, None, None)])
 async def test_what_is_old_is_forgotten(
     stores: list[Store], clock: FakeTime, hours: float, rate: float | None, quota: Quota | None
@@ -152,7 +217,7 @@ async def test_only_what_is_new_is_written(stores: list[Store], clock: FakeTime)
     process = Process(stores[0], clock, RateLimit(60))
     process.throttle.learn(RETRIEVE, 429, UNTOLD)
     for _ in range(20):
-        process.throttle.learn(STATUS, 200, DAILY)
+        process.throttle.learn(STATUS, 200, LimitReport(limit=100, reset_s=80_000))
         await process.throttle.refill()
         clock.now += 6
     assert [bool(news) for news in process.news] == [True] + [False] * 19

@@ -3,7 +3,6 @@ from dataclasses import replace
 import pytest
 
 from harvester.cli.plan_report import PlanReport, as_json, lines
-from harvester.domain.feasibility import Budget
 from harvester.domain.pacer import Pacer
 from harvester.domain.pacing import Endpoint, RateLimit
 from harvester.domain.planning import Strategy
@@ -40,7 +39,7 @@ def report(
         head=turns,
         deadlines=sorted((one.expires_at_ms, 1) for one in tasks),
     )
-    conditions = Conditions(Budget(pacer.rate_per_s(NOW / 1000), 1.0), strategy, has_status_call)
+    conditions = Conditions(pacer.results_budget(NOW / 1000, NOW), strategy, has_status_call)
     limits = {endpoint: pacer.budget(endpoint, NOW / 1000) for endpoint in pacer.paces}
     return PlanReport(survey, conditions, limits, times, preview(survey, conditions, times), strategy)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.domain.feasibility import Budget, Deadlines, assess
+from harvester.domain.feasibility import Allowance, Budget, Deadlines, assess
 from harvester.domain.forewarning import forewarning, shown_rate
 from harvester.domain.tasks import DAY_MS
 
@@ -26,9 +26,10 @@ def test_it_says_what_will_be_lost_what_is_needed_and_what_to_do() -> None:
 
 
 def test_where_the_api_allows_no_more_raising_the_setting_is_no_remedy() -> None:
-    sentence = said([(IN_A_WEEK, 2000)], Budget(FIFTY_A_DAY, 1.0))
+    sentence = said([(IN_A_WEEK, 2000)], Budget(1.0, 1.0, Allowance(50, NOW + DAY_MS, 50, DAY_MS)))
 
     assert sentence is not None
+    assert sentence.startswith("At 50 requests a day about 1,650 of these 2,000 tasks will expire; 12 requests an hour")
     assert sentence.endswith("are needed. The API allows no more: ask TwelveLabs for a larger plan.")
 
 
@@ -42,6 +43,16 @@ def test_where_no_rate_helps_none_is_asked_for() -> None:
 
     assert said([(NOW + MINUTE_MS, 3), (IN_A_WEEK, 7)], blocked) == (
         "About 3 of these 10 tasks will expire: the deadline is too near for a higher rate to help."
+    )
+
+
+@pytest.mark.parametrize(("left", "says"), [(0, "no requests are"), (1, "1 request is"), (4, "4 requests are")])
+def test_where_the_quota_is_used_up_too_early_it_says_so(left: int, says: str) -> None:
+    budget = Budget(1.0, 1.0, Allowance(left, NOW + DAY_MS, 1000, DAY_MS))
+
+    assert said([(NOW + 60 * MINUTE_MS, 10)], budget) == (
+        f"{'All' if left == 0 else f'About {10 - left}'} of these 10 tasks will expire: "
+        f"{says} left until the quota is renewed."
     )
 
 

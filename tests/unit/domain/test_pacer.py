@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harvester.domain.feasibility import Allowance, Budget
 from harvester.domain.pacer import ClassBudget, Pacer
 from harvester.domain.pacing import MAX_BLOCK_S, MIN_BLOCK_S, Endpoint, LimitReport, RateLimit
 from harvester.domain.quotas import Quota
@@ -238,6 +239,44 @@ def test_the_sustained_rate_is_the_least_of_the_configured_the_cut_and_the_quota
     subject.accepted(RETRIEVE, LimitReport(limit=864, remaining=700, reset_s=80_000), NOW)
     rates.append(subject.rate_per_s(NOW))
     assert rates == [None, 1, pytest.approx(0.7), pytest.approx(0.7), pytest.approx(0.01)]
+
+
+def test_only_so_many_requests_as_have_a_deadline_before_the_reset_are_not_spread() -> None:
+    subject, now_ms = pacer(0), 1_760_000_000_000
+    subject.accepted(RETRIEVE, LimitReport(limit=50, remaining=5, reset_s=36_000), NOW)
+    deadlines = [(now_ms - 1, 7), (now_ms + 3600_000, 2), (now_ms + 36_001_000, 9)]
+    waits = [subject.wait_s(RETRIEVE, NOW)]
+    subject.press(deadlines, NOW, now_ms)
+    for _ in range(3):
+        waits.append(subject.wait_s(RETRIEVE, NOW))
+        subject.take(RETRIEVE, NOW)
+    assert waits == [6000, 0, 0, 9000]
+
+
+def test_of_the_list_nobody_has_to_ask_before_a_deadline() -> None:
+    subject = pacer(0)
+    subject.accepted(Endpoint.LIST, LimitReport(limit=50, remaining=5, reset_s=36_000), NOW)
+    subject.press([(3600_000, 2)], NOW, 0)
+    assert subject.wait_s(Endpoint.LIST, NOW) == 6000
+
+
+def test_the_budget_of_results_is_what_is_left_of_their_quota_and_then_the_quota() -> None:
+    subject, now_ms = pacer(60), 1_760_000_000_000
+    untold = subject.results_budget(NOW, now_ms)
+    subject.accepted(RETRIEVE, LimitReport(limit=50, remaining=4, reset_s=36_000), NOW)
+    told = subject.results_budget(NOW, now_ms)
+    over = subject.results_budget(NOW + 40_000, now_ms + 40_000_000)
+    day_ms = 86_400_000
+    assert untold == Budget(1.0, 1.0, None, now_ms)
+    assert told == Budget(1.0, 1.0, Allowance(4, now_ms + 36_000_000, 50, day_ms), now_ms)
+    assert over == Budget(1.0, 1.0, Allowance(50, now_ms + 40_000_000 + day_ms, 50, day_ms), now_ms + 40_000_000)
+
+
+def test_a_block_of_retrievals_puts_the_budget_off_and_one_of_statuses_does_not() -> None:
+    subject = pacer(60)
+    subject.refused(STATUS, LimitReport(retry_after_s=3600), NOW)
+    subject.refused(RETRIEVE, LimitReport(retry_after_s=90), NOW)
+    assert subject.results_budget(NOW, 7_000).resumes_ms == 97_000
 
 
 def test_what_a_class_may_spend_can_be_shown() -> None:

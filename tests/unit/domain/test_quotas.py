@@ -57,6 +57,17 @@ def test_the_last_tenth_of_a_quota_is_spread_evenly_up_to_the_reset(remaining: i
     assert window(remaining).due_at(Sends(), None, NOW) - NOW == pytest.approx(wait_s)
 
 
+@pytest.mark.parametrize(("remaining", "wait_s"), [(10, -math.inf), (1, -math.inf), (0, 60), (-3, 60)])
+def test_what_cannot_wait_may_have_the_last_of_a_quota_at_once(remaining: int, wait_s: float) -> None:
+    assert window(remaining).due_at(Sends(), None, NOW, is_pressing=True) - NOW == pytest.approx(wait_s)
+
+
+def test_what_is_left_is_known_while_the_window_is_open() -> None:
+    subject, sends = window(12, number=1), sent(NOW, NOW + 30)
+    assert [subject.left(sends, NOW + after_s) for after_s in (30, 59, 60)] == [11, 11, None]
+    assert Window().left(sends, NOW) is None
+
+
 @pytest.mark.parametrize("limit", [None, 1, 5, 19])
 def test_the_last_request_of_a_small_or_unknown_quota_is_spread(limit: int | None) -> None:
     waits = [window(remaining, 30, limit).due_at(Sends(), None, NOW) - NOW for remaining in (2, 1)]

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 import pytest
 from structlog.testing import capture_logs
 
-from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.domain.pacing import RateLimit
 from harvester.domain.tasks import DAY_MS
-from harvester.service.foresight import CONDITION, LOOK_EVERY_S, Foresight, budget_in_force
+from harvester.service.foresight import CONDITION, LOOK_EVERY_S, Foresight
 from harvester.service.progress import Progress
 from tests.unit.web.builders import NOW, FixedThrottle, StandingClock
 
@@ -97,13 +97,9 @@ async def test_a_look_that_failed_is_made_again_at_once() -> None:
     assert bench.source.asked == 2
 
 
-def test_a_block_of_retrievals_holds_everything_up_and_one_of_statuses_does_not() -> None:
-    throttle = FixedThrottle(blocked={Endpoint.RETRIEVE: 90.0, Endpoint.STATUS: 3600.0})
+async def test_the_throttle_hears_of_the_deadlines() -> None:
+    bench = Bench()
 
-    budget = budget_in_force(throttle, NOW)
+    await bench.look_a_minute_later()
 
-    assert (budget.rate_per_s, budget.resumes_ms) == (1.0, NOW + 90_000)
-
-
-def test_no_limit_is_no_rate() -> None:
-    assert budget_in_force(FixedThrottle(limit=RateLimit(0)), NOW).rate_per_s is None
+    assert bench.throttle.pressed == [[(DAY_MS, 100)]]

@@ -33,7 +33,7 @@ def test_many_ends_in_one_transaction_are_not_a_rate_without_end() -> None:
 
 def test_what_the_budget_does_not_allow_is_not_promised() -> None:
     shown = progress(*range(10), left=101)
-    shown.feasibility = assess([(NOW_MS + DAY_MS, 101)], NOW_MS, Budget(rate_per_s=0.001))
+    shown.feasibility = assess([(NOW_MS + DAY_MS, 101)], NOW_MS, Budget(pace_per_s=0.001))
     assert shown.eta_s(10.0, NOW_MS) == pytest.approx(100_000.0)
 
 

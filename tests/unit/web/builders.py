@@ -5,6 +5,7 @@ from pathlib import Path
 
 import anyio
 
+from harvester.domain.feasibility import Budget, Deadlines
 from harvester.domain.outcomes import Refused
 from harvester.domain.pacing import Endpoint, RateLimit
 from harvester.service.progress import Progress
@@ -32,9 +33,14 @@ class FixedThrottle:
     limit: RateLimit = field(default_factory=lambda: RateLimit(60, 1))
     blocked: dict[Endpoint, float] = field(default_factory=dict)
 
-    @property
-    def rate_per_s(self) -> float | None:
-        return self.limit.requests_per_minute / 60 or None
+    pressed: list[Deadlines] = field(default_factory=list)
+
+    def results_budget(self, now_ms: int) -> Budget:
+        per_s = self.limit.requests_per_minute / 60 or None
+        return Budget(per_s, per_s, resumes_ms=now_ms + round(self.blocked_s(Endpoint.RETRIEVE) * 1000))
+
+    def press(self, deadlines: Deadlines, now_ms: int) -> None:
+        self.pressed.append([(at_ms - now_ms, count) for at_ms, count in deadlines])
 
     def blocked_s(self, endpoint: Endpoint) -> float:
         return self.blocked.get(endpoint, 0.0)

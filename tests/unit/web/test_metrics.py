@@ -103,7 +103,7 @@ def test_urgency_is_shown_in_seconds_from_now() -> None:
 def test_tasks_at_risk_are_shown_once_somebody_has_looked_ahead() -> None:
     harvest = SeenHarvest()
     before = value(page(harvest), "harvester_tasks_at_risk")
-    harvest.progress.feasibility = assess([(NOW + 60_000, 100)], NOW, Budget(rate_per_s=1.0))
+    harvest.progress.feasibility = assess([(NOW + 60_000, 100)], NOW, Budget(pace_per_s=1.0))
 
     assert (before, value(page(harvest), "harvester_tasks_at_risk")) == (0, 39)
 

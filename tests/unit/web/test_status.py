@@ -1,5 +1,5 @@
-from harvester.domain.feasibility import assess, configured_budget
-from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.domain.feasibility import assess
+from harvester.domain.pacing import Endpoint
 from harvester.domain.tasks import DAY_MS, TaskState
 from harvester.store.reading import StatusReport, as_json
 from harvester.web.metrics import Metrics
@@ -26,7 +26,7 @@ def test_it_has_everything_that_the_command_prints() -> None:
 
     document = status_document(REPORT, harvest, Metrics())
 
-    budget = configured_budget(RateLimit(60))
+    budget = harvest.throttle.results_budget(NOW)
     printed = as_json(REPORT, harvest.database, assess(REPORT.deadlines, NOW, budget))
     assert {name: document[name] for name in printed if name != "throttle"} | {"throttle": {}} == printed | {
         "throttle": {}
