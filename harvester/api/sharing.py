@@ -10,11 +10,13 @@ import anyio
 from harvester.domain.adapting import LearnedRate
 from harvester.domain.lessons import KnownLimits, Lesson, LimitNews, Payment, TaughtRate, TaughtWindow
 from harvester.domain.pacer import ClassPace, Pacer
-from harvester.domain.pacing import MAX_RESERVATIONS, BudgetLease, Endpoint, RateLimit, reserve
+from harvester.domain.pacing import BudgetLease, Endpoint, RateLimit, charge
 from harvester.domain.quotas import WINDOWS_S, Quota, Sending
 
 GRANT_S = 1.0
 """How much of the shared budget is leased at a time."""
+
+MAX_GRANTED = 16
 
 SHARE_EVERY_S = 5.0
 
@@ -99,7 +101,7 @@ class SharedBudget:
                 await self._share(now)
 
     async def _lease(self, now: float, interval_s: float) -> None:
-        count = max(1, min(MAX_RESERVATIONS // 4, int(GRANT_S / interval_s)))
+        count = max(1, min(MAX_GRANTED, int(GRANT_S / interval_s)))
         now_ms = self._wall_ms()
         lease = await self._ledger.lease_requests(self._pacer.limit, self._owed + count, now_ms)
         self._pacer.bucket.arrival = now + (lease.start_ms - now_ms) / 1000
@@ -192,7 +194,7 @@ class _SharedClass:
         self._adopt_window(lesson.window, now, now_ms)
         rate = pace.rate(now)
         if rate is not None:
-            arrival_ms, _ = reserve(lesson.arrival_ms, now_ms, RateLimit(rate), 0)
+            arrival_ms, _ = charge(lesson.arrival_ms, now_ms, RateLimit(rate), 0)
             pace.arrival = max(pace.arrival, now + (arrival_ms - now_ms) / 1000)
         self._held = held
 

@@ -101,7 +101,7 @@ def _queue(report: PlanReport) -> Iterator[str]:
             todo.straight_away,
             f"retrieve straight away: {about}so many have surely finished, are near their deadline or tell no age",
         ),
-        (todo.by_page, "ask by page of the list, as soon as a page is worth its request"),
+        (todo.by_page, "ask by page of the list, as soon as that is worth a request and the budget has one to spare"),
         (todo.singly, "ask singly"),
         (todo.wait, f"wait: not worth a request yet{first}"),
     ):

@@ -84,6 +84,7 @@ class ListReader:
     _limit: int = PAGE_LIMIT
     _requests: int = 0
     _idle: int = 0
+    _is_limit_guessed: bool = False
     _by_position: bool = False
     _seen: set[str] = field(default_factory=set)
     _passed: set[str] = field(default_factory=set)
@@ -136,7 +137,14 @@ class ListReader:
         if dates and max(dates) < self.since_ms:
             return True
         claims_more = page.total_results is not None and page.total_results > offset + page.count
-        return page.count < limit and not (is_fresh and claims_more)
+        if not claims_more:
+            return page.count < limit
+        if is_fresh or self._is_limit_guessed:
+            return not is_fresh
+        if page.count < limit:
+            # Pages may be shorter than was asked for, without a word: once, their length is taken for the limit.
+            self._limit, self._is_limit_guessed = max(1, page.count), True
+        return False
 
     def _at(self, ended_at_ms: int | None, position: int) -> ListQuery:
         """Return the page that holds that position and reaches farthest beyond it.

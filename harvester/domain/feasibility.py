@@ -29,15 +29,13 @@ class Allowance:
     limit: int
     window_ms: int
 
-    def until(self, at_ms: int) -> int:
-        """Return how many requests may have gone out before that time."""
-        windows = max(0, math.ceil((at_ms - self.renews_ms) / self.window_ms))
-        return self.left + windows * self.limit
+    def renewed(self, at_ms: int) -> int:
+        """Return how many requests the renewals before that time allow."""
+        return max(0, math.ceil((at_ms - self.renews_ms) / self.window_ms)) * self.limit
 
-    def sent_ms(self, count: int) -> int:
-        """Return when so many requests may have gone out; in the past if they may at once."""
-        windows = math.ceil(max(0, count - self.left) / self.limit)
-        return self.renews_ms + (windows - 1) * self.window_ms if windows else 0
+    def renewed_ms(self, count: float) -> int:
+        """Return when the renewals allow so many requests, one at least."""
+        return self.renews_ms + (max(1, math.ceil(count / self.limit)) - 1) * self.window_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,41 +114,56 @@ class _Supply:
 
     def __init__(self, budget: Budget, now_ms: int, requests_per_task: float) -> None:
         self.start_ms = max(now_ms, budget.resumes_ms or now_ms)
-        self._budget = budget
+        self._pace_per_s = budget.pace_per_s
         self._requests_per_task = requests_per_task
-        self._left = self._tasks(budget.allowance.left) if budget.allowance is not None else 0
+        self._quota = budget.allowance
+        self._renews_ms, self._left = self.start_ms, 0.0
+        if self._quota is not None and self._quota.renews_ms > self.start_ms:
+            self._renews_ms = self._quota.renews_ms
+            # What the pace leaves no time for is lost when the quota is renewed.
+            self._left = min(self._quota.left, self._paced(self.start_ms, self._renews_ms, self._pace_per_s))
 
     def until(self, deadline_ms: int) -> float:
         """Return how many tasks can be served until the deadline with the budget as it is."""
         if deadline_ms <= self.start_ms:
             return 0
-        paced = self._paced(deadline_ms, self._budget.pace_per_s)
-        allowance = self._budget.allowance
-        return paced if allowance is None else min(paced, self._tasks(allowance.until(deadline_ms)))
+        if self._quota is None:
+            return self._tasks(self._paced(self.start_ms, deadline_ms, self._pace_per_s))
+        if deadline_ms <= self._renews_ms:
+            return self._tasks(min(self._left, self._paced(self.start_ms, deadline_ms, self._pace_per_s)))
+        renewed = self._paced(self._renews_ms, deadline_ms, self._pace_per_s)
+        return self._tasks(self._left + min(renewed, self._quota.renewed(deadline_ms)))
 
     def until_at(self, deadline_ms: int, rate_per_s: float) -> float:
         """Return how many could be with another sustained rate, beside what is left of the quota."""
-        return 0 if deadline_ms <= self.start_ms else self._left + self._paced(deadline_ms, rate_per_s)
+        if deadline_ms <= self.start_ms:
+            return 0
+        return self._tasks(self._left + self._paced(self.start_ms, deadline_ms, rate_per_s))
 
     def rate_for(self, count: int, deadline_ms: int) -> float:
         """Return the rate that serves `count` tasks until a deadline after the start."""
-        later = max(0, count - self._left - 1)
-        return later * self._requests_per_task / (deadline_ms - self.start_ms) * 1000
+        later = max(0.0, (count - 1) * self._requests_per_task - self._left)
+        return later / (deadline_ms - self.start_ms) * 1000
 
     def finish_ms(self, count: int) -> int:
         """Return when `count` tasks have been served."""
-        pace_per_s, allowance = self._budget.pace_per_s, self._budget.allowance
-        waits_ms = max(0, count - 1) * self._requests_per_task / pace_per_s * 1000 if pace_per_s is not None else 0
-        paced_ms = self.start_ms + round(waits_ms)
-        requests = math.ceil(count * self._requests_per_task - _ROUNDING)
-        return paced_ms if allowance is None else max(paced_ms, allowance.sent_ms(requests))
+        requests = count * self._requests_per_task - _ROUNDING
+        if self._quota is None or requests <= self._left:
+            return self._paced_ms(self.start_ms, requests)
+        later = requests - self._left
+        return max(self._paced_ms(self._renews_ms, later), self._quota.renewed_ms(later))
 
-    def _paced(self, deadline_ms: int, rate_per_s: float | None) -> float:
-        seconds = (deadline_ms - self.start_ms) / 1000
-        return math.inf if rate_per_s is None else 1 + self._tasks(seconds * rate_per_s)
+    def _paced(self, from_ms: int, until_ms: int, rate_per_s: float | None) -> float:
+        """Return how many requests the rate gives, with those of a task's own at once."""
+        seconds = (until_ms - from_ms) / 1000
+        return math.inf if rate_per_s is None else self._requests_per_task + seconds * rate_per_s
 
-    def _tasks(self, requests: float) -> int:
-        return int(requests / self._requests_per_task + _ROUNDING)
+    def _paced_ms(self, from_ms: int, requests: float) -> int:
+        later = max(0.0, requests - self._requests_per_task)
+        return from_ms + (0 if self._pace_per_s is None else round(later / self._pace_per_s * 1000))
+
+    def _tasks(self, requests: float) -> float:
+        return requests if requests == math.inf else int(requests / self._requests_per_task + _ROUNDING)
 
 
 def _losses(deadlines: Deadlines, until: Callable[[int], float]) -> Iterable[tuple[int, int]]:

@@ -15,12 +15,15 @@ MAX_BLOCK_S = 25 * 3600.0
 
 MAX_GUESSED_BLOCK_S = 300.0
 
-MAX_RESERVED_AHEAD_MS = 60_000.0
-MAX_RESERVATIONS = 64
-"""So many requests may be reserved ahead of now, by all processes together."""
-
 MAX_LEASED_AHEAD_MS = 5_000.0
 """What may go out later than that is not leased yet: a process that ends before would have wasted it."""
+
+LEASE_SLACK_MS = 5_000.0
+"""Another process may have waited for its turn to write since it looked at the clock."""
+
+MAX_CHARGED_AHEAD_MS = 60_000.0
+MAX_CHARGED = 64
+"""So far ahead of now requests may be charged that went out already, by all processes together."""
 
 
 class Endpoint(StrEnum):
@@ -91,13 +94,23 @@ class BudgetLease:
 def reserve(arrival_ms: float, now_ms: float, limit: RateLimit, count: int) -> tuple[float, float]:
     """Return when the first of `count` requests is due, and the theoretical arrival time after the last.
 
-    An arrival further ahead than any honest reservation is the work of a clock that has jumped, and is forgotten.
+    An arrival further ahead than any lease at this rate reaches is the work of a clock that has jumped or of a rate
+    that was lower, and is forgotten.
     """
-    interval_ms = limit.interval_s * 1000
-    start_ms = max(arrival_ms, now_ms)
-    if start_ms - now_ms > MAX_RESERVED_AHEAD_MS + MAX_RESERVATIONS * interval_ms:
-        start_ms = now_ms
-    return start_ms, start_ms + count * interval_ms
+    last_lease_ms = max(1_000.0, 2_000 * limit.interval_s)
+    furthest_ms = MAX_LEASED_AHEAD_MS + LEASE_SLACK_MS + limit.tolerance_s * 1000 + last_lease_ms
+    return _reserve(arrival_ms, now_ms, limit, count, furthest_ms)
+
+
+def charge(arrival_ms: float, now_ms: float, limit: RateLimit, count: int) -> tuple[float, float]:
+    """Return the same of requests that have gone out already, and that several processes have not heard of yet."""
+    furthest_ms = MAX_CHARGED_AHEAD_MS + MAX_CHARGED * limit.interval_s * 1000
+    return _reserve(arrival_ms, now_ms, limit, count, furthest_ms)
+
+
+def _reserve(arrival_ms: float, now_ms: float, limit: RateLimit, count: int, furthest_ms: float) -> tuple[float, float]:
+    start_ms = arrival_ms if now_ms < arrival_ms <= now_ms + furthest_ms else now_ms
+    return start_ms, start_ms + count * limit.interval_s * 1000
 
 
 def is_to_be_leased(start_ms: float, now_ms: float, limit: RateLimit) -> bool:

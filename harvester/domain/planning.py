@@ -195,7 +195,8 @@ def at_latest_before_deadline(task: Task, now_ms: int, delay_ms: int) -> int:
 
 def is_last_chance(task: Task, now_ms: int) -> bool:
     """Return whether one of CHANCES_MS has come, and nothing was heard of the task since."""
-    return any(now_ms >= chance_ms > (task.unfinished_at_ms or 0) for chance_ms in _chances_ms(task))
+    heard_ms = _unfinished_ms(task, now_ms) or 0
+    return any(now_ms >= chance_ms > heard_ms for chance_ms in _chances_ms(task))
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +214,14 @@ def _prospect(task: Task, now_ms: int, times: ProcessingTimes) -> _Prospect:
 
 
 def _ages_s(task: Task, now_ms: int) -> tuple[float, float]:
-    unfinished_ms = 0 if task.unfinished_at_ms is None else task.age_ms(task.unfinished_at_ms)
-    # No later than now: the clock may have been set back since.
-    return task.age_ms(now_ms) / 1000, min(unfinished_ms, task.age_ms(now_ms)) / 1000
+    unfinished_ms = _unfinished_ms(task, now_ms)
+    return task.age_ms(now_ms) / 1000, (0 if unfinished_ms is None else task.age_ms(unfinished_ms)) / 1000
+
+
+def _unfinished_ms(task: Task, now_ms: int) -> int | None:
+    """Return when the task was last known to be unfinished; what was noted while the clock was ahead tells nothing."""
+    at_ms = task.unfinished_at_ms
+    return None if at_ms is None or at_ms > now_ms else at_ms
 
 
 def _sort_out(
@@ -267,7 +273,7 @@ def _questions(prospects: list[_Prospect], limit: int, terms: Terms, listing: Li
         return []
     left = {one.task.key: Scored(one.task, _score(one, terms), 1.0 - one.chance) for one in prospects}
     shown = {key: one for key, one in left.items() if _is_shown(one.task, terms, listing)}
-    singles = [one for one in prospects if left[one.task.key].score >= 1 and _may_be_single(one.task, terms, shown)]
+    singles = [one for one in prospects if left[one.task.key].score >= 1 and _may_be_single(one, terms, shown)]
     singles.sort(key=lambda one: (-left[one.task.key].score, one.task.expires_at_ms, one.task.key))
     steps: list[Step] = []
     window, searches = _best_page(shown.values(), terms, listing), 1
@@ -312,8 +318,11 @@ def _score(one: _Prospect, terms: Terms) -> float:
     return 1.0 if terms.asks_all else max(float(one.is_urgent), one.wait_s * WAIT_PRICE)
 
 
-def _may_be_single(task: Task, terms: Terms, shown: Container[int]) -> bool:
-    return terms.strategy is not Strategy.LIST or not terms.has_list or task.key not in shown or task.gone > 0
+def _may_be_single(one: _Prospect, terms: Terms, shown: Container[int]) -> bool:
+    if _single_endpoint(one, terms) is None:
+        return False
+    is_on_page = terms.has_list and one.task.key in shown and not one.task.gone
+    return terms.strategy is not Strategy.LIST or not is_on_page
 
 
 def _single_endpoint(one: _Prospect, terms: Terms) -> Endpoint | None:

@@ -3,7 +3,7 @@
 from harvester.domain.adapting import LearnedRate
 from harvester.domain.lessons import KnownLimits
 from harvester.domain.pacer import Pacer
-from harvester.domain.pacing import RateLimit, reserve
+from harvester.domain.pacing import RateLimit, charge, reserve
 from harvester.domain.quotas import Sending
 
 
@@ -29,5 +29,5 @@ def recall(
             pace.window.note(pace.quota.limit, lesson.window.remaining, lesson.window.ends_ms / 1000, told)
         if lesson.rate is not None:
             pace.adapting.adopt(LearnedRate(lesson.rate.per_minute, lesson.rate.at_ms / 1000), now)
-            pace.arrival = reserve(lesson.arrival_ms, now_ms, RateLimit(lesson.rate.per_minute), 0)[0] / 1000
+            pace.arrival = charge(lesson.arrival_ms, now_ms, RateLimit(lesson.rate.per_minute), 0)[0] / 1000
     return pacer

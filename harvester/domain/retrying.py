@@ -80,7 +80,8 @@ def decide(task: Task, outcome: Outcome, now_ms: int, rng: Rng, times: Processin
         case Retrieved():
             return replace(_dated(task, outcome.embeddings.metadata.created_at_ms), state=TaskState.HARVESTED)
         case Ready():
-            return replace(stay, state=TaskState.READY, failures=0, gone=0)
+            # How often it was gone still counts: it takes a result to disprove that.
+            return replace(stay, state=TaskState.READY, failures=0)
         case Processing():
             return _check_again(task, outcome, now_ms, times or ProcessingTimes())
         case Failed():
@@ -153,7 +154,8 @@ def _confirm_gone(task: Task, outcome: Gone, now_ms: int, rng: Rng) -> Decision:
     if gone >= GONE_ANSWERS:
         return replace(after, state=TaskState.MISSING)
     spaced = GONE_SPACING_MS * gone + backoff_ms(1, rng)
-    return replace(after, next_attempt_at_ms=at_latest_before_deadline(task, now_ms, spaced))
+    # That it was ready may be a conclusion of ours: its status is asked for before the next retrieval.
+    return replace(after, state=TaskState.PENDING, next_attempt_at_ms=at_latest_before_deadline(task, now_ms, spaced))
 
 
 def _download_again(task: Task, outcome: Empty | Invalid, now_ms: int, rng: Rng) -> Decision:

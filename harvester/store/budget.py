@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from harvester.domain.lessons import QUOTA_KEPT_MS, KnownLimits, Lesson, LimitNews, TaughtRate, TaughtWindow
 from harvester.domain.pacer import Pacer
-from harvester.domain.pacing import MAX_BLOCK_S, BudgetLease, Endpoint, RateLimit, is_to_be_leased, reserve
+from harvester.domain.pacing import MAX_BLOCK_S, BudgetLease, Endpoint, RateLimit, charge, is_to_be_leased, reserve
 from harvester.domain.quotas import Quota
 from harvester.domain.recalling import recall
 from harvester.store.queries import query
@@ -94,5 +94,5 @@ def note_limits(connection: sqlite3.Connection, news: LimitNews, now_ms: int) ->
     for endpoint, payment in news.payments.items():
         row = connection.execute(query("class_arrival"), {"endpoint": endpoint}).fetchone()
         limit = RateLimit(payment.per_minute)
-        _, arrival_ms = reserve(row[0] if row else 0.0, payment.first_ms, limit, payment.count)
+        _, arrival_ms = charge(row[0] if row else 0.0, payment.first_ms, limit, payment.count)
         connection.execute(query("set_class_arrival"), {"endpoint": endpoint, "arrival": arrival_ms})

@@ -80,7 +80,7 @@ WHERE state = :state AND next_attempt_at > 0 AND next_attempt_at <= :now
 -- name: wake_strayed
 -- What sleeps, or is claimed, for longer than anybody ever lets it: the clock has been set back since.
 UPDATE tasks SET next_attempt_at = 0, lease_owner = NULL, lease_until = NULL
-WHERE state = :state AND next_attempt_at > :latest
+WHERE state = :state AND next_attempt_at > :latest_wait AND (lease_owner IS NULL OR next_attempt_at > :latest)
 
 -- name: wake_wanted
 -- Somebody asks for an answer now: backed-off tasks need not wait. Claimed ones stay with their owner.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harvester.domain.errors import InvalidTaskId
-from harvester.domain.planning import Due
+from harvester.domain.planning import MAX_LOOK_MS, Due
 from harvester.domain.task_ids import validate_task_id
 from harvester.domain.tasks import Task, TaskState, deadline_ms
 from harvester.store.queries import query
@@ -19,7 +19,10 @@ from harvester.store.queries import query
 ADOPT_BATCH = 1000
 
 LONGEST_SLEEP_MS = 25 * 3600 * 1000
-"""Claims last a day at most, and no task that is not worth a request yet sleeps longer than that."""
+"""Claims last a day at most."""
+
+LONGEST_WAIT_MS = MAX_LOOK_MS + 3600 * 1000
+"""No task that nobody has in hand sleeps longer than that."""
 
 _OPEN = (TaskState.READY, TaskState.PENDING)
 
@@ -81,7 +84,8 @@ def wake(connection: sqlite3.Connection, now_ms: int) -> None:
     """
     for state in _OPEN:
         connection.execute(query("wake"), {"state": state, "now": now_ms})
-        connection.execute(query("wake_strayed"), {"state": state, "latest": now_ms + LONGEST_SLEEP_MS})
+        latest = {"latest_wait": now_ms + LONGEST_WAIT_MS, "latest": now_ms + LONGEST_SLEEP_MS}
+        connection.execute(query("wake_strayed"), {"state": state, **latest})
 
 
 def wake_early(connection: sqlite3.Connection, *, only_wanted: bool) -> None:

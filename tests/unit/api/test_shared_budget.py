@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.api.throttle import Throttle
-from harvester.domain.pacing import MAX_BLOCK_S, Endpoint, LimitReport, RateLimit, reserve
+from harvester.domain.pacing import MAX_BLOCK_S, Endpoint, LimitReport, RateLimit, is_to_be_leased, reserve
 from harvester.domain.tasks import DAY_MS
 from harvester.store.sqlite import Store
 
@@ -243,16 +243,56 @@ async def test_a_raised_rate_holds_at_once(stores: list[Store]) -> None:
     assert count >= 59
 
 
+@pytest.mark.parametrize(("before", "after"), [(50 / 1440, 1), (0.5, 60), (1, 30)])
+async def test_a_raised_rate_holds_after_a_restart(stores: list[Store], before: float, after: float) -> None:
+    clock = FakeTime()
+    (first,) = throttles(stores[:1], clock, RateLimit(before))
+    await first.refill()
+    first.take(STATUS)
+    (restarted,) = throttles(stores[:1], clock, RateLimit(after))
+    await restarted.refill()
+    assert restarted.wait_s(STATUS) <= 60 / after
+
+
+@pytest.mark.parametrize("rate", [1, 50 / 1440])
+async def test_what_was_taken_while_the_clock_was_an_hour_ahead_holds_nobody(stores: list[Store], rate: float) -> None:
+    clock, limit = FakeTime(), RateLimit(rate)
+    clock.wall_offset_ms += 20 * 3_600_000
+    (ahead,) = throttles(stores[:1], clock, limit)
+    await ahead.refill()
+    clock.wall_offset_ms -= 20 * 3_600_000
+    (restarted,) = throttles(stores[:1], clock, limit)
+    await restarted.refill()
+    assert restarted.wait_s(STATUS) <= limit.interval_s
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(60, 200), (600, 1000), (1, 200)])
+async def test_however_large_the_burst_it_is_had_once(stores: list[Store], rate: float, burst: int) -> None:
+    clock, sent = FakeTime(), 0
+    subjects = throttles(stores, clock, RateLimit(rate, burst))
+    while clock.now < 1060:
+        for subject in subjects:
+            await subject.refill()
+            while subject.wait_s(STATUS) == 0 and sent < 3000:
+                subject.take(STATUS)
+                sent += 1
+                await subject.refill()
+        clock.now += 0.5
+    assert burst <= sent <= burst + rate + 1
+
+
 @given(
     rate=st.floats(0.1, 6000),
+    burst=st.integers(1, 500),
     counts=st.lists(st.integers(1, 16), min_size=1, max_size=50),
     pauses=st.lists(st.floats(0, 5000), min_size=50, max_size=50),
 )
-def test_reservations_never_overlap(rate: float, counts: list[int], pauses: list[float]) -> None:
-    limit, arrival, now = RateLimit(rate), 0.0, float(START_MS)
-    for count, pause in zip(counts, pauses, strict=False):
+def test_leases_never_overlap(rate: float, burst: int, counts: list[int], pauses: list[float]) -> None:
+    limit, arrival, now = RateLimit(rate, burst), 0.0, float(START_MS)
+    for most, pause in zip(counts, pauses, strict=False):
         now += pause
-        if arrival - now > 30_000:
+        count = max(1, min(most, int(rate / 60)))
+        if not is_to_be_leased(max(arrival, now), now, limit):
             continue
         taken_until = arrival
         start, arrival = reserve(arrival, now, limit, count)

@@ -237,7 +237,7 @@ def test_a_wrong_total_neither_hides_tasks_nor_keeps_the_reader(total_results: i
     server = Server(spread(170), total_results=total_results)
     found, reader = read(server.answer)
     assert (found, reader.problem) == (list(spread(170)), None)
-    assert len(server.asked) <= 5
+    assert len(server.asked) <= 6
 
 
 def test_a_server_that_ignores_the_window_is_read_by_positions() -> None:
@@ -292,6 +292,18 @@ def test_smaller_pages_that_are_not_announced_are_known_by_the_total() -> None:
         return ListPage(page.tasks, page.count, page.total_results)
 
     assert read(answer)[0] == list(spread(95))
+
+
+def test_smaller_pages_that_are_not_announced_hide_nothing_of_a_second_with_more_tasks() -> None:
+    tasks = spread(30) | {f"burst-{number}": NOW + 3_600_000 + number for number in range(12)}
+    server = Server(tasks, cap=10)
+
+    def answer(query: ListQuery) -> ListPage:
+        page = server.answer(query)
+        return ListPage(page.tasks, page.count, page.total_results)
+
+    found, reader = read(answer)
+    assert (set(found), reader.problem) == (set(tasks), None)
 
 
 def test_tasks_without_a_time_are_found_by_positions() -> None:

@@ -137,6 +137,7 @@ def test_the_figures_of_a_plan_with_fifty_requests_a_day() -> None:
 @given(histograms, quotas)
 def test_a_quota_loses_what_its_windows_have_no_room_for(deadlines: list[tuple[int, int]], budget: Budget) -> None:
     assert budget.pace_per_s is not None
+    deadlines = [(at_ms + 1, count) for at_ms, count in deadlines]
     served = most_that_can_be_served(deadlines, budget, round(1000 / budget.pace_per_s))
     found = assess_exactly(deadlines, budget)
 
@@ -152,8 +153,8 @@ def test_what_is_left_of_a_quota_is_counted() -> None:
     renewed = assess(deadlines, NOW, Budget(pace, pace, Allowance(3, NOW + 5 * HOUR_MS, 100, DAY_MS)))
 
     assert (left.at_risk, left.finish_ms) == (0, NOW + 59_000)
-    assert (used_up.at_risk, used_up.beyond_saving, used_up.finish_ms) == (57, 0, NOW + 20 * HOUR_MS)
-    assert (renewed.at_risk, renewed.finish_ms) == (0, NOW + 5 * HOUR_MS)
+    assert (used_up.at_risk, used_up.beyond_saving, used_up.finish_ms) == (57, 0, NOW + 20 * HOUR_MS + 56_000)
+    assert (renewed.at_risk, renewed.finish_ms) == (0, NOW + 5 * HOUR_MS + 56_000)
 
 
 def test_requests_that_are_repeated_take_their_part_of_the_budget() -> None:

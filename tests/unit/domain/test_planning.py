@@ -205,6 +205,12 @@ def test_a_task_that_the_list_does_not_show_is_asked_about_by_itself() -> None:
     assert sorted(len(step.tasks) for step in steps) == [1, 4]
 
 
+def test_a_task_that_no_call_can_answer_for_now_keeps_no_page_from_the_others() -> None:
+    tasks = [task(key, age_ms=HALF_DONE_MS + key) for key in range(5)]
+    terms = replace(MANY, strategy=Strategy.LIST, unlisted={4}, closed=frozenset({Endpoint.STATUS}), asks_all=True)
+    assert [len(step.tasks) for step in planned(tasks, terms).steps] == [4]
+
+
 @pytest.mark.parametrize("closed", [{Endpoint.RETRIEVE}, {Endpoint.STATUS}, {Endpoint.LIST}])
 def test_a_class_that_is_closed_is_replaced_where_another_can_answer(closed: set[Endpoint]) -> None:
     tasks = [task(key, age_ms=HALF_DONE_MS) for key in range(3)]
@@ -326,6 +332,14 @@ def test_a_date_that_cannot_be_hides_no_task(created_ms: int) -> None:
     odd = replace(task(), created_at_ms=created_ms, expires_at_ms=created_ms + RETENTION_MS, added_at_ms=NOW - DAY_MS)
     result = planned([odd])
     assert [one for step in result.steps for one in step.tasks] == [odd]
+
+
+def test_what_was_heard_while_the_clock_was_ahead_keeps_no_task_waiting() -> None:
+    ahead = NOW + 9 * DAY_MS
+    young, old, last = (task(age_ms=age_ms) for age_ms in (HALF_DONE_MS, SURELY_MS, RETENTION_MS - LAST_CHANCE_MS + 1))
+    for one in (young, old, last):
+        assert endpoint_of(replace(one, unfinished_at_ms=ahead)) is endpoint_of(one) is Endpoint.RETRIEVE
+    assert endpoint_of(replace(last, unfinished_at_ms=ahead), Terms(questions=0, trusts=False)) is Endpoint.RETRIEVE
 
 
 @given(st.integers(-(10**14), 10**14), st.integers(0, 10**14))

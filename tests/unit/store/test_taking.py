@@ -254,6 +254,15 @@ def test_a_task_that_is_not_worth_a_request_yet_sleeps(connection: sqlite3.Conne
     assert len(claim(connection, now_ms=NOW + 5_000)) == 1
 
 
+def test_what_was_put_off_while_the_clock_was_ahead_is_woken(connection: sqlite3.Connection) -> None:
+    queue(connection, object_id(1), object_id(2))
+    asleep, claimed = taking.due(connection, NOW, limit=5).pending
+    in_transaction(connection, lambda connection: taking.postpone(connection, [(asleep, NOW + 20 * 3_600_000)]))
+    other = taking.Lease("other", NOW + DAY_MS)
+    in_transaction(connection, lambda connection: taking.claim(connection, other, [claimed]))
+    assert [task.key for task in claim(connection)] == [asleep.key]
+
+
 def test_what_somebody_has_in_hand_is_not_put_off(connection: sqlite3.Connection) -> None:
     queue(connection, object_id(1))
     (seen,) = taking.due(connection, NOW, limit=5).pending
