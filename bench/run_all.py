@@ -40,6 +40,7 @@ def requests() -> str:
 
 BENCHES: dict[str, Callable[[], str]] = {
     "throughput": lambda: throughput.compare(throughput.SHAPES["long"], 5, list(CONTENDERS)),
+    "gzip": lambda: throughput.compare(throughput.SHAPES["gzip"], 5, list(CONTENDERS)),
     "small": lambda: throughput.compare(throughput.SHAPES["small"], 5, list(CONTENDERS)),
     "requests": requests,
     "memory": lambda: memory.compare(5),
