@@ -21,9 +21,12 @@ class Served:
 
 
 @contextmanager
-def server(tasks: int, duration_s: float, options: str = "visual,audio") -> Iterator[Served]:
+def server(
+    tasks: int, duration_s: float, options: str = "visual,audio", *, is_gzipped: bool = False
+) -> Iterator[Served]:
     """Serve prepared bodies from a process of its own."""
     shape = ["--tasks", str(tasks), "--duration-s", str(duration_s), "--options", options]
+    shape += ["--gzip"] if is_gzipped else []
     command = [sys.executable, str(HERE / "serve.py"), *shape]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -6,7 +6,8 @@
 Run as a module: as a script its folder would come first where Python looks for the library `requests`.
 
 Contenders are the scheduler's strategies, each task polled by itself as the SDK's helper does, and the least that is
-possible. Prints Markdown; the figures are the median over the seeds, with the least and the most where they differ.
+possible. Prints Markdown; the figures are the median over the seeds, with the least and the most where they differ. Who
+interrupts it gets the tables of what is finished.
 """
 
 import argparse
@@ -38,6 +39,8 @@ LEAST, POLLING = "least possible", "each polled every 5 s"
 
 STRATEGIES = tuple(strategy.value for strategy in Strategy)
 
+NUMBERS = ("no", "one", "two", "three", "four", "five")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
@@ -51,7 +54,7 @@ class Workload:
     per_minute: float = 60.0
     per_day: int = 0
     seeds: int = MANY_SEEDS
-    """At most so many runs: a long one with many tasks says the same again."""
+    """At most so many runs of each contender."""
     look_every_s: float | None = None
 
     def shrunk(self) -> "Workload":
@@ -99,14 +102,12 @@ WORKLOADS = [
         tasks=20_000,
         spread_s=0,
         per_minute=600,
-        seeds=1,
     ),
     Workload(
         name="trickle",
         text="2,880 tasks over a day, 60 requests a minute",
         tasks=2880,
         spread_s=DAY_S,
-        seeds=1,
     ),
     Workload(
         name="free-plan",
@@ -114,7 +115,7 @@ WORKLOADS = [
         tasks=2000,
         spread_s=0,
         per_day=50,
-        seeds=1,
+        seeds=1,  # a run takes minutes
         look_every_s=60.0,
     ),
 ]
@@ -217,10 +218,8 @@ def run_cells(cells: Sequence[Cell], processes: int) -> dict[Cell, Result]:
     """Run the cells side by side and return what is finished: of all of them, unless interrupted."""
     started = time.perf_counter()
     found: dict[Cell, Result] = {}
-    # One seed after the other: who interrupts has whole tables. The longest first: none is left over at the end.
-    order = sorted(cells, key=lambda cell: (cell.seed, -cost(cell)))
     with ProcessPoolExecutor(processes) as pool:
-        running = {pool.submit(measure, cell): cell for cell in order}
+        running = {pool.submit(measure, cell): cell for cell in in_order(cells)}
         try:
             for done in as_completed(running):
                 cell = running[done]
@@ -232,12 +231,19 @@ def run_cells(cells: Sequence[Cell], processes: int) -> dict[Cell, Result]:
     return found
 
 
-def cost(cell: Cell) -> float:
+def in_order(cells: Iterable[Cell]) -> list[Cell]:
+    """Return the cells as they are best run: who interrupts has as much as possible to look at.
+
+    One seed after the other. What is only reckoned comes first: without its least a seed is worth nothing. Then the
+    longest, so that none is left over at the end.
+    """
+    return sorted(cells, key=lambda cell: (cell.seed, cell.contender in STRATEGIES, -cost(cell.workload)))
+
+
+def cost(workload: Workload) -> float:
     """Return about how long a run takes: more tasks, a higher rate and a longer time make more requests."""
-    workload = cell.workload
-    if cell.contender not in STRATEGIES:
-        return 0.0
-    return workload.tasks * (1 + workload.per_minute / 600) + workload.spread_s
+    lasting_s = STOP_AFTER_S if workload.per_day else workload.spread_s
+    return workload.tasks * (1 + workload.per_minute / 600) + lasting_s
 
 
 Figure = Callable[[Result, Result], float]
@@ -272,15 +278,27 @@ COLUMNS: list[tuple[str, int, Figure]] = [
 
 
 def report(workload: Workload, pairs: Sequence[tuple[Cell, Result]]) -> None:
-    """Print the table of one workload."""
-    print(f"\n### {workload.text}{'' if workload in WORKLOADS else ' (a tenth of it)'}\n")
+    """Print the table of one workload, of the seeds that got furthest: each contender has the same."""
+    contenders = {
+        seed: {cell.contender for cell, _ in pairs if cell.seed == seed} for seed in {c.seed for c, _ in pairs}
+    }
+    furthest = max((found for found in contenders.values() if LEAST in found), key=len, default=set())
+    shown = [(cell, result) for cell, result in pairs if contenders[cell.seed] == furthest]
+    least = {cell.seed: result for cell, result in shown if cell.contender == LEAST}
+    if not least:
+        return
+    print(f"\n### {workload.text}{'' if workload in WORKLOADS else ' (a tenth of it)'}: {seeds(len(least))}\n")
     print(f"| contender | {' | '.join(title for title, _, _ in COLUMNS)} |")
     print(f"| --- |{' --: |' * len(COLUMNS)}")
-    least = {cell.seed: result for cell, result in pairs if cell.contender == LEAST}
-    for contender, of_contender in groupby(pairs, key=lambda pair: pair[0].contender):
+    for contender, of_contender in groupby(shown, key=lambda pair: pair[0].contender):
         runs = [(result, least[cell.seed]) for cell, result in of_contender]
-        shown = [spread([figure(*run) for run in runs], digits) for _, digits, figure in COLUMNS]
-        print(f"| {contender} | {' | '.join(shown)} |")
+        figures = [spread([figure(*run) for run in runs], digits) for _, digits, figure in COLUMNS]
+        print(f"| {contender} | {' | '.join(figures)} |")
+
+
+def seeds(count: int) -> str:
+    """Say how many seeds there are: one run looks like several that came out the same."""
+    return f"{NUMBERS[count] if count < len(NUMBERS) else count} seed{'' if count == 1 else 's'}"
 
 
 def spread(values: Sequence[float], digits: int) -> str:

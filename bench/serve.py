@@ -2,13 +2,19 @@
 
 import argparse
 import asyncio
+import struct
 import sys
+import zlib
+from collections.abc import Callable
 
 from aiohttp import web
 
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
+from harvester.simulator.middlewares import accepts_gzip
 
 DISTINCT_BODIES = 4
+GZIP_LEVEL = 6
+GZIP_HEADER = bytes.fromhex("1f8b08000000000000ff")
 
 
 async def prepare(tasks: int, duration_s: float, options: tuple[str, ...] = ()) -> tuple[list[str], list[bytes]]:
@@ -26,16 +32,47 @@ async def prepare(tasks: int, duration_s: float, options: tuple[str, ...] = ()) 
     return ids, [simulator.catalogue.document(task_id).partition(b",")[2] for task_id in ids[:DISTINCT_BODIES]]
 
 
-async def serve(tasks: int, duration_s: float, options: tuple[str, ...]) -> None:
+def deflated(text: bytes, ending: int = zlib.Z_FINISH) -> bytes:
+    packer = zlib.compressobj(GZIP_LEVEL, wbits=-zlib.MAX_WBITS)
+    return packer.compress(text) + packer.flush(ending)
+
+
+def gzipping(ids: list[str], bodies: list[bytes]) -> Callable[[str], bytes]:
+    """Return what gives the body of a task as one member of gzip; all but its first field is prepared here."""
+    packed = [deflated(body) for body in bodies]
+    trailers: dict[str, bytes] = {}
+    for task_id in ids:
+        start, body = opening(task_id), one_of(bodies, task_id)
+        trailers[task_id] = struct.pack("<LL", zlib.crc32(body, zlib.crc32(start)), len(start) + len(body))
+
+    def gzipped(task_id: str) -> bytes:
+        start = deflated(opening(task_id), zlib.Z_SYNC_FLUSH)
+        return b"".join([GZIP_HEADER, start, one_of(packed, task_id), trailers[task_id]])
+
+    return gzipped
+
+
+def opening(task_id: str) -> bytes:
+    return b'{"_id":"%s",' % task_id.encode()
+
+
+def one_of(bodies: list[bytes], task_id: str) -> bytes:
+    return bodies[int(task_id[-2:], 16) % len(bodies)]
+
+
+async def serve(tasks: int, duration_s: float, options: tuple[str, ...], *, gzip: bool) -> None:
     ids, bodies = await prepare(tasks, duration_s, options)
     known = set(ids)
+    gzipped = gzipping(ids, bodies) if gzip else None
 
     async def retrieve(request: web.Request) -> web.Response:
         task_id = request.match_info["task_id"]
         if task_id not in known:
             raise web.HTTPNotFound
-        body = bodies[int(task_id[-2:], 16) % len(bodies)]
-        return web.Response(body=b'{"_id":"%s",%s' % (task_id.encode(), body), content_type="application/json")
+        if gzipped is not None and accepts_gzip(request.headers.get("accept-encoding", "")):
+            headers = {"content-encoding": "gzip"}
+            return web.Response(body=gzipped(task_id), headers=headers, content_type="application/json")
+        return web.Response(body=opening(task_id) + one_of(bodies, task_id), content_type="application/json")
 
     async def status(request: web.Request) -> web.Response:
         return web.json_response({"_id": request.match_info["task_id"], "model_name": "marengo3.0", "status": "ready"})
@@ -58,5 +95,7 @@ if __name__ == "__main__":
     parser.add_argument("--tasks", type=int, default=60)
     parser.add_argument("--duration-s", type=float, default=3600)
     parser.add_argument("--options", default="visual,audio")
+    parser.add_argument("--gzip", action="store_true", help="to whoever accepts it")
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.tasks, arguments.duration_s, tuple(arguments.options.split(","))))
+    options = tuple(arguments.options.split(","))
+    asyncio.run(serve(arguments.tasks, arguments.duration_s, options, gzip=arguments.gzip))

@@ -1,6 +1,7 @@
 """How fast tasks are brought home, against three others, alternating in one run.
 
 python bench/throughput.py long     60 tasks of an hour
+python bench/throughput.py gzip     the same, sent as gzip: each contender asks for it
 python bench/throughput.py small    5,000 tasks of 30 seconds
 """
 
@@ -24,11 +25,13 @@ class Shape:
     duration_s: float
     slow_tasks: int
     goals: dict[str, float]
+    is_gzipped: bool = False
 
 
 SLOW = "official SDK"
 SHAPES = {
     "long": Shape("Throughput", 60, 3600, 6, {SLOW: 25, "bare minimum": 0.9}),
+    "gzip": Shape("Throughput, sent as gzip", 60, 3600, 6, {SLOW: 25, "bare minimum": 0.9}, is_gzipped=True),
     "small": Shape("Small tasks", 5000, 30, 500, {SLOW: 5, "bare minimum": 0.8}),
 }
 
@@ -37,7 +40,10 @@ def compare(shape: Shape, runs: int, names: Sequence[str]) -> str:
     """Let the contenders run in turns; return the result as Markdown."""
     rates: dict[str, list[float]] = {name: [] for name in names}
     measured: dict[str, list[tuple[int, Run]]] = {name: [] for name in names}
-    with server(shape.tasks, shape.duration_s) as served, tempfile.TemporaryDirectory() as folder:
+    with (
+        server(shape.tasks, shape.duration_s, is_gzipped=shape.is_gzipped) as served,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         for number in range(runs):
             for name in names:
                 tasks = shape.slow_tasks if name == SLOW else shape.tasks

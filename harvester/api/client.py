@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from types import SimpleNamespace, TracebackType
 from typing import Any, Literal, Self
 
@@ -288,16 +289,17 @@ class Client:
         is_result = _is_success(response.status) and self._brings_result(endpoint)
         limit = self._limit_bytes(endpoint) if _is_success(response.status) else MAX_ERROR_BYTES
         received = Receiver(to_file=is_result, secret=self._secret())
+        share = partial(share_bytes, is_compressed=_encoding(response.headers) not in (None, "identity"))
         if _is_success(response.status) and (response.content_length or 0) > limit:
             response.close()
             return received, False
         if is_result and response.content_length is not None:
-            hold.shrink_to(share_bytes(response.content_length))
-            await hold.grow_to(share_bytes(response.content_length))
+            hold.shrink_to(share(response.content_length))
+            await hold.grow_to(share(response.content_length))
         try:
             async for piece in response.content.iter_any():
-                if is_result and share_bytes(received.size + len(piece)) > hold.size:
-                    await hold.grow_to(share_bytes(received.size + len(piece)) + STEP_BYTES)
+                if is_result and share(received.size + len(piece)) > hold.size:
+                    await hold.grow_to(share(received.size + len(piece)) + STEP_BYTES)
                 received.add(piece)
                 if received.size > limit:
                     # The rest is not wanted: the connection cannot be used again.
@@ -306,7 +308,7 @@ class Client:
         except BaseException:
             received.close()
             raise
-        hold.shrink_to(share_bytes(received.size))
+        hold.shrink_to(share(received.size))
         if is_result:
             hold.learn()
         return received, True

@@ -10,6 +10,7 @@ import pytest
 
 from harvester.api.client import Client, ClientSettings
 from harvester.api.decoding import decode_retrieval
+from harvester.api.memory_budget import MemoryBudget
 from harvester.api.throttle import Throttle
 from harvester.domain.outcomes import Gone, Processing, Ready, Refused, Retrieved, Throttled, Transient, Unacceptable
 from harvester.domain.pacing import Endpoint, LimitReport, RateLimit
@@ -56,6 +57,17 @@ async def test_a_result_passes_through_undecoded(*, use_gzip: bool) -> None:
         reply = await ask(client, RETRIEVE, task_id)
         plain = gzip.decompress(body_of(reply)) if reply.encoding == "gzip" else body_of(reply)
         assert (reply.outcome, reply.encoding == "gzip", plain) == (None, use_gzip, sim.catalogue.document(task_id))
+
+
+@pytest.mark.parametrize("use_gzip", [True, False])
+async def test_of_the_memory_budget_is_held_what_was_sent_and_twice_the_vectors_of_it(*, use_gzip: bool) -> None:
+    """Compressed, a body takes less than half the bytes on its way, and gives as many vectors."""
+    async with rehearsal(gzip=use_gzip, duration_s=(1_800, 1_800)) as (sim, task_id), client_of(sim.base_url) as client:
+        hold = MemoryBudget(1 << 30).take()
+        reply = await client.ask(task_id, unlimited().take(RETRIEVE), hold)
+        vectors = sim.catalogue.embeddings(task_id).vectors
+        assert 1.0 <= hold.size / (reply.size + 2 * vectors.nbytes) < 1.2
+        reply.drop_body()
 
 
 async def test_a_result_decodes_to_what_the_stand_in_computed() -> None:

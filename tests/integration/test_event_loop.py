@@ -20,10 +20,11 @@ from harvester.api import received
 from harvester.cli.app import open_harvest
 from harvester.config import load_settings
 from harvester.domain.pacing import Endpoint
+from harvester.domain.tasks import TaskState
 from harvester.service import decoder
 from harvester.service.progress import Progress
 from harvester.service.scheduler import Until
-from tests.integration.shell import KEY, until
+from tests.integration.shell import KEY, Shell, until
 
 MAX_BLOCKED_S = 0.05
 TASKS = 3
@@ -63,7 +64,7 @@ def watching() -> Iterator[Watch]:
 
 
 LONG_VIDEOS = ("--tasks", str(TASKS), "--duration-s", TWO_HOURS_S, "--age-s", "7200", "--processing-s", "0.01,0")
-CROWD, MINE = ("--tasks", "4000", "--age-s", "60", "--spread-s", "1800", "--processing-s", "1e6,0"), 8
+CROWD, MINE = ("--tasks", "4000", "--age-s", "60", "--spread-s", "1800", "--processing-s", "1e6,0"), 4
 """Each so manieth task is to be harvested: one page of the list answers for a few only."""
 
 
@@ -87,9 +88,9 @@ async def serving(folder: Path, *shape: str) -> AsyncIterator[tuple[str, list[st
 
 
 async def harvest(
-    folder: Path, address: str, task_ids: list[str], *, until: Until = Until.ENDED, strategy: str = "auto"
+    folder: Path, address: str, only: list[str] | None, *, until: Until = Until.ENDED, strategy: str = "auto"
 ) -> Progress:
-    """Harvest in this process; return what came of it."""
+    """Harvest in this process, all that is queued or `only` these ids; return what came of it."""
     overrides: dict[str, dict[str, Any]] = {
         "store": {"path": folder / "harvester.db"},
         "api": {"base_url": address},
@@ -97,7 +98,7 @@ async def harvest(
         "harvest": {"strategy": strategy},
     }
     settings = load_settings(None, overrides, environ={}).settings
-    async with open_harvest(settings, lambda: KEY, until=until, only=task_ids) as opened:
+    async with open_harvest(settings, lambda: KEY, until=until, only=only) as opened:
         await opened.scheduler.run()
         return opened.progress
 
@@ -113,8 +114,10 @@ async def test_nothing_blocks_the_event_loop_while_long_videos_arrive(tmp_path: 
 
 async def test_nothing_blocks_the_event_loop_while_many_tasks_are_asked_about(tmp_path: Path) -> None:
     async with serving(tmp_path, *CROWD) as (address, task_ids):
+        await Shell(tmp_path).add(task_ids[::MINE])
         with watching() as watch:
-            progress = await harvest(tmp_path, address, task_ids[::MINE], until=Until.ASKED, strategy="list")
+            progress = await harvest(tmp_path, address, None, until=Until.ASKED, strategy="list")
+    assert progress.counts[TaskState.PENDING] == 1000
     assert progress.requests[Endpoint.LIST] > 100
     assert watch.longest_s < MAX_BLOCKED_S, watch.culprit
 

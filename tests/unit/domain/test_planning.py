@@ -1,11 +1,13 @@
 import math
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harvester.domain import planning
 from harvester.domain.discovery import PROCESSING
 from harvester.domain.pacing import Endpoint
 from harvester.domain.planning import (
@@ -29,7 +31,7 @@ from harvester.domain.planning import (
 )
 from harvester.domain.processing_time import PRIOR, PRIOR_MEDIAN_S, ProcessingTimes
 from harvester.domain.tasks import DAY_MS, RETENTION_MS, Task, TaskState
-from harvester.domain.windows import Listing
+from harvester.domain.windows import Listing, Window, best_window
 
 NOW = 1_760_000_000_000
 MINUTE_MS = 60_000
@@ -246,6 +248,29 @@ def test_a_fresh_task_sleeps_until_it_may_be_worth_a_look() -> None:
     ((_, until_ms),) = result.later
     age_s = (until_ms - NOW) / 1000
     assert PRIOR.expected_wait_s(age_s) == pytest.approx(LEAST_WAIT_S, rel=0.2)
+
+
+@pytest.mark.parametrize("strategy", [Strategy.AUTO, Strategy.LIST])
+def test_a_plan_looks_for_few_of_many_pages_and_the_next_ones_for_the_others(
+    strategy: Strategy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look for one takes the longer, the more tasks are due, and nothing else happens meanwhile."""
+    left, listing = [task(key, age_ms=HALF_DONE_MS + key * 2_000) for key in range(1000)], Listing(page_limit=5)
+    searches: list[int] = []
+
+    def counted(*arguments: Any, **named: Any) -> Window | None:
+        searches[-1] += 1
+        return best_window(*arguments, **named)
+
+    monkeypatch.setattr(planning, "best_window", counted)
+    while left:
+        searches.append(0)
+        steps = plan(Due([], left), NOW, replace(MANY, strategy=strategy, asks_all=True), ProcessingTimes(), listing)
+        asked = {one.key for step in steps.steps for one in step.tasks}
+        assert asked
+        left = [one for one in left if one.key not in asked]
+    assert sum(searches) > 20
+    assert max(searches) < 10
 
 
 @given(st.integers(0, 10 * RETENTION_MS))

@@ -181,15 +181,20 @@ def test_an_answer_that_says_nothing_of_it_leaves_the_conclusion(outcome: Outcom
 # Tasks that the list does not show.
 
 
-def test_a_task_that_a_whole_page_does_not_show_is_asked_about_by_itself_for_a_while() -> None:
-    planner, tasks = Planner(), [task(key) for key in range(5)]
-    planner.read(look(*tasks, status=None), page(*tasks[:4]), tasks[:4], NOW)
-    assert not any(isinstance(step, Look) for step in steps(planner, tasks[4], replace(tasks[4], key=4)))
-    again_ms = NOW + UNLISTED_MS + tasks[4].age_ms(NOW)
-    (later,) = steps(planner, *tasks, now_ms=again_ms, now=5000.0, limit=1)
+def test_tasks_that_a_whole_page_does_not_show_are_asked_about_by_themselves_for_a_while() -> None:
+    planner, tasks = Planner(), [task(key) for key in range(6)]
+    shown, hidden = tasks[:4], tasks[4:]
+    assert [step.tasks for step in steps(planner, *hidden) if isinstance(step, Look)] == [tuple(hidden)]
+    planner.read(look(*tasks, status=None), page(*shown), shown, NOW)
+    again_ms = NOW + UNLISTED_MS + hidden[0].age_ms(NOW)
+    for now_ms in (NOW, again_ms - 1):
+        asked = steps(planner, *hidden, now_ms=now_ms, now=5000.0)
+        assert asked
+        assert not any(isinstance(step, Look) for step in asked)
+    (later,) = steps(planner, *hidden, now_ms=again_ms, now=5000.0, limit=1)
+    assert later.tasks == tuple(hidden)
     planner.tidy(again_ms)
     assert not planner._unlisted
-    assert later.tasks
 
 
 @pytest.mark.parametrize("status", [None, PROCESSING])
