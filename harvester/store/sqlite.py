@@ -22,7 +22,16 @@ from harvester.store.connecting import PASSING_PROBLEMS, in_transaction, open_fo
 from harvester.store.deadlines import deadlines
 from harvester.store.discovering import Heard, Queued, hear, queue_listed
 from harvester.store.learning import share_processing_times
-from harvester.store.overview import Ends, Horizon, TaskCounter, Troubled, ends_by_reason, horizon, troubled
+from harvester.store.overview import (
+    Deadline,
+    Ends,
+    TaskCounter,
+    Troubled,
+    ends_by_reason,
+    nearest_deadline,
+    next_due_ms,
+    troubled,
+)
 from harvester.store.queries import query
 from harvester.store.settling import Settlement, settle
 from harvester.store.taking import Lease
@@ -220,9 +229,13 @@ class Store:
         """Return the number of tasks in each state."""
         return await self.read(lambda connection: self._counter.count(connection, only_wanted=self.only_wanted))
 
-    async def horizon(self) -> Horizon:
-        """Return what falls due next, and the nearest deadline."""
-        return await self.read(lambda connection: horizon(connection, only_wanted=self.only_wanted))
+    async def next_due_ms(self) -> int | None:
+        """Return when the next open task falls due: 0 if one is due now, None if none is open."""
+        return await self.read(lambda connection: next_due_ms(connection, only_wanted=self.only_wanted))
+
+    async def nearest_deadline(self) -> Deadline | None:
+        """Return the nearest deadline; None if no task is open."""
+        return await self.read(lambda connection: nearest_deadline(connection, only_wanted=self.only_wanted))
 
     async def deadlines(self, now_ms: int) -> list[tuple[int, int]]:
         """Return deadlines, the nearest first, and how many open tasks have each."""
