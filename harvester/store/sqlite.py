@@ -132,16 +132,22 @@ class Store:
         return await self.transact(body)
 
     async def due(self, now_ms: int, *, limit: int, wake: bool = True) -> Due:
-        """Adopt and wake what there is, and return up to `limit` due tasks of each open state."""
+        """Adopt and wake what there is, and return up to `limit` due tasks of each open state.
 
-        def body(connection: sqlite3.Connection) -> Due:
-            while taking.adopt(connection, now_ms) == taking.ADOPT_BATCH:
-                pass
+        What other programs have inserted is adopted a batch in one transaction: a million rows would keep results from
+        being stored for many seconds.
+        """
+
+        def body(connection: sqlite3.Connection) -> Due | None:
+            if taking.adopt(connection, now_ms) == taking.ADOPT_BATCH:
+                return None
             if wake:
                 taking.wake(connection, now_ms)
             return taking.due(connection, now_ms, limit=limit, only_wanted=self.only_wanted)
 
-        return await self.transact(body)
+        while (found := await self.transact(body)) is None:
+            pass
+        return found
 
     async def claim(self, lease: Lease, tasks: Sequence[Task]) -> list[Task]:
         """Claim those of the tasks that nobody has had in hand since they were looked at; return them as claimed."""

@@ -11,8 +11,8 @@ import pytest
 
 from harvester.domain.errors import NotOursError, StoreError
 from harvester.domain.outcomes import Failed, Ready, Retrieved, Transient
-from harvester.domain.tasks import RETENTION_MS, TaskState
-from harvester.store import connecting
+from harvester.domain.tasks import DAY_MS, RETENTION_MS, TaskState
+from harvester.store import connecting, taking
 from harvester.store.connecting import PASSING_PROBLEMS, primary_code
 from harvester.store.overview import Deadline, Ends
 from harvester.store.sqlite import Store
@@ -29,6 +29,11 @@ from tests.unit.store.builders import (
 )
 
 INSERT = "INSERT INTO tasks (task_id) VALUES (?)"
+
+INSERT_MANY = """
+WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers LIMIT 2500)
+INSERT INTO tasks (task_id) SELECT printf('%08x%016x', ?, n) FROM numbers
+"""
 
 
 @pytest.fixture
@@ -222,6 +227,32 @@ async def test_wanting_ids_queues_them_and_restricts_everything_to_them(store: S
     assert await store.nearest_deadline() == Deadline(object_id(2), NOW // 1000 * 1000 + RETENTION_MS)
     tasks = await claim_due(store, lease(), now_ms=NOW, limit=10)
     assert [task.task_id for task in tasks] == [object_id(2), object_id(3)]
+
+
+async def test_a_large_insert_of_another_program_is_adopted_before_the_look(store: Store, path: Path) -> None:
+    urgent = object_id(2500, created_ms=NOW - DAY_MS)
+    insert_like_another_program(path, INSERT_MANY, [NOW // 1000])
+    insert_like_another_program(path, INSERT, [urgent])
+    assert [task.task_id for task in (await store.due(NOW, limit=1)).pending[:1]] == [urgent]
+    assert await store.transact(lambda connection: taking.adopt(connection, NOW)) == 0
+
+
+async def test_results_are_stored_while_a_large_insert_is_adopted(store: Store, path: Path) -> None:
+    insert_like_another_program(path, INSERT_MANY, [NOW // 1000])
+    ended: list[str] = []
+
+    async def look() -> None:
+        await store.due(NOW, limit=1)
+        ended.append("look")
+
+    async def settle() -> None:
+        await store.settle([])
+        ended.append("settle")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(look)
+        group.start_soon(settle)
+    assert ended == ["settle", "look"]
 
 
 async def test_without_a_wish_everything_is_claimed(store: Store, path: Path) -> None:
