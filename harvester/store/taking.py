@@ -7,7 +7,7 @@ only with the number it was claimed with.
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from harvester.domain.errors import InvalidTaskId
@@ -161,7 +161,7 @@ def claim(connection: sqlite3.Connection, lease: Lease, tasks: Iterable[Task]) -
     for task in tasks:
         parameters = {"owner": lease.owner, "lease_until": lease.until_ms, "id": task.key, "claim": task.claim}
         if connection.execute(statement, parameters).rowcount:
-            claimed.append(replace(task, claim=task.claim + 1))
+            claimed.append(task.claimed())
     return claimed
 
 
@@ -218,21 +218,6 @@ def claim_ended(connection: sqlite3.Connection, lease: Lease, task_id: str) -> T
 
 
 def task_of(row: tuple[Any, ...]) -> Task:
-    """Return the task of a row of the query `due`."""
-    key, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, number, unfinished_at, *video = row
-    model_name, duration = video
-    return Task(
-        key=key,
-        task_id=task_id,
-        state=TaskState(state),
-        added_at_ms=added_at,
-        expires_at_ms=expires_at,
-        created_at_ms=created_at,
-        failures=failures,
-        gone=gone,
-        invalid=invalid,
-        claim=number,
-        unfinished_at_ms=unfinished_at,
-        model_name=model_name,
-        duration_s=duration,
-    )
+    """Return the task of a row of the query `due`: the columns are in the order of the fields, as names cost time."""
+    key, task_id, state, *others = row
+    return Task(key, task_id, TaskState(state), *others)
