@@ -87,6 +87,24 @@ class Task:
         """
         return max(0, now_ms - min(self.born_ms, self.added_at_ms))
 
+    def claimed(self) -> "Task":
+        """Return the task with the fencing number of the next claim; `dataclasses.replace` would take twice as long."""
+        return Task(
+            self.key,
+            self.task_id,
+            self.state,
+            self.added_at_ms,
+            self.expires_at_ms,
+            self.created_at_ms,
+            self.failures,
+            self.gone,
+            self.invalid,
+            self.claim + 1,
+            self.unfinished_at_ms,
+            self.model_name,
+            self.duration_s,
+        )
+
     def is_past_deadline(self, now_ms: int) -> bool:
         """Whether the platform may have dropped the embeddings by now."""
         return now_ms >= self.expires_at_ms

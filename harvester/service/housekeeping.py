@@ -77,7 +77,7 @@ class Housekeeping:
 
     async def _refresh(self) -> None:
         self._progress.counts = await self._patiently(self._source.counts)
-        nearest = (await self._patiently(self._source.horizon)).nearest_deadline
+        nearest = await self._patiently(self._source.nearest_deadline)
         self._progress.nearest_deadline_ms = nearest.expires_at_ms if nearest else None
 
     async def _patiently(self, write: Callable[[], Awaitable[T]]) -> T:

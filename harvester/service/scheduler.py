@@ -351,7 +351,7 @@ class Scheduler:
 
     async def _idle_s(self) -> float | None:
         """Return how long no task is due; None when the harvest is over."""
-        next_due_ms = (await self._patiently(self._source.horizon)).next_due_ms
+        next_due_ms = await self._patiently(self._source.next_due_ms)
         if next_due_ms == 0:
             return 0.0
         if self._settings.until is Until.ASKED or next_due_ms is None:

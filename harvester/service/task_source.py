@@ -6,7 +6,7 @@ from typing import Protocol
 from harvester.domain.planning import Due
 from harvester.domain.processing_time import Key, Seen
 from harvester.domain.tasks import Task, TaskState
-from harvester.store.overview import Horizon
+from harvester.store.overview import Deadline
 from harvester.store.taking import Lease
 
 
@@ -57,8 +57,12 @@ class TaskSource(Protocol):
         """Count tasks by state."""
         ...
 
-    async def horizon(self) -> Horizon:
-        """Return what falls due next."""
+    async def next_due_ms(self) -> int | None:
+        """Return when the next open task falls due: 0 if one is due now, None if none is open."""
+        ...
+
+    async def nearest_deadline(self) -> Deadline | None:
+        """Return the nearest deadline of the open tasks."""
         ...
 
     async def deadlines(self, now_ms: int) -> list[tuple[int, int]]:

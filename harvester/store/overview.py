@@ -16,14 +16,6 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True)
-class Horizon:
-    """What lies ahead of the open tasks. `next_due_ms` is 0 if one is due now, None where none is open."""
-
-    next_due_ms: int | None
-    nearest_deadline: Deadline | None
-
-
-@dataclass(frozen=True, slots=True)
 class Urgency:
     """How much time the open tasks have left, and how long they have waited. Unix milliseconds, None for no task."""
 
@@ -84,25 +76,25 @@ class TaskCounter:
         return dict(self._counts)
 
 
-def horizon(connection: sqlite3.Connection, *, only_wanted: bool = False) -> Horizon:
-    """Return what lies ahead, of all open tasks or of the wanted ones; a few index look-ups, whatever the queue."""
-    due = [
-        connection.execute(_named("next_due", only_wanted=only_wanted), {"state": state}).fetchone()[0]
-        for state in OPEN_STATES
-    ]
+def next_due_ms(connection: sqlite3.Connection, *, only_wanted: bool = False) -> int | None:
+    """Return when the next open task falls due (Unix ms): 0 if one is due now, None if none is open."""
+    statement = _named("next_due", only_wanted=only_wanted)
+    due = [connection.execute(statement, {"state": state}).fetchone()[0] for state in OPEN_STATES]
+    return min((at for at in due if at is not None), default=None)
+
+
+def nearest_deadline(connection: sqlite3.Connection, *, only_wanted: bool = False) -> Deadline | None:
+    """Return the nearest deadline of all open tasks, or of the wanted ones; None if none is open."""
     nearest = connection.execute(_named("nearest_deadline", only_wanted=only_wanted)).fetchone()
-    return Horizon(
-        next_due_ms=min((at for at in due if at is not None), default=None),
-        nearest_deadline=Deadline(*nearest) if nearest else None,
-    )
+    return Deadline(*nearest) if nearest else None
 
 
 def urgency(connection: sqlite3.Connection, now_ms: int) -> Urgency:
     """Return how urgent the open tasks are; the work is that of the tasks that expire within a day."""
-    nearest = connection.execute(query("nearest_deadline")).fetchone()
+    nearest = nearest_deadline(connection)
     oldest = connection.execute(query("oldest_open")).fetchone()
     return Urgency(
-        nearest_deadline_ms=nearest[1] if nearest else None,
+        nearest_deadline_ms=nearest.expires_at_ms if nearest else None,
         expiring_within_a_day=connection.execute(query("count_expiring"), {"before": now_ms + DAY_MS}).fetchone()[0],
         oldest_added_at_ms=oldest[1] if oldest else None,
     )

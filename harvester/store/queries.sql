@@ -116,12 +116,46 @@ WHERE state = :state AND next_attempt_at = 0 AND expires_at > 0 AND expires_at <
 ORDER BY expires_at LIMIT :limit
 
 -- name: due_wanted
--- The same among the ids that a user named; driven by that short list.
+-- The same among the ids that a user named, driven by their list: all of them are read and sorted. The nearest deadline
+-- first or, with :direction -1, last, and those past theirs after all.
 SELECT tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures,
        tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration
 FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.state = :state AND tasks.next_attempt_at = 0 AND tasks.expires_at > 0
-ORDER BY tasks.expires_at <= :now, tasks.expires_at LIMIT :limit
+ORDER BY tasks.expires_at <= :now, tasks.expires_at * :direction LIMIT :limit
+
+-- name: first_wanted
+-- The wanted ones among the first due tasks, in the order of the index: where most tasks are wanted, the first few of
+-- a long list are found without reading it. Looks at no more tasks than are wanted: then reading the list is cheaper.
+-- SQLite keeps the order of a subquery that has a limit, and sorting would read all that was looked at.
+SELECT tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures,
+       tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration
+FROM (
+    SELECT id FROM tasks INDEXED BY tasks_by_turn
+    WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
+    ORDER BY expires_at LIMIT (SELECT count(*) FROM temp.wanted)
+) AS turn CROSS JOIN temp.wanted ON wanted.task = turn.id CROSS JOIN tasks ON tasks.id = turn.id
+LEFT JOIN listed ON listed.task = tasks.id
+LIMIT :limit
+
+-- name: last_wanted
+SELECT tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures,
+       tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration
+FROM (
+    SELECT id FROM tasks INDEXED BY tasks_by_turn
+    WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
+    ORDER BY expires_at DESC LIMIT (SELECT count(*) FROM temp.wanted)
+) AS turn CROSS JOIN temp.wanted ON wanted.task = turn.id CROSS JOIN tasks ON tasks.id = turn.id
+LEFT JOIN listed ON listed.task = tasks.id
+LIMIT :limit
+
+-- name: more_than_wanted
+-- Whether there are due tasks that neither of the two has looked at.
+SELECT EXISTS (
+    SELECT 1 FROM tasks INDEXED BY tasks_by_turn
+    WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
+    LIMIT 1 OFFSET (SELECT count(*) FROM temp.wanted)
+)
 
 -- name: drawn
 -- Each so manieth task of one open state, also those that sleep, that somebody has in hand or that have no deadline yet.
@@ -279,7 +313,22 @@ SELECT tasks.state, count(*) FROM temp.wanted CROSS JOIN tasks ON tasks.id = wan
 SELECT min(next_attempt_at) FROM tasks WHERE state = :state
 
 -- name: next_due_wanted
-SELECT min(tasks.next_attempt_at) FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task WHERE tasks.state = :state
+-- As far as there are wanted tasks in the order of the index; what lies behind is found by their list.
+SELECT coalesce(
+    (
+        SELECT turn.next_attempt_at FROM (
+            SELECT id, next_attempt_at FROM tasks INDEXED BY tasks_by_turn WHERE state = :state
+            ORDER BY next_attempt_at LIMIT (SELECT count(*) FROM temp.wanted)
+        ) AS turn CROSS JOIN temp.wanted ON wanted.task = turn.id LIMIT 1
+    ),
+    CASE WHEN EXISTS (
+        SELECT 1 FROM tasks INDEXED BY tasks_by_turn WHERE state = :state
+        LIMIT 1 OFFSET (SELECT count(*) FROM temp.wanted)
+    ) THEN (
+        SELECT min(tasks.next_attempt_at) FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task
+        WHERE tasks.state = :state
+    ) END
+)
 
 -- name: nearest_deadline
 -- Left to itself SQLite sorts all open tasks.

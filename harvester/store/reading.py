@@ -15,7 +15,7 @@ from harvester.domain.tasks import TaskState
 from harvester.store.attempts import Attempt
 from harvester.store.budget import known_blocks
 from harvester.store.deadlines import deadlines
-from harvester.store.overview import Deadline, horizon, task_counts
+from harvester.store.overview import Deadline, nearest_deadline, task_counts
 from harvester.store.queries import query
 
 LAST_ERRORS = 5
@@ -91,7 +91,7 @@ def status_report(connection: sqlite3.Connection, path: Path, now_ms: int) -> St
     return StatusReport(
         at_ms=now_ms,
         counts=task_counts(connection),
-        nearest_deadline=horizon(connection).nearest_deadline,
+        nearest_deadline=nearest_deadline(connection),
         deadlines=deadlines(connection, now_ms),
         oldest_open_task_id=oldest[0],
         oldest_open_added_at_ms=oldest[1],

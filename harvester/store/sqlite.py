@@ -22,7 +22,16 @@ from harvester.store.connecting import PASSING_PROBLEMS, in_transaction, open_fo
 from harvester.store.deadlines import deadlines
 from harvester.store.discovering import Heard, Queued, hear, queue_listed
 from harvester.store.learning import share_processing_times
-from harvester.store.overview import Ends, Horizon, TaskCounter, Troubled, ends_by_reason, horizon, troubled
+from harvester.store.overview import (
+    Deadline,
+    Ends,
+    TaskCounter,
+    Troubled,
+    ends_by_reason,
+    nearest_deadline,
+    next_due_ms,
+    troubled,
+)
 from harvester.store.queries import query
 from harvester.store.settling import Settlement, settle
 from harvester.store.taking import Lease
@@ -123,16 +132,22 @@ class Store:
         return await self.transact(body)
 
     async def due(self, now_ms: int, *, limit: int, wake: bool = True) -> Due:
-        """Adopt and wake what there is, and return up to `limit` due tasks of each open state."""
+        """Adopt and wake what there is, and return up to `limit` due tasks of each open state.
 
-        def body(connection: sqlite3.Connection) -> Due:
-            while taking.adopt(connection, now_ms) == taking.ADOPT_BATCH:
-                pass
+        What other programs have inserted is adopted a batch in one transaction: a million rows would keep results from
+        being stored for many seconds.
+        """
+
+        def body(connection: sqlite3.Connection) -> Due | None:
+            if taking.adopt(connection, now_ms) == taking.ADOPT_BATCH:
+                return None
             if wake:
                 taking.wake(connection, now_ms)
             return taking.due(connection, now_ms, limit=limit, only_wanted=self.only_wanted)
 
-        return await self.transact(body)
+        while (found := await self.transact(body)) is None:
+            pass
+        return found
 
     async def claim(self, lease: Lease, tasks: Sequence[Task]) -> list[Task]:
         """Claim those of the tasks that nobody has had in hand since they were looked at; return them as claimed."""
@@ -220,9 +235,13 @@ class Store:
         """Return the number of tasks in each state."""
         return await self.read(lambda connection: self._counter.count(connection, only_wanted=self.only_wanted))
 
-    async def horizon(self) -> Horizon:
-        """Return what falls due next, and the nearest deadline."""
-        return await self.read(lambda connection: horizon(connection, only_wanted=self.only_wanted))
+    async def next_due_ms(self) -> int | None:
+        """Return when the next open task falls due: 0 if one is due now, None if none is open."""
+        return await self.read(lambda connection: next_due_ms(connection, only_wanted=self.only_wanted))
+
+    async def nearest_deadline(self) -> Deadline | None:
+        """Return the nearest deadline; None if no task is open."""
+        return await self.read(lambda connection: nearest_deadline(connection, only_wanted=self.only_wanted))
 
     async def deadlines(self, now_ms: int) -> list[tuple[int, int]]:
         """Return deadlines, the nearest first, and how many open tasks have each."""

@@ -7,7 +7,7 @@ only with the number it was claimed with.
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from harvester.domain.errors import InvalidTaskId
@@ -25,6 +25,8 @@ LONGEST_WAIT_MS = MAX_LOOK_MS + 3600 * 1000
 """No task that nobody has in hand sleeps longer than that."""
 
 _OPEN = (TaskState.READY, TaskState.PENDING)
+
+_FOREVER_MS = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,29 +100,63 @@ def due(connection: sqlite3.Connection, now_ms: int, *, limit: int, only_wanted:
 
     Where there are more pending ones, the newest of them too, up to `limit`: an old task that hangs must not hide them.
     """
-    look = _look_at_wanted if only_wanted else _look
+    look, look_at_newest = (_first_wanted, _newest_wanted) if only_wanted else (_first, _newest)
     found = {state: look(connection, state, now_ms, limit) for state in _OPEN}
     pending = found[TaskState.PENDING]
     is_whole = all(len(tasks) < limit for tasks in found.values())
-    if len(pending) == limit and not only_wanted:
+    # Those past their deadline come last: with one of them, none in time is missing.
+    if len(pending) == limit and not pending[-1].is_past_deadline(now_ms):
         known = {task.key for task in pending}
-        newest = _rows(connection, "due_newest", TaskState.PENDING, now_ms, limit)
+        newest = look_at_newest(connection, TaskState.PENDING, now_ms, limit)
         pending = [*pending, *(task for task in reversed(newest) if task.key not in known)]
     return Due(found[TaskState.READY], pending, is_whole)
 
 
-def _look(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
-    tasks = _rows(connection, "due", state, now_ms, limit)
-    return tasks if len(tasks) == limit else tasks + _rows(connection, "due_overdue", state, now_ms, limit - len(tasks))
+def _first(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
+    tasks = _rows(connection, "due", state, now=now_ms, limit=limit)
+    if len(tasks) < limit:
+        tasks += _rows(connection, "due_overdue", state, now=now_ms, limit=limit - len(tasks))
+    return tasks
 
 
-def _look_at_wanted(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
-    return _rows(connection, "due_wanted", state, now_ms, limit)
+def _newest(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
+    return _rows(connection, "due_newest", state, now=now_ms, limit=limit)
 
 
-def _rows(connection: sqlite3.Connection, name: str, state: TaskState, now_ms: int, limit: int) -> list[Task]:
-    found = connection.execute(query(name), {"state": state, "now": now_ms, "limit": limit})
-    return [task_of(row) for row in found]
+def _first_wanted(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
+    """Look for them where the first due tasks are; in their own list only if too many others are due before them."""
+    tasks: list[Task] = []
+    for part in _in_time(now_ms), _overdue(now_ms):
+        tasks += _rows(connection, "first_wanted", state, limit=limit - len(tasks), **part)
+        if len(tasks) == limit:
+            break
+        if _are_others_due(connection, state, part):
+            return _rows(connection, "due_wanted", state, now=now_ms, limit=limit, direction=1)
+    return tasks
+
+
+def _newest_wanted(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
+    part = _in_time(now_ms)
+    tasks = _rows(connection, "last_wanted", state, limit=limit, **part)
+    if len(tasks) < limit and _are_others_due(connection, state, part):
+        tasks = _rows(connection, "due_wanted", state, now=now_ms, limit=limit, direction=-1)
+    return tasks
+
+
+def _in_time(now_ms: int) -> dict[str, int]:
+    return {"after": max(0, now_ms), "until": _FOREVER_MS}
+
+
+def _overdue(now_ms: int) -> dict[str, int]:
+    return {"after": 0, "until": now_ms}
+
+
+def _are_others_due(connection: sqlite3.Connection, state: TaskState, part: dict[str, int]) -> bool:
+    return bool(connection.execute(query("more_than_wanted"), {"state": state, **part}).fetchone()[0])
+
+
+def _rows(connection: sqlite3.Connection, name: str, state: TaskState, **parameters: int) -> list[Task]:
+    return [task_of(row) for row in connection.execute(query(name), {"state": state, **parameters})]
 
 
 def claim(connection: sqlite3.Connection, lease: Lease, tasks: Iterable[Task]) -> list[Task]:
@@ -129,7 +165,7 @@ def claim(connection: sqlite3.Connection, lease: Lease, tasks: Iterable[Task]) -
     for task in tasks:
         parameters = {"owner": lease.owner, "lease_until": lease.until_ms, "id": task.key, "claim": task.claim}
         if connection.execute(statement, parameters).rowcount:
-            claimed.append(replace(task, claim=task.claim + 1))
+            claimed.append(task.claimed())
     return claimed
 
 
@@ -186,21 +222,6 @@ def claim_ended(connection: sqlite3.Connection, lease: Lease, task_id: str) -> T
 
 
 def task_of(row: tuple[Any, ...]) -> Task:
-    """Return the task of a row of the query `due`."""
-    key, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, number, unfinished_at, *video = row
-    model_name, duration = video
-    return Task(
-        key=key,
-        task_id=task_id,
-        state=TaskState(state),
-        added_at_ms=added_at,
-        expires_at_ms=expires_at,
-        created_at_ms=created_at,
-        failures=failures,
-        gone=gone,
-        invalid=invalid,
-        claim=number,
-        unfinished_at_ms=unfinished_at,
-        model_name=model_name,
-        duration_s=duration,
-    )
+    """Return the task of a row of the query `due`: the columns are in the order of the fields, as names cost time."""
+    key, task_id, state, *others = row
+    return Task(key, task_id, TaskState(state), *others)

@@ -20,6 +20,9 @@ HOT_PATH = (
     "due_newest",
     "due_overdue",
     "due_wanted",
+    "first_wanted",
+    "last_wanted",
+    "more_than_wanted",
     "claim",
     "postpone",
     "renew",
@@ -112,7 +115,26 @@ def test_the_order_comes_from_an_index_and_not_from_sorting_the_queue(database: 
     assert [step for step in plan(database, name) if "TEMP B-TREE" in step] == []
 
 
-@pytest.mark.parametrize("name", [name for name in HOT_PATH if name.endswith("_wanted")])
+@pytest.mark.parametrize("name", ["first_wanted", "last_wanted", "more_than_wanted", "next_due_wanted"])
+def test_the_wanted_among_the_first_tasks_are_found_in_the_order_of_an_index(
+    database: sqlite3.Connection, name: str
+) -> None:
+    steps = plan(database, name)
+    assert any(step.startswith("SEARCH tasks USING COVERING INDEX tasks_by_turn") for step in steps)
+    assert [step for step in steps if "TEMP B-TREE" in step or "MATERIALIZE" in step] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "due_wanted",
+        "nearest_deadline_wanted",
+        "count_wanted_by_state",
+        "deadlines_wanted",
+        "ends_by_reason_wanted",
+        "troubled_wanted",
+    ],
+)
 def test_what_is_asked_of_the_wanted_tasks_is_driven_by_their_short_list(
     database: sqlite3.Connection, name: str
 ) -> None:

@@ -11,7 +11,7 @@ from harvester.domain.outcomes import Ready, Retrieved
 from harvester.domain.tasks import DAY_MS, Task
 from harvester.store import taking
 from harvester.store.connecting import in_transaction, open_for_writing
-from harvester.store.overview import horizon
+from harvester.store.overview import nearest_deadline, next_due_ms
 from harvester.store.queries import query
 from harvester.store.settling import settle
 from tests.unit.store.builders import LEASE_MS, NOW, claim, embeddings, lease, object_id, settlement, steps_of
@@ -51,7 +51,7 @@ class Queue:
             lambda connection: connection.execute(FILL, {"count": count, "now": NOW, "day": DAY_MS}),
         )
         self.claimed = claim(self.connection, limit=3)
-        wanted = [f"{number:024x}" for number in range(0, 200, 2)]
+        wanted = [f"{number:024x}" for number in range(0, count, 3)]
         in_transaction(self.connection, lambda connection: taking.want(connection, wanted))
 
 
@@ -80,6 +80,12 @@ def claim_wanted(connection: sqlite3.Connection) -> None:
     assert len(taking.claim(connection, lease("other"), due.pending[:8])) == 8
 
 
+def want_a_few_and_claim(connection: sqlite3.Connection) -> None:
+    """Those whose deadlines are the farthest: in the order of the index, all others come before them."""
+    taking.want(connection, [f"{number:024x}" for number in range(100)])
+    claim_wanted(connection)
+
+
 def take_over(connection: sqlite3.Connection) -> None:
     taking.wake(connection, NOW + LEASE_MS)
 
@@ -95,9 +101,11 @@ def oldest_open(connection: sqlite3.Connection) -> None:
 DEEDS: dict[str, Deed] = {
     "adopt, wake and claim": adopt_wake_and_claim,
     "claim wanted": claim_wanted,
+    "want a few and claim": want_a_few_and_claim,
     "take over": take_over,
-    "horizon": horizon,
-    "horizon of the wanted": lambda connection: horizon(connection, only_wanted=True),
+    "next due": next_due_ms,
+    "next due of the wanted": lambda connection: next_due_ms(connection, only_wanted=True),
+    "nearest deadline": nearest_deadline,
     "renew": lambda connection: taking.renew(connection, lease(), NOW),
     "release": lambda connection: taking.release(connection, "daemon"),
     "add": lambda connection: taking.add(connection, [object_id(1), object_id(2)], NOW),

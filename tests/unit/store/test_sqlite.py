@@ -11,10 +11,10 @@ import pytest
 
 from harvester.domain.errors import NotOursError, StoreError
 from harvester.domain.outcomes import Failed, Ready, Retrieved, Transient
-from harvester.domain.tasks import RETENTION_MS, TaskState
-from harvester.store import connecting
+from harvester.domain.tasks import DAY_MS, RETENTION_MS, TaskState
+from harvester.store import connecting, taking
 from harvester.store.connecting import PASSING_PROBLEMS, primary_code
-from harvester.store.overview import Deadline, Ends, Horizon
+from harvester.store.overview import Deadline, Ends
 from harvester.store.sqlite import Store
 from tests.unit.store.builders import (
     LEASE_MS,
@@ -29,6 +29,11 @@ from tests.unit.store.builders import (
 )
 
 INSERT = "INSERT INTO tasks (task_id) VALUES (?)"
+
+INSERT_MANY = """
+WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers LIMIT 2500)
+INSERT INTO tasks (task_id) SELECT printf('%08x%016x', ?, n) FROM numbers
+"""
 
 
 @pytest.fixture
@@ -219,9 +224,35 @@ async def test_wanting_ids_queues_them_and_restricts_everything_to_them(store: S
     insert_like_another_program(path, INSERT, [object_id(1)])
     assert await store.want([object_id(2), object_id(3), object_id(2)], NOW) == 2
     assert await open_count(store) == 2
-    assert (await store.horizon()).nearest_deadline == Deadline(object_id(2), NOW // 1000 * 1000 + RETENTION_MS)
+    assert await store.nearest_deadline() == Deadline(object_id(2), NOW // 1000 * 1000 + RETENTION_MS)
     tasks = await claim_due(store, lease(), now_ms=NOW, limit=10)
     assert [task.task_id for task in tasks] == [object_id(2), object_id(3)]
+
+
+async def test_a_large_insert_of_another_program_is_adopted_before_the_look(store: Store, path: Path) -> None:
+    urgent = object_id(2500, created_ms=NOW - DAY_MS)
+    insert_like_another_program(path, INSERT_MANY, [NOW // 1000])
+    insert_like_another_program(path, INSERT, [urgent])
+    assert [task.task_id for task in (await store.due(NOW, limit=1)).pending[:1]] == [urgent]
+    assert await store.transact(lambda connection: taking.adopt(connection, NOW)) == 0
+
+
+async def test_results_are_stored_while_a_large_insert_is_adopted(store: Store, path: Path) -> None:
+    insert_like_another_program(path, INSERT_MANY, [NOW // 1000])
+    ended: list[str] = []
+
+    async def look() -> None:
+        await store.due(NOW, limit=1)
+        ended.append("look")
+
+    async def settle() -> None:
+        await store.settle([])
+        ended.append("settle")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(look)
+        group.start_soon(settle)
+    assert ended == ["settle", "look"]
 
 
 async def test_without_a_wish_everything_is_claimed(store: Store, path: Path) -> None:
@@ -254,15 +285,23 @@ async def test_renew_and_release_count_the_owners_claims(store: Store) -> None:
     assert (await store.release("nobody"), await store.release("daemon"), await store.release("daemon")) == (0, 2, 0)
 
 
-async def test_the_horizon_says_when_to_look_again(store: Store) -> None:
-    assert await store.horizon() == Horizon(None, None)
+async def test_the_next_due_task_says_when_to_look_again(store: Store) -> None:
+    assert await store.next_due_ms() is None
     await store.want([object_id(1)], NOW)
-    deadline = Deadline(object_id(1), NOW // 1000 * 1000 + RETENTION_MS)
-    assert await store.horizon() == Horizon(0, deadline)
+    assert await store.next_due_ms() == 0
     (task,) = await claim_due(store, lease(), now_ms=NOW, limit=1)
-    assert await store.horizon() == Horizon(NOW + LEASE_MS, deadline)
+    assert await store.next_due_ms() == NOW + LEASE_MS
     await store.settle([settlement(task, Failed("bad video"))])
-    assert await store.horizon() == Horizon(None, None)
+    assert await store.next_due_ms() is None
+
+
+async def test_the_nearest_deadline_is_that_of_an_open_task(store: Store) -> None:
+    assert await store.nearest_deadline() is None
+    await store.want([object_id(1)], NOW)
+    (task,) = await claim_due(store, lease(), now_ms=NOW, limit=1)
+    assert await store.nearest_deadline() == Deadline(object_id(1), NOW // 1000 * 1000 + RETENTION_MS)
+    await store.settle([settlement(task, Failed("bad video"))])
+    assert await store.nearest_deadline() is None
 
 
 async def test_old_attempts_are_forgotten_and_the_tasks_stay(store: Store) -> None:

@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.domain.outcomes import Failed, Gone, Processing, Ready, Retrieved, Transient
+from harvester.domain.planning import Due
 from harvester.domain.tasks import DAY_MS, RETENTION_MS, Task, TaskState
 from harvester.store import taking
 from harvester.store.connecting import in_transaction
+from harvester.store.overview import next_due_ms
 from tests.unit.store.builders import (
     LEASE_MS,
     NOW,
@@ -293,6 +295,48 @@ def test_old_tasks_do_not_hide_the_newest(connection: sqlite3.Connection) -> Non
     ]
     assert not due.is_whole
     assert taking.due(connection, NOW, limit=11).is_whole
+
+
+@pytest.mark.parametrize("others", [0, 3, 30])
+def test_old_tasks_do_not_hide_the_newest_of_those_that_were_named(connection: sqlite3.Connection, others: int) -> None:
+    ids = [object_id(number, created_ms=NOW - (10 - number) * 60_000) for number in range(10)]
+    older = [object_id(number, created_ms=NOW - DAY_MS) for number in range(others)]
+    newer = [object_id(number, created_ms=NOW - 1_000) for number in range(others)]
+    queue(connection, *ids, *older, *newer)
+    in_transaction(connection, lambda connection: taking.want(connection, ids))
+    due = taking.due(connection, NOW, limit=3, only_wanted=True)
+    assert ids_of(list(due.pending)) == [ids[number] for number in (0, 1, 2, 7, 8, 9)]
+    assert not due.is_whole
+    assert taking.due(connection, NOW, limit=11, only_wanted=True).is_whole
+
+
+AGED = st.tuples(st.integers(0, 14), st.booleans(), st.booleans())
+"""Of a task: its age in half days, whether it was named, and whether it is due."""
+
+
+@settings(deadline=None)  # the disk may be slow
+@given(tasks=st.lists(AGED, max_size=25), limit=st.integers(1, 8))
+def test_the_named_tasks_are_found_wherever_they_are_among_the_others(
+    tasks: list[tuple[int, bool, bool]], limit: int
+) -> None:
+    now_ms = NOW + RETENTION_MS - 5 * DAY_MS
+    ids = [object_id(number, created_ms=NOW - age * DAY_MS // 2) for number, (age, _, _) in enumerate(tasks)]
+    with throwaway_database() as connection:
+        queue(connection, *ids)
+        seen = taking.due(connection, NOW, limit=len(tasks) + 1).pending
+        asleep = [(task, now_ms + task.key) for task in seen if not tasks[ids.index(task.task_id)][2]]
+        in_transaction(connection, lambda connection: taking.postpone(connection, asleep))
+        named = [task_id for task_id, (_, is_named, _) in zip(ids, tasks, strict=True) if is_named]
+        in_transaction(connection, lambda connection: taking.want(connection, named))
+        everything = taking.due(connection, now_ms, limit=len(tasks) + 1)
+        expected = [task for task in everything.pending if task.task_id in named]
+        due = taking.due(connection, now_ms, limit=limit, only_wanted=True)
+        sleeping = [until_ms for task, until_ms in asleep if task.task_id in named]
+        next_ms = next_due_ms(connection, only_wanted=True)
+    in_time = [task for task in expected if not task.is_past_deadline(now_ms)]
+    newest = [task for task in in_time[-limit:] if task not in expected[:limit]]
+    assert due == Due([], [*expected[:limit], *newest], is_whole=len(expected) < limit)
+    assert next_ms == (0 if expected else min(sleeping, default=None))
 
 
 def test_what_is_overdue_is_due_last(connection: sqlite3.Connection) -> None:
