@@ -56,7 +56,7 @@ WIDE_VIEW = 500
 """So many due tasks, from each end, are looked at to find the questions that are worth most."""
 
 NOT_WAITED_FOR_S = 60.0
-"""A harvest that asks about each task once does not sit out a longer block."""
+"""A harvest that asks about each task once does not sit out a longer wait, and others say what they wait for."""
 
 _ABOUT_TASKS = (Endpoint.STATUS, Endpoint.RETRIEVE)
 """Without these nothing can be brought to an end."""
@@ -390,7 +390,7 @@ class Scheduler:
                 self._blocked.remove(endpoint)
                 log.info("rate limit over", endpoint=endpoint.value)
         held_s = self._throttle.class_wait_s(Endpoint.RETRIEVE)
-        if held_s > LOOK_AGAIN_S:
+        if held_s > NOT_WAITED_FOR_S:
             # The last of a quota is spread over hours, which nobody has asked for in words.
             until_ms = max(until_ms or 0, self._clock.wall_ms() + round(held_s * 1000))
         self._progress.blocked_until_ms = until_ms

@@ -394,3 +394,16 @@ async def test_a_harvest_that_the_api_asks_to_stay_away_waits_for_that(store: St
         await anyio.sleep(0.5)
         assert (bench.progress.blocked_until_ms is not None, bench.progress.is_waiting) == (True, False)
         bench.scheduler.stop()
+
+
+async def test_a_harvest_that_spreads_the_last_of_a_quota_says_until_when_it_waits(store: Store) -> None:
+    bench = Bench(store, Api(harvested))
+    bench.throttle.learn(Endpoint.RETRIEVE, 200, LimitReport(remaining=1, reset_s=7200, limit=50))
+    bench.queue(3, age_ms=DAY_MS)
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.scheduler.run)
+        await anyio.sleep(0.5)
+        until_ms = bench.progress.blocked_until_ms
+        assert until_ms is not None
+        assert until_ms == pytest.approx(bench.clock.wall_ms() + 3_600_000, abs=60_000)
+        bench.scheduler.stop()
