@@ -7,6 +7,7 @@ the list tells of. Planning is not among it: how long that takes does not depend
 
 import argparse
 import asyncio
+import gc
 import os
 import sqlite3
 import tempfile
@@ -45,6 +46,9 @@ class Claims:
 
     async def measure(self, store: Store) -> None:
         """Let the sizes take turns, run by run; every claim is one of tasks that nobody had before in its run."""
+        # As a harvest does at its start.
+        gc.collect()
+        gc.freeze()
         for _ in range(RUNS):
             for (view, at_once), runs_ms in self.runs_ms.items():
                 runs_ms.append(await one_run(store, view, at_once))

@@ -1,5 +1,6 @@
 """The one place that chooses and wires concrete classes."""
 
+import gc
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
@@ -154,6 +155,10 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             progress=progress,
             clock=clock,
         )
+        # What is loaded by now lives as long as the process: to walk through it for garbage holds the event loop up for
+        # tens of milliseconds every time.
+        gc.collect()
+        gc.freeze()
         yield Harvest(store, client, throttle, scheduler, progress, clock, observer or Unobserved())
 
 

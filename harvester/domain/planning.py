@@ -8,7 +8,7 @@ almost surely finished is not asked about: a retrieval costs what a question cos
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from harvester.domain.discovery import ListQuery
 from harvester.domain.pacing import Endpoint
@@ -199,13 +199,15 @@ def is_last_chance(task: Task, now_ms: int) -> bool:
     return any(now_ms >= chance_ms > heard_ms for chance_ms in _chances_ms(task))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Prospect:
-    task: Task
-    chance: float
-    wait_s: float
-    is_urgent: bool
-    is_last_chance: bool
+    """A task, and what is to be expected of it; as many are made as tasks, see there."""
+
+    task: Final[Task]
+    chance: Final[float]
+    wait_s: Final[float]
+    is_urgent: Final[bool]
+    is_last_chance: Final[bool]
 
 
 def _prospect(task: Task, now_ms: int, times: ProcessingTimes) -> _Prospect:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from harvester.domain.task_ids import created_at_hint_ms
 
@@ -47,28 +48,31 @@ def deadline_ms(task_id: str, *, created_at_ms: int | None, added_at_ms: int) ->
     return (added_at_ms if hint is None else min(hint, added_at_ms)) + RETENTION_MS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Task:
     """An open task, claimed for one attempt. Times are Unix milliseconds.
 
     `claim` is the fencing number: a result is stored only while it is still the row's. The counters are those
     that decisions depend on: `failures` in a row, answers that said `gone`, downloads that were `invalid`. At
     `unfinished_at_ms` the API last said that the task was not finished.
+
+    Each look makes a thousand of them, and `frozen` would make that take eight times as long: that nobody changes one,
+    the type checker sees to.
     """
 
-    key: int
-    task_id: str
-    state: TaskState
-    added_at_ms: int
-    expires_at_ms: int
-    created_at_ms: int | None = None
-    failures: int = 0
-    gone: int = 0
-    invalid: int = 0
-    claim: int = 0
-    unfinished_at_ms: int | None = None
-    model_name: str | None = None
-    duration_s: float | None = None
+    key: Final[int]
+    task_id: Final[str]
+    state: Final[TaskState]
+    added_at_ms: Final[int]
+    expires_at_ms: Final[int]
+    created_at_ms: Final[int | None] = None
+    failures: Final[int] = 0
+    gone: Final[int] = 0
+    invalid: Final[int] = 0
+    claim: Final[int] = 0
+    unfinished_at_ms: Final[int | None] = None
+    model_name: Final[str | None] = None
+    duration_s: Final[float | None] = None
 
     @property
     def is_dated(self) -> bool:
@@ -86,24 +90,6 @@ class Task:
         What was created after it was queued was not: the API's clock is ahead of the one that queued it.
         """
         return max(0, now_ms - min(self.born_ms, self.added_at_ms))
-
-    def claimed(self) -> "Task":
-        """Return the task with the fencing number of the next claim; `dataclasses.replace` would take twice as long."""
-        return Task(
-            self.key,
-            self.task_id,
-            self.state,
-            self.added_at_ms,
-            self.expires_at_ms,
-            self.created_at_ms,
-            self.failures,
-            self.gone,
-            self.invalid,
-            self.claim + 1,
-            self.unfinished_at_ms,
-            self.model_name,
-            self.duration_s,
-        )
 
     def is_past_deadline(self, now_ms: int) -> bool:
         """Whether the platform may have dropped the embeddings by now."""

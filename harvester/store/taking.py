@@ -7,7 +7,7 @@ only with the number it was claimed with.
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harvester.domain.errors import InvalidTaskId
@@ -165,7 +165,7 @@ def claim(connection: sqlite3.Connection, lease: Lease, tasks: Iterable[Task]) -
     for task in tasks:
         parameters = {"owner": lease.owner, "lease_until": lease.until_ms, "id": task.key, "claim": task.claim}
         if connection.execute(statement, parameters).rowcount:
-            claimed.append(task.claimed())
+            claimed.append(replace(task, claim=task.claim + 1))
     return claimed
 
 

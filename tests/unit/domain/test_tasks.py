@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,11 +10,6 @@ ADDED_MS = OBJECT_ID_MS + DAY_MS
 
 def task(*, expires_at_ms: int = ADDED_MS + RETENTION_MS) -> Task:
     return Task(1, OBJECT_ID, TaskState.PENDING, added_at_ms=ADDED_MS, expires_at_ms=expires_at_ms)
-
-
-def test_a_claimed_task_differs_in_its_number_only() -> None:
-    seen = Task(1, OBJECT_ID, TaskState.READY, ADDED_MS, ADDED_MS + 1, ADDED_MS + 2, 3, 4, 5, 6, 7, "marengo3.0", 8.5)
-    assert seen.claimed() == replace(seen, claim=7)
 
 
 def test_every_state_is_either_open_or_an_end() -> None:
