@@ -121,9 +121,10 @@ def _calls(report: PlanReport) -> Iterator[str]:
         yield "next calls  none asked for" if not report.conditions.calls else "next calls  none that can be foretold"
         return
     yield f"next calls  {every}"
-    for call in report.preview.calls:
+    for number, call in enumerate(report.preview.calls):
         wait_s = (call.at_ms - report.survey.at_ms) / 1000
-        when = "now" if wait_s < 1 else "then" if quota is not None else f"in {shown_duration(wait_s)}"
+        is_known = quota is None or number == 0
+        when = "now" if wait_s < 1 else f"in {shown_duration(wait_s)}" if is_known else "then"
         yield f"  {when:16}{_subject(call.step)} — {reason(call, report)}"
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from harvester.cli.plan_report import PlanReport, as_json, lines
 from harvester.domain.pacer import Pacer
-from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.domain.pacing import Endpoint, LimitReport, RateLimit
 from harvester.domain.planning import Strategy
 from harvester.domain.previewing import Conditions, Survey, Turn, preview
 from harvester.domain.processing_time import ProcessingTimes
@@ -110,6 +110,16 @@ def test_the_budget_tells_what_the_api_has_taught() -> None:
         "taught      retrieve: a quota of 50 requests a day",
         "taught      list: none wanted until 2025-10-09 09:53:20Z",
     ]
+
+
+def test_it_tells_what_is_left_of_a_quota_and_until_when() -> None:
+    pacer = Pacer(RateLimit(60))
+    pacer.accepted(Endpoint.RETRIEVE, LimitReport(limit=50, remaining=4, reset_s=7200), NOW / 1000)
+    told = report(task(1), pacer=pacer)
+
+    assert line(told, "taught") == (
+        "taught      retrieve: a quota of 50 requests a day, 4 left until 2025-10-09 10:53:20Z"
+    )
 
 
 def test_what_a_quota_of_a_day_lets_through_at_once_is_not_told_to_wait() -> None:
