@@ -46,9 +46,14 @@ class BodyError(Exception):
         self.outcome = outcome
 
 
+def is_plain(encoding: str | None) -> bool:
+    """Whether a body with that content encoding is sent as it is."""
+    return encoding in (None, "", "identity")
+
+
 def decompress(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
     """Return the decoded body, or raise BodyError; never holds more than `max_bytes` of it."""
-    if encoding in (None, "", "identity"):
+    if is_plain(encoding):
         if len(body) > max_bytes:
             raise too_large(max_bytes)
         return body
@@ -80,8 +85,8 @@ def _inflate(body: bytes, max_bytes: int, *, held: int = 0) -> tuple[bytes, byte
 
 def decompressed(file: BinaryIO, encoding: str | None, max_bytes: int) -> Iterator[bytes]:
     """Yield the decoded content of a file in chunks; raise BodyError for what `decompress` would look at as a whole."""
-    is_plain, received = encoding in (None, "", "identity"), 0
-    for chunk in _chunks(file) if is_plain else _inflated(file, encoding):
+    received = 0
+    for chunk in _chunks(file) if is_plain(encoding) else _inflated(file, encoding):
         received += len(chunk)
         if received > max_bytes:
             raise too_large(max_bytes)

@@ -14,7 +14,7 @@ from yarl import URL
 
 from harvester import __version__
 from harvester.api.answers import error_outcome, exception_outcome, status_outcome
-from harvester.api.bodies import SMALL_BYTES, BodyError, decompress, holds, holds_compressed, too_large
+from harvester.api.bodies import SMALL_BYTES, BodyError, decompress, holds, holds_compressed, is_plain, too_large
 from harvester.api.limits import clock_skew_s, quota_told, read_limits
 from harvester.api.listing import MAX_LIST_BYTES, list_parameters, parse_list
 from harvester.api.memory_budget import STEP_BYTES, Hold, MemoryBudget, share_bytes
@@ -289,7 +289,7 @@ class Client:
         is_result = _is_success(response.status) and self._brings_result(endpoint)
         limit = self._limit_bytes(endpoint) if _is_success(response.status) else MAX_ERROR_BYTES
         received = Receiver(to_file=is_result, secret=self._secret())
-        share = partial(share_bytes, is_compressed=_encoding(response.headers) not in (None, "identity"))
+        share = partial(share_bytes, is_compressed=not is_plain(_encoding(response.headers)))
         if _is_success(response.status) and (response.content_length or 0) > limit:
             response.close()
             return received, False
