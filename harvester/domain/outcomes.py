@@ -87,6 +87,15 @@ class Transient:
 
 
 @dataclass(frozen=True, slots=True)
+class Misrouted:
+    """The answer names the id of another task: it may belong to another request, so it says nothing about this one."""
+
+    received_id: str
+    message: str
+    code: str = "another_id"
+
+
+@dataclass(frozen=True, slots=True)
 class Invalid:
     """A complete answer that is not acceptable as embeddings; `message` says where."""
 
@@ -95,5 +104,16 @@ class Invalid:
 
 
 Outcome = (
-    Ready | Retrieved | Processing | Failed | Gone | Empty | Unacceptable | Throttled | Refused | Transient | Invalid
+    Ready
+    | Retrieved
+    | Processing
+    | Failed
+    | Gone
+    | Empty
+    | Unacceptable
+    | Throttled
+    | Refused
+    | Transient
+    | Misrouted
+    | Invalid
 )

@@ -129,6 +129,10 @@ OWN_CODES: Mapping[str, Reason] = {
         "The answer repeats the API key. It was thrown away, so that the key is not stored.",
         "Look for a proxy that echoes headers; tell TwelveLabs if it is the API.",
     ),
+    "another_id": Reason(
+        "The answer names the id of another task: it may belong to another request. Nothing of it is stored.",
+        "Nothing: the task is asked again on a new connection. For many, look for a proxy that mixes up answers.",
+    ),
     # Network.
     "connect_timeout": Reason("No connection within api.connect_timeout_s.", _NETWORK),
     "read_timeout": Reason(

@@ -11,6 +11,7 @@
 | Unacceptable       | `rejected`                                                                |
 | Invalid            | three downloads, then `rejected`                                          |
 | Transient          | backed off; given up, as `expired`, only a day after the deadline         |
+| Misrouted          | as Transient: asked again on a fresh connection                           |
 | Throttled, Refused | unchanged: they say nothing about the task                                |
 """
 
@@ -22,6 +23,7 @@ from harvester.domain.outcomes import (
     Failed,
     Gone,
     Invalid,
+    Misrouted,
     Outcome,
     Processing,
     Ready,
@@ -92,7 +94,7 @@ def decide(task: Task, outcome: Outcome, now_ms: int, rng: Rng, times: Processin
             return _confirm_gone(task, outcome, now_ms, rng)
         case Empty() | Invalid():
             return _download_again(task, outcome, now_ms, rng)
-        case Transient():
+        case Transient() | Misrouted():
             return _back_off(task, outcome, now_ms, rng)
         case Throttled() | Refused():
             return stay
@@ -129,7 +131,7 @@ def _dated(task: Task, created_at_ms: int | None) -> Decision:
     return replace(_unchanged(task), created_at_ms=created_at_ms, expires_at_ms=expires)
 
 
-def _problem(outcome: Failed | Gone | Empty | Unacceptable | Transient | Invalid) -> Problem:
+def _problem(outcome: Failed | Gone | Empty | Unacceptable | Transient | Misrouted | Invalid) -> Problem:
     return Problem(outcome.code, outcome.message)
 
 
@@ -169,7 +171,7 @@ def _download_again(task: Task, outcome: Empty | Invalid, now_ms: int, rng: Rng)
     return replace(after, next_attempt_at_ms=at_latest_before_deadline(task, now_ms, delay))
 
 
-def _back_off(task: Task, outcome: Transient, now_ms: int, rng: Rng) -> Decision:
+def _back_off(task: Task, outcome: Transient | Misrouted, now_ms: int, rng: Rng) -> Decision:
     failures = task.failures + 1
     after = replace(_unchanged(task), failures=failures, problem=_problem(outcome))
     if now_ms >= task.expires_at_ms + OVERDUE_GRACE_MS:

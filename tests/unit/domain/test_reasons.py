@@ -16,7 +16,18 @@ PACKAGE = Path(harvester.__file__).parent
 PAGE = PACKAGE.parent / "docs" / "troubleshooting.md"
 CODE = re.compile(r"[a-z]+(_[a-z0-9]+)*")
 
-WITH_CODE = {"Failed", "Gone", "Empty", "Unacceptable", "Throttled", "Refused", "Transient", "Invalid", "Problem"}
+WITH_CODE = {
+    "Misrouted",
+    "Failed",
+    "Gone",
+    "Empty",
+    "Unacceptable",
+    "Throttled",
+    "Refused",
+    "Transient",
+    "Invalid",
+    "Problem",
+}
 """The constructors that take a code: second, third for Throttled, or by name."""
 
 DOCUMENTED = {
