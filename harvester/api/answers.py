@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 
 from harvester.api.bodies import BodyError, decompress, excerpt, parse_object
-from harvester.api.decoding import MAX_MESSAGE_CHARACTERS, unfinished, video_metadata
+from harvester.api.decoding import MAX_MESSAGE_CHARACTERS, received_id, unfinished, video_metadata
 from harvester.domain.outcomes import (
     Gone,
     Outcome,
@@ -36,7 +36,7 @@ def status_outcome(body: bytes, encoding: str | None) -> Outcome:
         code, message = _code_and_message(document)
         shown = (message or excerpt(body))[:MAX_MESSAGE_CHARACTERS].rstrip(".")
         return Transient(f"The answer is not a status: {shown}.", code or "not_a_status")
-    return Ready(video_metadata(document)) if status == "ready" else unfinished(document)
+    return Ready(video_metadata(document), received_id(document)) if status == "ready" else unfinished(document)
 
 
 def error_outcome(endpoint: Endpoint, status: int, body: bytes, encoding: str | None, report: LimitReport) -> Outcome:

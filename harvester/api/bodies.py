@@ -4,6 +4,7 @@ The two differ in what is done about them. A body that was cut, or is a proxy's 
 complete answer that is not acceptable will be the same next time.
 """
 
+import re
 import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -33,6 +34,9 @@ _COLON_BYTES, _COMMA_BYTES, _BRACKET_BYTES = 96, 32, 64
 
 _NO_GROWTH_BYTES = 64 * 1024 * 1024
 """So much is spent on any body."""
+
+_ID_BYTES = 256
+_FIRST_ID = re.compile(rb'\s*\{\s*"_id"\s*:\s*"([A-Za-z0-9_-]{1,128})"')
 
 SMALL_BYTES = 1024 * 1024
 GLANCE_BYTES = 64 * 1024
@@ -147,6 +151,13 @@ def _beginning(body: bytes, max_bytes: int) -> bytes:
         if len(decoded) >= max_bytes or not rest.startswith(_GZIP_MAGIC):
             break
     return decoded
+
+
+def beginning_id(body: bytes, encoding: str | None) -> str | None:
+    """Return the `_id` that a body begins with; None where it does not, or cannot be read so far."""
+    glance = body[:_ID_BYTES] if is_plain(encoding) else _beginning(body[:GLANCE_BYTES], _ID_BYTES)
+    found = _FIRST_ID.match(glance)
+    return found[1].decode() if found else None
 
 
 def too_large(max_bytes: int) -> BodyError:

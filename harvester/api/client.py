@@ -14,7 +14,18 @@ from yarl import URL
 
 from harvester import __version__
 from harvester.api.answers import error_outcome, exception_outcome, status_outcome
-from harvester.api.bodies import SMALL_BYTES, BodyError, decompress, holds, holds_compressed, is_plain, too_large
+from harvester.api.bodies import (
+    GLANCE_BYTES,
+    SMALL_BYTES,
+    BodyError,
+    beginning_id,
+    decompress,
+    holds,
+    holds_compressed,
+    is_plain,
+    too_large,
+)
+from harvester.api.connections import Connector, WireResponse
 from harvester.api.limits import clock_skew_s, quota_told, read_limits
 from harvester.api.listing import MAX_LIST_BYTES, list_parameters, parse_list
 from harvester.api.memory_budget import STEP_BYTES, Hold, MemoryBudget, share_bytes
@@ -23,7 +34,7 @@ from harvester.api.secrecy import listed_repeat
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.discovery import ListPage, ListQuery
 from harvester.domain.errors import InvalidTaskId
-from harvester.domain.outcomes import Outcome, Throttled, Transient, Unacceptable
+from harvester.domain.outcomes import Misrouted, Outcome, Throttled, Transient, Unacceptable, misrouted
 from harvester.domain.pacing import Endpoint
 from harvester.domain.task_ids import validate_task_id
 
@@ -48,7 +59,10 @@ TELLING_CHARACTERS = 8
 SECRET_CHARACTERS = 16
 """Bodies are searched for keys from this length on: a shorter one, like a rehearsal's, is in good answers by chance."""
 
-_TASK_PATHS: dict[str, tuple[str, ...]] = {"v1": ("embed", "tasks"), "v2": ("embed-v2", "tasks")}
+Version = Literal["v1", "v2"]
+"""The versions of the API: they differ in paths and bodies."""
+
+_TASK_PATHS: dict[Version, tuple[str, ...]] = {"v1": ("embed", "tasks"), "v2": ("embed-v2", "tasks")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +73,7 @@ class ClientSettings:
     """
 
     base_url: str
-    version: Literal["v1", "v2"] = "v1"
+    version: Version = "v1"
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 60.0
     max_body_bytes: int = 256 * 1024 * 1024
@@ -103,6 +117,16 @@ class _Sent:
     times: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """Where a request goes; `task_id` is None for the list. `brings_result`: its answer may be embeddings."""
+
+    url: URL
+    task_id: str | None = None
+    brings_result: bool = False
+    is_fresh: bool = False
+
+
 class Client:
     """Asks about tasks. Open with `async with`.
 
@@ -125,9 +149,16 @@ class Client:
         """By how much this machine's clock was ahead of the API's at the last answer that told its time."""
 
     async def __aenter__(self) -> Self:
+        self._session = self._opened(Connector())
+        # A connection of its own for each request that asks for one.
+        self._fresh_session = self._opened(Connector(force_close=True))
+        return self
+
+    def _opened(self, connector: Connector) -> aiohttp.ClientSession:
         settings = self._settings
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+        return aiohttp.ClientSession(
+            connector=connector,
+            response_class=WireResponse,
             timeout=aiohttp.ClientTimeout(
                 total=settings.answer_timeout_s,
                 connect=settings.connect_timeout_s,
@@ -141,29 +172,40 @@ class Client:
             read_bufsize=CHUNK_BYTES,
             trace_configs=[self._counting_sends()],
         )
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._session.close()
+        await self._fresh_session.close()
 
-    async def ask(self, task_id: str, permit: Permit, hold: Hold | None = None) -> Reply:
+    async def ask(
+        self,
+        task_id: str,
+        permit: Permit,
+        hold: Hold | None = None,
+        *,
+        is_fresh: bool = False,
+        version: Version | None = None,
+    ) -> Reply:
         """Send the request that `permit` is for; return a Reply whatever happens, also to an unacceptable id.
 
-        `hold` grows with the body; while there is no memory for the next piece, none is read.
+        `hold` grows with the body; while there is no memory for the next piece, none is read. With `is_fresh` the
+        request goes out on a connection of its own: never used before, closed afterwards. `version` asks in another
+        version of the API than the configured one. A body that names another task gives `Misrouted`, as far as it is
+        decoded here: see `harvester.domain.outcomes.misrouted` for the others.
         """
         try:
-            url = self._url(task_id, permit.endpoint)
+            request = self._request(task_id, permit.endpoint, version or self._settings.version, is_fresh=is_fresh)
         except InvalidTaskId as error:
             permit.spend()
             return self._presentable(Reply(Unacceptable(error.sentence, "task_id_invalid"), duration_ms=0))
-        return await self._get(url, permit, hold)
+        return await self._get(request, permit, hold)
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
         """Ask for one page of the account's tasks; `permit` is for the list. Return the page, or what went wrong."""
         url = self._base.joinpath(*_TASK_PATHS[self._settings.version]).with_query(list_parameters(query))
-        reply = await self._get(url, permit)
+        reply = await self._get(_Request(url), permit)
         if reply.outcome is not None:
             return reply.outcome
         answer, key = parse_list(reply.body, reply.encoding), self._key()
@@ -171,15 +213,18 @@ class Client:
             return Transient("The answer repeats the API key.", "key_echoed")
         return answer
 
-    async def _get(self, url: URL, permit: Permit, hold: Hold | None = None) -> Reply:
+    async def _get(self, request: _Request, permit: Permit, hold: Hold | None = None) -> Reply:
         permit.spend()
         hold = hold or MemoryBudget(sys.maxsize).take()
+        session = self._fresh_session if request.is_fresh else self._session
         started = time.monotonic()
         try:
-            async with self._session.get(
-                url, headers=self._headers(), allow_redirects=False, trace_request_ctx=_Sent(permit)
+            async with session.get(
+                request.url, headers=self._headers(), allow_redirects=False, trace_request_ctx=_Sent(permit)
             ) as response:
-                reply = await self._read(permit, response, started, hold)
+                reply = await self._read(request, permit, response, started, hold)
+                if isinstance(response, WireResponse) and _names_another(reply, request.task_id):
+                    response.distrust()
         except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError) as error:
             # ValueError: header values and URLs of an answer that the library cannot parse. TimeoutError is an OSError.
             reply = Reply(exception_outcome(error), duration_ms=_since_ms(started))
@@ -198,21 +243,26 @@ class Client:
         trace.on_request_headers_sent.append(on_sent)
         return trace
 
-    def _url(self, task_id: str, endpoint: Endpoint) -> URL:
-        segments = [*_TASK_PATHS[self._settings.version], validate_task_id(task_id)]
-        if endpoint is Endpoint.STATUS and self._settings.version == "v1":
+    def _request(self, task_id: str, endpoint: Endpoint, version: Version, *, is_fresh: bool) -> _Request:
+        segments = [*_TASK_PATHS[version], validate_task_id(task_id)]
+        if endpoint is Endpoint.STATUS and version == "v1":
             segments.append("status")
-        return self._base.joinpath(*segments)
+        # In v2 one call answers both: a result that comes with a status is not thrown away.
+        return _Request(
+            self._base.joinpath(*segments), task_id, endpoint is Endpoint.RETRIEVE or version == "v2", is_fresh
+        )
 
     def _headers(self) -> dict[str, str]:
         # The key is not among the session's headers, which show up in its repr.
         return {"x-api-key": self._key(), "accept-encoding": "gzip"}
 
-    async def _read(self, permit: Permit, response: aiohttp.ClientResponse, started: float, hold: Hold) -> Reply:
+    async def _read(
+        self, request: _Request, permit: Permit, response: aiohttp.ClientResponse, started: float, hold: Hold
+    ) -> Reply:
         endpoint, report = permit.endpoint, read_limits(response.headers, self._wall_s())
         self._throttle.learn(endpoint, response.status, report, permit.sending)
         self.clock_skew_s = clock_skew_s(response.headers, self._wall_s())
-        received, is_whole = await self._body(endpoint, response, hold)
+        received, is_whole = await self._body(request, response, hold)
         body, file = received.in_memory(), received.file
         encoding, outcome = _encoding(response.headers), None
         if not _is_success(response.status):
@@ -222,9 +272,10 @@ class Client:
                 self._throttle.learn_quota(endpoint, quota_told(outcome.message))
         elif not is_whole:
             received.close()
-            body, file, outcome = b"", None, self._too_large(endpoint)
-        elif not self._brings_result(endpoint) and endpoint is not Endpoint.LIST:
+            body, file, outcome = b"", None, self._too_large(request)
+        elif request.task_id is not None and not request.brings_result:
             outcome = status_outcome(body, encoding)
+            outcome = misrouted(outcome, request.task_id) or outcome
         trace_id = response.headers.get("x-trace-id")
         return Reply(outcome, _since_ms(started), response.status, trace_id, body, encoding, file)
 
@@ -250,7 +301,7 @@ class Client:
         )
 
     def _presentable_outcome(self, outcome: Outcome) -> Outcome:
-        texts = {name: getattr(outcome, name, None) for name in ("message", "code", "status")}
+        texts = {name: getattr(outcome, name, None) for name in ("message", "code", "status", "received_id")}
         changes: dict[str, Any] = {
             name: self._presentable_text(text) for name, text in texts.items() if isinstance(text, str)
         }
@@ -267,27 +318,23 @@ class Client:
                 clean = clean.replace(key[:length], HIDDEN_KEY)
         return clean
 
-    def _brings_result(self, endpoint: Endpoint) -> bool:
-        # In v2 one call answers both: a result that comes with a status is not thrown away.
-        return endpoint is Endpoint.RETRIEVE or (endpoint is Endpoint.STATUS and self._settings.version == "v2")
-
-    def _limit_bytes(self, endpoint: Endpoint) -> int:
+    def _limit_bytes(self, request: _Request) -> int:
         limit = self._settings.max_body_bytes
-        return min(limit, MAX_LIST_BYTES) if endpoint is Endpoint.LIST else limit
+        return min(limit, MAX_LIST_BYTES) if request.task_id is None else limit
 
-    def _too_large(self, endpoint: Endpoint) -> Outcome:
-        if endpoint is Endpoint.LIST:
+    def _too_large(self, request: _Request) -> Outcome:
+        if request.task_id is None:
             return Transient(
-                f"The page of the list is larger than {self._limit_bytes(endpoint)} bytes.", "body_too_large"
+                f"The page of the list is larger than {self._limit_bytes(request)} bytes.", "body_too_large"
             )
         outcome = too_large(self._settings.max_body_bytes).outcome
         # Only a retrieval can reject.
-        return outcome if self._brings_result(endpoint) else Transient(outcome.message, outcome.code)
+        return outcome if request.brings_result else Transient(outcome.message, outcome.code)
 
-    async def _body(self, endpoint: Endpoint, response: aiohttp.ClientResponse, hold: Hold) -> tuple[Receiver, bool]:
+    async def _body(self, request: _Request, response: aiohttp.ClientResponse, hold: Hold) -> tuple[Receiver, bool]:
         """Read the body as sent, piece by piece, and stop at the cap; return it and whether that is all of it."""
-        is_result = _is_success(response.status) and self._brings_result(endpoint)
-        limit = self._limit_bytes(endpoint) if _is_success(response.status) else MAX_ERROR_BYTES
+        is_result = _is_success(response.status) and request.brings_result
+        limit = self._limit_bytes(request) if _is_success(response.status) else MAX_ERROR_BYTES
         received = Receiver(to_file=is_result, secret=self._secret())
         share = partial(share_bytes, is_compressed=not is_plain(_encoding(response.headers)))
         if _is_success(response.status) and (response.content_length or 0) > limit:
@@ -317,6 +364,17 @@ class Client:
         """Return what must not occur in a body; nothing if the key is too short to be told from chance."""
         key = self._key().encode()
         return key if len(key) >= SECRET_CHARACTERS else b""
+
+
+def _names_another(reply: Reply, task_id: str | None) -> bool:
+    """Return whether the answer is another task's, as its outcome or the beginning of its body shows."""
+    if task_id is None:
+        return False
+    if isinstance(reply.outcome, Misrouted):
+        return True
+    beginning = reply.body if reply.file is None else reply.file.beginning(GLANCE_BYTES)
+    named = beginning_id(beginning, reply.encoding)
+    return named is not None and named.lower() != task_id.lower()
 
 
 def _repeats(reply: Reply, key: bytes) -> bool:

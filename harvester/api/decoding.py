@@ -66,27 +66,33 @@ def decode_document(document: dict[str, Any], body: bytes, parts: SplitDocument 
         return Transient(f"The answer is not a task: {excerpt(body)}.", code[:64] if code else "not_a_task")
     if status not in ("ready", None):
         return unfinished(document)
-    return _finished(document, segments, parts) if segments else Empty()
+    return _finished(document, segments, parts) if segments else Empty(received_id=received_id(document))
 
 
 def unfinished(document: dict[str, Any]) -> Failed | Processing:
     """Return what a task object means that is not `ready`; an unknown status means "not finished"."""
     status = document.get("status")
     if status == "failed":
-        return Failed(failure_message(document)[:MAX_MESSAGE_CHARACTERS])
+        return Failed(failure_message(document)[:MAX_MESSAGE_CHARACTERS], received_id=received_id(document))
     # Only a text is shown: writing out nested lists could exceed the interpreter's depth.
     shown = status[:64] if isinstance(status, str) else type(status).__name__
     metadata = video_metadata(document)
-    return Processing(shown, metadata.created_at_ms, metadata)
+    return Processing(shown, metadata.created_at_ms, metadata, received_id(document))
+
+
+def received_id(document: dict[str, Any]) -> str | None:
+    """Return the id that a task object names; None if it names none."""
+    return _text(document.get("_id"))
 
 
 def _finished(document: dict[str, Any], segments: list[Any], parts: SplitDocument | None) -> Retrieved | Invalid:
     try:
         return Retrieved(_embeddings(document, segments, parts))
     except (_UnacceptableSegmentError, VectorError) as error:
-        return Invalid(f"{error}.", "segments_invalid")
+        return Invalid(f"{error}.", "segments_invalid", received_id(document))
     except orjson.JSONEncodeError as error:
-        return Invalid(f"The answer cannot be kept as JSON: {error}.", "document_invalid")
+        message = f"The answer cannot be kept as JSON: {error}."
+        return Invalid(message, "document_invalid", received_id(document))
 
 
 def failure_message(document: dict[str, Any]) -> str:
@@ -155,7 +161,7 @@ def _embeddings(document: dict[str, Any], segments: list[Any], parts: SplitDocum
         document=orjson.dumps(document),
         layouts=layouts,
         layout_of=layout_of,
-        received_id=_text(document.get("_id")),
+        received_id=received_id(document),
         extras=extras,
     )
 

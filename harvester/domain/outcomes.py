@@ -4,12 +4,18 @@ from dataclasses import dataclass, field
 
 from harvester.domain.embeddings import TaskEmbeddings, VideoMetadata
 
+MAX_SHOWN_ID = 128
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The status says `ready`: the embeddings can be retrieved. `metadata` is what it said about the video."""
+    """The status says `ready`: the embeddings can be retrieved. `metadata` is what it said about the video.
+
+    `received_id`, here and below, is the `_id` that the answer gave; None if it gave none.
+    """
 
     metadata: VideoMetadata | None = field(default=None, compare=False)
+    received_id: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,7 @@ class Processing:
     status: str = "processing"
     created_at_ms: int | None = None
     metadata: VideoMetadata | None = field(default=None, compare=False)
+    received_id: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,7 @@ class Failed:
 
     message: str
     code: str = "task_failed"
+    received_id: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,7 @@ class Empty:
 
     message: str = "The task is ready but the answer holds no segments."
     code: str = "no_segments"
+    received_id: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,7 @@ class Invalid:
 
     message: str
     code: str = "payload_invalid"
+    received_id: str | None = field(default=None, compare=False)
 
 
 Outcome = (
@@ -117,3 +127,16 @@ Outcome = (
     | Misrouted
     | Invalid
 )
+
+
+def misrouted(outcome: Outcome, task_id: str) -> Misrouted | None:
+    """Return what an answer is that names another task than the one asked for; None if it names that one, or none.
+
+    Ids are compared without regard to case. Whoever decides what to do about embeddings under another id asks here too.
+    """
+    received = (
+        outcome.embeddings.received_id if isinstance(outcome, Retrieved) else getattr(outcome, "received_id", None)
+    )
+    if isinstance(outcome, Misrouted) or received is None or received.lower() == task_id.lower():
+        return None
+    return Misrouted(received, message=f"The answer names another task: {received[:MAX_SHOWN_ID]}.")
