@@ -20,6 +20,7 @@ from harvester.api.throttle import Permit, Throttle
 from harvester.domain.discovery import ListPage, ListQuery
 from harvester.domain.outcomes import Outcome
 from harvester.domain.pacing import Endpoint
+from harvester.domain.tasks import ApiVersion
 from harvester.simulator import documents
 from harvester.simulator.limits import RateLimiter, quota_headers
 from harvester.simulator.listing import Page, parse_list_query
@@ -149,6 +150,8 @@ class ModelApi:
     ) -> None:
         self.requests: Counter[Endpoint] = Counter()
         self.refused: Counter[Endpoint] = Counter()
+        self.confirmations = 0
+        """How often the other API version was asked; it knows the same tasks."""
         self.retrieved: Counter[str] = Counter()
         """How often each task's embeddings were downloaded."""
         self._tasks = {task.task_id: task for task in tasks}
@@ -162,7 +165,17 @@ class ModelApi:
         self._quirks = quirks or Quirks()
         self._rng = random.Random(seed)  # noqa: S311
 
-    async def ask(self, task_id: str, permit: Permit, _hold: Hold) -> Reply:
+    async def ask(
+        self,
+        task_id: str,
+        permit: Permit,
+        hold: Hold,  # noqa: ARG002  # nothing is held here
+        *,
+        is_fresh: bool = False,  # noqa: ARG002  # there are no connections
+        version: ApiVersion | None = None,
+    ) -> Reply:
+        if version == "v2":
+            self.confirmations += 1
         reply = await self._get(permit, lambda: self._about(task_id, permit.endpoint))
         if reply.outcome is None and permit.endpoint is Endpoint.STATUS:
             return Reply(status_outcome(reply.body, None), reply.duration_ms, reply.status)

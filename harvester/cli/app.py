@@ -13,6 +13,7 @@ from harvester.config import Settings
 from harvester.domain.breaker import Breaker
 from harvester.domain.discovery import ListPage, ListQuery
 from harvester.domain.errors import KeyRefusedError
+from harvester.domain.key_fingerprint import key_fingerprint
 from harvester.domain.outcomes import Outcome, Refused
 from harvester.domain.pacing import Endpoint, RateLimit
 from harvester.domain.planning import Strategy
@@ -20,6 +21,7 @@ from harvester.domain.tasks import DAY_MS
 from harvester.service.clock import Clock, SystemClock
 from harvester.service.decoder import Decoder
 from harvester.service.discovery import DiscoveryReport, ObservedLister, Schedule, discover, keep_discovering
+from harvester.service.final_states import FinalStates
 from harvester.service.looking import Looker
 from harvester.service.observing import Observer, Unobserved
 from harvester.service.pipeline import Pipeline
@@ -43,6 +45,8 @@ class Harvest:
     progress: Progress
     clock: Clock
     observer: Observer
+    key: Callable[[], str | None]
+    """Returns the fingerprint of the API key in use."""
 
     @property
     def database(self) -> Path:
@@ -68,6 +72,7 @@ class Harvest:
             clock=self.clock,
             progress=self.progress,
             schedule=lambda: _schedule(settings()),
+            key=self.key,
         )
         self.scheduler.refuse(refusal)
 
@@ -120,6 +125,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
                 asks_all=until is Until.ASKED,
             )
         )
+        final_states = FinalStates(clock, progress, key=lambda: key_fingerprint(key()))
         pipeline = Pipeline(
             asker=client,
             decoder=VettingDecoder(Decoder(settings.api.max_body_bytes), key, settings.api.max_body_bytes),
@@ -130,6 +136,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             budget=MemoryBudget(settings.harvest.memory_budget_bytes),
             observer=observer,
             planner=planner,
+            final_states=final_states,
         )
         looker = Looker(
             lister=ObservedLister(client, observer or Unobserved(), clock),
@@ -159,7 +166,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
         # tens of milliseconds every time.
         gc.collect()
         gc.freeze()
-        yield Harvest(store, client, throttle, scheduler, progress, clock, observer or Unobserved())
+        yield Harvest(store, client, throttle, scheduler, progress, clock, observer or Unobserved(), final_states.key)
 
 
 async def discover_once(
@@ -178,6 +185,7 @@ async def discover_once(
             throttle=throttle,
             queue=queue,
             clock=clock,
+            key=lambda: key_fingerprint(key()),
             since_ms=clock.wall_ms() - round(since_s * 1000),
         )
 

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from harvester.domain.discovery import ListQuery
 from harvester.domain.pacing import Endpoint
 from harvester.domain.processing_time import ProcessingTimes
-from harvester.domain.tasks import DAY_MS, RETENTION_MS, Task
+from harvester.domain.tasks import DAY_MS, RETENTION_MS, ApiVersion, Task
 from harvester.domain.windows import Listing, Scored, Window, best_window
 
 WAIT_PRICE = 0.12
@@ -51,6 +51,10 @@ No wait may jump over that. The first comes early: with few requests a day, the 
 """
 
 
+GONE_ANSWERS = 3
+"""A 404 and its two confirmations, each on a connection of its own; the next one is in the other API version."""
+
+
 class Rng(Protocol):
     """Random numbers that spread waits; `random.Random` has it."""
 
@@ -69,12 +73,27 @@ class Strategy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One request about one task; `chance` is the probability that it has finished."""
+    """One request about one task; `chance` is the probability that it has finished.
+
+    `is_fresh`: on a connection of its own. `version` is the API version to ask, None for the configured one.
+    """
 
     endpoint: Endpoint
     task: Task
     chance: float = 1.0
     is_question: bool = False
+    version: ApiVersion | None = None
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the answer is to confirm another one, and therefore comes on a connection of its own."""
+        task = self.task
+        return task.gone > 0 or task.invalid > 0 or task.doubted_at_ms is not None or task.other_id is not None
+
+    @property
+    def is_other_version(self) -> bool:
+        """Whether another API version is asked than the one that knows the task, as far as that is known."""
+        return self.version not in (None, self.task.version)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -128,7 +147,8 @@ class Terms:
 
     At most `limit` requests, `questions` of them expected to bring no result. `closed` are the classes that the API
     wants no requests of; `has_list`: pages are to be had, if not now then soon. `asks_all`: somebody wants an answer
-    about each task now. `trusts`: tasks that are surely finished by reckoning have turned out to be. `trusts_gaps`: so
+    about each task now. `evidence_ago_s` ago the API has last shown that it is well, without which no task ends.
+    `trusts`: tasks that are surely finished by reckoning have turned out to be. `trusts_gaps`: so
     have those that a page of unfinished tasks did not show. `unlisted` are keys of tasks which the list does not show.
     """
 
@@ -139,9 +159,18 @@ class Terms:
     closed: frozenset[Endpoint] = frozenset()
     has_list: bool = True
     asks_all: bool = False
+    evidence_ago_s: float = 0.0
     trusts: bool = True
     trusts_gaps: bool = True
     unlisted: Container[int] = frozenset()
+
+    def status_call_of(self, task: Task) -> bool:
+        """Whether the API version that knows the task has a call for its status alone."""
+        return self.has_status_call if task.version is None else task.version == "v1"
+
+    def other_version_of(self, task: Task) -> ApiVersion:
+        """Return the API version that has not been asked about the task."""
+        return "v2" if self.status_call_of(task) else "v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +187,33 @@ def plan(due: Due, now_ms: int, terms: Terms, times: ProcessingTimes, listing: L
     results, questions, later = _sort_out(due.ready, prospects, terms)
     steps: list[Step] = []
     possible = [action for action in results if action.endpoint not in terms.closed]
+    if Endpoint.LIST not in terms.closed:
+        look = _look_for_evidence([action.task for action in possible], now_ms, terms, listing)
+        if look is not None:
+            return Plan([look], [])
     steps += sorted(possible, key=lambda action: _urgency(action.task, now_ms))[: terms.limit]
     steps += _questions(questions, terms.limit - len(steps), terms, listing)
     return Plan(steps, [(one.task, _worth_a_look_ms(one.task, now_ms, times)) for one in later])
+
+
+def _look_for_evidence(tasks: Iterable[Task], now_ms: int, terms: Terms, listing: Listing) -> Look | None:
+    """Return the page that shows the tasks whose next answer may end them, if the API knows them after all.
+
+    It is needed where the API has not shown since their first doubtful answer that it is well, as any page does.
+    """
+    oldest_ms = now_ms - terms.evidence_ago_s * 1000
+    unproven = [task for task in tasks if task.doubted_at_ms is not None and task.doubted_at_ms > oldest_ms]
+    ending = [task for task in unproven if _may_end_next(task, now_ms)]
+    if not ending:
+        return None
+    window = best_window([Scored(task, 1.0) for task in ending if task.is_dated], listing, at_least=1)
+    if window is not None:
+        return Look(window.query, window.tasks)
+    return Look(ListQuery(max(0, now_ms - RETENTION_MS), page_limit=listing.page_limit), (ending[0],))
+
+
+def _may_end_next(task: Task, now_ms: int) -> bool:
+    return task.gone >= GONE_ANSWERS or task.invalid >= GONE_ANSWERS - 1 or task.is_past_deadline(now_ms)
 
 
 def within_means(strategy: Strategy, open_tasks: int, rate_per_s: float | None) -> Strategy:
@@ -230,14 +283,14 @@ def _sort_out(
     ready: Iterable[Task], prospects: Iterable[_Prospect], terms: Terms
 ) -> tuple[list[Action], list[_Prospect], list[_Prospect]]:
     """Return what to retrieve, what to ask about, and what is not worth a request yet."""
-    results = [Action(Endpoint.RETRIEVE, task) for task in ready]
+    results = [_action(Endpoint.RETRIEVE, task, terms) for task in ready]
     questions, later = [], []
     may_guess = terms.strategy is Strategy.AUTO
     for one in prospects:
         is_sure = one.chance >= SURE and terms.trusts
         if one.is_last_chance or (may_guess and (one.is_urgent or is_sure)):
             # Even while no results may be asked for: a question now would not spare it.
-            results.append(Action(_direct_endpoint(one.task, terms), one.task, one.chance))
+            results.append(_action(_direct_endpoint(one.task, terms), one.task, terms, one.chance))
         elif terms.asks_all or one.is_urgent or one.wait_s >= LEAST_WAIT_S:
             questions.append(one)
         else:
@@ -250,13 +303,22 @@ def _direct_endpoint(task: Task, terms: Terms) -> Endpoint:
 
     A 404 may be about a result that does not exist yet; whether there is such a task its status tells.
     """
-    return Endpoint.STATUS if task.gone and terms.has_status_call else Endpoint.RETRIEVE
+    return Endpoint.STATUS if task.gone and terms.status_call_of(task) else Endpoint.RETRIEVE
+
+
+def _action(endpoint: Endpoint, task: Task, terms: Terms, chance: float = 1.0, *, is_question: bool = False) -> Action:
+    """Return the request about a task; after GONE_ANSWERS the other API version has the last word."""
+    version = task.version
+    if task.gone == GONE_ANSWERS:
+        version = terms.other_version_of(task)
+        endpoint = Endpoint.STATUS if version == "v1" else Endpoint.RETRIEVE
+    return Action(endpoint, task, chance, is_question, version)
 
 
 def _is_urgent(task: Task) -> bool:
     """Whether to ask about the task whatever is expected of it: its age is unknown, or an answer is to be confirmed."""
     is_unknown = not task.is_dated and task.unfinished_at_ms is None
-    return is_unknown or task.gone > 0 or task.invalid > 0
+    return is_unknown or task.gone > 0 or task.invalid > 0 or task.doubted_at_ms is not None
 
 
 def _chances_ms(task: Task) -> list[int]:
@@ -284,7 +346,7 @@ def _questions(prospects: list[_Prospect], limit: int, terms: Terms, listing: Li
         if window is not None and (single is None or window.score >= left[single.task.key].score):
             steps.append(Look(window.query, window.tasks))
         elif single is not None and (endpoint := _single_endpoint(single, terms)) is not None:
-            steps.append(Action(endpoint, single.task, single.chance, is_question=True))
+            steps.append(_action(endpoint, single.task, terms, single.chance, is_question=True))
         else:
             break
         room -= steps[-1].cost
@@ -329,7 +391,7 @@ def _may_be_single(one: _Prospect, terms: Terms, shown: Container[int]) -> bool:
 
 def _single_endpoint(one: _Prospect, terms: Terms) -> Endpoint | None:
     wanted = [Endpoint.STATUS]
-    if not terms.has_status_call:
+    if not terms.status_call_of(one.task):
         wanted = [Endpoint.RETRIEVE]
     elif terms.strategy is Strategy.AUTO:
         wanted = [Endpoint.RETRIEVE, Endpoint.STATUS] if one.chance >= LIKELY else [Endpoint.STATUS, Endpoint.RETRIEVE]

@@ -19,7 +19,7 @@ class Reason:
     remedy: str
 
 
-_NOTHING = "Nothing: it is tried again by itself, until its deadline and a day longer."
+_NOTHING = "Nothing: it is tried again by itself, after its deadline ever more rarely."
 _NETWORK = "Nothing for a single one. For many: `harvester doctor`, then network, proxy and DNS of this machine."
 _READ_RAW = (
     "Read it with `harvester show ID --raw`. If the API has changed its format, upgrade, then "
@@ -37,7 +37,7 @@ ENDS: Mapping[TaskState, Reason] = {
         "Embed the video again: that makes a new task. If many expire, see `harvester status` and rate.*.",
     ),
     TaskState.MISSING: Reason(
-        "The API does not know the task for this key; it said so three times.",
+        "The API does not know the task for this key: it said so three times, and once in its other version.",
         "Check the id, and whose key it is; then `harvester retry ID`.",
     ),
     TaskState.REJECTED: Reason(
@@ -132,6 +132,23 @@ OWN_CODES: Mapping[str, Reason] = {
     "another_id": Reason(
         "The answer names the id of another task: it may belong to another request. Nothing of it is stored.",
         "Nothing: the task is asked again on a new connection. For many, look for a proxy that mixes up answers.",
+    ),
+    # Ends that are held back.
+    "listed_failed": Reason(
+        "The list says that the task has failed, without a reason.",
+        "Nothing: the task itself is asked, which tells the reason.",
+    ),
+    "overdue": Reason(
+        "The deadline has passed, and the API has not answered about the task since: it may still have the result.",
+        "Check the network, api.base_url and `harvester doctor`. The task is asked ever more rarely, for 30 days.",
+    ),
+    "never_answered": Reason(
+        "The API has given no answer about the task for 30 days after its deadline.",
+        "Embed the video again: that makes a new task. `harvester retry ID` asks once more.",
+    ),
+    "other_key": Reason(
+        "Another API key knew the task, and this one does not: it may be the key of another account.",
+        "Check whose key it is. The task stays open, and is asked ever more rarely.",
     ),
     # Network.
     "connect_timeout": Reason("No connection within api.connect_timeout_s.", _NETWORK),

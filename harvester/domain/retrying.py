@@ -1,18 +1,21 @@
-"""What to do about a task after an outcome: (task, outcome, now, rng) -> decision.
+"""What to do about a task after an outcome: (task, outcome, circumstances) -> decision.
 
-| outcome            | decision                                                                  |
-| ------------------ | ------------------------------------------------------------------------- |
-| Ready              | `ready`, retrieve at once                                                 |
-| Retrieved          | `harvested`                                                               |
-| Processing         | `pending`, asked again when planning says                                 |
-| Failed             | `failed`                                                                  |
-| Gone               | past the deadline `expired`; younger: two confirmations, then `missing`   |
-| Empty              | past the deadline `expired`; else three downloads, then `rejected`        |
-| Unacceptable       | `rejected`                                                                |
-| Invalid            | three downloads, then `rejected`                                          |
-| Transient          | backed off; given up, as `expired`, only a day after the deadline         |
-| Misrouted          | as Transient: asked again on a fresh connection                           |
-| Throttled, Refused | unchanged: they say nothing about the task                                |
+| outcome            | decision                                                                              |
+| ------------------ | ------------------------------------------------------------------------------------- |
+| Ready              | `ready`, retrieve at once                                                             |
+| Retrieved          | `harvested`; if it names another id, see `Misrouted`                                  |
+| Processing         | `pending`, asked again when planning says                                             |
+| Failed             | `failed`; by a list entry alone: asked itself first                                   |
+| Gone, Unacceptable | three answers on three connections, then one in the other API version; then `missing` |
+|                    | or `rejected`, past the deadline `expired`                                            |
+| Empty              | retried, ever more rarely; past the deadline `expired`                                |
+| Invalid            | three downloads on three connections, then `rejected`                                 |
+| Misrouted          | asked again on a fresh connection                                                     |
+| Transient          | backed off; past the deadline ever more rarely, `expired` after 30 days               |
+| Throttled, Refused | unchanged: they say nothing about the task                                            |
+
+An answer ends a task only where `Circumstances` allow it. Else the end is held back: the task stays open and is asked
+again, ever more rarely, until they do or PATIENCE_MS is over.
 """
 
 from dataclasses import dataclass, replace
@@ -33,20 +36,36 @@ from harvester.domain.outcomes import (
     Transient,
     Unacceptable,
 )
-from harvester.domain.planning import Rng, at_latest_before_deadline, next_look_ms
+from harvester.domain.planning import GONE_ANSWERS, MAX_LOOK_MS, Rng, at_latest_before_deadline, next_look_ms
 from harvester.domain.processing_time import ProcessingTimes
-from harvester.domain.tasks import OVERDUE_GRACE_MS, Task, TaskState, deadline_ms
+from harvester.domain.tasks import NEVER_ANSWERED_MS, ApiVersion, Task, TaskState, deadline_ms
 
 BACKOFF_BASE_MS = 1_000
 BACKOFF_CAP_MS = 5 * 60 * 1_000
-
-GONE_ANSWERS = 3
-"""A 404 and its two confirmations."""
 
 GONE_SPACING_MS = 5_000
 """A task that was created a moment ago may not be visible everywhere yet."""
 
 INVALID_DOWNLOADS = 3
+
+GENERIC_ERROR = "generic_error"
+"""Stands in place of a status where a retrieval was refused with it: it does not show that there is such a task."""
+
+TASK_ID_INVALID = "task_id_invalid"
+
+SHORTEST_HOLD_MS = 2_000
+"""The first wait for a confirmation; each further one is as long as the doubt has lasted."""
+
+HELD_BACK_MS = 3600 * 1_000
+"""The shortest wait for a confirmation while most answers bring no result."""
+
+LONGEST_HOLD_MS = MAX_LOOK_MS
+
+PATIENCE_MS = 6 * 3600 * 1_000
+"""An answer that has been confirmed for so long ends the task, whatever the other tasks' answers are."""
+
+FEWEST_OVERDUE_FAILURES = 10
+"""Fewer failures are no evidence that the API never answers: the program was not running, or the clock has jumped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,35 +88,162 @@ class Decision:
     gone: int = 0
     invalid: int = 0
     unfinished_at_ms: int | None = None
+    doubted_at_ms: int | None = None
+    version: ApiVersion | None = None
+    other_id: str | None = None
+    seen_with: str | None = None
     problem: Problem | None = None
 
 
-def decide(task: Task, outcome: Outcome, now_ms: int, rng: Rng, times: ProcessingTimes | None = None) -> Decision:
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What else is known of an answer, and what it may do. The defaults are those of an API that is well.
+
+    `is_fresh`: it came on a connection of its own. `version` is the API version that was asked if it is not the
+    configured one, and `is_other_version` whether it is another one than knows the task, as far as that is known. `key`
+    is the fingerprint of the API key. `may_end`: the API is otherwise well, so an answer that was confirmed may end the
+    task; `may_fail`: so may one that names the task and says that it has failed; `is_held_back`: most answers bring no
+    result. `deadline_now_ms` is the present by the API's clock, where that is known to differ from this machine's.
+    """
+
+    is_fresh: bool = True
+    version: ApiVersion | None = None
+    is_other_version: bool = False
+    key: str | None = None
+    may_end: bool = True
+    may_fail: bool = True
+    is_held_back: bool = False
+    deadline_now_ms: int | None = None
+
+
+_WELL = Circumstances()
+
+
+def decide(  # noqa: PLR0913, PLR0917  # the last two have defaults
+    task: Task,
+    outcome: Outcome,
+    now_ms: int,
+    rng: Rng,
+    times: ProcessingTimes | None = None,
+    circumstances: Circumstances = _WELL,
+) -> Decision:
     """Return what becomes of `task`; pure, and defined for every outcome in every open state.
 
     `times` is what was learned of processing times; without it the wait for a result follows the prior.
     """
-    stay = _unchanged(task)
+    decision = _decide(_Case(task, now_ms, rng, circumstances), outcome, times or ProcessingTimes())
+    if not is_known_by(outcome):
+        return decision
+    return replace(
+        decision, version=circumstances.version or task.version, seen_with=circumstances.key or task.seen_with
+    )
+
+
+def decide_listed(  # noqa: PLR0913  # as decide
+    task: Task,
+    outcome: Ready | Failed | Processing,
+    now_ms: int,
+    rng: Rng,
+    times: ProcessingTimes | None = None,
+    *,
+    key: str | None = None,
+) -> Decision:
+    """Return what a list entry makes of a pending task. It never ends one: an entry that says `failed` has no reason.
+
+    Such a task has finished, so it is asked for its result, which tells how.
+    """
+    circumstances = Circumstances(key=key)
+    if not isinstance(outcome, Failed):
+        return decide(task, outcome, now_ms, rng, times, circumstances)
+    problem = Problem(
+        "listed_failed", "The list says that the task has failed; the task itself is asked for the reason."
+    )
+    return replace(decide(task, Ready(), now_ms, rng, times, circumstances), problem=problem)
+
+
+def is_known_by(outcome: Outcome) -> bool:
+    """Return whether the answer shows that the API knows the task."""
+    return isinstance(outcome, Ready | Retrieved | Failed | Empty) or (
+        isinstance(outcome, Processing) and outcome.status != GENERIC_ERROR
+    )
+
+
+def is_doubtful(outcome: Outcome) -> bool:
+    """Return whether the answer brings no result, and may end a task for that."""
+    return isinstance(outcome, Gone | Unacceptable | Empty | Invalid | Failed)
+
+
+def settles_doubt(outcome: Outcome) -> bool:
+    """Return whether the answer is a good one: it shows that the API answers sensibly about tasks."""
+    return isinstance(outcome, Ready | Retrieved) or (
+        isinstance(outcome, Processing) and outcome.status != GENERIC_ERROR
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A task, the present, and the circumstances of the answer that is decided upon."""
+
+    task: Task
+    now_ms: int
+    rng: Rng
+    circumstances: Circumstances
+
+    @property
+    def is_past_deadline(self) -> bool:
+        return self.task.is_past_deadline(self.circumstances.deadline_now_ms or self.now_ms)
+
+    @property
+    def doubted_at_ms(self) -> int:
+        """Since when the answers are doubtful; a time ahead was noted while the clock was."""
+        doubted_at_ms = self.task.doubted_at_ms
+        return self.now_ms if doubted_at_ms is None or doubted_at_ms > self.now_ms else doubted_at_ms
+
+    @property
+    def doubted_for_ms(self) -> int:
+        return self.now_ms - self.doubted_at_ms
+
+    @property
+    def may_end(self) -> bool:
+        return self.circumstances.may_end or self.doubted_for_ms >= PATIENCE_MS
+
+    def after(self, shortest_ms: int, longest_ms: int = LONGEST_HOLD_MS) -> int:
+        """Return a time after a wait as long as the doubt has lasted, more or less."""
+        wait_ms = min(longest_ms, max(shortest_ms, self.doubted_for_ms))
+        return at_latest_before_deadline(
+            self.task, self.now_ms, int(self.rng.uniform(wait_ms * 3 // 4, wait_ms * 5 // 4))
+        )
+
+    def held(self, decision: Decision) -> Decision:
+        """Return the decision for a task whose end is held back."""
+        shortest_ms = HELD_BACK_MS if self.circumstances.is_held_back else GONE_SPACING_MS
+        return replace(decision, next_attempt_at_ms=self.after(shortest_ms))
+
+
+def _decide(case: _Case, outcome: Outcome, times: ProcessingTimes) -> Decision:  # noqa: C901  # one case for each outcome
+    task = case.task
     match outcome:
         case Retrieved():
             return replace(_dated(task, outcome.embeddings.metadata.created_at_ms), state=TaskState.HARVESTED)
         case Ready():
             # How often it was gone still counts: it takes a result to disprove that.
-            return replace(stay, state=TaskState.READY, failures=0)
+            return replace(unchanged(task), state=TaskState.READY, failures=0)
         case Processing():
-            return _check_again(task, outcome, now_ms, times or ProcessingTimes())
+            return _check_again(task, outcome, case.now_ms, times)
         case Failed():
-            return replace(stay, state=TaskState.FAILED, problem=_problem(outcome))
-        case Unacceptable():
-            return replace(stay, state=TaskState.REJECTED, problem=_problem(outcome))
-        case Gone():
-            return _confirm_gone(task, outcome, now_ms, rng)
-        case Empty() | Invalid():
-            return _download_again(task, outcome, now_ms, rng)
-        case Transient() | Misrouted():
-            return _back_off(task, outcome, now_ms, rng)
+            return _fail(case, outcome)
+        case Gone() | Unacceptable():
+            return _confirm_unknown(case, outcome)
+        case Empty():
+            return _wait_for_segments(case, outcome)
+        case Invalid():
+            return _download_again(case, outcome)
+        case Misrouted():
+            return _ask_afresh(case, outcome)
+        case Transient():
+            return _back_off(case, outcome)
         case Throttled() | Refused():
-            return stay
+            return unchanged(task)
         case _:
             assert_never(outcome)
 
@@ -111,7 +257,8 @@ def backoff_ms(failures: int, rng: Rng) -> int:
     return int(rng.uniform(0, ceiling))
 
 
-def _unchanged(task: Task) -> Decision:
+def unchanged(task: Task) -> Decision:
+    """Return the decision that leaves the task as it is, due at once."""
     return Decision(
         state=task.state,
         expires_at_ms=task.expires_at_ms,
@@ -120,15 +267,19 @@ def _unchanged(task: Task) -> Decision:
         gone=task.gone,
         invalid=task.invalid,
         unfinished_at_ms=task.unfinished_at_ms,
+        doubted_at_ms=task.doubted_at_ms,
+        version=task.version,
+        other_id=task.other_id,
+        seen_with=task.seen_with,
     )
 
 
 def _dated(task: Task, created_at_ms: int | None) -> Decision:
     """Let the API's `created_at` overrule the hint from the id."""
     if created_at_ms is None:
-        return _unchanged(task)
+        return unchanged(task)
     expires = deadline_ms(task.task_id, created_at_ms=created_at_ms, added_at_ms=task.added_at_ms)
-    return replace(_unchanged(task), created_at_ms=created_at_ms, expires_at_ms=expires)
+    return replace(unchanged(task), created_at_ms=created_at_ms, expires_at_ms=expires)
 
 
 def _problem(outcome: Failed | Gone | Empty | Unacceptable | Transient | Misrouted | Invalid) -> Problem:
@@ -143,38 +294,106 @@ def _check_again(task: Task, outcome: Processing, now_ms: int, times: Processing
         state=TaskState.PENDING,
         failures=0,
         gone=0,
+        doubted_at_ms=None,
+        other_id=None,
         unfinished_at_ms=now_ms,
         next_attempt_at_ms=next_look_ms(known, now_ms, times),
     )
 
 
-def _confirm_gone(task: Task, outcome: Gone, now_ms: int, rng: Rng) -> Decision:
-    gone = task.gone + 1
-    after = replace(_unchanged(task), gone=gone, failures=0, problem=_problem(outcome))
-    if task.is_past_deadline(now_ms):
-        return replace(after, state=TaskState.EXPIRED)
-    if gone >= GONE_ANSWERS:
-        return replace(after, state=TaskState.MISSING)
-    spaced = GONE_SPACING_MS * gone + backoff_ms(1, rng)
-    # That it was ready may be a conclusion of ours: its status is asked for before the next retrieval.
-    return replace(after, state=TaskState.PENDING, next_attempt_at_ms=at_latest_before_deadline(task, now_ms, spaced))
+def _fail(case: _Case, outcome: Failed) -> Decision:
+    """End the task by the API's word about it, unless that is what it says about most tasks."""
+    after = replace(unchanged(case.task), failures=0, doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome))
+    if case.circumstances.may_fail or case.doubted_for_ms >= HELD_BACK_MS:
+        return replace(after, state=TaskState.FAILED)
+    return case.held(after)
 
 
-def _download_again(task: Task, outcome: Empty | Invalid, now_ms: int, rng: Rng) -> Decision:
-    invalid = task.invalid + 1
-    after = replace(_unchanged(task), invalid=invalid, failures=0, gone=0, problem=_problem(outcome))
-    if isinstance(outcome, Empty) and task.is_past_deadline(now_ms):
-        return replace(after, state=TaskState.EXPIRED)
-    if invalid >= INVALID_DOWNLOADS:
+def _confirm_unknown(case: _Case, outcome: Gone | Unacceptable) -> Decision:
+    """Count the answers that do not know the task; the last one that is needed is that of the other API version."""
+    task, circumstances = case.task, case.circumstances
+    is_counted = _is_counted(case)
+    gone = task.gone + 1 if is_counted else task.gone
+    after = replace(unchanged(task), gone=gone, failures=0, doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome))
+    if outcome.code == TASK_ID_INVALID:
+        # No request can be made about it, so no answer can confirm it.
         return replace(after, state=TaskState.REJECTED)
-    delay = BACKOFF_BASE_MS * invalid + backoff_ms(invalid + 1, rng)
-    return replace(after, next_attempt_at_ms=at_latest_before_deadline(task, now_ms, delay))
+    if circumstances.key is not None and task.seen_with not in (None, circumstances.key):
+        message = f"The task was seen with another API key, and this one does not know it: {outcome.message}"
+        return _overdue(case, replace(after, gone=0, problem=Problem("other_key", message)))
+    if gone > GONE_ANSWERS and circumstances.is_fresh and case.may_end:
+        if case.is_past_deadline:
+            return replace(after, state=TaskState.EXPIRED)
+        return replace(after, state=TaskState.MISSING if isinstance(outcome, Gone) else TaskState.REJECTED)
+    # READY may have been inferred, so the status is asked for before the next retrieval.
+    after = replace(after, state=TaskState.PENDING)
+    if gone > GONE_ANSWERS or circumstances.is_held_back:
+        return case.held(after)
+    spaced = min(gone, 2) * GONE_SPACING_MS if gone < GONE_ANSWERS else 0
+    next_ms = case.now_ms + spaced + backoff_ms(1, case.rng)
+    return replace(after, next_attempt_at_ms=at_latest_before_deadline(task, case.now_ms, next_ms - case.now_ms))
 
 
-def _back_off(task: Task, outcome: Transient | Misrouted, now_ms: int, rng: Rng) -> Decision:
-    failures = task.failures + 1
-    after = replace(_unchanged(task), failures=failures, problem=_problem(outcome))
-    if now_ms >= task.expires_at_ms + OVERDUE_GRACE_MS:
+def _is_counted(case: _Case) -> bool:
+    """Return whether the answer confirms the ones before: it must come on a connection of its own.
+
+    The answer after GONE_ANSWERS must be that of the other API version.
+    """
+    gone, circumstances = case.task.gone, case.circumstances
+    if gone == GONE_ANSWERS:
+        return circumstances.is_fresh and circumstances.is_other_version
+    return gone < GONE_ANSWERS and (gone == 0 or circumstances.is_fresh)
+
+
+def _wait_for_segments(case: _Case, outcome: Empty) -> Decision:
+    """Ask again while the platform has the result; only after the deadline there will be none."""
+    after = replace(
+        unchanged(case.task), failures=0, gone=0, doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome)
+    )
+    if case.is_past_deadline and case.may_end and case.circumstances.is_fresh:
         return replace(after, state=TaskState.EXPIRED)
-    delay = backoff_ms(failures, rng)
-    return replace(after, next_attempt_at_ms=at_latest_before_deadline(task, now_ms, delay))
+    return replace(after, next_attempt_at_ms=case.after(SHORTEST_HOLD_MS))
+
+
+def _download_again(case: _Case, outcome: Invalid) -> Decision:
+    task, is_fresh = case.task, case.circumstances.is_fresh
+    invalid = task.invalid + 1 if task.invalid == 0 or is_fresh else task.invalid
+    after = replace(
+        unchanged(task),
+        invalid=invalid,
+        failures=0,
+        gone=0,
+        doubted_at_ms=case.doubted_at_ms,
+        problem=_problem(outcome),
+    )
+    if invalid >= INVALID_DOWNLOADS:
+        return replace(after, state=TaskState.REJECTED) if case.may_end else case.held(after)
+    if case.circumstances.is_held_back:
+        return case.held(after)
+    delay = BACKOFF_BASE_MS * invalid + backoff_ms(invalid + 1, case.rng)
+    return replace(after, next_attempt_at_ms=at_latest_before_deadline(task, case.now_ms, delay))
+
+
+def _ask_afresh(case: _Case, outcome: Misrouted) -> Decision:
+    """Ask again on a fresh connection, and remember which id was named: it may be the same again."""
+    return replace(_back_off(case, outcome), other_id=outcome.received_id)
+
+
+def _back_off(case: _Case, outcome: Transient | Misrouted) -> Decision:
+    failures = case.task.failures + 1
+    after = replace(unchanged(case.task), failures=failures, problem=_problem(outcome))
+    if case.is_past_deadline:
+        message = f"The deadline has passed, and the API has not answered since: {outcome.message}"
+        return _overdue(case, replace(after, problem=Problem("overdue", message)))
+    delay = backoff_ms(failures, case.rng)
+    return replace(after, next_attempt_at_ms=at_latest_before_deadline(case.task, case.now_ms, delay))
+
+
+def _overdue(case: _Case, after: Decision) -> Decision:
+    """Ask ever more rarely; give up a month after the deadline, and after the first of many such answers."""
+    after = replace(after, failures=max(after.failures, case.task.failures + 1), doubted_at_ms=case.doubted_at_ms)
+    is_over = case.is_past_deadline and case.doubted_for_ms >= NEVER_ANSWERED_MS
+    if is_over and after.failures >= FEWEST_OVERDUE_FAILURES:
+        message = "The deadline passed more than 30 days ago, and the API has not answered about the task since."
+        return replace(after, state=TaskState.EXPIRED, problem=Problem("never_answered", message))
+    return replace(after, next_attempt_at_ms=case.after(BACKOFF_BASE_MS))

@@ -36,3 +36,8 @@ def created_at_hint_ms(task_id: str) -> int | None:
     if not _OBJECT_ID.fullmatch(task_id):
         return None
     return int(task_id[:8], 16) * 1000
+
+
+def is_same_id(one: str, other: str) -> bool:
+    """Return whether two texts name the same task: hexadecimal digits are written in either case."""
+    return one.casefold() == other.casefold()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from harvester.domain.task_ids import created_at_hint_ms
 
@@ -11,8 +11,12 @@ DAY_MS = 24 * 60 * 60 * 1000
 RETENTION_MS = 7 * DAY_MS
 """The platform keeps embeddings for seven days (documented)."""
 
-OVERDUE_GRACE_MS = DAY_MS
-"""How long errors are still retried after the deadline, which may be a guess from the id."""
+NEVER_ANSWERED_MS = 30 * DAY_MS
+"""How long a task that is past its deadline is asked about without any answer; the deadline may be a guess."""
+
+
+ApiVersion = Literal["v1", "v2"]
+"""The versions of the API: in version 2 one call asks for the status and for the result."""
 
 
 class TaskState(StrEnum):
@@ -54,7 +58,9 @@ class Task:
 
     `claim` is the fencing number: a result is stored only while it is still the row's. The counters are those
     that decisions depend on: `failures` in a row, answers that said `gone`, downloads that were `invalid`. At
-    `unfinished_at_ms` the API last said that the task was not finished.
+    `unfinished_at_ms` the API last said that the task was not finished. Since `doubted_at_ms` its answers have brought
+    no result. `version` is the API version that knows the task, if not the configured one. `other_id` is what the last
+    result named in place of `task_id` ('' for no id). `seen_with` is the fingerprint of the key that knew it.
 
     Each look makes a thousand of them, and `frozen` would make that take eight times as long: that nobody changes one,
     the type checker sees to.
@@ -73,6 +79,10 @@ class Task:
     unfinished_at_ms: Final[int | None] = None
     model_name: Final[str | None] = None
     duration_s: Final[float | None] = None
+    doubted_at_ms: Final[int | None] = None
+    version: Final[ApiVersion | None] = None
+    other_id: Final[str | None] = None
+    seen_with: Final[str | None] = None
 
     @property
     def is_dated(self) -> bool:

@@ -68,7 +68,7 @@ class ObservedLister:
 class Queue(Protocol):
     """Who takes listed tasks; see `harvester.store.sqlite.Store`, and `Onlooker` for a dry run."""
 
-    async def queue_listed(self, tasks: Sequence[ListedTask], now_ms: int, rng: Rng) -> Queued:
+    async def queue_listed(self, tasks: Sequence[ListedTask], now_ms: int, rng: Rng, key: str | None = None) -> Queued:
         """Queue what is unknown."""
         ...
 
@@ -114,21 +114,24 @@ async def discover(  # noqa: PLR0913  # each is a part that a test replaces
     clock: Clock,
     since_ms: int,
     rng: Rng | None = None,
+    key: Callable[[], str | None] = lambda: None,
 ) -> DiscoveryReport:
     """Queue all tasks that were created since `since_ms` (Unix milliseconds) and are not known yet.
 
-    Waits as long as the rate limit wants. Raises sqlite3.Error and StoreError as the store does.
+    `key` returns the fingerprint of the API key in use. Waits as long as the rate limit wants.
+    Raises sqlite3.Error and StoreError as the store does.
     """
     rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
     reader, report, failures = ListReader(since_ms), DiscoveryReport(), 0
     while reader.query is not None:
         permit = await _permit(throttle, clock)
+        asked_with = key()
         answer = await lister.list_tasks(reader.query, permit)
         report.requests += 1
         if isinstance(answer, ListPage):
             failures = 0
             report.invalid += answer.count - len(answer.tasks)
-            report.queued.add(await queue.queue_listed(reader.take(answer), clock.wall_ms(), rng))
+            report.queued.add(await queue.queue_listed(reader.take(answer), clock.wall_ms(), rng, asked_with))
             report.newest_ms = reader.newest_ms
         elif isinstance(answer, Refused):
             report.refusal = answer
@@ -154,6 +157,7 @@ async def keep_discovering(  # noqa: PLR0913  # each is a part that a test repla
     progress: Progress,
     schedule: Callable[[], Schedule | None],
     rng: Rng | None = None,
+    key: Callable[[], str | None] = lambda: None,
 ) -> Refused:
     """Look at the list now and then again and again, as `schedule` says at the moment; None: not for now.
 
@@ -171,7 +175,7 @@ async def keep_discovering(  # noqa: PLR0913  # each is a part that a test repla
         since_ms = looks.since_ms(plan, clock.wall_ms(), started)
         try:
             report = await discover(
-                lister=lister, throttle=throttle, queue=queue, clock=clock, since_ms=since_ms, rng=rng
+                lister=lister, throttle=throttle, queue=queue, clock=clock, since_ms=since_ms, rng=rng, key=key
             )
         except sqlite3.Error as error:
             if primary_code(error) not in PASSING_PROBLEMS:

@@ -43,6 +43,7 @@ class Hearer(Protocol):
         attempt: Attempt,
         rng: Rng,
         times: ProcessingTimes,
+        key: str | None = None,
     ) -> list[Heard]:
         """Take a page for an answer about open tasks, and give back the claimed ones of which it does not tell."""
         ...
@@ -73,6 +74,7 @@ class Looker:
     async def look(self, look: Look, permit: Permit) -> None:
         """Ask for the page of `look`; whatever comes of it, its tasks are no longer claimed afterwards."""
         started, asked_at_ms = self._clock.monotonic(), self._clock.wall_ms()
+        key = self._pipeline.final_states.key()
         answer = await self._lister.list_tasks(look.query, permit)
         duration_ms = round((self._clock.monotonic() - started) * 1000)
         attempt = Attempt(asked_at_ms, Endpoint.LIST.value, "", http_status=200, duration_ms=duration_ms)
@@ -86,10 +88,12 @@ class Looker:
                 attempt=attempt,
                 rng=self._rng,
                 times=self._planner.times,
+                key=key,
             )
         )
         if isinstance(answer, ListPage):
             self._breaker.succeeded()
+            self._pipeline.final_states.record_page(one.task for one in heard)
             self._learn(look, answer, heard, finished, asked_at_ms)
         else:
             self._judge(answer)

@@ -21,6 +21,7 @@ from harvester.domain.errors import StoreError
 from harvester.domain.outcomes import (
     Empty,
     Invalid,
+    Misrouted,
     Outcome,
     Processing,
     Ready,
@@ -31,8 +32,10 @@ from harvester.domain.outcomes import (
 )
 from harvester.domain.planning import Action, Rng
 from harvester.domain.retrying import decide
-from harvester.domain.tasks import Task, TaskState
+from harvester.domain.task_ids import is_same_id
+from harvester.domain.tasks import ApiVersion, Task, TaskState
 from harvester.service.clock import Clock
+from harvester.service.final_states import FinalStates
 from harvester.service.observing import Observer, ReadyTimes, Unobserved
 from harvester.service.planner import Planner
 from harvester.service.progress import Progress
@@ -58,8 +61,13 @@ log = structlog.stdlib.get_logger()
 class Asker(Protocol):
     """Who sends requests; see `harvester.api.client.Client`."""
 
-    async def ask(self, task_id: str, permit: Permit, hold: Hold) -> Reply:
-        """Send the request that `permit` is for; `hold` grows with the answer."""
+    async def ask(
+        self, task_id: str, permit: Permit, hold: Hold, *, is_fresh: bool = False, version: ApiVersion | None = None
+    ) -> Reply:
+        """Send the request that `permit` is for; `hold` grows with the answer.
+
+        `is_fresh`: on a connection of its own. `version`: in that API version, else in the configured one.
+        """
         ...
 
 
@@ -80,6 +88,10 @@ class Settler(Protocol):
         """Store a group of results in one transaction."""
         ...
 
+    async def is_queued(self, task_id: str) -> bool:
+        """Return whether the database has a task of that id."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
@@ -89,6 +101,8 @@ class Fetched:
     asked_at_ms: int
     reply: Reply
     hold: Hold
+    key: str | None = None
+    """The fingerprint of the API key that it was asked with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +133,7 @@ class Pipeline:
         rng: Rng | None = None,
         observer: Observer | None = None,
         planner: Planner | None = None,
+        final_states: FinalStates | None = None,
     ) -> None:
         self._asker = asker
         self._decoder = decoder
@@ -130,6 +145,7 @@ class Pipeline:
         self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
         self._observer = observer or Unobserved()
         self._planner = planner or Planner()
+        self.final_states = final_states or FinalStates(clock, progress)
         self._ready = ReadyTimes()
         self._unknown_statuses: set[str] = set()
         self.settled: Callable[[int], None] = lambda _count: None
@@ -145,9 +161,12 @@ class Pipeline:
         asked_at_ms = self._clock.wall_ms()
         self._progress.requests[action.endpoint] += 1
         try:
-            reply = await self._asker.ask(action.task.task_id, permit, hold)
+            key = self.final_states.key()
+            reply = await self._asker.ask(
+                action.task.task_id, permit, hold, is_fresh=action.is_fresh, version=action.version
+            )
             self._progress.bytes_received += reply.size
-            await replies.send(Fetched(action, asked_at_ms, reply, hold))
+            await replies.send(Fetched(action, asked_at_ms, reply, hold, key))
         except BaseException:
             hold.release()
             raise
@@ -219,14 +238,17 @@ class Pipeline:
         outcome = reply.outcome
         if outcome is None:
             outcome = await self._decoder.decode(reply.file or reply.body, reply.encoding)
+        outcome = await self._understood(action, reply, outcome)
         attempt = _attempt(fetched, outcome)
         self._observer.answered(action.endpoint, attempt.outcome, reply.duration_ms / 1000, attempt.bytes)
         self._judge(outcome)
         self._planner.answered(action.task, outcome, fetched.asked_at_ms)
+        self.final_states.record(action.task, outcome)
         now_ms = self._clock.wall_ms()
+        circumstances = self.final_states.circumstances(action, fetched.key, now_ms)
         return Settlement(
             task=action.task,
-            decision=decide(action.task, outcome, now_ms, self._rng, self._planner.times),
+            decision=decide(action.task, outcome, now_ms, self._rng, self._planner.times, circumstances),
             attempt=attempt,
             settled_at_ms=now_ms,
             embeddings=outcome.embeddings if isinstance(outcome, Retrieved) else None,
@@ -236,6 +258,19 @@ class Pipeline:
             charged=not isinstance(outcome, Throttled | Refused),
         )
 
+    async def _understood(self, action: Action, reply: Reply, outcome: Outcome) -> Outcome:
+        """Return what the answer means; a result that names another task of this database is never this one's."""
+        understood = self.final_states.understood(action, reply, outcome)
+        if not isinstance(understood, Retrieved):
+            return understood
+        received_id = understood.embeddings.received_id
+        if received_id is None or is_same_id(received_id, action.task.task_id):
+            return understood
+        if not await self.patiently(lambda: self._settler.is_queued(received_id)):
+            return understood
+        message = f"The result is that of another task here, {received_id!a}."
+        return Misrouted(received_id, message)
+
     def _news(self, task: Task, outcome: Outcome) -> VideoMetadata | None:
         """Return what an answer without embeddings says about a video of which that is not known yet."""
         is_known = task.model_name is not None and task.duration_s is not None
@@ -243,13 +278,13 @@ class Pipeline:
 
     def _judge(self, outcome: Outcome) -> None:
         """Let breaker and scheduler know what the outcome says about the API as a whole."""
-        if isinstance(outcome, Transient):
+        if isinstance(outcome, Transient | Misrouted):
             self._breaker.failed(self._clock.monotonic())
         else:
             self._breaker.succeeded()
         if self._breaker.is_closed:
             self._end_condition("api")
-        elif isinstance(outcome, Transient):
+        elif isinstance(outcome, Transient | Misrouted):
             self._note_condition("api", f"most requests fail, the last with: {outcome.message}")
         if isinstance(outcome, Refused):
             self.refused(outcome)
@@ -274,8 +309,9 @@ class Pipeline:
         self.moved(task, decision.state, attempt.at_ms, settlement.embeddings)
         if decision.state is TaskState.HARVESTED and settlement.embeddings is not None:
             self._progress.segments += settlement.embeddings.count
-            if settlement.embeddings.received_id not in (None, task.task_id):
-                bound.warning("the answer names another id", received_id=settlement.embeddings.received_id)
+            received_id = settlement.embeddings.received_id
+            if received_id is not None and not is_same_id(received_id, task.task_id):
+                bound.warning("the answer names another id", received_id=received_id)
             bound.info("harvested", segments=settlement.embeddings.count)
         elif not decision.state.is_open:
             bound.info(decision.state.value, code=attempt.code, reason=attempt.message)

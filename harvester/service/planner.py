@@ -117,12 +117,13 @@ class Planner:
         open_tasks: int,
         rate_per_s: float | None,
         waits_s: Mapping[Endpoint, float],
+        evidence_ago_s: float = 0.0,
     ) -> Plan:
         """Return what to do about the tasks that are due, with at most `limit` requests.
 
         `now` is monotonic seconds. `open_tasks` are to be brought home in all. `rate_per_s` is the sustained rate in
         force, None without one. `waits_s` is for how long the API wants no requests of a class, 0 for those that are
-        left out.
+        left out. `evidence_ago_s` ago the API has last shown that it is well.
         """
         self._rate_per_s = rate_per_s
         strategy = within_means(self.settings.strategy, open_tasks, rate_per_s)
@@ -136,6 +137,7 @@ class Planner:
             closed=frozenset(closed | ({Endpoint.LIST} if is_list_paused else set())),
             has_list=not is_list_paused and waits_s.get(Endpoint.LIST, 0.0) <= LIST_MISSED_S,
             asks_all=self.settings.asks_all or self._wants_proof,
+            evidence_ago_s=evidence_ago_s,
             trusts=self._trust.is_given,
             trusts_gaps=now_ms >= self._gaps_doubted_until_ms,
             unlisted={key for key, until_ms in self._unlisted.items() if now_ms < until_ms},

@@ -25,6 +25,7 @@ from harvester.domain.outcomes import Refused
 from harvester.domain.pacing import Endpoint
 from harvester.domain.planning import Action, Due, Plan, Step
 from harvester.service.clock import Clock
+from harvester.service.final_states import REMEMBERED_MS
 from harvester.service.housekeeping import Housekeeping
 from harvester.service.looking import Looker
 from harvester.service.pipeline import Decided, Fetched, Pipeline
@@ -60,6 +61,9 @@ NOT_WAITED_FOR_S = 60.0
 
 _ABOUT_TASKS = (Endpoint.STATUS, Endpoint.RETRIEVE)
 """Without these nothing can be brought to an end."""
+
+RELEASED_AT_ONCE = 10_000
+"""How many held tasks fall due in one transaction."""
 
 LAST_WRITES_S = 15.0
 """After the grace time for downloads, what was downloaded is still written."""
@@ -126,6 +130,8 @@ class Scheduler:
         self._slots = anyio.CapacityLimiter(settings.concurrency)
         self._changed = anyio.Event()
         self._stopping = False
+        self._final_states = pipeline.final_states
+        self._has_probe = False
         self._fetches: anyio.CancelScope | None = None
         self._everything: anyio.CancelScope | None = None
         pipeline.settled = self._on_settled
@@ -175,6 +181,8 @@ class Scheduler:
         if self._settings.until is Until.ASKED:
             await self._patiently(lambda: self._source.wake_early(now_ms))
         await self._housekeeping.prepare()
+        since_ms = now_ms - REMEMBERED_MS
+        self._final_states.remember(await self._patiently(lambda: self._source.recent_answers(since_ms, now_ms)))
 
     async def _flow(self) -> None:
         """Run the stages; each ends when the one before it has closed its stream."""
@@ -226,6 +234,7 @@ class Scheduler:
             self._progress.beats.beat(self._clock.monotonic())
             changed = self._changed
             await self._note_blocks()
+            await self._release_held()
             held_s = await self._until_request_s()
             if held_s is None:
                 return None
@@ -233,6 +242,7 @@ class Scheduler:
                 step = await self._next_step()
                 if not isinstance(step, float):
                     self._progress.is_waiting = False
+                    self._has_probe = self._has_probe and not isinstance(step, Action)
                     return step, self._throttle.take(step.endpoint)
                 if self._is_over_for_now():
                     return None
@@ -245,8 +255,36 @@ class Scheduler:
         """Return how long there is nothing due, or no request may go out; None when the harvest is over."""
         if self._settings.until is Until.ASKED and not self._progress.in_flight and self._is_blocked_for_long():
             return None
+        if self._settings.until is Until.ENDED and not self._progress.in_flight and self._final_states.is_open_for_long:
+            return None
         held_s = self._held_s()
         return await self._idle_s() if held_s == 0 and not self._queue else held_s
+
+    async def _release_held(self) -> None:
+        """Let the tasks whose ends were held back be asked again, when the API answers sensibly, or one as a probe."""
+        self._final_states.rate_per_s = self._throttle.rate_per_s
+        if self._final_states.has_closed:
+            while await self._patiently(lambda: self._source.release_held(RELEASED_AT_ONCE)) == RELEASED_AT_ONCE:
+                pass
+            self._final_states.has_closed = False
+        elif self._final_states.is_open and self._final_states.probe_wait_s() == 0 and not self._progress.in_flight:
+            self._final_states.probe_sent()
+            self._has_probe = True
+            await self._patiently(lambda: self._source.release_held(1))
+
+    def _is_probing(self) -> bool:
+        """Whether no tasks are asked but probes; who asks about each task once, asks about each."""
+        return self._final_states.is_probing and self._settings.until is not Until.ASKED
+
+    def _class_wait_s(self, endpoint: Endpoint) -> float:
+        """Return how long requests of that class must wait whatever the total rate, for the API's sake."""
+        wait_s = self._throttle.class_wait_s(endpoint)
+        if endpoint in _ABOUT_TASKS and self._is_probing() and not self._has_probe:
+            return max(wait_s, self._final_states.probe_wait_s(), 2 * CLOSED_S)
+        return wait_s
+
+    def _request_wait_s(self, endpoint: Endpoint) -> float:
+        return max(self._throttle.wait_s(endpoint), self._class_wait_s(endpoint))
 
     def _has_nothing_to_ask(self) -> bool:
         """Whether neither the budget nor a request under way is waited for, but a task to be worth a request."""
@@ -259,7 +297,7 @@ class Scheduler:
         if not self._breaker.allows(self._progress.in_flight, now):
             # While a probe is under way its answer wakes this up.
             return self._breaker.wait_s(now) or LOOK_AGAIN_S
-        return min(self._throttle.wait_s(endpoint) for endpoint in Endpoint)
+        return min(self._request_wait_s(endpoint) for endpoint in Endpoint)
 
     async def _next_step(self) -> Step | float:
         """Return the first claimed step that may be taken now, after claiming more if there is none; else a wait.
@@ -283,14 +321,14 @@ class Scheduler:
             await self._claim(plan.steps, now_ms)
         # More may be claimed than was leased, or the lease has ended while a slot was waited for.
         await self._patiently(self._throttle.refill)
-        step = next((step for step in self._queue if self._throttle.wait_s(step.endpoint) == 0), None)
+        step = next((step for step in self._queue if self._request_wait_s(step.endpoint) == 0), None)
         if step is None:
             return max(MIN_WAIT_S, self._wait_s(self._queue))
         self._queue.remove(step)
         return step
 
     def _wait_s(self, steps: Iterable[Step]) -> float:
-        return min((self._throttle.wait_s(step.endpoint) for step in steps), default=0.0)
+        return min((self._request_wait_s(step.endpoint) for step in steps), default=0.0)
 
     async def _plan(self, now_ms: int) -> Plan:
         limit = self._claim_limit()
@@ -315,7 +353,8 @@ class Scheduler:
             limit=limit,
             open_tasks=self._progress.open,
             rate_per_s=self._throttle.rate_per_s,
-            waits_s={endpoint: self._throttle.class_wait_s(endpoint) for endpoint in Endpoint},
+            waits_s={endpoint: self._class_wait_s(endpoint) for endpoint in Endpoint},
+            evidence_ago_s=self._final_states.evidence_ago_s,
         )
 
     async def _claim(self, steps: Sequence[Step], now_ms: int) -> None:
@@ -333,7 +372,7 @@ class Scheduler:
 
         Due at once, not at a time: a harvest that asks about each task once wakes nobody.
         """
-        blocked = [step for step in self._queue if self._throttle.class_wait_s(step.endpoint) > CLOSED_S]
+        blocked = [step for step in self._queue if self._class_wait_s(step.endpoint) > CLOSED_S]
         if blocked:
             self._queue = [step for step in self._queue if step not in blocked]
             tasks = [(task, 0) for step in blocked for task in step.tasks]
@@ -345,6 +384,8 @@ class Scheduler:
             self._queue.clear()
 
     def _claim_limit(self) -> int:
+        if self._is_probing():
+            return 1
         rate_per_s = self._throttle.rate_per_s
         ahead = MAX_CLAIMED_AHEAD if rate_per_s is None else CLAIMED_AHEAD_S * rate_per_s
         return max(1, min(MAX_CLAIMED_AHEAD, 4 * self._settings.concurrency, int(ahead)))
@@ -358,8 +399,16 @@ class Scheduler:
             is_over = self._settings.until is not Until.STOPPED and not self._progress.in_flight
             return None if is_over else LOOK_AGAIN_S
         wait_ms = next_due_ms - self._clock.wall_ms()
+        if wait_ms > NOT_WAITED_FOR_S * 1000 and self._settings.until is Until.ENDED and await self._are_all_held():
+            return None
         # Nothing sleeps that long: the clock was set back since, and whoever looks for due tasks wakes them.
         return 0.0 if wait_ms > LONGEST_SLEEP_MS else max(0.0, wait_ms / 1000)
+
+    async def _are_all_held(self) -> bool:
+        """Whether each open task waits for a confirmation for longer than a harvest that ends by itself waits."""
+        after_ms = self._clock.wall_ms() + round(NOT_WAITED_FOR_S * 1000)
+        held = await self._patiently(lambda: self._source.held_by_code(after_ms))
+        return not self._progress.in_flight and sum(held.values()) >= self._progress.open
 
     def _is_over_for_now(self) -> bool:
         """Whether each task that is left to be asked about once needs a call that is blocked for long."""

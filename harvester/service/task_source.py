@@ -37,6 +37,18 @@ class TaskSource(Protocol):
         """Make every waiting task due now."""
         ...
 
+    async def release_held(self, limit: int) -> int:
+        """Make due tasks that wait for a confirmation; return how many."""
+        ...
+
+    async def held_by_code(self, after_ms: int) -> dict[str, int]:
+        """Count the tasks that wait for a confirmation until after a time, by error code."""
+        ...
+
+    async def recent_answers(self, since_ms: int, now_ms: int) -> list[tuple[int, str]]:
+        """Return the last requests since a time: the row id of the task, and the outcome."""
+        ...
+
     async def renew(self, lease: Lease, now_ms: int) -> int:
         """Prolong the owner's claims that have not lapsed."""
         ...

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from harvester.store.queries import query
 
+MAX_RECENT = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -36,3 +38,9 @@ def insert_attempt(connection: sqlite3.Connection, task_key: int, attempt: Attem
         "duration_ms": attempt.duration_ms,
     }
     connection.execute(query("insert_attempt"), row)
+
+
+def recent_answers(connection: sqlite3.Connection, since_ms: int, now_ms: int) -> list[tuple[int, str]]:
+    """Return the outcomes of the last requests since that time with the row ids of their tasks, the oldest first."""
+    parameters = {"since": since_ms, "now": now_ms, "limit": MAX_RECENT}
+    return [(task, outcome) for task, outcome in connection.execute(query("recent_attempts"), parameters)][::-1]

@@ -12,7 +12,7 @@ from harvester.domain.lessons import KnownLimits, LimitNews
 from harvester.domain.pacing import BudgetLease, RateLimit, reserve
 from harvester.domain.planning import Rng
 from harvester.domain.processing_time import ProcessingTimes
-from harvester.domain.retrying import Decision, decide
+from harvester.domain.retrying import Decision, decide_listed, unchanged
 from harvester.domain.tasks import Task, TaskState, deadline_ms
 from harvester.store.attempts import Attempt, insert_attempt
 from harvester.store.budget import known_limits
@@ -26,7 +26,19 @@ _Row = dict[str, Any]
 NOT_UNFINISHED = "not unfinished"
 """The outcome for a task that a page of all unfinished ones does not show."""
 
-_NEW: _Row = {"id": 0, "created_at": None, "failures": 0, "gone": 0, "invalid": 0, "claim": 0, "unfinished_at": None}
+_NEW: _Row = {
+    "id": 0,
+    "created_at": None,
+    "failures": 0,
+    "gone": 0,
+    "invalid": 0,
+    "claim": 0,
+    "unfinished_at": None,
+    "doubted_at": None,
+    "api_version": None,
+    "other_id": None,
+    "seen_with": None,
+}
 
 
 @dataclass(slots=True)
@@ -67,13 +79,17 @@ class _Change:
     decision: Decision | None
 
 
-def queue_listed(connection: sqlite3.Connection, tasks: Iterable[ListedTask], now_ms: int, rng: Rng) -> Queued:
+def queue_listed(
+    connection: sqlite3.Connection, tasks: Iterable[ListedTask], now_ms: int, rng: Rng, key: str | None = None
+) -> Queued:
     """Queue what is unknown, and take for an answer what the list says about the rest. One transaction's body.
+
+    `key` is the fingerprint of the API key that the list was asked for with.
 
     An entry counts as the answer of a status call, and so saves one. Tasks that have ended stay as they are, and so do
     those that somebody works on.
     """
-    changes = [_change(connection, listed, now_ms, rng) for listed in tasks]
+    changes = [_change(connection, listed, now_ms, rng, key) for listed in tasks]
     for change in changes:
         _store(connection, change, now_ms)
     return _told(changes)
@@ -93,6 +109,7 @@ def hear(  # noqa: PLR0913  # all are about one page
     attempt: Attempt,
     rng: Rng,
     times: ProcessingTimes,
+    key: str | None = None,
 ) -> list[Heard]:
     """Take for an answer what a page of the list says about open tasks; nothing is queued. One transaction's body.
 
@@ -105,7 +122,7 @@ def hear(  # noqa: PLR0913  # all are about one page
         row = _find(connection, listed)
         if row is None or not TaskState(row["state"]).is_open or not _is_free(row, claims):
             continue
-        change = _Change(listed, row, _decision(listed, row, attempt.at_ms, rng, times))
+        change = _Change(listed, row, _decision(listed, row, attempt.at_ms, rng, times, key=key))
         task = _task(listed, row, TaskState(row["state"]), attempt.at_ms)
         heard.append(Heard(task, listed, change.decision))
         is_asked = task.key in claims
@@ -131,34 +148,33 @@ def _find(connection: sqlite3.Connection, listed: ListedTask) -> _Row | None:
     return None if found is None else dict(zip(names, found, strict=True))
 
 
-def _change(connection: sqlite3.Connection, listed: ListedTask, now_ms: int, rng: Rng) -> _Change:
+def _change(
+    connection: sqlite3.Connection, listed: ListedTask, now_ms: int, rng: Rng, key: str | None = None
+) -> _Change:
     row = _find(connection, listed)
     is_free = row is None or _is_free(row, {})
-    return _Change(listed, row, _decision(listed, row, now_ms, rng) if is_free else None)
+    return _Change(listed, row, _decision(listed, row, now_ms, rng, key=key) if is_free else None)
 
 
-def _decision(
-    listed: ListedTask, row: _Row | None, now_ms: int, rng: Rng, times: ProcessingTimes | None = None
+def _decision(  # noqa: PLR0913  # the last two have defaults
+    listed: ListedTask,
+    row: _Row | None,
+    now_ms: int,
+    rng: Rng,
+    times: ProcessingTimes | None = None,
+    *,
+    key: str | None = None,
 ) -> Decision | None:
     state = TaskState.PENDING if row is None else TaskState(row["state"])
     if not state.is_open:
         return None
     task = _task(listed, row, state, now_ms)
     if state is TaskState.PENDING:
-        return decide(task, listed.outcome, now_ms, rng, times)
+        return decide_listed(task, listed.outcome, now_ms, rng, times, key=key)
     if row is None or row["created_at"] is not None or listed.created_at_ms is None:
         return None
     # Known to be ready: all there is to learn is when it was created, hence its deadline.
-    return Decision(
-        state,
-        next_attempt_at_ms=row["next_attempt_at"],
-        expires_at_ms=task.expires_at_ms,
-        created_at_ms=task.created_at_ms,
-        failures=task.failures,
-        gone=task.gone,
-        invalid=task.invalid,
-        unfinished_at_ms=task.unfinished_at_ms,
-    )
+    return replace(unchanged(task), next_attempt_at_ms=row["next_attempt_at"])
 
 
 def _task(listed: ListedTask, row: _Row | None, state: TaskState, now_ms: int) -> Task:
@@ -178,6 +194,10 @@ def _task(listed: ListedTask, row: _Row | None, state: TaskState, now_ms: int) -
         unfinished_at_ms=known["unfinished_at"],
         model_name=listed.metadata.model_name,
         duration_s=listed.metadata.duration,
+        doubted_at_ms=known["doubted_at"],
+        version=known["api_version"],
+        other_id=known["other_id"],
+        seen_with=known["seen_with"],
     )
 
 
@@ -196,6 +216,8 @@ def _store(connection: sqlite3.Connection, change: _Change, now_ms: int, *, char
             "error_message": problem.message if problem else None,
             "error_at": now_ms if problem else None,
             "unfinished_at": decision.unfinished_at_ms,
+            "doubted_at": decision.doubted_at_ms,
+            "seen_with": decision.seen_with,
         }
         if key is None:
             values |= {"task_id": listed.task_id, "now": now_ms}
@@ -238,10 +260,10 @@ class Onlooker:
         if self._connection is not None:
             self._connection.close()
 
-    async def queue_listed(self, tasks: Sequence[ListedTask], now_ms: int, rng: Rng) -> Queued:
+    async def queue_listed(self, tasks: Sequence[ListedTask], now_ms: int, rng: Rng, key: str | None = None) -> Queued:
         """Tell what would be queued."""
         if self._connection is None:
-            return _told([_Change(listed, None, _decision(listed, None, now_ms, rng)) for listed in tasks])
+            return _told([_Change(listed, None, _decision(listed, None, now_ms, rng, key=key)) for listed in tasks])
         with translating_errors(self.path):
             return compare_listed(self._connection, tasks, now_ms, rng)
 

@@ -112,3 +112,15 @@ def troubled(connection: sqlite3.Connection, since_ms: int, *, only_wanted: bool
     statement = _named("troubled", only_wanted=only_wanted)
     count, task_id, message, _ = connection.execute(statement, {"since": since_ms}).fetchone()
     return Troubled(count, task_id, message or "") if count else None
+
+
+def held(connection: sqlite3.Connection) -> Troubled | None:
+    """Return the open tasks whose last answers brought no result; None without any."""
+    count, task_id, message, _ = connection.execute(query("held")).fetchone()
+    return Troubled(count, task_id, message or "") if count else None
+
+
+def held_by_code(connection: sqlite3.Connection, after_ms: int, *, only_wanted: bool = False) -> dict[str, int]:
+    """Return how many open tasks wait for a confirmation until after that time (Unix ms), by error code."""
+    statement = _named("held_by_code", only_wanted=only_wanted)
+    return dict(connection.execute(statement, {"after": after_ms}).fetchall())

@@ -8,14 +8,15 @@ INSERT INTO tasks (task_id, added_at, expires_at) VALUES (:task_id, :added_at, :
 ON CONFLICT (task_id) DO NOTHING
 
 -- name: find_listed
-SELECT id, state, added_at, created_at, next_attempt_at, failures, gone, invalid, unfinished_at, claim, lease_owner
+SELECT id, state, added_at, created_at, next_attempt_at, failures, gone, invalid, unfinished_at, claim, lease_owner,
+       doubted_at, api_version, other_id, seen_with
 FROM tasks WHERE task_id = :task_id
 
 -- name: queue_listed
 INSERT INTO tasks (task_id, state, added_at, created_at, expires_at, ended_at, next_attempt_at, unfinished_at,
-                   error_code, error_message, error_at)
+                   error_code, error_message, error_at, seen_with)
 VALUES (:task_id, :state, :now, :created_at, max(1, :expires_at), :ended_at, :next_attempt_at, :unfinished_at,
-        :error_code, :error_message, :error_at)
+        :error_code, :error_message, :error_at, :seen_with)
 
 -- name: update_listed
 -- What the list says about a task that nobody else works on at the moment.
@@ -23,6 +24,7 @@ UPDATE tasks
 SET claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attempts + :charged,
     unfinished_at = :unfinished_at, state = :state, created_at = :created_at, expires_at = max(1, :expires_at),
     ended_at = :ended_at, next_attempt_at = :next_attempt_at, failures = :failures, gone = :gone, invalid = :invalid,
+    doubted_at = :doubted_at, seen_with = :seen_with,
     error_code = coalesce(:error_code, error_code),
     error_message = coalesce(:error_message, error_message),
     error_at = coalesce(:error_at, error_at)
@@ -92,17 +94,59 @@ WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS N
 UPDATE tasks SET next_attempt_at = 0
 WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS NULL
 
+-- name: release_held
+-- Tasks that wait for a confirmation fall due: the nearest deadline first.
+UPDATE tasks SET next_attempt_at = 0
+WHERE id IN (
+    SELECT id FROM tasks INDEXED BY tasks_by_doubt
+    WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS NULL
+    ORDER BY expires_at LIMIT :limit
+)
+
+-- name: release_held_wanted
+UPDATE tasks SET next_attempt_at = 0
+WHERE id IN (
+    SELECT id FROM tasks INDEXED BY tasks_by_doubt
+    WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS NULL
+      AND id IN (SELECT task FROM temp.wanted)
+    ORDER BY expires_at LIMIT :limit
+)
+
+-- name: held
+-- Open tasks whose last answers brought no result; beside a single max(), the bare columns are those of the latest.
+SELECT count(*), task_id, coalesce(error_message, error_code), max(error_at) FROM tasks INDEXED BY tasks_by_doubt
+WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready')
+
+-- name: held_by_code
+-- The same by error code, for those that sleep beyond a time.
+SELECT coalesce(error_code, ''), count(*) FROM tasks INDEXED BY tasks_by_doubt
+WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready') AND next_attempt_at > :after AND lease_owner IS NULL
+GROUP BY coalesce(error_code, '')
+
+-- name: held_by_code_wanted
+SELECT coalesce(error_code, ''), count(*) FROM tasks INDEXED BY tasks_by_doubt
+WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready') AND next_attempt_at > :after AND lease_owner IS NULL
+  AND id IN (SELECT task FROM temp.wanted)
+GROUP BY coalesce(error_code, '')
+
+-- name: recent_attempts
+-- The last answers about tasks, the newest first.
+SELECT task, outcome FROM attempts WHERE at >= :since AND at <= :now AND endpoint <> 'list'
+ORDER BY at DESC LIMIT :limit
+
 -- name: due
 -- The due tasks of one state whose embeddings the platform still has, the nearest deadline first.
 SELECT tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim, unfinished_at,
-       listed.model_name, listed.duration
+       listed.model_name, listed.duration,
+       doubted_at, api_version, other_id, seen_with
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at = 0 AND expires_at > max(0, :now)
 ORDER BY expires_at LIMIT :limit
 
 -- name: due_newest
 SELECT tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim, unfinished_at,
-       listed.model_name, listed.duration
+       listed.model_name, listed.duration,
+       doubted_at, api_version, other_id, seen_with
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at = 0 AND expires_at > max(0, :now)
 ORDER BY expires_at DESC LIMIT :limit
@@ -110,7 +154,8 @@ ORDER BY expires_at DESC LIMIT :limit
 -- name: due_overdue
 -- Those whose embeddings the platform may have dropped: they must not cost others theirs.
 SELECT tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim, unfinished_at,
-       listed.model_name, listed.duration
+       listed.model_name, listed.duration,
+       doubted_at, api_version, other_id, seen_with
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at = 0 AND expires_at > 0 AND expires_at <= :now
 ORDER BY expires_at LIMIT :limit
@@ -119,7 +164,8 @@ ORDER BY expires_at LIMIT :limit
 -- The same among the ids that a user named, driven by their list: all of them are read and sorted. The nearest deadline
 -- first or, with :direction -1, last, and those past theirs after all.
 SELECT tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures,
-       tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration
+       tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration,
+       doubted_at, api_version, other_id, seen_with
 FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.state = :state AND tasks.next_attempt_at = 0 AND tasks.expires_at > 0
 ORDER BY tasks.expires_at <= :now, tasks.expires_at * :direction LIMIT :limit
@@ -129,7 +175,8 @@ ORDER BY tasks.expires_at <= :now, tasks.expires_at * :direction LIMIT :limit
 -- a long list are found without reading it. Looks at no more tasks than are wanted: then reading the list is cheaper.
 -- SQLite keeps the order of a subquery that has a limit, and sorting would read all that was looked at.
 SELECT tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures,
-       tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration
+       tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration,
+       doubted_at, api_version, other_id, seen_with
 FROM (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
     WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
@@ -140,7 +187,8 @@ LIMIT :limit
 
 -- name: last_wanted
 SELECT tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures,
-       tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration
+       tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration,
+       doubted_at, api_version, other_id, seen_with
 FROM (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
     WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
@@ -161,14 +209,16 @@ SELECT EXISTS (
 -- Each so manieth task of one open state, also those that sleep, that somebody has in hand or that have no deadline yet.
 -- The index has the ids too: only of the drawn tasks the rows are read.
 SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
-       unfinished_at, listed.model_name, listed.duration
+       unfinished_at, listed.model_name, listed.duration,
+       doubted_at, api_version, other_id, seen_with
 FROM tasks INDEXED BY tasks_by_turn LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND tasks.id % :every = 0
 
 -- name: woken
 -- What waking would make due: the nearest deadline first or, with :direction -1, last, and those past theirs after all.
 SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
-       unfinished_at, listed.model_name, listed.duration
+       unfinished_at, listed.model_name, listed.duration,
+       doubted_at, api_version, other_id, seen_with
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.id IN (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
@@ -179,7 +229,8 @@ WHERE tasks.id IN (
 -- name: next_turns
 -- Those that fall due next by themselves; what somebody has in hand does so only if he dies.
 SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
-       unfinished_at, listed.model_name, listed.duration
+       unfinished_at, listed.model_name, listed.duration,
+       doubted_at, api_version, other_id, seen_with
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at > :now AND lease_owner IS NULL
 ORDER BY next_attempt_at LIMIT :limit
@@ -187,7 +238,8 @@ ORDER BY next_attempt_at LIMIT :limit
 -- name: unadopted
 -- What find_new finds, whole.
 SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
-       unfinished_at, listed.model_name, listed.duration
+       unfinished_at, listed.model_name, listed.duration,
+       doubted_at, api_version, other_id, seen_with
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.id IN (
     SELECT id FROM tasks INDEXED BY tasks_by_deadline WHERE state IN ('pending', 'ready') AND expires_at IS NULL
@@ -206,7 +258,8 @@ WHERE lease_owner IS NOT NULL AND lease_until > :now
 -- name: due_again
 -- One open task, right after it was put back. Only a row of another program has no deadline.
 SELECT tasks.id, task_id, state, added_at, coalesce(expires_at, 1), created_at, failures, gone, invalid, claim,
-       unfinished_at, listed.model_name, listed.duration
+       unfinished_at, listed.model_name, listed.duration,
+       doubted_at, api_version, other_id, seen_with
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE task_id = :task_id AND state IN ('pending', 'ready') AND next_attempt_at = 0
 
@@ -251,6 +304,10 @@ SET claim = claim + 1,
     gone = :gone,
     invalid = :invalid,
     unfinished_at = :unfinished_at,
+    doubted_at = :doubted_at,
+    api_version = :api_version,
+    other_id = :other_id,
+    seen_with = :seen_with,
     error_code = CASE WHEN :charged THEN :error_code ELSE error_code END,
     error_message = CASE WHEN :charged THEN :error_message ELSE error_message END,
     error_at = CASE WHEN :charged THEN :error_at ELSE error_at END,
@@ -409,12 +466,14 @@ SELECT count(*), coalesce(sum(segment_count), 0), coalesce(sum(duration), 0) FRO
 
 -- name: retry_state
 UPDATE tasks
-SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0, unfinished_at = NULL
+SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0, unfinished_at = NULL,
+    doubted_at = NULL, other_id = NULL
 WHERE state = :state
 
 -- name: retry_task
 UPDATE tasks
-SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0, unfinished_at = NULL
+SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0, unfinished_at = NULL,
+    doubted_at = NULL, other_id = NULL
 WHERE task_id = :task_id AND state IN ('failed', 'expired', 'missing', 'rejected')
 
 -- name: find_task
@@ -470,6 +529,7 @@ SELECT id, task_id, claim, coalesce(expires_at, 0) FROM tasks WHERE task_id = :t
 -- The fencing number grows: whoever works on the task, or has worked on it since it was looked at, has lost it.
 UPDATE tasks
 SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0, unfinished_at = NULL,
+    doubted_at = NULL, other_id = NULL,
     claim = claim + 1, lease_owner = NULL, lease_until = NULL,
     error_code = :code, error_message = :message, error_at = :now
 WHERE id = :id AND claim = :claim

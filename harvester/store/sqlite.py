@@ -17,7 +17,7 @@ from harvester.domain.planning import Due, Rng
 from harvester.domain.processing_time import Key, ProcessingTimes, Seen
 from harvester.domain.tasks import Task, TaskState
 from harvester.store import budget, taking
-from harvester.store.attempts import Attempt
+from harvester.store.attempts import Attempt, recent_answers
 from harvester.store.connecting import PASSING_PROBLEMS, in_transaction, open_for_writing, primary_code, store_error
 from harvester.store.deadlines import deadlines
 from harvester.store.discovering import Heard, Queued, hear, queue_listed
@@ -28,6 +28,7 @@ from harvester.store.overview import (
     TaskCounter,
     Troubled,
     ends_by_reason,
+    held_by_code,
     nearest_deadline,
     next_due_ms,
     troubled,
@@ -182,9 +183,9 @@ class Store:
         """Give the claims of the owner back; return how many there were."""
         return await self.transact(lambda connection: taking.release(connection, owner))
 
-    async def queue_listed(self, tasks: Sequence[ListedTask], now_ms: int, rng: Rng) -> Queued:
-        """Queue what the account's list of tasks holds; tell what was new."""
-        return await self.transact(lambda connection: queue_listed(connection, tasks, now_ms, rng))
+    async def queue_listed(self, tasks: Sequence[ListedTask], now_ms: int, rng: Rng, key: str | None = None) -> Queued:
+        """Queue what the account's list of tasks holds, as `key` was shown it; tell what was new."""
+        return await self.transact(lambda connection: queue_listed(connection, tasks, now_ms, rng, key))
 
     async def hear(  # noqa: PLR0913  # all are about one page
         self,
@@ -195,12 +196,33 @@ class Store:
         attempt: Attempt,
         rng: Rng,
         times: ProcessingTimes,
+        key: str | None = None,
     ) -> list[Heard]:
         """Take for an answer what a page of the list says about open tasks, and give back what it does not tell of."""
         return await self.transact(
             lambda connection: hear(
-                connection, tasks, claimed, finished=finished, attempt=attempt, rng=rng, times=times
+                connection, tasks, claimed, finished=finished, attempt=attempt, rng=rng, times=times, key=key
             )
+        )
+
+    async def release_held(self, limit: int) -> int:
+        """Make due up to `limit` tasks that wait for a confirmation; return how many."""
+        return await self.transact(
+            lambda connection: taking.release_held(connection, limit, only_wanted=self.only_wanted)
+        )
+
+    async def held_by_code(self, after_ms: int) -> dict[str, int]:
+        """Return how many open tasks wait for a confirmation until after that time, by error code."""
+        return await self.read(lambda connection: held_by_code(connection, after_ms, only_wanted=self.only_wanted))
+
+    async def recent_answers(self, since_ms: int, now_ms: int) -> list[tuple[int, str]]:
+        """Return the last requests since that time, the oldest first: the row id of the task, and the outcome."""
+        return await self.read(lambda connection: recent_answers(connection, since_ms, now_ms))
+
+    async def is_queued(self, task_id: str) -> bool:
+        """Return whether the database has a task of that id."""
+        return await self.read(
+            lambda connection: connection.execute(query("find_task"), {"task_id": task_id}).fetchone() is not None
         )
 
     async def withdraw(self, keys: Sequence[int]) -> None:

@@ -95,6 +95,12 @@ def wake_early(connection: sqlite3.Connection, *, only_wanted: bool) -> None:
     connection.execute(query("wake_wanted" if only_wanted else "wake_open"))
 
 
+def release_held(connection: sqlite3.Connection, limit: int, *, only_wanted: bool) -> int:
+    """Make due up to `limit` tasks that wait for a confirmation, the nearest deadline first; return how many."""
+    statement = query("release_held_wanted" if only_wanted else "release_held")
+    return connection.execute(statement, {"limit": limit}).rowcount
+
+
 def due(connection: sqlite3.Connection, now_ms: int, *, limit: int, only_wanted: bool = False) -> Due:
     """Return up to `limit` due tasks of each open state, the nearest deadline first and those past theirs last.
 

@@ -74,7 +74,13 @@ class FakeQueue:
     tasks: list[str] = field(default_factory=list)
     error: sqlite3.Error | None = None
 
-    async def queue_listed(self, tasks: Sequence[ListedTask], _now_ms: int, _rng: Rng) -> Queued:
+    async def queue_listed(
+        self,
+        tasks: Sequence[ListedTask],
+        now_ms: int,  # noqa: ARG002
+        rng: Rng,  # noqa: ARG002
+        key: str | None = None,  # noqa: ARG002
+    ) -> Queued:
         if self.error is not None:
             error, self.error = self.error, None
             raise error

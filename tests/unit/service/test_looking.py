@@ -66,6 +66,7 @@ class Hearer:
         attempt: Attempt,
         rng: Any,
         times: ProcessingTimes,
+        key: str | None = None,  # noqa: ARG002
     ) -> list[Heard]:
         await anyio.lowlevel.checkpoint()
         self.calls.append((tasks, claimed, attempt))

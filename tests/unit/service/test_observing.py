@@ -88,12 +88,15 @@ class Parts:
         self._decoded = decoded
         self._accepts = accepts
 
-    async def ask(self, task_id: str, permit: Permit, hold: Hold) -> Reply:
+    async def ask(self, task_id: str, permit: Permit, hold: Hold, **_how: object) -> Reply:
         raise NotImplementedError
 
     async def decode(self, body: bytes | LargeBody, encoding: str | None) -> Outcome:
         del body, encoding
-        return Retrieved(self._decoded)
+        return Retrieved(replace(self._decoded, received_id=PENDING.task_id))
+
+    async def is_queued(self, task_id: str) -> bool:
+        raise NotImplementedError
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         self._clock.now_ms += 1000

@@ -29,7 +29,7 @@ class Api:
     def __init__(self, file: Callable[[bytes], LargeBody] | None) -> None:
         self.file = file
 
-    async def ask(self, task_id: str, permit: Permit, hold: Hold) -> Reply:
+    async def ask(self, task_id: str, permit: Permit, hold: Hold, **_how: object) -> Reply:
         permit.spend()
         body = task_id.encode().ljust(BODY_BYTES)
         await hold.grow_to(len(body))
@@ -58,6 +58,9 @@ class Store:
         self.budget = budget
         self.groups: list[int] = []
         self.held_bytes: list[int] = []
+
+    async def is_queued(self, task_id: str) -> bool:
+        raise NotImplementedError
 
     async def settle(self, settlements: list[Settlement]) -> list[bool]:
         self.groups.append(len(settlements))

@@ -4,6 +4,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -54,7 +55,7 @@ class Api:
         self.pages: list[ListQuery] = []
         self.page: ListPage | Outcome = Transient("There is no list.", "no_list")
 
-    async def ask(self, task_id: str, permit: Permit, hold: Hold) -> Reply:
+    async def ask(self, task_id: str, permit: Permit, hold: Hold, **_how: object) -> Reply:
         permit.spend()
         hold.shrink_to(0)
         self.asked[task_id, permit.endpoint] += 1
@@ -75,8 +76,8 @@ class NoDecoder:
         raise AssertionError((body, encoding))
 
 
-def harvested(_task_id: str, _endpoint: Endpoint) -> Outcome:
-    return Retrieved(embeddings(count=2))
+def harvested(task_id: str, _endpoint: Endpoint) -> Outcome:
+    return Retrieved(replace(embeddings(count=2), received_id=task_id))
 
 
 def an_id(number: int, created_ms: int) -> str:

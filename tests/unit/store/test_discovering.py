@@ -78,11 +78,12 @@ def test_an_unfinished_task_is_not_asked_about_at_once_as_the_list_has_just_told
     assert len(claim(connection, now_ms=due)) == 1
 
 
-def test_a_failed_task_is_kept_with_its_reason(connection: sqlite3.Connection) -> None:
+def test_a_task_that_is_listed_as_failed_is_asked_itself_for_the_reason(connection: sqlite3.Connection) -> None:
     queued = store(connection, listed(outcome=Failed("No sound.")))
-    assert queued.new_states == {TaskState.FAILED: 1}
-    found = columns(connection, "state", "ended_at", "error_code", "error_message", "error_at")
-    assert found == ("failed", NOW, "task_failed", "No sound.", NOW)
+    assert queued.new_states == {TaskState.READY: 1}
+    found = columns(connection, "state", "ended_at", "error_code", "error_at")
+    assert found == ("ready", None, "listed_failed", NOW)
+    assert len(claim(connection)) == 1
 
 
 def test_without_created_at_the_deadline_is_that_of_the_id(connection: sqlite3.Connection) -> None:
@@ -129,10 +130,10 @@ def test_a_pending_task_that_is_listed_as_ready_is_due(connection: sqlite3.Conne
     assert (found.state, found.created_at_ms, found.expires_at_ms) == (TaskState.READY, CREATED, CREATED + RETENTION_MS)
 
 
-def test_a_pending_task_that_is_listed_as_failed_has_ended(connection: sqlite3.Connection) -> None:
+def test_a_pending_task_that_is_listed_as_failed_has_finished_but_not_ended(connection: sqlite3.Connection) -> None:
     queue(connection, object_id(0))
-    assert store(connection, listed(outcome=Failed("No sound."))).moved == {TaskState.FAILED: 1}
-    assert columns(connection, "state", "error_message", "ended_at") == ("failed", "No sound.", NOW)
+    assert store(connection, listed(outcome=Failed("No sound."))).moved == {TaskState.READY: 1}
+    assert columns(connection, "state", "error_code", "ended_at") == ("ready", "listed_failed", None)
 
 
 def test_a_due_task_that_is_listed_as_unfinished_needs_no_request(connection: sqlite3.Connection) -> None:
@@ -196,7 +197,7 @@ def test_comparing_tells_the_same_and_writes_nothing(connection: sqlite3.Connect
     told = compare_listed(connection, page, NOW, random.Random(0))
     assert connection.total_changes == before
     assert told == in_transaction(connection, lambda connection: queue_listed(connection, page, NOW, RNG))
-    assert told == Queued([object_id(2), object_id(3)], _states(ready=1, failed=1), 2, _states(ready=1))
+    assert told == Queued([object_id(2), object_id(3)], _states(ready=2), 2, _states(ready=1))
 
 
 def _states(**counts: int) -> Counter[TaskState]:

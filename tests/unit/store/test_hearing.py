@@ -65,7 +65,7 @@ def test_a_page_is_the_answer_for_each_task_that_it_was_asked_for(connection: sq
     assert columns == [
         ("ready", 1, CREATED, None),
         ("pending", 1, CREATED, None),
-        ("failed", 1, CREATED, None),
+        ("ready", 1, CREATED, None),
         ("pending", 0, None, None),
     ]
     assert row(connection, claimed[1].key, "unfinished_at", "expires_at") == (NOW, CREATED + RETENTION_MS)

@@ -1,0 +1,149 @@
+"""A circuit breaker for final states: while most answers bring no result, no task ends by one.
+
+A fault of the platform that lasts for seconds, or a base URL that serves something else, answers every request with the
+same "not found". Each answer alone would be evidence; together they are evidence of trouble at the API. Then ends are
+held back, one task at a time is asked as a probe, and the first sensible answer closes the breaker. Times are monotonic
+seconds, `tasks` are row ids.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+WINDOW_TASKS = 20
+"""The last answers about this many different tasks are compared."""
+
+MIN_DOUBTED_TASKS = 5
+"""Fewer tasks without a result are no trouble of the API: a list of ids may hold mistyped ones.
+
+So many in a row open the breaker whatever the answers before them were.
+"""
+
+MIN_ASKED, MAX_ASKED = 8, 50
+"""After answers without a result about this many tasks in a row, by the rate limit, only probes are sent."""
+
+MIN_PROBE_PAUSE_S = 1.0
+MAX_PROBE_PAUSE_S = 60.0
+PROBE_SHARE_REQUESTS = 20
+"""With a low rate limit, probes take at most this part of it."""
+
+PROBES_ONLY_S = 3600.0
+"""After this time the trouble is no passing one: every task is asked again, once in some hours."""
+
+EVIDENCE_S = 600.0
+"""An older good answer does not show that the API is well now."""
+
+REFUTED_S = 3600.0
+MAX_REFUTED = 1
+"""More tasks of which a good answer followed on one without a result, within REFUTED_S, show that such answers lie."""
+
+
+@dataclass(slots=True)
+class FinalStateBreaker:
+    """Opens when most tasks in the window, or the last MIN_DOUBTED_TASKS, bring no result; a good answer closes it.
+
+    `opened_at` is None while it is closed. `next_probe_at` is when the next probe may go out.
+    """
+
+    opened_at: float | None = None
+    next_probe_at: float = 0.0
+    _pause_s: float = 0.0
+    _well_at: float = -math.inf
+    _doubted_in_a_row: set[int] = field(default_factory=set)
+    _window: dict[int, bool] = field(default_factory=dict)
+    _refuted: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether ends are held back."""
+        return self.opened_at is not None
+
+    @property
+    def asked(self) -> int:
+        """How many tasks have brought no result since the last good answer."""
+        return len(self._doubted_in_a_row)
+
+    def answered(self, task: int, now: float, *, is_doubtful: bool, was_doubted: bool = False) -> bool:
+        """Record an answer about a task; return whether it closed the breaker.
+
+        `is_doubtful`: it brings no result and may end the task. `was_doubted`: so did the one before it.
+        """
+        self._window.pop(task, None)
+        self._window[task] = is_doubtful
+        if len(self._window) > WINDOW_TASKS:
+            del self._window[next(iter(self._window))]
+        if is_doubtful:
+            self._doubted_in_a_row.add(task)
+            self._open_if_most_are_doubted(now)
+            return False
+        if was_doubted:
+            self.refuted(task, now)
+        return self._good(now)
+
+    def refuted(self, task: int, now: float) -> None:
+        """Record that the API knows a task after all that it did not know before."""
+        self._refuted = {key: at for key, at in self._refuted.items() if now - at <= REFUTED_S}
+        self._refuted[task] = now
+
+    def listed(self, now: float) -> None:
+        """Record a page of the list: it shows that the API is well, but not that its answers about tasks are right."""
+        self._well_at = now
+
+    def remember(self, answers: Iterable[tuple[int, bool]], now: float) -> None:
+        """Begin with the answers that were recorded before this process: tasks and whether they were doubtful."""
+        for task, is_doubtful in answers:
+            self.answered(task, now, is_doubtful=is_doubtful)
+
+    def may_end(self, task: int, doubted_for_s: float, now: float) -> bool:
+        """Return whether an answer may end a task whose first doubtful answer came `doubted_for_s` ago.
+
+        Since then the API must have shown that it is otherwise well: by a good answer or a page of the list.
+        """
+        is_contradicted = now - self._refuted.get(task, -math.inf) <= REFUTED_S
+        return not is_contradicted and self.may_end_by_its_word(now) and self.is_well(doubted_for_s, now)
+
+    def is_well(self, within_s: float, now: float) -> bool:
+        """Return whether the API has given a good answer or a page of the list within that time."""
+        return now - self._well_at <= min(EVIDENCE_S, max(0.0, within_s))
+
+    def may_end_by_its_word(self, now: float) -> bool:
+        """Return whether an answer may end a task that names the task and says that it has failed."""
+        refuted = sum(now - at <= REFUTED_S for at in self._refuted.values())
+        return not self.is_open and refuted <= MAX_REFUTED
+
+    def evidence_ago_s(self, now: float) -> float:
+        """Return how long ago the API has last shown that it is well; infinite before it has."""
+        return now - self._well_at
+
+    def only_probes(self, now: float, rate_per_s: float | None) -> bool:
+        """Return whether no tasks are to be asked but probes, at that rate limit (None: no limit)."""
+        if self.opened_at is None:
+            return False
+        enough = MAX_ASKED if rate_per_s is None else max(MIN_ASKED, min(MAX_ASKED, int(rate_per_s * 60)))
+        lasts_s = max(PROBES_ONLY_S, 6 * _max_pause_s(rate_per_s))
+        return self.asked >= enough and now - self.opened_at < lasts_s
+
+    def probe_sent(self, now: float, rate_per_s: float | None) -> None:
+        """Record that a probe goes out now: the next one follows after twice the pause."""
+        self._pause_s = min(_max_pause_s(rate_per_s), self._pause_s * 2)
+        self.next_probe_at = now + self._pause_s
+
+    def _good(self, now: float) -> bool:
+        self._well_at = now
+        self._doubted_in_a_row.clear()
+        was_open, self.opened_at = self.is_open, None
+        if was_open:
+            self._window.clear()
+        return was_open
+
+    def _open_if_most_are_doubted(self, now: float) -> None:
+        doubted = sum(self._window.values())
+        are_most = doubted >= MIN_DOUBTED_TASKS and doubted * 2 > len(self._window)
+        if not self.is_open and (are_most or self.asked >= MIN_DOUBTED_TASKS):
+            self.opened_at = now
+            self._pause_s = MIN_PROBE_PAUSE_S
+            self.next_probe_at = now + self._pause_s
+
+
+def _max_pause_s(rate_per_s: float | None) -> float:
+    return MAX_PROBE_PAUSE_S if not rate_per_s else max(MAX_PROBE_PAUSE_S, PROBE_SHARE_REQUESTS / rate_per_s)
