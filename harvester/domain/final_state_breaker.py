@@ -30,6 +30,9 @@ PROBE_SHARE_REQUESTS = 20
 PROBES_ONLY_S = 3600.0
 """After this time the trouble is no passing one: every task is asked again, once in some hours."""
 
+AGAIN_S = 600.0
+"""A breaker that opens again so soon goes on with longer pauses: single good answers among bad ones prove little."""
+
 EVIDENCE_S = 600.0
 """An older good answer does not show that the API is well now."""
 
@@ -49,6 +52,7 @@ class FinalStateBreaker:
     next_probe_at: float = 0.0
     _pause_s: float = 0.0
     _well_at: float = -math.inf
+    _closed_at: float = -math.inf
     _doubted_in_a_row: set[int] = field(default_factory=set)
     _window: dict[int, bool] = field(default_factory=dict)
     _refuted: dict[int, float] = field(default_factory=dict)
@@ -86,7 +90,7 @@ class FinalStateBreaker:
         self._refuted[task] = now
 
     def listed(self, now: float) -> None:
-        """Record a page of the list: it shows that the API is well, but not that its answers about tasks are right."""
+        """Record a page of the list, or a promise of a result: the API is well, but may still answer wrongly."""
         self._well_at = now
 
     def remember(self, answers: Iterable[tuple[int, bool]], now: float) -> None:
@@ -134,14 +138,16 @@ class FinalStateBreaker:
         was_open, self.opened_at = self.is_open, None
         if was_open:
             self._window.clear()
+            self._closed_at = now
         return was_open
 
     def _open_if_most_are_doubted(self, now: float) -> None:
         doubted = sum(self._window.values())
         are_most = doubted >= MIN_DOUBTED_TASKS and doubted * 2 > len(self._window)
         if not self.is_open and (are_most or self.asked >= MIN_DOUBTED_TASKS):
+            is_again = now - self._closed_at < AGAIN_S
             self.opened_at = now
-            self._pause_s = MIN_PROBE_PAUSE_S
+            self._pause_s = min(MAX_PROBE_PAUSE_S, 2 * self._pause_s) if is_again else MIN_PROBE_PAUSE_S
             self.next_probe_at = now + self._pause_s
 
 

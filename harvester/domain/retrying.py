@@ -174,10 +174,11 @@ def is_doubtful(outcome: Outcome) -> bool:
 
 
 def settles_doubt(outcome: Outcome) -> bool:
-    """Return whether the answer is a good one: it shows that the API answers sensibly about tasks."""
-    return isinstance(outcome, Ready | Retrieved) or (
-        isinstance(outcome, Processing) and outcome.status != GENERIC_ERROR
-    )
+    """Return whether the answer shows that the API answers sensibly about tasks.
+
+    `ready` does not: it promises a result, which is what the doubt is about.
+    """
+    return isinstance(outcome, Retrieved) or (isinstance(outcome, Processing) and outcome.status != GENERIC_ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +321,7 @@ def _confirm_unknown(case: _Case, outcome: Gone | Unacceptable) -> Decision:
         return replace(after, state=TaskState.REJECTED)
     if circumstances.key is not None and task.seen_with not in (None, circumstances.key):
         message = f"The task was seen with another API key, and this one does not know it: {outcome.message}"
-        return _overdue(case, replace(after, gone=0, problem=Problem("other_key", message)))
+        return _overdue(case, replace(after, gone=0, problem=Problem(code="other_key", message=message)))
     if gone > GONE_ANSWERS and circumstances.is_fresh and case.may_end:
         if case.is_past_deadline:
             return replace(after, state=TaskState.EXPIRED)
@@ -384,7 +385,7 @@ def _back_off(case: _Case, outcome: Transient | Misrouted) -> Decision:
     after = replace(unchanged(case.task), failures=failures, problem=_problem(outcome))
     if case.is_past_deadline:
         message = f"The deadline has passed, and the API has not answered since: {outcome.message}"
-        return _overdue(case, replace(after, problem=Problem("overdue", message)))
+        return _overdue(case, replace(after, problem=Problem(code="overdue", message=message)))
     delay = backoff_ms(failures, case.rng)
     return replace(after, next_attempt_at_ms=at_latest_before_deadline(case.task, case.now_ms, delay))
 
@@ -395,5 +396,5 @@ def _overdue(case: _Case, after: Decision) -> Decision:
     is_over = case.is_past_deadline and case.doubted_for_ms >= NEVER_ANSWERED_MS
     if is_over and after.failures >= FEWEST_OVERDUE_FAILURES:
         message = "The deadline passed more than 30 days ago, and the API has not answered about the task since."
-        return replace(after, state=TaskState.EXPIRED, problem=Problem("never_answered", message))
+        return replace(after, state=TaskState.EXPIRED, problem=Problem(code="never_answered", message=message))
     return replace(after, next_attempt_at_ms=case.after(BACKOFF_BASE_MS))

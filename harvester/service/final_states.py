@@ -6,7 +6,7 @@ import structlog
 
 from harvester.api.client import Reply
 from harvester.domain.final_state_breaker import FinalStateBreaker
-from harvester.domain.outcomes import Gone, Misrouted, Outcome, Refused, Retrieved, Transient, misrouted
+from harvester.domain.outcomes import Gone, Misrouted, Outcome, Ready, Refused, Retrieved, Transient, misrouted
 from harvester.domain.planning import Action
 from harvester.domain.retrying import Circumstances, is_doubtful, settles_doubt
 from harvester.domain.task_ids import is_same_id
@@ -23,7 +23,7 @@ NOT_WAITED_FOR_S = 60.0
 """A backfill does not wait longer than this for the API to answer sensibly again."""
 
 _DOUBTFUL = frozenset({"gone", "unacceptable", "empty", "invalid", "failed"})
-_GOOD = frozenset({"ready", "retrieved", "processing"})
+_GOOD = frozenset({"retrieved", "processing"})
 
 _NOT_SERVED = frozenset({403, 404, 405, 410, 501})
 """HTTP statuses by which an API version says that it, or this call of it, is not there for this key."""
@@ -85,6 +85,8 @@ class FinalStates:
 
     def record(self, task: Task, outcome: Outcome) -> None:
         """Take an answer about a task for what it says about the API."""
+        if isinstance(outcome, Ready):
+            self._breaker.listed(self._clock.monotonic())
         is_good = settles_doubt(outcome)
         if not is_good and not is_doubtful(outcome):
             return
