@@ -155,9 +155,8 @@ def decide_listed(  # noqa: PLR0913  # as decide
     circumstances = Circumstances(key=key)
     if not isinstance(outcome, Failed):
         return decide(task, outcome, now_ms, rng, times, circumstances)
-    problem = Problem(
-        "listed_failed", "The list says that the task has failed; the task itself is asked for the reason."
-    )
+    message = "The list says that the task has failed; the task itself is asked for the reason."
+    problem = Problem(code="listed_failed", message=message)
     return replace(decide(task, Ready(), now_ms, rng, times, circumstances), problem=problem)
 
 
