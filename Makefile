@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test chaos crash bench fuzz audit format clean
+.PHONY: demo test test-all chaos crash bench fuzz audit format clean
 
 demo: $(STAMP)
 	$(BIN)/harvester demo
@@ -18,6 +18,10 @@ test: $(STAMP)
 	$(BIN)/lint-imports
 	# Twice as many as cores: half the time a test waits for the processes that it started.
 	$(BIN)/pytest -n 4 --dist worksteal
+
+# Also what takes long.
+test-all: export TEST_ALL := 1
+test-all: test
 
 # Every fault, kills and restarts at once; the seed that it prints repeats a run.
 chaos: $(STAMP)

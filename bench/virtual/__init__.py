@@ -4,7 +4,7 @@ A day passes in seconds, and the same seed gives the same day. What it leaves ou
 writer's thread; `bench/day_of_life.py` and the tests have those.
 """
 
-from bench.virtual.api import ModelApi, Quirks, Submission, draw_submissions
+from bench.virtual.api import ModelApi, Quirks, Submission, Trouble, draw_submissions
 from bench.virtual.harvest import Report, Setup, run_harvest
 from bench.virtual.loop import START_MS, VirtualClock, VirtualLoop, run_virtually
 from bench.virtual.store import InlineStore
@@ -17,6 +17,7 @@ __all__ = [
     "Report",
     "Setup",
     "Submission",
+    "Trouble",
     "VirtualClock",
     "VirtualLoop",
     "draw_submissions",

@@ -41,6 +41,7 @@ PROBLEMS = {
 }
 
 _NO_SUCH_TASK = b'{"code": "resource_not_exists", "message": "Resource with id %s does not exist."}'
+_ID_INVALID = b'{"code": "parameter_invalid", "message": "The task_id parameter is invalid."}'
 _UNAVAILABLE = b"<html>Service Unavailable</html>"
 
 _SEGMENT = SimulatedEmbeddings(
@@ -59,6 +60,8 @@ class Submission:
 
     task: SimulatedTask
     queued_at_ms: int | None
+    exists: bool = True
+    """Whether the API knows the task; else its id is a mistyped one."""
 
     @property
     def is_ours(self) -> bool:
@@ -128,6 +131,21 @@ class Quirks:
     lists_dates: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Wrong answers about tasks between two times of the run: a `share` of all, each in the way that `kind` says.
+
+    `gone` is a 404, `unacceptable` a 400 about the id, `empty` a result without segments, `invalid` one with a NaN,
+    `failed` a task that has failed. With `in_list` the list is not there either.
+    """
+
+    kind: str
+    from_s: float = 0.0
+    until_s: float = 3600.0
+    share: float = 1.0
+    in_list: bool = False
+
+
 class ModelApi:
     """Knows the future of every task, and tells what the API would say now.
 
@@ -146,6 +164,8 @@ class ModelApi:
         limiter: RateLimiter | None = None,
         error_ratio: float = 0.0,
         quirks: Quirks | None = None,
+        trouble: Trouble | None = None,
+        only_v2: frozenset[str] = frozenset(),
         seed: int = 0,
     ) -> None:
         self.requests: Counter[Endpoint] = Counter()
@@ -163,6 +183,8 @@ class ModelApi:
         self._limiter = limiter or RateLimiter(SimulatorSettings())
         self._error_ratio = error_ratio
         self._quirks = quirks or Quirks()
+        self._trouble = trouble
+        self._only_v2 = only_v2
         self._rng = random.Random(seed)  # noqa: S311
 
     async def ask(
@@ -174,9 +196,8 @@ class ModelApi:
         is_fresh: bool = False,  # noqa: ARG002  # there are no connections
         version: ApiVersion | None = None,
     ) -> Reply:
-        if version == "v2":
-            self.confirmations += 1
-        reply = await self._get(permit, lambda: self._about(task_id, permit.endpoint))
+        self.confirmations += version == "v2" and task_id not in self._only_v2
+        reply = await self._get(permit, lambda: self._told_about(task_id, permit.endpoint, version))
         if reply.outcome is None and permit.endpoint is Endpoint.STATUS:
             return Reply(status_outcome(reply.body, None), reply.duration_ms, reply.status)
         return reply
@@ -205,6 +226,19 @@ class ModelApi:
         outcome = None if status == 200 else error_outcome(permit.endpoint, status, body, None, report)
         return Reply(outcome, round(self._latency_s * 1000), status, body=body)
 
+    def _told_about(self, task_id: str, endpoint: Endpoint, version: ApiVersion | None) -> tuple[int, bytes]:
+        """Return the answer about a task: the right one, or a wrong one while there is trouble."""
+        if task_id in self._only_v2 and version != "v2":
+            return 404, _NO_SUCH_TASK % task_id.encode()
+        status, body = self._about(task_id, endpoint)
+        trouble = self._trouble
+        is_wrong = self._is_in_trouble() and trouble is not None and self._rng.random() < trouble.share
+        return _wrong(trouble.kind, task_id, endpoint, body) if is_wrong and trouble else (status, body)
+
+    def _is_in_trouble(self) -> bool:
+        at_s = (self._clock.wall_ms() - START_MS) / 1000
+        return self._trouble is not None and self._trouble.from_s <= at_s < self._trouble.until_s
+
     def _about(self, task_id: str, endpoint: Endpoint) -> tuple[int, bytes]:
         now_ms, task = self._clock.wall_ms(), self._tasks.get(task_id)
         if task is None or not task.exists_at(now_ms):
@@ -223,6 +257,8 @@ class ModelApi:
 
     def _listed(self, query: ListQuery) -> tuple[int, bytes]:
         quirks = self._quirks
+        if self._trouble is not None and self._trouble.in_list and self._is_in_trouble():
+            return 404, PROBLEMS[404]
         if quirks.list_problem:
             return quirks.list_problem, PROBLEMS[quirks.list_problem]
         document = orjson.loads(self._as_called(self._page(query)))
@@ -256,6 +292,23 @@ class ModelApi:
         offset = (asked.page - 1) * asked.page_limit
         on_page = matching[offset : offset + asked.page_limit]
         return documents.page_body(Page(on_page, len(matching), asked), shown_at_ms)
+
+
+def _wrong(kind: str, task_id: str, endpoint: Endpoint, body: bytes) -> tuple[int, bytes]:
+    """Return a wrong answer in place of `body`; a status cannot lack what only a result has."""
+    match kind:
+        case "gone":
+            return 404, _NO_SUCH_TASK % task_id.encode()
+        case "unacceptable":
+            return 400, _ID_INVALID
+        case "failed":
+            return 200, b'{"_id": "%s", "status": "failed", "message": "Broken."}' % task_id.encode()
+        case "empty" if endpoint is Endpoint.RETRIEVE:
+            return 200, b'{"_id": "%s", "status": "ready", "video_embedding": {"segments": []}}' % task_id.encode()
+        case "invalid" if endpoint is Endpoint.RETRIEVE:
+            return 200, b'{"_id": "%s", "status": "ready", "video_embedding": {"segments": [{"float": [NaN]}]}}'
+        case _:
+            return 200, body
 
 
 def _creation(task: SimulatedTask) -> int:

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import anyio
 
 import harvester.service.scheduler
-from bench.virtual.api import LATENCY_S, ModelApi, Quirks, Submission
+from bench.virtual.api import LATENCY_S, ModelApi, Quirks, Submission, Trouble
 from bench.virtual.loop import START_MS, VirtualClock, run_virtually
 from bench.virtual.store import InlineStore
 from harvester.api.throttle import Throttle
@@ -52,6 +52,8 @@ class Setup:
     error_ratio: float = 0.0
     server_limits: SimulatorSettings = field(default_factory=SimulatorSettings)
     quirks: Quirks = field(default_factory=Quirks)
+    trouble: Trouble | None = None
+    only_v2: frozenset[str] = frozenset()
     clock_ahead_s: float = 0.0
     processes: int = 1
     restart_every_s: float | None = None
@@ -113,12 +115,15 @@ class _Settlements:
                 self.stored_at_ms[one.task.task_id] = self._clock.wall_ms()
         return accepted
 
+    async def is_queued(self, task_id: str) -> bool:
+        return await self._store.is_queued(task_id)
+
 
 class _Run:
     def __init__(self, submissions: Sequence[Submission], setup: Setup) -> None:
         self.setup = setup
         self.clock, self.api_clock = VirtualClock(ahead_s=setup.clock_ahead_s), VirtualClock()
-        self.tasks = [submission.task for submission in submissions]
+        self.tasks = [submission.task for submission in submissions if submission.exists]
         self.ours = sorted(
             (submission.queued_at_ms, submission.task.task_id)
             for submission in submissions
@@ -178,6 +183,8 @@ class _Run:
             limiter=self.limiter,
             error_ratio=setup.error_ratio,
             quirks=setup.quirks,
+            trouble=setup.trouble,
+            only_v2=setup.only_v2,
             seed=seed,
         )
         self.apis.append(api)

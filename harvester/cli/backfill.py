@@ -118,6 +118,7 @@ class Job:
     async def _summary(self, harvest: "Harvest", started_ms: int, why: str | None) -> "Summary":
         from harvester.cli.harvest_display import Summary  # noqa: PLC0415
         from harvester.service.foresight import foresee  # noqa: PLC0415
+        from harvester.store.overview import EVEN_DUE_MS  # noqa: PLC0415
 
         if self._is_over_time:
             why = why or "The time is up."
@@ -128,4 +129,5 @@ class Job:
             await foresee(harvest.store, harvest.throttle, harvest.clock.wall_ms()),
             why,
             await harvest.store.troubled(started_ms),
+            await harvest.store.held_by_reason(EVEN_DUE_MS),
         )

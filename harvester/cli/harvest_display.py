@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import anyio
 from rich.console import Console, Group, RenderableType
@@ -18,7 +18,7 @@ from harvester.domain.feasibility import Feasibility
 from harvester.domain.forewarning import forewarning
 from harvester.domain.tasks import TaskState
 from harvester.service.progress import Progress
-from harvester.store.overview import Ends, Troubled
+from harvester.store.overview import UNKNOWN, Ends, Troubled
 
 REFRESH_S = 0.2
 PLAIN_EVERY_S = 10.0
@@ -115,6 +115,8 @@ class Summary:
     ahead: Feasibility
     why: str | None = None
     troubled: Troubled | None = None
+    held: Mapping[str, int] = field(default_factory=dict)
+    """How many open tasks wait for a confirmation, by reason."""
 
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
@@ -140,6 +142,7 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
     for end in summary.ends:
         example = f"{end.example_task_id}: {end.example_message or end.code}"
         yield printable(f"  {end.count} {end.state}: {_REMEDIES[end.state]} (as {example})")
+    yield from _held_lines(summary)
     if progress.stale:
         yield f"  {counted(progress.stale, 'result')} refused: another process has taken the task over."
     if progress.open:
@@ -152,6 +155,19 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
     warning = forewarning(summary.ahead)
     if warning is not None:
         yield f"  {warning}"
+
+
+def _held_lines(summary: Summary) -> Iterator[str]:
+    """Say which tasks stay open although the API has no result for them, and why that is no end."""
+    unknown = summary.held.get(UNKNOWN, 0)
+    others = sum(summary.held.values()) - unknown
+    if unknown and summary.progress.total == unknown:
+        ids = counted(unknown, "id")
+        yield f"  The API knows none of these {ids} with this key; they stay open. Check the ids, and whose key it is."
+    elif unknown:
+        yield f"  The API does not know {counted(unknown, 'id')} with this key so far; they stay open to be confirmed."
+    if others:
+        yield f"  {counted(others, 'task')} without a result so far; they stay open, and are asked ever more rarely."
 
 
 def _open_states(progress: Progress) -> str:

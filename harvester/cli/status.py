@@ -98,6 +98,9 @@ def _lines(report: "StatusReport", feasibility: "Feasibility") -> "Iterator[str]
         yield f"budget         {shown_rate(rate_per_s)}: through by {shown_time(feasibility.finish_ms)} ({left})"
     if feasibility.overdue:
         yield f"overdue        {counted(feasibility.overdue, 'open task')} past the deadline"
+    if report.held is not None:
+        example = f"as {report.held.example_task_id}: {report.held.example_message}"
+        yield f"held back      {counted(report.held.count, 'open task')} without a result, to be confirmed ({example})"
     if report.oldest_open_added_at_ms is not None:
         waited = shown_duration(now - report.oldest_open_added_at_ms / 1000)
         yield f"oldest open    queued {waited} ago: {report.oldest_open_task_id}"

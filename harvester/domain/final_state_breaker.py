@@ -24,6 +24,9 @@ MIN_ASKED, MAX_ASKED = 8, 50
 
 MIN_PROBE_PAUSE_S = 1.0
 MAX_PROBE_PAUSE_S = 60.0
+LATER_PROBE_PAUSE_S = 600.0
+"""The longest pause between two probes in the time of PROBES_ONLY_S, and after it."""
+
 PROBE_SHARE_REQUESTS = 20
 """With a low rate limit, probes take at most this part of it."""
 
@@ -36,9 +39,17 @@ AGAIN_S = 600.0
 EVIDENCE_S = 600.0
 """An older good answer does not show that the API is well now."""
 
+LONE_EVIDENCE_S = 600.0
+"""After this time a page of the list is evidence enough, although no other task was answered."""
+
+FAILED_EVIDENCE_S = 60.0
+"""The same for a task that is said, by its name, to have failed."""
+
 REFUTED_S = 3600.0
-MAX_REFUTED = 1
-"""More tasks of which a good answer followed on one without a result, within REFUTED_S, show that such answers lie."""
+"""Where a good answer followed on one without a result, such answers are not to be trusted for this time."""
+
+MAX_DOUBTED = 1000
+"""The tasks without a result that are remembered, to notice when the API knows one of them after all."""
 
 
 @dataclass(slots=True)
@@ -55,6 +66,8 @@ class FinalStateBreaker:
     _closed_at: float = -math.inf
     _doubted_in_a_row: set[int] = field(default_factory=set)
     _window: dict[int, bool] = field(default_factory=dict)
+    _good_at: float = -math.inf
+    _doubted: dict[int, None] = field(default_factory=dict)
     _refuted: dict[int, float] = field(default_factory=dict)
 
     @property
@@ -67,21 +80,26 @@ class FinalStateBreaker:
         """How many tasks have brought no result since the last good answer."""
         return len(self._doubted_in_a_row)
 
-    def answered(self, task: int, now: float, *, is_doubtful: bool, was_doubted: bool = False) -> bool:
+    def answered(self, task: int, now: float, *, is_doubtful: bool, is_young: bool = False) -> bool:
         """Record an answer about a task; return whether it closed the breaker.
 
-        `is_doubtful`: it brings no result and may end the task. `was_doubted`: so did the one before it.
+        `is_doubtful`: it brings no result and may end the task. A task that is young may not be visible everywhere yet.
         """
         self._window.pop(task, None)
         self._window[task] = is_doubtful
         if len(self._window) > WINDOW_TASKS:
             del self._window[next(iter(self._window))]
         if is_doubtful:
+            self._doubted[task] = None
+            if len(self._doubted) > MAX_DOUBTED:
+                del self._doubted[next(iter(self._doubted))]
             self._doubted_in_a_row.add(task)
             self._open_if_most_are_doubted(now)
             return False
-        if was_doubted:
-            self.refuted(task, now)
+        if task in self._doubted:
+            del self._doubted[task]
+            if not is_young:
+                self.refuted(task, now)
         return self._good(now)
 
     def refuted(self, task: int, now: float) -> None:
@@ -94,26 +112,41 @@ class FinalStateBreaker:
         self._well_at = now
 
     def remember(self, answers: Iterable[tuple[int, bool]], now: float) -> None:
-        """Begin with the answers that were recorded before this process: tasks and whether they were doubtful."""
+        """Begin with the answers that were recorded before this process: tasks and whether they were doubtful.
+
+        They may open the breaker, but are no evidence that the API is well now.
+        """
         for task, is_doubtful in answers:
             self.answered(task, now, is_doubtful=is_doubtful)
+        self._well_at = self._good_at = -math.inf
 
-    def may_end(self, task: int, doubted_for_s: float, now: float) -> bool:
+    def may_end(self, doubted_for_s: float, now: float, *, is_alone: bool) -> bool:
         """Return whether an answer may end a task whose first doubtful answer came `doubted_for_s` ago.
 
-        Since then the API must have shown that it is otherwise well: by a good answer or a page of the list.
+        Since then the API must have shown that it is otherwise well: by a good answer about another task. A page of the
+        list is enough where no other task can be asked (`is_alone`), or after a while.
         """
-        is_contradicted = now - self._refuted.get(task, -math.inf) <= REFUTED_S
-        return not is_contradicted and self.may_end_by_its_word(now) and self.is_well(doubted_for_s, now)
+        if self._is_doubted_itself(now):
+            return False
+        is_enough = is_alone or doubted_for_s >= LONE_EVIDENCE_S
+        return self._since(self._good_at, doubted_for_s, now) or (
+            is_enough and self._since(self._well_at, doubted_for_s, now)
+        )
 
-    def is_well(self, within_s: float, now: float) -> bool:
-        """Return whether the API has given a good answer or a page of the list within that time."""
-        return now - self._well_at <= min(EVIDENCE_S, max(0.0, within_s))
-
-    def may_end_by_its_word(self, now: float) -> bool:
+    def may_fail(self, doubted_for_s: float, now: float, *, is_alone: bool) -> bool:
         """Return whether an answer may end a task that names the task and says that it has failed."""
-        refuted = sum(now - at <= REFUTED_S for at in self._refuted.values())
-        return not self.is_open and refuted <= MAX_REFUTED
+        if self._is_doubted_itself(now):
+            return False
+        is_enough = is_alone or doubted_for_s >= FAILED_EVIDENCE_S
+        return is_enough or self._since(self._good_at, doubted_for_s, now)
+
+    def _is_doubted_itself(self, now: float) -> bool:
+        """Whether answers without a result are not to be trusted."""
+        return self.is_open or any(now - at <= REFUTED_S for at in self._refuted.values())
+
+    @staticmethod
+    def _since(at: float, doubted_for_s: float, now: float) -> bool:
+        return now - at <= min(EVIDENCE_S, max(0.0, doubted_for_s))
 
     def evidence_ago_s(self, now: float) -> float:
         """Return how long ago the API has last shown that it is well; infinite before it has."""
@@ -129,11 +162,13 @@ class FinalStateBreaker:
 
     def probe_sent(self, now: float, rate_per_s: float | None) -> None:
         """Record that a probe goes out now: the next one follows after twice the pause."""
-        self._pause_s = min(_max_pause_s(rate_per_s), self._pause_s * 2)
+        is_new = self.opened_at is not None and now - self.opened_at < PROBES_ONLY_S
+        longest_s = _max_pause_s(rate_per_s) if is_new else LATER_PROBE_PAUSE_S
+        self._pause_s = min(longest_s, self._pause_s * 2)
         self.next_probe_at = now + self._pause_s
 
     def _good(self, now: float) -> bool:
-        self._well_at = now
+        self._well_at = self._good_at = now
         self._doubted_in_a_row.clear()
         was_open, self.opened_at = self.is_open, None
         if was_open:

@@ -5,7 +5,7 @@
 | Ready              | `ready`, retrieve at once                                                             |
 | Retrieved          | `harvested`; if it names another id, see `Misrouted`                                  |
 | Processing         | `pending`, asked again when planning says                                             |
-| Failed             | `failed`; by a list entry alone: asked itself first                                   |
+| Failed             | asked once more, then `failed`; a list entry counts as the first answer               |
 | Gone, Unacceptable | three answers on three connections, then one in the other API version; then `missing` |
 |                    | or `rejected`, past the deadline `expired`                                            |
 | Empty              | retried, ever more rarely; past the deadline `expired`                                |
@@ -103,7 +103,8 @@ class Circumstances:
     configured one, and `is_other_version` whether it is another one than knows the task, as far as that is known. `key`
     is the fingerprint of the API key. `may_end`: the API is otherwise well, so an answer that was confirmed may end the
     task; `may_fail`: so may one that names the task and says that it has failed; `is_held_back`: most answers bring no
-    result. `deadline_now_ms` is the present by the API's clock, where that is known to differ from this machine's.
+    result. `asks_once`: this harvest does not ask later. `deadline_now_ms` is the present by the API's clock, where it
+    is known to differ from this machine's.
     """
 
     is_fresh: bool = True
@@ -113,6 +114,7 @@ class Circumstances:
     may_end: bool = True
     may_fail: bool = True
     is_held_back: bool = False
+    asks_once: bool = False
     deadline_now_ms: int | None = None
 
 
@@ -157,7 +159,8 @@ def decide_listed(  # noqa: PLR0913  # as decide
         return decide(task, outcome, now_ms, rng, times, circumstances)
     message = "The list says that the task has failed; the task itself is asked for the reason."
     problem = Problem(code="listed_failed", message=message)
-    return replace(decide(task, Ready(), now_ms, rng, times, circumstances), problem=problem)
+    decision = decide(task, Ready(), now_ms, rng, times, circumstances)
+    return replace(decision, doubted_at_ms=task.doubted_at_ms or now_ms, problem=problem)
 
 
 def is_known_by(outcome: Outcome) -> bool:
@@ -165,19 +168,6 @@ def is_known_by(outcome: Outcome) -> bool:
     return isinstance(outcome, Ready | Retrieved | Failed | Empty) or (
         isinstance(outcome, Processing) and outcome.status != GENERIC_ERROR
     )
-
-
-def is_doubtful(outcome: Outcome) -> bool:
-    """Return whether the answer brings no result, and may end a task for that."""
-    return isinstance(outcome, Gone | Unacceptable | Empty | Invalid | Failed)
-
-
-def settles_doubt(outcome: Outcome) -> bool:
-    """Return whether the answer shows that the API answers sensibly about tasks.
-
-    `ready` does not: it promises a result, which is what the doubt is about.
-    """
-    return isinstance(outcome, Retrieved) or (isinstance(outcome, Processing) and outcome.status != GENERIC_ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,11 +292,20 @@ def _check_again(task: Task, outcome: Processing, now_ms: int, times: Processing
 
 
 def _fail(case: _Case, outcome: Failed) -> Decision:
-    """End the task by the API's word about it, unless that is what it says about most tasks."""
+    """End the task when it is said to have failed for the second time, an entry of the list included.
+
+    Where that is what the API says of most tasks, the end is held back.
+    """
     after = replace(unchanged(case.task), failures=0, doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome))
-    if case.circumstances.may_fail or case.doubted_for_ms >= HELD_BACK_MS:
+    is_confirmed = case.task.doubted_at_ms is not None and case.circumstances.is_fresh
+    if is_confirmed and (case.circumstances.may_fail or case.doubted_for_ms >= HELD_BACK_MS):
         return replace(after, state=TaskState.FAILED)
-    return case.held(after)
+    if case.circumstances.is_held_back or is_confirmed:
+        return case.held(after)
+    if case.circumstances.asks_once:
+        return after
+    wait_ms = GONE_SPACING_MS + backoff_ms(1, case.rng)
+    return replace(after, next_attempt_at_ms=at_latest_before_deadline(case.task, case.now_ms, wait_ms))
 
 
 def _confirm_unknown(case: _Case, outcome: Gone | Unacceptable) -> Decision:
@@ -370,7 +369,7 @@ def _download_again(case: _Case, outcome: Invalid) -> Decision:
         return replace(after, state=TaskState.REJECTED) if case.may_end else case.held(after)
     if case.circumstances.is_held_back:
         return case.held(after)
-    delay = BACKOFF_BASE_MS * invalid + backoff_ms(invalid + 1, case.rng)
+    delay = GONE_SPACING_MS * invalid + backoff_ms(1, case.rng)
     return replace(after, next_attempt_at_ms=at_latest_before_deadline(task, case.now_ms, delay))
 
 

@@ -1,14 +1,28 @@
 """What must be known before an answer ends a task: keeps the evidence, and says what each answer may do."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
 from harvester.api.client import Reply
 from harvester.domain.final_state_breaker import FinalStateBreaker
-from harvester.domain.outcomes import Gone, Misrouted, Outcome, Ready, Refused, Retrieved, Transient, misrouted
+from harvester.domain.outcomes import (
+    Empty,
+    Failed,
+    Gone,
+    Invalid,
+    Misrouted,
+    Outcome,
+    Processing,
+    Ready,
+    Refused,
+    Retrieved,
+    Transient,
+    Unacceptable,
+    misrouted,
+)
 from harvester.domain.planning import Action
-from harvester.domain.retrying import Circumstances, is_doubtful, settles_doubt
+from harvester.domain.retrying import GENERIC_ERROR, PATIENCE_MS, Circumstances
 from harvester.domain.task_ids import is_same_id
 from harvester.domain.tasks import Task
 from harvester.service.clock import Clock
@@ -16,14 +30,18 @@ from harvester.service.progress import Progress
 
 CONDITION = "answers"
 
-REMEMBERED_MS = 10 * 60 * 1000
-"""What the API answered before this process began counts for this long."""
+YOUNG_MS = 30 * 1000
+"""A task that was created less than this ago may not be visible everywhere yet."""
+
+REMEMBERED_MS = PATIENCE_MS
+"""How far back answers count that came before this process began."""
 
 NOT_WAITED_FOR_S = 60.0
 """A backfill does not wait longer than this for the API to answer sensibly again."""
 
-_DOUBTFUL = frozenset({"gone", "unacceptable", "empty", "invalid", "failed"})
-_GOOD = frozenset({"retrieved", "processing"})
+_ABOUT_TASKS = {"gone": True, "unacceptable": True, "failed": True, "processing": False, "retrieved": False}
+_ABOUT_RESULTS = {"empty": True, "invalid": True, "retrieved": False}
+"""For the recorded outcomes whether they are doubtful, in each of the two respects."""
 
 _NOT_SERVED = frozenset({403, 404, 405, 410, 501})
 """HTTP statuses by which an API version says that it, or this call of it, is not there for this key."""
@@ -32,10 +50,11 @@ log = structlog.stdlib.get_logger()
 
 
 class FinalStates:
-    """Records what answers say about the API as a whole, in a circuit breaker for final states.
+    """Records what answers say about the API as a whole, in circuit breakers for final states.
 
     `key` returns the fingerprint of the API key in use. `deadline_now_ms` corrects a time of this machine's clock by
-    the API's. `rate_per_s` is set by the scheduler: the sustained rate limit in force, None without one.
+    the API's. The scheduler sets `rate_per_s`, the sustained rate limit in force, and `asks_once`, where nothing is
+    asked for later.
     """
 
     def __init__(
@@ -51,14 +70,19 @@ class FinalStates:
         self.key = key
         self._deadline_now_ms = deadline_now_ms
         self.rate_per_s: float | None = None
+        self.asks_once = False
         self.has_closed = False
         """Whether the breaker has closed since the scheduler looked last: held tasks need not wait any longer."""
-        self._breaker = FinalStateBreaker()
+        self._tasks = FinalStateBreaker()
+        """Open while the API denies most tasks. A task that is not finished shows that it knows some."""
+        self._results = FinalStateBreaker()
+        """Open while most results cannot be stored. Only a result that can be shows otherwise."""
 
-    def remember(self, answers: Iterable[tuple[int, str]]) -> None:
+    def remember(self, answers: Sequence[tuple[int, str]]) -> None:
         """Begin with the recorded outcomes of other processes and of the one before: row ids of tasks, names."""
-        known = [(task, outcome in _DOUBTFUL) for task, outcome in answers if outcome in _DOUBTFUL | _GOOD]
-        self._breaker.remember(known, self._clock.monotonic())
+        now = self._clock.monotonic()
+        for breaker, doubts in ((self._tasks, _ABOUT_TASKS), (self._results, _ABOUT_RESULTS)):
+            breaker.remember([(task, doubts[outcome]) for task, outcome in answers if outcome in doubts], now)
         self._show()
 
     def understood(self, action: Action, reply: Reply, outcome: Outcome) -> Outcome:
@@ -85,80 +109,94 @@ class FinalStates:
 
     def record(self, task: Task, outcome: Outcome) -> None:
         """Take an answer about a task for what it says about the API."""
-        if isinstance(outcome, Ready):
-            self._breaker.listed(self._clock.monotonic())
-        is_good = settles_doubt(outcome)
-        if not is_good and not is_doubtful(outcome):
-            return
-        was_open = self._breaker.is_open
-        has_closed = self._breaker.answered(
-            task.key,
-            self._clock.monotonic(),
-            is_doubtful=not is_good,
-            was_doubted=task.doubted_at_ms is not None,
-        )
-        self.has_closed = self.has_closed or has_closed
-        if has_closed:
+        now, was_open = self._clock.monotonic(), self.is_open
+        is_young = task.age_ms(self._clock.wall_ms()) < YOUNG_MS
+        match outcome:
+            case Ready():
+                self._tasks.listed(now)
+            case Retrieved():
+                closed = [one.answered(task.key, now, is_doubtful=False, is_young=is_young) for one in self._both]
+                self.has_closed = self.has_closed or any(closed)
+            case Processing(status) if status != GENERIC_ERROR:
+                has_closed = self._tasks.answered(task.key, now, is_doubtful=False, is_young=is_young)
+                self.has_closed = self.has_closed or has_closed
+            case Gone() | Unacceptable() | Failed():
+                self._tasks.answered(task.key, now, is_doubtful=True)
+            case Empty() | Invalid():
+                self._results.answered(task.key, now, is_doubtful=True)
+        if self.is_open and not was_open:
+            log.warning("most answers bring no result, ends are held back", last=getattr(outcome, "message", ""))
+        elif was_open and not self.is_open:
             log.info("the API answers sensibly again, ends are no longer held back")
-        elif self._breaker.is_open and not was_open:
-            reason = getattr(outcome, "message", "")
-            log.warning("most answers bring no result, ends are held back", last=reason)
         self._show(outcome)
 
     def record_page(self, listed: Iterable[Task]) -> None:
         """Take a page of the list for what it says about the API, and about the tasks that it shows."""
         now = self._clock.monotonic()
-        self._breaker.listed(now)
+        for breaker in self._both:
+            breaker.listed(now)
         for task in listed:
-            if task.doubted_at_ms is not None:
-                self._breaker.refuted(task.key, now)
+            if task.gone > 0:
+                self._tasks.refuted(task.key, now)
 
-    def circumstances(self, action: Action, key: str | None, now_ms: int) -> Circumstances:
+    def circumstances(self, action: Action, outcome: Outcome, key: str | None, now_ms: int) -> Circumstances:
         """Return what an answer to this request, asked with the key of that fingerprint, may do to its task."""
         task, now = action.task, self._clock.monotonic()
         doubted_for_s = 0.0 if task.doubted_at_ms is None else (now_ms - task.doubted_at_ms) / 1000
+        breaker = self._results if isinstance(outcome, Empty | Invalid) else self._tasks
+        is_alone = self._progress.open <= breaker.asked
         return Circumstances(
             is_fresh=action.is_fresh,
             version=action.version,
             is_other_version=action.is_other_version,
             key=key,
-            may_end=self._breaker.may_end(task.key, doubted_for_s, now),
-            may_fail=self._breaker.may_end_by_its_word(now),
-            is_held_back=self._breaker.is_open,
+            may_end=breaker.may_end(doubted_for_s, now, is_alone=is_alone),
+            may_fail=breaker.may_fail(doubted_for_s, now, is_alone=is_alone),
+            is_held_back=breaker.is_open,
+            asks_once=self.asks_once,
             deadline_now_ms=self._deadline_now_ms(now_ms),
         )
 
     @property
+    def _both(self) -> tuple[FinalStateBreaker, FinalStateBreaker]:
+        return self._tasks, self._results
+
+    @property
+    def _open(self) -> list[FinalStateBreaker]:
+        return [one for one in self._both if one.is_open]
+
+    @property
     def evidence_ago_s(self) -> float:
         """How long ago the API has last shown that it is well."""
-        return self._breaker.evidence_ago_s(self._clock.monotonic())
+        return max(one.evidence_ago_s(self._clock.monotonic()) for one in self._both)
 
     @property
     def is_open(self) -> bool:
         """Whether ends are held back."""
-        return self._breaker.is_open
+        return bool(self._open)
 
     @property
     def is_probing(self) -> bool:
         """Whether no tasks are asked but probes."""
-        return self._breaker.only_probes(self._clock.monotonic(), self.rate_per_s)
+        return any(one.only_probes(self._clock.monotonic(), self.rate_per_s) for one in self._both)
 
     @property
     def is_open_for_long(self) -> bool:
         """Whether ends have been held back for longer than a backfill waits."""
-        opened_at = self._breaker.opened_at
-        return opened_at is not None and self._clock.monotonic() - opened_at >= NOT_WAITED_FOR_S
+        now = self._clock.monotonic()
+        return any(one.opened_at is not None and now - one.opened_at >= NOT_WAITED_FOR_S for one in self._both)
 
     def probe_wait_s(self) -> float:
         """Return how long the next probe must wait."""
-        return max(0.0, self._breaker.next_probe_at - self._clock.monotonic())
+        return max(0.0, min((one.next_probe_at for one in self._open), default=0.0) - self._clock.monotonic())
 
     def probe_sent(self) -> None:
         """Record that a task is asked as a probe."""
-        self._breaker.probe_sent(self._clock.monotonic(), self.rate_per_s)
+        for breaker in self._open:
+            breaker.probe_sent(self._clock.monotonic(), self.rate_per_s)
 
     def _show(self, outcome: Outcome | None = None) -> None:
-        if not self._breaker.is_open:
+        if not self.is_open:
             self._progress.conditions.pop(CONDITION, None)
             return
         last = getattr(outcome, "message", None)

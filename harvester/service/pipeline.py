@@ -245,7 +245,7 @@ class Pipeline:
         self._planner.answered(action.task, outcome, fetched.asked_at_ms)
         self.final_states.record(action.task, outcome)
         now_ms = self._clock.wall_ms()
-        circumstances = self.final_states.circumstances(action, fetched.key, now_ms)
+        circumstances = self.final_states.circumstances(action, outcome, fetched.key, now_ms)
         return Settlement(
             task=action.task,
             decision=decide(action.task, outcome, now_ms, self._rng, self._planner.times, circumstances),

@@ -131,6 +131,7 @@ class Scheduler:
         self._changed = anyio.Event()
         self._stopping = False
         self._final_states = pipeline.final_states
+        self._final_states.asks_once = settings.until is Until.ASKED
         self._has_probe = False
         self._fetches: anyio.CancelScope | None = None
         self._everything: anyio.CancelScope | None = None
@@ -407,7 +408,7 @@ class Scheduler:
     async def _are_all_held(self) -> bool:
         """Whether each open task waits for a confirmation for longer than a harvest that ends by itself waits."""
         after_ms = self._clock.wall_ms() + round(NOT_WAITED_FOR_S * 1000)
-        held = await self._patiently(lambda: self._source.held_by_code(after_ms))
+        held = await self._patiently(lambda: self._source.held_by_reason(after_ms))
         return not self._progress.in_flight and sum(held.values()) >= self._progress.open
 
     def _is_over_for_now(self) -> bool:

@@ -41,8 +41,8 @@ class TaskSource(Protocol):
         """Make due tasks that wait for a confirmation; return how many."""
         ...
 
-    async def held_by_code(self, after_ms: int) -> dict[str, int]:
-        """Count the tasks that wait for a confirmation until after a time, by error code."""
+    async def held_by_reason(self, after_ms: int) -> dict[str, int]:
+        """Count the tasks that wait for a confirmation until after a time, by reason."""
         ...
 
     async def recent_answers(self, since_ms: int, now_ms: int) -> list[tuple[int, str]]:

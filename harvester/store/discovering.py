@@ -129,7 +129,8 @@ def hear(  # noqa: PLR0913  # all are about one page
         _store(connection, change, attempt.at_ms, charged=is_asked)
         if is_asked:
             insert_attempt(connection, task.key, replace(attempt, outcome=type(listed.outcome).__name__.lower()))
-    told = {one.task.key for one in heard} | {task.key for task in finished}
+    # Of a task that is known to be ready the page says nothing new: it is given back.
+    told = {one.task.key for one in heard if one.decision is not None} | {task.key for task in finished}
     for task in finished:
         if connection.execute(query("presume_ready"), {"id": task.key, "claim": task.claim}).rowcount:
             insert_attempt(connection, task.key, replace(attempt, outcome=NOT_UNFINISHED))

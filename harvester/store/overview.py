@@ -114,13 +114,22 @@ def troubled(connection: sqlite3.Connection, since_ms: int, *, only_wanted: bool
     return Troubled(count, task_id, message or "") if count else None
 
 
+UNKNOWN = "unknown"
+
+EVEN_DUE_MS = -1
+"""All held tasks sleep until after this time, also those that are due."""
+
+
 def held(connection: sqlite3.Connection) -> Troubled | None:
     """Return the open tasks whose last answers brought no result; None without any."""
     count, task_id, message, _ = connection.execute(query("held")).fetchone()
     return Troubled(count, task_id, message or "") if count else None
 
 
-def held_by_code(connection: sqlite3.Connection, after_ms: int, *, only_wanted: bool = False) -> dict[str, int]:
-    """Return how many open tasks wait for a confirmation until after that time (Unix ms), by error code."""
-    statement = _named("held_by_code", only_wanted=only_wanted)
+def held_by_reason(connection: sqlite3.Connection, after_ms: int, *, only_wanted: bool = False) -> dict[str, int]:
+    """Return how many open tasks wait for a confirmation until after that time (Unix ms), by reason.
+
+    That is UNKNOWN where the API does not know them, else the error code.
+    """
+    statement = _named("held_by_reason", only_wanted=only_wanted)
     return dict(connection.execute(statement, {"after": after_ms}).fetchall())

@@ -117,17 +117,19 @@ WHERE id IN (
 SELECT count(*), task_id, coalesce(error_message, error_code), max(error_at) FROM tasks INDEXED BY tasks_by_doubt
 WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready')
 
--- name: held_by_code
--- The same by error code, for those that sleep beyond a time.
-SELECT coalesce(error_code, ''), count(*) FROM tasks INDEXED BY tasks_by_doubt
+-- name: held_by_reason
+-- Those of them that sleep beyond a time: how many the API does not know, and the others by error code.
+SELECT CASE WHEN gone > 0 THEN 'unknown' ELSE coalesce(error_code, '') END AS reason, count(*)
+FROM tasks INDEXED BY tasks_by_doubt
 WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready') AND next_attempt_at > :after AND lease_owner IS NULL
-GROUP BY coalesce(error_code, '')
+GROUP BY reason
 
--- name: held_by_code_wanted
-SELECT coalesce(error_code, ''), count(*) FROM tasks INDEXED BY tasks_by_doubt
+-- name: held_by_reason_wanted
+SELECT CASE WHEN gone > 0 THEN 'unknown' ELSE coalesce(error_code, '') END AS reason, count(*)
+FROM tasks INDEXED BY tasks_by_doubt
 WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready') AND next_attempt_at > :after AND lease_owner IS NULL
   AND id IN (SELECT task FROM temp.wanted)
-GROUP BY coalesce(error_code, '')
+GROUP BY reason
 
 -- name: recent_attempts
 -- The last answers about tasks, the newest first.

@@ -15,7 +15,7 @@ from harvester.domain.tasks import TaskState
 from harvester.store.attempts import Attempt
 from harvester.store.budget import known_blocks
 from harvester.store.deadlines import deadlines
-from harvester.store.overview import Deadline, nearest_deadline, task_counts
+from harvester.store.overview import Deadline, Troubled, held, nearest_deadline, task_counts
 from harvester.store.queries import query
 
 LAST_ERRORS = 5
@@ -50,6 +50,8 @@ class StatusReport:
     video_seconds: float
     file_bytes: int
     blocked_until_ms: dict[Endpoint, int]
+    held: Troubled | None = None
+    """Open tasks whose last answers brought no result; their ends are held back until that is confirmed."""
 
     @property
     def open(self) -> int:
@@ -100,6 +102,7 @@ def status_report(connection: sqlite3.Connection, path: Path, now_ms: int) -> St
         video_seconds=seconds,
         file_bytes=_size(path) + _size(path.with_name(path.name + "-wal")),
         blocked_until_ms=known_blocks(connection, now_ms),
+        held=held(connection),
     )
 
 
@@ -113,6 +116,12 @@ def as_json(report: StatusReport, path: Path, feasibility: Feasibility) -> dict[
         "budget": _budget_as_json(feasibility),
         "oldest_open": report.oldest_open_task_id
         and {"task_id": report.oldest_open_task_id, "added_at_ms": report.oldest_open_added_at_ms},
+        "held_back": report.held
+        and {
+            "tasks": report.held.count,
+            "task_id": report.held.example_task_id,
+            "message": report.held.example_message,
+        },
         "last_errors": [
             {
                 "task_id": error.task_id,

@@ -28,7 +28,7 @@ from harvester.store.overview import (
     TaskCounter,
     Troubled,
     ends_by_reason,
-    held_by_code,
+    held_by_reason,
     nearest_deadline,
     next_due_ms,
     troubled,
@@ -211,9 +211,9 @@ class Store:
             lambda connection: taking.release_held(connection, limit, only_wanted=self.only_wanted)
         )
 
-    async def held_by_code(self, after_ms: int) -> dict[str, int]:
-        """Return how many open tasks wait for a confirmation until after that time, by error code."""
-        return await self.read(lambda connection: held_by_code(connection, after_ms, only_wanted=self.only_wanted))
+    async def held_by_reason(self, after_ms: int) -> dict[str, int]:
+        """Return how many open tasks wait for a confirmation until after that time, by reason."""
+        return await self.read(lambda connection: held_by_reason(connection, after_ms, only_wanted=self.only_wanted))
 
     async def recent_answers(self, since_ms: int, now_ms: int) -> list[tuple[int, str]]:
         """Return the last requests since that time, the oldest first: the row id of the task, and the outcome."""

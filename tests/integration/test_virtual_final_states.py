@@ -1,0 +1,99 @@
+"""An API that answers wrongly for an hour loses no task, and a task that does not exist ends within a day.
+
+On virtual time, with the real scheduler, planner and store.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import structlog
+
+from bench.virtual import Report, Setup, Submission, Trouble, draw_submissions, run_harvest
+from harvester.domain.tasks import TaskState
+
+TASKS = 30
+HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
+
+KINDS = ["gone", "unacceptable", "empty", "invalid", "failed"]
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+
+
+def tasks(count: int = TASKS, spread_s: float = 180.0, *, seed: int = 1) -> list[Submission]:
+    return draw_submissions(count, spread_s, seed=seed, processing_median_s=60.0, processing_sigma=0.6)
+
+
+def mistyped(count: int, *, seed: int = 9) -> list[Submission]:
+    return [replace(one, exists=False) for one in tasks(count, seed=seed)]
+
+
+def counts(report: Report) -> dict[TaskState, int]:
+    return {state: count for state, count in report.counts.items() if count}
+
+
+thorough = pytest.mark.thorough
+
+
+@pytest.mark.parametrize(
+    ("kind", "share", "in_list"),
+    [
+        *((kind, 1.0, False) for kind in KINDS),
+        ("gone", 1.0, True),
+        ("gone", 0.5, False),
+        *(pytest.param(kind, 1.0, True, marks=thorough) for kind in KINDS[1:]),
+        *(pytest.param(kind, 0.5, in_list, marks=thorough) for kind in KINDS[:3] for in_list in (False, True)),
+    ],
+)
+def test_an_api_that_answers_wrongly_for_an_hour_loses_no_task(kind: str, share: float, *, in_list: bool) -> None:
+    trouble = Trouble(kind=kind, from_s=100.0, until_s=100.0 + HOUR_S, share=share, in_list=in_list)
+    report = run_harvest(tasks(), Setup(trouble=trouble, look_every_s=5.0, stop_after_s=2 * DAY_S))
+    assert counts(report) == {TaskState.HARVESTED: TASKS}
+    # Soon after the API is well again, and not after a wait of hours.
+    assert report.makespan_s <= 2 * HOUR_S
+    assert sum(report.requests.values()) <= 14 * TASKS
+
+
+@pytest.mark.parametrize("kind", ["gone", "invalid", *(pytest.param(kind, marks=thorough) for kind in KINDS[1:3])])
+def test_restarts_in_the_middle_of_the_hour_lose_none_either(kind: str) -> None:
+    trouble = Trouble(kind=kind, from_s=100.0, until_s=100.0 + HOUR_S)
+    setup = Setup(trouble=trouble, look_every_s=5.0, restart_every_s=300.0, stop_after_s=DAY_S)
+    assert counts(run_harvest(tasks(), setup)) == {TaskState.HARVESTED: TASKS}
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("kind", ["gone", "invalid", pytest.param("unacceptable", marks=thorough)])
+def test_a_few_tasks_are_not_lost_either_while_nothing_else_is_answered(kind: str, count: int) -> None:
+    trouble = Trouble(kind=kind, until_s=HOUR_S, in_list=True)
+    report = run_harvest(tasks(count), Setup(trouble=trouble, look_every_s=5.0, stop_after_s=2 * DAY_S))
+    assert counts(report) == {TaskState.HARVESTED: count}
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [(0, 1), (20, 3), (5, 15), pytest.param(0, 40, marks=thorough), pytest.param(10, 60, marks=thorough)],
+)
+def test_tasks_that_do_not_exist_end_within_a_day(good: int, bad: int) -> None:
+    setup = Setup(look_every_s=5.0, stop_after_s=DAY_S)
+    report = run_harvest([*tasks(good), *mistyped(bad)] if good else mistyped(bad), setup)
+    assert counts(report) == {TaskState.MISSING: bad} | ({TaskState.HARVESTED: good} if good else {})
+    assert sum(report.requests.values()) <= 3 * good + 10 * bad
+
+
+def test_a_few_mistyped_ids_end_within_a_minute_among_others() -> None:
+    report = run_harvest([*tasks(20), *mistyped(2)], Setup(stop_after_s=1200.0))
+    assert counts(report) == {TaskState.HARVESTED: 20, TaskState.MISSING: 2}
+
+
+def test_tasks_that_only_the_other_version_knows_are_harvested_there() -> None:
+    both = tasks(40)
+    only_v2 = frozenset(one.task.task_id for one in both[::2])
+    report = run_harvest(both, Setup(only_v2=only_v2, stop_after_s=DAY_S, look_every_s=5.0))
+    assert counts(report) == {TaskState.HARVESTED: 40}
