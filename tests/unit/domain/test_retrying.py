@@ -129,8 +129,13 @@ def test_the_wait_follows_what_was_learned() -> None:
 
 
 @pytest.mark.parametrize("state", OPEN)
-def test_a_failed_task_has_failed_and_keeps_the_reason(state: TaskState) -> None:
-    decision = after(task(state), Failed("Video too short."))
+def test_a_failed_task_has_failed_when_it_says_so_twice_and_keeps_the_reason(state: TaskState) -> None:
+    first = after(task(state), Failed("Video too short."))
+    assert (first.state, first.doubted_at_ms) == (state, NOW)
+    assert NOW < first.next_attempt_at_ms <= NOW + GONE_SPACING_MS + 1_000
+    confirmed = replace(task(state), doubted_at_ms=NOW - 5_000)
+    assert after(confirmed, Failed("Video too short."), is_fresh=False).state.is_open
+    decision = after(confirmed, Failed("Video too short."))
     assert (decision.state, decision.problem) == (TaskState.FAILED, Problem("task_failed", "Video too short."))
 
 
