@@ -18,7 +18,8 @@ from harvester.domain.outcomes import Outcome, Refused
 from harvester.domain.pacing import Endpoint, RateLimit
 from harvester.domain.planning import Strategy
 from harvester.domain.tasks import DAY_MS
-from harvester.service.clock import Clock, SystemClock
+from harvester.service.clock import CONDITION as CLOCK_CONDITION
+from harvester.service.clock import ApiClock, Clock, SystemClock
 from harvester.service.decoder import Decoder
 from harvester.service.discovery import DiscoveryReport, ObservedLister, Schedule, discover, keep_discovering
 from harvester.service.final_states import FinalStates
@@ -102,8 +103,8 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
     observer: Observer | None = None,
 ) -> AsyncIterator[Harvest]:
     """Open the store and the session for one harvest, of all open tasks or of `only` these ids. Raises StoreError."""
-    clock = SystemClock()
-    breaker, progress = Breaker(), Progress(started=clock.monotonic())
+    breaker, progress = Breaker(), Progress(started=SystemClock().monotonic())
+    clock = ApiClock(SystemClock(), lambda text: progress.note(CLOCK_CONDITION, text))
     async with AsyncExitStack() as stack:
         stack.enter_context(translating_errors(settings.store.path))
         store = await stack.enter_async_context(Store(settings.store.path))
@@ -117,7 +118,9 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
         )
         if only is not None:
             await store.want(only, clock.wall_ms())
-        client = await stack.enter_async_context(Client(_client_settings(settings), key, throttle))
+        client = await stack.enter_async_context(
+            Client(_client_settings(settings), key, throttle, on_api_time=clock.learn)
+        )
         planner = Planner(
             PlannerSettings(
                 strategy=Strategy(settings.harvest.strategy),

@@ -88,7 +88,7 @@ class Job:
         async with open_harvest(self._settings, key, until=until, only=self._only) as harvest:
             started_ms = harvest.clock.wall_ms()
             async with stopping_on_signals(lambda: self._drain(harvest)) as stop, anyio.create_task_group() as group:
-                group.start_soon(show_progress, harvest.progress, name="display")
+                group.start_soon(show_progress, harvest.progress, harvest.clock, name="display")
                 if self._limit_s is not None:
                     group.start_soon(self._stop_in_time, harvest, self._limit_s, name="deadline")
                 await harvest.scheduler.run()

@@ -17,13 +17,19 @@ clock.SystemClock.wall_ms = wall_ms
 """
 """From the moment the flag is there the wall clock is ahead by as many milliseconds as it holds."""
 
+NO_DATE = """
+import harvester.api.limits as limits
+limits._http_date = lambda _value: None
+"""
+"""No answer tells the API's time."""
 
-@pytest.mark.parametrize("hours", [24, -24, -3])
+
+@pytest.mark.parametrize(("hours", "is_dated"), [(24, True), (-24, True), (-3, True), (-3, False)])
 async def test_row_29_when_the_wall_clock_jumps_a_day_nothing_expires_and_nobody_waits_for_it(
-    shell: Shell, hours: int
+    shell: Shell, hours: int, *, is_dated: bool
 ) -> None:
     flag, gate = shell.folder / "flag", Gate(let_through=4)
-    shell.sabotage(JUMP.format(flag=str(flag)))
+    shell.sabotage(JUMP.format(flag=str(flag)) + ("" if is_dated else NO_DATE))
     shell.environ["HARVESTER_HARVEST__CONCURRENCY"] = "4"
     shell.environ["HARVESTER_HARVEST__LEASE_S"] = "3"  # housekeeping is done three times in it
     # Of the seven days half a one is left: after the jump the deadline seems to be over.
@@ -42,6 +48,9 @@ async def test_row_29_when_the_wall_clock_jumps_a_day_nothing_expires_and_nobody
         assert ended.code == 0, ended.stderr
         assert_kept(shell, api)
         assert api.faults.served["reset"] == 8
-    if hours == -3:
+    if not is_dated:
         # Of a day's sleep the next look sees that nobody sleeps so long; of hours it cannot.
         assert "the clock was set back, waiting tasks are asked about now" in ended.stderr
+    else:
+        unit = "1 day" if hours % 24 == 0 else "3 hours"
+        assert f"clock is {unit} {'ahead of' if hours > 0 else 'behind'} the API's" in ended.stderr
