@@ -21,7 +21,7 @@ from harvester.domain.tasks import DAY_MS
 from harvester.service.clock import CONDITION as CLOCK_CONDITION
 from harvester.service.clock import ApiClock, Clock, SystemClock
 from harvester.service.decoder import Decoder
-from harvester.service.discovery import DiscoveryReport, ObservedLister, Schedule, discover, keep_discovering
+from harvester.service.discovery import DiscoveryReport, ObservedLister, Schedule, discover_lately, keep_discovering
 from harvester.service.final_states import FinalStates
 from harvester.service.looking import Looker
 from harvester.service.observing import Observer, Unobserved
@@ -176,20 +176,22 @@ async def discover_once(
     settings: Settings, key: Callable[[], str], *, since_s: float, dry_run: bool = False
 ) -> DiscoveryReport:
     """Queue what the account has made in the last `since_s` seconds. A dry run only compares. Raises StoreError."""
-    clock, path = SystemClock(), settings.store.path
+    clock, path = ApiClock(SystemClock()), settings.store.path
     async with AsyncExitStack() as stack:
         stack.enter_context(translating_errors(path))
         queue: Store | Onlooker = (
             stack.enter_context(closing(Onlooker(path))) if dry_run else await stack.enter_async_context(Store(path))
         )
         throttle = Throttle(_rate_limit(settings), clock.monotonic, ledger=queue, wall_ms=clock.wall_ms)
-        return await discover(
-            lister=await stack.enter_async_context(Client(_client_settings(settings), key, throttle)),
+        client = Client(_client_settings(settings), key, throttle, on_api_time=clock.learn)
+        return await discover_lately(
+            lister=await stack.enter_async_context(client),
             throttle=throttle,
             queue=queue,
             clock=clock,
             key=lambda: key_fingerprint(key()),
-            since_ms=clock.wall_ms() - round(since_s * 1000),
+            lately_ms=round(since_s * 1000),
+            is_dry=dry_run,
         )
 
 

@@ -128,6 +128,12 @@ class ApiClock:
             self._offset_s = middle
         self.wall_ms()
 
+    def suspected_ahead_s(self) -> float:
+        """Return by how much this clock is ahead of what the API has said, confirmed or not; 0 without a word."""
+        if not self._offsets:
+            return 0.0
+        return self.wall_ms() / 1000 - self._clock.monotonic() - statistics.median(self._offsets)
+
     def _off_ms(self, own_ms: int) -> int | None:
         """Return by how much the wall clock is ahead of the API's; None while that is unknown."""
         if self._offset_s is None:

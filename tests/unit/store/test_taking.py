@@ -265,6 +265,38 @@ def test_what_was_put_off_while_the_clock_was_ahead_is_woken(connection: sqlite3
     assert [task.key for task in claim(connection)] == [asleep.key]
 
 
+@pytest.mark.parametrize(("ahead_ms", "woken"), [(3 * 3_600_000, 1), (61_000, 1), (60_000, 0), (0, 0)])
+def test_what_a_clock_that_was_ahead_put_off_is_told_from_what_sleeps_rightly(
+    connection: sqlite3.Connection, ahead_ms: int, woken: int
+) -> None:
+    queue(connection, object_id(1), object_id(2))
+    asleep, claimed = taking.due(connection, NOW, limit=5).pending
+    noted_ms = NOW + ahead_ms
+    in_transaction(connection, lambda connection: taking.postpone(connection, [(asleep, noted_ms + 5_000)], noted_ms))
+    other = taking.Lease("other", noted_ms + LEASE_MS, noted_ms)
+    in_transaction(connection, lambda connection: taking.claim(connection, other, [claimed]))
+    assert taking.is_any_misdated(connection, NOW) == bool(woken)
+    assert in_transaction(connection, lambda connection: taking.wake_misdated(connection, NOW)) == woken
+    assert len(claim(connection)) == woken
+
+
+def test_an_answer_notes_when_its_wait_was_set(connection: sqlite3.Connection) -> None:
+    back_off(connection)
+    assert taking.is_any_misdated(connection, NOW - 61_000)
+    assert not taking.is_any_misdated(connection, NOW - 60_000)
+
+
+def test_dead_owners_lose_what_they_have_not_renewed_since_it_was_looked_at(connection: sqlite3.Connection) -> None:
+    task = claim_new(connection)
+    (held,) = taking.held_leases(connection)
+    assert held == taking.HeldLeases("daemon", NOW + LEASE_MS, LEASE_MS, 1)
+    in_transaction(connection, lambda connection: taking.renew(connection, lease(now_ms=NOW + 1)))
+    assert in_transaction(connection, lambda connection: taking.free(connection, [held])) == 0
+    (held,) = taking.held_leases(connection)
+    assert in_transaction(connection, lambda connection: taking.free(connection, [held])) == 1
+    assert claim(connection, "backfill") == [replace(task, claim=2)]
+
+
 def test_what_somebody_has_in_hand_is_not_put_off(connection: sqlite3.Connection) -> None:
     queue(connection, object_id(1))
     (seen,) = taking.due(connection, NOW, limit=5).pending
