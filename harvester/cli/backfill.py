@@ -121,10 +121,13 @@ class Job:
 
         if self._is_over_time:
             why = why or "The time is up."
+        elapsed_s = harvest.clock.monotonic() - harvest.progress.started
+        # The clock may have been corrected since the start: what ended before and after that both counts.
+        started_ms = min(started_ms, harvest.clock.wall_ms() - round(elapsed_s * 1000))
         return Summary(
             harvest.progress,
             await harvest.store.ends(started_ms if self._only is None else 0),
-            harvest.clock.monotonic() - harvest.progress.started,
+            elapsed_s,
             await foresee(harvest.store, harvest.throttle, harvest.clock.wall_ms()),
             why,
             await harvest.store.troubled(started_ms),
