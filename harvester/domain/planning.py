@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from harvester.domain.discovery import ListQuery
 from harvester.domain.pacing import Endpoint
 from harvester.domain.processing_time import ProcessingTimes
-from harvester.domain.tasks import DAY_MS, RETENTION_MS, ApiVersion, Task
+from harvester.domain.tasks import CLOCK_SET_MS, DAY_MS, RETENTION_MS, ApiVersion, Task
 from harvester.domain.windows import Listing, Scored, Window, best_window
 
 WAIT_PRICE = 0.12
@@ -321,10 +321,11 @@ def _action(endpoint: Endpoint, task: Task, terms: Terms, chance: float = 1.0, *
 def _is_urgent(task: Task, now_ms: int) -> bool:
     """Whether to ask about the task whatever is expected of it: its age is unknown, or an answer is to be confirmed.
 
-    While the clock shows a time before the task was queued and created, its age is 0 and would stay so.
+    While the clock shows a time before the task was queued and created, its age is 0 and would stay so. Of one that was
+    queued before the clock was ever set, it begins with 0.
     """
     is_unknown = not task.is_dated and task.unfinished_at_ms is None
-    is_clock_behind = min(task.born_ms, task.added_at_ms) > now_ms + CLOCKS_DIFFER_MS
+    is_clock_behind = min(task.born_ms, max(task.added_at_ms, CLOCK_SET_MS)) > now_ms + CLOCKS_DIFFER_MS
     is_to_be_confirmed = task.gone > 0 or task.invalid > 0 or task.doubted_at_ms is not None
     return is_unknown or is_clock_behind or is_to_be_confirmed
 

@@ -9,6 +9,8 @@ from typing import Protocol
 import anyio
 import structlog
 
+from harvester.domain.tasks import CLOCK_SET_MS
+
 CONDITION = "clock"
 
 SAMPLES = 5
@@ -28,9 +30,6 @@ GOOD_AGAIN_S = 30.0
 
 SETTLED_S = 3.0
 """The API's time is not moved by less: it must not step to and fro with each answer."""
-
-EARLIEST_S = 1_704_067_200.0
-"""1 January 2024. The embed tasks of this API are younger: an earlier date is that of a clock which was never set."""
 
 log = structlog.stdlib.get_logger()
 
@@ -117,7 +116,7 @@ class ApiClock:
 
     def learn(self, api_s: float) -> None:
         """Take note of the API's time (Unix seconds) in an answer that has come just now."""
-        if api_s < EARLIEST_S:
+        if api_s * 1000 < CLOCK_SET_MS:
             return
         self._offsets.append(api_s - self._clock.monotonic())
         middle = statistics.median(self._offsets)

@@ -1,7 +1,9 @@
 """Rows 29 and 43: the wall clock jumps, or is wrong. Timers are monotonic, and deadlines go by the API's time."""
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -147,14 +149,14 @@ async def test_row_43_what_was_claimed_by_a_clock_that_was_ahead_comes_back_when
 @needs_faketime
 async def test_row_43_two_processes_whose_clocks_differ_by_less_than_a_lease_do_no_work_twice(shell: Shell) -> None:
     gate = Gate()
-    shell.environ |= {"HARVESTER_HARVEST__CONCURRENCY": "2", "HARVESTER_HARVEST__LEASE_S": "3"}
+    shell.environ |= {"HARVESTER_HARVEST__CONCURRENCY": "2", "HARVESTER_HARVEST__LEASE_S": "8"}
     # More than one process claims ahead.
     async with stand_in(gate, tasks=20, duration_s=12) as api:
         shell.talks_to(api.base_url)
         await shell.add(api.catalogue.ids())
         right = await shell.start("backfill")
         await until(lambda: len(gate.arrived) == 2)
-        ahead = await shell.start("backfill", **faked(shell, "+2.8s"))
+        ahead = await shell.start("backfill", **faked(shell, "+7.5s"))
         await until(lambda: len(gate.arrived) == 4)
         # The first one's leases have been over for a while by the other's clock, several times.
         await ahead.says_nothing_for(4)
@@ -163,6 +165,19 @@ async def test_row_43_two_processes_whose_clocks_differ_by_less_than_a_lease_do_
         assert [one.code for one in ended] == [0, 0], ended
         assert_kept(shell, api)
         assert api.catalogue.ids() == retrieved(api)
+
+
+async def test_row_43_ids_that_were_queued_before_the_clock_was_ever_set_are_asked_about(shell: Shell) -> None:
+    async with stand_in(tasks=4, duration_s=12) as api:
+        shell.talks_to(api.base_url)
+        await shell.add(api.catalogue.ids())
+        with closing(sqlite3.connect(shell.database)) as connection, connection:
+            connection.execute("UPDATE tasks SET added_at = 86400000, expires_at = NULL")
+        shift_clock(shell, -time.time() + DAY_S + 5)
+        ended = await shell.run("backfill", "--deadline", "30s")
+        assert ended.code == 0, ended.stderr
+        assert_kept(shell, api)
+        assert shell.rows("SELECT min(expires_at) > ? FROM tasks", (time.time() + DAY_S) * 1000) == [(1,)]
 
 
 async def test_row_43_a_clock_that_is_ahead_hides_no_task_from_discover(shell: Shell) -> None:
