@@ -17,7 +17,7 @@ SAMPLES = 5
 """The last so many dates of the API are compared with each other."""
 
 AGREEING = 3
-"""So many of them must agree before any of them is believed: a proxy may send an odd or an old one."""
+"""So many of them must agree, and none with the machine's clock, before they are believed: a proxy may be wrong."""
 
 AGREE_S = 30.0
 """Dates that differ by no more agree: they are whole seconds, and an answer may have been under way for long."""
@@ -100,7 +100,7 @@ class ApiClock:
         """Return Unix milliseconds: the machine's own, or the API's where these are more than a minute apart."""
         own_ms = self._clock.wall_ms()
         off_ms = self._off_ms(own_ms)
-        if off_ms is None or abs(off_ms) <= 1000 * (OFF_S if self._noted_ms is None else GOOD_AGAIN_S):
+        if off_ms is None or self._is_right(own_ms):
             self._note(None)
             return own_ms
         self._note(off_ms)
@@ -132,6 +132,12 @@ class ApiClock:
         if not self._offsets:
             return 0.0
         return self.wall_ms() / 1000 - self._clock.monotonic() - statistics.median(self._offsets)
+
+    def _is_right(self, own_ms: int) -> bool:
+        """Return whether any of the last answers says so: others may have come through a proxy whose clock is wrong."""
+        bound_s = OFF_S if self._noted_ms is None else GOOD_AGAIN_S
+        own_offset = own_ms / 1000 - self._clock.monotonic()
+        return any(abs(own_offset - offset) <= bound_s for offset in self._offsets)
 
     def _off_ms(self, own_ms: int) -> int | None:
         """Return by how much the wall clock is ahead of the API's; None while that is unknown."""

@@ -74,6 +74,17 @@ def test_an_odd_date_among_good_ones_changes_nothing(odd_s: float) -> None:
     assert bench.said == []
 
 
+@pytest.mark.parametrize("odd_s", [-DAY_S, 365 * DAY_S])
+def test_one_answer_that_agrees_with_the_machine_outweighs_all_others(odd_s: float) -> None:
+    bench = Bench()
+    bench.hear(odd_s, odd_s, 0, odd_s, odd_s, 0, odd_s, odd_s, odd_s)
+    assert bench.said == []
+    bench.hear(odd_s, odd_s)
+    assert bench.error_s() == pytest.approx(odd_s, abs=1)
+    bench.hear(0)
+    assert bench.error_s() == 0
+
+
 def test_dates_that_contradict_each_other_are_not_believed() -> None:
     bench = Bench(DAY_S)
     bench.hear(0, 1000, 2000, 3000, 4000, 5000, 6000)
