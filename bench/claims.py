@@ -68,7 +68,7 @@ async def one_run(store: Store, view: int, at_once: int) -> tuple[list[float], l
         started = time.perf_counter()
         tasks = await look(store, view)
         seen = time.perf_counter()
-        claimed = await store.claim(Lease(OWNER, NOW_MS + 60_000), tasks[:at_once])
+        claimed = await store.claim(Lease(OWNER, NOW_MS + 60_000, NOW_MS), tasks[:at_once])
         ended = time.perf_counter()
         if len(claimed) == at_once:
             taken_ms.append((ended - started) * 1000)

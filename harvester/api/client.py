@@ -26,7 +26,7 @@ from harvester.api.bodies import (
     too_large,
 )
 from harvester.api.connections import Connector, WireResponse
-from harvester.api.limits import clock_skew_s, quota_told, read_limits
+from harvester.api.limits import api_time_s, clock_skew_s, quota_told, read_limits
 from harvester.api.listing import MAX_LIST_BYTES, list_parameters, parse_list
 from harvester.api.memory_budget import STEP_BYTES, Hold, MemoryBudget, share_bytes
 from harvester.api.received import LargeBody, Receiver
@@ -139,11 +139,13 @@ class Client:
         key: Callable[[], str],
         throttle: Throttle,
         wall_s: Callable[[], float] = time.time,
+        on_api_time: Callable[[float], None] = lambda _api_s: None,
     ) -> None:
         self._settings = settings
         self._key = key
         self._throttle = throttle
         self._wall_s = wall_s
+        self._on_api_time = on_api_time
         self._base = URL(settings.base_url)
         self.clock_skew_s: float | None = None
         """By how much this machine's clock was ahead of the API's at the last answer that told its time."""
@@ -261,7 +263,7 @@ class Client:
     ) -> Reply:
         endpoint, report = permit.endpoint, read_limits(response.headers, self._wall_s())
         self._throttle.learn(endpoint, response.status, report, permit.sending)
-        self.clock_skew_s = clock_skew_s(response.headers, self._wall_s())
+        self._learn_time(response.headers)
         received, is_whole = await self._body(request, response, hold)
         body, file = received.in_memory(), received.file
         encoding, outcome = _encoding(response.headers), None
@@ -278,6 +280,12 @@ class Client:
             outcome = misrouted(outcome, request.task_id) or outcome
         trace_id = response.headers.get("x-trace-id")
         return Reply(outcome, _since_ms(started), response.status, trace_id, body, encoding, file)
+
+    def _learn_time(self, headers: CIMultiDictProxy[str]) -> None:
+        self.clock_skew_s, api_s = clock_skew_s(headers, self._wall_s()), api_time_s(headers)
+        # What a firewall or a proxy says by itself is a page; the API answers with JSON, also when it refuses.
+        if api_s is not None and "json" in headers.get("content-type", "").lower():
+            self._on_api_time(api_s)
 
     def _presentable(self, reply: Reply) -> Reply:
         """Return the reply as it may be shown and stored: UTF-8, and without the key. Each passes here."""

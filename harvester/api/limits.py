@@ -16,6 +16,9 @@ _SCHEMES = ("x-ratelimit-request", "x-ratelimit")
 
 _MAX_LIMIT = 10**9
 
+_MAX_AGE_S = 7 * 24 * 3600.0
+"""No cache keeps an answer of the API for longer."""
+
 _QUOTA = re.compile(
     r"\b(\d{1,9})\s*req(?:uest)?s?\s*(?:/|per)\s*(\d{1,6})?\s*(second|minute|hour|day)s?\b", re.ASCII | re.IGNORECASE
 )
@@ -54,9 +57,16 @@ def quota_told(message: str) -> Quota | None:
     return Quota(limit, window_s) if limit and 0 < window_s <= WINDOWS_S[-1] else None
 
 
+def api_time_s(headers: Mapping[str, str]) -> float | None:
+    """Return the time of the server (whole Unix seconds) by `date` and, from a cache, `age`; None without a date."""
+    named = {name.lower(): value for name, value in headers.items()}
+    date_s, age_s = _http_date(named.get("date")), _number(named.get("age", "")) or 0.0
+    return None if date_s is None else date_s + min(_MAX_AGE_S, max(0.0, age_s))
+
+
 def clock_skew_s(headers: Mapping[str, str], now_s: float) -> float | None:
-    """Return by how much `now_s` is ahead of the server's `date` (whole seconds); None without one."""
-    server_now = _http_date(next((value for name, value in headers.items() if name.lower() == "date"), None))
+    """Return by how much `now_s` is ahead of the server's time (whole seconds); None where that is not told."""
+    server_now = api_time_s(headers)
     return None if server_now is None else now_s - server_now
 
 

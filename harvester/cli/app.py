@@ -18,9 +18,10 @@ from harvester.domain.outcomes import Outcome, Refused
 from harvester.domain.pacing import Endpoint, RateLimit
 from harvester.domain.planning import Strategy
 from harvester.domain.tasks import DAY_MS
-from harvester.service.clock import Clock, SystemClock
+from harvester.service.clock import CONDITION as CLOCK_CONDITION
+from harvester.service.clock import ApiClock, Clock, SystemClock
 from harvester.service.decoder import Decoder
-from harvester.service.discovery import DiscoveryReport, ObservedLister, Schedule, discover, keep_discovering
+from harvester.service.discovery import DiscoveryReport, ObservedLister, Schedule, discover_lately, keep_discovering
 from harvester.service.final_states import FinalStates
 from harvester.service.looking import Looker
 from harvester.service.observing import Observer, Unobserved
@@ -102,8 +103,8 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
     observer: Observer | None = None,
 ) -> AsyncIterator[Harvest]:
     """Open the store and the session for one harvest, of all open tasks or of `only` these ids. Raises StoreError."""
-    clock = SystemClock()
-    breaker, progress = Breaker(), Progress(started=clock.monotonic())
+    breaker, progress = Breaker(), Progress(started=SystemClock().monotonic())
+    clock = ApiClock(SystemClock(), lambda text: progress.note(CLOCK_CONDITION, text))
     async with AsyncExitStack() as stack:
         stack.enter_context(translating_errors(settings.store.path))
         store = await stack.enter_async_context(Store(settings.store.path))
@@ -117,7 +118,9 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
         )
         if only is not None:
             await store.want(only, clock.wall_ms())
-        client = await stack.enter_async_context(Client(_client_settings(settings), key, throttle))
+        client = await stack.enter_async_context(
+            Client(_client_settings(settings), key, throttle, on_api_time=clock.learn)
+        )
         planner = Planner(
             PlannerSettings(
                 strategy=Strategy(settings.harvest.strategy),
@@ -173,20 +176,22 @@ async def discover_once(
     settings: Settings, key: Callable[[], str], *, since_s: float, dry_run: bool = False
 ) -> DiscoveryReport:
     """Queue what the account has made in the last `since_s` seconds. A dry run only compares. Raises StoreError."""
-    clock, path = SystemClock(), settings.store.path
+    clock, path = ApiClock(SystemClock()), settings.store.path
     async with AsyncExitStack() as stack:
         stack.enter_context(translating_errors(path))
         queue: Store | Onlooker = (
             stack.enter_context(closing(Onlooker(path))) if dry_run else await stack.enter_async_context(Store(path))
         )
         throttle = Throttle(_rate_limit(settings), clock.monotonic, ledger=queue, wall_ms=clock.wall_ms)
-        return await discover(
-            lister=await stack.enter_async_context(Client(_client_settings(settings), key, throttle)),
+        client = Client(_client_settings(settings), key, throttle, on_api_time=clock.learn)
+        return await discover_lately(
+            lister=await stack.enter_async_context(client),
             throttle=throttle,
             queue=queue,
             clock=clock,
             key=lambda: key_fingerprint(key()),
-            since_ms=clock.wall_ms() - round(since_s * 1000),
+            lately_ms=round(since_s * 1000),
+            is_dry=dry_run,
         )
 
 

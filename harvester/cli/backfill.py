@@ -88,7 +88,7 @@ class Job:
         async with open_harvest(self._settings, key, until=until, only=self._only) as harvest:
             started_ms = harvest.clock.wall_ms()
             async with stopping_on_signals(lambda: self._drain(harvest)) as stop, anyio.create_task_group() as group:
-                group.start_soon(show_progress, harvest.progress, name="display")
+                group.start_soon(show_progress, harvest.progress, harvest.clock, name="display")
                 if self._limit_s is not None:
                     group.start_soon(self._stop_in_time, harvest, self._limit_s, name="deadline")
                 await harvest.scheduler.run()
@@ -122,10 +122,13 @@ class Job:
 
         if self._is_over_time:
             why = why or "The time is up."
+        elapsed_s = harvest.clock.monotonic() - harvest.progress.started
+        # The clock may have been corrected since the start: what ended before and after that both counts.
+        started_ms = min(started_ms, harvest.clock.wall_ms() - round(elapsed_s * 1000))
         return Summary(
             harvest.progress,
             await harvest.store.ends(started_ms if self._only is None else 0),
-            harvest.clock.monotonic() - harvest.progress.started,
+            elapsed_s,
             await foresee(harvest.store, harvest.throttle, harvest.clock.wall_ms()),
             why,
             await harvest.store.troubled(started_ms),

@@ -95,7 +95,9 @@ def _clock(skew_s: float | None) -> Diagnosis:
         return Diagnosis("clock", Verdict.OK, f"within {max(1, round(abs(skew_s)))} s of the API's")
     side = "ahead of" if skew_s > 0 else "behind"
     text = f"{shown_duration(abs(skew_s))} {side} the API's."
-    return Diagnosis("clock", Verdict.WARNING, text, "Set it by NTP: deadlines and ages of tasks are reckoned with it.")
+    return Diagnosis(
+        "clock", Verdict.WARNING, text, "Set it by NTP: a harvest goes by the API's time, other commands by this clock."
+    )
 
 
 def _database(path: Path) -> Iterator[Diagnosis]:

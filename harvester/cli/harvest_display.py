@@ -1,7 +1,6 @@
 """A running harvest for a person: a live display on a terminal, plain lines in a pipe, and the summary at the end."""
 
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +16,7 @@ from harvester.cli.formats import counted, shown_bytes, shown_duration, shown_ti
 from harvester.domain.feasibility import Feasibility
 from harvester.domain.forewarning import forewarning
 from harvester.domain.tasks import TaskState
+from harvester.service.clock import Clock
 from harvester.service.progress import Progress
 from harvester.store.overview import UNKNOWN, Ends, Troubled
 
@@ -31,40 +31,39 @@ _REMEDIES = {
 }
 
 
-async def show_progress(progress: Progress) -> None:
-    """Show `progress` until cancelled."""
+async def show_progress(progress: Progress, clock: Clock) -> None:
+    """Show `progress`, which goes by `clock`, until cancelled."""
     console = stderr_console()
     if not console.is_terminal:
-        await _print_lines(progress)
+        await _print_lines(progress, clock)
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
-            live.update(_picture(progress), refresh=True)
+            live.update(_picture(progress, clock), refresh=True)
             await anyio.sleep(REFRESH_S)
 
 
-async def _print_lines(progress: Progress) -> None:
+async def _print_lines(progress: Progress, clock: Clock) -> None:
     while True:
         await anyio.sleep(PLAIN_EVERY_S)
-        print(plain_line(progress, time.monotonic()), file=sys.stderr, flush=True)  # noqa: T201
+        print(plain_line(progress, clock), file=sys.stderr, flush=True)  # noqa: T201
 
 
-def plain_line(progress: Progress, now: float) -> str:
+def plain_line(progress: Progress, clock: Clock) -> str:
     """Return the harvest in one line, for a pipe."""
-    return "; ".join([f"{_done(progress)}/{progress.total} ended", _states(progress), *_facts(progress, now)])
+    return "; ".join([f"{_done(progress)}/{progress.total} ended", _states(progress), *_facts(progress, clock)])
 
 
-def _picture(progress: Progress) -> RenderableType:
-    now = time.monotonic()
+def _picture(progress: Progress, clock: Clock) -> RenderableType:
     head = Table.grid(padding=(0, 2))
     done, total = _done(progress), progress.total
     head.add_row(
         Text("harvesting", style="bold"),
         ProgressBar(total=max(total, 1), completed=done, width=30),
         Text(f"{done}/{total}"),
-        Text("  ".join(_speed(progress, now))),
+        Text("  ".join(_speed(progress, clock))),
     )
-    lines = [Text(_states(progress)), *(Text(fact) for fact in _outlook(progress))]
+    lines = [Text(_states(progress)), *(Text(fact) for fact in _outlook(progress, clock))]
     return Group(head, *lines, *(Text(f"! {text}", style="yellow") for text in _troubles(progress)))
 
 
@@ -76,25 +75,26 @@ def _states(progress: Progress) -> str:
     return ", ".join(f"{count} {state}" for state, count in progress.counts.items() if count) or "no tasks"
 
 
-def _facts(progress: Progress, now: float) -> Iterator[str]:
-    yield from _speed(progress, now)
-    yield from _outlook(progress)
+def _facts(progress: Progress, clock: Clock) -> Iterator[str]:
+    yield from _speed(progress, clock)
+    yield from _outlook(progress, clock)
     yield from _troubles(progress)
 
 
-def _speed(progress: Progress, now: float) -> Iterator[str]:
+def _speed(progress: Progress, clock: Clock) -> Iterator[str]:
+    now = clock.monotonic()
     yield f"{progress.ends_per_s(now):.1f} tasks/s"
     yield shown_bytes(progress.bytes_received)
-    eta_s = progress.eta_s(now, time.time_ns() // 1_000_000)
+    eta_s = progress.eta_s(now, clock.wall_ms())
     if eta_s is not None and progress.open:
         yield f"about {shown_duration(eta_s)} left"
 
 
-def _outlook(progress: Progress) -> Iterator[str]:
+def _outlook(progress: Progress, clock: Clock) -> Iterator[str]:
     if progress.is_waiting and progress.open:
         yield "nothing to ask yet, `harvester plan` says what is next"
     if progress.nearest_deadline_ms is not None:
-        left_s = progress.nearest_deadline_ms / 1000 - time.time()
+        left_s = (progress.nearest_deadline_ms - clock.wall_ms()) / 1000
         yield f"nearest deadline {'in ' if left_s >= 0 else ''}{shown_duration(left_s)}"
 
 

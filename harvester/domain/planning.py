@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from harvester.domain.discovery import ListQuery
 from harvester.domain.pacing import Endpoint
 from harvester.domain.processing_time import ProcessingTimes
-from harvester.domain.tasks import DAY_MS, RETENTION_MS, ApiVersion, Task
+from harvester.domain.tasks import CLOCK_SET_MS, DAY_MS, RETENTION_MS, ApiVersion, Task
 from harvester.domain.windows import Listing, Scored, Window, best_window
 
 WAIT_PRICE = 0.12
@@ -42,6 +42,9 @@ LOOK_SHARE_OF_AGE = 0.02
 """A task that hangs is asked about ever more rarely."""
 
 MAX_LOOK_MS = 6 * 3600 * 1_000
+
+CLOCKS_DIFFER_MS = 60_000
+"""A task that was made later than this from now was not: the clock was set back."""
 
 LAST_CHANCE_MS = 10 * 60 * 1_000
 CHANCES_MS = (4 * DAY_MS, DAY_MS, LAST_CHANCE_MS)
@@ -265,7 +268,7 @@ class _Prospect:
 
 def _prospect(task: Task, now_ms: int, times: ProcessingTimes) -> _Prospect:
     chance, wait_s = times.of(task.model_name, task.duration_s).outlook(*_ages_s(task, now_ms))
-    return _Prospect(task, chance, wait_s, _is_urgent(task), is_last_chance(task, now_ms))
+    return _Prospect(task, chance, wait_s, _is_urgent(task, now_ms), is_last_chance(task, now_ms))
 
 
 def _ages_s(task: Task, now_ms: int) -> tuple[float, float]:
@@ -315,10 +318,16 @@ def _action(endpoint: Endpoint, task: Task, terms: Terms, chance: float = 1.0, *
     return Action(endpoint, task, chance, is_question, version)
 
 
-def _is_urgent(task: Task) -> bool:
-    """Whether to ask about the task whatever is expected of it: its age is unknown, or an answer is to be confirmed."""
+def _is_urgent(task: Task, now_ms: int) -> bool:
+    """Whether to ask about the task whatever is expected of it: its age is unknown, or an answer is to be confirmed.
+
+    While the clock shows a time before the task was queued and created, its age is 0 and would stay so. Of one that was
+    queued before the clock was ever set, it begins with 0.
+    """
     is_unknown = not task.is_dated and task.unfinished_at_ms is None
-    return is_unknown or task.gone > 0 or task.invalid > 0 or task.doubted_at_ms is not None
+    is_clock_behind = min(task.born_ms, max(task.added_at_ms, CLOCK_SET_MS)) > now_ms + CLOCKS_DIFFER_MS
+    is_to_be_confirmed = task.gone > 0 or task.invalid > 0 or task.doubted_at_ms is not None
+    return is_unknown or is_clock_behind or is_to_be_confirmed
 
 
 def _chances_ms(task: Task) -> list[int]:

@@ -19,6 +19,10 @@ ApiVersion = Literal["v1", "v2"]
 """The versions of the API: in version 2 one call asks for the status and for the result."""
 
 
+CLOCK_SET_MS = 1_704_067_200_000
+"""1 January 2024. The embed tasks of this API are younger: a clock that shows an earlier time was never set."""
+
+
 class TaskState(StrEnum):
     """`pending → ready → harvested`, or one of the four other ends."""
 
@@ -44,12 +48,14 @@ def deadline_ms(task_id: str, *, created_at_ms: int | None, added_at_ms: int) ->
     """Return when the platform drops the embeddings, in Unix milliseconds.
 
     Counted from `created_at` of the API if known, else from the time inside an ObjectId, but at the latest from the
-    moment the task was queued: later it cannot have been created.
+    moment the task was queued: later it cannot have been created, unless the clock was not set then.
     """
     if created_at_ms is not None:
         return created_at_ms + RETENTION_MS
     hint = created_at_hint_ms(task_id)
-    return (added_at_ms if hint is None else min(hint, added_at_ms)) + RETENTION_MS
+    if hint is None:
+        return added_at_ms + RETENTION_MS
+    return (hint if added_at_ms < CLOCK_SET_MS else min(hint, added_at_ms)) + RETENTION_MS
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -97,9 +103,11 @@ class Task:
     def age_ms(self, now_ms: int) -> int:
         """Return the time since the task was created, as well as it is known; never negative.
 
-        What was created after it was queued was not: the API's clock is ahead of the one that queued it.
+        What was created after it was queued was not: the API's clock is ahead of the one that queued it. But that one
+        may never have been set.
         """
-        return max(0, now_ms - min(self.born_ms, self.added_at_ms))
+        added_at_ms = self.added_at_ms
+        return max(0, now_ms - (self.born_ms if added_at_ms < CLOCK_SET_MS else min(self.born_ms, added_at_ms)))
 
     def is_past_deadline(self, now_ms: int) -> bool:
         """Whether the platform may have dropped the embeddings by now."""

@@ -16,7 +16,7 @@ from harvester.domain.outcomes import Outcome, Refused, Throttled
 from harvester.domain.pacing import Endpoint
 from harvester.domain.planning import Rng
 from harvester.domain.retrying import backoff_ms
-from harvester.service.clock import Clock
+from harvester.service.clock import OFF_S, SAMPLES, ApiClock, Clock
 from harvester.service.observing import LISTED, Observer
 from harvester.service.progress import Progress
 from harvester.store.connecting import PASSING_PROBLEMS, primary_code
@@ -97,6 +97,16 @@ class DiscoveryReport:
         """The number of tasks in the list."""
         return len(self.queued.new_ids) + self.queued.known
 
+    def add_wider(self, other: "DiscoveryReport") -> None:
+        """Take over a look at the same list that went farther back: it met again what this one had queued."""
+        other.queued.known -= len(self.queued.new_ids)
+        other.queued.new_ids[:0] = self.queued.new_ids
+        other.queued.new_states += self.queued.new_states
+        other.queued.moved += self.queued.moved
+        self.requests += other.requests
+        self.queued, self.invalid, self.newest_ms = other.queued, other.invalid, other.newest_ms
+        self.problem, self.refusal = other.problem, other.refusal
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -148,6 +158,37 @@ async def discover(  # noqa: PLR0913  # each is a part that a test replaces
     return report
 
 
+async def discover_lately(  # noqa: PLR0913  # each is a part that a test replaces
+    *,
+    lister: Lister,
+    throttle: Throttle,
+    queue: Queue,
+    clock: ApiClock,
+    lately_ms: int,
+    is_dry: bool = False,
+    rng: Rng | None = None,
+    key: Callable[[], str | None] = lambda: None,
+) -> DiscoveryReport:
+    """Queue what was created in the last `lately_ms`; see `discover`.
+
+    A clock that is ahead would hide the oldest of it: the look goes farther back as soon as the API's time shows that,
+    after a few requests. `is_dry`: the queue only compares, so all that is new is new again in each look.
+    """
+    report = DiscoveryReport()
+    for _ in range(SAMPLES):
+        since_ms = clock.wall_ms() - lately_ms
+        look = await discover(
+            lister=lister, throttle=throttle, queue=queue, clock=clock, since_ms=since_ms, rng=rng, key=key
+        )
+        if is_dry:
+            report.queued = Queued()
+        report.add_wider(look)
+        is_farther = clock.wall_ms() - lately_ms < since_ms - OFF_S * 1000
+        if not look.is_complete or not (is_farther or clock.suspected_ahead_s() > OFF_S):
+            break
+    return report
+
+
 async def keep_discovering(  # noqa: PLR0913  # each is a part that a test replaces
     *,
     lister: Lister,
@@ -187,7 +228,7 @@ async def keep_discovering(  # noqa: PLR0913  # each is a part that a test repla
         _tell(report, progress)
         failures = 0 if report.is_complete else failures + 1
         if report.is_complete:
-            looks.done(plan, report, clock.wall_ms(), started)
+            looks.done(plan, report, since_ms=since_ms, now_ms=clock.wall_ms(), started=started)
         # After a failure sooner than planned, but ever more patiently.
         at_most_s = RETRY_LOOK_S * 2 ** min(failures - 1, 20) if failures else math.inf
         await _pause(clock, started, schedule, at_most_s, rng.uniform(0.9, 1.1))
@@ -203,16 +244,20 @@ class _Looks:
     newest_ms: int | None = None
     full_at: float | None = None
     full_back_ms: int = 0
+    full_since_ms: int = 0
 
     def since_ms(self, plan: Schedule, now_ms: int, now: float) -> int:
         whole_ms = now_ms - plan.since_ms
+        if whole_ms < self.full_since_ms - OVERLAP_MS:
+            # The clock was ahead then, as the API's time has shown since.
+            self.full_at = None
         if self._is_full_due(plan, now) or self.newest_ms is None:
             return whole_ms
         return max(whole_ms, self.newest_ms - OVERLAP_MS)
 
-    def done(self, plan: Schedule, report: DiscoveryReport, now_ms: int, started: float) -> None:
+    def done(self, plan: Schedule, report: DiscoveryReport, *, since_ms: int, now_ms: int, started: float) -> None:
         if self._is_full_due(plan, started):
-            self.full_at, self.full_back_ms = started, plan.since_ms
+            self.full_at, self.full_back_ms, self.full_since_ms = started, plan.since_ms, since_ms
         # A date in the future is a mistake of the API, and must not hide what is made from now on.
         known_ms = [min(ms, now_ms) for ms in (self.newest_ms, report.newest_ms) if ms is not None]
         self.newest_ms = max(known_ms, default=None)

@@ -70,7 +70,7 @@ def _problem(outcome: Decoded) -> str:
 
 
 def _store(connection: sqlite3.Connection, keeper: Keeper, outcome: Retrieved, attempt: Attempt) -> bool:
-    lease = Lease(f"kept-{os.getpid()}", attempt.at_ms + _LEASE_MS)
+    lease = Lease(f"kept-{os.getpid()}", attempt.at_ms + _LEASE_MS, attempt.at_ms)
     task = claim_ended(connection, lease, keeper.task_id)
     if task is None:
         return False

@@ -48,6 +48,13 @@ class Progress:
         """The number of all tasks."""
         return sum(self.counts.values())
 
+    def note(self, name: str, text: str | None) -> None:
+        """Set a condition, or end it with None."""
+        if text is None:
+            self.conditions.pop(name, None)
+        else:
+            self.conditions[name] = text
+
     def moved(self, old: TaskState, new: TaskState, now: float) -> None:
         """Take note that a task went from one state to another."""
         self.counts[old] -= 1

@@ -4,6 +4,7 @@ The database is the only memory: a task is claimed for one request, and what cam
 be claimed again. So stopping at any moment loses nothing but the requests under way.
 """
 
+import math
 import os
 import secrets
 import socket
@@ -27,6 +28,7 @@ from harvester.domain.planning import Action, Due, Plan, Step
 from harvester.service.clock import Clock
 from harvester.service.final_states import REMEMBERED_MS
 from harvester.service.housekeeping import Housekeeping
+from harvester.service.lease_watch import LeaseWatch
 from harvester.service.looking import Looker
 from harvester.service.pipeline import Decided, Fetched, Pipeline
 from harvester.service.planner import CLOSED_S, Planner
@@ -123,7 +125,8 @@ class Scheduler:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.refusal: Refused | None = None
         self._queue: list[Step] = []
-        self._leased_until_ms = 0
+        self._leases = LeaseWatch(self.owner, settings.lease_s)
+        self._leased_until = -math.inf
         self._ahead_ms = self._wall_ahead_ms()
         self._is_waiting_for_calls = False
         self._blocked: set[Endpoint] = set()
@@ -179,6 +182,8 @@ class Scheduler:
 
     async def _prepare(self) -> None:
         now_ms = self._clock.wall_ms()
+        await self._free_dead(now_ms)
+        await self._wake_misdated(now_ms)
         if self._settings.until is Until.ASKED:
             await self._patiently(lambda: self._source.wake_early(now_ms))
         await self._housekeeping.prepare()
@@ -307,7 +312,7 @@ class Scheduler:
         so an idle process costs nothing, and the tasks are the most urgent ones at the moment of sending.
         """
         now_ms = self._clock.wall_ms()
-        self._drop_lapsed(now_ms)
+        await self._give_back_lapsed()
         await self._give_back_blocked()
         if not self._queue:
             plan = await self._plan(now_ms)
@@ -339,12 +344,13 @@ class Scheduler:
             # What is surely finished, and which questions are worth most, needs a wider view.
             plan = self._plan_for(await self._due(now_ms, WIDE_VIEW), now_ms, limit)
         if plan.later:
-            await self._patiently(lambda: self._source.postpone(plan.later))
+            await self._patiently(lambda: self._source.postpone(plan.later, now_ms))
         return plan
 
     async def _due(self, now_ms: int, limit: int) -> Due:
         wake = self._settings.until is not Until.ASKED
-        return await self._patiently(lambda: self._source.due(now_ms, limit=limit, wake=wake))
+        # Which leases are over is not for the wall clock to say: see `_free_dead`.
+        return await self._patiently(lambda: self._source.due(now_ms, limit=limit, wake=wake, lapsed=False))
 
     def _plan_for(self, due: Due, now_ms: int, limit: int) -> Plan:
         return self._planner.plan(
@@ -360,10 +366,11 @@ class Scheduler:
 
     async def _claim(self, steps: Sequence[Step], now_ms: int) -> None:
         """Queue the steps with those of their tasks that nobody else has taken meanwhile."""
+        leased_until = self._lease_ends()
         lease, tasks = self._lease(now_ms), [task for step in steps for task in step.tasks]
         claimed = {task.key: task for task in await self._patiently(lambda: self._source.claim(lease, tasks))}
         if claimed:
-            self._leased_until_ms = max(self._leased_until_ms, lease.until_ms)
+            self._leased_until = max(self._leased_until, leased_until)
         taken = [step for step in (step.claimed(claimed) for step in steps) if step is not None]
         self._planner.spent(taken, self._clock.monotonic())
         self._queue += taken
@@ -373,16 +380,21 @@ class Scheduler:
 
         Due at once, not at a time: a harvest that asks about each task once wakes nobody.
         """
-        blocked = [step for step in self._queue if self._class_wait_s(step.endpoint) > CLOSED_S]
-        if blocked:
-            self._queue = [step for step in self._queue if step not in blocked]
-            tasks = [(task, 0) for step in blocked for task in step.tasks]
-            await self._patiently(lambda: self._source.defer(tasks))
+        await self._give_back([step for step in self._queue if self._class_wait_s(step.endpoint) > CLOSED_S])
 
-    def _drop_lapsed(self, now_ms: int) -> None:
-        """Forget what was claimed if this process stood still for longer than its leases: somebody else may have it."""
-        if now_ms >= self._leased_until_ms:
-            self._queue.clear()
+    async def _give_back_lapsed(self) -> None:
+        """Give back what was claimed if this process stood still for longer than its leases: others may have it.
+
+        By the steady clock: one that only seems to stand still, as the wall clock jumps, keeps what it has.
+        """
+        if self._clock.monotonic() >= self._leased_until:
+            await self._give_back(self._queue)
+
+    async def _give_back(self, steps: Sequence[Step]) -> None:
+        if steps:
+            self._queue = [step for step in self._queue if step not in steps]
+            tasks = [(task, 0) for step in steps for task in step.tasks]
+            await self._patiently(lambda: self._source.defer(tasks))
 
     def _claim_limit(self) -> int:
         if self._is_probing():
@@ -446,7 +458,11 @@ class Scheduler:
         self._progress.blocked_until_ms = until_ms
 
     def _lease(self, now_ms: int) -> Lease:
-        return Lease(self.owner, now_ms + int(self._settings.lease_s * 1000))
+        return Lease(self.owner, now_ms + int(self._settings.lease_s * 1000), now_ms)
+
+    def _lease_ends(self) -> float:
+        """Return when a lease that is taken now ends, in steady seconds."""
+        return self._clock.monotonic() + self._settings.lease_s
 
     async def _keep_house(self) -> None:
         """Renew the leases, and do what else is to be done now and then."""
@@ -454,13 +470,26 @@ class Scheduler:
         while True:
             await self._clock.wait(anyio.Event(), every_s)
             with self._progress.beats.at_work("housekeeping", self._clock.monotonic):
-                now_ms = self._clock.wall_ms()
-                self._drop_lapsed(now_ms)
+                now_ms, leased_until = self._clock.wall_ms(), self._lease_ends()
+                await self._give_back_lapsed()
                 await self._notice_set_back_clock(now_ms)
                 lease = self._lease(now_ms)
-                if await self._patiently(lambda: self._source.renew(lease, now_ms)):  # noqa: B023  # awaited here
-                    self._leased_until_ms = lease.until_ms
+                if await self._patiently(lambda: self._source.renew(lease)):  # noqa: B023  # awaited here
+                    self._leased_until = leased_until
+                await self._free_dead(now_ms)
                 await self._housekeeping.keep()
+
+    async def _free_dead(self, now_ms: int) -> None:
+        """Free what dead processes had in hand."""
+        held = await self._patiently(self._source.held_leases)
+        dead = self._leases.dead(held, self._clock.monotonic(), now_ms)
+        if dead and (freed := await self._patiently(lambda: self._source.free(dead))):
+            log.info("freed the tasks of processes that are gone", tasks=freed)
+
+    async def _wake_misdated(self, now_ms: int) -> None:
+        """Let nothing wait for the time by which the clock was ahead of a process before this one."""
+        if woken := await self._patiently(lambda: self._source.wake_misdated(now_ms)):
+            log.warning("the clock was ahead before this start, waiting tasks are asked about now", tasks=woken)
 
     async def _notice_set_back_clock(self, now_ms: int) -> None:
         """Let nobody wait for the time that a clock was set back by: what is backed off falls due at once."""

@@ -7,22 +7,34 @@ from harvester.domain.planning import Due
 from harvester.domain.processing_time import Key, Seen
 from harvester.domain.tasks import Task, TaskState
 from harvester.store.overview import Deadline
-from harvester.store.taking import Lease
+from harvester.store.taking import HeldLeases, Lease
 
 
 class TaskSource(Protocol):
     """Where open tasks come from, and are kept meanwhile; see `harvester.store.sqlite.Store`."""
 
-    async def due(self, now_ms: int, *, limit: int, wake: bool = True) -> Due:
-        """Return due tasks."""
+    async def due(self, now_ms: int, *, limit: int, wake: bool = True, lapsed: bool = True) -> Due:
+        """Return due tasks; `lapsed`: also what is claimed by a lease that has ended by now."""
         ...
 
     async def claim(self, lease: Lease, tasks: Sequence[Task]) -> list[Task]:
         """Claim tasks that were due."""
         ...
 
-    async def postpone(self, tasks: Sequence[tuple[Task, int]]) -> None:
+    async def postpone(self, tasks: Sequence[tuple[Task, int]], now_ms: int) -> None:
         """Let tasks that are not claimed sleep until a time."""
+        ...
+
+    async def wake_misdated(self, now_ms: int) -> int:
+        """Make due what sleeps too long as a clock was ahead; return how many."""
+        ...
+
+    async def held_leases(self) -> list[HeldLeases]:
+        """Return what each owner has in hand."""
+        ...
+
+    async def free(self, dead: Sequence[HeldLeases]) -> int:
+        """Make due what dead owners had in hand."""
         ...
 
     async def withdraw(self, keys: Sequence[int]) -> None:
@@ -49,8 +61,8 @@ class TaskSource(Protocol):
         """Return the last requests since a time: the row id of the task, and the outcome."""
         ...
 
-    async def renew(self, lease: Lease, now_ms: int) -> int:
-        """Prolong the owner's claims that have not lapsed."""
+    async def renew(self, lease: Lease) -> int:
+        """Prolong the owner's claims; return how many there are."""
         ...
 
     async def defer(self, tasks: Sequence[tuple[Task, int]]) -> None:

@@ -46,13 +46,17 @@ def note_blocks(connection: sqlite3.Connection, blocks: dict[Endpoint, int], now
     connection.execute(query("forget_blocks"), _believable(now_ms))
     connection.executemany(
         query("note_block"),
-        [{"endpoint": endpoint, "blocked_until": until_ms} for endpoint, until_ms in blocks.items()],
+        [{"endpoint": endpoint, "blocked_until": until_ms, "now": now_ms} for endpoint, until_ms in blocks.items()],
     )
 
 
 def _believable(now_ms: int) -> dict[str, int]:
-    """Return between which times a block can end: whoever noted a later one had a clock that was far ahead."""
-    return {"now": now_ms, "latest": now_ms + round(MAX_BLOCK_S * 1000) + WAITED_MS}
+    """Return between which times a block can end, and until when it can have been noted.
+
+    Whoever noted it later, or a later one, had a clock that was ahead.
+    """
+    latest_note_ms = now_ms + WAITED_MS
+    return {"now": now_ms, "latest": latest_note_ms + round(MAX_BLOCK_S * 1000), "latest_note": latest_note_ms}
 
 
 def known_limits(connection: sqlite3.Connection, now_ms: int) -> KnownLimits:

@@ -219,9 +219,10 @@ def _store(connection: sqlite3.Connection, change: _Change, now_ms: int, *, char
             "unfinished_at": decision.unfinished_at_ms,
             "doubted_at": decision.doubted_at_ms,
             "seen_with": decision.seen_with,
+            "now": now_ms,
         }
         if key is None:
-            values |= {"task_id": listed.task_id, "now": now_ms}
+            values |= {"task_id": listed.task_id}
             key = connection.execute(query("queue_listed"), values).lastrowid
         else:
             values |= {"id": key, "failures": decision.failures, "gone": decision.gone, "invalid": decision.invalid}

@@ -14,9 +14,9 @@ FROM tasks WHERE task_id = :task_id
 
 -- name: queue_listed
 INSERT INTO tasks (task_id, state, added_at, created_at, expires_at, ended_at, next_attempt_at, unfinished_at,
-                   error_code, error_message, error_at, seen_with)
+                   error_code, error_message, error_at, seen_with, scheduled_at)
 VALUES (:task_id, :state, :now, :created_at, max(1, :expires_at), :ended_at, :next_attempt_at, :unfinished_at,
-        :error_code, :error_message, :error_at, :seen_with)
+        :error_code, :error_message, :error_at, :seen_with, :now)
 
 -- name: update_listed
 -- What the list says about a task that nobody else works on at the moment.
@@ -27,7 +27,8 @@ SET claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attemp
     doubted_at = :doubted_at, seen_with = :seen_with,
     error_code = coalesce(:error_code, error_code),
     error_message = coalesce(:error_message, error_message),
-    error_at = coalesce(:error_at, error_at)
+    error_at = coalesce(:error_at, error_at),
+    scheduled_at = :now
 WHERE id = :id
 
 -- name: presume_ready
@@ -74,15 +75,27 @@ SET state = 'rejected', ended_at = :now,
 WHERE id = :id
 
 -- name: wake
--- Sleeping tasks whose time has come, and claimed ones whose lease has ended. Called once for each open state, so
--- that the index serves a range.
+-- Sleeping tasks whose time has come and, with :lapsed, claimed ones whose lease has ended by this clock. Called once
+-- for each open state, so that the index serves a range.
 UPDATE tasks SET next_attempt_at = 0, lease_owner = NULL, lease_until = NULL
-WHERE state = :state AND next_attempt_at > 0 AND next_attempt_at <= :now
+WHERE state = :state AND next_attempt_at > 0 AND next_attempt_at <= :now AND (:lapsed OR lease_owner IS NULL)
 
 -- name: wake_strayed
 -- What sleeps, or is claimed, for longer than anybody ever lets it: the clock has been set back since.
 UPDATE tasks SET next_attempt_at = 0, lease_owner = NULL, lease_until = NULL
-WHERE state = :state AND next_attempt_at > :latest_wait AND (lease_owner IS NULL OR next_attempt_at > :latest)
+WHERE state = :state AND next_attempt_at > :latest_wait
+  AND (lease_owner IS NULL OR (:lapsed AND next_attempt_at > :latest))
+
+-- name: is_any_misdated
+-- Whether anything sleeps whose waking was set by a clock that was ahead.
+SELECT EXISTS (
+    SELECT 1 FROM tasks INDEXED BY tasks_by_turn
+    WHERE state = :state AND next_attempt_at > :now AND scheduled_at > :latest AND lease_owner IS NULL
+)
+
+-- name: wake_misdated
+UPDATE tasks SET next_attempt_at = 0
+WHERE state = :state AND next_attempt_at > :now AND scheduled_at > :latest AND lease_owner IS NULL
 
 -- name: wake_wanted
 -- Somebody asks for an answer now: backed-off tasks need not wait. Claimed ones stay with their owner.
@@ -268,18 +281,30 @@ WHERE task_id = :task_id AND state IN ('pending', 'ready') AND next_attempt_at =
 -- name: claim
 -- One task, unless somebody else has had it in hand since it was looked at. It comes back by itself when the lease ends.
 UPDATE tasks
-SET claim = claim + 1, lease_owner = :owner, lease_until = :lease_until, next_attempt_at = :lease_until
+SET claim = claim + 1, lease_owner = :owner, lease_until = :lease_until, next_attempt_at = :lease_until,
+    scheduled_at = :at
 WHERE id = :id AND claim = :claim AND next_attempt_at = 0 AND state IN ('pending', 'ready')
 
 -- name: postpone
 -- A task that is not worth a request yet, unless somebody has it in hand.
-UPDATE tasks SET next_attempt_at = :until
+UPDATE tasks SET next_attempt_at = :until, scheduled_at = :now
 WHERE id = :id AND claim = :claim AND next_attempt_at = 0 AND state IN ('pending', 'ready')
 
 -- name: renew
--- A process that still works on its tasks keeps them. What has lapsed is not renewed: the process has forgotten it.
-UPDATE tasks SET lease_until = :lease_until, next_attempt_at = :lease_until
-WHERE lease_owner = :owner AND lease_until > :now AND state IN ('pending', 'ready')
+-- A process that still works on its tasks keeps them, whatever the wall clock says: whoever takes one over is its owner.
+UPDATE tasks SET lease_until = :lease_until, next_attempt_at = :lease_until, scheduled_at = :at
+WHERE lease_owner = :owner AND state IN ('pending', 'ready')
+
+-- name: held_leases
+-- Who has tasks in hand: until when, for how long he took or renewed them (NULL: unknown), and how many they are.
+SELECT lease_owner, max(lease_until), max(lease_until - scheduled_at), count(*)
+FROM tasks INDEXED BY tasks_by_owner WHERE lease_owner IS NOT NULL AND state IN ('pending', 'ready')
+GROUP BY lease_owner
+
+-- name: free
+-- The tasks of an owner that is dead, unless he has renewed them since he was last looked at.
+UPDATE tasks SET lease_owner = NULL, lease_until = NULL, next_attempt_at = 0
+WHERE lease_owner = :owner AND lease_until <= :until AND state IN ('pending', 'ready')
 
 -- name: defer
 -- A claimed task that no request may be made about for a while.
@@ -298,6 +323,7 @@ UPDATE tasks
 SET claim = claim + 1,
     state = :state,
     next_attempt_at = :next_attempt_at,
+    scheduled_at = :scheduled_at,
     expires_at = max(1, :expires_at),
     created_at = :created_at,
     ended_at = :ended_at,
@@ -572,14 +598,16 @@ SELECT arrival FROM budget
 INSERT INTO budget (id, arrival) VALUES (1, :arrival) ON CONFLICT (id) DO UPDATE SET arrival = excluded.arrival
 
 -- name: blocks_ahead
-SELECT endpoint, blocked_until FROM blocks WHERE blocked_until > :now AND blocked_until <= :latest
+SELECT endpoint, blocked_until FROM blocks
+WHERE blocked_until > :now AND blocked_until <= :latest AND coalesce(noted_at, 0) <= :latest_note
 
 -- name: note_block
-INSERT INTO blocks (endpoint, blocked_until) VALUES (:endpoint, :blocked_until)
-ON CONFLICT (endpoint) DO UPDATE SET blocked_until = max(blocked_until, excluded.blocked_until)
+INSERT INTO blocks (endpoint, blocked_until, noted_at) VALUES (:endpoint, :blocked_until, :now)
+ON CONFLICT (endpoint) DO UPDATE SET
+    blocked_until = max(blocked_until, excluded.blocked_until), noted_at = excluded.noted_at
 
 -- name: forget_blocks
-DELETE FROM blocks WHERE blocked_until <= :now OR blocked_until > :latest
+DELETE FROM blocks WHERE blocked_until <= :now OR blocked_until > :latest OR coalesce(noted_at, 0) > :latest_note
 
 -- name: processing_times
 SELECT model_name, minutes, age_class, finished, watched_s FROM processing_times

@@ -76,6 +76,7 @@ def _task_row(settlement: Settlement) -> dict[str, Any]:
         "claim": settlement.task.claim,
         "state": decision.state,
         "next_attempt_at": decision.next_attempt_at_ms if decision.state.is_open else 0,
+        "scheduled_at": settlement.settled_at_ms,
         "expires_at": decision.expires_at_ms,
         "created_at": decision.created_at_ms,
         "ended_at": None if decision.state.is_open else settlement.settled_at_ms,

@@ -35,7 +35,7 @@ from harvester.store.overview import (
 )
 from harvester.store.queries import query
 from harvester.store.settling import Settlement, settle
-from harvester.store.taking import Lease
+from harvester.store.taking import HeldLeases, Lease
 
 T = TypeVar("T")
 
@@ -132,8 +132,10 @@ class Store:
         self.only_wanted = True
         return await self.transact(body)
 
-    async def due(self, now_ms: int, *, limit: int, wake: bool = True) -> Due:
+    async def due(self, now_ms: int, *, limit: int, wake: bool = True, lapsed: bool = True) -> Due:
         """Adopt and wake what there is, and return up to `limit` due tasks of each open state.
+
+        `lapsed`: also what is claimed by a lease that has ended by now.
 
         What other programs have inserted is adopted a batch in one transaction: a million rows would keep results from
         being stored for many seconds.
@@ -143,7 +145,7 @@ class Store:
             if taking.adopt(connection, now_ms) == taking.ADOPT_BATCH:
                 return None
             if wake:
-                taking.wake(connection, now_ms)
+                taking.wake(connection, now_ms, lapsed=lapsed)
             return taking.due(connection, now_ms, limit=limit, only_wanted=self.only_wanted)
 
         while (found := await self.transact(body)) is None:
@@ -154,9 +156,24 @@ class Store:
         """Claim those of the tasks that nobody has had in hand since they were looked at; return them as claimed."""
         return await self.transact(lambda connection: taking.claim(connection, lease, tasks))
 
-    async def postpone(self, tasks: Sequence[tuple[Task, int]]) -> None:
+    async def postpone(self, tasks: Sequence[tuple[Task, int]], now_ms: int) -> None:
         """Let tasks that nobody has claimed sleep until the given times."""
-        await self.transact(lambda connection: taking.postpone(connection, tasks))
+        await self.transact(lambda connection: taking.postpone(connection, tasks, now_ms))
+
+    async def wake_misdated(self, now_ms: int) -> int:
+        """Make due what sleeps for too long, as the clock that it was laid to rest by was ahead; return how many."""
+        # Who only looks keeps no other writer waiting, and it is almost never the case.
+        if not await self.read(lambda connection: taking.is_any_misdated(connection, now_ms)):
+            return 0
+        return await self.transact(lambda connection: taking.wake_misdated(connection, now_ms))
+
+    async def held_leases(self) -> list[HeldLeases]:
+        """Return what each owner has in hand."""
+        return await self.read(taking.held_leases)
+
+    async def free(self, dead: Sequence[HeldLeases]) -> int:
+        """Make due what dead owners had in hand, unless they have renewed it since; return how many tasks."""
+        return await self.transact(lambda connection: taking.free(connection, dead))
 
     async def wake_early(self, now_ms: int) -> None:
         """Make every waiting task due now, and whatever a dead process left behind."""
@@ -171,9 +188,9 @@ class Store:
         """Store a group of results in one transaction; return for each whether it was accepted."""
         return await self.transact(lambda connection: settle(connection, settlements))
 
-    async def renew(self, lease: Lease, now_ms: int) -> int:
-        """Prolong the claims of the owner that have not lapsed; return how many it has."""
-        return await self.transact(lambda connection: taking.renew(connection, lease, now_ms))
+    async def renew(self, lease: Lease) -> int:
+        """Prolong the claims that the owner still has; return how many they are."""
+        return await self.transact(lambda connection: taking.renew(connection, lease))
 
     async def defer(self, tasks: Sequence[tuple[Task, int]]) -> None:
         """Give claimed tasks back, each due again at the given time."""

@@ -1,8 +1,8 @@
 """Tasks in and out of work: queue, adopt, wake, look, claim, renew, release. Each function is one transaction's body.
 
-A claim is a lease: the row names its owner and falls due again when the lease ends, so the tasks of a killed process
-come back without anybody noticing it. `claim`, the fencing number, grows with each claim; `settling` accepts a result
-only with the number it was claimed with.
+A claim is a lease: the row names its owner, when the lease was taken or renewed, and until when it lasts. Whoever
+harvests frees the tasks of owners that no longer renew theirs (`held_leases`, `free`). `claim`, the fencing number,
+grows with each claim; `settling` accepts a result only with the number it was claimed with.
 """
 
 import sqlite3
@@ -24,6 +24,9 @@ LONGEST_SLEEP_MS = 25 * 3600 * 1000
 LONGEST_WAIT_MS = MAX_LOOK_MS + 3600 * 1000
 """No task that nobody has in hand sleeps longer than that."""
 
+MISDATED_MS = 60_000
+"""What was noted further ahead than this was noted by a clock that was ahead: between processes it differs by less."""
+
 _OPEN = (TaskState.READY, TaskState.PENDING)
 
 _FOREVER_MS = 2**63 - 1
@@ -31,10 +34,24 @@ _FOREVER_MS = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who claims, and until when. Unix milliseconds."""
+    """Who claims, until when, and when it was taken or renewed; Unix milliseconds."""
 
     owner: str
     until_ms: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLeases:
+    """What one owner has in hand: `count` tasks until `until_ms`, by the owner's clock (Unix milliseconds).
+
+    `length_ms` is for how long they were taken or renewed; None for what an older version has claimed.
+    """
+
+    owner: str
+    until_ms: int
+    length_ms: int | None
+    count: int
 
 
 def add(connection: sqlite3.Connection, task_ids: Iterable[str], now_ms: int) -> int:
@@ -79,15 +96,31 @@ def want(connection: sqlite3.Connection, task_ids: Iterable[str]) -> None:
     connection.execute("ANALYZE temp.wanted")
 
 
-def wake(connection: sqlite3.Connection, now_ms: int) -> None:
-    """Make due whatever has slept long enough, or was claimed by somebody whose lease has ended.
+def wake(connection: sqlite3.Connection, now_ms: int, *, lapsed: bool = True) -> None:
+    """Make due whatever has slept long enough and, with `lapsed`, what is claimed by a lease that has ended by now.
 
     And what would sleep for longer than is possible: it was laid to rest while the clock was ahead.
     """
     for state in _OPEN:
-        connection.execute(query("wake"), {"state": state, "now": now_ms})
-        latest = {"latest_wait": now_ms + LONGEST_WAIT_MS, "latest": now_ms + LONGEST_SLEEP_MS}
+        connection.execute(query("wake"), {"state": state, "now": now_ms, "lapsed": lapsed})
+        latest = {"latest_wait": now_ms + LONGEST_WAIT_MS, "latest": now_ms + LONGEST_SLEEP_MS, "lapsed": lapsed}
         connection.execute(query("wake_strayed"), {"state": state, **latest})
+
+
+def is_any_misdated(connection: sqlite3.Connection, now_ms: int) -> bool:
+    """Return whether a task sleeps too long, as the clock that laid it to rest was ahead; reads all that sleep."""
+    statement = query("is_any_misdated")
+    return any(connection.execute(statement, _misdated(state, now_ms)).fetchone()[0] for state in _OPEN)
+
+
+def wake_misdated(connection: sqlite3.Connection, now_ms: int) -> int:
+    """Make those tasks due; return how many there were."""
+    statement = query("wake_misdated")
+    return sum(connection.execute(statement, _misdated(state, now_ms)).rowcount for state in _OPEN)
+
+
+def _misdated(state: TaskState, now_ms: int) -> dict[str, Any]:
+    return {"state": state, "now": now_ms, "latest": now_ms + MISDATED_MS}
 
 
 def wake_early(connection: sqlite3.Connection, *, only_wanted: bool) -> None:
@@ -169,22 +202,36 @@ def claim(connection: sqlite3.Connection, lease: Lease, tasks: Iterable[Task]) -
     """Claim those of the tasks that nobody has had in hand since they were looked at; return them as claimed."""
     statement, claimed = query("claim"), []
     for task in tasks:
-        parameters = {"owner": lease.owner, "lease_until": lease.until_ms, "id": task.key, "claim": task.claim}
+        parameters = {**_lease_row(lease), "id": task.key, "claim": task.claim}
         if connection.execute(statement, parameters).rowcount:
             claimed.append(replace(task, claim=task.claim + 1))
     return claimed
 
 
-def postpone(connection: sqlite3.Connection, tasks: Iterable[tuple[Task, int]]) -> None:
+def _lease_row(lease: Lease) -> dict[str, Any]:
+    return {"owner": lease.owner, "lease_until": lease.until_ms, "at": lease.at_ms}
+
+
+def postpone(connection: sqlite3.Connection, tasks: Iterable[tuple[Task, int]], now_ms: int) -> None:
     """Let tasks that nobody has claimed sleep until the given times (Unix milliseconds)."""
-    rows = [{"id": task.key, "claim": task.claim, "until": until_ms} for task, until_ms in tasks]
+    rows = [{"id": task.key, "claim": task.claim, "until": until_ms, "now": now_ms} for task, until_ms in tasks]
     connection.executemany(query("postpone"), rows)
 
 
-def renew(connection: sqlite3.Connection, lease: Lease, now_ms: int) -> int:
-    """Prolong every claim of the owner that has not lapsed; return how many it still has."""
-    parameters = {"owner": lease.owner, "lease_until": lease.until_ms, "now": now_ms}
-    return connection.execute(query("renew"), parameters).rowcount
+def renew(connection: sqlite3.Connection, lease: Lease) -> int:
+    """Prolong every claim that the owner still has; return how many they are."""
+    return connection.execute(query("renew"), _lease_row(lease)).rowcount
+
+
+def held_leases(connection: sqlite3.Connection) -> list[HeldLeases]:
+    """Return what each owner has in hand."""
+    return [HeldLeases(*row) for row in connection.execute(query("held_leases"))]
+
+
+def free(connection: sqlite3.Connection, dead: Iterable[HeldLeases]) -> int:
+    """Make due what dead owners had in hand, unless they have renewed it since; return how many tasks."""
+    statement = query("free")
+    return sum(connection.execute(statement, {"owner": one.owner, "until": one.until_ms}).rowcount for one in dead)
 
 
 def defer(connection: sqlite3.Connection, tasks: Iterable[tuple[Task, int]]) -> None:

@@ -197,7 +197,7 @@ async def test_the_harvest_goes_on_while_the_list_is_read(store: Store) -> None:
 
     async with Account(tasks=20).sim as sim:
         await look(sim, store)
-        claimed = await claim_due(store, Lease("me", NOON_MS + 60_000), now_ms=NOON_MS, limit=5)
+        claimed = await claim_due(store, Lease("me", NOON_MS + 60_000, NOON_MS), now_ms=NOON_MS, limit=5)
         await look(sim, store)
     owners = await rows(store, "lease_owner, claim")
     assert [owners[task.task_id] for task in claimed] == [["me", 1]] * 5

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.api.limits import clock_skew_s, quota_told, read_limits
+from harvester.api.limits import api_time_s, clock_skew_s, quota_told, read_limits
 from harvester.domain.pacing import LimitReport
 from harvester.domain.quotas import Quota
 
@@ -130,6 +130,11 @@ def test_without_a_usable_date_this_clock_has_to_do(date: dict[str, str]) -> Non
 def test_the_skew_of_this_clock_is_told_by_the_date(skew_s: float) -> None:
     assert clock_skew_s({"Date": DATE["date"]}, NOW + skew_s) == skew_s
     assert clock_skew_s({"date": "yesterday"}, NOW + skew_s) is None
+
+
+@pytest.mark.parametrize(("age", "added_s"), [("90", 90), ("-5", 0), ("soon", 0), ("1e300", 7 * 24 * 3600)])
+def test_an_answer_out_of_a_cache_is_as_much_younger_than_its_date_as_the_cache_says(age: str, added_s: int) -> None:
+    assert api_time_s(DATE | {"Age": age}) == NOW + added_s
 
 
 def test_headers_that_say_nothing_report_nothing() -> None:

@@ -48,6 +48,12 @@ def test_without_it_the_time_in_the_id_decides() -> None:
     assert deadline_ms(OBJECT_ID, created_at_ms=None, added_at_ms=ADDED_MS) == OBJECT_ID_MS + RETENTION_MS
 
 
+def test_a_moment_of_queueing_from_before_the_clock_was_set_bounds_nothing() -> None:
+    assert deadline_ms(OBJECT_ID, created_at_ms=None, added_at_ms=86_400_000) == OBJECT_ID_MS + RETENTION_MS
+    task = Task(1, OBJECT_ID, TaskState.PENDING, added_at_ms=86_400_000, expires_at_ms=OBJECT_ID_MS + RETENTION_MS)
+    assert task.age_ms(OBJECT_ID_MS + 60_000) == 60_000
+
+
 def test_without_either_the_moment_of_queueing_decides() -> None:
     assert deadline_ms("opaque", created_at_ms=None, added_at_ms=ADDED_MS) == ADDED_MS + RETENTION_MS
 

@@ -17,7 +17,7 @@ from harvester.domain.outcomes import Outcome, Ready, Refused, Throttled, Transi
 from harvester.domain.pacing import BudgetLease, Endpoint, LimitReport, RateLimit
 from harvester.domain.planning import Rng
 from harvester.domain.tasks import DAY_MS, TaskState
-from harvester.service.clock import SystemClock
+from harvester.service.clock import ApiClock, SystemClock
 from harvester.service.discovery import (
     CONDITION,
     OVERLAP_MS,
@@ -28,6 +28,7 @@ from harvester.service.discovery import (
     ObservedLister,
     Schedule,
     discover,
+    discover_lately,
     keep_discovering,
 )
 from harvester.service.observing import Unobserved
@@ -89,6 +90,15 @@ class FakeQueue:
         return Queued(new, _ready(len(new)), len(tasks) - len(new))
 
 
+class Comparing(FakeQueue):
+    """Queues nothing: all is new each time."""
+
+    async def queue_listed(
+        self, tasks: Sequence[ListedTask], _now_ms: int, _rng: Rng, _key: str | None = None
+    ) -> Queued:
+        return Queued([task.task_id for task in tasks], _ready(len(tasks)))
+
+
 def _ready(count: int) -> Counter[TaskState]:
     return Counter({TaskState.READY: count})
 
@@ -104,6 +114,7 @@ class Api:
         self.throttle = throttle
         self.answers = list(answers)
         self.asked: list[tuple[float, ListQuery]] = []
+        self.hear_time: Callable[[], None] = lambda: None
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
         permit.spend()
@@ -300,6 +311,64 @@ async def test_an_account_without_tasks_is_always_looked_at_all_the_way_back() -
     on = stage(EMPTY, EMPTY)
     await on.keep_looking()
     assert all(query.started_at_ms < NOW_MS - 6 * DAY_MS for _, query in on.api.asked)
+
+
+async def test_a_look_by_a_clock_that_was_ahead_is_followed_by_one_that_goes_all_the_way_back() -> None:
+    def set_back(api: Api, _query: ListQuery) -> ListPage:
+        api.clock.wall_offset_ms = 0
+        return page(NOW_MS)
+
+    on = stage(set_back, EMPTY, EMPTY)
+    on.clock.wall_offset_ms = 3 * DAY_MS
+    await on.keep_looking()
+    looked_back_days = [round((NOW_MS - query.started_at_ms) / DAY_MS) for _, query in on.api.asked]
+    assert looked_back_days == [4, 7, 0, 0]
+
+
+def telling_the_time(*answers: ListPage) -> list[Answer]:
+    """Answers that tell the API's time: that of the fake clock, were it not off."""
+
+    def answer(api: Api, _query: ListQuery) -> ListPage | Outcome:
+        api.hear_time()
+        return pages.pop(0)
+
+    pages = list(answers)
+    return [answer] * len(answers)
+
+
+async def look_lately(on: Stage, *, is_dry: bool = False) -> DiscoveryReport:
+    clock = ApiClock(on.clock)
+    on.api.hear_time = lambda: clock.learn((on.clock.wall_ms() - on.clock.wall_offset_ms) / 1000)
+    return await discover_lately(
+        lister=on.api,
+        throttle=on.throttle,
+        queue=on.queue,
+        clock=clock,
+        lately_ms=7 * DAY_MS,
+        is_dry=is_dry,
+        rng=Steady(),
+    )
+
+
+@pytest.mark.parametrize("is_dry", [False, True])
+async def test_a_clock_that_is_ahead_hides_nothing_from_a_single_look(*, is_dry: bool) -> None:
+    newest, oldest = NOW_MS, NOW_MS - 6 * DAY_MS
+    on = stage(*telling_the_time(page(newest), page(newest), page(newest), page(newest, oldest)))
+    on.clock.wall_offset_ms = 3 * DAY_MS
+    if is_dry:
+        on.queue = Comparing()
+    report = await look_lately(on, is_dry=is_dry)
+    looked_back_days = [round((NOW_MS - query.started_at_ms) / DAY_MS) for _, query in on.api.asked]
+    assert (looked_back_days, report.requests) == ([4, 4, 4, 7], 4)
+    assert (len(report.queued.new_ids), report.queued.known, report.listed) == (2, 0, 2)
+    assert report.queued.new_states == _ready(2)
+
+
+@pytest.mark.parametrize("ahead_ms", [0, 59_000, -9 * DAY_MS])
+async def test_a_clock_that_is_right_or_behind_takes_one_look(ahead_ms: int) -> None:
+    on = stage(*telling_the_time(page(NOW_MS)))
+    on.clock.wall_offset_ms = ahead_ms
+    assert (await look_lately(on)).requests == 1
 
 
 async def test_a_task_from_the_future_does_not_hide_those_of_the_present() -> None:

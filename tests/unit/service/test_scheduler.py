@@ -30,6 +30,7 @@ from harvester.service.planner import Planner, PlannerSettings
 from harvester.service.progress import Progress
 from harvester.service.scheduler import MAX_CLAIMED_AHEAD, NARROW_VIEW, HarvestSettings, Scheduler, Until
 from harvester.store.sqlite import Store
+from harvester.store.taking import Lease
 from tests.unit.store.builders import claim_due, embeddings
 
 PATIENCE_S = 30
@@ -37,13 +38,17 @@ LEASE_S = 10.0
 
 
 class JumpingClock(SystemClock):
-    """Its wall clock can be put forward, as a suspended machine finds it."""
+    """Its wall clock can be put forward or back; with the steady one, as a suspended machine finds them."""
 
     def __init__(self) -> None:
         self.ahead_ms = 0
+        self.slept_s = 0.0
 
     def wall_ms(self) -> int:
-        return super().wall_ms() + self.ahead_ms
+        return super().wall_ms() + self.ahead_ms + round(self.slept_s * 1000)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.slept_s
 
 
 class Api:
@@ -97,7 +102,9 @@ def due(connection: sqlite3.Connection) -> int:
 class Bench:
     """The parts of one harvest."""
 
-    def __init__(self, store: Store, api: Api, *, until: Until = Until.ENDED, concurrency: int = 1) -> None:
+    def __init__(
+        self, store: Store, api: Api, *, until: Until = Until.ENDED, concurrency: int = 1, lease_s: float = LEASE_S
+    ) -> None:
         self.store = store
         self.clock = JumpingClock()
         self.throttle = Throttle(RateLimit(0), self.clock.monotonic, ledger=store, wall_ms=self.clock.wall_ms)
@@ -115,7 +122,7 @@ class Bench:
         )
         looker = Looker(lister=api, hearer=store, planner=planner, pipeline=pipeline, breaker=breaker, clock=self.clock)
         self.scheduler = Scheduler(
-            HarvestSettings(concurrency=concurrency, lease_s=LEASE_S, until=until),
+            HarvestSettings(concurrency=concurrency, lease_s=lease_s, until=until),
             source=store,
             planner=planner,
             pipeline=pipeline,
@@ -154,8 +161,8 @@ async def test_a_pause_longer_than_the_lease_strands_no_task(store: Store) -> No
     bench = Bench(store, Api(harvested))
 
     def answer(task_id: str, endpoint: Endpoint) -> Outcome:
-        if not bench.clock.ahead_ms:
-            bench.clock.ahead_ms = round(10 * LEASE_S * 1000)
+        if not bench.clock.slept_s:
+            bench.clock.slept_s = 10 * LEASE_S
         return harvested(task_id, endpoint)
 
     bench = Bench(store, Api(answer))
@@ -163,16 +170,60 @@ async def test_a_pause_longer_than_the_lease_strands_no_task(store: Store) -> No
     assert await bench.run() == {TaskState.HARVESTED: 12}
 
 
-async def test_housekeeping_renews_no_claim_that_has_lapsed(store: Store) -> None:
-    """The scheduler has forgotten it: renewed, nobody would ever work on it."""
+@pytest.mark.parametrize("jump_ms", [21 * DAY_MS, 3 * 3_600_000, -3 * 3_600_000, -21 * DAY_MS])
+async def test_when_the_wall_clock_jumps_nothing_in_hand_is_lost_or_asked_for_twice(store: Store, jump_ms: int) -> None:
+    def answer(task_id: str, endpoint: Endpoint) -> Outcome:
+        bench.clock.ahead_ms = jump_ms
+        return harvested(task_id, endpoint)
+
+    api = Api(answer)
+    bench = Bench(store, api, concurrency=2)
+    bench.queue(12, age_ms=DAY_MS)
+    assert await bench.run() == {TaskState.HARVESTED: 12}
+    assert set(api.asked.values()) == {1}
+
+
+@pytest.mark.parametrize("ahead_ms", [0, 3 * 3_600_000, 21 * DAY_MS, -60_000])
+async def test_the_tasks_of_a_process_that_was_killed_come_back_when_its_lease_is_over_by_any_clock(
+    store: Store, ahead_ms: int
+) -> None:
+    bench = Bench(store, Api(harvested), lease_s=0.3)
+    bench.queue(3, age_ms=DAY_MS)
+    now_ms = bench.clock.wall_ms() + ahead_ms
+    killed = Lease("killed", now_ms + 300, now_ms)
+    assert len(await claim_due(store, killed, now_ms=now_ms, limit=2)) == 2
+    assert await bench.run() == {TaskState.HARVESTED: 3}
+
+
+@pytest.mark.parametrize("ahead_ms", [290, -290, 3 * 3_600_000])
+async def test_a_live_process_keeps_its_tasks_whatever_clock_it_goes_by(store: Store, ahead_ms: int) -> None:
+    bench = Bench(store, Api(harvested), lease_s=0.3, until=Until.STOPPED)
+    (task_id,) = bench.queue(1, age_ms=DAY_MS)
+
+    def lease() -> Lease:
+        now_ms = bench.clock.wall_ms() + ahead_ms
+        return Lease("alive", now_ms + 300, now_ms)
+
+    (task,) = await claim_due(store, lease(), now_ms=bench.clock.wall_ms(), limit=1)
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.scheduler.run)
+        for _ in range(9):
+            await anyio.sleep(0.1)
+            assert await store.renew(lease()) == 1
+        bench.scheduler.stop()
+    with closing(sqlite3.connect(store.path)) as connection:
+        found = connection.execute("SELECT lease_owner, claim FROM tasks WHERE task_id = ?", [task_id]).fetchall()
+    assert found == [("alive", task.claim)]
+
+
+async def test_what_a_clock_that_was_hours_ahead_laid_to_rest_wakes_with_the_next_start(store: Store) -> None:
     bench = Bench(store, Api(harvested))
-    bench.queue(1, age_ms=DAY_MS)
-    now_ms = bench.clock.wall_ms()
-    lease = bench.scheduler._lease(now_ms)
-    assert len(await claim_due(store, lease, now_ms=now_ms, limit=5)) == 1
-    late_ms = lease.until_ms + 1
-    assert await store.renew(bench.scheduler._lease(late_ms), late_ms) == 0
-    assert len(await claim_due(store, bench.scheduler._lease(late_ms), now_ms=late_ms, limit=5)) == 1
+    backed_off, asleep = bench.queue(2, age_ms=DAY_MS)
+    ahead_ms = bench.clock.wall_ms() + 3 * 3_600_000
+    statement = "UPDATE tasks SET next_attempt_at = ?, scheduled_at = ? WHERE task_id = ?"
+    for task_id in (backed_off, asleep):
+        bench.insert(statement, ahead_ms + 1000, ahead_ms, task_id)
+    assert await bench.run() == {TaskState.HARVESTED: 2}
 
 
 BLOCKED = 429, LimitReport(retry_after_s=10_800)
@@ -274,7 +325,7 @@ async def test_a_deadline_that_cannot_be_is_replaced(store: Store, expires_at: i
 
 
 async def test_what_was_laid_to_rest_while_the_clock_was_weeks_ahead_does_not_sleep_for_weeks(store: Store) -> None:
-    bench = Bench(store, Api(harvested))
+    bench = Bench(store, Api(harvested), lease_s=0.3)
     backed_off, claimed = bench.queue(2, age_ms=DAY_MS)
     ahead_ms = bench.clock.wall_ms() + 21 * DAY_MS
     bench.insert("UPDATE tasks SET next_attempt_at = ? WHERE task_id = ?", ahead_ms, backed_off)

@@ -38,7 +38,7 @@ def object_id(number: int, *, created_ms: int = NOW) -> str:
 
 
 def lease(owner: str = "daemon", *, now_ms: int = NOW) -> Lease:
-    return Lease(owner, now_ms + LEASE_MS)
+    return Lease(owner, now_ms + LEASE_MS, now_ms)
 
 
 def queue(connection: sqlite3.Connection, *task_ids: str, now_ms: int = NOW) -> None:

@@ -228,6 +228,20 @@ async def test_an_onlooker_waits_behind_the_budget_of_others_and_takes_nothing_o
         assert budget.lease_requests(connection, limit, 1, NOW).start_ms == NOW + 3_000
 
 
+def test_a_block_that_was_noted_by_a_clock_that_was_ahead_is_forgotten(connection: sqlite3.Connection) -> None:
+    three_hours_ms, until_ms = 3 * 3_600_000, NOW + 600_000
+
+    def note(endpoint: Endpoint, ahead_ms: int) -> dict[Endpoint, int]:
+        blocks = {endpoint: until_ms + ahead_ms}
+        in_transaction(connection, lambda connection: budget.note_blocks(connection, blocks, NOW + ahead_ms))
+        return budget.known_blocks(connection, NOW)
+
+    assert note(Endpoint.STATUS, three_hours_ms) == {}
+    assert note(Endpoint.STATUS, 0) == {Endpoint.STATUS: until_ms}
+    # Of two processes one may be a little ahead.
+    assert note(Endpoint.LIST, 60_000) == {Endpoint.STATUS: until_ms, Endpoint.LIST: until_ms + 60_000}
+
+
 async def test_an_onlooker_sees_what_is_known(path: Path) -> None:
     with closing(open_for_writing(path)) as connection:
         queue(connection, object_id(0))

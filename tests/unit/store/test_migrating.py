@@ -118,7 +118,7 @@ def test_a_migration_that_failed_can_be_repaired_and_applied(connection: sqlite3
     with pytest.raises(sqlite3.OperationalError):
         migrate(connection, with_next(BAD))
     migrate(connection, with_next(GOOD))
-    assert applied_versions(connection) == {*range(1, NEWEST + 2)}
+    assert applied_versions(connection) == {migration.version for migration in with_next(GOOD)}
 
 
 @pytest.mark.parametrize("moment", range(1, 7))
@@ -131,7 +131,10 @@ def test_a_database_that_another_process_creates_between_two_looks_is_ours(path:
 
     with closing(sqlite3.connect(path)) as connection:
         connection.set_trace_callback(create_in_between)
-        assert check_ours(connection, load_migrations()) in (set(), {*range(1, NEWEST + 1)})
+        assert check_ours(connection, load_migrations()) in (
+            set(),
+            {migration.version for migration in load_migrations()},
+        )
 
 
 def record_a_newer_version(path: Path) -> None:

@@ -43,7 +43,7 @@ def test_the_writes_of_an_idle_daemon_are_no_changes(connection: sqlite3.Connect
     def idle(connection: sqlite3.Connection) -> None:
         taking.adopt(connection, NOW)
         taking.wake(connection, NOW)
-        taking.renew(connection, lease("idle"), NOW)
+        taking.renew(connection, lease("idle"))
 
     in_transaction(connection, idle)
 

@@ -106,7 +106,7 @@ DEEDS: dict[str, Deed] = {
     "next due": next_due_ms,
     "next due of the wanted": lambda connection: next_due_ms(connection, only_wanted=True),
     "nearest deadline": nearest_deadline,
-    "renew": lambda connection: taking.renew(connection, lease(), NOW),
+    "renew": lambda connection: taking.renew(connection, lease()),
     "release": lambda connection: taking.release(connection, "daemon"),
     "add": lambda connection: taking.add(connection, [object_id(1), object_id(2)], NOW),
     "retry": lambda connection: taking.retry(connection, task_ids=[f"{8:024x}"]),

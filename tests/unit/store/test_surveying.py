@@ -92,7 +92,7 @@ def test_a_task_in_hand_is_not_due_until_its_lease_has_ended(connection: sqlite3
 def test_a_sleeping_task_is_later_until_its_time_has_come(connection: sqlite3.Connection) -> None:
     queue_aged(connection, 2)
     task = taking.due(connection, NOW, limit=1).pending[0]
-    in_transaction(connection, lambda connection: taking.postpone(connection, [(task, NOW + HOUR_MS)]))
+    in_transaction(connection, lambda connection: taking.postpone(connection, [(task, NOW + HOUR_MS)], NOW))
 
     asleep, awake = survey(connection, NOW), survey(connection, NOW + HOUR_MS)
 

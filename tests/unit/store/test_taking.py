@@ -137,7 +137,7 @@ def test_a_lease_that_has_ended_returns_the_task_with_a_higher_number(connection
 def test_a_renewed_lease_keeps_the_task(connection: sqlite3.Connection) -> None:
     task = claim_new(connection)
     later = lease("daemon", now_ms=NOW + LEASE_MS // 2)
-    assert in_transaction(connection, lambda connection: taking.renew(connection, later, NOW)) == 1
+    assert in_transaction(connection, lambda connection: taking.renew(connection, later)) == 1
     assert claim(connection, "backfill", now_ms=NOW + LEASE_MS) == []
     assert settle_all(connection, settlement(task, Ready())) == [True]
 
@@ -145,7 +145,7 @@ def test_a_renewed_lease_keeps_the_task(connection: sqlite3.Connection) -> None:
 def test_only_the_owners_leases_are_renewed(connection: sqlite3.Connection) -> None:
     claim_new(connection)
     stranger = lease("backfill", now_ms=NOW + LEASE_MS // 2)
-    assert in_transaction(connection, lambda connection: taking.renew(connection, stranger, NOW)) == 0
+    assert in_transaction(connection, lambda connection: taking.renew(connection, stranger)) == 0
     assert len(claim(connection, "backfill", now_ms=NOW + LEASE_MS)) == 1
 
 
@@ -153,7 +153,7 @@ def test_a_lease_lost_to_somebody_else_is_not_renewed(connection: sqlite3.Connec
     task = claim_new(connection)
     claim(connection, "backfill", now_ms=NOW + LEASE_MS)
     late = lease("daemon", now_ms=NOW + LEASE_MS + 1)
-    assert in_transaction(connection, lambda connection: taking.renew(connection, late, NOW)) == 0
+    assert in_transaction(connection, lambda connection: taking.renew(connection, late)) == 0
     assert row(connection, task.key, "lease_owner", "lease_until") == ("backfill", NOW + 2 * LEASE_MS)
 
 
@@ -251,7 +251,7 @@ def test_an_absurd_creation_time_does_not_hide_a_task(connection: sqlite3.Connec
 def test_a_task_that_is_not_worth_a_request_yet_sleeps(connection: sqlite3.Connection) -> None:
     queue(connection, object_id(1))
     (seen,) = taking.due(connection, NOW, limit=5).pending
-    in_transaction(connection, lambda connection: taking.postpone(connection, [(seen, NOW + 5_000)]))
+    in_transaction(connection, lambda connection: taking.postpone(connection, [(seen, NOW + 5_000)], NOW))
     assert claim(connection, now_ms=NOW + 4_999) == []
     assert len(claim(connection, now_ms=NOW + 5_000)) == 1
 
@@ -259,18 +259,50 @@ def test_a_task_that_is_not_worth_a_request_yet_sleeps(connection: sqlite3.Conne
 def test_what_was_put_off_while_the_clock_was_ahead_is_woken(connection: sqlite3.Connection) -> None:
     queue(connection, object_id(1), object_id(2))
     asleep, claimed = taking.due(connection, NOW, limit=5).pending
-    in_transaction(connection, lambda connection: taking.postpone(connection, [(asleep, NOW + 20 * 3_600_000)]))
-    other = taking.Lease("other", NOW + DAY_MS)
+    in_transaction(connection, lambda connection: taking.postpone(connection, [(asleep, NOW + 20 * 3_600_000)], NOW))
+    other = taking.Lease("other", NOW + DAY_MS, NOW)
     in_transaction(connection, lambda connection: taking.claim(connection, other, [claimed]))
     assert [task.key for task in claim(connection)] == [asleep.key]
+
+
+@pytest.mark.parametrize(("ahead_ms", "woken"), [(3 * 3_600_000, 1), (61_000, 1), (60_000, 0), (0, 0)])
+def test_what_a_clock_that_was_ahead_put_off_is_told_from_what_sleeps_rightly(
+    connection: sqlite3.Connection, ahead_ms: int, woken: int
+) -> None:
+    queue(connection, object_id(1), object_id(2))
+    asleep, claimed = taking.due(connection, NOW, limit=5).pending
+    noted_ms = NOW + ahead_ms
+    in_transaction(connection, lambda connection: taking.postpone(connection, [(asleep, noted_ms + 5_000)], noted_ms))
+    other = taking.Lease("other", noted_ms + LEASE_MS, noted_ms)
+    in_transaction(connection, lambda connection: taking.claim(connection, other, [claimed]))
+    assert taking.is_any_misdated(connection, NOW) == bool(woken)
+    assert in_transaction(connection, lambda connection: taking.wake_misdated(connection, NOW)) == woken
+    assert len(claim(connection)) == woken
+
+
+def test_an_answer_notes_when_its_wait_was_set(connection: sqlite3.Connection) -> None:
+    back_off(connection)
+    assert taking.is_any_misdated(connection, NOW - 61_000)
+    assert not taking.is_any_misdated(connection, NOW - 60_000)
+
+
+def test_dead_owners_lose_what_they_have_not_renewed_since_it_was_looked_at(connection: sqlite3.Connection) -> None:
+    task = claim_new(connection)
+    (held,) = taking.held_leases(connection)
+    assert held == taking.HeldLeases("daemon", NOW + LEASE_MS, LEASE_MS, 1)
+    in_transaction(connection, lambda connection: taking.renew(connection, lease(now_ms=NOW + 1)))
+    assert in_transaction(connection, lambda connection: taking.free(connection, [held])) == 0
+    (held,) = taking.held_leases(connection)
+    assert in_transaction(connection, lambda connection: taking.free(connection, [held])) == 1
+    assert claim(connection, "backfill") == [replace(task, claim=2)]
 
 
 def test_what_somebody_has_in_hand_is_not_put_off(connection: sqlite3.Connection) -> None:
     queue(connection, object_id(1))
     (seen,) = taking.due(connection, NOW, limit=5).pending
     (claimed,) = claim(connection)
-    in_transaction(connection, lambda connection: taking.postpone(connection, [(seen, NOW + DAY_MS)]))
-    in_transaction(connection, lambda connection: taking.postpone(connection, [(claimed, NOW + DAY_MS)]))
+    in_transaction(connection, lambda connection: taking.postpone(connection, [(seen, NOW + DAY_MS)], NOW))
+    in_transaction(connection, lambda connection: taking.postpone(connection, [(claimed, NOW + DAY_MS)], NOW))
     (until_ms,) = row(connection, claimed.key, "next_attempt_at")
     assert until_ms == NOW + LEASE_MS
 
@@ -325,7 +357,7 @@ def test_the_named_tasks_are_found_wherever_they_are_among_the_others(
         queue(connection, *ids)
         seen = taking.due(connection, NOW, limit=len(tasks) + 1).pending
         asleep = [(task, now_ms + task.key) for task in seen if not tasks[ids.index(task.task_id)][2]]
-        in_transaction(connection, lambda connection: taking.postpone(connection, asleep))
+        in_transaction(connection, lambda connection: taking.postpone(connection, asleep, NOW))
         named = [task_id for task_id, (_, is_named, _) in zip(ids, tasks, strict=True) if is_named]
         in_transaction(connection, lambda connection: taking.want(connection, named))
         everything = taking.due(connection, now_ms, limit=len(tasks) + 1)

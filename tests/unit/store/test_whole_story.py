@@ -132,10 +132,8 @@ class Story(RuleBasedStateMachine):
     @rule(owner=st.sampled_from(OWNERS))
     def renew(self, owner: str) -> None:
         until = lease(owner, now_ms=self.now_ms)
-        mine = [key for key, held in self.held.items() if held.owner == owner and held.until_ms > self.now_ms]
-        assert in_transaction(
-            self.connections[owner], lambda connection: taking.renew(connection, until, self.now_ms)
-        ) == len(mine)
+        mine = [key for key, held in self.held.items() if held.owner == owner]
+        assert in_transaction(self.connections[owner], lambda connection: taking.renew(connection, until)) == len(mine)
         for key in mine:
             self.held[key] = Held(owner, self.held[key].claim, until.until_ms)
 

@@ -1,0 +1,43 @@
+"""Tells the owners of leases that are dead from those that live, whatever the wall clocks say."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harvester.store.taking import HeldLeases
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What an owner had in hand when that last changed, and when (steady seconds) it is dead unless it changes."""
+
+    leases: HeldLeases
+    dead_at: float
+
+
+class LeaseWatch:
+    """Watches the other owners. A live one renews its leases a few times before they end, by its own wall clock.
+
+    So an owner is dead whose leases stayed as they are for as long as they last, on the steady clock of this process:
+    two wall clocks may differ by anything, and either may jump. Only an owner that is seen for the first time is judged
+    by the wall clock, with as much tolerance as its leases last: what was left behind long ago is free at once.
+    """
+
+    def __init__(self, own: str, lease_s: float) -> None:
+        self._own = own
+        self._lease_ms = round(lease_s * 1000)
+        self._seen: dict[str, _Seen] = {}
+
+    def dead(self, held: Iterable[HeldLeases], now: float, now_ms: int) -> list[HeldLeases]:
+        """Return the leases of owners that are dead; `now` is steady seconds, `now_ms` the wall clock."""
+        others = [one for one in held if one.owner != self._own]
+        self._seen = {one.owner: self._look(one, now, now_ms) for one in others}
+        return [one for one in others if now >= self._seen[one.owner].dead_at]
+
+    def _look(self, one: HeldLeases, now: float, now_ms: int) -> _Seen:
+        length_ms = self._lease_ms if one.length_ms is None else max(0, one.length_ms)
+        before = self._seen.get(one.owner)
+        if before is not None and before.leases == one:
+            return before
+        if before is None and now_ms - one.until_ms >= length_ms:
+            return _Seen(one, now)
+        return _Seen(one, now + length_ms / 1000)
