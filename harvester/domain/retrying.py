@@ -51,7 +51,8 @@ INVALID_DOWNLOADS = 3
 GENERIC_ERROR = "generic_error"
 """Stands in place of a status where a retrieval was refused with it: it does not show that there is such a task."""
 
-TASK_ID_INVALID = "task_id_invalid"
+PARAMETER_INVALID = "parameter_invalid"
+TASK_ID_INVALID, LISTED_FAILED = "task_id_invalid", "listed_failed"
 
 SHORTEST_HOLD_MS = 2_000
 """The first wait for a confirmation; each further one is as long as the doubt has lasted."""
@@ -313,7 +314,11 @@ def _confirm_unknown(case: _Case, outcome: Gone | Unacceptable) -> Decision:
     task, circumstances = case.task, case.circumstances
     is_counted = _is_counted(case)
     gone = task.gone + 1 if is_counted else task.gone
-    after = replace(unchanged(task), gone=gone, failures=0, doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome))
+    problem = _problem(outcome)
+    if circumstances.is_other_version and task.error_code is not None:
+        # Why the version that was asked first does not know the task tells more.
+        problem = Problem(code=task.error_code, message=task.error_message or outcome.message)
+    after = replace(unchanged(task), gone=gone, failures=0, doubted_at_ms=case.doubted_at_ms, problem=problem)
     if outcome.code == TASK_ID_INVALID:
         # No request can be made about it, so no answer can confirm it.
         return replace(after, state=TaskState.REJECTED)
@@ -323,7 +328,8 @@ def _confirm_unknown(case: _Case, outcome: Gone | Unacceptable) -> Decision:
     if gone > GONE_ANSWERS and circumstances.is_fresh and case.may_end:
         if case.is_past_deadline:
             return replace(after, state=TaskState.EXPIRED)
-        return replace(after, state=TaskState.MISSING if isinstance(outcome, Gone) else TaskState.REJECTED)
+        is_rejected = isinstance(outcome, Unacceptable) or problem.code == PARAMETER_INVALID
+        return replace(after, state=TaskState.REJECTED if is_rejected else TaskState.MISSING)
     # READY may have been inferred, so the status is asked for before the next retrieval.
     after = replace(after, state=TaskState.PENDING)
     if gone > GONE_ANSWERS or circumstances.is_held_back:

@@ -67,6 +67,7 @@ class Task:
     `unfinished_at_ms` the API last said that the task was not finished. Since `doubted_at_ms` its answers have brought
     no result. `version` is the API version that knows the task, if not the configured one. `other_id` is what the last
     result named in place of `task_id` ('' for no id). `seen_with` is the fingerprint of the key that knew it.
+    `error_code` and `error_message` are of the last answer that was an error.
 
     Each look makes a thousand of them, and `frozen` would make that take eight times as long: that nobody changes one,
     the type checker sees to.
@@ -89,6 +90,8 @@ class Task:
     version: Final[ApiVersion | None] = None
     other_id: Final[str | None] = None
     seen_with: Final[str | None] = None
+    error_code: Final[str | None] = None
+    error_message: Final[str | None] = None
 
     @property
     def is_dated(self) -> bool:

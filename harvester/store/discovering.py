@@ -12,7 +12,7 @@ from harvester.domain.lessons import KnownLimits, LimitNews
 from harvester.domain.pacing import BudgetLease, RateLimit, reserve
 from harvester.domain.planning import Rng
 from harvester.domain.processing_time import ProcessingTimes
-from harvester.domain.retrying import Decision, decide_listed, unchanged
+from harvester.domain.retrying import LISTED_FAILED, Decision, decide_listed, unchanged
 from harvester.domain.tasks import Task, TaskState, deadline_ms
 from harvester.store.attempts import Attempt, insert_attempt
 from harvester.store.budget import known_limits
@@ -38,6 +38,8 @@ _NEW: _Row = {
     "api_version": None,
     "other_id": None,
     "seen_with": None,
+    "error_code": None,
+    "error_message": None,
 }
 
 
@@ -199,6 +201,8 @@ def _task(listed: ListedTask, row: _Row | None, state: TaskState, now_ms: int) -
         version=known["api_version"],
         other_id=known["other_id"],
         seen_with=known["seen_with"],
+        error_code=known["error_code"],
+        error_message=known["error_message"],
     )
 
 
@@ -238,12 +242,20 @@ def _told(changes: Sequence[_Change]) -> Queued:
         row, decision = change.row, change.decision
         if row is None:
             queued.new_ids.append(change.listed.task_id)
-            queued.new_states[TaskState.PENDING if decision is None else decision.state] += 1
+            queued.new_states[_listed_state(decision)] += 1
         else:
             queued.known += 1
             if decision is not None and decision.state is not TaskState(row["state"]):
-                queued.moved[decision.state] += 1
+                queued.moved[_listed_state(decision)] += 1
     return queued
+
+
+def _listed_state(decision: Decision | None) -> TaskState:
+    """Return the state that the list gives a task: of one that it calls failed, the reason is still to be asked for."""
+    if decision is None:
+        return TaskState.PENDING
+    is_failed = decision.problem is not None and decision.problem.code == LISTED_FAILED
+    return TaskState.FAILED if is_failed else decision.state
 
 
 class Onlooker:

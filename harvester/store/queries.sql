@@ -9,7 +9,7 @@ ON CONFLICT (task_id) DO NOTHING
 
 -- name: find_listed
 SELECT id, state, added_at, created_at, next_attempt_at, failures, gone, invalid, unfinished_at, claim, lease_owner,
-       doubted_at, api_version, other_id, seen_with
+       doubted_at, api_version, other_id, seen_with, error_code, error_message
 FROM tasks WHERE task_id = :task_id
 
 -- name: queue_listed
@@ -153,7 +153,7 @@ ORDER BY at DESC LIMIT :limit
 -- The due tasks of one state whose embeddings the platform still has, the nearest deadline first.
 SELECT tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim, unfinished_at,
        listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with
+       doubted_at, api_version, other_id, seen_with, error_code, error_message
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at = 0 AND expires_at > max(0, :now)
 ORDER BY expires_at LIMIT :limit
@@ -161,7 +161,7 @@ ORDER BY expires_at LIMIT :limit
 -- name: due_newest
 SELECT tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim, unfinished_at,
        listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with
+       doubted_at, api_version, other_id, seen_with, error_code, error_message
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at = 0 AND expires_at > max(0, :now)
 ORDER BY expires_at DESC LIMIT :limit
@@ -170,7 +170,7 @@ ORDER BY expires_at DESC LIMIT :limit
 -- Those whose embeddings the platform may have dropped: they must not cost others theirs.
 SELECT tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim, unfinished_at,
        listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with
+       doubted_at, api_version, other_id, seen_with, error_code, error_message
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at = 0 AND expires_at > 0 AND expires_at <= :now
 ORDER BY expires_at LIMIT :limit
@@ -180,7 +180,7 @@ ORDER BY expires_at LIMIT :limit
 -- first or, with :direction -1, last, and those past theirs after all.
 SELECT tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures,
        tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with
+       doubted_at, api_version, other_id, seen_with, error_code, error_message
 FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.state = :state AND tasks.next_attempt_at = 0 AND tasks.expires_at > 0
 ORDER BY tasks.expires_at <= :now, tasks.expires_at * :direction LIMIT :limit
@@ -191,7 +191,7 @@ ORDER BY tasks.expires_at <= :now, tasks.expires_at * :direction LIMIT :limit
 -- SQLite keeps the order of a subquery that has a limit, and sorting would read all that was looked at.
 SELECT tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures,
        tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with
+       doubted_at, api_version, other_id, seen_with, error_code, error_message
 FROM (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
     WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
@@ -203,7 +203,7 @@ LIMIT :limit
 -- name: last_wanted
 SELECT tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures,
        tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with
+       doubted_at, api_version, other_id, seen_with, error_code, error_message
 FROM (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
     WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
@@ -225,7 +225,7 @@ SELECT EXISTS (
 -- The index has the ids too: only of the drawn tasks the rows are read.
 SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
        unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with
+       doubted_at, api_version, other_id, seen_with, error_code, error_message
 FROM tasks INDEXED BY tasks_by_turn LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND tasks.id % :every = 0
 
@@ -233,7 +233,7 @@ WHERE state = :state AND tasks.id % :every = 0
 -- What waking would make due: the nearest deadline first or, with :direction -1, last, and those past theirs after all.
 SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
        unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with
+       doubted_at, api_version, other_id, seen_with, error_code, error_message
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.id IN (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
@@ -245,7 +245,7 @@ WHERE tasks.id IN (
 -- Those that fall due next by themselves; what somebody has in hand does so only if he dies.
 SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
        unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with
+       doubted_at, api_version, other_id, seen_with, error_code, error_message
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at > :now AND lease_owner IS NULL
 ORDER BY next_attempt_at LIMIT :limit
@@ -254,7 +254,7 @@ ORDER BY next_attempt_at LIMIT :limit
 -- What find_new finds, whole.
 SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
        unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with
+       doubted_at, api_version, other_id, seen_with, error_code, error_message
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.id IN (
     SELECT id FROM tasks INDEXED BY tasks_by_deadline WHERE state IN ('pending', 'ready') AND expires_at IS NULL
@@ -274,7 +274,7 @@ WHERE lease_owner IS NOT NULL AND lease_until > :now
 -- One open task, right after it was put back. Only a row of another program has no deadline.
 SELECT tasks.id, task_id, state, added_at, coalesce(expires_at, 1), created_at, failures, gone, invalid, claim,
        unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with
+       doubted_at, api_version, other_id, seen_with, error_code, error_message
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE task_id = :task_id AND state IN ('pending', 'ready') AND next_attempt_at = 0
 

@@ -116,7 +116,7 @@ async def test_states_are_those_of_the_list(store: Store) -> None:
     account = Account(tasks=60, age_s=0, spread_s=40, processing_median_s=20, failed_ratio=0.3)
     async with account.sim as sim:
         report = await look(sim, store)
-        names = {"processing": "pending", "ready": "ready", "failed": "failed"}
+        names = {"processing": "pending", "ready": "ready", "failed": "ready"}
         expected = {task_id: [names[sim.catalogue.status(task_id)]] for task_id in sim.catalogue.ids()}
     assert await rows(store, "state") == expected
     assert sum(report.queued.new_states.values()) == 60

@@ -69,12 +69,18 @@ def task_id(number: int, *, age_s: float = 3600.0) -> str:
     return f"{int(time.time() - age_s):08x}{number:016x}"
 
 
+EMPTY_LIST = as_json({"data": [], "page_info": {"page": 1, "total_results": 0}})
+
+
 class ScriptedApi:
-    """Gives each path its answers in turn and repeats the last; what was not written down does not exist."""
+    """Gives each path its answers in turn and repeats the last; what was not written down does not exist.
+
+    Until a list is written down it is empty: a list that is not there would be trouble of the API.
+    """
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
-        self._answers: dict[str, list[Answer]] = {}
+        self._answers: dict[str, list[Answer]] = {"embed/tasks": [EMPTY_LIST]}
 
     def will_say(self, path: str, *answers: Answer) -> None:
         """Write down what a path below the version answers."""

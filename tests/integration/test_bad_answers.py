@@ -58,7 +58,6 @@ async def test_results_that_stay_unacceptable_are_rejected_after_three_downloads
         uneven: "segments[1].float: 5 numbers, expected 4.",
         negative_time: "segments[0].start_offset_sec: -1 is not a time in the video.",
         not_a_number: "The body is not valid JSON",
-        without_segments: "The task is ready but the answer holds no segments.",
     }
     odd = {task_id(100 + number): answer for number, answer in enumerate(reasons)}
     for one, answer in odd.items():
@@ -67,7 +66,7 @@ async def test_results_that_stay_unacceptable_are_rejected_after_three_downloads
     runs = [await harvest_of(shell, *odd, options=["--no-wait"]) for _ in range(4)]
 
     assert [run.code for run in runs] == [1, 1, 1, 1]
-    assert "4 still to do: 4 pending." in runs[1].stderr
+    assert "3 still to do: 3 pending." in runs[1].stderr
     assert "still to do" not in runs[2].stderr
     # Two have the same code, of which the first is the example; with its own message.
     assert " rejected: see `harvester show ID`; once the cause is gone: `harvester retry --state rejected`" in (
@@ -83,26 +82,39 @@ async def test_results_that_stay_unacceptable_are_rejected_after_three_downloads
 
 async def test_the_raw_body_of_a_rejected_result_is_kept(shell: Shell, api: ScriptedApi) -> None:
     plain, compressed = task_id(200), task_id(201)
-    body = uneven(ODD).body
-    api.holds(plain, Answer(body))
-    api.holds(compressed, Answer(gzip.compress(body), headers={"content-encoding": "gzip"}))
+    bodies = {one: uneven(one).body for one in (plain, compressed)}
+    api.holds(plain, Answer(bodies[plain]))
+    api.holds(compressed, Answer(gzip.compress(bodies[compressed]), headers={"content-encoding": "gzip"}))
 
     for _ in range(3):
         await harvest_of(shell, plain, compressed, options=["--no-wait"])
 
     kept = dict(shell.rows("SELECT tasks.task_id, payloads.body FROM payloads JOIN tasks ON tasks.id = payloads.task"))
-    assert {plain: body, compressed: body} == {one: gzip.decompress(text) for one, text in kept.items()}
+    assert bodies == {one: gzip.decompress(text) for one, text in kept.items()}
 
 
-async def test_an_id_that_the_api_cannot_accept_is_rejected_after_one_answer(shell: Shell, api: ScriptedApi) -> None:
+async def test_a_result_without_segments_is_waited_for(shell: Shell, api: ScriptedApi) -> None:
+    api.holds(ODD, without_segments(ODD), without_segments(ODD), as_json(ready(ODD)))
+
+    harvest = await harvest_of(shell, ODD)
+
+    assert (harvest.code, shell.states()[ODD], api.requests(ODD)) == (0, "harvested", 3)
+
+
+async def test_an_id_that_the_api_cannot_accept_is_rejected_when_it_is_confirmed(
+    shell: Shell, api: ScriptedApi
+) -> None:
     message = "The task_id parameter is invalid. The value must be the id of an embedding task."
-    api.will_say("embed/tasks/abc", problem(400, "parameter_invalid", message))
+    for path in ("embed/tasks/abc", "embed/tasks/abc/status"):
+        api.will_say(path, problem(400, "parameter_invalid", message))
 
     harvest = await harvest_of(shell, "abc")
 
     assert harvest.code == 1
     assert f"(as abc: {message})" in harvest.stderr
-    assert (shell.states()["abc"], api.requests("abc")) == ("rejected", 1)
+    # The last of the four answers is that of the other version.
+    assert (shell.states()["abc"], api.requests("abc")) == ("rejected", 4)
+    assert [one.path for one in api.asked if "/abc" in one.path][-1] == "/v1.3/embed-v2/tasks/abc"
     assert_the_others_are_harvested(shell, api)
 
 
@@ -116,12 +128,13 @@ async def test_a_failed_task_keeps_the_words_of_the_api(shell: Shell, api: Scrip
     assert harvest.code == 1
     assert f"(as {ODD}: {message})" in harvest.stderr
     assert message in shown.stdout
-    assert (shell.states()[ODD], api.requests(ODD)) == ("failed", 1)
+    assert (shell.states()[ODD], api.requests(ODD)) == ("failed", 2)
     assert_the_others_are_harvested(shell, api)
 
 
 async def test_what_was_rejected_is_harvested_after_a_retry(shell: Shell, api: ScriptedApi) -> None:
-    api.holds(ODD, as_json({"_id": ODD, "status": "failed"}), as_json(ready(ODD)))
+    failed = as_json({"_id": ODD, "status": "failed"})
+    api.holds(ODD, failed, failed, as_json(ready(ODD)))
     await harvest_of(shell, ODD)
 
     put_back = await shell.run("retry", "--state", "failed")

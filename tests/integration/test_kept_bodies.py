@@ -138,7 +138,8 @@ async def test_raw_gives_a_pipe_the_bytes_and_a_terminal_harmless_text(shell: Sh
 
 
 async def test_the_story_of_a_rejected_task_says_what_it_means_and_what_to_do(shell: Shell, api: ScriptedApi) -> None:
-    api.holds(AN_ID, Answer(b"<html>", 502), as_json({"_id": AN_ID, "status": "ready"}))
+    odd = {"_id": AN_ID, "status": "ready", "video_embedding": {"segments": [7]}}
+    api.holds(AN_ID, Answer(b"<html>", 502), as_json(odd))
     for _ in range(4):
         await shell.run("backfill", AN_ID, "--no-wait")
 
@@ -146,7 +147,7 @@ async def test_the_story_of_a_rejected_task_says_what_it_means_and_what_to_do(sh
 
     assert "state         rejected\n" in story
     assert "  means       The id, or three downloads in a row, were not acceptable.\n" in story
-    assert "no_segments: The task is ready but the answer holds no segments.\n" in story
+    assert "segments_invalid: segments[0]: not an object.\n" in story
     assert f"`harvester show {AN_ID} --raw`" in story
     assert f"`harvester retry --from-kept {AN_ID}`" in story
     assert "kept body     " in story

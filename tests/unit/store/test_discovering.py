@@ -80,7 +80,7 @@ def test_an_unfinished_task_is_not_asked_about_at_once_as_the_list_has_just_told
 
 def test_a_task_that_is_listed_as_failed_is_asked_itself_for_the_reason(connection: sqlite3.Connection) -> None:
     queued = store(connection, listed(outcome=Failed("No sound.")))
-    assert queued.new_states == {TaskState.READY: 1}
+    assert queued.new_states == {TaskState.FAILED: 1}
     found = columns(connection, "state", "ended_at", "error_code", "error_at")
     assert found == ("ready", None, "listed_failed", NOW)
     assert len(claim(connection)) == 1
@@ -132,7 +132,7 @@ def test_a_pending_task_that_is_listed_as_ready_is_due(connection: sqlite3.Conne
 
 def test_a_pending_task_that_is_listed_as_failed_has_finished_but_not_ended(connection: sqlite3.Connection) -> None:
     queue(connection, object_id(0))
-    assert store(connection, listed(outcome=Failed("No sound."))).moved == {TaskState.READY: 1}
+    assert store(connection, listed(outcome=Failed("No sound."))).moved == {TaskState.FAILED: 1}
     assert columns(connection, "state", "error_code", "ended_at") == ("ready", "listed_failed", None)
 
 
@@ -197,7 +197,7 @@ def test_comparing_tells_the_same_and_writes_nothing(connection: sqlite3.Connect
     told = compare_listed(connection, page, NOW, random.Random(0))
     assert connection.total_changes == before
     assert told == in_transaction(connection, lambda connection: queue_listed(connection, page, NOW, RNG))
-    assert told == Queued([object_id(2), object_id(3)], _states(ready=2), 2, _states(ready=1))
+    assert told == Queued([object_id(2), object_id(3)], _states(ready=1, failed=1), 2, _states(ready=1))
 
 
 def _states(**counts: int) -> Counter[TaskState]:
