@@ -29,6 +29,9 @@ class Trust:
 def trusted(environ: Mapping[str, str]) -> Trust:
     """Return what is trusted; verification is always on. Raises UsageError for a file or folder that is of no use."""
     variables = [name for name in (_FILE, _FOLDER) if environ.get(name)]
+    if len(variables) > 1 and not _folders_of(environ[_FOLDER]):
+        # The file is enough; the folder may be the usual one, which some systems leave empty.
+        variables = [_FILE]
     if not variables:
         variables = [name for name in _BUNDLES if environ.get(name)][:1]
     if not variables:
@@ -69,13 +72,17 @@ def _file(name: str, path: Path) -> str:
 
 
 def _folders(name: str, value: str) -> list[str]:
-    folders = [folder for folder in value.split(os.pathsep) if _is_hashed(folder)]
+    folders = _folders_of(value)
     if not folders:
         raise UsageError(
             f"{name} names {value}, where there are no CA certificates under hashed names.",
             remedy=f"Run `openssl rehash` on the folder, or unset {name}.",
         )
     return folders
+
+
+def _folders_of(value: str) -> list[str]:
+    return [folder for folder in value.split(os.pathsep) if _is_hashed(folder)]
 
 
 def _is_hashed(folder: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace, TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import aiohttp
 from multidict import CIMultiDictProxy
@@ -35,6 +35,7 @@ from harvester.domain.errors import InvalidTaskId
 from harvester.domain.outcomes import Outcome, Throttled, Transient, Unacceptable, misrouted
 from harvester.domain.pacing import Endpoint, LimitReport
 from harvester.domain.task_ids import validate_task_id
+from harvester.domain.tasks import ApiVersion
 from harvester.proxies import Proxy
 
 CHUNK_BYTES = 256 * 1024
@@ -45,12 +46,9 @@ MAX_ERROR_BYTES = 64 * 1024
 MAX_ANSWER_S = 1800.0
 """How long a whole answer may take, unless `read_timeout_s` asks for patience: a few bytes a minute never stall."""
 
-Version = Literal["v1", "v2"]
-"""The versions of the API: they differ in paths and bodies."""
+__all__ = ["SECRET_CHARACTERS", "Client", "ClientSettings", "Reply"]
 
-__all__ = ["SECRET_CHARACTERS", "Client", "ClientSettings", "Reply", "Version"]
-
-_TASK_PATHS: dict[Version, tuple[str, ...]] = {"v1": ("embed", "tasks"), "v2": ("embed-v2", "tasks")}
+_TASK_PATHS: dict[ApiVersion, tuple[str, ...]] = {"v1": ("embed", "tasks"), "v2": ("embed-v2", "tasks")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class ClientSettings:
     """
 
     base_url: str
-    version: Version = "v1"
+    version: ApiVersion = "v1"
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 60.0
     max_body_bytes: int = 256 * 1024 * 1024
@@ -160,7 +158,7 @@ class Client:
         hold: Hold | None = None,
         *,
         is_fresh: bool = False,
-        version: Version | None = None,
+        version: ApiVersion | None = None,
     ) -> Reply:
         """Send the request that `permit` is for; return a Reply whatever happens, also to an unacceptable id.
 
@@ -233,7 +231,7 @@ class Client:
         trace.on_request_headers_sent.append(on_sent)
         return trace
 
-    def _request(self, task_id: str, endpoint: Endpoint, version: Version, *, is_fresh: bool) -> _Request:
+    def _request(self, task_id: str, endpoint: Endpoint, version: ApiVersion, *, is_fresh: bool) -> _Request:
         segments = [*_TASK_PATHS[version], validate_task_id(task_id)]
         if endpoint is Endpoint.STATUS and version == "v1":
             segments.append("status")

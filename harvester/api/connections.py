@@ -29,20 +29,29 @@ MAX_HEAD_BYTES = 256 * 1024
 _LENGTH = re.compile(rb"^content-length:[ \t]*([\d, \t]*?)[ \t]*\r\n", re.IGNORECASE | re.MULTILINE)
 
 
+_HEAD_END = b"\r\n\r\n"
+_MAX_INTERIM = 8
+
+
 def with_one_length(data: bytes) -> bytes:
     """Return the beginning of an answer with its content length once.
 
     RFC 9110 (8.6) lets a recipient accept the same number twice, as proxies send it; aiohttp's parser does not.
     """
-    end = data.find(b"\r\n\r\n") + 4
-    if data.startswith(b"HTTP/1.1 1") and end > 3:
-        return data[:end] + with_one_length(data[end:])
-    found = list(_LENGTH.finditer(data, 0, end)) if end > 3 else []
+    start, end = 0, data.find(_HEAD_END)
+    for _ in range(_MAX_INTERIM):
+        if end < 0 or not data.startswith(b"HTTP/1.1 1", start):
+            break
+        start = end + len(_HEAD_END)
+        end = data.find(_HEAD_END, start)
+    if end < 0:
+        return data
+    found = list(_LENGTH.finditer(data, start, end + 2))
     values = {value.strip() for one in found for value in one[1].split(b",")}
     if len(values) != 1 or (len(found) == 1 and b"," not in found[0][1]):
         return data
-    head = _LENGTH.sub(b"", data[:end])
-    return head[:-2] + b"content-length: " + values.pop() + b"\r\n\r\n" + data[end:]
+    head = _LENGTH.sub(b"", data[start : end + 2])
+    return data[:start] + head + b"content-length: " + values.pop() + b"\r\n" + data[end + 2 :]
 
 
 class Wire(ResponseHandler):
