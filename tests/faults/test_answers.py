@@ -125,7 +125,7 @@ async def test_row_41_unusual_but_legal_answers_are_accepted(shell: Shell) -> No
             api.faults.add(Fault(kind=rule.kind, value=rule.value, tasks=(task_id,)))
         shell.talks_to(api.base_url)
 
-        ended = await shell.run("backfill", *api.catalogue.ids())
+        ended = await shell.run("backfill", *api.catalogue.ids(), "--no-wait")
 
         assert ended.code == 0, ended.stderr
         assert_kept(shell, api)

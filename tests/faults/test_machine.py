@@ -53,7 +53,7 @@ async def test_row_50_without_files_in_memory_a_long_body_takes_a_temporary_file
     async with stand_in(tasks=2, duration_s=LONG_S) as api:
         shell.talks_to(api.base_url)
 
-        ended = await shell.run("backfill", *api.catalogue.ids(), TMPDIR=str(folder))
+        ended = await shell.run("backfill", *api.catalogue.ids(), "--no-wait", TMPDIR=str(folder))
 
         assert ended.code == 0, ended.stderr
         assert_kept(shell, api)
@@ -164,7 +164,7 @@ async def behind_a_proxy(shell: Shell, api: Simulator, folder: Path) -> AsyncIte
     shell.talks_to(f"https://{HOST}/v1.3")
     shell.environ |= {
         "HTTPS_PROXY": f"http://somebody:s3cret%21word@127.0.0.1:{proxy.port}",
-        "SSL_CERT_FILE": str(folder / "ca.pem"),
+        "REQUESTS_CA_BUNDLE": str(folder / "ca.pem"),
     }
     try:
         yield proxy
@@ -180,7 +180,7 @@ async def test_row_52_a_harvest_goes_through_the_proxy_and_trusts_the_own_author
     (tmp_path / ".netrc").write_text(f"machine {HOST} login netrc password netrcsecret\n")
     shell.environ["HOME"] = str(tmp_path)
     async with stand_in(tasks=3, duration_s=12) as api, behind_a_proxy(shell, api, tmp_path) as proxy:
-        ended = await shell.run("backfill", *api.catalogue.ids())
+        ended = await shell.run("backfill", *api.catalogue.ids(), "--no-wait")
         doctor = await shell.run("doctor")
         config = orjson.loads((await shell.run("config", "--json")).stdout)
 
@@ -190,7 +190,7 @@ async def test_row_52_a_harvest_goes_through_the_proxy_and_trusts_the_own_author
     assert all(head.startswith(f"CONNECT {HOST}:443 ") and login in head for head in proxy.heads)
     assert KEY.encode() not in bytes(proxy.seen) + "".join(proxy.heads).encode()
     place = f"http://127.0.0.1:{proxy.port} (with credentials), from HTTPS_PROXY"
-    assert (config["proxy"], config["ca_certificates"]) == (place, f"{tmp_path / 'ca.pem'}, from SSL_CERT_FILE")
+    assert (config["proxy"], config["ca_certificates"]) == (place, f"{tmp_path / 'ca.pem'}, from REQUESTS_CA_BUNDLE")
     assert place in doctor.stdout
     said = ended.stderr + doctor.stdout + str(config)
     assert [word for word in ("s3cret", login, "netrc") if word in said] == []
