@@ -111,6 +111,7 @@ class Client:
         self._throttle = throttle
         self._wall_s = wall_s
         self._on_api_time = on_api_time
+        self._has_misrouted_page, self._numbers_pages = False, True
         self._redaction = Redaction(key, settings.proxy.secrets if settings.proxy else ())
         self._base = URL(settings.base_url)
         self.clock_skew_s: float | None = None
@@ -148,8 +149,11 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._session.close()
-        await self._fresh_session.close()
+        try:
+            await self._session.close()
+        finally:
+            # Also when the waiting for the first is cancelled.
+            await self._fresh_session.close()
 
     async def ask(
         self,
@@ -175,14 +179,24 @@ class Client:
         return await self._get(request, permit, hold)
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
-        """Ask for one page of the account's tasks; `permit` is for the list. Return the page, or what went wrong."""
+        """Ask for one page of the account's tasks; `permit` is for the list. Return the page, or what went wrong.
+
+        A page that bears another number may belong to another request: the next one goes out on a fresh connection.
+        """
         url = self._base.joinpath(*_TASK_PATHS[self._settings.version]).with_query(list_parameters(query))
-        reply = await self._get(_Request(url), permit)
+        is_fresh, self._has_misrouted_page = self._has_misrouted_page, False
+        reply = await self._get(_Request(url, is_fresh=is_fresh), permit)
         if reply.outcome is not None:
             return reply.outcome
         answer, key = parse_list(reply.body, reply.encoding), self._key()
         if isinstance(answer, ListPage) and len(key) >= SECRET_CHARACTERS and listed_repeat(answer.tasks, key):
             return Transient("The answer repeats the API key.", "key_echoed")
+        if isinstance(answer, ListPage) and answer.page not in (None, query.page):
+            # A server that says so on a fresh connection, too, counts its pages in another way.
+            self._numbers_pages = self._numbers_pages and not is_fresh
+            if self._numbers_pages:
+                self._has_misrouted_page = True
+                return Transient(f"Page {query.page} was asked for, and page {answer.page} came.", "another_page")
         return answer
 
     async def _get(self, request: _Request, permit: Permit, hold: Hold | None = None) -> Reply:

@@ -156,6 +156,10 @@ OWN_CODES: Mapping[str, Reason] = {
         "The answer repeats the API key. It was thrown away, so that the key is not stored.",
         "Look for a proxy that echoes headers; tell TwelveLabs if it is the API.",
     ),
+    "another_page": Reason(
+        "A page of the list bears another number than was asked for: it may belong to another request.",
+        "Nothing: it is asked for again on a new connection.",
+    ),
     "another_id": Reason(
         "The answer names the id of another task: it may belong to another request. Nothing of it is stored.",
         "Nothing: the task is asked again on a new connection. For many, look for a proxy that mixes up answers.",

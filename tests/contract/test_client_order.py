@@ -9,6 +9,7 @@ import pytest
 
 from harvester.api.client import Client
 from harvester.api.connections import MAX_HEAD_BYTES, with_one_length
+from harvester.domain.discovery import ListPage, ListQuery
 from harvester.domain.outcomes import Misrouted, Processing, Ready, Transient
 from harvester.domain.pacing import Endpoint
 from tests.contract.raw_server import TASK_ID, ask, client_of, code_of, listening, saying, unlimited, whole
@@ -121,6 +122,16 @@ async def test_a_result_of_another_task_ends_the_connection() -> None:
     async with counting(answer=status_of(OTHER_ID)) as (counter, client):
         replies = [await ask(client, RETRIEVE) for _ in range(2)]
     assert ([reply.outcome for reply in replies], [len(heads) for heads in counter.requests]) == ([None, None], [1, 1])
+
+
+async def test_a_page_of_another_number_is_asked_for_again_on_a_fresh_connection() -> None:
+    """If it comes there, too, that is how the server counts, and it is asked no more."""
+    async with counting(answer=whole(b'{"data":[],"page_info":{"page":7}}')) as (counter, client):
+        query = ListQuery(started_at_ms=0)
+        answers = [await client.list_tasks(query, unlimited().take(Endpoint.LIST)) for _ in range(3)]
+    expected = Transient("Page 1 was asked for, and page 7 came.", "another_page")
+    assert (answers[0], [type(one) for one in answers[1:]]) == (expected, [ListPage, ListPage])
+    assert [len(heads) for heads in counter.requests] == [2, 1]
 
 
 async def test_an_id_in_another_case_is_the_same() -> None:
