@@ -268,6 +268,9 @@ def _network_code(error: BaseException) -> str:
             return "name_lookup_failed"
         case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch() | ssl.SSLError():
             return "tls_failed"
+        case aiohttp.ClientConnectionError() if isinstance(error.__cause__, TypeError):
+            # So aiohttp tells that TLS within TLS to a proxy did not come about.
+            return "tls_failed"
         case aiohttp.ClientConnectorError():
             return "connect_failed"
         case aiohttp.ClientPayloadError() | aiohttp.ClientConnectionError() | OSError():
