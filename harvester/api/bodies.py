@@ -4,6 +4,7 @@ The two differ in what is done about them. A body that was cut, or is a proxy's 
 complete answer that is not acceptable will be the same next time.
 """
 
+import codecs
 import re
 import zlib
 from collections.abc import Iterator
@@ -11,14 +12,16 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from harvester.api.encodings import GZIP_MAGIC, inflater
 from harvester.domain.outcomes import Invalid, Transient
 
 EXCERPT_CHARACTERS = 120
 
-_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
-"""Tells zlib to look at the header itself."""
+_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+"""What begins texts of two and four bytes a character; that of UTF-32 LE begins with that of UTF-16 LE."""
 
-_GZIP_MAGIC = b"\x1f\x8b"
+_MAX_LAYERS = 3
+"""A proxy may compress what was compressed; JSON never begins as gzip does."""
 
 _MAX_FURTHER_MEMBERS = 15
 """A gzip stream may have several members (RFC 1952, 2.2); each costs a copy of the rest."""
@@ -35,8 +38,9 @@ _COLON_BYTES, _COMMA_BYTES, _BRACKET_BYTES = 96, 32, 64
 _NO_GROWTH_BYTES = 64 * 1024 * 1024
 """So much is spent on any body."""
 
-_ID_BYTES = 256
+_GLANCED_BYTES = 256
 _FIRST_ID = re.compile(rb'\s*\{\s*"_id"\s*:\s*"([A-Za-z0-9_-]{1,128})"')
+_FIRST_ERROR_FIELD = re.compile(rb'\s*\{\s*"(?:code|message|error|retry[A-Za-z_-]{1,20})"\s*:')
 
 SMALL_BYTES = 1024 * 1024
 GLANCE_BYTES = 64 * 1024
@@ -63,9 +67,18 @@ def decompress(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
         return body
     if encoding not in ("gzip", "deflate"):
         raise BodyError(Transient(f"The answer has the content encoding {encoding!a}.", "unknown_encoding"))
+    decoded = body
+    for _ in range(_MAX_LAYERS):
+        decoded = _inflate_members(decoded, max_bytes)
+        if not decoded.startswith(GZIP_MAGIC):
+            break
+    return decoded
+
+
+def _inflate_members(body: bytes, max_bytes: int) -> bytes:
     decoded, rest = _inflate(body, max_bytes)
     for _ in range(_MAX_FURTHER_MEMBERS):
-        if not rest.startswith(_GZIP_MAGIC):
+        if not rest.startswith(GZIP_MAGIC):
             break
         member, rest = _inflate(rest, max_bytes, held=len(decoded))
         decoded += member
@@ -74,7 +87,7 @@ def decompress(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
 
 def _inflate(body: bytes, max_bytes: int, *, held: int = 0) -> tuple[bytes, bytes]:
     """Return one decoded member and what follows it; `held` bytes of the cap are used up already."""
-    stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+    stream = inflater(body)
     try:
         decoded = stream.decompress(body, max_bytes - held + 1)
     except zlib.error as error:
@@ -106,20 +119,20 @@ def _inflated(file: BinaryIO, encoding: str | None) -> Iterator[bytes]:
     irregular = BodyError(Transient("The compressed body is not one whole stream.", "body_damaged"))
     if encoding not in ("gzip", "deflate"):
         raise irregular
-    stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+    stream = None
     try:
         for chunk in _chunks(file):
-            waiting = chunk
+            waiting, stream = chunk, stream or inflater(chunk)
             while waiting and not stream.eof:
                 yield stream.decompress(waiting, _CHUNK_BYTES)
                 waiting = stream.unconsumed_tail
             if waiting or stream.unused_data:
                 raise irregular
-        while not stream.eof and (left := stream.decompress(b"", _CHUNK_BYTES)):
+        while stream is not None and not stream.eof and (left := stream.decompress(b"", _CHUNK_BYTES)):
             yield left
     except zlib.error:
         raise irregular from None
-    if not stream.eof:
+    if stream is None or not stream.eof:
         raise irregular
 
 
@@ -142,22 +155,30 @@ def _beginning(body: bytes, max_bytes: int) -> bytes:
     """Return up to `max_bytes` of the decoded body, as far as it is undamaged."""
     decoded, rest = b"", body[:max_bytes]
     for _ in range(_MAX_FURTHER_MEMBERS + 1):
-        stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+        stream = inflater(rest)
         try:
             decoded += stream.decompress(rest, max_bytes - len(decoded))
         except zlib.error:
             break
         rest = stream.unused_data
-        if len(decoded) >= max_bytes or not rest.startswith(_GZIP_MAGIC):
+        if len(decoded) >= max_bytes or not rest.startswith(GZIP_MAGIC):
             break
     return decoded
 
 
 def beginning_id(body: bytes, encoding: str | None) -> str | None:
     """Return the `_id` that a body begins with; None where it does not, or cannot be read so far."""
-    glance = body[:_ID_BYTES] if is_plain(encoding) else _beginning(body[:GLANCE_BYTES], _ID_BYTES)
-    found = _FIRST_ID.match(glance)
+    found = _FIRST_ID.match(_glance(body, encoding))
     return found[1].decode() if found else None
+
+
+def begins_as_error(body: bytes, encoding: str | None) -> bool:
+    """Return whether a body begins with a field of errors."""
+    return _FIRST_ERROR_FIELD.match(_glance(body, encoding)) is not None
+
+
+def _glance(body: bytes, encoding: str | None) -> bytes:
+    return body[:_GLANCED_BYTES] if is_plain(encoding) else _beginning(body[:GLANCE_BYTES], _GLANCED_BYTES)
 
 
 def too_large(max_bytes: int) -> BodyError:
@@ -181,11 +202,14 @@ def refuse_dense(text: bytes, max_bytes: int) -> None:
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in `body`, or raise BodyError."""
+    """Return the JSON object in `body`, or raise BodyError. A UTF-8 mark before it and NULs behind it are dropped."""
+    text = body.removeprefix(codecs.BOM_UTF8)
+    if text.endswith(b"\0"):
+        text = text.rstrip(b"\0 \t\r\n")
     try:
-        document = orjson.loads(body)
+        document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise BodyError(_syntax(body, error)) from None
+        raise BodyError(_syntax(body, text, error)) from None
     if not isinstance(document, dict):
         kind = "null" if document is None else f"a JSON {type(document).__name__}"
         raise BodyError(Transient(f"The answer is {kind}, not an object.", "not_an_object"))
@@ -199,11 +223,13 @@ def excerpt(body: bytes) -> str:
     return shown + "…" if len(text) > EXCERPT_CHARACTERS else shown
 
 
-def _syntax(body: bytes, error: orjson.JSONDecodeError) -> Transient | Invalid:
+def _syntax(received: bytes, body: bytes, error: orjson.JSONDecodeError) -> Transient | Invalid:
     if not body.strip():
         return Transient("The body is empty.", "body_empty")
     if body.lstrip()[:1] == b"<":
         return Transient(f"The answer is a page, not JSON: {excerpt(body)}.", "not_json")
+    if received.startswith(_WIDE_MARKS) or b"\0" in received[:4]:
+        return Transient("The answer is a text in UTF-16 or UTF-32, not JSON in UTF-8.", "unknown_encoding")
     # error.pos counts characters; at the end of the text the parser wanted more of it. Without a text it is not UTF-8.
     if (error.doc and error.pos >= len(error.doc)) or not body.rstrip().endswith((b"}", b"]")):
         return Transient(f"The body was cut after {len(body)} bytes.", "body_cut")

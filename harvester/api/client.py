@@ -1,68 +1,54 @@
 """The one way to the API: a session, a permit for each request, and an outcome for whatever comes back."""
 
+import ssl
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace, TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import aiohttp
 from multidict import CIMultiDictProxy
 from yarl import URL
 
 from harvester import __version__
-from harvester.api.answers import error_outcome, exception_outcome, status_outcome
+from harvester.api.answers import error_outcome, exception_outcome, hidden_error, is_thread_refused, status_outcome
 from harvester.api.bodies import (
     GLANCE_BYTES,
-    SMALL_BYTES,
-    BodyError,
-    beginning_id,
-    decompress,
-    holds,
-    holds_compressed,
     is_plain,
     too_large,
 )
-from harvester.api.connections import Connector, WireResponse
-from harvester.api.limits import api_time_s, clock_skew_s, quota_told, read_limits
+from harvester.api.connections import MAX_HEADER_BYTES, MAX_HEADERS, Connector, WireResponse
+from harvester.api.encodings import actual_encoding, content_encoding
+from harvester.api.limits import api_time_s, clock_skew_s, quota_told, read_limits, server_now_s
 from harvester.api.listing import MAX_LIST_BYTES, list_parameters, parse_list
 from harvester.api.memory_budget import STEP_BYTES, Hold, MemoryBudget, share_bytes
-from harvester.api.received import LargeBody, Receiver
+from harvester.api.received import Receiver
+from harvester.api.redaction import SECRET_CHARACTERS, Redaction
+from harvester.api.replies import Reply, is_success
 from harvester.api.secrecy import listed_repeat
 from harvester.api.throttle import Permit, Throttle
 from harvester.domain.discovery import ListPage, ListQuery
 from harvester.domain.errors import InvalidTaskId
-from harvester.domain.outcomes import Misrouted, Outcome, Throttled, Transient, Unacceptable, misrouted
-from harvester.domain.pacing import Endpoint
+from harvester.domain.outcomes import Outcome, Throttled, Transient, Unacceptable, misrouted
+from harvester.domain.pacing import Endpoint, LimitReport
 from harvester.domain.task_ids import validate_task_id
+from harvester.domain.tasks import ApiVersion
+from harvester.proxies import Proxy
 
 CHUNK_BYTES = 256 * 1024
 
 MAX_ERROR_BYTES = 64 * 1024
 """What is read of an answer that is an error; the API's are a few hundred bytes, a proxy's page may be large."""
 
-MAX_PLAIN_ERROR_BYTES = 4 * 1024 * 1024
-
-MAX_TRACE_ID_CHARACTERS = 128
-
 MAX_ANSWER_S = 1800.0
 """How long a whole answer may take, unless `read_timeout_s` asks for patience: a few bytes a minute never stall."""
 
-HIDDEN_KEY = "[the API key]"
-"""Stands where an answer repeats the key."""
+__all__ = ["SECRET_CHARACTERS", "Client", "ClientSettings", "Reply"]
 
-TELLING_CHARACTERS = 8
-"""A beginning of the key as long as this is hidden too: a text may have been cut in its middle."""
-
-SECRET_CHARACTERS = 16
-"""Bodies are searched for keys from this length on: a shorter one, like a rehearsal's, is in good answers by chance."""
-
-Version = Literal["v1", "v2"]
-"""The versions of the API: they differ in paths and bodies."""
-
-_TASK_PATHS: dict[Version, tuple[str, ...]] = {"v1": ("embed", "tasks"), "v2": ("embed-v2", "tasks")}
+_TASK_PATHS: dict[ApiVersion, tuple[str, ...]] = {"v1": ("embed", "tasks"), "v2": ("embed-v2", "tasks")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,40 +59,19 @@ class ClientSettings:
     """
 
     base_url: str
-    version: Version = "v1"
+    version: ApiVersion = "v1"
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 60.0
     max_body_bytes: int = 256 * 1024 * 1024
     max_answer_s: float | None = None
+    proxy: Proxy | None = None
+    tls: ssl.SSLContext | None = None
+    """Who is trusted; None for the authorities of this machine."""
 
     @property
     def answer_timeout_s(self) -> float:
         """How long a request may take from its beginning to the last byte of the answer."""
         return max(MAX_ANSWER_S, 10 * self.read_timeout_s) if self.max_answer_s is None else self.max_answer_s
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What came back. `outcome` is None for a result that still has to be decoded from `body`."""
-
-    outcome: Outcome | None
-    duration_ms: int
-    status: int | None = None
-    trace_id: str | None = None
-    body: bytes = b""
-    encoding: str | None = None
-    file: LargeBody | None = None
-    """Holds the body instead, where it is long."""
-
-    @property
-    def size(self) -> int:
-        """The length of the body as sent, in bytes."""
-        return len(self.body) if self.file is None else len(self.file)
-
-    def drop_body(self) -> None:
-        """Give up the file; what is mapped from it stays."""
-        if self.file is not None:
-            self.file.close()
 
 
 @dataclass(slots=True)
@@ -146,14 +111,17 @@ class Client:
         self._throttle = throttle
         self._wall_s = wall_s
         self._on_api_time = on_api_time
+        self._has_misrouted_page, self._numbers_pages = False, True
+        self._redaction = Redaction(key, settings.proxy.secrets if settings.proxy else ())
         self._base = URL(settings.base_url)
         self.clock_skew_s: float | None = None
         """By how much this machine's clock was ahead of the API's at the last answer that told its time."""
 
     async def __aenter__(self) -> Self:
-        self._session = self._opened(Connector())
+        tls = True if self._settings.tls is None else self._settings.tls
+        self._session = self._opened(Connector(ssl=tls))
         # A connection of its own for each request that asks for one.
-        self._fresh_session = self._opened(Connector(force_close=True))
+        self._fresh_session = self._opened(Connector(ssl=tls, force_close=True))
         return self
 
     def _opened(self, connector: Connector) -> aiohttp.ClientSession:
@@ -172,14 +140,20 @@ class Client:
             cookie_jar=aiohttp.DummyCookieJar(),
             # Fewer, larger reads: a long video is tens of megabytes.
             read_bufsize=CHUNK_BYTES,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
             trace_configs=[self._counting_sends()],
         )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._session.close()
-        await self._fresh_session.close()
+        try:
+            await self._session.close()
+        finally:
+            # Also when the waiting for the first is cancelled.
+            await self._fresh_session.close()
 
     async def ask(
         self,
@@ -188,7 +162,7 @@ class Client:
         hold: Hold | None = None,
         *,
         is_fresh: bool = False,
-        version: Version | None = None,
+        version: ApiVersion | None = None,
     ) -> Reply:
         """Send the request that `permit` is for; return a Reply whatever happens, also to an unacceptable id.
 
@@ -201,18 +175,28 @@ class Client:
             request = self._request(task_id, permit.endpoint, version or self._settings.version, is_fresh=is_fresh)
         except InvalidTaskId as error:
             permit.spend()
-            return self._presentable(Reply(Unacceptable(error.sentence, "task_id_invalid"), duration_ms=0))
+            return self._redaction.reply(Reply(Unacceptable(error.sentence, "task_id_invalid"), duration_ms=0))
         return await self._get(request, permit, hold)
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
-        """Ask for one page of the account's tasks; `permit` is for the list. Return the page, or what went wrong."""
+        """Ask for one page of the account's tasks; `permit` is for the list. Return the page, or what went wrong.
+
+        A page that bears another number may belong to another request: the next one goes out on a fresh connection.
+        """
         url = self._base.joinpath(*_TASK_PATHS[self._settings.version]).with_query(list_parameters(query))
-        reply = await self._get(_Request(url), permit)
+        is_fresh, self._has_misrouted_page = self._has_misrouted_page, False
+        reply = await self._get(_Request(url, is_fresh=is_fresh), permit)
         if reply.outcome is not None:
             return reply.outcome
         answer, key = parse_list(reply.body, reply.encoding), self._key()
         if isinstance(answer, ListPage) and len(key) >= SECRET_CHARACTERS and listed_repeat(answer.tasks, key):
             return Transient("The answer repeats the API key.", "key_echoed")
+        if isinstance(answer, ListPage) and answer.page not in (None, query.page):
+            # A server that says so on a fresh connection, too, counts its pages in another way.
+            self._numbers_pages = self._numbers_pages and not is_fresh
+            if self._numbers_pages:
+                self._has_misrouted_page = True
+                return Transient(f"Page {query.page} was asked for, and page {answer.page} came.", "another_page")
         return answer
 
     async def _get(self, request: _Request, permit: Permit, hold: Hold | None = None) -> Reply:
@@ -222,15 +206,31 @@ class Client:
         started = time.monotonic()
         try:
             async with session.get(
-                request.url, headers=self._headers(), allow_redirects=False, trace_request_ctx=_Sent(permit)
+                request.url,
+                headers=self._headers(),
+                allow_redirects=False,
+                trace_request_ctx=_Sent(permit),
+                **self._way(),
             ) as response:
                 reply = await self._read(request, permit, response, started, hold)
-                if isinstance(response, WireResponse) and _names_another(reply, request.task_id):
+                if isinstance(response, WireResponse) and reply.names_another(request.task_id):
                     response.distrust()
-        except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError, MemoryError) as error:
             # ValueError: header values and URLs of an answer that the library cannot parse. TimeoutError is an OSError.
+            reply = Reply(exception_outcome(error, self._settings.proxy), duration_ms=_since_ms(started))
+        except RuntimeError as error:
+            if not is_thread_refused(error):
+                raise
             reply = Reply(exception_outcome(error), duration_ms=_since_ms(started))
-        return self._presentable(reply)
+        return self._redaction.reply(reply)
+
+    def _way(self) -> dict[str, Any]:
+        """Return the options for the proxy. aiohttp's own reading of variables would send logins of ~/.netrc, too."""
+        proxy = self._settings.proxy
+        if proxy is None:
+            return {}
+        headers = {"proxy-authorization": proxy.authorization} if proxy.authorization else {}
+        return {"proxy": proxy.url, "proxy_headers": headers}
 
     def _counting_sends(self) -> aiohttp.TraceConfig:
         """Charge what aiohttp sends by itself: a GET goes out again when a kept connection turns out to be closed."""
@@ -245,7 +245,7 @@ class Client:
         trace.on_request_headers_sent.append(on_sent)
         return trace
 
-    def _request(self, task_id: str, endpoint: Endpoint, version: Version, *, is_fresh: bool) -> _Request:
+    def _request(self, task_id: str, endpoint: Endpoint, version: ApiVersion, *, is_fresh: bool) -> _Request:
         segments = [*_TASK_PATHS[version], validate_task_id(task_id)]
         if endpoint is Endpoint.STATUS and version == "v1":
             segments.append("status")
@@ -261,25 +261,35 @@ class Client:
     async def _read(
         self, request: _Request, permit: Permit, response: aiohttp.ClientResponse, started: float, hold: Hold
     ) -> Reply:
-        endpoint, report = permit.endpoint, read_limits(response.headers, self._wall_s())
-        self._throttle.learn(endpoint, response.status, report, permit.sending)
+        status, is_good = response.status, is_success(response.status)
+        report, now_s = read_limits(response.headers, self._wall_s()), server_now_s(response.headers, self._wall_s())
         self._learn_time(response.headers)
-        received, is_whole = await self._body(request, response, hold)
+        encoding, outcome = content_encoding(response.headers), None
+        if is_good:
+            self._throttle.learn(permit.endpoint, status, report, permit.sending)
+        try:
+            received, is_whole = await self._body(request, response, hold)
+        except BaseException:
+            if not is_good:
+                self._throttle.learn(permit.endpoint, status, report, permit.sending)
+            raise
         body, file = received.in_memory(), received.file
-        encoding, outcome = _encoding(response.headers), None
-        if not _is_success(response.status):
+        encoding = actual_encoding(encoding, body if file is None else file.beginning(GLANCE_BYTES))
+        if not is_good:
             body = body[:MAX_ERROR_BYTES]
-            outcome = error_outcome(endpoint, response.status, body, encoding, report)
-            if isinstance(outcome, Throttled):
-                self._throttle.learn_quota(endpoint, quota_told(outcome.message))
+            outcome = error_outcome(permit.endpoint, status, body, encoding, report, server_now_s=now_s)
+            self._learn_from_error(permit, status, outcome, report)
         elif not is_whole:
             received.close()
             body, file, outcome = b"", None, self._too_large(request)
+        elif (refusal := hidden_error(body, encoding, now_s)) is not None:
+            outcome = refusal
+            self._learn_from_error(permit, status, refusal, report)
         elif request.task_id is not None and not request.brings_result:
             outcome = status_outcome(body, encoding)
             outcome = misrouted(outcome, request.task_id) or outcome
         trace_id = response.headers.get("x-trace-id")
-        return Reply(outcome, _since_ms(started), response.status, trace_id, body, encoding, file)
+        return Reply(outcome, _since_ms(started), status, trace_id, body, encoding, file)
 
     def _learn_time(self, headers: CIMultiDictProxy[str]) -> None:
         self.clock_skew_s, api_s = clock_skew_s(headers, self._wall_s()), api_time_s(headers)
@@ -287,44 +297,12 @@ class Client:
         if api_s is not None and "json" in headers.get("content-type", "").lower():
             self._on_api_time(api_s)
 
-    def _presentable(self, reply: Reply) -> Reply:
-        """Return the reply as it may be shown and stored: UTF-8, and without the key. Each passes here."""
-        outcome, body, file, encoding = reply.outcome, reply.body, reply.file, reply.encoding
-        key = self._secret()
-        if key and _repeats(reply, key):
-            reply.drop_body()
-            if _is_success(reply.status):
-                # What is decoded later, or kept compressed, could not be searched there.
-                outcome, body, file = Transient("The answer repeats the API key.", "key_echoed"), b"", None
-            else:
-                body = _plain(body, encoding).replace(key, HIDDEN_KEY.encode())
-            encoding = None
-        return replace(
-            reply,
-            outcome=outcome and self._presentable_outcome(outcome),
-            trace_id=self._presentable_text(reply.trace_id or "")[:MAX_TRACE_ID_CHARACTERS] or None,
-            body=body,
-            file=file,
-            encoding=self._presentable_text(encoding or "") or None,
-        )
-
-    def _presentable_outcome(self, outcome: Outcome) -> Outcome:
-        texts = {name: getattr(outcome, name, None) for name in ("message", "code", "status", "received_id")}
-        changes: dict[str, Any] = {
-            name: self._presentable_text(text) for name, text in texts.items() if isinstance(text, str)
-        }
-        return replace(outcome, **changes)
-
-    def _presentable_text(self, text: str) -> str:
-        # Bytes of a header that are not UTF-8 arrive as surrogates, which SQLite refuses.
-        clean = text.encode("utf-8", "replace").decode()
-        key = self._key()
-        clean = clean.replace(key, HIDDEN_KEY)
-        if key[:TELLING_CHARACTERS] in clean:
-            # The text was cut in the middle of the key: by aiohttp's messages, or by the cap on a message.
-            for length in range(len(key) - 1, TELLING_CHARACTERS - 1, -1):
-                clean = clean.replace(key[:length], HIDDEN_KEY)
-        return clean
+    def _learn_from_error(self, permit: Permit, status: int, outcome: Outcome, report: LimitReport) -> None:
+        if isinstance(outcome, Throttled):
+            # Whatever the status: the server asks for fewer requests, or for none for a while.
+            status, report = 429, replace(report, retry_after_s=outcome.retry_after_s)
+            self._throttle.learn_quota(permit.endpoint, quota_told(outcome.message))
+        self._throttle.learn(permit.endpoint, status, report, permit.sending)
 
     def _limit_bytes(self, request: _Request) -> int:
         limit = self._settings.max_body_bytes
@@ -341,11 +319,11 @@ class Client:
 
     async def _body(self, request: _Request, response: aiohttp.ClientResponse, hold: Hold) -> tuple[Receiver, bool]:
         """Read the body as sent, piece by piece, and stop at the cap; return it and whether that is all of it."""
-        is_result = _is_success(response.status) and request.brings_result
-        limit = self._limit_bytes(request) if _is_success(response.status) else MAX_ERROR_BYTES
-        received = Receiver(to_file=is_result, secret=self._secret())
-        share = partial(share_bytes, is_compressed=not is_plain(_encoding(response.headers)))
-        if _is_success(response.status) and (response.content_length or 0) > limit:
+        is_result = is_success(response.status) and request.brings_result
+        limit = self._limit_bytes(request) if is_success(response.status) else MAX_ERROR_BYTES
+        received = Receiver(to_file=is_result, secret=self._redaction.secret())
+        share = partial(share_bytes, is_compressed=not is_plain(content_encoding(response.headers)))
+        if is_success(response.status) and (response.content_length or 0) > limit:
             response.close()
             return received, False
         if is_result and response.content_length is not None:
@@ -367,47 +345,6 @@ class Client:
         if is_result:
             hold.learn()
         return received, True
-
-    def _secret(self) -> bytes:
-        """Return what must not occur in a body; nothing if the key is too short to be told from chance."""
-        key = self._key().encode()
-        return key if len(key) >= SECRET_CHARACTERS else b""
-
-
-def _names_another(reply: Reply, task_id: str | None) -> bool:
-    """Return whether the answer is another task's, as its outcome or the beginning of its body shows."""
-    if task_id is None:
-        return False
-    if isinstance(reply.outcome, Misrouted):
-        return True
-    beginning = reply.body if reply.file is None else reply.file.beginning(GLANCE_BYTES)
-    named = beginning_id(beginning, reply.encoding)
-    return named is not None and named.lower() != task_id.lower()
-
-
-def _repeats(reply: Reply, key: bytes) -> bool:
-    """Return whether the body repeats the key."""
-    if reply.file is None:
-        return holds(reply.body, reply.encoding, key)
-    beginning = reply.file.beginning(SMALL_BYTES)
-    return reply.file.holds_secret or holds_compressed(beginning, reply.size, reply.encoding, key)
-
-
-def _is_success(status: int | None) -> bool:
-    return status is not None and 200 <= status < 300
-
-
-def _plain(body: bytes, encoding: str | None) -> bytes:
-    """Return an error's body decompressed; nothing of one that cannot be."""
-    try:
-        return decompress(body, encoding, MAX_PLAIN_ERROR_BYTES)
-    except BodyError:
-        return b""
-
-
-def _encoding(headers: CIMultiDictProxy[str]) -> str | None:
-    encoding = headers.get("content-encoding")
-    return encoding.strip().lower() if encoding else None
 
 
 def _since_ms(started: float) -> int:

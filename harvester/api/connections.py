@@ -5,6 +5,7 @@ stray 404 or 408, or the rest of a body would be taken for the answer to the nex
 as is one on which anything else was odd.
 """
 
+import re
 import select
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +15,43 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.tracing import Trace
+
+MAX_HEADER_BYTES = 64 * 1024
+MAX_HEADERS = 1000
+"""Proxies add headers, and some are long: policies, cookies. aiohttp's own bounds are 8 KiB and 128."""
+
+MAX_HEAD_BYTES = 256 * 1024
+"""All headers of an answer together, and those of interim answers before it; one read may exceed it."""
+
+
+_LENGTH = re.compile(rb"^content-length:[ \t]*([\d, \t]*?)[ \t]*\r\n", re.IGNORECASE | re.MULTILINE)
+
+
+_HEAD_END = b"\r\n\r\n"
+_MAX_INTERIM = 8
+
+
+def with_one_length(data: bytes) -> bytes:
+    """Return the beginning of an answer with its content length once.
+
+    RFC 9110 (8.6) lets a recipient accept the same number twice, as proxies send it; aiohttp's parser does not.
+    """
+    start, end = 0, data.find(_HEAD_END)
+    for _ in range(_MAX_INTERIM):
+        if end < 0 or not data.startswith(b"HTTP/1.1 1", start):
+            break
+        start = end + len(_HEAD_END)
+        end = data.find(_HEAD_END, start)
+    if end < 0:
+        return data
+    found = list(_LENGTH.finditer(data, start, end + 2))
+    values = {value.strip() for one in found for value in one[1].split(b",")}
+    if len(values) != 1 or (len(found) == 1 and b"," not in found[0][1]):
+        return data
+    head = _LENGTH.sub(b"", data[start : end + 2])
+    return data[:start] + head + b"content-length: " + values.pop() + b"\r\n" + data[end + 2 :]
 
 
 class Wire(ResponseHandler):
@@ -22,11 +59,14 @@ class Wire(ResponseHandler):
 
     uses = 0
     is_idle = False
+    _head_bytes = 0
+    _has_head = True
 
     def begin(self) -> None:
         """Take note that a request is about to be sent."""
         self.uses += 1
         self.is_idle = False
+        self._head_bytes, self._has_head = 0, False
 
     def rest(self) -> None:
         """Take note that the answer has ended, or was given up."""
@@ -35,14 +75,24 @@ class Wire(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         """Take what the server sent; on an idle connection that ends it."""
         was_idle = self.is_idle
+        if self._head_bytes == 0 and not self._has_head:
+            data = with_one_length(data)
         super().data_received(data)
         if data and was_idle:
             self.distrust()
+        elif not self._has_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.set_exception(HttpProcessingError(message=f"The headers are larger than {MAX_HEAD_BYTES} bytes"))
+                if self.transport is not None:
+                    self.transport.close()
 
     def feed_data(self, data: Any, size: int = 0) -> None:
         """Take a parsed head; a connection with interim answers (100, 103) is not used again."""
         if 100 <= data[0].code < 200:
             self.force_close()
+        else:
+            self._has_head = True
         super().feed_data(data, size)
 
     @property

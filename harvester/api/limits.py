@@ -1,18 +1,18 @@
-"""What an answer's headers say about rate limits, in both schemes that the API has been seen to use."""
+"""What an answer's headers say about rate limits, in the schemes that the API and others use."""
 
 import math
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
 
+from harvester.api.waits import http_date, retry_after_s, seconds
 from harvester.domain.pacing import LimitReport
 from harvester.domain.quotas import WINDOWS_S, Quota
 
-_EPOCH_LIKE = 1_000_000_000
-"""A reset beyond this is a point in time (epoch seconds), below it a number of seconds."""
+_SCHEMES = ("x-ratelimit-request", "x-ratelimit", "ratelimit", "x-rate-limit")
+"""The API's own two, the IETF's draft with a header for each number, and that of others."""
 
-_SCHEMES = ("x-ratelimit-request", "x-ratelimit")
+_DRAFT_FIELD = re.compile(r"(?:^|[;,\s])(limit|q|remaining|r|reset|t)=(\d{1,12})", re.ASCII)
+_DRAFT_NAMES = {"q": "limit", "r": "remaining", "t": "reset"}
 
 _MAX_LIMIT = 10**9
 
@@ -31,13 +31,15 @@ def read_limits(headers: Mapping[str, str], now_s: float) -> LimitReport:
     Times are taken relative to the server's own `date`, so a wrong clock on this side does no harm.
     """
     named = {name.lower(): value for name, value in headers.items()}
-    server_now = _http_date(named.get("date")) or now_s
-    retry_after = _seconds(named.get("retry-after"), server_now)
+    server_now = http_date(named.get("date")) or now_s
+    retry_after = retry_after_s(named, server_now)
+    named |= _draft_fields(named.get("ratelimit", ""))
     for scheme in _SCHEMES:
-        if f"{scheme}-remaining" in named:
-            remaining = _number(named[f"{scheme}-remaining"])
-            reset = _seconds(named.get(f"{scheme}-reset"), server_now)
-            limit = _number(named.get(f"{scheme}-limit", ""))
+        if f"{scheme}-remaining" in named or f"{scheme}-reset" in named:
+            remaining = _number(named.get(f"{scheme}-remaining", ""))
+            reset = seconds(named.get(f"{scheme}-reset"), server_now)
+            # The draft gives the policies behind the limit: `100, 100;w=60`.
+            limit = _number(named.get(f"{scheme}-limit", "").partition(",")[0])
             return LimitReport(
                 None if remaining is None else int(remaining),
                 reset,
@@ -45,6 +47,18 @@ def read_limits(headers: Mapping[str, str], now_s: float) -> LimitReport:
                 int(limit) if limit is not None and 1 <= limit <= _MAX_LIMIT else None,
             )
     return LimitReport(retry_after_s=retry_after)
+
+
+def server_now_s(headers: Mapping[str, str], now_s: float) -> float:
+    """Return the time of the answer in Unix seconds: the server's, else `now_s`."""
+    server_now = api_time_s(headers)
+    return now_s if server_now is None else server_now
+
+
+def _draft_fields(value: str) -> dict[str, str]:
+    """Return the numbers of one `ratelimit` header (`limit=100, remaining=0, reset=50`, `"day";r=0;t=50`) by name."""
+    found = _DRAFT_FIELD.findall(value[:1000])
+    return {f"ratelimit-{_DRAFT_NAMES.get(name, name)}": number for name, number in reversed(found)}
 
 
 def quota_told(message: str) -> Quota | None:
@@ -60,7 +74,7 @@ def quota_told(message: str) -> Quota | None:
 def api_time_s(headers: Mapping[str, str]) -> float | None:
     """Return the time of the server (whole Unix seconds) by `date` and, from a cache, `age`; None without a date."""
     named = {name.lower(): value for name, value in headers.items()}
-    date_s, age_s = _http_date(named.get("date")), _number(named.get("age", "")) or 0.0
+    date_s, age_s = http_date(named.get("date")), _number(named.get("age", "")) or 0.0
     return None if date_s is None else date_s + min(_MAX_AGE_S, max(0.0, age_s))
 
 
@@ -70,32 +84,9 @@ def clock_skew_s(headers: Mapping[str, str], now_s: float) -> float | None:
     return None if server_now is None else now_s - server_now
 
 
-def _seconds(value: str | None, server_now: float) -> float | None:
-    """Read seconds, epoch seconds or an HTTP date as seconds from now; None if absent or nonsense."""
-    if value is None:
-        return None
-    number = _number(value)
-    if number is None:
-        moment = _http_date(value)
-        return None if moment is None else max(0.0, moment - server_now)
-    if number >= _EPOCH_LIKE:
-        number -= server_now
-    return max(0.0, number)
-
-
 def _number(value: str) -> float | None:
     try:
         number = float(value)
     except ValueError:
         return None
     return number if math.isfinite(number) else None
-
-
-@lru_cache(maxsize=8)  # answers of the same second tell the same date, and each is read twice
-def _http_date(value: str | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        return parsedate_to_datetime(value).timestamp()
-    except (ValueError, OverflowError, TypeError):
-        return None

@@ -48,6 +48,7 @@ def parse_list(body: bytes, encoding: str | None) -> ListPage | Transient:
         count=len(entries),
         total_results=_count(page_info.get("total_results")),
         limit_per_page=_count(page_info.get("limit_per_page")),
+        page=_count(page_info.get("page")),
     )
 
 

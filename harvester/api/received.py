@@ -4,6 +4,7 @@ Each received piece is written away at once. Joined in memory, a long body would
 more on its way to the worker.
 """
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -13,17 +14,25 @@ IN_MEMORY_BYTES = 128 * 1024
 """A body of this size, a minute of video, decodes within a millisecond or two: handing it over takes longer."""
 
 
-class LargeBody:
-    """An anonymous file, gone when it is closed or nobody refers to it.
+class BodyFileError(OSError):
+    """This machine has no place for a long body."""
 
-    In memory on Linux; not in /dev/shm, of which containers have 64 MB. Elsewhere a temporary file of the owner.
+
+class LargeBody:
+    """An anonymous file, gone when it is closed or nobody refers to it. Raises BodyFileError where there is none.
+
+    In memory on Linux; not in /dev/shm, of which containers have 64 MB. Where the kernel refuses that, and elsewhere,
+    a temporary file of the owner.
     """
 
     def __init__(self) -> None:
         self._size = 0
         # Closed whatever happens next: there may be no descriptor left.
-        self._descriptor, self.path = -1, ""
-        self._descriptor, self.path = _anonymous_file()
+        self._descriptor, self.path, self._is_named = -1, "", False
+        try:
+            self._descriptor, self.path, self._is_named = _anonymous_file()
+        except OSError as error:
+            raise BodyFileError(error.errno, f"no file for a long body can be made: {error.strerror}") from error
         self.holds_secret = False
         """Whether the text occurs in it that the receiver looked for."""
 
@@ -38,7 +47,10 @@ class LargeBody:
         """Append to the file."""
         view = memoryview(content)
         while view:
-            written = os.write(self._descriptor, view)
+            try:
+                written = os.write(self._descriptor, view)
+            except OSError as error:
+                raise BodyFileError(error.errno, f"a long body cannot be written: {error.strerror}") from error
             view = view[written:]
             self._size += written
 
@@ -55,8 +67,8 @@ class LargeBody:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
-            if not hasattr(os, "memfd_create"):
-                Path(self.path).unlink()
+            if self._is_named:
+                Path(self.path).unlink(missing_ok=True)
 
     def __len__(self) -> int:
         return self._size
@@ -104,8 +116,32 @@ class Receiver:
             self._last = searched[max(0, len(searched) - len(self._secret) + 1) :]
 
 
-def _anonymous_file() -> tuple[int, str]:
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("harvester-body")
-        return descriptor, f"/proc/{os.getpid()}/fd/{descriptor}"
-    return tempfile.mkstemp(prefix="harvester-body-")
+def _anonymous_file() -> tuple[int, str, bool]:
+    """Return a descriptor, the path by which a worker process opens it, and whether the file has a name of its own."""
+    if not _has_proc():
+        # Not Linux, or /proc is not mounted: without a name nobody else could open it.
+        return *tempfile.mkstemp(prefix="harvester-body-"), True
+    descriptor = _memory_file()
+    if descriptor is None:
+        descriptor, name = tempfile.mkstemp(prefix="harvester-body-")
+        Path(name).unlink()
+    return descriptor, f"/proc/{os.getpid()}/fd/{descriptor}", False
+
+
+def _memory_file() -> int | None:
+    """Return a file in memory; None where the kernel, or a filter of system calls, refuses one."""
+    # With vm.memfd_noexec = 2 only files that can never be executed are made; older kernels do not know the flag.
+    for flags in (os.MFD_CLOEXEC, os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL):
+        try:
+            return os.memfd_create("harvester-body", flags)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
+    return None
+
+
+def _has_proc() -> bool:
+    return hasattr(os, "memfd_create") and Path("/proc/self/fd").exists()
+
+
+_MFD_NOEXEC_SEAL = 8

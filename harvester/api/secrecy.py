@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import orjson
 
+from harvester.api.encodings import inflater
 from harvester.domain.discovery import ListedTask
 from harvester.domain.embeddings import TaskEmbeddings
 
@@ -52,7 +53,7 @@ def _pieces(body: bytes, encoding: str | None, max_bytes: int) -> Iterator[bytes
         return
     size, rest = 0, body
     while rest and size < max_bytes:
-        stream = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        stream = inflater(rest)
         while not stream.eof and size < max_bytes:
             try:
                 piece = stream.decompress(rest, _PIECE_BYTES)

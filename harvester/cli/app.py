@@ -1,6 +1,7 @@
 """The one place that chooses and wires concrete classes."""
 
 import gc
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from harvester.api.client import Client, ClientSettings
 from harvester.api.memory_budget import MemoryBudget
 from harvester.api.throttle import Throttle
+from harvester.ca_certificates import trusted
 from harvester.config import Settings
 from harvester.domain.breaker import Breaker
 from harvester.domain.discovery import ListPage, ListQuery
@@ -18,6 +20,7 @@ from harvester.domain.outcomes import Outcome, Refused
 from harvester.domain.pacing import Endpoint, RateLimit
 from harvester.domain.planning import Strategy
 from harvester.domain.tasks import DAY_MS
+from harvester.proxies import proxy_for
 from harvester.service.clock import CONDITION as CLOCK_CONDITION
 from harvester.service.clock import ApiClock, Clock, SystemClock
 from harvester.service.decoder import Decoder
@@ -216,10 +219,14 @@ def _rate_limit(settings: Settings) -> RateLimit:
 
 def _client_settings(settings: Settings) -> ClientSettings:
     api = settings.api
+    # Where no TLS is spoken, on this machine, it does not matter whom it would trust.
+    tls = trusted(os.environ).context if api.base_url.startswith("https:") else None
     return ClientSettings(
         base_url=api.base_url,
         version=api.version,
         connect_timeout_s=api.connect_timeout_s,
         read_timeout_s=api.read_timeout_s,
         max_body_bytes=api.max_body_bytes,
+        proxy=proxy_for(api.base_url, os.environ),
+        tls=tls,
     )

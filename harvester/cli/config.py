@@ -1,6 +1,7 @@
 """`harvester config`: the settings in effect."""
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from harvester.cli.console import print_data, print_json
@@ -23,15 +24,21 @@ def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = Fal
     loaded = load_settings(config, {"store": {"path": db}})
     values = loaded.settings.flat()
     key = _describe_key(loaded.settings)
+    proxy, authorities = (
+        _describe_proxy(loaded.settings, os.environ),
+        _describe_authorities(loaded.settings, os.environ),
+    )
     if json:
         settings = {name: {"value": value, "from": loaded.origins[name]} for name, value in values.items()}
-        print_json({"settings": settings, "api_key": key})
+        print_json({"settings": settings, "api_key": key, "proxy": proxy, "ca_certificates": authorities})
         return
     shown = {name: "not set" if value is None else str(value) for name, value in values.items()}
     name_width, value_width = max(map(len, shown)), max(map(len, shown.values()))
     for name, value in shown.items():
         print_data(f"{name:{name_width}}  {value:{value_width}}  {loaded.origins[name]}")
     print_data(f"{'API key':{name_width}}  {key}")
+    print_data(f"{'proxy':{name_width}}  {proxy}")
+    print_data(f"{'CA certificates':{name_width}}  {authorities}")
 
 
 def _describe_key(settings: "Settings") -> str:
@@ -40,5 +47,28 @@ def _describe_key(settings: "Settings") -> str:
 
     try:
         return resolve_api_key(settings, os.environ).masked()
+    except UsageError as error:
+        return str(error)
+
+
+def _describe_proxy(settings: "Settings", environ: Mapping[str, str]) -> str:
+    """Say which proxy is in force, without its credentials, or what is wrong with it."""
+    from harvester.proxies import proxy_for  # noqa: PLC0415
+
+    try:
+        proxy = proxy_for(settings.api.base_url, environ)
+    except UsageError as error:
+        return str(error)
+    return "none" if proxy is None else str(proxy)
+
+
+def _describe_authorities(settings: "Settings", environ: Mapping[str, str]) -> str:
+    """Say whose certificates are trusted, or what is wrong with them."""
+    from harvester.ca_certificates import trusted  # noqa: PLC0415
+
+    if not settings.api.base_url.startswith("https:"):
+        return "not needed: api.base_url is plain http on this machine"
+    try:
+        return trusted(environ).described
     except UsageError as error:
         return str(error)

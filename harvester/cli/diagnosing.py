@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 
 from harvester.api_key import ApiKey, resolve_api_key
+from harvester.ca_certificates import trusted
 from harvester.cli.app import ask_once
 from harvester.cli.diagnosis import Diagnosis, Verdict
 from harvester.cli.formats import shown_bytes, shown_duration
@@ -18,6 +19,8 @@ from harvester.config import LoadedSettings, Settings
 from harvester.domain.discovery import ListPage
 from harvester.domain.errors import StoreError, UsageError
 from harvester.domain.outcomes import Outcome, Refused, Throttled
+from harvester.domain.reasons import explain
+from harvester.proxies import proxy_for
 from harvester.store import sqlite_release
 from harvester.store.connecting import exists, open_for_reading, translating_errors
 from harvester.store.file_systems import LOCAL_DISK, mount_of
@@ -28,6 +31,17 @@ from harvester.store.probing import why_not_writable
 MAX_SKEW_S = 60.0
 MIN_FREE_BYTES = 64_000_000
 """Less leaves no room for the write-ahead log of one long video."""
+
+_BETWEEN = {
+    "blocked_by_proxy",
+    "machine_refuses",
+    "network_login_required",
+    "proxy_auth_required",
+    "proxy_refused",
+    "proxy_unreachable",
+    "tls_failed",
+}
+"""Codes whose own remedy says more than the general one: not the API, but something before it, has answered."""
 
 SPARE_FILES = 64
 """Files that are open beside the connections to the API: the database, worker processes, pages, libraries."""
@@ -57,10 +71,15 @@ def _settings(loaded: LoadedSettings) -> Diagnosis:
 
 
 def _api(settings: Settings, environ: Mapping[str, str], *, offline: bool) -> Iterator[Diagnosis]:
+    way = list(_way(settings.api.base_url, environ))
+    yield from way
     try:
         key = resolve_api_key(settings, environ)
     except UsageError as error:
         yield Diagnosis("key", Verdict.FAILURE, error.sentence, error.remedy)
+        return
+    if any(one.verdict is Verdict.FAILURE for one in way):
+        yield Diagnosis("key", Verdict.WARNING, f"{key.masked()}; not tried, see above.", "Mend that first.")
         return
     if offline:
         yield Diagnosis("key", Verdict.OK, f"{key.masked()}; not tried (--offline)")
@@ -69,6 +88,27 @@ def _api(settings: Settings, environ: Mapping[str, str], *, offline: bool) -> It
     yield _key(answer, key, settings.api.base_url)
     if skew_s is not None or isinstance(answer, ListPage):
         yield _clock(skew_s)
+
+
+def _way(base_url: str, environ: Mapping[str, str]) -> Iterator[Diagnosis]:
+    """Look at what stands between this machine and the API: the proxy, and who is trusted."""
+    try:
+        proxy = proxy_for(base_url, environ)
+        yield Diagnosis("proxy", Verdict.OK, "none" if proxy is None else str(proxy))
+    except UsageError as error:
+        yield Diagnosis("proxy", Verdict.FAILURE, error.sentence, error.remedy)
+    if not base_url.startswith("https:"):
+        return
+    try:
+        trust = trusted(environ)
+    except UsageError as error:
+        yield Diagnosis("CA certificates", Verdict.FAILURE, error.sentence, error.remedy)
+        return
+    if trust.is_empty:
+        remedy = "Install the package ca-certificates, or name a file with SSL_CERT_FILE."
+        yield Diagnosis("CA certificates", Verdict.FAILURE, f"there are none: {trust.described}.", remedy)
+    else:
+        yield Diagnosis("CA certificates", Verdict.OK, trust.described)
 
 
 def _key(answer: ListPage | Outcome, key: ApiKey, base_url: str) -> Diagnosis:
@@ -85,7 +125,9 @@ def _key(answer: ListPage | Outcome, key: ApiKey, base_url: str) -> Diagnosis:
         case _:
             message = getattr(answer, "message", "an answer that makes no sense")
             text = f"{base_url} cannot be asked: {message.rstrip('.')}."
-            return Diagnosis("key", Verdict.FAILURE, text, "Check api.base_url, the network, name lookup and proxies.")
+            remedy = explain(getattr(answer, "code", "")).remedy if getattr(answer, "code", "") in _BETWEEN else ""
+            remedy = remedy or "Check api.base_url, the network, name lookup and proxies."
+            return Diagnosis("key", Verdict.FAILURE, text, remedy)
 
 
 def _clock(skew_s: float | None) -> Diagnosis:

@@ -100,7 +100,7 @@ def _outlook(progress: Progress, clock: Clock) -> Iterator[str]:
 
 def _troubles(progress: Progress) -> Iterator[str]:
     if progress.blocked_until_ms is not None:
-        yield f"rate limit reached: waiting until {shown_time(progress.blocked_until_ms)}"
+        yield f"the API asks to wait: no requests until {shown_time(progress.blocked_until_ms)}"
     for name, text in progress.conditions.items():
         yield printable(f"{name}: {text}")
 

@@ -67,6 +67,7 @@ class ListPage:
     count: int
     total_results: int | None = None
     limit_per_page: int | None = None
+    page: int | None = None
 
 
 @dataclass(slots=True)

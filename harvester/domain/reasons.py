@@ -102,6 +102,33 @@ OWN_CODES: Mapping[str, Reason] = {
         "The API answered with a redirect, which is not followed: the key would travel to another host.",
         "Correct api.base_url.",
     ),
+    "not_modified": Reason(
+        "A cache before the API answered 304, as if the request had asked whether something has changed.",
+        f"{_NOTHING} If it lasts, look for a proxy that caches, and exempt api.base_url from it.",
+    ),
+    # What something before the API says.
+    "blocked_by_proxy": Reason(
+        "A 401 or 403 without an error of the API: a firewall, a CDN or a proxy blocks the request. The key is not"
+        " refused.",
+        f"{_NOTHING} If it lasts, let the owner of the firewall or proxy allow api.base_url; if there is none, check"
+        " the key.",
+    ),
+    "proxy_auth_required": Reason(
+        "The proxy wants credentials, or does not accept those that it got (407).",
+        "Give them in HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT.",
+    ),
+    "proxy_refused": Reason(
+        "The proxy opens no way to the API; the message has its answer.",
+        f"{_NOTHING} If it lasts, ask the owner of the proxy, or exempt the API's host with NO_PROXY.",
+    ),
+    "proxy_unreachable": Reason(
+        "The proxy that a variable names cannot be reached.",
+        "Check HTTPS_PROXY and ALL_PROXY (`harvester doctor` shows which is in force), and whether the proxy runs.",
+    ),
+    "network_login_required": Reason(
+        "The network asks for a login before it lets requests out (511), as in hotels.",
+        "Log in with a browser on this machine.",
+    ),
     # Answers that are not what was asked for; another try may bring it.
     "body_empty": Reason("The answer has no body.", _NOTHING),
     "body_cut": Reason("The answer ended too early.", _NETWORK),
@@ -128,6 +155,10 @@ OWN_CODES: Mapping[str, Reason] = {
     "key_echoed": Reason(
         "The answer repeats the API key. It was thrown away, so that the key is not stored.",
         "Look for a proxy that echoes headers; tell TwelveLabs if it is the API.",
+    ),
+    "another_page": Reason(
+        "A page of the list bears another number than was asked for: it may belong to another request.",
+        "Nothing: it is asked for again on a new connection.",
     ),
     "another_id": Reason(
         "The answer names the id of another task: it may belong to another request. Nothing of it is stored.",
@@ -159,7 +190,8 @@ OWN_CODES: Mapping[str, Reason] = {
     "name_lookup_failed": Reason("The name of the API's host was not found.", _NETWORK),
     "tls_failed": Reason(
         "The server's certificate is not trusted, or no encrypted connection came about.",
-        "Check the clock, the CA certificates, and any proxy that opens TLS. Verification cannot be switched off.",
+        "Check the clock, the CA certificates (SSL_CERT_FILE names others), and any proxy that opens TLS. Verification"
+        " cannot be switched off.",
     ),
     "connect_failed": Reason("The host refused the connection or cannot be reached.", _NETWORK),
     "connection_lost": Reason("The connection broke in the middle of an answer.", _NETWORK),
@@ -191,6 +223,12 @@ OWN_CODES: Mapping[str, Reason] = {
         " kept, else `harvester retry ID`.",
     ),
     # This machine.
+    "machine_refuses": Reason(
+        "The operating system refuses what a request needs: a descriptor, a port, memory, a thread, the right to"
+        " connect, or a place for a long body.",
+        "See the message: raise the limit (`ulimit -n`, LimitNOFILE=, memory of the container), free a writable TMPDIR,"
+        " or lower harvest.concurrency. Requests go on by themselves.",
+    ),
     "decode_worker_died": Reason(
         "The process that decoded the answer was killed, most likely for want of memory.",
         "Look into the kernel's log; give it more memory, or lower harvest.concurrency.",

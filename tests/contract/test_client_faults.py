@@ -14,7 +14,7 @@ import pytest
 from harvester.api.client import MAX_ANSWER_S, MAX_ERROR_BYTES, ClientSettings
 from harvester.api.decoding import decode_retrieval
 from harvester.domain.discovery import ListQuery
-from harvester.domain.outcomes import Invalid, Refused, Throttled, Transient
+from harvester.domain.outcomes import Invalid, Throttled, Transient
 from harvester.domain.pacing import Endpoint
 from tests.contract.raw_server import (
     KEY,
@@ -60,7 +60,7 @@ async def test_a_body_that_is_announced_as_too_large_is_not_read() -> None:
 
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [("401 Unauthorized", Refused), ("404 Not Found", Transient), ("429 Slow", Throttled), ("503 Busy", Transient)],
+    [("401 Unauthorized", Transient), ("404 Not Found", Transient), ("429 Slow", Throttled), ("503 Busy", Transient)],
 )
 async def test_an_error_with_a_huge_page_is_still_that_error(status: str, expected: type) -> None:
     page = b"<html>" + b"x" * 4 * MAX_ERROR_BYTES
@@ -217,7 +217,7 @@ async def test_the_key_is_in_nothing_that_can_be_printed() -> None:
 @pytest.mark.parametrize("endpoint", [STATUS, RETRIEVE])
 async def test_headers_that_are_not_utf_8_become_clean_text(status: str, endpoint: Endpoint) -> None:
     headers = b"x-trace-id: caf\xe9\r\ncontent-encoding: \xff\r\nretry-after: \xff\r\ndate: \xff\r\n"
-    reply = await reply_to(saying(whole(READY, status=status, headers=headers)), endpoint)
+    reply = await reply_to(saying(whole(b"\x03" + READY, status=status, headers=headers)), endpoint)
     assert (reply.trace_id, reply.encoding) == ("caf?", "?")
     repr(reply).encode()
     getattr(reply.outcome, "message", "").encode()

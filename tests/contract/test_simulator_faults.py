@@ -1,14 +1,16 @@
 """The stand-in's misbehaviour, seen from a client: each kind does what its name says, and it is on record."""
 
+import asyncio
 import gzip
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
 import orjson
 import pytest
+from yarl import URL
 
 from harvester.simulator import Fault, Simulator, SimulatorClock, SimulatorSettings
 from harvester.simulator.faults.kinds import KINDS
@@ -149,7 +151,7 @@ async def test_a_list_lies_about_its_length(kind: str, claimed: int) -> None:
 ANSWERED = {
     name: kind
     for name, kind in KINDS.items()
-    if "retrieve" in kind.endpoints and kind.rows[0] >= 11 and name not in ("endless_body", "length_over_any_cap")
+    if "retrieve" in kind.endpoints and 11 <= kind.rows[0] < 35 and name not in ("endless_body", "length_over_any_cap")
 }
 
 
@@ -162,6 +164,60 @@ async def test_every_other_kind_changes_the_answer_and_can_be_compressed(kind: s
         assert body != simulator.catalogue.document(simulator.catalogue.ids()[0])
         assert kind == "bomb" or gzip.decompress(packed) == body
         assert simulator.faults.served == {kind: 2}
+
+
+async def sent(simulator: Simulator, *, is_closed: bool) -> bytes:
+    """What comes for one request, byte for byte: until the connection ends, or until nothing more comes."""
+    (task_id,) = simulator.catalogue.ids()[:1]
+    url = URL(simulator.base_url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(f"GET {url.path}/embed/tasks/{task_id} HTTP/1.1\r\nhost: x\r\nx-api-key: k\r\n\r\n".encode())
+    received = b""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(5 if is_closed else 0.2):
+            while piece := await reader.read(1 << 16):
+                received += piece
+    writer.close()
+    return received
+
+
+@pytest.mark.parametrize(
+    ("kind", "follows"),
+    [
+        ("late_copy", b"HTTP/1.1 200 OK"),
+        ("doubled", b"HTTP/1.1 200 OK"),
+        ("stray_404", b"HTTP/1.1 404 Not Found"),
+        ("stray_408", b"HTTP/1.1 408 Request Timeout"),
+        ("stray_100", b"HTTP/1.1 100 Continue"),
+    ],
+)
+async def test_something_follows_the_right_answer(kind: str, follows: bytes) -> None:
+    async with faulty(Fault(kind=kind), key="") as (simulator, _):
+        received = await sent(simulator, is_closed=False)
+        document = simulator.catalogue.document(simulator.catalogue.ids()[0])
+        first, _, rest = received.partition(document)
+        assert (first.startswith(b"HTTP/1.1 200 OK"), rest.startswith(follows)) == (True, True)
+        assert (document in rest) is (kind in ("late_copy", "doubled"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "holds"),
+    [("early_hints", b"HTTP/1.1 103 Early Hints"), ("doubled_length", b"\r\ncontent-length: %d\r\ncontent-length: %d")],
+)
+async def test_an_unusual_answer_is_the_right_one(kind: str, holds: bytes) -> None:
+    async with faulty(Fault(kind=kind), key="") as (simulator, _):
+        received = await sent(simulator, is_closed=True)
+        document = simulator.catalogue.document(simulator.catalogue.ids()[0])
+        assert received.endswith(document)
+        assert (holds % (len(document), len(document)) if b"%" in holds else holds) in received
+
+
+@pytest.mark.parametrize(("kind", "told"), [("blocked", b"Access denied"), ("busy", b"Maintenance")])
+async def test_something_before_the_api_refuses(kind: str, told: bytes) -> None:
+    async with faulty(Fault(kind=kind)) as (simulator, http):
+        answer, body = await retrieve(http, simulator)
+        expected = (403, None) if kind == "blocked" else (503, "1")
+        assert (answer.status, answer.headers.get("retry-after"), told in body) == (*expected, True)
 
 
 @pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.endpoints == ("retrieve",)])

@@ -18,6 +18,18 @@ from harvester.simulator import Fault, Simulator, SimulatorSettings
 
 KEY = "tlk_0MARKER0OF0THE0KEY0"
 
+WAYS_OUT = {
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+}
+"""Variables, also in lower case, by which this machine reaches others: a test is to mean the same everywhere."""
+
 PATIENCE_S = 120
 """After this long something hangs; on an idle machine nothing here takes a quarter of it."""
 
@@ -89,7 +101,11 @@ class Shell:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.database = folder / "harvester.db"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HARVESTER_", "TWELVELABS_"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("HARVESTER_", "TWELVELABS_")) and name.upper() not in WAYS_OUT
+        }
         self.environ = kept | {"TWELVELABS_API_KEY": KEY, "HARVESTER_RATE__REQUESTS_PER_MINUTE": "0"}
         self._started: list[Running] = []
 

@@ -54,6 +54,51 @@ def throttled(occasion: Occasion) -> web.Response:
     return answered(occasion, body, 429, **({"retry_after": told} if told else {}))
 
 
+def blocked(occasion: Occasion) -> web.Response:
+    """Block the request with the page of a firewall: the rule's `status` (403), `value` as the page."""
+    page = occasion.value("<html><head><title>Access denied</title></head><body>Request blocked.</body></html>")
+    return answered(occasion, page.encode(), occasion.fault.status or 403, content_type="text/html")
+
+
+def busy(occasion: Occasion) -> web.Response:
+    """Fail with the rule's `status` (503) and ask to wait: `value` is a header line, or a body in JSON."""
+    told, body = occasion.value("retry-after: 1"), b'{"code":"unavailable","message":"Maintenance."}'
+    if told.startswith("{"):
+        return answered(occasion, told.encode(), occasion.fault.status or 503)
+    name, _, text = told.partition(":")
+    return answered(occasion, body, occasion.fault.status or 503, **{name.strip(): text.strip()})
+
+
+def long_headers(occasion: Occasion) -> web.Response:
+    """Answer rightly, with more and longer headers than most servers send: 300, one of 20 KB."""
+    many = {f"x-policy-{number}": "none" for number in range(300)}
+    return answered(occasion, occasion.body, occasion.answer.status, **many, x_security_policy="x" * 20_000)
+
+
+def odd_encoding(occasion: Occasion) -> web.Response:
+    """Answer rightly, in gzip that is named as `value` says: another spelling, or nothing at all."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    packed = packer.compress(occasion.body) + packer.flush()
+    return answered(occasion, packed, occasion.answer.status, content_encoding=occasion.value("x-gzip"))
+
+
+def unpacked(occasion: Occasion) -> web.Response:
+    """Answer rightly and plainly, but call it gzip: proxies unpack bodies and leave the header."""
+    return answered(occasion, occasion.body, occasion.answer.status, content_encoding="gzip")
+
+
+def raw_deflate(occasion: Occasion) -> web.Response:
+    """Answer rightly, in deflate without zlib's frame, as old servers send it."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, -15)
+    packed = packer.compress(occasion.body) + packer.flush()
+    return answered(occasion, packed, occasion.answer.status, content_encoding="deflate")
+
+
+def byte_order_mark(occasion: Occasion) -> web.Response:
+    """Answer rightly, with a mark before the JSON and NULs behind it."""
+    return answered(occasion, b"\xef\xbb\xbf" + occasion.body + b"\0\0", occasion.answer.status)
+
+
 def redirect(occasion: Occasion) -> web.Response:
     """Send the client elsewhere: to the rule's `value`."""
     return answered(occasion, b"", occasion.fault.status or 302, location=occasion.value("https://elsewhere.invalid/"))

@@ -1,6 +1,6 @@
 """Every kind of misbehaviour by its name, in the order of `docs/faults.md`."""
 
-from harvester.simulator.faults import answers, payloads, wires
+from harvester.simulator.faults import answers, connections, payloads, wires
 from harvester.simulator.faults.answers import altered, saying
 from harvester.simulator.faults.model import Kind, Serve
 from harvester.simulator.faults.payloads import first_number, segments, spoilt
@@ -18,6 +18,10 @@ def _retry_after(text: str) -> float:
 
 def _wire(row: int, write: wires.Write, seconds: float = 3600.0) -> Kind:
     return Kind((row,), broken(write, seconds), value=float)
+
+
+def _followed(row: int, extra: connections.Extra, late_s: float = connections.LATE_S) -> Kind:
+    return Kind((row,), connections.followed(extra, late_s), value=float)
 
 
 def _about_tasks(row: int, serve: Serve) -> Kind:
@@ -77,4 +81,18 @@ KINDS: dict[str, Kind] = {
     "key_escaped": Kind((31,), answers.key_escaped),
     "redirect": Kind((32,), answers.redirect),
     "hostile_name": _result(34, payloads.hostile_name),
+    "late_copy": _followed(35, connections.copy_of),
+    "doubled": _followed(35, connections.copy_of, late_s=0.0),
+    "stray_404": _followed(36, connections.not_found),
+    "stray_408": _followed(36, connections.idle_too_long),
+    "stray_100": _followed(36, connections.go_on),
+    "blocked": Kind((37,), answers.blocked),
+    "busy": Kind((38,), answers.busy),
+    "long_headers": Kind((41,), answers.long_headers),
+    "odd_encoding": Kind((41,), answers.odd_encoding),
+    "unpacked": Kind((41,), answers.unpacked),
+    "raw_deflate": Kind((41,), answers.raw_deflate),
+    "byte_order_mark": Kind((41,), answers.byte_order_mark),
+    "early_hints": _wire(41, wires.early_hints),
+    "doubled_length": _wire(41, wires.doubled_length),
 }

@@ -167,3 +167,18 @@ async def not_http(wire: Wire) -> None:
     """Answer with something else than HTTP."""
     wire.transport.write(b"\x16\x03\x01 SSH-2.0-OpenSSH_9.6\r\n\r\n")
     wire.transport.close()
+
+
+async def early_hints(wire: Wire) -> None:
+    """Send interim answers before the right one."""
+    wire.transport.write(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n")
+    wire.announce(len(wire.body))
+    wire.transport.write(wire.body)
+    wire.transport.close()
+
+
+async def doubled_length(wire: Wire) -> None:
+    """Announce the right length twice, which a recipient may accept."""
+    wire.transport.write(wire.head + b"content-length: %d\r\n" % len(wire.body))
+    wire.transport.write(b"content-length: %d\r\n\r\n" % len(wire.body) + wire.body)
+    wire.transport.close()

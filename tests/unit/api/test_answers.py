@@ -1,5 +1,6 @@
 """Every answer and every exception becomes an outcome; none slips through."""
 
+import errno
 import gzip
 import inspect
 import socket
@@ -17,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from harvester.api.answers import error_outcome, exception_outcome, status_outcome
+from harvester.api.answers import error_outcome, exception_outcome, hidden_error, status_outcome
 from harvester.api.decoding import MAX_MESSAGE_CHARACTERS
+from harvester.api.received import BodyFileError
 from harvester.domain.outcomes import (
     Failed,
     Gone,
@@ -30,7 +32,7 @@ from harvester.domain.outcomes import (
     Transient,
     Unacceptable,
 )
-from harvester.domain.pacing import Endpoint, LimitReport
+from harvester.domain.pacing import MAX_GUESSED_BLOCK_S, Endpoint, LimitReport
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 PAGE = b"<html><head><title>404 Not Found</title></head><body>nginx</body></html>"
@@ -81,8 +83,6 @@ def test_every_documented_error_is_understood_in_each_shape(status: int, code: s
     ("status", "expected"),
     [
         (400, Transient("HTTP 400", "http_400")),
-        (401, Refused("HTTP 401", "http_401", is_key=True)),
-        (403, Refused("HTTP 403", "http_403")),
         (404, Gone("HTTP 404", "http_404")),
         (410, Gone("HTTP 410", "http_410")),
         (429, Throttled("HTTP 429", None, "too_many_requests")),
@@ -117,7 +117,7 @@ def test_the_beginning_of_a_page_is_shown() -> None:
     assert "nginx" in getattr(answer(502, PAGE), "message", "")
 
 
-@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 def test_a_redirect_is_not_an_answer(status: int) -> None:
     expected = f"HTTP {status}: redirects are not followed; check api.base_url."
     assert answer(status, {"code": "x"}) == Transient(expected, "redirect")
@@ -172,6 +172,86 @@ def test_a_status_that_cannot_be_read_never_rejects_the_task(body: bytes) -> Non
 @given(st.binary(max_size=200), st.sampled_from([None, "gzip", "br"]))
 def test_no_status_body_makes_it_raise(body: bytes, encoding: str | None) -> None:
     assert isinstance(status_outcome(body, encoding), Outcome)
+
+
+# Who is speaking.
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        PAGE,
+        b"Access denied",
+        b"{}",
+        b'{"message": "Forbidden"}',
+        b'{"error": "Forbidden"}',
+        b'{"code": 403, "message": "Forbidden"}',
+        b'{"code": "api_key_inv',
+        b"null",
+    ],
+)
+def test_only_an_error_of_the_api_refuses_the_key(status: int, body: bytes) -> None:
+    outcome = answer(status, body)
+    assert (type(outcome), getattr(outcome, "code", None)) == (Transient, "blocked_by_proxy")
+    assert "firewall or proxy" in getattr(outcome, "message", "")
+
+
+@pytest.mark.parametrize("body", [{"message": "no Route matched"}, {"detail": "Not Found"}, {"error": "Not Found"}])
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_gateway_that_knows_no_route_says_nothing_about_the_task(status: int, body: dict[str, str]) -> None:
+    assert isinstance(answer(status, body), Transient)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(304, "not_modified"), (407, "proxy_auth_required"), (511, "network_login_required")]
+)
+def test_what_stands_between_is_named(status: int, code: str) -> None:
+    assert getattr(answer(status, PAGE), "code", None) == code
+
+
+# The wish that we wait.
+
+
+@pytest.mark.parametrize("status", [403, 408, 425, 500, 502, 503, 504])
+def test_a_passing_failure_that_names_a_wait_is_waited_for_and_not_charged(status: int) -> None:
+    outcome = answer(status, PAGE, retry_after_s=20.0)
+    assert isinstance(outcome, Throttled)
+    assert (outcome.retry_after_s, outcome.code) == (20.0, answer(status, PAGE).code)  # type: ignore[union-attr]
+
+
+def test_an_absurd_wait_of_a_passing_failure_is_short() -> None:
+    outcome = answer(503, retry_after_s=1e12)
+    assert getattr(outcome, "retry_after_s", None) == MAX_GUESSED_BLOCK_S
+
+
+@pytest.mark.parametrize("status", [404, 401, 302])
+def test_an_end_or_a_redirect_is_no_wish(status: int) -> None:
+    body = {"code": "x", "message": "Try again in 20 seconds."}
+    assert not isinstance(answer(status, body, retry_after_s=20.0), Throttled)
+
+
+@pytest.mark.parametrize("status", [400, 403, 503])
+def test_the_code_of_the_rate_limit_counts_in_any_status(status: int) -> None:
+    body = {"error": {"code": "too_many_requests", "message": "Try again in 500ms."}}
+    assert answer(status, body) == Throttled("Try again in 500ms.", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"code": "too_many_requests", "message": "x"}, Throttled("x", None)),
+        ({"code": "busy", "message": "x", "retry_after": 20}, Throttled("x", 20.0, "busy")),
+        ({"error": {"code": "busy", "message": "retry in 2 minutes"}}, Throttled("retry in 2 minutes", 120.0, "busy")),
+        ({"code": "busy", "message": "x", "retry_after": 10**15}, Throttled("x", MAX_GUESSED_BLOCK_S, "busy")),
+        ({"code": "busy", "message": "x"}, None),
+        ({"error": {"message": "retry in 2 minutes"}, "status": "failed", "_id": "1"}, None),
+        ({"_id": "1", "status": "ready"}, None),
+    ],
+)
+def test_a_wish_to_wait_is_found_in_a_200(body: Any, expected: Outcome | None) -> None:
+    assert hidden_error(orjson.dumps(body), None, 0.0) == expected
 
 
 # Exceptions.
@@ -249,10 +329,28 @@ def test_an_exception_is_told_in_words(error: BaseException, expected: Transient
         (aiohttp.InvalidURL, "protocol_error"),
         (ssl.SSLCertVerificationError, "tls_failed"),
         (socket.gaierror, "connection_lost"),
+        (aiohttp.ClientProxyConnectionError, "proxy_unreachable"),
+        (aiohttp.ClientHttpProxyError, "proxy_refused"),
+        (MemoryError, "machine_refuses"),
     ],
 )
 def test_an_exception_has_a_stable_code(kind: type[BaseException], code: str) -> None:
     assert exception_outcome(instance(kind)).code == code
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files"),
+        aiohttp.ClientConnectorError(KEY, OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")),
+        aiohttp.ClientOSError(errno.ENOBUFS, "No buffer space available"),
+        BodyFileError(errno.ENOSPC, "No space left on device"),
+        aiohttp.ClientConnectorDNSError(KEY, socket.gaierror(socket.EAI_MEMORY, "Memory allocation failure")),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_what_this_machine_refuses_is_not_told_as_the_network(error: BaseException) -> None:
+    assert exception_outcome(error).code == "machine_refuses"
 
 
 def test_the_reason_of_an_exception_is_shortened() -> None:

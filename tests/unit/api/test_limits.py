@@ -158,3 +158,20 @@ header_values = st.one_of(
 def test_no_header_makes_it_raise_or_report_a_time_that_has_passed(headers: dict[str, str]) -> None:
     report = read_limits(headers, NOW)
     assert min(report.reset_s or 0, report.retry_after_s or 0) >= 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"ratelimit-remaining": "0", "ratelimit-reset": "30", "ratelimit-limit": "100, 100;w=60"}, (0, 30.0, 100)),
+        ({"ratelimit": "limit=100, remaining=0, reset=30"}, (0, 30.0, 100)),
+        ({"ratelimit": '"day";r=0;t=30', "ratelimit-policy": '"day";q=100;w=60'}, (0, 30.0, None)),
+        ({"ratelimit-reset": "30"}, (None, 30.0, None)),
+        ({"x-rate-limit-remaining": "0", "x-rate-limit-reset": str(NOW + 30)}, (0, 30.0, None)),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str((NOW + 30) * 1000)}, (0, 30.0, None)),
+        ({"ratelimit": "nonsense"}, (None, None, None)),
+    ],
+)
+def test_the_drafts_of_others_are_understood(headers: dict[str, str], expected: tuple[object, ...]) -> None:
+    report = read_limits(DATE | headers, NOW)
+    assert (report.remaining, report.reset_s, report.limit) == expected

@@ -1,11 +1,19 @@
 """A long body is one file that others can open, with every byte, and gone afterwards."""
 
+import errno
 import gc
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harvester.api.received import IN_MEMORY_BYTES, LargeBody, Receiver
+from harvester.api import received as module
+from harvester.api.received import IN_MEMORY_BYTES, BodyFileError, LargeBody, Receiver
 
 SECRET = b"tlk_SECRET0123456789"
 
@@ -67,3 +75,61 @@ def test_nothing_is_left_open() -> None:
     given_up.close()
     del forgotten
     assert open_descriptors() == before
+
+
+# Where the kernel refuses files in memory.
+
+
+def refusing(*refused: int) -> Callable[[str, int], int]:
+    """Return a memfd_create that refuses those flags."""
+    create = os.memfd_create
+
+    def memfd_create(name: str, flags: int) -> int:
+        if flags in refused:
+            raise OSError(errno.EACCES, "Permission denied")
+        return create(name, flags)
+
+    return memfd_create
+
+
+@pytest.mark.parametrize("refused", [(), (os.MFD_CLOEXEC,), (os.MFD_CLOEXEC, os.MFD_CLOEXEC | 8)])
+def test_a_long_body_has_a_file_without_a_name_that_another_process_can_open(
+    refused: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "memfd_create", refusing(*refused))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    body = LargeBody.of(b"content")
+    read = [sys.executable, "-c", "import sys; print(open(sys.argv[1], 'r+b').read())", body.path]
+    assert subprocess.run(read, capture_output=True, check=True).stdout == b"b'content'\n"
+    assert list(tmp_path.iterdir()) == []
+    # Files in memory have no owner's mode; only this user's processes see them.
+    assert len(refused) < 2 or os.fstat(body.fileno()).st_mode & 0o077 == 0
+    body.close()
+
+
+def test_without_proc_the_file_has_a_name_and_is_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "_has_proc", lambda: False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    body = LargeBody.of(b"content")
+    assert Path(body.path).read_bytes() == b"content"
+    body.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_file_can_be_made_or_written_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "memfd_create", refusing(os.MFD_CLOEXEC, os.MFD_CLOEXEC | 8))
+    monkeypatch.setattr(tempfile, "mkstemp", raising(OSError(errno.EROFS, "Read-only file system")))
+    with pytest.raises(BodyFileError, match="no file for a long body can be made: Read-only file system"):
+        LargeBody()
+    monkeypatch.undo()
+    body = LargeBody()
+    monkeypatch.setattr(os, "write", raising(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(BodyFileError, match="a long body cannot be written: No space left on device"):
+        body.write(b"content")
+
+
+def raising(error: OSError) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
