@@ -211,6 +211,9 @@ class Pipeline:
             self._progress.beats.beat(self._clock.monotonic())
             try:
                 result = await write()
+            except StoreError as error:
+                self._note_condition("database", error.sentence)
+                raise
             except sqlite3.Error as error:
                 if primary_code(error) not in PASSING_PROBLEMS:
                     raise StoreError(f"The database failed: {error}.", remedy="Run `harvester verify`.") from error

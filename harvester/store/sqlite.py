@@ -11,6 +11,7 @@ import aiosqlite
 import anyio
 
 from harvester.domain.discovery import ListedTask
+from harvester.domain.errors import MovedFileError
 from harvester.domain.lessons import KnownLimits, LimitNews
 from harvester.domain.pacing import BudgetLease, RateLimit
 from harvester.domain.planning import Due, Rng
@@ -18,10 +19,18 @@ from harvester.domain.processing_time import Key, ProcessingTimes, Seen
 from harvester.domain.tasks import Task, TaskState
 from harvester.store import budget, taking
 from harvester.store.attempts import Attempt, recent_answers
-from harvester.store.connecting import PASSING_PROBLEMS, in_transaction, open_for_writing, primary_code, store_error
+from harvester.store.connecting import (
+    PASSING_PROBLEMS,
+    Connection,
+    in_transaction,
+    open_for_writing,
+    primary_code,
+    store_error,
+)
 from harvester.store.deadlines import deadlines
 from harvester.store.discovering import Heard, Queued, hear, queue_listed
 from harvester.store.learning import share_processing_times
+from harvester.store.opened_file import OpenedFile
 from harvester.store.overview import (
     Deadline,
     Ends,
@@ -34,6 +43,7 @@ from harvester.store.overview import (
     troubled,
 )
 from harvester.store.queries import query
+from harvester.store.saving import save_copy
 from harvester.store.settling import Settlement, settle
 from harvester.store.taking import HeldLeases, Lease
 
@@ -79,7 +89,14 @@ class Store:
         self.path = path
         self.only_wanted = False
         self._counter = TaskCounter()
-        self._writer = _Writer(lambda: open_for_writing(path, busy_timeout_s=BUSY_TIMEOUT_S), iter_chunk_size=64)
+        self._file: OpenedFile | None = None
+        self._moved: MovedFileError | None = None
+        self._writer = _Writer(self._open, iter_chunk_size=64)
+
+    def _open(self) -> Connection:
+        connection = open_for_writing(self.path, busy_timeout_s=BUSY_TIMEOUT_S)
+        self._file = connection.file
+        return connection
 
     async def __aenter__(self) -> Self:
         try:
@@ -107,17 +124,37 @@ class Store:
         """Run `body`, which only reads: it waits for nobody who writes."""
         return await self._run(body, self._writer.read)
 
+    def check_file(self) -> None:
+        """Raise MovedFileError if the file at the path is not the one that this store has open."""
+        if self._moved is not None:
+            raise self._moved
+        if self._file is not None:
+            self._file.check()
+
     async def _run(
         self, body: Callable[[sqlite3.Connection], T], run: Callable[[Callable[[sqlite3.Connection], T]], Awaitable[T]]
     ) -> T:
+        if self._moved is not None:
+            raise self._moved
         with anyio.CancelScope(shield=True):
             try:
                 result = await run(body)
+            except MovedFileError as error:
+                raise await self._save(error) from error
             except sqlite3.Error as error:
                 if primary_code(error) in PASSING_PROBLEMS:
                     raise
                 raise store_error(self.path, error) from error
         return result
+
+    async def _save(self, error: MovedFileError) -> MovedFileError:
+        """Save what the opened file holds, once; return the error that says where it is."""
+        if self._moved is None:
+            self._moved = error
+            saved = await self._writer.read(lambda connection: save_copy(connection, self.path.absolute()))
+            what = "It cannot be copied" if saved is None else f"All that was stored in it is in {str(saved)!a}"
+            self._moved = MovedFileError(f"{error.sentence} {what}.", remedy=error.remedy)
+        return self._moved
 
     async def want(self, task_ids: Sequence[str], now_ms: int) -> int:
         """Queue the given ids and restrict everything that follows to them; return how many were new."""
