@@ -12,6 +12,7 @@ from harvester.domain.errors import NotOursError, StoreError
 from harvester.store.file_systems import LOCAL_DISK, refuse_network
 from harvester.store.migrating import check_ours, load_migrations, migrate
 from harvester.store.opened_file import OpenedFile, refuse_second_names, refuse_strange_log
+from harvester.store.write_ahead_log import limit_log
 
 T = TypeVar("T")
 
@@ -122,7 +123,7 @@ def open_for_writing(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> C
             connection.execute("UPDATE schema_migrations SET version = version WHERE FALSE")
             _limit_cache(connection)
             connection.execute(f"PRAGMA busy_timeout = {round(busy_timeout_s * 1000)}")
-            file.note_log()
+            file.note_log(connection)
             file.check(connection)
             connection.file = file
         except BaseException:
@@ -258,6 +259,7 @@ def _set_write_pragmas(connection: sqlite3.Connection, path: Path) -> None:
     _switch_to_wal(connection, path)
     # FULL makes each commit durable, not only consistent: what was acknowledged survives a power cut.
     connection.execute("PRAGMA synchronous = FULL")
+    limit_log(connection)
 
 
 def _switch_to_wal(connection: sqlite3.Connection, path: Path) -> None:

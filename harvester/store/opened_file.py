@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harvester.domain.errors import MovedFileError, StoreError
 from harvester.store.file_systems import mount_of
+from harvester.store.write_ahead_log import log_bytes
 
 _BESIDE = {"-wal": "write-ahead log", "-shm": "index of the write-ahead log"}
 _WAL_FORMAT = 2
@@ -38,26 +39,27 @@ class OpenedFile:
             ) from error
         self._identity, self._bytes = _identity(opened), opened.st_size
         self._log: dict[str, tuple[int, int]] = {}
+        self._page_bytes = 0
+        self.database_bytes = 0
+        """How long the file is once all of the log has been copied into it."""
 
-    def note_log(self) -> None:
+    def note_log(self, connection: sqlite3.Connection) -> None:
         """Take note of the files of the log, which stay the same while any connection is open."""
+        (self._page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
         self._log = {
             ending: _identity(os.lstat(self._log_beside + ending))
             for ending in _BESIDE
             if os.path.lexists(self._log_beside + ending)
         }
 
-    @property
-    def log_path(self) -> Path:
-        """Where the write-ahead log is."""
-        return Path(self._log_beside + "-wal")
-
     def check(self, connection: sqlite3.Connection | None = None) -> None:
         """Raise MovedFileError if the path does not lead to the opened file and its log any more.
 
         With a connection on it, also if somebody has cut it.
         """
-        problem = self._problem_of_file(connection) or self._problem_of_log()
+        if connection is not None:
+            self.database_bytes = connection.execute("PRAGMA page_count").fetchone()[0] * self._page_bytes
+        problem = self._problem_of_file(is_sure=connection is not None) or self._problem_of_log()
         if problem is not None:
             raise MovedFileError(
                 f"The database {str(self.path)!a} {problem} while it was in use. Nothing more is stored.",
@@ -65,7 +67,7 @@ class OpenedFile:
                 "again (docs/operations.md, Restoring).",
             )
 
-    def _problem_of_file(self, connection: sqlite3.Connection | None) -> str | None:
+    def _problem_of_file(self, *, is_sure: bool) -> str | None:
         try:
             found = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -74,26 +76,14 @@ class OpenedFile:
             return f"cannot be reached any more ({error.strerror})"
         if _identity(found) != self._identity:
             return "was replaced by another file"
-        if found.st_size < self._bytes and self._is_cut(found.st_size, connection):
-            return "was cut or written over"
-        if connection is not None:
+        # VACUUM makes the file shorter too, and the database with it.
+        if found.st_size == 0 < self._bytes:
+            return "was emptied"
+        if is_sure:
+            if found.st_size < self._bytes and found.st_size + log_bytes(self.path) < self.database_bytes:
+                return "was cut"
             self._bytes = found.st_size
         return None
-
-    def _is_cut(self, size: int, connection: sqlite3.Connection | None) -> bool:
-        """Whether pages are missing: VACUUM makes the file shorter too, and the database with it."""
-        if size == 0 or connection is None:
-            return size == 0
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-        return bool(pages * page_bytes > size + self.log_bytes())
-
-    def log_bytes(self) -> int:
-        """Return the length of the write-ahead log."""
-        try:
-            return self.log_path.stat().st_size
-        except OSError:
-            return 0
 
     def _problem_of_log(self) -> str | None:
         for ending, identity in self._log.items():

@@ -46,6 +46,7 @@ from harvester.store.queries import query
 from harvester.store.saving import save_copy
 from harvester.store.settling import Settlement, settle
 from harvester.store.taking import HeldLeases, Lease
+from harvester.store.write_ahead_log import LOG_BYTES, LogReport, Room, log_bytes, room, shrink_log
 
 T = TypeVar("T")
 
@@ -91,6 +92,7 @@ class Store:
         self._counter = TaskCounter()
         self._file: OpenedFile | None = None
         self._moved: MovedFileError | None = None
+        self._written = 0
         self._writer = _Writer(self._open, iter_chunk_size=64)
 
     def _open(self) -> Connection:
@@ -114,6 +116,9 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         with anyio.CancelScope(shield=True):
+            if self._moved is None:
+                # Whoever still reads keeps SQLite from copying the log when this connection is closed.
+                await self._writer.read(shrink_log)
             await self._writer.close()
 
     async def transact(self, body: Callable[[sqlite3.Connection], T]) -> T:
@@ -123,6 +128,24 @@ class Store:
     async def read(self, body: Callable[[sqlite3.Connection], T]) -> T:
         """Run `body`, which only reads: it waits for nobody who writes."""
         return await self._run(body, self._writer.read)
+
+    def room(self) -> Room | None:
+        """Return what room there is on the volume; None where nobody tells."""
+        return None if self._file is None else room(self.path, self._file.database_bytes)
+
+    async def tend_log(self) -> LogReport:
+        """Cut the log where it is longer than it should be, or nothing was written since the last time."""
+        if self._file is None:
+            return LogReport(0, is_pinned=False)
+
+        def body(connection: sqlite3.Connection) -> LogReport:
+            length, written = log_bytes(self.path), connection.total_changes
+            is_idle, self._written = written == self._written, written
+            is_long = length > LOG_BYTES
+            is_pinned = length > 0 and (is_long or is_idle) and not shrink_log(connection)
+            return LogReport(log_bytes(self.path), is_pinned)
+
+        return await self.read(body)
 
     def check_file(self) -> None:
         """Raise MovedFileError if the file at the path is not the one that this store has open."""
@@ -142,6 +165,9 @@ class Store:
             except MovedFileError as error:
                 raise await self._save(error) from error
             except sqlite3.Error as error:
+                if primary_code(error) == sqlite3.SQLITE_FULL:
+                    # A log that filled the volume gives back what it can.
+                    await self._writer.read(shrink_log)
                 if primary_code(error) in PASSING_PROBLEMS:
                     raise
                 raise store_error(self.path, error) from error

@@ -4,15 +4,18 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from harvester.simulator import Simulator
+from harvester.store.write_ahead_log import LOG_BYTES
 from tests.faults.invariants import assert_kept, assert_stored_as_sent
 from tests.integration.shell import Gate, Shell, retrieved, stand_in, until
 
@@ -171,3 +174,102 @@ def status_of(port: int, page: str, target: Path) -> int:
         return answer.status
     finally:
         connection.close()
+
+
+NO_SPACE = """
+import os, harvester.store.write_ahead_log as log
+real = log.free_bytes
+def free_bytes(database):
+    return 0 if os.path.exists({flag!r}) else real(database)
+log.free_bytes = free_bytes
+"""
+
+
+async def test_row_45_intake_pauses_before_the_space_ends_says_so_and_goes_on_by_itself(shell: Shell) -> None:
+    flag, page, gate = shell.folder / "flag", shell.folder / "page", Gate(let_through=4)
+    async with stand_in(gate, tasks=12, duration_s=4) as api:
+        shell.talks_to(api.base_url)
+        await shell.add(api.catalogue.ids())
+        shell.sabotage(NO_SPACE.format(flag=str(flag)))
+        port = free_port()
+        listen = {"HARVESTER_SERVER__LISTEN": f"127.0.0.1:{port}", "HARVESTER_HARVEST__CONCURRENCY": "2"}
+        daemon = await shell.start("run", **listen)
+        await until(lambda: len(gate.arrived) == 6 and shell.count("harvested") == 4)
+
+        flag.touch()
+        gate.open()
+        # What was asked for is stored, and nothing more is.
+        await daemon.says("nothing more is asked for")
+        await until(lambda: shell.count("harvested") == 6)
+        await daemon.says_nothing_for(1.5)
+        assert (len(gate.arrived), shell.count("harvested")) == (6, 6)
+        assert status_of(port, "readyz", page) == 503
+        assert json.loads(page.read_text())["conditions"].keys() == {"space"}
+        assert shell.rows("SELECT count(*) FROM tasks WHERE lease_owner IS NOT NULL") == [(0,)]
+        flag.unlink()
+        await until(lambda: shell.count("harvested") == 12)
+        daemon.signal(signal.SIGTERM)
+        assert (await daemon.ended()).code == 143
+        assert_kept(shell, api)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="mounting needs root")
+async def test_row_45_a_small_volume_that_another_program_fills_is_used_again_when_there_is_space(shell: Shell) -> None:
+    volume = shell.folder / "volume"
+    with small_volume(volume):
+        shell.database = volume / "harvester.db"
+        shell.environ["HARVESTER_STORE__PATH"] = str(shell.database)
+        async with stand_in(tasks=160, duration_s=4) as api:
+            shell.talks_to(api.base_url)
+            await shell.add(api.catalogue.ids())
+            harvest = await shell.start("backfill", HARVESTER_RATE__REQUESTS_PER_MINUTE="3000")
+            await until(lambda: shell.count("harvested") >= 40)
+            fill(volume / "other")
+            await harvest.says("nothing more is asked for")
+            (volume / "other").unlink()
+            ended = await harvest.ended()
+            assert ended.code == 0, ended.stderr
+            assert_kept(shell, api)
+
+
+async def test_row_45_the_log_that_grew_behind_a_reader_is_told_and_cut_when_the_reader_has_gone(shell: Shell) -> None:
+    log = shell.folder / "harvester.db-wal"
+    async with stand_in(tasks=12, duration_s=1200) as api:
+        shell.talks_to(api.base_url)
+        await shell.add(api.catalogue.ids())
+        daemon = await shell.start("run", HARVESTER_SERVER__LISTEN="", HARVESTER_HARVEST__LEASE_S="1")
+        with closing(sqlite3.connect(shell.database, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM tasks").fetchone()
+            await until(lambda: shell.count("harvested") == 12)
+            pinned = log.stat().st_size
+            assert pinned > 2 * LOG_BYTES
+            told = json.loads((await shell.run("status", "--json")).stdout)["file"]
+            assert told["log_bytes"] >= pinned
+            assert "of that in the write-ahead log" in (await shell.run("status")).stdout
+        await until(lambda: log.stat().st_size <= LOG_BYTES)
+        daemon.signal(signal.SIGTERM)
+        assert (await daemon.ended()).code == 143
+        assert not log.exists()
+        assert_kept(shell, api)
+
+
+@contextmanager
+def small_volume(place: Path) -> Iterator[None]:
+    """Mount 24 MB of memory; skip the test where nothing can be mounted."""
+    place.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", place], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this machine lets nothing be mounted")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def fill(file: Path) -> None:
+    """Write to the file until the volume is full."""
+    with file.open("wb", buffering=0) as full, suppress(OSError):
+        while True:
+            full.write(bytes(65536))

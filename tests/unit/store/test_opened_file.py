@@ -65,6 +65,10 @@ def empty(path: Path) -> None:
     os.truncate(path, 0)
 
 
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
 CHANGES: list[tuple[Callable[[Path], None], str]] = [
     (remove, "was removed or moved"),
     (move, "was removed or moved"),
@@ -74,7 +78,8 @@ CHANGES: list[tuple[Callable[[Path], None], str]] = [
     (remove_the_log, "has lost its write-ahead log"),
     (replace_the_log, "has another write-ahead log"),
     (remove_the_index_of_the_log, "has lost its index of the write-ahead log"),
-    (empty, "was cut or written over"),
+    (empty, "was emptied"),
+    (cut, "was cut"),
 ]
 
 
@@ -91,10 +96,12 @@ def test_no_transaction_is_acknowledged_once_the_path_leads_elsewhere(
 ) -> None:
     with closing(open_for_writing(path)) as connection:
         assert queue(connection, 1) == 1
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert queue(connection, 2) == 1
         change(path)
 
         with pytest.raises(MovedFileError, match=said):
-            queue(connection, 2)
+            queue(connection, 3)
         assert not connection.in_transaction
 
 
