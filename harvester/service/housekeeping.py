@@ -39,7 +39,7 @@ class Housekeeping:
         self._throttle = throttle
         self._progress = progress
         self._clock = clock
-        self._room = RoomGuard(source, pipeline.budget, progress)
+        self._room = RoomGuard(source, pipeline.budget, progress, clock)
         self._foresight = Foresight(source, throttle, progress, clock)
         self._prune_at = self._share_at = 0.0
 

@@ -1,15 +1,20 @@
 """Whether there is room for more results on the volume of the database: intake pauses before the last of it is gone."""
 
+import math
 from typing import Protocol
 
 import structlog
 
 from harvester.api.memory_budget import MemoryBudget
+from harvester.service.clock import Clock
 from harvester.service.progress import Progress
 from harvester.store.write_ahead_log import LARGE_LOG_BYTES, LogReport, Room
 
 SPACE = "space"
 LOG = "log"
+
+LOOK_EVERY_S = 0.2
+"""Asking the file system before each of hundreds of requests a second would cost more than it finds."""
 
 SPARE = 1.25
 """Intake goes on when a quarter more is free than is needed: else it would stop again at once."""
@@ -32,13 +37,18 @@ class RoomSource(Protocol):
 class RoomGuard:
     """Keeps the conditions `space` (no room for more results) and `log` (somebody who reads keeps it long)."""
 
-    def __init__(self, source: RoomSource, budget: MemoryBudget, progress: Progress) -> None:
+    def __init__(self, source: RoomSource, budget: MemoryBudget, progress: Progress, clock: Clock) -> None:
         self._source = source
         self._budget = budget
         self._progress = progress
+        self._clock = clock
+        self._look_at = -math.inf
 
     def is_short(self) -> bool:
         """Whether the next result might not find room. Those under way are counted as long as they are in memory."""
+        now = self._clock.monotonic()
+        if now < self._look_at:
+            return False
         room = self._source.room()
         if room is None:
             return False
@@ -47,6 +57,8 @@ class RoomGuard:
         is_short = room.free_bytes < needed * (SPARE if SPACE in self._progress.conditions else 1)
         text = f"{_shown(room.free_bytes)} are free and {_shown(needed)} needed: nothing more is asked for until then"
         self._note(SPACE, text if is_short else None)
+        if not is_short:
+            self._look_at = now + LOOK_EVERY_S
         return is_short
 
     async def tend_log(self) -> None:

@@ -123,7 +123,7 @@ class Scheduler:
         self._housekeeping = Housekeeping(
             source=source, planner=planner, pipeline=pipeline, throttle=throttle, progress=progress, clock=clock
         )
-        self._room = RoomGuard(source, pipeline.budget, progress)
+        self._room = RoomGuard(source, pipeline.budget, progress, clock)
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.refusal: Refused | None = None
         self._queue: list[Step] = []

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from harvester.api.memory_budget import MemoryBudget
 from harvester.service.progress import Progress
-from harvester.service.room import LOG, SPACE, RoomGuard
+from harvester.service.room import LOG, LOOK_EVERY_S, SPACE, RoomGuard
 from harvester.store.write_ahead_log import LARGE_LOG_BYTES, LogReport, Room
+from tests.unit.web.builders import StandingClock
 
 
 @dataclass
@@ -26,9 +27,19 @@ class UnknownVolume(Volume):
         return None
 
 
-def guard(volume: Volume, budget: MemoryBudget | None = None) -> tuple[RoomGuard, Progress]:
+class Ticking(StandingClock):
+    """Every look is later than the one before."""
+
+    def monotonic(self) -> float:
+        self.now += LOOK_EVERY_S
+        return self.now
+
+
+def guard(
+    volume: Volume, budget: MemoryBudget | None = None, clock: StandingClock | None = None
+) -> tuple[RoomGuard, Progress]:
     progress = Progress(started=0.0)
-    return RoomGuard(volume, budget or MemoryBudget(10_000), progress), progress
+    return RoomGuard(volume, budget or MemoryBudget(10_000), progress, clock or Ticking()), progress
 
 
 def test_intake_pauses_below_what_is_needed_and_goes_on_a_quarter_above() -> None:
@@ -43,6 +54,18 @@ def test_intake_pauses_below_what_is_needed_and_goes_on_a_quarter_above() -> Non
     volume.free_bytes = 1250
     assert not room.is_short()
     assert progress.conditions == {}
+
+
+def test_while_there_is_room_the_file_system_is_asked_a_few_times_a_second_at_most() -> None:
+    volume, clock = Volume(free_bytes=1000), StandingClock()
+    room, _ = guard(volume, clock=clock)
+    assert not room.is_short()
+    volume.free_bytes = 0
+    assert not room.is_short()
+    clock.now += LOOK_EVERY_S
+    assert room.is_short()
+    volume.free_bytes = 2000
+    assert not room.is_short()
 
 
 def test_what_is_under_way_and_what_comes_next_are_counted() -> None:
