@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import claims
+import log_bytes
 import memory
 import responsiveness
 import start
@@ -42,6 +43,7 @@ BENCHES: dict[str, Callable[[], str]] = {
     "throughput": lambda: throughput.compare(throughput.SHAPES["long"], 5, list(CONTENDERS)),
     "gzip": lambda: throughput.compare(throughput.SHAPES["gzip"], 5, list(CONTENDERS)),
     "small": lambda: throughput.compare(throughput.SHAPES["small"], 5, list(CONTENDERS)),
+    "log": lambda: log_bytes.report(3),
     "requests": requests,
     "memory": lambda: memory.compare(5),
     "responsiveness": lambda: responsiveness.report(5),

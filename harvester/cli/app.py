@@ -62,6 +62,10 @@ class Harvest:
         """What the API said when it refused the key; None while it has not."""
         return self.scheduler.refusal
 
+    def check_file(self) -> None:
+        """Raise StoreError if the file at the path is not the one that is stored in."""
+        self.store.check_file()
+
     def reload(self, settings: Settings) -> None:
         """Take over the settings that can change while running."""
         self.throttle.limit = _rate_limit(settings)

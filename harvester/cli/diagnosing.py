@@ -27,6 +27,7 @@ from harvester.store.file_systems import LOCAL_DISK, mount_of
 from harvester.store.forecasting import Forecast, forecast
 from harvester.store.migrating import applied_versions, load_migrations
 from harvester.store.probing import why_not_writable
+from harvester.store.write_ahead_log import LARGE_LOG_BYTES, log_bytes, log_path
 
 MAX_SKEW_S = 60.0
 MIN_FREE_BYTES = 64_000_000
@@ -196,12 +197,17 @@ def _space(path: Path) -> Diagnosis:
     needed = expected.bytes
     basis = "the mean of what is stored" if expected.is_measured else "an hour of video each"
     queue = f"{expected.open_tasks} open tasks will need {shown_bytes(needed)} ({basis})" if needed else "no open tasks"
-    text = f"{shown_bytes(free)} free; {queue}"
+    log = log_bytes(path)
+    text = f"{shown_bytes(free)} free, the write-ahead log takes {shown_bytes(log)}; {queue}"
     remedy = "Free some space, or move the database to a larger disk (docs/operations.md)."
     if free < MIN_FREE_BYTES:
         return Diagnosis("space", Verdict.FAILURE, f"{text}.", remedy)
     if free < 2 * needed:
         return Diagnosis("space", Verdict.WARNING, f"{text}: less than twice that is left.", remedy)
+    if log >= LARGE_LOG_BYTES:
+        text += "; the log grows while another program keeps a read transaction open."
+        remedy = f"End that transaction: `fuser {log_path(path)}` names the processes that have the log open."
+        return Diagnosis("space", Verdict.WARNING, text, remedy)
     return Diagnosis("space", Verdict.OK, text)
 
 

@@ -108,8 +108,22 @@ def _lines(report: "StatusReport", feasibility: "Feasibility") -> "Iterator[str]
         yield f"rate limit     the API wants no {endpoint} requests until {shown_time(until_ms)}"
     hours = report.video_seconds / 3600
     yield f"stored         {report.segments} segments of {hours:.1f} h of video, {shown_bytes(report.file_bytes)}"
+    yield from _room(report)
     for error in report.last_errors:
         yield f"last error     {shown_time(error.at_ms)} {error.task_id} ({error.state}): {error.message}"
+
+
+def _room(report: "StatusReport") -> "Iterator[str]":
+    """Say how long the write-ahead log is, and what is odd about that."""
+    from harvester.cli.formats import shown_bytes  # noqa: PLC0415
+    from harvester.store.write_ahead_log import LARGE_LOG_BYTES, LOG_BYTES  # noqa: PLC0415
+
+    free = report.free_bytes
+    if report.log_bytes:
+        why = "; another program may keep a read transaction open" if report.log_bytes >= LARGE_LOG_BYTES else ""
+        yield f"log            {shown_bytes(report.log_bytes)} of that in the write-ahead log{why}"
+    if free is not None and free < 4 * LOG_BYTES:
+        yield f"space          {shown_bytes(free)} are free: a harvest pauses before the last of it is gone"
 
 
 def _verdict(report: "StatusReport", now: float) -> str:

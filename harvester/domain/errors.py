@@ -5,6 +5,7 @@ HarvesterError            exit code, one sentence, a remedy
 │   └── InvalidTaskId     2  an id that can never be asked about
 ├── KeyRefusedError       3  the API does not accept the key
 └── StoreError            4  the database cannot be used
+    ├── MovedFileError    4  the file is gone from its path, or another is there
     ├── NewerSchemaError  4  it was written by a newer program
     └── NotOursError      4  not SQLite, or somebody else's SQLite
 """
@@ -46,6 +47,10 @@ class StoreError(HarvesterError):
     """The database cannot be used."""
 
     exit_code = 4
+
+
+class MovedFileError(StoreError):
+    """The file at the path is not the file that was opened: what is written would be lost."""
 
 
 class NewerSchemaError(StoreError):

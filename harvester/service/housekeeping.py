@@ -1,4 +1,4 @@
-"""What a harvest does every few seconds: share what was learned, prune, refresh what displays show."""
+"""What a harvest does every few seconds: share what was learned, prune, cut the log, refresh what displays show."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -10,6 +10,7 @@ from harvester.service.foresight import Foresight
 from harvester.service.pipeline import Pipeline
 from harvester.service.planner import Planner
 from harvester.service.progress import Progress
+from harvester.service.room import RoomGuard
 from harvester.service.task_source import TaskSource
 
 T = TypeVar("T")
@@ -38,6 +39,7 @@ class Housekeeping:
         self._throttle = throttle
         self._progress = progress
         self._clock = clock
+        self._room = RoomGuard(source, pipeline.budget, progress, clock)
         self._foresight = Foresight(source, throttle, progress, clock)
         self._prune_at = self._share_at = 0.0
 
@@ -54,6 +56,7 @@ class Housekeeping:
         await self._share_times()
         await self._patiently(self._throttle.tell)
         await self._prune()
+        await self._patiently(self._room.tend_log)
         await self._refresh()
         await self._patiently(self._foresight.look)
 

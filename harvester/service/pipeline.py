@@ -1,9 +1,11 @@
 """The way of an answer: fetch → decode and decide → write, with a bounded stream between the stages."""
 
+import math
 import random
 import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -49,6 +51,13 @@ T = TypeVar("T")
 GROUP_SETTLEMENTS = 64
 GROUP_BYTES = 32 * 1024 * 1024
 """What one transaction holds at most: a longer one would keep other writers waiting."""
+
+COMMIT_EVERY_S = 0.3
+"""A small result waits that long after the last commit for others: a commit writes a dozen pages of 32 KB to the log,
+however little it stores. The first one after a pause does not wait."""
+
+SMALL_GROUP_BYTES = 1024 * 1024
+"""A group that stores this much is not worth a wait."""
 
 MAX_STORE_PAUSE_S = 30.0
 
@@ -181,11 +190,14 @@ class Pipeline:
                 await decided.send(await self._decided(fetched))
 
     async def write(self, decided: MemoryObjectReceiveStream[Decided]) -> None:
-        """Store decisions, everything that is waiting in one transaction, until there are no more."""
+        """Store decisions, several in one transaction where they are small or waiting, until there are no more."""
+        wait_until = -math.inf
         async with decided:
             async for one in decided:
-                await self._store(_with_waiting(one, decided))
-                del one
+                group = await self._with_following([one], decided, wait_until - self._clock.monotonic())
+                await self._store(_with_waiting(group, decided))
+                wait_until = self._clock.monotonic() + COMMIT_EVERY_S
+                del one, group
 
     async def _decided(self, fetched: Fetched) -> Decided:
         with self._progress.beats.at_work("decode", self._clock.monotonic):
@@ -193,6 +205,18 @@ class Pipeline:
         fetched.reply.drop_body()
         decided.hold.shrink_to(_size(decided))
         return decided
+
+    async def _with_following(
+        self, group: list[Decided], stream: MemoryObjectReceiveStream[Decided], wait_s: float
+    ) -> list[Decided]:
+        """Return the group with those that come within that time, as long as it is small; at the end without a wait."""
+        if wait_s > 0:
+            size = sum(map(_size, group))
+            with anyio.move_on_after(wait_s), suppress(anyio.EndOfStream):
+                while len(group) < GROUP_SETTLEMENTS and size < SMALL_GROUP_BYTES:
+                    group.append(await stream.receive())
+                    size += _size(group[-1])
+        return group
 
     async def _store(self, group: list[Decided]) -> None:
         settlements = [one.settlement for one in group]
@@ -211,6 +235,9 @@ class Pipeline:
             self._progress.beats.beat(self._clock.monotonic())
             try:
                 result = await write()
+            except StoreError as error:
+                self._note_condition("database", error.sentence)
+                raise
             except sqlite3.Error as error:
                 if primary_code(error) not in PASSING_PROBLEMS:
                     raise StoreError(f"The database failed: {error}.", remedy="Run `harvester verify`.") from error
@@ -353,8 +380,8 @@ def _kept_body(reply: Reply) -> bytes:
     return reply.body if reply.file is None else reply.file.beginning(MAX_PAYLOAD_BYTES + 1)
 
 
-def _with_waiting(first: Decided, stream: MemoryObjectReceiveStream[Decided]) -> list[Decided]:
-    group, size = [first], _size(first)
+def _with_waiting(group: list[Decided], stream: MemoryObjectReceiveStream[Decided]) -> list[Decided]:
+    size = sum(map(_size, group))
     while len(group) < GROUP_SETTLEMENTS and size < GROUP_BYTES:
         try:
             decided = stream.receive_nowait()

@@ -33,6 +33,7 @@ from harvester.service.looking import Looker
 from harvester.service.pipeline import Decided, Fetched, Pipeline
 from harvester.service.planner import CLOSED_S, Planner
 from harvester.service.progress import Progress
+from harvester.service.room import RoomGuard
 from harvester.service.task_source import TaskSource
 from harvester.store.taking import LONGEST_SLEEP_MS, Lease
 
@@ -122,6 +123,7 @@ class Scheduler:
         self._housekeeping = Housekeeping(
             source=source, planner=planner, pipeline=pipeline, throttle=throttle, progress=progress, clock=clock
         )
+        self._room = RoomGuard(source, pipeline.budget, progress, clock)
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.refusal: Refused | None = None
         self._queue: list[Step] = []
@@ -239,6 +241,11 @@ class Scheduler:
         while not self._stopping:
             self._progress.beats.beat(self._clock.monotonic())
             changed = self._changed
+            if self._room.is_short():
+                # What is claimed would be renewed meanwhile, and even that takes room.
+                await self._give_back(self._queue)
+                await self._clock.wait(changed, LOOK_AGAIN_S)
+                continue
             await self._note_blocks()
             await self._release_held()
             held_s = await self._until_request_s()

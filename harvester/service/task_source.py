@@ -6,11 +6,12 @@ from typing import Protocol
 from harvester.domain.planning import Due
 from harvester.domain.processing_time import Key, Seen
 from harvester.domain.tasks import Task, TaskState
+from harvester.service.room import RoomSource
 from harvester.store.overview import Deadline
 from harvester.store.taking import HeldLeases, Lease
 
 
-class TaskSource(Protocol):
+class TaskSource(RoomSource, Protocol):
     """Where open tasks come from, and are kept meanwhile; see `harvester.store.sqlite.Store`."""
 
     async def due(self, now_ms: int, *, limit: int, wake: bool = True, lapsed: bool = True) -> Due:

@@ -11,6 +11,8 @@ from typing import Literal, TypeVar
 from harvester.domain.errors import NotOursError, StoreError
 from harvester.store.file_systems import LOCAL_DISK, refuse_network
 from harvester.store.migrating import check_ours, load_migrations, migrate
+from harvester.store.opened_file import OpenedFile, refuse_second_names, refuse_strange_log
+from harvester.store.write_ahead_log import limit_log
 
 T = TypeVar("T")
 
@@ -51,6 +53,12 @@ PASSING_PROBLEMS = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite
 """What goes away by itself, or when somebody frees the disk: worth waiting for while running."""
 
 
+class Connection(sqlite3.Connection):
+    """A connection that knows which file it has opened; `file` is None where it only reads."""
+
+    file: OpenedFile | None = None
+
+
 def primary_code(error: sqlite3.Error) -> int:
     """Return SQLite's primary result code: the low byte of the extended one."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
@@ -68,10 +76,17 @@ def store_error(path: Path, error: sqlite3.Error) -> StoreError:
 
 
 def in_transaction(connection: sqlite3.Connection, body: Callable[[sqlite3.Connection], T]) -> T:
-    """Run `body` between BEGIN IMMEDIATE and COMMIT; roll back on any error."""
+    """Run `body` between BEGIN IMMEDIATE and COMMIT; roll back on any error.
+
+    Raises MovedFileError where the file is not at its path any more: before the commit, so that the opened file holds
+    nothing that was not acknowledged, and after it, because only then it is certain.
+    """
+    file = connection.file if isinstance(connection, Connection) else None
     connection.execute("BEGIN IMMEDIATE")
     try:
         result = body(connection)
+        if file is not None:
+            file.check(connection)
         connection.execute("COMMIT")
     except BaseException:
         # After a failed COMMIT SQLite may have rolled back by itself.
@@ -79,18 +94,23 @@ def in_transaction(connection: sqlite3.Connection, body: Callable[[sqlite3.Conne
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         raise
+    if file is not None:
+        file.check(connection)
     return result
 
 
-def open_for_writing(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
+def open_for_writing(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Connection:
     """Open or create the database at the newest schema; statements on it wait so long for other writers.
 
     The file is readable by its owner only. Raises StoreError.
     """
     _check_place(path)
     refuse_network(path)
+    refuse_second_names(path)
+    refuse_strange_log(path)
     try:
         _create_private(path)
+        file = OpenedFile(path)
         connection = _connect(path, "rwc")
         try:
             # Says something only to an empty file, which may still look full: killed while creating it, a process
@@ -103,6 +123,9 @@ def open_for_writing(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> s
             connection.execute("UPDATE schema_migrations SET version = version WHERE FALSE")
             _limit_cache(connection)
             connection.execute(f"PRAGMA busy_timeout = {round(busy_timeout_s * 1000)}")
+            file.note_log(connection)
+            file.check(connection)
+            connection.file = file
         except BaseException:
             connection.close()
             raise
@@ -111,7 +134,7 @@ def open_for_writing(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> s
     return connection
 
 
-def open_existing(path: Path) -> sqlite3.Connection:
+def open_existing(path: Path) -> Connection:
     """Open for writing a database that must be there already. Raises StoreError."""
     check_exists(path)
     return open_for_writing(path)
@@ -132,6 +155,7 @@ def open_for_reading(path: Path, *, any_age: bool = False) -> sqlite3.Connection
     Raises StoreError.
     """
     check_exists(path)
+    refuse_second_names(path, reading=True)
     try:
         connection = _connect(path, "ro")
         try:
@@ -203,13 +227,14 @@ def _create_private(path: Path) -> None:
         ) from error
 
 
-def _connect(path: Path, mode: Literal["rwc", "ro"]) -> sqlite3.Connection:
+def _connect(path: Path, mode: Literal["rwc", "ro"]) -> Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
         timeout=BUSY_TIMEOUT_S,
         isolation_level=None,
         check_same_thread=False,
+        factory=Connection,
     )
     # Another program may have inserted an id that is not UTF-8; it must not make the whole table unreadable.
     connection.text_factory = _lenient_text
@@ -234,6 +259,7 @@ def _set_write_pragmas(connection: sqlite3.Connection, path: Path) -> None:
     _switch_to_wal(connection, path)
     # FULL makes each commit durable, not only consistent: what was acknowledged survives a power cut.
     connection.execute("PRAGMA synchronous = FULL")
+    limit_log(connection)
 
 
 def _switch_to_wal(connection: sqlite3.Connection, path: Path) -> None:

@@ -17,6 +17,7 @@ from harvester.store.budget import known_blocks
 from harvester.store.deadlines import deadlines
 from harvester.store.overview import Deadline, Troubled, held, nearest_deadline, task_counts
 from harvester.store.queries import query
+from harvester.store.write_ahead_log import free_bytes, log_bytes
 
 LAST_ERRORS = 5
 
@@ -36,7 +37,8 @@ class TaskError:
 class StatusReport:
     """The glance at `at_ms`: counts, what is urgent, what went wrong, and how much is stored.
 
-    `deadlines` are those of the open tasks with their number, the nearest first.
+    `deadlines` are those of the open tasks with their number, the nearest first. `file_bytes` includes the write-ahead
+    log (`log_bytes`); `free_bytes` are those of its volume.
     """
 
     at_ms: int
@@ -52,6 +54,8 @@ class StatusReport:
     blocked_until_ms: dict[Endpoint, int]
     held: Troubled | None = None
     """Open tasks whose last answers brought no result; their ends are held back until that is confirmed."""
+    log_bytes: int = 0
+    free_bytes: int | None = None
 
     @property
     def open(self) -> int:
@@ -100,9 +104,11 @@ def status_report(connection: sqlite3.Connection, path: Path, now_ms: int) -> St
         last_errors=[TaskError(row[0], TaskState(row[1]), row[2], row[3], row[4]) for row in errors],
         segments=segments,
         video_seconds=seconds,
-        file_bytes=_size(path) + _size(path.with_name(path.name + "-wal")),
+        file_bytes=_size(path) + log_bytes(path),
         blocked_until_ms=known_blocks(connection, now_ms),
         held=held(connection),
+        log_bytes=log_bytes(path),
+        free_bytes=free_bytes(path),
     )
 
 
@@ -133,7 +139,12 @@ def as_json(report: StatusReport, path: Path, feasibility: Feasibility) -> dict[
             for error in report.last_errors
         ],
         "stored": {"segments": report.segments, "video_s": report.video_seconds},
-        "file": {"path": str(path), "bytes": report.file_bytes},
+        "file": {
+            "path": str(path),
+            "bytes": report.file_bytes,
+            "log_bytes": report.log_bytes,
+            "free_bytes": report.free_bytes,
+        },
         "throttle": {"blocked_until_ms": {endpoint.value: at for endpoint, at in report.blocked_until_ms.items()}},
     }
 

@@ -11,6 +11,7 @@ import aiosqlite
 import anyio
 
 from harvester.domain.discovery import ListedTask
+from harvester.domain.errors import MovedFileError
 from harvester.domain.lessons import KnownLimits, LimitNews
 from harvester.domain.pacing import BudgetLease, RateLimit
 from harvester.domain.planning import Due, Rng
@@ -18,10 +19,18 @@ from harvester.domain.processing_time import Key, ProcessingTimes, Seen
 from harvester.domain.tasks import Task, TaskState
 from harvester.store import budget, taking
 from harvester.store.attempts import Attempt, recent_answers
-from harvester.store.connecting import PASSING_PROBLEMS, in_transaction, open_for_writing, primary_code, store_error
+from harvester.store.connecting import (
+    PASSING_PROBLEMS,
+    Connection,
+    in_transaction,
+    open_for_writing,
+    primary_code,
+    store_error,
+)
 from harvester.store.deadlines import deadlines
 from harvester.store.discovering import Heard, Queued, hear, queue_listed
 from harvester.store.learning import share_processing_times
+from harvester.store.opened_file import OpenedFile
 from harvester.store.overview import (
     Deadline,
     Ends,
@@ -34,8 +43,10 @@ from harvester.store.overview import (
     troubled,
 )
 from harvester.store.queries import query
+from harvester.store.saving import save_copy
 from harvester.store.settling import Settlement, settle
 from harvester.store.taking import HeldLeases, Lease
+from harvester.store.write_ahead_log import LOG_BYTES, LogReport, Room, log_bytes, room, shrink_log
 
 T = TypeVar("T")
 
@@ -79,7 +90,15 @@ class Store:
         self.path = path
         self.only_wanted = False
         self._counter = TaskCounter()
-        self._writer = _Writer(lambda: open_for_writing(path, busy_timeout_s=BUSY_TIMEOUT_S), iter_chunk_size=64)
+        self._file: OpenedFile | None = None
+        self._moved: MovedFileError | None = None
+        self._written = 0
+        self._writer = _Writer(self._open, iter_chunk_size=64)
+
+    def _open(self) -> Connection:
+        connection = open_for_writing(self.path, busy_timeout_s=BUSY_TIMEOUT_S)
+        self._file = connection.file
+        return connection
 
     async def __aenter__(self) -> Self:
         try:
@@ -97,6 +116,9 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         with anyio.CancelScope(shield=True):
+            if self._moved is None:
+                # Whoever still reads keeps SQLite from copying the log when this connection is closed.
+                await self._writer.read(shrink_log)
             await self._writer.close()
 
     async def transact(self, body: Callable[[sqlite3.Connection], T]) -> T:
@@ -107,17 +129,58 @@ class Store:
         """Run `body`, which only reads: it waits for nobody who writes."""
         return await self._run(body, self._writer.read)
 
+    def room(self) -> Room | None:
+        """Return what room there is on the volume; None where nobody tells."""
+        return None if self._file is None else room(self.path, self._file.database_bytes)
+
+    async def tend_log(self) -> LogReport:
+        """Cut the log where it is longer than it should be, or nothing was written since the last time."""
+        if self._file is None:
+            return LogReport(0, is_pinned=False)
+
+        def body(connection: sqlite3.Connection) -> LogReport:
+            length, written = log_bytes(self.path), connection.total_changes
+            is_idle, self._written = written == self._written, written
+            is_long = length > LOG_BYTES
+            is_pinned = length > 0 and (is_long or is_idle) and not shrink_log(connection)
+            return LogReport(log_bytes(self.path), is_pinned)
+
+        return await self.read(body)
+
+    def check_file(self) -> None:
+        """Raise MovedFileError if the file at the path is not the one that this store has open."""
+        if self._moved is not None:
+            raise self._moved
+        if self._file is not None:
+            self._file.check()
+
     async def _run(
         self, body: Callable[[sqlite3.Connection], T], run: Callable[[Callable[[sqlite3.Connection], T]], Awaitable[T]]
     ) -> T:
+        if self._moved is not None:
+            raise self._moved
         with anyio.CancelScope(shield=True):
             try:
                 result = await run(body)
+            except MovedFileError as error:
+                raise await self._save(error) from error
             except sqlite3.Error as error:
+                if primary_code(error) == sqlite3.SQLITE_FULL:
+                    # A log that filled the volume gives back what it can.
+                    await self._writer.read(shrink_log)
                 if primary_code(error) in PASSING_PROBLEMS:
                     raise
                 raise store_error(self.path, error) from error
         return result
+
+    async def _save(self, error: MovedFileError) -> MovedFileError:
+        """Save what the opened file holds, once; return the error that says where it is."""
+        if self._moved is None:
+            self._moved = error
+            saved = await self._writer.read(lambda connection: save_copy(connection, self.path.absolute()))
+            what = "It cannot be copied" if saved is None else f"All that was stored in it is in {str(saved)!a}"
+            self._moved = MovedFileError(f"{error.sentence} {what}.", remedy=error.remedy)
+        return self._moved
 
     async def want(self, task_ids: Sequence[str], now_ms: int) -> int:
         """Queue the given ids and restrict everything that follows to them; return how many were new."""

@@ -7,10 +7,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from harvester import __version__
+from harvester.service.room import LOG, SPACE
 from harvester.store.overview import Urgency
+from harvester.store.write_ahead_log import free_bytes, log_bytes
 from harvester.web.view import HarvestView, blocked_until_ms
 
-WATCHED_CONDITIONS = ("api", "database", "budget")
+WATCHED_CONDITIONS = ("api", "database", "budget", SPACE, LOG)
 
 
 def gauges(view: HarvestView, urgency: Urgency | None) -> Iterator[Metric]:
@@ -29,6 +31,7 @@ def gauges(view: HarvestView, urgency: Urgency | None) -> Iterator[Metric]:
     if urgency is not None:
         yield from _urgency(view.clock.wall_ms(), urgency)
     yield from _limits(view)
+    yield from _room(view)
     yield from _troubles(view, is_readable=urgency is not None)
     build = {"version": __version__, "python": platform.python_version()}
     info = GaugeMetricFamily("harvester_build_info", "Always 1; the labels say what runs.", labels=tuple(build))
@@ -65,6 +68,17 @@ def _limits(view: HarvestView) -> Iterator[Metric]:
         "endpoint",
         blocked,
     )
+
+
+def _room(view: HarvestView) -> Iterator[Metric]:
+    yield _gauge(
+        "harvester_database_log_bytes",
+        "Length of the write-ahead log; it grows while another program keeps a read transaction open.",
+        log_bytes(view.database),
+    )
+    free = free_bytes(view.database)
+    if free is not None:
+        yield _gauge("harvester_database_free_bytes", "Free space on the volume of the database.", free)
 
 
 def _troubles(view: HarvestView, *, is_readable: bool) -> Iterator[Metric]:

@@ -6,6 +6,7 @@ from typing import Any
 from harvester.domain.outcomes import Refused
 from harvester.service.heartbeats import Heartbeats
 from harvester.service.observing import LISTED
+from harvester.service.room import SPACE
 
 STUCK_AFTER_S = 300.0
 """A stage may wait behind others for a locked database, 30 s each, and then pause for 30 s; this is beyond that."""
@@ -42,7 +43,8 @@ def readiness(
     unwritable: str | None, conditions: dict[str, str], refusal: Refused | None, *, is_proven: bool
 ) -> Health:
     """Judge what the work needs: a database that can be written, and a key that was not refused."""
-    database = unwritable or conditions.get("database")
+    # Without room nothing more is asked for, though what is under way can still be written.
+    database = unwritable or conditions.get("database") or conditions.get(SPACE)
     key = "refused" if refusal is not None else "accepted" if is_proven else "not tried yet"
     reasons = [f"Database: {database}"] if database else []
     if refusal is not None:

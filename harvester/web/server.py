@@ -88,7 +88,7 @@ class Pages:
     def __init__(self, harvest: HarvestView, metrics: Metrics) -> None:
         self._harvest = harvest
         self._metrics = metrics
-        self._database = DatabaseReader(harvest.database)
+        self._database = DatabaseReader(harvest.database, harvest.check_file)
 
     def routes(self) -> list[web.RouteDef]:
         """Return them all; each answers HEAD as well."""

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 import anyio
 from anyio import to_thread
 
+from harvester.domain.errors import StoreError
 from harvester.domain.feasibility import Budget
 from harvester.domain.outcomes import Refused
 from harvester.domain.pacing import Endpoint, RateLimit
@@ -65,15 +66,21 @@ class HarvestView(Protocol):
         """The file it stores in."""
         ...
 
+    def check_file(self) -> None:
+        """Raise StoreError if the file at the path is not the one it stores in."""
+        ...
+
 
 class DatabaseReader:
     """Reads the database in a thread, on connections of its own: no page ever keeps the writer waiting.
 
-    One page at a time, whoever asks how often.
+    One page at a time, whoever asks how often. `check` raises StoreError where the path leads to another file by now:
+    no page answers from that one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, check: Callable[[], None] = lambda: None) -> None:
         self.path = path
+        self._check = check
         self._turns = anyio.CapacityLimiter(1)
         self._probes = anyio.CapacityLimiter(1)
 
@@ -81,6 +88,7 @@ class DatabaseReader:
         """Return what `body` reads. Raises StoreError."""
 
         def in_thread() -> T:
+            self._check()
             with translating_errors(self.path), closing(open_for_reading(self.path)) as connection:
                 return body(connection)
 
@@ -88,7 +96,15 @@ class DatabaseReader:
 
     async def why_not_writable(self) -> str | None:
         """Return why the database cannot be written now, None if it can."""
-        return await to_thread.run_sync(why_not_writable, self.path, limiter=self._probes)
+
+        def in_thread() -> str | None:
+            try:
+                self._check()
+            except StoreError as error:
+                return error.sentence
+            return why_not_writable(self.path)
+
+        return await to_thread.run_sync(in_thread, limiter=self._probes)
 
 
 def blocked_until_ms(view: HarvestView) -> dict[Endpoint, int | None]:

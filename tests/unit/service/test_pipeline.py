@@ -10,13 +10,13 @@ from harvester.api.memory_budget import Hold, MemoryBudget
 from harvester.api.received import LargeBody
 from harvester.api.throttle import Permit
 from harvester.domain.breaker import Breaker
-from harvester.domain.outcomes import Empty, Invalid, Outcome
+from harvester.domain.outcomes import Empty, Invalid, Outcome, Transient
 from harvester.domain.pacing import Endpoint
 from harvester.domain.planning import Action
 from harvester.domain.tasks import DAY_MS, Task, TaskState
 from harvester.service import pipeline
 from harvester.service.clock import SystemClock
-from harvester.service.pipeline import Decided, Fetched, Pipeline
+from harvester.service.pipeline import COMMIT_EVERY_S, Decided, Fetched, Pipeline
 from harvester.service.progress import Progress
 from harvester.store.settling import Settlement
 
@@ -106,3 +106,51 @@ async def test_a_transaction_holds_a_few_megabytes_of_kept_bodies(monkeypatch: p
     monkeypatch.setattr(pipeline, "GROUP_BYTES", 2 * BODY_BYTES)
     store = await carried(Invalid("It is odd."), answers=7, file=LargeBody.of)
     assert store.groups == [2, 2, 2, 1]
+
+
+class StandingClock(SystemClock):
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+async def written_one_by_one(count: int, pause_s: float, outcome: Outcome) -> list[int]:
+    """Return the groups in which answers were written that came one by one, with pauses on a clock that stands."""
+    clock, budget = StandingClock(), MemoryBudget(100 * BODY_BYTES)
+    store = Store(budget)
+    stages = Pipeline(
+        asker=Api(None),
+        decoder=Refusing(outcome),
+        settler=store,
+        breaker=Breaker(),
+        progress=Progress(started=clock.monotonic()),
+        clock=clock,
+        budget=budget,
+    )
+    replies, to_decode = anyio.create_memory_object_stream[Fetched](1)
+    decided, to_write = anyio.create_memory_object_stream[Decided](1)
+    async with anyio.create_task_group() as group:
+        group.start_soon(stages.decode, to_decode, decided)
+        group.start_soon(stages.write, to_write)
+        async with replies:
+            for number in range(count):
+                task = Task(number, f"task-{number}", TaskState.READY, 0, clock.wall_ms() + DAY_MS)
+                await stages.fetch(Action(Endpoint.RETRIEVE, task), Permit(Endpoint.RETRIEVE), budget.take(), replies)
+                await anyio.wait_all_tasks_blocked()
+                clock.now += pause_s
+    return store.groups
+
+
+async def test_small_answers_that_follow_a_commit_share_the_next_one_and_the_end_waits_for_nothing() -> None:
+    assert await written_one_by_one(4, 0.0, Transient("reset", "connection_lost")) == [1, 3]
+
+
+async def test_after_a_pause_an_answer_is_written_at_once() -> None:
+    assert await written_one_by_one(3, COMMIT_EVERY_S, Transient("reset", "connection_lost")) == [1, 1, 1]
+
+
+async def test_a_large_answer_waits_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "SMALL_GROUP_BYTES", BODY_BYTES)
+    assert await written_one_by_one(3, 0.0, Invalid("It is odd.")) == [1, 1, 1]

@@ -53,3 +53,6 @@ class SeenHarvest:
     throttle: FixedThrottle = field(default_factory=FixedThrottle)
     progress: Progress = field(default_factory=lambda: Progress(started=990.0))
     refusal: Refused | None = None
+
+    def check_file(self) -> None:
+        """Find nothing wrong."""

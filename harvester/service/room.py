@@ -1,0 +1,85 @@
+"""Whether there is room for more results on the volume of the database: intake pauses before the last of it is gone."""
+
+import math
+from typing import Protocol
+
+import structlog
+
+from harvester.api.memory_budget import MemoryBudget
+from harvester.service.clock import Clock
+from harvester.service.progress import Progress
+from harvester.store.write_ahead_log import LARGE_LOG_BYTES, LogReport, Room
+
+SPACE = "space"
+LOG = "log"
+
+LOOK_EVERY_S = 0.2
+"""Asking the file system before each of hundreds of requests a second would cost more than it finds."""
+
+SPARE = 1.25
+"""Intake goes on when a quarter more is free than is needed: else it would stop again at once."""
+
+log = structlog.stdlib.get_logger()
+
+
+class RoomSource(Protocol):
+    """Who stores; see `harvester.store.sqlite.Store`."""
+
+    def room(self) -> Room | None:
+        """Return what room there is; None where nobody tells."""
+        ...
+
+    async def tend_log(self) -> LogReport:
+        """Cut the log where it is too long or nothing is written; return how long it is."""
+        ...
+
+
+class RoomGuard:
+    """Keeps the conditions `space` (no room for more results) and `log` (somebody who reads keeps it long)."""
+
+    def __init__(self, source: RoomSource, budget: MemoryBudget, progress: Progress, clock: Clock) -> None:
+        self._source = source
+        self._budget = budget
+        self._progress = progress
+        self._clock = clock
+        self._look_at = -math.inf
+
+    def is_short(self) -> bool:
+        """Whether the next result might not find room. Those under way are counted as long as they are in memory."""
+        now = self._clock.monotonic()
+        if now < self._look_at:
+            return False
+        room = self._source.room()
+        if room is None:
+            return False
+        # A body and its vectors twice: more than what is written of it, to the log and then to the database.
+        needed = room.needed_bytes + self._budget.held_bytes + self._budget.expected_bytes
+        is_short = room.free_bytes < needed * (SPARE if SPACE in self._progress.conditions else 1)
+        text = f"{_shown(room.free_bytes)} are free and {_shown(needed)} needed: nothing more is asked for until then"
+        self._note(SPACE, text if is_short else None)
+        if not is_short:
+            self._look_at = now + LOOK_EVERY_S
+        return is_short
+
+    async def tend_log(self) -> None:
+        """Cut the log where that is possible, and say where it is not."""
+        report = await self._source.tend_log()
+        is_large = report.is_pinned and report.bytes >= LARGE_LOG_BYTES
+        text = (
+            f"{_shown(report.bytes)} long, and grows until another program ends the read transaction that it has open"
+        )
+        self._note(LOG, text if is_large else None)
+
+    def _note(self, name: str, text: str | None) -> None:
+        conditions = self._progress.conditions
+        if text is None:
+            if conditions.pop(name, None) is not None:
+                log.info("recovered", what=name)
+            return
+        if name not in conditions:
+            log.warning("degraded", what=name, why=text)
+        conditions[name] = text
+
+
+def _shown(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
