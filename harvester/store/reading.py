@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from harvester.domain.embeddings import SegmentRow, rebuild
 from harvester.domain.feasibility import Feasibility
 from harvester.domain.forewarning import forewarning
@@ -15,6 +13,7 @@ from harvester.domain.tasks import TaskState
 from harvester.store.attempts import Attempt
 from harvester.store.budget import known_blocks
 from harvester.store.deadlines import deadlines
+from harvester.store.json_columns import dump_json, load_json
 from harvester.store.overview import Deadline, Troubled, held, nearest_deadline, task_counts
 from harvester.store.queries import query
 
@@ -179,13 +178,12 @@ def rebuild_json(connection: sqlite3.Connection, task_id: str) -> bytes | None:
     if task is None or video is None:
         return None
     rows = [
-        SegmentRow(option, scope, start, end, np.frombuffer(vector, f"<{dtype}"), layout, orjson.loads(extra or "{}"))
+        SegmentRow(option, scope, start, end, np.frombuffer(vector, f"<{dtype}"), layout, extra and load_json(extra))
         for option, scope, start, end, layout, extra, dtype, vector in connection.execute(
             query("segments_of"), {"task": task["id"]}
         )
     ]
-    document = rebuild(orjson.loads(video["document"]), orjson.loads(video["layouts"]), rows)
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    return dump_json(rebuild(load_json(video["document"]), load_json(video["layouts"]), rows))
 
 
 def _row(connection: sqlite3.Connection, name: str, parameters: dict[str, Any]) -> dict[str, Any] | None:

@@ -8,12 +8,11 @@ from functools import cache
 from itertools import chain, repeat
 from typing import Any, TypeVar
 
-import orjson
-
 from harvester.domain.embeddings import Matrix, TaskEmbeddings, VideoMetadata
 from harvester.domain.retrying import Decision
 from harvester.domain.tasks import Task, TaskState
 from harvester.store.attempts import Attempt, insert_attempt
+from harvester.store.json_columns import dump_json
 from harvester.store.keeping import keep, packed
 from harvester.store.queries import query
 
@@ -128,7 +127,7 @@ def _insert_embeddings(connection: sqlite3.Connection, settlement: Settlement, e
             "segment_count": embeddings.count,
             "vectors_crc32": zlib.crc32(vectors.data),
             "document": embeddings.document.decode(),
-            "layouts": orjson.dumps(embeddings.layouts).decode(),
+            "layouts": dump_json(embeddings.layouts).decode(),
         },
     )
     if not inserted.rowcount:
@@ -143,7 +142,7 @@ def _insert_embeddings(connection: sqlite3.Connection, settlement: Settlement, e
 
 
 def _segment_rows(key: int, embeddings: TaskEmbeddings) -> Iterator[tuple[Any, ...]]:
-    extras = {position: orjson.dumps(extra).decode() for position, extra in embeddings.extras.items()}
+    extras = {position: dump_json(extra).decode() for position, extra in embeddings.extras.items()}
     positions = range(embeddings.count)
     columns = (embeddings.options, embeddings.scopes, embeddings.starts, embeddings.ends, embeddings.layout_of)
     return zip(repeat(key, embeddings.count), positions, *columns, map(extras.get, positions), strict=True)
