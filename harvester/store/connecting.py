@@ -56,9 +56,12 @@ def primary_code(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def store_error(path: Path, error: sqlite3.Error) -> StoreError:
-    """Translate an error of SQLite into a sentence with a remedy."""
-    code = primary_code(error)
+def store_error(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
+    """Translate an error of SQLite into a sentence with a remedy.
+
+    Of a damaged schema SQLite's own message may be no text, which Python then raises in its place.
+    """
+    code = sqlite3.SQLITE_CORRUPT if isinstance(error, UnicodeDecodeError) else primary_code(error)
     if code == sqlite3.SQLITE_NOTADB:
         kind: type[StoreError] = NotOursError
     else:
@@ -106,7 +109,7 @@ def open_for_writing(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> s
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise store_error(path, error) from error
     return connection
 
@@ -122,7 +125,7 @@ def translating_errors(path: Path) -> Iterator[None]:
     """Translate what SQLite raises in the block: damage often shows only when the damaged page is read."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise store_error(path, error) from error
 
 
@@ -147,7 +150,7 @@ def open_for_reading(path: Path, *, any_age: bool = False) -> sqlite3.Connection
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise store_error(path, error) from error
     return connection
 

@@ -10,7 +10,7 @@ from harvester.domain.errors import NewerSchemaError, NotOursError
 APPLICATION_ID = 0x48525653
 """`HRVS` in the header of the file: says that the database is the harvester's."""
 
-_RECORDS = """
+RECORDS = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     version    INTEGER PRIMARY KEY,
     name       TEXT    NOT NULL,
@@ -104,7 +104,7 @@ def _apply(connection: sqlite3.Connection, migration: Migration, known: list[Mig
             connection.execute("ROLLBACK")
             return False
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(_RECORDS)
+        connection.execute(RECORDS)
         for statement in statements(migration.sql):
             connection.execute(statement)
         connection.execute(

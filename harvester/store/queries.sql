@@ -350,9 +350,11 @@ VALUES (:task, :at, :endpoint, :http_status, :outcome, :code, :message, :trace_i
 -- name: insert_video
 -- Somebody may have set the state of a harvested task back by hand: what is stored stays.
 INSERT INTO videos (task, model_name, duration, input_filename, input_url, video_clip_length,
-                    created_at, updated_at, harvested_at, segment_count, vectors_crc32, document, layouts)
+                    created_at, updated_at, harvested_at, segment_count, vectors_crc32, document, layouts,
+                    content_blake2b)
 VALUES (:task, :model_name, :duration, :input_filename, :input_url, :video_clip_length,
-        :created_at, :updated_at, :harvested_at, :segment_count, :vectors_crc32, :document, :layouts)
+        :created_at, :updated_at, :harvested_at, :segment_count, :vectors_crc32, :document, :layouts,
+        :content_blake2b)
 ON CONFLICT (task) DO NOTHING
 
 -- name: insert_scope
@@ -511,7 +513,7 @@ FROM tasks WHERE task_id = :task_id
 
 -- name: find_video
 SELECT model_name, duration, input_filename, input_url, video_clip_length, created_at, updated_at, harvested_at,
-       segment_count, vectors_crc32, document, layouts
+       segment_count, vectors_crc32, document, layouts, content_blake2b
 FROM videos WHERE task = :task
 
 -- name: video_scopes
@@ -585,11 +587,28 @@ FROM embeddings JOIN tasks ON tasks.id = embeddings.task
 GROUP BY embeddings.task HAVING min(embeddings.dim) <> max(embeddings.dim)
 
 -- name: stored_videos
-SELECT videos.task, tasks.task_id, videos.vectors_crc32 FROM videos JOIN tasks ON tasks.id = videos.task
-ORDER BY videos.task
+SELECT videos.task, tasks.task_id FROM videos JOIN tasks ON tasks.id = videos.task ORDER BY videos.task
 
 -- name: vectors_of
-SELECT dtype, vector FROM embeddings WHERE task = :task ORDER BY position
+SELECT position, dim, dtype, vector FROM embeddings WHERE task = :task ORDER BY position
+
+-- name: content_scopes
+SELECT position, video_embedding_scope FROM video_scopes WHERE task = :task ORDER BY position
+
+-- name: content_segments
+SELECT position, embedding_option, embedding_scope, start_offset_sec, end_offset_sec, layout, extra FROM segments
+WHERE task = :task ORDER BY position
+
+-- name: without_checksum
+SELECT videos.task, tasks.task_id, videos.segment_count
+FROM videos INDEXED BY videos_without_checksum CROSS JOIN tasks ON tasks.id = videos.task
+WHERE videos.content_blake2b IS NULL AND videos.task > :after ORDER BY videos.task LIMIT :limit
+
+-- name: count_without_checksum
+SELECT count(*) FROM videos INDEXED BY videos_without_checksum WHERE content_blake2b IS NULL
+
+-- name: set_checksum
+UPDATE videos SET content_blake2b = :content_blake2b WHERE task = :task
 
 -- name: budget_arrival
 SELECT arrival FROM budget

@@ -19,6 +19,7 @@ from harvester.domain.tasks import Task, TaskState
 from harvester.store import budget, taking
 from harvester.store.attempts import Attempt, recent_answers
 from harvester.store.connecting import PASSING_PROBLEMS, in_transaction, open_for_writing, primary_code, store_error
+from harvester.store.covering import Covered, cover
 from harvester.store.deadlines import deadlines
 from harvester.store.discovering import Heard, Queued, hear, queue_listed
 from harvester.store.learning import share_processing_times
@@ -269,6 +270,10 @@ class Store:
         """Forget a batch of the attempts that were made before that time; return how many."""
         parameters = {"before": before_ms, "limit": PRUNE_BATCH}
         return await self.transact(lambda connection: connection.execute(query("prune_attempts"), parameters).rowcount)
+
+    async def cover(self, after_task: int) -> Covered | None:
+        """Give a batch of what an older version stored its checksum; None if there are none behind that row."""
+        return await self.transact(lambda connection: cover(connection, after_task))
 
     async def counts(self) -> dict[TaskState, int]:
         """Return the number of tasks in each state."""
