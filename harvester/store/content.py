@@ -25,7 +25,7 @@ The checksum is the BLAKE2b (RFC 7693) of these bytes with a digest of 16 bytes.
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
@@ -79,22 +79,24 @@ class Content:
         return blake2b(b"".join(parts), digest_size=_DIGEST_BYTES).digest()
 
 
-def _numbers(kind: str, values: Sequence[Any]) -> Iterator[bytes]:
+def _numbers(kind: str, values: Sequence[Any]) -> tuple[bytes, bytes]:
     count = len(values)
-    if None in values:
-        yield bytes(value is None for value in values)
-        yield struct.pack(f"<{count}{kind}", *(0 if value is None else value for value in values))
-    else:
-        yield bytes(count)
-        yield struct.pack(f"<{count}{kind}", *values)
+    if None not in values:
+        return bytes(count), struct.pack(f"<{count}{kind}", *values)
+    numbers = [0 if value is None else value for value in values]
+    return bytes([value is None for value in values]), struct.pack(f"<{count}{kind}", *numbers)
 
 
-def _texts(values: Sequence[Any]) -> Iterator[bytes]:
-    encoded = {value: b"" if value is None else value.encode() for value in set(values)}
-    texts = [encoded[value] for value in values]
-    yield bytes(value is None for value in values) if None in encoded else bytes(len(values))
-    yield struct.pack(f"<{len(values)}Q", *map(len, texts))
-    yield from texts
+def _texts(values: Sequence[Any]) -> tuple[bytes, bytes, bytes]:
+    count = len(values)
+    # Most columns of texts have few different ones.
+    texts = {value: b"" if value is None else value.encode() for value in set(values)}
+    nulls = bytes([value is None for value in values]) if None in texts else bytes(count)
+    if len(texts) == 1:
+        (text,) = texts.values()
+        return nulls, struct.pack("<Q", len(text)) * count, text * count
+    each = [texts[value] for value in values]
+    return nulls, struct.pack(f"<{count}Q", *map(len, each)), b"".join(each)
 
 
 @dataclass(frozen=True, slots=True)
