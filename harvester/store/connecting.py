@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 from harvester.domain.errors import NotOursError, StoreError
 from harvester.store.file_systems import LOCAL_DISK, refuse_network
+from harvester.store.foreign_triggers import TRIGGERS_REMEDY
 from harvester.store.migrating import check_ours, load_migrations, migrate
 
 T = TypeVar("T")
@@ -66,8 +67,23 @@ def store_error(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> StoreE
         kind: type[StoreError] = NotOursError
     else:
         kind = StoreError
+    if isinstance(error, sqlite3.Error) and code in (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_ERROR):
+        return _refused_statement(path, error)
     sentence, remedy = _FILE_PROBLEMS.get(code, (f"cannot be used: {error}", "Run `harvester verify`."))
     return kind(f"The database {str(path)!a} {sentence}.", remedy=remedy)
+
+
+def _refused_statement(path: Path, error: sqlite3.Error) -> StoreError:
+    """Name what another program has added to the file, where that refuses a statement."""
+    if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_TRIGGER:
+        sentence, remedy = f"refuses a change by a trigger of another program: {str(error)!a}", TRIGGERS_REMEDY
+    elif primary_code(error) == sqlite3.SQLITE_CONSTRAINT:
+        sentence = f"refuses a row: {error}"
+        remedy = "Drop or change the index, trigger or table that another program has added; `harvester verify` helps."
+    else:
+        sentence = f"cannot be used: {error}"
+        remedy = "Run `harvester verify`; if that finds nothing, look at the triggers and views of other programs."
+    return StoreError(f"The database {str(path)!a} {sentence}.", remedy=remedy)
 
 
 def in_transaction(connection: sqlite3.Connection, body: Callable[[sqlite3.Connection], T]) -> T:

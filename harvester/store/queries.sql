@@ -7,6 +7,13 @@
 INSERT INTO tasks (task_id, added_at, expires_at) VALUES (:task_id, :added_at, :expires_at)
 ON CONFLICT (task_id) DO NOTHING
 
+-- name: has_triggers
+SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger')
+
+-- name: unchanged
+-- A task that an UPDATE with the same conditions should have changed.
+SELECT next_attempt_at FROM tasks WHERE id = :id AND claim = :claim AND state IN ('pending', 'ready')
+
 -- name: find_listed
 SELECT id, state, added_at, created_at, next_attempt_at, failures, gone, invalid, unfinished_at, claim, lease_owner,
        doubted_at, api_version, other_id, seen_with
@@ -17,6 +24,7 @@ INSERT INTO tasks (task_id, state, added_at, created_at, expires_at, ended_at, n
                    error_code, error_message, error_at, seen_with, scheduled_at)
 VALUES (:task_id, :state, :now, :created_at, max(1, :expires_at), :ended_at, :next_attempt_at, :unfinished_at,
         :error_code, :error_message, :error_at, :seen_with, :now)
+RETURNING id
 
 -- name: update_listed
 -- What the list says about a task that nobody else works on at the moment.

@@ -13,6 +13,7 @@ from harvester.domain.retrying import Decision
 from harvester.domain.tasks import Task, TaskState
 from harvester.store.attempts import Attempt, insert_attempt
 from harvester.store.content import Content
+from harvester.store.foreign_triggers import check_changed_by_others, check_stored
 from harvester.store.json_columns import dump_json
 from harvester.store.keeping import keep, packed
 from harvester.store.queries import query
@@ -58,6 +59,7 @@ def settle(connection: sqlite3.Connection, settlements: Iterable[Settlement]) ->
 
 def _settle_one(connection: sqlite3.Connection, settlement: Settlement) -> bool:
     if connection.execute(query("settle"), _task_row(settlement)).rowcount == 0:
+        check_changed_by_others(connection, settlement.task, is_due=False)
         return False
     insert_attempt(connection, settlement.task.key, settlement.attempt)
     if settlement.decision.state.is_open and settlement.metadata is not None:
@@ -117,14 +119,18 @@ def _insert_embeddings(connection: sqlite3.Connection, settlement: Settlement, e
     checksum = _content(settlement.task.task_id, video, segments, embeddings).checksum()
     inserted = connection.execute(query("insert_video"), {"task": key, "content_blake2b": checksum, **video})
     if not inserted.rowcount:
+        check_stored("videos", 1, len(connection.execute(query("find_video"), {"task": key}).fetchall()))
         return
-    connection.executemany(
-        query("insert_scope"), ((key, position, scope) for position, scope in enumerate(metadata.scopes))
-    )
+    scopes = ((key, position, scope) for position, scope in enumerate(metadata.scopes))
+    stored = max(0, connection.executemany(query("insert_scope"), scopes).rowcount)
+    check_stored("video_scopes", len(metadata.scopes), stored)
+    stored = 0
     for rows in _batches(list(zip(repeat(key, embeddings.count), *segments, strict=True))):
-        connection.execute(_insert_segments(len(rows)), list(chain.from_iterable(rows)))
-    for parameters in _embedding_batches(key, vectors):
-        connection.execute(query("insert_embeddings"), parameters)
+        stored += connection.execute(_insert_segments(len(rows)), list(chain.from_iterable(rows))).rowcount
+    check_stored("segments", embeddings.count, stored)
+    insert = query("insert_embeddings")
+    stored = sum(connection.execute(insert, parameters).rowcount for parameters in _embedding_batches(key, vectors))
+    check_stored("embeddings", embeddings.count, stored)
 
 
 def _video(settlement: Settlement, embeddings: TaskEmbeddings, vectors: Matrix) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from harvester.simulator import Fault
 from tests.faults.harvests import rejections
 from tests.faults.invariants import assert_kept
-from tests.integration.shell import Shell, stand_in
+from tests.integration.shell import Shell, stand_in, until
 
 DAMAGES = (
     "UPDATE segments SET embedding_option = 'visuam' WHERE position = 1 AND task = 1",
@@ -70,6 +70,80 @@ async def test_row_46_what_an_older_version_stored_gets_its_checksum(shell: Shel
         assert "3 tasks of an older version: checksum computed." in migrated.stderr
         change(shell, DAMAGES[0])
         assert (await shell.run("verify", "--deep")).code == 1
+
+
+AUDIT = (
+    "CREATE TABLE audit (what TEXT, id INTEGER PRIMARY KEY)",
+    "CREATE TRIGGER added AFTER INSERT ON tasks BEGIN INSERT INTO audit (what) VALUES (NEW.task_id), ('again'); END",
+    "CREATE TRIGGER changed AFTER UPDATE ON tasks BEGIN INSERT INTO audit (what) VALUES (NEW.state); END",
+    "CREATE TRIGGER stored AFTER INSERT ON embeddings BEGIN INSERT INTO audit (what) VALUES (NEW.position); END",
+    "ALTER TABLE tasks ADD COLUMN note TEXT NOT NULL DEFAULT 'mine'",
+    "CREATE INDEX mine ON tasks (note, state)",
+)
+
+
+async def test_row_48_counts_are_right_beside_tables_and_triggers_of_others(shell: Shell) -> None:
+    async with stand_in(tasks=4, duration_s=12) as api:
+        shell.talks_to(api.base_url)
+        await shell.add(api.catalogue.ids()[:1])
+        change(shell, *AUDIT)
+
+        added = await shell.run("add", *api.catalogue.ids())
+
+        assert "3 new, 1 known" in added.stderr
+        assert (await shell.run("backfill")).code == 0
+        assert_kept(shell, api)
+        change(shell, "INSERT INTO tasks (task_id, state, ended_at) VALUES ('x', 'failed', 1), ('y', 'failed', 1)")
+        assert "2 tasks" in (await shell.run("retry", "--state", "failed")).stderr
+
+
+REFUSING = {
+    "a row in part": "CREATE TRIGGER foreign_one AFTER INSERT ON embeddings WHEN NEW.position = 1"
+    " BEGIN SELECT RAISE(FAIL, 'not on Mondays'); END",
+    "a vector, silently": "CREATE TRIGGER foreign_one BEFORE INSERT ON embeddings WHEN NEW.position = 1"
+    " BEGIN SELECT RAISE(IGNORE); END",
+}
+
+
+@pytest.mark.parametrize("trigger", REFUSING.values(), ids=REFUSING)
+async def test_row_48_a_trigger_that_refuses_is_named_and_nothing_is_lost(shell: Shell, trigger: str) -> None:
+    async with stand_in(tasks=2, duration_s=12) as api:
+        shell.talks_to(api.base_url)
+        await shell.add(api.catalogue.ids())
+        change(shell, trigger)
+
+        refused = await shell.run("backfill")
+
+        assert refused.code == 4, refused.stderr
+        assert ("rigger of another program" in refused.stderr, "harvested" in shell.states().values()) == (True, False)
+        assert ("IGNORE" in trigger) != ("not on Mondays" in refused.stderr)
+        change(shell, "DROP TRIGGER foreign_one")
+        assert (await shell.run("backfill")).code == 0
+        assert_kept(shell, api)
+
+
+async def test_row_48_a_row_that_a_trigger_drops_is_not_called_known(shell: Shell) -> None:
+    await shell.add(["a"])
+    change(shell, "CREATE TRIGGER t BEFORE INSERT ON tasks WHEN NEW.task_id = 'b' BEGIN SELECT RAISE(IGNORE); END")
+
+    added = await shell.run("add", "a", "b", "c")
+
+    assert (added.code, "has dropped the row of the task b" in added.stderr) == (4, True), added.stderr
+    assert shell.states() == {"a": "pending"}
+
+
+async def test_row_48_a_shell_that_waits_inserts_beside_a_harvest(shell: Shell) -> None:
+    async with stand_in(tasks=12, duration_s=120) as api:
+        shell.talks_to(api.base_url)
+        running = await shell.start("backfill", *api.catalogue.ids())
+        await until(lambda: len(api.requests) > 0)
+        statement = "INSERT INTO tasks (task_id, state, ended_at) VALUES (?, 'failed', 1)"
+        for number in range(20):
+            with closing(sqlite3.connect(shell.database, timeout=5)) as connection, connection:
+                connection.execute(statement, (f"x{number}",))
+        assert (await running.ended()).code == 0
+        harvested = [state for task_id, state in shell.states().items() if not task_id.startswith("x")]
+        assert (harvested, shell.count("failed")) == (["harvested"] * 12, 20)
 
 
 @pytest.mark.parametrize("duration_s", [12, 120], ids=["decoded in place", "decoded in a worker"])
