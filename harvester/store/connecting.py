@@ -29,7 +29,7 @@ _FILE_PROBLEMS = {
     sqlite3.SQLITE_NOTADB: ("is not a SQLite database", "Give another file with --db or store.path."),
     sqlite3.SQLITE_CORRUPT: (
         "is damaged",
-        "Restore a backup, or save what is readable with `sqlite3 FILE .recover`.",
+        "Restore a backup, or save what is readable: `sqlite3 FILE '.clone new.db'`; see docs/operations.md.",
     ),
     sqlite3.SQLITE_READONLY: (
         "cannot be written",
@@ -52,7 +52,7 @@ PASSING_PROBLEMS = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite
 """What goes away by itself, or when somebody frees the disk: worth waiting for while running."""
 
 
-def primary_code(error: sqlite3.Error) -> int:
+def primary_code(error: sqlite3.Error | UnicodeDecodeError) -> int:
     """Return SQLite's primary result code: the low byte of the extended one."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
@@ -126,6 +126,11 @@ def open_for_writing(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> s
             connection.close()
             raise
     except (sqlite3.Error, UnicodeDecodeError) as error:
+        if primary_code(error) == sqlite3.SQLITE_CANTOPEN and not _may_write(path.resolve().parent):
+            raise StoreError(
+                f"The database {str(path)!a} is in a folder that can only be read.",
+                remedy="Copy it to another folder, or use another file with --db or store.path.",
+            ) from error
         raise store_error(path, error) from error
     return connection
 
@@ -152,7 +157,7 @@ def open_for_reading(path: Path, *, any_age: bool = False) -> sqlite3.Connection
     """
     check_exists(path)
     try:
-        connection = _connect(path, "ro")
+        connection = _connect(path, "ro", is_immutable=_is_still(path))
         try:
             applied = check_ours(connection, load_migrations())
             if not applied:
@@ -222,9 +227,29 @@ def _create_private(path: Path) -> None:
         ) from error
 
 
-def _connect(path: Path, mode: Literal["rwc", "ro"]) -> sqlite3.Connection:
+def _is_still(path: Path) -> bool:
+    """Return whether nobody here can write beside the file and no log belongs to it; SQLite then must make no files.
+
+    Raises StoreError for a log that cannot be read there: its index would have to be written.
+    """
+    log, index = (path.resolve().with_name(path.resolve().name + suffix) for suffix in ("-wal", "-shm"))
+    if index.exists() or _may_write(log.parent):
+        return False
+    if not log.exists() or log.stat().st_size == 0:
+        return True
+    raise StoreError(
+        f"The database {str(path)!a} has a write-ahead log with what was stored last, and its folder is read-only.",
+        remedy=f"Copy {path.name!a} and {log.name!a} to one folder that can be written, and use them there.",
+    )
+
+
+def _may_write(folder: Path) -> bool:
+    return os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _connect(path: Path, mode: Literal["rwc", "ro"], *, is_immutable: bool = False) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
+        f"{path.absolute().as_uri()}?mode={mode}{'&immutable=1' if is_immutable else ''}",
         uri=True,
         timeout=BUSY_TIMEOUT_S,
         isolation_level=None,

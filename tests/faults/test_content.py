@@ -1,9 +1,12 @@
 """Rows 46 to 49: what is given back is what was received, or it is said that it is not."""
 
 import json
+import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from harvester.simulator import Fault
 from tests.faults.harvests import rejections
 from tests.faults.invariants import assert_kept
+from tests.faults.test_disk import NO_PRIVILEGES
 from tests.integration.shell import Shell, stand_in, until
 
 DAMAGES = (
@@ -70,6 +74,97 @@ async def test_row_46_what_an_older_version_stored_gets_its_checksum(shell: Shel
         assert "3 tasks of an older version: checksum computed." in migrated.stderr
         change(shell, DAMAGES[0])
         assert (await shell.run("verify", "--deep")).code == 1
+
+
+def dumped(source: Path, copy: Path) -> None:
+    """Copy as `sqlite3 FILE .dump | sqlite3 COPY` does, which leaves out the mark in the header."""
+    with closing(sqlite3.connect(source)) as connection, closing(sqlite3.connect(copy)) as new:
+        new.executescript("\n".join(connection.iterdump()))
+
+
+def vacuumed(source: Path, copy: Path) -> None:
+    """Copy with `VACUUM INTO`."""
+    with closing(sqlite3.connect(source)) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+
+
+def with_its_log(source: Path, copy: Path) -> None:
+    """Copy the file and its log while another connection keeps the log from being emptied, as `cp` does."""
+    with closing(sqlite3.connect(source)) as connection:
+        connection.execute("UPDATE tasks SET added_at = added_at")
+        connection.commit()
+        shutil.copy(source, copy)
+        shutil.copy(f"{source}-wal", f"{copy}-wal")
+
+
+@pytest.mark.parametrize("make", [dumped, vacuumed, with_its_log], ids=lambda make: make.__name__)
+async def test_row_47_a_copy_made_with_common_tools_is_recognised_and_used(
+    shell: Shell, make: Callable[[Path, Path], None]
+) -> None:
+    async with stand_in(tasks=3, duration_s=12) as api:
+        shell.talks_to(api.base_url)
+        assert (await shell.run("backfill", *api.catalogue.ids()[:2])).code == 0
+        make(shell.database, shell.folder / "copy.db")
+        shell.database = shell.folder / "copy.db"
+
+        read = await shell.run("verify", "--deep", "--db", "copy.db")
+        written = await shell.run("backfill", *api.catalogue.ids(), "--db", "copy.db")
+
+        assert (read.code, written.code) == (0, 0), read.stderr + written.stderr
+        assert_kept(shell, api)
+        assert shell.rows("PRAGMA application_id") == [(0x48525653,)]
+
+
+async def test_row_47_from_a_place_that_may_only_be_read_is_read_and_nothing_else(shell: Shell) -> None:
+    async with stand_in(tasks=2, duration_s=12) as api:
+        shell.talks_to(api.base_url)
+        assert (await shell.run("backfill", *api.catalogue.ids())).code == 0
+    place = shell.folder / "place"
+    place.mkdir()
+    there = shutil.copy(shell.database, place / "h.db")
+    place.chmod(0o555)
+    shell.sabotage(NO_PRIVILEGES)
+    a_task = api.catalogue.ids()[0]
+    try:
+        for command in (
+            ["status"],
+            ["show", a_task, "--json"],
+            ["verify", "--deep"],
+            ["backup", "b.db"],
+        ):
+            read = await shell.run(*command, "--db", str(there))
+            assert read.code == 0, read.stderr
+        refused = await shell.run("add", "x", "--db", str(there))
+        assert (refused.code, "cannot be written" in refused.stderr) == (4, True), refused.stderr
+        assert [file.name for file in place.iterdir()] == ["h.db"]
+    finally:
+        place.chmod(0o755)
+    assert (shell.folder / "b.db").exists()
+
+
+async def test_row_47_a_log_that_cannot_be_read_there_is_named_and_not_left_out(shell: Shell) -> None:
+    await shell.add(["a"])
+    place = shell.folder / "place"
+    place.mkdir()
+    with_its_log(shell.database, place / "h.db")
+    place.chmod(0o555)
+    shell.sabotage(NO_PRIVILEGES)
+    try:
+        refused = await shell.run("status", "--db", str(place / "h.db"))
+    finally:
+        place.chmod(0o755)
+    assert refused.code == 4
+    assert "has a write-ahead log with what was stored last" in refused.stderr
+
+
+async def test_row_47_the_database_of_another_program_is_not_taken_for_a_copy(shell: Shell) -> None:
+    change(
+        shell,
+        "CREATE TABLE schema_migrations (version INTEGER, name TEXT)",
+        "INSERT INTO schema_migrations VALUES (1, '0001_tasks_and_embeddings')",
+        "CREATE TABLE tasks (id INTEGER, task_id TEXT)",
+    )
+    assert "belongs to another program" in (await shell.run("add", "a")).stderr
 
 
 AUDIT = (
