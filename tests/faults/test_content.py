@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from harvester.simulator import Fault
-from tests.faults.harvests import rejections
-from tests.faults.invariants import assert_kept
+from tests.faults.invariants import assert_kept, said_about
 from tests.faults.test_disk import NO_PRIVILEGES
 from tests.integration.shell import Shell, stand_in, until
 
@@ -260,11 +259,16 @@ async def test_row_49_numbers_that_no_float_gives_back_are_given_back_as_they_we
 
 
 async def test_row_49_a_number_of_a_vector_that_is_near_no_float_is_refused_with_the_reason(shell: Shell) -> None:
-    async with stand_in(tasks=3, duration_s=12) as api:
+    async with stand_in(tasks=5, duration_s=12) as api:
+        shell.talks_to(api.base_url)
         hit = dict(zip(api.catalogue.ids(), NO_FLOAT, strict=False))
         for task_id, kind in hit.items():
-            api.faults.add(Fault(kind=kind, tasks=(task_id,)))
+            api.faults.add(Fault(kind=kind, tasks=(task_id,), times=1))
 
-        told = await rejections(shell, api, hit)
+        ended = await shell.run("backfill", *api.catalogue.ids(), "--no-wait")
 
-        assert {task_id: NO_FLOAT[kind] for task_id, kind in hit.items()} == told
+        assert ended.code == 1, ended.stderr
+        assert_kept(shell, api, {task_id: shell.states()[task_id] for task_id in hit})
+        told = {task_id: said_about(shell, task_id)[0] for task_id in hit}
+        assert {task_id: ("segments_invalid", NO_FLOAT[kind]) for task_id, kind in hit.items()} == told
+        assert "harvested" not in {shell.states()[task_id] for task_id in hit}
