@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from harvester.api.encodings import GZIP_MAGIC, inflater
+from harvester.domain.exact_numbers import AsWritten
 from harvester.domain.outcomes import Invalid, Transient
 
 EXCERPT_CHARACTERS = 120
@@ -214,6 +215,15 @@ def parse_object(body: bytes) -> dict[str, Any]:
         kind = "null" if document is None else f"a JSON {type(document).__name__}"
         raise BodyError(Transient(f"The answer is {kind}, not an object.", "not_an_object"))
     return document
+
+
+def dump_json(value: Any) -> bytes:
+    """Return the JSON text of a value that may hold AsWritten. Raises orjson.JSONEncodeError."""
+    return orjson.dumps(value, default=_as_written)
+
+
+def _as_written(value: AsWritten) -> orjson.Fragment:
+    return orjson.Fragment(value.text)
 
 
 def excerpt(body: bytes) -> str:

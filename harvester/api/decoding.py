@@ -10,12 +10,14 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from harvester.api.bodies import BodyError, decompress, decompressed, excerpt, parse_object, refuse_dense
+from harvester.api.bodies import BodyError, decompress, decompressed, dump_json, excerpt, parse_object, refuse_dense
 from harvester.api.duplicates import refuse_duplicate_keys
+from harvester.api.number_scan import may_alter_numbers
 from harvester.api.splitting import SplitDocument, split
-from harvester.api.vectors import VectorError, pack
+from harvester.api.vectors import VectorError, pack, rows_with_long_integers
 from harvester.domain.embeddings import (
     END_FIELDS,
+    MAX_EXACT_INTEGER,
     OPTION_FIELDS,
     SCOPE_FIELDS,
     START_FIELDS,
@@ -24,9 +26,11 @@ from harvester.domain.embeddings import (
     VideoMetadata,
     segments_holder,
 )
+from harvester.domain.exact_numbers import AsWritten, alters_numbers, parse_as_written
 from harvester.domain.outcomes import Empty, Failed, Invalid, Processing, Retrieved, Transient
 
 MAX_MESSAGE_CHARACTERS = 500
+MAX_NUMBER_CHARACTERS = 40
 
 Decoded = Retrieved | Processing | Failed | Empty | Invalid | Transient
 
@@ -44,7 +48,7 @@ def decode_retrieval(body: bytes, encoding: str | None, max_bytes: int) -> Decod
         refuse_dense(plain, max_bytes)
         document = parse_object(plain)
         refuse_duplicate_keys(document, plain)
-        return decode_document(document, plain)
+        return decode_document(_exact(document, plain), plain)
     except BodyError as error:
         return error.outcome
 
@@ -56,6 +60,17 @@ def decode_file(file: BinaryIO, encoding: str | None, max_bytes: int) -> Decoded
         return decode_document(parts.document, b"", parts)
     file.seek(0)
     return decode_retrieval(file.read(), encoding, max_bytes)
+
+
+def _exact(document: dict[str, Any], body: bytes) -> dict[str, Any]:
+    """Return the document of the body with every number that a float would alter as it is written there."""
+    if not (may_alter_numbers(body) and alters_numbers(body)):
+        return document
+    try:
+        exact: dict[str, Any] = parse_as_written(body)
+    except RecursionError:
+        raise BodyError(Invalid("The answer is nested too deeply for its numbers.", "document_invalid")) from None
+    return exact
 
 
 def decode_document(document: dict[str, Any], body: bytes, parts: SplitDocument | None = None) -> Decoded:
@@ -141,16 +156,19 @@ def _embeddings(document: dict[str, Any], segments: list[Any], parts: SplitDocum
             raise _UnacceptableSegmentError(f"{path}[{index}]: not an object")
     layouts, layout_of, columns = _columns(segments)
     vector_fields, options, scopes, starts, ends = columns
+    extras = _extras(segments, layouts, layout_of)
     if parts is not None:
         vectors = parts.vectors
     else:
-        rows = [segment.get(name) for segment, name in zip(segments, vector_fields, strict=True)]
+        rows = [_numbers(segment.get(name)) for segment, name in zip(segments, vector_fields, strict=True)]
         vectors = pack(rows, name=f"{path}[{{}}].{vector_fields[0] or vector_name}")
-    extras = _extras(segments, layouts, layout_of)
+        for position in rows_with_long_integers(vectors, rows):
+            extras.setdefault(position, {})[str(vector_fields[position])] = rows[position]
+        _keep_as_written(extras, segments, columns)
     owner, key = segments_holder(document) or (document, path)
     owner[key] = []
     # orjson reads deeper nesting than it writes: what can be received must also be given back, at its place.
-    orjson.dumps([[[list(extra.values()) for extra in extras.values()]]])
+    dump_json([[[list(extra.values()) for extra in extras.values()]]])
     return TaskEmbeddings(
         metadata=video_metadata(document),
         options=_texts(segments, options, path),
@@ -158,7 +176,7 @@ def _embeddings(document: dict[str, Any], segments: list[Any], parts: SplitDocum
         starts=_seconds(segments, starts, path, required=START_FIELDS[0] if is_v1 else None),
         ends=_seconds(segments, ends, path, required=END_FIELDS[0] if is_v1 else None),
         vectors=vectors,
-        document=orjson.dumps(document),
+        document=dump_json(document),
         layouts=layouts,
         layout_of=layout_of,
         received_id=received_id(document),
@@ -197,6 +215,20 @@ def _extras(
     }
 
 
+def _numbers(vector: Any) -> Any:
+    return vector.nearest if isinstance(vector, AsWritten) else vector
+
+
+def _keep_as_written(
+    extras: dict[int, dict[str, Any]], segments: list[dict[str, Any]], columns: Iterable[Sequence[str | None]]
+) -> None:
+    """Add, by position, the fields whose column holds only the nearest float."""
+    for names in columns:
+        for position, (segment, name) in enumerate(zip(segments, names, strict=True)):
+            if name is not None and isinstance(segment[name], AsWritten):
+                extras.setdefault(position, {})[name] = segment[name]
+
+
 def _texts(segments: list[dict[str, Any]], names: Sequence[str | None], path: str) -> list[str | None]:
     values = [segment[name] if name else None for segment, name in zip(segments, names, strict=True)]
     for index, value in enumerate(values):
@@ -209,19 +241,26 @@ def _seconds(
     segments: list[dict[str, Any]], names: Sequence[str | None], path: str, *, required: str | None
 ) -> list[float | None]:
     """Return a column of times; `required` is the name under which a missing one is reported."""
-    values = [segment[name] if name else None for segment, name in zip(segments, names, strict=True)]
+    values = [_nearest(segment[name]) if name else None for segment, name in zip(segments, names, strict=True)]
     for index, value in enumerate(values):
         if problem := _problem_of_time(value, is_required=required is not None):
             raise _UnacceptableSegmentError(f"{path}[{index}].{names[index] or required}: {problem}")
     return [None if value is None else float(value) for value in values]
 
 
+def _nearest(value: Any) -> Any:
+    return value.nearest if isinstance(value, AsWritten) and value.nearest is not None else value
+
+
 def _problem_of_time(value: Any, *, is_required: bool) -> str | None:
     if value is None:
         return "missing" if is_required else None
+    if isinstance(value, AsWritten):
+        return f"{value.text[:MAX_NUMBER_CHARACTERS]} is not a time that a floating-point number is near"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"{type(value).__name__} instead of seconds"
-    return f"{value} is not a time in the video" if value < 0 or float(value) != value else None
+    is_too_long = isinstance(value, int) and value >= MAX_EXACT_INTEGER
+    return f"{value} is not a time in the video" if value < 0 or is_too_long else None
 
 
 def video_metadata(document: dict[str, Any]) -> VideoMetadata:
@@ -247,4 +286,8 @@ def _text(value: Any) -> str | None:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Return a column of metadata: the nearest float. An integer between the floats is left to the kept document."""
+    number = _nearest(value)
+    if isinstance(number, bool) or not isinstance(number, int | float) or float(number) != number:
+        return None
+    return float(number)

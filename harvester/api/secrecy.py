@@ -8,8 +8,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 
-import orjson
-
+from harvester.api.bodies import dump_json
 from harvester.api.encodings import inflater
 from harvester.domain.discovery import ListedTask
 from harvester.domain.embeddings import TaskEmbeddings
@@ -73,7 +72,7 @@ def _texts(embeddings: TaskEmbeddings) -> Iterator[bytes]:
         yield from (text.encode() for text in set(column) if text)
     yield from (name.encode() for layout in embeddings.layouts for name in layout)
     if embeddings.extras:
-        yield orjson.dumps(list(embeddings.extras.values()))
+        yield dump_json(list(embeddings.extras.values()))
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:

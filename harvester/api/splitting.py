@@ -10,12 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import orjson
 
 from harvester.api.bodies import BodyError, refuse_dense
 from harvester.api.duplicates import refuse_duplicate_keys
-from harvester.api.vectors import merge, pack
+from harvester.api.number_scan import SMALLEST_SAFE, has_long_number, may_alter_numbers
+from harvester.api.vectors import merge, pack, rows_with_long_integers
 from harvester.domain.embeddings import VECTOR_FIELDS, Matrix, segments_holder
+from harvester.domain.exact_numbers import alters_numbers
 
 GROUP_ROWS = 32
 """Vectors of 512 numbers that are packed at a time: as many as the cache holds."""
@@ -66,19 +69,23 @@ class _Splitter:
         self._field = ""
         self._texts: list[bytes] = []
         self._rows: list[Any] = []
+        self._row_texts: list[memoryview] = []
         self._groups: list[Matrix] = []
 
     def take_vectors(self, text: bytes) -> bytes:
         """Take every complete vector out of the text; return what follows the last one."""
         if not self._marker:
             self._find_marker(text)
-        view, begin = memoryview(text), 0
+        view, begin, is_suspect = memoryview(text), 0, has_long_number(text)
         while self._marker and (key := text.find(self._marker, begin)) >= 0:
             opening = key + len(self._marker) - 1
             end = text.find(b"]", opening) + 1
             if not end:
                 break
             self._rows.append(orjson.loads(view[opening:end]))
+            self._row_texts.append(view[opening:end])
+            if is_suspect:
+                _refuse_alteration(self._rows[-1], self._row_texts[-1])
             self._texts.append(text[begin:opening])
             if len(self._rows) == GROUP_ROWS:
                 self._pack()
@@ -92,14 +99,24 @@ class _Splitter:
             self._marker, self._field = found.group(), found.group(1).decode()
 
     def _pack(self) -> None:
-        self._groups.append(pack(self._rows, name=""))
+        vectors = pack(self._rows, name="")
+        is_tiny = np.abs(vectors) <= vectors.dtype.type(SMALLEST_SAFE)
+        for index in np.flatnonzero(is_tiny.any(axis=1)).tolist():
+            _refuse_alteration(self._rows[index], self._row_texts[index])
+        if rows_with_long_integers(vectors, self._rows):
+            raise _IrregularError
+        self._groups.append(vectors)
         self._rows.clear()
+        self._row_texts.clear()
 
     def finish(self, rest: bytes, max_bytes: int) -> SplitDocument:
         """Return the whole, now that nothing follows. Raises ValueError."""
         if self._rows:
             self._pack()
         if not self._groups or any(_PLACEHOLDER_DIGITS in text for text in (*self._texts, rest)):
+            raise _IrregularError
+        others = b"".join([*self._texts, rest])
+        if may_alter_numbers(others) and alters_numbers(others):
             raise _IrregularError
         pieces = [b"%s%d" % (text, _PLACEHOLDER + index) for index, text in enumerate(self._texts)]
         text = b"".join([*pieces, rest])
@@ -108,6 +125,12 @@ class _Splitter:
         refuse_duplicate_keys(document, text)
         _check_places(document, self._field, len(pieces))
         return SplitDocument(document, self._field, merge(self._groups))
+
+
+def _refuse_alteration(row: Any, text: memoryview) -> None:
+    # Most doubles are written as they would be written here.
+    if orjson.dumps(row) != text and alters_numbers(bytes(text)):
+        raise _IrregularError
 
 
 def _check_places(document: Any, field: str, count: int) -> None:

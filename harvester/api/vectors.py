@@ -10,6 +10,7 @@ import orjson
 from numpy.typing import NDArray
 
 from harvester.domain.embeddings import Matrix
+from harvester.domain.exact_numbers import AsWritten, is_float
 
 _CHUNK_NUMBERS = 16_384
 """Keeps the temporary arrays of the check within the cache."""
@@ -30,6 +31,8 @@ _REACHES = np.ldexp(_SCALES, np.arange(256) - 151) + 1e-4
 """Half the distance between two such float32, scaled; widened, so that rounding is never taken for certainty."""
 
 _ALMOST_HALF = 0.4999
+
+_BETWEEN_FLOATS = "an integer that no floating-point number equals"
 
 
 class VectorError(ValueError):
@@ -54,6 +57,14 @@ def pack(rows: Sequence[Any], *, name: str) -> Matrix:
     if np.abs(exact).max() >= 2**53 and exact.tolist() != list(rows):
         raise VectorError(_first_bad_number(rows, name))
     return _narrowed(exact)
+
+
+def rows_with_long_integers(vectors: Matrix, rows: Sequence[Sequence[Any]]) -> list[int]:
+    """Return the indexes of packed rows with an integer that is not given back, as 2**60 is: with fewer digits."""
+    if vectors.dtype == np.float32:
+        return []
+    large = np.flatnonzero((np.abs(vectors) >= 2**53).any(axis=1)).tolist()
+    return [index for index in large if any(isinstance(one, int) and not is_float(str(one)) for one in rows[index])]
 
 
 def merge(groups: Sequence[Matrix]) -> Matrix:
@@ -100,13 +111,16 @@ def _first_bad_number(rows: Sequence[Any], name: str) -> str:
 
 
 def _problem(number: Any) -> str | None:
+    if isinstance(number, AsWritten):
+        is_integer = number.text.lstrip("-").isdigit()
+        return _BETWEEN_FLOATS if is_integer else "a number too small for a floating-point number"
     if isinstance(number, bool) or not isinstance(number, int | float):
         return f"{type(number).__name__} instead of a number"
     try:
         is_exact = float(number) == number
     except OverflowError:
         is_exact = False
-    return None if is_exact else "an integer that no floating-point number equals"
+    return None if is_exact else _BETWEEN_FLOATS
 
 
 def _narrowed(exact: NDArray[np.float64]) -> Matrix:

@@ -1,19 +1,27 @@
 """`harvester migrate`: bring the database to this version's schema."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from harvester.cli.options import ConfigFile, Database
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
 
 
 def migrate(*, db: Database = None, config: ConfigFile = None) -> None:
     """Create or upgrade the database.
 
-    Commands that write do the same by themselves.
+    Commands that write do the same by themselves. What an older version stored gets its checksum here at once, in a
+    harvest bit by bit.
 
     Example: harvester migrate --db harvester.db
     """
     from contextlib import closing  # noqa: PLC0415
 
+    from harvester.cli.formats import counted  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
     from harvester.store.connecting import open_for_writing  # noqa: PLC0415
     from harvester.store.migrating import applied_versions  # noqa: PLC0415
@@ -21,4 +29,22 @@ def migrate(*, db: Database = None, config: ConfigFile = None) -> None:
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
     with closing(open_for_writing(path)) as connection:
         version = max(applied_versions(connection))
+        covered = _cover(connection, path)
+    if covered:
+        typer.echo(f"{counted(covered, 'task')} of an older version: checksum computed.", err=True)
     typer.echo(f"{path} has schema version {version}, the newest.", err=True)
+
+
+def _cover(connection: "sqlite3.Connection", path: "Path") -> int:
+    """Compute the checksums that are missing, a transaction for each batch; return how many."""
+    from harvester.store.connecting import in_transaction, translating_errors  # noqa: PLC0415
+    from harvester.store.covering import Covered, cover  # noqa: PLC0415
+
+    total, batch = 0, Covered(0, 0)
+    with translating_errors(path):
+        while True:
+            after_task = batch.last_task
+            found = in_transaction(connection, lambda connection: cover(connection, after_task))  # noqa: B023  # at once
+            if found is None:
+                return total
+            total, batch = total + found.count, found

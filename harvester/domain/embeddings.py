@@ -15,7 +15,10 @@ END_FIELDS = ("end_offset_sec", "end_offset_time", "end_sec")
 OPTION_FIELDS = ("embedding_option",)
 SCOPE_FIELDS = ("embedding_scope",)
 
-_MAX_EXACT_INTEGER = 2.0**53
+MAX_EXACT_INTEGER = 2.0**53
+"""From here on not every integer is a float."""
+
+_MINUS_ZERO = "-0.0"
 
 if TYPE_CHECKING:
     Matrix = NDArray[np.float32] | NDArray[np.float64]
@@ -124,4 +127,6 @@ def _field(name: str, row: SegmentRow) -> Any:
 
 def _number(value: float | None) -> float | int | None:
     """Write whole seconds as the API does: `6`, not `6.0`; a number that JSON's writers refuse as an integer stays."""
-    return int(value) if value is not None and value.is_integer() and value < _MAX_EXACT_INTEGER else value
+    if value is None or not value.is_integer() or value >= MAX_EXACT_INTEGER or str(value) == _MINUS_ZERO:
+        return value
+    return int(value)

@@ -42,6 +42,7 @@ class Housekeeping:
         self._room = RoomGuard(source, pipeline.budget, progress, clock)
         self._foresight = Foresight(source, throttle, progress, clock)
         self._prune_at = self._share_at = 0.0
+        self._covered_up_to: int | None = 0
 
     async def prepare(self) -> None:
         """Learn what others have, before the first request."""
@@ -57,6 +58,7 @@ class Housekeeping:
         await self._patiently(self._throttle.tell)
         await self._prune()
         await self._patiently(self._room.tend_log)
+        await self._cover()
         await self._refresh()
         await self._patiently(self._foresight.look)
 
@@ -77,6 +79,13 @@ class Housekeeping:
         before_ms = self._clock.wall_ms() - ATTEMPTS_KEPT_MS
         if await self._patiently(lambda: self._source.prune(before_ms)) == 0:
             self._prune_at = now + PRUNE_EVERY_S
+
+    async def _cover(self) -> None:
+        """Compute checksums that an older version did not, a batch at a time, once over all that is stored."""
+        if self._covered_up_to is not None:
+            after_task = self._covered_up_to
+            covered = await self._patiently(lambda: self._source.cover(after_task))
+            self._covered_up_to = None if covered is None else covered.last_task
 
     async def _refresh(self) -> None:
         self._progress.counts = await self._patiently(self._source.counts)

@@ -7,6 +7,7 @@ from harvester.domain.planning import Due
 from harvester.domain.processing_time import Key, Seen
 from harvester.domain.tasks import Task, TaskState
 from harvester.service.room import RoomSource
+from harvester.store.covering import Covered
 from harvester.store.overview import Deadline
 from harvester.store.taking import HeldLeases, Lease
 
@@ -76,6 +77,10 @@ class TaskSource(RoomSource, Protocol):
 
     async def prune(self, before_ms: int) -> int:
         """Forget a batch of old attempts; return how many."""
+        ...
+
+    async def cover(self, after_task: int) -> Covered | None:
+        """Give a batch of what an older version stored its checksum; None if there are none behind that row."""
         ...
 
     async def counts(self) -> dict[TaskState, int]:

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 from harvester.domain.errors import NotOursError, StoreError
 from harvester.store.file_systems import LOCAL_DISK, refuse_network
+from harvester.store.foreign_triggers import TRIGGERS_REMEDY
 from harvester.store.migrating import check_ours, load_migrations, migrate
 from harvester.store.opened_file import OpenedFile, refuse_second_names, refuse_strange_log
 from harvester.store.write_ahead_log import limit_log
@@ -30,7 +31,7 @@ _FILE_PROBLEMS = {
     sqlite3.SQLITE_NOTADB: ("is not a SQLite database", "Give another file with --db or store.path."),
     sqlite3.SQLITE_CORRUPT: (
         "is damaged",
-        "Restore a backup, or save what is readable with `sqlite3 FILE .recover`.",
+        "Restore a backup, or save what is readable: `sqlite3 FILE '.clone new.db'`; see docs/operations.md.",
     ),
     sqlite3.SQLITE_READONLY: (
         "cannot be written",
@@ -59,20 +60,38 @@ class Connection(sqlite3.Connection):
     file: OpenedFile | None = None
 
 
-def primary_code(error: sqlite3.Error) -> int:
+def primary_code(error: sqlite3.Error | UnicodeDecodeError) -> int:
     """Return SQLite's primary result code: the low byte of the extended one."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def store_error(path: Path, error: sqlite3.Error) -> StoreError:
-    """Translate an error of SQLite into a sentence with a remedy."""
-    code = primary_code(error)
+def store_error(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
+    """Translate an error of SQLite into a sentence with a remedy.
+
+    Of a damaged schema SQLite's own message may be no text, which Python then raises in its place.
+    """
+    code = sqlite3.SQLITE_CORRUPT if isinstance(error, UnicodeDecodeError) else primary_code(error)
     if code == sqlite3.SQLITE_NOTADB:
         kind: type[StoreError] = NotOursError
     else:
         kind = StoreError
+    if isinstance(error, sqlite3.Error) and code in (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_ERROR):
+        return _refused_statement(path, error)
     sentence, remedy = _FILE_PROBLEMS.get(code, (f"cannot be used: {error}", "Run `harvester verify`."))
     return kind(f"The database {str(path)!a} {sentence}.", remedy=remedy)
+
+
+def _refused_statement(path: Path, error: sqlite3.Error) -> StoreError:
+    """Name what another program has added to the file, where that refuses a statement."""
+    if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_TRIGGER:
+        sentence, remedy = f"refuses a change by a trigger of another program: {str(error)!a}", TRIGGERS_REMEDY
+    elif primary_code(error) == sqlite3.SQLITE_CONSTRAINT:
+        sentence = f"refuses a row: {error}"
+        remedy = "Drop or change the index, trigger or table that another program has added; `harvester verify` helps."
+    else:
+        sentence = f"cannot be used: {error}"
+        remedy = "Run `harvester verify`; if that finds nothing, look at the triggers and views of other programs."
+    return StoreError(f"The database {str(path)!a} {sentence}.", remedy=remedy)
 
 
 def in_transaction(connection: sqlite3.Connection, body: Callable[[sqlite3.Connection], T]) -> T:
@@ -129,7 +148,12 @@ def open_for_writing(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> C
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        if primary_code(error) == sqlite3.SQLITE_CANTOPEN and not _may_write(path.resolve().parent):
+            raise StoreError(
+                f"The database {str(path)!a} is in a folder that can only be read.",
+                remedy="Copy it to another folder, or use another file with --db or store.path.",
+            ) from error
         raise store_error(path, error) from error
     return connection
 
@@ -145,7 +169,7 @@ def translating_errors(path: Path) -> Iterator[None]:
     """Translate what SQLite raises in the block: damage often shows only when the damaged page is read."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise store_error(path, error) from error
 
 
@@ -157,7 +181,7 @@ def open_for_reading(path: Path, *, any_age: bool = False) -> sqlite3.Connection
     check_exists(path)
     refuse_second_names(path, reading=True)
     try:
-        connection = _connect(path, "ro")
+        connection = _connect(path, "ro", is_immutable=_is_still(path))
         try:
             applied = check_ours(connection, load_migrations())
             if not applied:
@@ -171,7 +195,7 @@ def open_for_reading(path: Path, *, any_age: bool = False) -> sqlite3.Connection
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise store_error(path, error) from error
     return connection
 
@@ -227,9 +251,29 @@ def _create_private(path: Path) -> None:
         ) from error
 
 
-def _connect(path: Path, mode: Literal["rwc", "ro"]) -> Connection:
+def _is_still(path: Path) -> bool:
+    """Return whether nobody here can write beside the file and no log belongs to it; SQLite then must make no files.
+
+    Raises StoreError for a log that cannot be read there: its index would have to be written.
+    """
+    log, index = (path.resolve().with_name(path.resolve().name + suffix) for suffix in ("-wal", "-shm"))
+    if index.exists() or _may_write(log.parent):
+        return False
+    if not log.exists() or log.stat().st_size == 0:
+        return True
+    raise StoreError(
+        f"The database {str(path)!a} has a write-ahead log with what was stored last, and its folder is read-only.",
+        remedy=f"Copy {path.name!a} and {log.name!a} to one folder that can be written, and use them there.",
+    )
+
+
+def _may_write(folder: Path) -> bool:
+    return os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _connect(path: Path, mode: Literal["rwc", "ro"], *, is_immutable: bool = False) -> Connection:
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
+        f"{path.absolute().as_uri()}?mode={mode}{'&immutable=1' if is_immutable else ''}",
         uri=True,
         timeout=BUSY_TIMEOUT_S,
         isolation_level=None,

@@ -17,6 +17,7 @@ from harvester.domain.tasks import Task, TaskState, deadline_ms
 from harvester.store.attempts import Attempt, insert_attempt
 from harvester.store.budget import known_limits
 from harvester.store.connecting import exists, open_for_reading, translating_errors
+from harvester.store.foreign_triggers import check_stored
 from harvester.store.queries import query
 from harvester.store.settling import keep_metadata
 from harvester.store.taking import defer
@@ -227,7 +228,10 @@ def _store(connection: sqlite3.Connection, change: _Change, now_ms: int, *, char
         }
         if key is None:
             values |= {"task_id": listed.task_id}
-            key = connection.execute(query("queue_listed"), values).lastrowid
+            # Not the id of the last inserted row: a trigger may have inserted another one, or none.
+            inserted = connection.execute(query("queue_listed"), values).fetchall()
+            check_stored("tasks", 1, len(inserted))
+            key = inserted[0][0]
         else:
             values |= {"id": key, "failures": decision.failures, "gone": decision.gone, "invalid": decision.invalid}
             values["charged"] = int(charged)

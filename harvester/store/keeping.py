@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from harvester.domain.tasks import TaskState
+from harvester.store.foreign_triggers import check_stored
 from harvester.store.queries import query
 
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
@@ -82,7 +83,7 @@ def keep(connection: sqlite3.Connection, task_key: int, payload: Payload) -> Non
         "is_cut": int(payload.is_cut),
         "encoding": payload.encoding,
     }
-    connection.execute(query("keep_payload"), row)
+    check_stored("payloads", 1, connection.execute(query("keep_payload"), row).rowcount)
 
 
 def kept_payload(connection: sqlite3.Connection, task_key: int) -> Payload | None:

@@ -10,7 +10,7 @@ from harvester.domain.errors import NewerSchemaError, NotOursError
 APPLICATION_ID = 0x48525653
 """`HRVS` in the header of the file: says that the database is the harvester's."""
 
-_RECORDS = """
+RECORDS = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     version    INTEGER PRIMARY KEY,
     name       TEXT    NOT NULL,
@@ -69,7 +69,7 @@ def check_ours(connection: sqlite3.Connection, migrations: list[Migration]) -> s
     # In this order: another process may be creating the same database, and its commit brings both.
     found = connection.execute("SELECT name FROM sqlite_schema LIMIT 1").fetchone()
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    if found and application_id != APPLICATION_ID:
+    if found and application_id != APPLICATION_ID and not (application_id == 0 and _is_copy(connection, migrations)):
         raise NotOursError(
             f"The database {path!a} belongs to another program (it holds {found[0]!a}).",
             remedy="Give another file with --db or store.path.",
@@ -85,6 +85,27 @@ def check_ours(connection: sqlite3.Connection, migrations: list[Migration]) -> s
     return applied
 
 
+def _is_copy(connection: sqlite3.Connection, migrations: list[Migration]) -> bool:
+    """Return whether it is a copy without the mark in its header: `.dump`, `.recover` and `.clone` leave that out."""
+    # The schema to compare with is made by the migrations of this module.
+    from harvester.store.schema import has_our_objects  # noqa: PLC0415
+
+    names = {migration.version: migration.name for migration in migrations}
+    try:
+        records = connection.execute("SELECT version, name FROM schema_migrations").fetchall()
+    except sqlite3.OperationalError:
+        # Other migration tools have a table of the same name, with other columns.
+        return False
+    known = {version: name for version, name in records if version in names}
+    return known.items() <= names.items() and 1 in known and has_our_objects(connection, known)
+
+
+def mark(connection: sqlite3.Connection) -> None:
+    """Write the mark into the header of a copy that has lost it."""
+    if connection.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
 def migrate(connection: sqlite3.Connection, migrations: list[Migration] | None = None) -> list[Migration]:
     """Apply what is missing and return it. Whoever is killed in the middle leaves the old schema.
 
@@ -92,6 +113,7 @@ def migrate(connection: sqlite3.Connection, migrations: list[Migration] | None =
     """
     known = load_migrations() if migrations is None else migrations
     if {migration.version for migration in known} <= check_ours(connection, known):
+        mark(connection)
         return []
     return [migration for migration in known if _apply(connection, migration, known)]
 
@@ -104,7 +126,7 @@ def _apply(connection: sqlite3.Connection, migration: Migration, known: list[Mig
             connection.execute("ROLLBACK")
             return False
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(_RECORDS)
+        connection.execute(RECORDS)
         for statement in statements(migration.sql):
             connection.execute(statement)
         connection.execute(

@@ -7,6 +7,13 @@
 INSERT INTO tasks (task_id, added_at, expires_at) VALUES (:task_id, :added_at, :expires_at)
 ON CONFLICT (task_id) DO NOTHING
 
+-- name: has_triggers
+SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger')
+
+-- name: unchanged
+-- A task that an UPDATE with the same conditions should have changed.
+SELECT next_attempt_at FROM tasks WHERE id = :id AND claim = :claim AND state IN ('pending', 'ready')
+
 -- name: find_listed
 SELECT id, state, added_at, created_at, next_attempt_at, failures, gone, invalid, unfinished_at, claim, lease_owner,
        doubted_at, api_version, other_id, seen_with, error_code, error_message
@@ -17,6 +24,7 @@ INSERT INTO tasks (task_id, state, added_at, created_at, expires_at, ended_at, n
                    error_code, error_message, error_at, seen_with, scheduled_at)
 VALUES (:task_id, :state, :now, :created_at, max(1, :expires_at), :ended_at, :next_attempt_at, :unfinished_at,
         :error_code, :error_message, :error_at, :seen_with, :now)
+RETURNING id
 
 -- name: update_listed
 -- What the list says about a task that nobody else works on at the moment.
@@ -350,9 +358,11 @@ VALUES (:task, :at, :endpoint, :http_status, :outcome, :code, :message, :trace_i
 -- name: insert_video
 -- Somebody may have set the state of a harvested task back by hand: what is stored stays.
 INSERT INTO videos (task, model_name, duration, input_filename, input_url, video_clip_length,
-                    created_at, updated_at, harvested_at, segment_count, vectors_crc32, document, layouts)
+                    created_at, updated_at, harvested_at, segment_count, vectors_crc32, document, layouts,
+                    content_blake2b)
 VALUES (:task, :model_name, :duration, :input_filename, :input_url, :video_clip_length,
-        :created_at, :updated_at, :harvested_at, :segment_count, :vectors_crc32, :document, :layouts)
+        :created_at, :updated_at, :harvested_at, :segment_count, :vectors_crc32, :document, :layouts,
+        :content_blake2b)
 ON CONFLICT (task) DO NOTHING
 
 -- name: insert_scope
@@ -514,7 +524,7 @@ FROM tasks WHERE task_id = :task_id
 
 -- name: find_video
 SELECT model_name, duration, input_filename, input_url, video_clip_length, created_at, updated_at, harvested_at,
-       segment_count, vectors_crc32, document, layouts
+       segment_count, vectors_crc32, document, layouts, content_blake2b
 FROM videos WHERE task = :task
 
 -- name: video_scopes
@@ -588,11 +598,28 @@ FROM embeddings JOIN tasks ON tasks.id = embeddings.task
 GROUP BY embeddings.task HAVING min(embeddings.dim) <> max(embeddings.dim)
 
 -- name: stored_videos
-SELECT videos.task, tasks.task_id, videos.vectors_crc32 FROM videos JOIN tasks ON tasks.id = videos.task
-ORDER BY videos.task
+SELECT videos.task, tasks.task_id FROM videos JOIN tasks ON tasks.id = videos.task ORDER BY videos.task
 
 -- name: vectors_of
-SELECT dtype, vector FROM embeddings WHERE task = :task ORDER BY position
+SELECT position, dim, dtype, vector FROM embeddings WHERE task = :task ORDER BY position
+
+-- name: content_scopes
+SELECT position, video_embedding_scope FROM video_scopes WHERE task = :task ORDER BY position
+
+-- name: content_segments
+SELECT position, embedding_option, embedding_scope, start_offset_sec, end_offset_sec, layout, extra FROM segments
+WHERE task = :task ORDER BY position
+
+-- name: without_checksum
+SELECT videos.task, tasks.task_id, videos.segment_count
+FROM videos INDEXED BY videos_without_checksum CROSS JOIN tasks ON tasks.id = videos.task
+WHERE videos.content_blake2b IS NULL AND videos.task > :after ORDER BY videos.task LIMIT :limit
+
+-- name: count_without_checksum
+SELECT count(*) FROM videos INDEXED BY videos_without_checksum WHERE content_blake2b IS NULL
+
+-- name: set_checksum
+UPDATE videos SET content_blake2b = :content_blake2b WHERE task = :task
 
 -- name: budget_arrival
 SELECT arrival FROM budget

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from harvester.domain.embeddings import SegmentRow, rebuild
+from harvester.domain.errors import StoreError
 from harvester.domain.feasibility import Feasibility
 from harvester.domain.forewarning import forewarning
 from harvester.domain.pacing import Endpoint
@@ -15,6 +14,7 @@ from harvester.domain.tasks import TaskState
 from harvester.store.attempts import Attempt
 from harvester.store.budget import known_blocks
 from harvester.store.deadlines import deadlines
+from harvester.store.json_columns import dump_json, load_json
 from harvester.store.overview import Deadline, Troubled, held, nearest_deadline, task_counts
 from harvester.store.queries import query
 from harvester.store.write_ahead_log import free_bytes, log_bytes
@@ -181,7 +181,10 @@ def task_story(connection: sqlite3.Connection, task_id: str) -> TaskStory | None
 
 
 def rebuild_json(connection: sqlite3.Connection, task_id: str) -> bytes | None:
-    """Return the JSON that the API sent, floats to the last digit; None if the task is not harvested."""
+    """Return the JSON that the API sent, floats to the last digit; None if the task is not harvested.
+
+    Raises StoreError if it is too damaged for that.
+    """
     # It takes longer to load than `harvester status`, which needs this module too, takes to answer.
     import numpy as np  # noqa: PLC0415
 
@@ -189,14 +192,21 @@ def rebuild_json(connection: sqlite3.Connection, task_id: str) -> bytes | None:
     video = _row(connection, "find_video", {"task": task["id"]}) if task else None
     if task is None or video is None:
         return None
-    rows = [
-        SegmentRow(option, scope, start, end, np.frombuffer(vector, f"<{dtype}"), layout, orjson.loads(extra or "{}"))
-        for option, scope, start, end, layout, extra, dtype, vector in connection.execute(
-            query("segments_of"), {"task": task["id"]}
-        )
-    ]
-    document = rebuild(orjson.loads(video["document"]), orjson.loads(video["layouts"]), rows)
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    try:
+        stored = connection.execute(query("segments_of"), {"task": task["id"]})
+        rows = [
+            SegmentRow(
+                option, scope, start, end, np.frombuffer(vector, f"<{dtype}"), layout, extra and load_json(extra)
+            )
+            for option, scope, start, end, layout, extra, dtype, vector in stored
+        ]
+        return dump_json(rebuild(load_json(video["document"]), load_json(video["layouts"]), rows))
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        # Of what was stored by this program it can all be read; bits of it have changed since.
+        raise StoreError(
+            f"What is stored of the task {task_id} is damaged: {str(error)!a}.",
+            remedy="Run `harvester verify --deep --repair`.",
+        ) from error
 
 
 def _row(connection: sqlite3.Connection, name: str, parameters: dict[str, Any]) -> dict[str, Any] | None:

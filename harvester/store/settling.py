@@ -8,12 +8,13 @@ from functools import cache
 from itertools import chain, repeat
 from typing import Any, TypeVar
 
-import orjson
-
 from harvester.domain.embeddings import Matrix, TaskEmbeddings, VideoMetadata
 from harvester.domain.retrying import Decision
 from harvester.domain.tasks import Task, TaskState
 from harvester.store.attempts import Attempt, insert_attempt
+from harvester.store.content import Content
+from harvester.store.foreign_triggers import check_changed_by_others, check_stored
+from harvester.store.json_columns import dump_json
 from harvester.store.keeping import keep, packed
 from harvester.store.queries import query
 
@@ -58,6 +59,7 @@ def settle(connection: sqlite3.Connection, settlements: Iterable[Settlement]) ->
 
 def _settle_one(connection: sqlite3.Connection, settlement: Settlement) -> bool:
     if connection.execute(query("settle"), _task_row(settlement)).rowcount == 0:
+        check_changed_by_others(connection, settlement.task, is_due=False)
         return False
     insert_attempt(connection, settlement.task.key, settlement.attempt)
     if settlement.decision.state.is_open and settlement.metadata is not None:
@@ -113,40 +115,60 @@ def _insert_embeddings(connection: sqlite3.Connection, settlement: Settlement, e
     if len(embeddings.vectors) != embeddings.count:
         raise ValueError(f"{len(embeddings.vectors)} vectors for {embeddings.count} segments")
     vectors = embeddings.vectors if embeddings.vectors.flags.c_contiguous else embeddings.vectors.copy()
-    inserted = connection.execute(
-        query("insert_video"),
-        {
-            "task": key,
-            "model_name": metadata.model_name,
-            "duration": metadata.duration,
-            "input_filename": metadata.input_filename,
-            "input_url": metadata.input_url,
-            "video_clip_length": metadata.video_clip_length,
-            "created_at": metadata.created_at_ms,
-            "updated_at": metadata.updated_at_ms,
-            "harvested_at": settlement.settled_at_ms,
-            "segment_count": embeddings.count,
-            "vectors_crc32": zlib.crc32(vectors.data),
-            "document": embeddings.document.decode(),
-            "layouts": orjson.dumps(embeddings.layouts).decode(),
-        },
-    )
+    video, segments = _video(settlement, embeddings, vectors), _segment_columns(embeddings)
+    checksum = _content(settlement.task.task_id, video, segments, embeddings).checksum()
+    inserted = connection.execute(query("insert_video"), {"task": key, "content_blake2b": checksum, **video})
     if not inserted.rowcount:
+        check_stored("videos", 1, len(connection.execute(query("find_video"), {"task": key}).fetchall()))
         return
-    connection.executemany(
-        query("insert_scope"), ((key, position, scope) for position, scope in enumerate(metadata.scopes))
-    )
-    for rows in _batches(list(_segment_rows(key, embeddings))):
-        connection.execute(_insert_segments(len(rows)), list(chain.from_iterable(rows)))
-    for parameters in _embedding_batches(key, vectors):
-        connection.execute(query("insert_embeddings"), parameters)
+    scopes = ((key, position, scope) for position, scope in enumerate(metadata.scopes))
+    stored = max(0, connection.executemany(query("insert_scope"), scopes).rowcount)
+    check_stored("video_scopes", len(metadata.scopes), stored)
+    stored = 0
+    for rows in _batches(list(zip(repeat(key, embeddings.count), *segments, strict=True))):
+        stored += connection.execute(_insert_segments(len(rows)), list(chain.from_iterable(rows))).rowcount
+    check_stored("segments", embeddings.count, stored)
+    insert = query("insert_embeddings")
+    stored = sum(connection.execute(insert, parameters).rowcount for parameters in _embedding_batches(key, vectors))
+    check_stored("embeddings", embeddings.count, stored)
 
 
-def _segment_rows(key: int, embeddings: TaskEmbeddings) -> Iterator[tuple[Any, ...]]:
-    extras = {position: orjson.dumps(extra).decode() for position, extra in embeddings.extras.items()}
+def _video(settlement: Settlement, embeddings: TaskEmbeddings, vectors: Matrix) -> dict[str, Any]:
+    metadata = embeddings.metadata
+    return {
+        "model_name": metadata.model_name,
+        "duration": metadata.duration,
+        "input_filename": metadata.input_filename,
+        "input_url": metadata.input_url,
+        "video_clip_length": metadata.video_clip_length,
+        "created_at": metadata.created_at_ms,
+        "updated_at": metadata.updated_at_ms,
+        "harvested_at": settlement.settled_at_ms,
+        "segment_count": embeddings.count,
+        "vectors_crc32": zlib.crc32(vectors.data),
+        "document": embeddings.document.decode(),
+        "layouts": dump_json(embeddings.layouts).decode(),
+    }
+
+
+def _segment_columns(embeddings: TaskEmbeddings) -> Sequence[Sequence[Any]]:
+    extras = {position: dump_json(extra).decode() for position, extra in embeddings.extras.items()}
     positions = range(embeddings.count)
     columns = (embeddings.options, embeddings.scopes, embeddings.starts, embeddings.ends, embeddings.layout_of)
-    return zip(repeat(key, embeddings.count), positions, *columns, map(extras.get, positions), strict=True)
+    return (positions, *columns, list(map(extras.get, positions)))
+
+
+def _content(
+    task_id: str, video: dict[str, Any], segments: Sequence[Sequence[Any]], embeddings: TaskEmbeddings
+) -> Content:
+    count, scopes = embeddings.count, embeddings.metadata.scopes
+    return Content(
+        task_id,
+        video,
+        (range(len(scopes)), scopes),
+        segments,
+        (range(count), [embeddings.dim] * count, [embeddings.dtype] * count),
+    )
 
 
 def _batches(rows: Sequence[T]) -> Iterator[Sequence[T]]:

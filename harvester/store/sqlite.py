@@ -27,6 +27,7 @@ from harvester.store.connecting import (
     primary_code,
     store_error,
 )
+from harvester.store.covering import Covered, cover
 from harvester.store.deadlines import deadlines
 from harvester.store.discovering import Heard, Queued, hear, queue_listed
 from harvester.store.learning import share_processing_times
@@ -332,6 +333,10 @@ class Store:
         """Forget a batch of the attempts that were made before that time; return how many."""
         parameters = {"before": before_ms, "limit": PRUNE_BATCH}
         return await self.transact(lambda connection: connection.execute(query("prune_attempts"), parameters).rowcount)
+
+    async def cover(self, after_task: int) -> Covered | None:
+        """Give a batch of what an older version stored its checksum; None if there are none behind that row."""
+        return await self.transact(lambda connection: cover(connection, after_task))
 
     async def counts(self) -> dict[TaskState, int]:
         """Return the number of tasks in each state."""

@@ -14,6 +14,7 @@ from harvester.domain.errors import InvalidTaskId
 from harvester.domain.planning import MAX_LOOK_MS, Due
 from harvester.domain.task_ids import validate_task_id
 from harvester.domain.tasks import Task, TaskState, deadline_ms
+from harvester.store.foreign_triggers import check_changed_by_others, check_known
 from harvester.store.queries import query
 
 ADOPT_BATCH = 1000
@@ -56,17 +57,20 @@ class HeldLeases:
 
 def add(connection: sqlite3.Connection, task_ids: Iterable[str], now_ms: int) -> int:
     """Queue valid ids, and return how many of them were new."""
+    given = list(task_ids)
     rows = (
         {
             "task_id": task_id,
             "added_at": now_ms,
             "expires_at": deadline_ms(task_id, created_at_ms=None, added_at_ms=now_ms),
         }
-        for task_id in task_ids
+        for task_id in given
     )
-    before = connection.total_changes
-    connection.executemany(query("add"), rows)
-    return connection.total_changes - before
+    # Of the statement itself: the connection counts what triggers change as well.
+    added = max(0, connection.executemany(query("add"), rows).rowcount)
+    if added < len(given):
+        check_known(connection, given)
+    return added
 
 
 def adopt(connection: sqlite3.Connection, now_ms: int) -> int:
@@ -205,6 +209,8 @@ def claim(connection: sqlite3.Connection, lease: Lease, tasks: Iterable[Task]) -
         parameters = {**_lease_row(lease), "id": task.key, "claim": task.claim}
         if connection.execute(statement, parameters).rowcount:
             claimed.append(replace(task, claim=task.claim + 1))
+        else:
+            check_changed_by_others(connection, task, is_due=True)
     return claimed
 
 
@@ -247,12 +253,12 @@ def release(connection: sqlite3.Connection, owner: str) -> int:
 
 def retry(connection: sqlite3.Connection, *, task_ids: Iterable[str] = (), states: Iterable[TaskState] = ()) -> int:
     """Put ends other than `harvested` back to `pending`; return how many."""
-    before = connection.total_changes
-    connection.executemany(query("retry_task"), ({"task_id": task_id} for task_id in task_ids))
+    cursor = connection.executemany(query("retry_task"), ({"task_id": task_id} for task_id in task_ids))
+    put_back = max(0, cursor.rowcount)
     for state in states:
         if state is not TaskState.HARVESTED and not state.is_open:
-            connection.execute(query("retry_state"), {"state": state})
-    return connection.total_changes - before
+            put_back += connection.execute(query("retry_state"), {"state": state}).rowcount
+    return put_back
 
 
 def not_ended(connection: sqlite3.Connection, task_ids: Iterable[str]) -> dict[str, TaskState | None]:

@@ -1,14 +1,16 @@
 """Checks a database against its own promises; reads only."""
 
 import sqlite3
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harvester.store.content import StoredContent, VectorRow, read_content, vectors_of
+from harvester.store.migrating import applied_versions
 from harvester.store.queries import query
+from harvester.store.schema import schema_problems
 
 UNIT_NORM_TOLERANCE = 1e-3
 
@@ -31,9 +33,11 @@ class Finding:
     is_malformed: bool = False
 
 
-def verify(connection: sqlite3.Connection, *, deep: bool = False) -> Iterator[Finding]:
-    """Yield what is wrong: structure, counts, dimensions, lengths; with `deep` also the numbers themselves."""
+def verify(connection: sqlite3.Connection, *, deep: bool = False, schema: bool = True) -> Iterator[Finding]:
+    """Yield what is wrong: structure, schema, counts, dimensions, lengths; with `deep` also every value."""
     yield from verify_structure(connection)
+    if schema:
+        yield from (Finding(f"schema: {text}") for text in schema_problems(connection, applied_versions(connection)))
     yield from _relations(connection)
     if deep:
         yield from _numbers(connection)
@@ -60,27 +64,58 @@ def _relations(connection: sqlite3.Connection) -> Iterator[Finding]:
         yield Finding(f"vector {position}: {length} bytes are not {dim} numbers of {dtype}", task_id, is_damage=True)
     for task_id, smallest, largest in connection.execute(query("mixed_dimensions")):
         yield Finding(f"vectors of {smallest} to {largest} numbers in one video", task_id, is_damage=True)
+    (uncovered,) = connection.execute(query("count_without_checksum")).fetchone()
+    if uncovered:
+        text = (
+            f"{uncovered} of an older version have a checksum of their vectors only: `harvester migrate` adds the other"
+        )
+        yield Finding(text, is_warning=True)
 
 
 def _numbers(connection: sqlite3.Connection) -> Iterator[Finding]:
-    for task, task_id, expected in connection.execute(query("stored_videos")).fetchall():
-        checksum, is_finite, is_unit = 0, True, True
-        for dtype, vector in connection.execute(query("vectors_of"), {"task": task}):
-            checksum = zlib.crc32(vector, checksum)
-            if len(vector) % int(dtype[1]):
-                # Reported as a wrong length already; there are no whole numbers to look at.
+    for task, task_id in connection.execute(query("stored_videos")).fetchall():
+        look = _Look()
+        stored = read_content(connection, task, task_id, look.passing(vectors_of(connection, task)))
+        if stored.vectors_crc32 != stored.content.video["vectors_crc32"]:
+            yield Finding("the vectors are not those that were received (checksum)", task_id, is_damage=True)
+        elif stored.is_right is False:
+            yield _other_content(connection, stored)
+        if not look.is_finite:
+            yield Finding("a vector holds a number that is not finite", task_id, is_damage=True)
+        if not look.is_unit:
+            yield Finding("vectors are not of unit length", task_id, is_warning=True)
+
+
+class _Look:
+    """Looks at the numbers of vectors that pass by."""
+
+    def __init__(self) -> None:
+        self.is_finite = self.is_unit = True
+
+    def passing(self, rows: Iterable[VectorRow]) -> Iterator[VectorRow]:
+        """Yield the rows as they come."""
+        for row in rows:
+            yield row
+            _, _, dtype, vector = row
+            if dtype not in ("f4", "f8") or not isinstance(vector, bytes) or len(vector) % int(dtype[1]):
+                # Damaged, which the checksums report; there are no whole numbers to look at.
                 continue
             numbers = np.frombuffer(vector, f"<{dtype}").astype(np.float64)
             if not np.isfinite(numbers).all():
-                is_finite = False
+                self.is_finite = False
             elif abs(_length(numbers) - 1) > UNIT_NORM_TOLERANCE:
-                is_unit = False
-        if checksum != expected:
-            yield Finding("the vectors are not those that were received (checksum)", task_id, is_damage=True)
-        if not is_finite:
-            yield Finding("a vector holds a number that is not finite", task_id, is_damage=True)
-        if not is_unit:
-            yield Finding("vectors are not of unit length", task_id, is_warning=True)
+                self.is_unit = False
+
+
+def _other_content(connection: sqlite3.Connection, stored: StoredContent) -> Finding:
+    task_id, received_id = stored.content.task_id, stored.received_id
+    if stored.is_right_for(received_id):
+        # To download it again under the wrong id would lose it. With two such tasks each has what belongs to the other.
+        is_swapped = connection.execute(query("find_task"), {"task_id": received_id}).fetchone() is not None
+        text = f"what is stored belongs to the task {received_id}"
+        remedy = "" if is_swapped else "; tasks.task_id was changed: set it to that id"
+        return Finding(text + remedy, task_id, is_damage=is_swapped)
+    return Finding("metadata or segments are not those that were received (checksum)", task_id, is_damage=True)
 
 
 def _length(numbers: NDArray[np.float64]) -> float:

@@ -209,7 +209,7 @@ def corrupt_page(path: Path) -> None:
         (text_file, False, "is not a SQLite database. Give another file with --db or store.path."),
         (foreign_database, False, "belongs to another program (it holds 'notes'). Give another file with --db"),
         (newer_schema, True, "has schema version 999; this program knows up to"),
-        (corrupt_page, True, "is damaged. Restore a backup, or save what is readable with `sqlite3 FILE .recover`."),
+        (corrupt_page, True, "is damaged. Restore a backup, or save what is readable: `sqlite3 FILE '.clone new.db'`"),
     ],
 )
 async def test_row_23_every_command_says_what_is_wrong_with_the_database_and_leaves_it_alone(

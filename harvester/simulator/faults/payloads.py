@@ -49,6 +49,13 @@ def deep(body: bytes) -> bytes:
     return body[:-1] + b',"nested":' + b"[" * DEPTH + b"]" * DEPTH + b"}"
 
 
+def exact_numbers(body: bytes) -> bytes:
+    """Add numbers to the metadata and to a segment that no floating-point number gives back."""
+    numbers = b'"checksum":123456789012345678901234567890,"gain":1e-400,"rate":0.1234567890123456789,'
+    with_metadata = body.replace(b'"metadata":{', b'"metadata":{' + numbers, 1)
+    return with_metadata.replace(b'"float":[', b'"frame_hash":340282366920938463463374607431768211455,"float":[', 1)
+
+
 def duplicate_key(body: bytes) -> bytes:
     """Say at the end that the result is of another model than it says at the beginning."""
     return body[:-1] + b',"model_name":"another"}'
