@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harvester import signals
 from harvester.cli.options import ConfigFile, Database, IdColumn, IdField, IdFile, Strategy, TaskIds
 
 if TYPE_CHECKING:
@@ -46,10 +47,13 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     from harvester.api_key import resolve_api_key  # noqa: PLC0415
     from harvester.cli.durations import parse_duration_s  # noqa: PLC0415
     from harvester.cli.given_ids import collect_task_ids  # noqa: PLC0415
+    from harvester.cli.harvest_process import prepare_process  # noqa: PLC0415
     from harvester.cli.logs import configure_logs  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
     from harvester.store.connecting import check_exists  # noqa: PLC0415
 
+    signals.end_on_hangup()
+    prepare_process()
     loaded = load_settings(config, {"store": {"path": db}, "harvest": {"strategy": strategy}})
     limit_s = parse_duration_s(deadline, "--deadline") if deadline is not None else None
     key = resolve_api_key(loaded.settings, os.environ)
