@@ -33,7 +33,7 @@ from harvester.cli import (
 from harvester.cli import run as run_command
 from harvester.cli.console import print_error, printable
 from harvester.cli.environment_errors import environment_error
-from harvester.cli.streams import STDOUT, silence_stdout
+from harvester.cli.streams import STDOUT, is_reader_gone, silence_stdout
 
 _UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 _READER_GONE = 141  # 128 and SIGPIPE, as every other program in a pipe ends
@@ -113,9 +113,12 @@ def _invoke(arguments: Sequence[str]) -> int:
         get_command(app).main(args=arguments, prog_name="harvester")
     except SystemExit as leaving:  # how typer ends
         exit_code = leaving.code if isinstance(leaving.code, int) else exit_code
-    if sys.stdout is not None:
-        # What is still buffered would otherwise fail after the last line of this program.
-        sys.stdout.flush()
+    if is_reader_gone():
+        # typer has caught that, and makes 1 of it.
+        silence_stdout()
+        return _READER_GONE
+    # What is still buffered would otherwise fail after the last line of this program.
+    sys.stdout.flush()
     return exit_code
 
 
@@ -133,7 +136,7 @@ def _report(error: Exception, *, debug: bool) -> int:
         error = error.exceptions[0]
     if isinstance(error, OSError) and error.filename == STDOUT:
         silence_stdout()
-        if isinstance(error, BrokenPipeError):
+        if is_reader_gone():
             return _READER_GONE
     if debug:
         # Without locals, which could hold the key.

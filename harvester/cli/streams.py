@@ -155,10 +155,13 @@ class MessageStream(io.TextIOBase):
 class _DataStream(io.FileIO):
     """stdout below its buffer: an error names it."""
 
+    is_reader_gone = False
+
     def write(self, content: Any, /) -> int:
         try:
             return super().write(content)
         except OSError as error:
+            _DataStream.is_reader_gone = error.errno == errno.EPIPE
             raise OSError(error.errno or errno.EIO, error.strerror or str(error), STDOUT) from None
 
 
@@ -171,9 +174,14 @@ def prepare_streams() -> MessageStream:
     if sys.stdin is None:
         sys.stdin = io.TextIOWrapper(io.BytesIO())
     sys.stdout = _data_stream(sys.stdout)
-    messages = MessageStream(2, getattr(sys.stderr, "encoding", None) or "utf-8")
+    messages = MessageStream(2, _encoding(sys.stderr))
     sys.stderr = messages
     return messages
+
+
+def is_reader_gone() -> bool:
+    """Return whether stdout is a pipe whose reader has left."""
+    return _DataStream.is_reader_gone
 
 
 def silence_stdout() -> None:
@@ -185,13 +193,24 @@ def silence_stdout() -> None:
 
 
 def _data_stream(original: io.TextIOBase | Any) -> io.TextIOWrapper:
-    encoding = getattr(original, "encoding", None) or "utf-8"
     try:
         raw: Any = io.BufferedWriter(_DataStream(1, "wb", closefd=False))
     except OSError:
         raw = io.BytesIO()
     is_direct = bool(getattr(original, "write_through", False))
-    return io.TextIOWrapper(raw, encoding, "backslashreplace", line_buffering=os.isatty(1), write_through=is_direct)
+    return io.TextIOWrapper(
+        raw, _encoding(original), "backslashreplace", line_buffering=os.isatty(1), write_through=is_direct
+    )
+
+
+def _encoding(stream: Any) -> str:
+    """Return what the environment wants, if it can be made to hold any text."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        "\u6771".encode(encoding, "backslashreplace")
+    except (LookupError, UnicodeError):
+        return "utf-8"
+    return str(encoding)
 
 
 def _fill(descriptor: int) -> None:
