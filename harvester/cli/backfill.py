@@ -50,11 +50,15 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     from harvester.cli.harvest_process import prepare_process  # noqa: PLC0415
     from harvester.cli.logs import configure_logs  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.config_machine import fitted, refuse_too_little  # noqa: PLC0415
+    from harvester.machine import read_limits  # noqa: PLC0415
     from harvester.store.connecting import check_exists  # noqa: PLC0415
 
     signals.end_on_hangup()
     prepare_process()
-    loaded = load_settings(config, {"store": {"path": db}, "harvest": {"strategy": strategy}})
+    limits = read_limits()
+    refuse_too_little(limits)
+    loaded = fitted(load_settings(config, {"store": {"path": db}, "harvest": {"strategy": strategy}}), limits)
     limit_s = parse_duration_s(deadline, "--deadline") if deadline is not None else None
     key = resolve_api_key(loaded.settings, os.environ)
     given = collect_task_ids(ids, file, column=column, field=field)

@@ -33,17 +33,21 @@ def run(*, strategy: Strategy = None, db: Database = None, config: ConfigFile = 
     from harvester.cli.harvest_process import prepare_process  # noqa: PLC0415
     from harvester.cli.logs import configure_logs  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.config_machine import fitted, refuse_too_little  # noqa: PLC0415
     from harvester.config_sources import find_config_file  # noqa: PLC0415
+    from harvester.machine import read_limits  # noqa: PLC0415
 
     prepare_process()
     overrides: dict[str, dict[str, Any]] = {"store": {"path": db}, "harvest": {"strategy": strategy}}
     # Named from now on: a file that vanishes must not count as one without settings when they are read again.
     found = find_config_file(config, os.environ)
     config = found[0] if found else None
-    loaded = load_settings(config, overrides)
+    limits = read_limits()
+    refuse_too_little(limits)
+    loaded = fitted(load_settings(config, overrides), limits)
     key = resolve_api_key(loaded.settings, os.environ)
     configure_logs(loaded.settings.log.level, loaded.settings.log.format)
-    daemon = Daemon(loaded, key, lambda: load_settings(config, overrides))
+    daemon = Daemon(loaded, key, lambda: fitted(load_settings(config, overrides), limits))
     raise typer.Exit(anyio.run(daemon.run))
 
 
