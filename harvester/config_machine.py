@@ -63,9 +63,15 @@ def fitted(loaded: LoadedSettings, limits: MachineLimits) -> LoadedSettings:
     return replace(loaded, settings=settings, origins=loaded.origins | {f"harvest.{key}": origin for key in smaller})
 
 
-def needed_bytes(settings: Settings, workers: int) -> int:
-    """Return about how much memory a harvest with these settings takes at most."""
-    return BASE_BYTES + workers * WORKER_BYTES + settings.harvest.memory_budget_bytes
+def excess(settings: Settings, limits: MachineLimits) -> str | None:
+    """Say by how much a harvest with these settings may exceed the limit; None if it does not."""
+    needed = BASE_BYTES + share_of(limits).workers * WORKER_BYTES + settings.harvest.memory_budget_bytes
+    if limits.memory_bytes is None or needed <= limits.memory_bytes:
+        return None
+    return (
+        f"harvest.memory_budget_bytes = {settings.harvest.memory_budget_bytes} lets a harvest take up to "
+        f"{needed // MIB} MiB, and {limits.memory_limit} allows {limits.memory_bytes // MIB} MiB."
+    )
 
 
 def refuse_too_little(limits: MachineLimits) -> None:

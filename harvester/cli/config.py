@@ -1,6 +1,7 @@
 """`harvester config`: the settings in effect."""
 
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from harvester.cli.console import print_data, print_json
@@ -19,19 +20,25 @@ def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = Fal
     Example: harvester config --db tasks.db --json
     """
     from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.config_machine import fitted  # noqa: PLC0415
+    from harvester.machine import MIB, read_limits  # noqa: PLC0415
 
-    loaded = load_settings(config, {"store": {"path": db}})
+    limits = read_limits()
+    loaded = fitted(load_settings(config, {"store": {"path": db}}), limits)
     values = loaded.settings.flat()
     key = _describe_key(loaded.settings)
     if json:
         settings = {name: {"value": value, "from": loaded.origins[name]} for name, value in values.items()}
-        print_json({"settings": settings, "api_key": key})
+        print_json({"settings": settings, "api_key": key, "machine": asdict(limits)})
         return
     shown = {name: "not set" if value is None else str(value) for name, value in values.items()}
     name_width, value_width = max(map(len, shown)), max(map(len, shown.values()))
     for name, value in shown.items():
         print_data(f"{name:{name_width}}  {value:{value_width}}  {loaded.origins[name]}")
     print_data(f"{'API key':{name_width}}  {key}")
+    memory = "unknown" if limits.memory_bytes is None else f"{limits.memory_bytes // MIB} MiB by {limits.memory_limit}"
+    print_data(f"{'memory':{name_width}}  {memory}")
+    print_data(f"{'processors':{name_width}}  {limits.processors}")
 
 
 def _describe_key(settings: "Settings") -> str:

@@ -6,8 +6,13 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from harvester.cli.streams import MessageStream
+
+if TYPE_CHECKING:
+    from harvester.config import Settings
+    from harvester.machine import MachineLimits
 
 LOG_CONDITION = "log"
 
@@ -31,6 +36,16 @@ def raise_open_files() -> None:
         # Some systems allow less than the hard limit says.
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def warn_of_excess(settings: "Settings", limits: "MachineLimits") -> None:
+    """Log it when the settings let a harvest take more memory than there is."""
+    import structlog  # noqa: PLC0415  # see below
+
+    from harvester.config_machine import excess  # noqa: PLC0415
+
+    if (why := excess(settings, limits)) is not None:
+        structlog.stdlib.get_logger().warning("too little memory for these settings", why=why)
 
 
 @contextmanager

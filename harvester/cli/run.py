@@ -30,7 +30,7 @@ def run(*, strategy: Strategy = None, db: Database = None, config: ConfigFile = 
     import anyio  # noqa: PLC0415
 
     from harvester.api_key import resolve_api_key  # noqa: PLC0415
-    from harvester.cli.harvest_process import prepare_process  # noqa: PLC0415
+    from harvester.cli.harvest_process import prepare_process, warn_of_excess  # noqa: PLC0415
     from harvester.cli.logs import configure_logs  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
     from harvester.config_machine import fitted, refuse_too_little  # noqa: PLC0415
@@ -47,6 +47,7 @@ def run(*, strategy: Strategy = None, db: Database = None, config: ConfigFile = 
     loaded = fitted(load_settings(config, overrides), limits)
     key = resolve_api_key(loaded.settings, os.environ)
     configure_logs(loaded.settings.log.level, loaded.settings.log.format)
+    warn_of_excess(loaded.settings, limits)
     daemon = Daemon(loaded, key, lambda: fitted(load_settings(config, overrides), limits))
     raise typer.Exit(anyio.run(daemon.run))
 
