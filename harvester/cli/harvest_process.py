@@ -1,7 +1,6 @@
 """What a process does for itself before it harvests: descriptors, threads, a log that holds nothing up."""
 
 import asyncio
-import os
 import resource
 import sys
 from collections.abc import Iterator
@@ -18,13 +17,11 @@ LOG_CONDITION = "log"
 
 
 def prepare_process() -> None:
-    """Prepare this process, before numpy is imported, for a harvest.
+    """Prepare this process for a harvest.
 
     Raises RuntimeError where no thread can be started.
     """
     raise_open_files()
-    # No product of matrices is computed here: threads for them would only take memory, and count as processes.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if isinstance(sys.stderr, MessageStream):
         sys.stderr.write_in_background()
 

@@ -4,6 +4,7 @@ Every command is a file that imports nothing heavy at its top, so that `--help` 
 import what they work with inside their functions.
 """
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -90,6 +91,9 @@ def _root(
     ] = False,
 ) -> None:
     """Bring home the embeddings that TwelveLabs computes, before they are deleted after seven days."""
+    # No product of matrices is computed: threads for them would only take memory, and count as processes. numpy, which
+    # is imported later, ends the program where it gets neither.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if context.invoked_subcommand not in _DRAINING:
         signals.behave_as_usual()
 
