@@ -85,7 +85,7 @@ class ApiSettings(_Section):
             raise ValueError("it looks like a key; it takes the path of a file that holds one")
         if value is not None and not _is_path(value):
             raise ValueError("it takes the path of a file")
-        return value.expanduser() if value else None
+        return _at_home(value) if value else None
 
 
 class RateSettings(_Section):
@@ -156,7 +156,7 @@ class StoreSettings(_Section):
         # SQLite would take these for a database in memory or a URI; embeddings kept there are lost.
         if not _is_path(value) or str(value).startswith((":", "file:")):
             raise ValueError("it takes the path of a file")
-        return value.expanduser()
+        return _at_home(value)
 
 
 class ServerSettings(_Section):
@@ -350,6 +350,13 @@ def _accepts(field: FieldInfo) -> str:
 def _is_path(path: Path) -> bool:
     # No file has a name with a zero byte; what opens files would take that for a bug.
     return path != Path() and "\0" not in str(path)
+
+
+def _at_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("it begins with ~, but that user has no home folder here; write the whole path") from None
 
 
 def _looks_like_key(path: Path) -> bool:

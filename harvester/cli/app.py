@@ -12,6 +12,7 @@ from harvester.api.memory_budget import MemoryBudget
 from harvester.api.throttle import Throttle
 from harvester.ca_certificates import trusted
 from harvester.config import Settings
+from harvester.config_machine import share_of
 from harvester.domain.breaker import Breaker
 from harvester.domain.discovery import ListPage, ListQuery
 from harvester.domain.errors import KeyRefusedError
@@ -20,6 +21,7 @@ from harvester.domain.outcomes import Outcome, Refused
 from harvester.domain.pacing import Endpoint, RateLimit
 from harvester.domain.planning import Strategy
 from harvester.domain.tasks import DAY_MS
+from harvester.machine import read_limits
 from harvester.proxies import proxy_for
 from harvester.service.clock import CONDITION as CLOCK_CONDITION
 from harvester.service.clock import ApiClock, Clock, SystemClock
@@ -138,7 +140,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
         final_states = FinalStates(clock, progress, key=lambda: key_fingerprint(key()))
         pipeline = Pipeline(
             asker=client,
-            decoder=VettingDecoder(Decoder(settings.api.max_body_bytes), key, settings.api.max_body_bytes),
+            decoder=VettingDecoder(_decoder(settings), key, settings.api.max_body_bytes),
             settler=store,
             breaker=breaker,
             progress=progress,
@@ -210,6 +212,10 @@ async def ask_once(settings: Settings, key: Callable[[], str]) -> tuple[ListPage
         query = ListQuery(started_at_ms=clock.wall_ms() - DAY_MS, page_limit=1)
         answer = await client.list_tasks(query, throttle.take(Endpoint.LIST))
         return answer, client.clock_skew_s
+
+
+def _decoder(settings: Settings) -> Decoder:
+    return Decoder(settings.api.max_body_bytes, share_of(read_limits()).workers)
 
 
 def _schedule(settings: Settings) -> Schedule | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harvester import signals
 from harvester.cli.options import ConfigFile, Database, IdColumn, IdField, IdFile, Strategy, TaskIds
 
 if TYPE_CHECKING:
@@ -46,17 +47,25 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     from harvester.api_key import resolve_api_key  # noqa: PLC0415
     from harvester.cli.durations import parse_duration_s  # noqa: PLC0415
     from harvester.cli.given_ids import collect_task_ids  # noqa: PLC0415
+    from harvester.cli.harvest_process import prepare_process, warn_of_excess  # noqa: PLC0415
     from harvester.cli.logs import configure_logs  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.config_machine import fitted, refuse_too_little  # noqa: PLC0415
+    from harvester.machine import read_limits  # noqa: PLC0415
     from harvester.store.connecting import check_exists  # noqa: PLC0415
 
-    loaded = load_settings(config, {"store": {"path": db}, "harvest": {"strategy": strategy}})
+    signals.end_on_hangup()
+    prepare_process()
+    limits = read_limits()
+    refuse_too_little(limits)
+    loaded = fitted(load_settings(config, {"store": {"path": db}, "harvest": {"strategy": strategy}}), limits)
     limit_s = parse_duration_s(deadline, "--deadline") if deadline is not None else None
     key = resolve_api_key(loaded.settings, os.environ)
     given = collect_task_ids(ids, file, column=column, field=field)
     # The display tells what happens; the log adds to it only what somebody asked for.
     is_asked = loaded.origins["log.level"] != "default"
     configure_logs(loaded.settings.log.level if is_asked else "warning", loaded.settings.log.format)
+    warn_of_excess(loaded.settings, limits)
     if given.task_ids is None:
         # Without ids there must be a queue already; a misspelt path would otherwise look like an empty one.
         check_exists(loaded.settings.store.path)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from harvester.cli.console import print_data, print_json
@@ -20,8 +21,11 @@ def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = Fal
     Example: harvester config --db tasks.db --json
     """
     from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.config_machine import fitted  # noqa: PLC0415
+    from harvester.machine import MIB, read_limits  # noqa: PLC0415
 
-    loaded = load_settings(config, {"store": {"path": db}})
+    limits = read_limits()
+    loaded = fitted(load_settings(config, {"store": {"path": db}}), limits)
     values = loaded.settings.flat()
     key = _describe_key(loaded.settings)
     proxy, authorities = (
@@ -30,7 +34,15 @@ def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = Fal
     )
     if json:
         settings = {name: {"value": value, "from": loaded.origins[name]} for name, value in values.items()}
-        print_json({"settings": settings, "api_key": key, "proxy": proxy, "ca_certificates": authorities})
+        print_json(
+            {
+                "settings": settings,
+                "api_key": key,
+                "proxy": proxy,
+                "ca_certificates": authorities,
+                "machine": asdict(limits),
+            }
+        )
         return
     shown = {name: "not set" if value is None else str(value) for name, value in values.items()}
     name_width, value_width = max(map(len, shown)), max(map(len, shown.values()))
@@ -39,6 +51,9 @@ def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = Fal
     print_data(f"{'API key':{name_width}}  {key}")
     print_data(f"{'proxy':{name_width}}  {proxy}")
     print_data(f"{'CA certificates':{name_width}}  {authorities}")
+    memory = "unknown" if limits.memory_bytes is None else f"{limits.memory_bytes // MIB} MiB by {limits.memory_limit}"
+    print_data(f"{'memory':{name_width}}  {memory}")
+    print_data(f"{'processors':{name_width}}  {limits.processors}")
 
 
 def _describe_key(settings: "Settings") -> str:

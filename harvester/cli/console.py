@@ -11,8 +11,6 @@ import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -51,17 +49,17 @@ def _printable_lines(text: str) -> str:
 
 def print_error(text: str) -> None:
     """Tell on stderr, in one line, what went wrong."""
-    typer.echo(f"harvester: {printable(text)}", err=True)
+    print(f"harvester: {printable(text)}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def print_data(line: str) -> None:
     """Write one line of data to stdout."""
-    typer.echo(printable(line))
+    print(printable(line), flush=True)  # noqa: T201
 
 
 def print_json(value: Any) -> None:
     """Write `value` to stdout as indented JSON; whatever is no JSON type as its `str`. ASCII, hence harmless."""
-    typer.echo(json.dumps(value, indent=2, default=str))
+    print(json.dumps(value, indent=2, default=str), flush=True)  # noqa: T201
 
 
 def stderr_console() -> "Console":

@@ -14,12 +14,14 @@ from harvester.api_key import ApiKey, resolve_api_key
 from harvester.ca_certificates import trusted
 from harvester.cli.app import ask_once
 from harvester.cli.diagnosis import Diagnosis, Verdict
-from harvester.cli.formats import shown_bytes, shown_duration
+from harvester.cli.formats import counted, shown_bytes, shown_duration
 from harvester.config import LoadedSettings, Settings
+from harvester.config_machine import excess, fitted, refuse_too_little, share_of
 from harvester.domain.discovery import ListPage
 from harvester.domain.errors import StoreError, UsageError
 from harvester.domain.outcomes import Outcome, Refused, Throttled
 from harvester.domain.reasons import explain
+from harvester.machine import MIB, MachineLimits, read_limits
 from harvester.proxies import proxy_for
 from harvester.store import sqlite_release
 from harvester.store.connecting import exists, open_for_reading, translating_errors
@@ -50,8 +52,9 @@ SPARE_FILES = 64
 
 def diagnose(load: Callable[[], LoadedSettings], environ: Mapping[str, str], *, offline: bool) -> Iterator[Diagnosis]:
     """Yield the diagnoses; `load` reads the settings, and without them most cannot be made. Sends one request."""
+    limits = read_limits()
     try:
-        loaded = load()
+        loaded = fitted(load(), limits)
     except UsageError as error:
         yield Diagnosis("settings", Verdict.FAILURE, error.sentence, error.remedy)
         yield _sqlite()
@@ -64,10 +67,11 @@ def diagnose(load: Callable[[], LoadedSettings], environ: Mapping[str, str], *, 
     yield _space(settings.store.path)
     yield _sqlite()
     yield _open_files(settings.harvest.concurrency)
+    yield _memory(settings, limits)
 
 
 def _settings(loaded: LoadedSettings) -> Diagnosis:
-    changed = sorted(name for name, origin in loaded.origins.items() if origin != "default")
+    changed = sorted(name for name, origin in loaded.origins.items() if not origin.startswith("default"))
     return Diagnosis("settings", Verdict.OK, f"{', '.join(changed)} set" if changed else "all at their defaults")
 
 
@@ -240,12 +244,34 @@ def _sqlite() -> Diagnosis:
 
 
 def _open_files(concurrency: int) -> Diagnosis:
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # A harvest raises its own limit as far as it may.
+    soft, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = concurrency + SPARE_FILES
     if limit == resource.RLIM_INFINITY:
         return Diagnosis("open files", Verdict.OK, "not limited")
-    text = f"{limit} may be open, harvest.concurrency = {concurrency} needs up to {needed}"
+    raised = f", raised from {soft} for a harvest" if soft != limit else ""
+    text = f"{limit} may be open{raised}; harvest.concurrency = {concurrency} needs up to {needed}"
     if limit < needed:
-        remedy = f"Raise the limit (`ulimit -n {needed}`, LimitNOFILE=), or lower harvest.concurrency."
+        remedy = f"Raise the hard limit (`ulimit -Hn {needed}`, LimitNOFILE=), or lower harvest.concurrency."
         return Diagnosis("open files", Verdict.FAILURE, f"{text}.", remedy)
     return Diagnosis("open files", Verdict.OK, text)
+
+
+def _memory(settings: Settings, limits: MachineLimits) -> Diagnosis:
+    try:
+        refuse_too_little(limits)
+    except UsageError as error:
+        return Diagnosis("memory", Verdict.FAILURE, error.sentence, error.remedy)
+    too_much = excess(settings, limits)
+    if too_much is not None:
+        remedy = "Lower it, leave it out for a default that fits, or raise the limit."
+        return Diagnosis("memory", Verdict.WARNING, too_much, remedy)
+    if limits.memory_bytes is None:
+        return Diagnosis("memory", Verdict.WARNING, "unknown: this system does not tell.")
+    harvest, workers = settings.harvest, share_of(limits).workers
+    text = (
+        f"{limits.memory_bytes // MIB} MiB by {limits.memory_limit}, {counted(limits.processors, 'processor')}; "
+        f"harvest.memory_budget_bytes = {harvest.memory_budget_bytes}, harvest.concurrency = {harvest.concurrency}, "
+        f"{workers or 'no'} separate process{'' if workers == 1 else 'es'} for decoding"
+    )
+    return Diagnosis("memory", Verdict.OK, text)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import structlog
 
 from harvester.cli.console import printable
+from harvester.cli.library_logs import LibraryLogHandler
 
 
 class _CurrentStderr:
@@ -39,6 +40,10 @@ def configure_logs(level: str, style: Literal["auto", "console", "json"]) -> Non
         logger_factory=structlog.WriteLoggerFactory(_CurrentStderr()),  # type: ignore[arg-type]  # a TextIO in all it uses
         cache_logger_on_first_use=False,
     )
+    root = logging.getLogger()
+    if not any(isinstance(handler, LibraryLogHandler) for handler in root.handlers):
+        root.addHandler(LibraryLogHandler())
+        logging.captureWarnings(capture=True)
     # At the end anyio kills its idle worker processes. Which of it and asyncio's watcher collects them is a race, of
     # which the watcher warns when it has lost: "Unknown child process pid 4711, will report returncode 255".
     logging.getLogger("asyncio").setLevel(logging.ERROR)

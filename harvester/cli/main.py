@@ -14,6 +14,7 @@ import typer
 from typer.main import get_command
 
 import harvester
+from harvester import signals
 from harvester.cli import (
     add,
     backfill,
@@ -32,9 +33,14 @@ from harvester.cli import (
 )
 from harvester.cli import run as run_command
 from harvester.cli.console import print_error, printable
-from harvester.domain.errors import HarvesterError
+from harvester.cli.environment_errors import environment_error
+from harvester.cli.streams import STDOUT, is_reader_gone, silence_stdout
 
 _UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
+_READER_GONE = 141  # 128 and SIGPIPE, as every other program in a pipe ends
+
+_DRAINING = frozenset({"run", "backfill"})
+"""Commands that handle signals themselves."""
 
 # In the order of the help page; the name of a function is that of its command.
 _COMMANDS: tuple[Callable[..., None], ...] = (
@@ -75,6 +81,7 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001  # the signature is ty
     epilog="The API key comes from TWELVELABS_API_KEY or api.key_file. `harvester config` shows all settings."
 )
 def _root(
+    context: typer.Context,
     *,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
@@ -84,6 +91,11 @@ def _root(
     ] = False,
 ) -> None:
     """Bring home the embeddings that TwelveLabs computes, before they are deleted after seven days."""
+    # No product of matrices is computed: threads for them would only take memory, and count as processes. numpy, which
+    # is imported later, ends the program where it gets neither.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if context.invoked_subcommand not in _DRAINING:
+        signals.behave_as_usual()
 
 
 for _command in _COMMANDS:
@@ -95,9 +107,6 @@ def run(arguments: Sequence[str]) -> int:
     arguments, debug = _without_debug(arguments)
     try:
         return _invoke(arguments)
-    except BrokenPipeError:
-        _silence_stdout()
-        return 1
     except Exception as error:  # noqa: BLE001  # nobody is above
         return _report(error, debug=debug)
 
@@ -108,9 +117,12 @@ def _invoke(arguments: Sequence[str]) -> int:
         get_command(app).main(args=arguments, prog_name="harvester")
     except SystemExit as leaving:  # how typer ends
         exit_code = leaving.code if isinstance(leaving.code, int) else exit_code
-    if sys.stdout is not None:
-        # What is still buffered would otherwise fail after the last line of this program.
-        sys.stdout.flush()
+    if is_reader_gone():
+        # typer has caught that, and makes 1 of it.
+        silence_stdout()
+        return _READER_GONE
+    # What is still buffered would otherwise fail after the last line of this program.
+    sys.stdout.flush()
     return exit_code
 
 
@@ -124,31 +136,20 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
 
 def _report(error: Exception, *, debug: bool) -> int:
     """Print the error for its reader and return the exit code."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, OSError) and error.filename == STDOUT:
+        silence_stdout()
+        if is_reader_gone():
+            return _READER_GONE
     if debug:
         # Without locals, which could hold the key.
         for line in "".join(traceback.format_exception(error)).splitlines():
             typer.echo(printable(line), err=True)
-    expected = _expected(error)
+    expected = environment_error(error)
     if expected is not None:
         print_error(str(expected))
         return expected.exit_code
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
     hint = "" if debug else " Run again with --debug to see where."
     print_error(f"unexpected error, {type(error).__name__}: {error}.{hint}")
     return _UNEXPECTED
-
-
-def _expected(error: Exception) -> HarvesterError | None:
-    """Find the error meant for the user, also in the group that a task group makes of it.
-
-    A group that holds anything else as well is unexpected: a bug must not hide behind a sentence.
-    """
-    while isinstance(error, ExceptionGroup) and error.split(HarvesterError)[1] is None:
-        error = error.exceptions[0]
-    return error if isinstance(error, HarvesterError) else None
-
-
-def _silence_stdout() -> None:
-    """Let the interpreter's last flush go nowhere: the reader of the pipe has left."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

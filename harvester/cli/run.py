@@ -1,6 +1,7 @@
 """`harvester run`: the daemon."""
 
 import os
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -29,18 +30,25 @@ def run(*, strategy: Strategy = None, db: Database = None, config: ConfigFile = 
     import anyio  # noqa: PLC0415
 
     from harvester.api_key import resolve_api_key  # noqa: PLC0415
+    from harvester.cli.harvest_process import prepare_process, warn_of_excess  # noqa: PLC0415
     from harvester.cli.logs import configure_logs  # noqa: PLC0415
     from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.config_machine import fitted, refuse_too_little  # noqa: PLC0415
     from harvester.config_sources import find_config_file  # noqa: PLC0415
+    from harvester.machine import read_limits  # noqa: PLC0415
 
+    prepare_process()
     overrides: dict[str, dict[str, Any]] = {"store": {"path": db}, "harvest": {"strategy": strategy}}
     # Named from now on: a file that vanishes must not count as one without settings when they are read again.
     found = find_config_file(config, os.environ)
     config = found[0] if found else None
-    loaded = load_settings(config, overrides)
+    limits = read_limits()
+    refuse_too_little(limits)
+    loaded = fitted(load_settings(config, overrides), limits)
     key = resolve_api_key(loaded.settings, os.environ)
     configure_logs(loaded.settings.log.level, loaded.settings.log.format)
-    daemon = Daemon(loaded, key, lambda: load_settings(config, overrides))
+    warn_of_excess(loaded.settings, limits)
+    daemon = Daemon(loaded, key, lambda: fitted(load_settings(config, overrides), limits))
     raise typer.Exit(anyio.run(daemon.run))
 
 
@@ -60,6 +68,7 @@ class Daemon:
         import anyio  # noqa: PLC0415
 
         from harvester.cli.app import open_harvest  # noqa: PLC0415
+        from harvester.cli.harvest_process import noting_lost_messages  # noqa: PLC0415
         from harvester.service.lifecycle import stopping_on_signals  # noqa: PLC0415
         from harvester.service.scheduler import Until  # noqa: PLC0415
         from harvester.web import Metrics, serve  # noqa: PLC0415
@@ -68,9 +77,11 @@ class Daemon:
         grace_s = settings.harvest.grace_s if self._loaded.origins["harvest.grace_s"] != "default" else GRACE_S
         metrics, token = Metrics(), settings.server.token.get_secret_value() if settings.server.token else None
         async with (
+            AsyncExitStack() as stack,
             open_harvest(settings, self._key.reveal, until=Until.STOPPED, grace_s=grace_s, observer=metrics) as harvest,
             serve(settings.server.listen, token, harvest, metrics),
         ):
+            stack.enter_context(noting_lost_messages(harvest.progress.conditions))
             discovering = anyio.CancelScope()
 
             def drain() -> None:

@@ -1,5 +1,6 @@
 """`harvester show`: all that is known of one task."""
 
+import json as jsonlib
 import re
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -19,8 +20,8 @@ ApiJson = Annotated[bool, typer.Option("--json", help="Print the API's own JSON 
 
 Raw = Annotated[bool, typer.Option("--raw", help="Print the kept body of a result that could not be stored.")]
 
-# Control and format characters beyond ASCII, which JSON may hold unescaped; a terminal would act on them.
-_ACTING = re.compile("[\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
+# A terminal would act on some of these, and the encoding of stdout may lack the others.
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
 
 
 def show(
@@ -90,9 +91,14 @@ def _write_raw(task_id: str, payload: "Payload | None") -> None:
 
 def _write_json(document: bytes) -> None:
     text = document.decode()
-    if not text.isascii():
-        text = _ACTING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    if not text.isascii() or "\x7f" in text:
+        text = _BEYOND_ASCII.sub(_escaped, text)
     sys.stdout.write(text + "\n")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    """Return the character as JSON writes it in ASCII: one or two escapes."""
+    return jsonlib.dumps(match[0])[1:-1] if match[0] != "\x7f" else "\\u007f"
 
 
 def _lines(story: "TaskStory") -> "Iterator[str]":

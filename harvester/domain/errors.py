@@ -4,6 +4,7 @@ HarvesterError            exit code, one sentence, a remedy
 ├── UsageError            2  settings, arguments, files the user named
 │   └── InvalidTaskId     2  an id that can never be asked about
 ├── KeyRefusedError       3  the API does not accept the key
+├── MachineError          4  this machine refuses what the program needs
 └── StoreError            4  the database cannot be used
     ├── MovedFileError    4  the file is gone from its path, or another is there
     ├── NewerSchemaError  4  it was written by a newer program
@@ -41,6 +42,12 @@ class KeyRefusedError(HarvesterError):
     """401 or 403: the API refuses the key; no task was touched."""
 
     exit_code = 3
+
+
+class MachineError(HarvesterError):
+    """This machine refuses memory, threads, descriptors, space or a stream: a later start may succeed."""
+
+    exit_code = 4
 
 
 class StoreError(HarvesterError):

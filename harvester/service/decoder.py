@@ -4,6 +4,7 @@ A large body and the vectors made of it travel in a file in memory that both pro
 pool they would keep the event loop busy for longer than they take to decode.
 """
 
+import errno
 import mmap
 import os
 import signal
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import anyio
 import numpy as np
-from anyio import to_process
+import structlog
+from anyio import to_process, to_thread
 
 from harvester.api.decoding import Decoded, decode_file, decode_retrieval
 from harvester.api.received import IN_MEMORY_BYTES, LargeBody
@@ -20,6 +22,12 @@ from harvester.domain.outcomes import Invalid, Retrieved, Transient
 
 IN_PLACE_BYTES = 4 * IN_MEMORY_BYTES
 """A short body that decompresses to more than this is large all the same."""
+
+
+_NO_PROCESS = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EPERM, errno.EACCES})
+"""What the system says where it starts no further process, or gives no descriptors for one."""
+
+log = structlog.stdlib.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +41,14 @@ class _Exchanged:
 
 
 class Decoder:
-    """A pool of worker processes; they start with the first large body and live as long as the event loop."""
+    """A pool of worker processes; they start with the first large body and live as long as the event loop.
+
+    With `workers=0`, where memory is scarce, and where none can be started, a thread of this process does their work.
+    """
 
     def __init__(self, max_body_bytes: int, workers: int | None = None) -> None:
-        self.workers = workers or max(1, os.cpu_count() or 1)
+        self._has_processes = workers != 0
+        self.workers = max(1, (os.cpu_count() or 1) if workers is None else workers)
         self._max_body_bytes = max_body_bytes
         self._limiter = anyio.CapacityLimiter(self.workers)
 
@@ -58,10 +70,32 @@ class Decoder:
 
     async def _decode_large(self, body: LargeBody, encoding: str | None) -> Decoded:
         async with self._limiter:
-            result = await to_process.run_sync(
-                _decode_in_worker, body.path, encoding, self._max_body_bytes, limiter=anyio.CapacityLimiter(1)
-            )
-        return _with_vectors(result, body) if isinstance(result, _Exchanged) else result
+            if self._has_processes:
+                try:
+                    result = await to_process.run_sync(
+                        _decode_in_worker, body.path, encoding, self._max_body_bytes, limiter=anyio.CapacityLimiter(1)
+                    )
+                except OSError as error:
+                    if error.errno not in _NO_PROCESS:
+                        raise
+                    log.warning("no process can be started, decoding in this one", why=error.strerror)
+                    self._has_processes = False
+                else:
+                    return _with_vectors(result, body) if isinstance(result, _Exchanged) else result
+            return await self._decode_here(body, encoding)
+
+    async def _decode_here(self, body: LargeBody, encoding: str | None) -> Decoded:
+        def decode() -> Decoded:
+            with Path(body.path).open("rb", buffering=0) as file:
+                return decode_file(file, encoding, self._max_body_bytes)
+
+        try:
+            return await to_thread.run_sync(decode, limiter=anyio.CapacityLimiter(1))
+        except RuntimeError as error:
+            if "can't start new thread" not in str(error):
+                raise
+            # The event loop stands still meanwhile, but the harvest goes on.
+            return decode()
 
 
 def _is_too_large(outcome: Decoded) -> bool:
@@ -71,6 +105,8 @@ def _is_too_large(outcome: Decoded) -> bool:
 def _decode_in_worker(path: str, encoding: str | None, max_body_bytes: int) -> Decoded | _Exchanged:
     # A Ctrl-C in the terminal reaches the whole process group; the parent drains, and needs its workers for that.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The same holds when the terminal closes.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with Path(path).open("r+b", buffering=0) as file:
         outcome = decode_file(file, encoding, max_body_bytes)
         if not isinstance(outcome, Retrieved):

@@ -1,11 +1,15 @@
 """Signals and exit codes: the first signal drains, the second stops at once."""
 
-import os
+import asyncio
+import math
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import FrameType
 
 import anyio
+
+from harvester import signals
 
 HARD_STOP_S = 3.0
 """Somebody who asks twice does not wait for a locked database."""
@@ -20,7 +24,7 @@ class Stop:
 
     @property
     def exit_code(self) -> int | None:
-        """Return 130 after SIGINT, 143 after SIGTERM (the shells' convention), None without a signal."""
+        """Return 130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP (as shells do); None without a signal."""
         return None if self.signal is None else 128 + int(self.signal)
 
     @property
@@ -35,34 +39,40 @@ class Stop:
 async def stopping_on_signals(
     drain: Callable[[], None], reload: Callable[[], None] | None = None
 ) -> AsyncIterator[Stop]:
-    """Call `drain` on the first SIGINT or SIGTERM and cancel the block on the second; the handlers are restored.
+    """Call `drain` on the first SIGINT, SIGTERM or SIGHUP, cancel the block on the second; the handlers are restored.
 
-    With `reload`, SIGHUP calls it; without, SIGHUP does what it always does.
+    With `reload`, SIGHUP calls it instead; without, a process that was started to outlive its terminal ignores SIGHUP.
     """
-    stop = Stop()
-    async with anyio.create_task_group() as group:
+    stop, loop = Stop(), asyncio.get_running_loop()
+    watched = [signal.SIGINT, signal.SIGTERM]
+    if reload is not None or not signals.is_ignored_hangup():
+        watched.append(signal.SIGHUP)
+    send, receive = anyio.create_memory_object_stream[int](math.inf)
+    async with anyio.create_task_group() as group, send, receive:
 
         async def watch() -> None:
-            watched = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if reload else [])]
-            with anyio.open_signal_receiver(*watched) as signals:
-                group_started.set()
-                async for number in signals:
-                    if number == signal.SIGHUP and reload is not None:
-                        reload()
-                    elif stop.signal is None:
-                        stop.signal = number
-                        drain()
-                    elif not stop.is_hard:
-                        stop.is_hard = True
-                        group.cancel_scope.cancel()
-                        # A thread that waits for a lock cannot be cancelled. Nothing is lost: SQLite rolls back.
-                        signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + int(number)))  # noqa: B023
-                        signal.setitimer(signal.ITIMER_REAL, HARD_STOP_S)
+            async for number in receive:
+                if number == signal.SIGHUP and reload is not None:
+                    reload()
+                elif stop.signal is None:
+                    stop.signal = signal.Signals(number)
+                    drain()
+                elif not stop.is_hard:
+                    stop.is_hard = True
+                    group.cancel_scope.cancel()
+                    # A thread that waits for a lock cannot be cancelled. Nothing is lost: SQLite rolls back.
+                    signal.signal(signal.SIGALRM, lambda *_: signals.leave(number))  # noqa: B023
+                    signal.setitimer(signal.ITIMER_REAL, HARD_STOP_S)
 
-        group_started = anyio.Event()
-        group.start_soon(watch, name="signals")
-        await group_started.wait()
-        try:
-            yield stop
-        finally:
-            group.cancel_scope.cancel()
+        def note(number: int, _frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(send.send_nowait, number)
+
+        with signals.handled(watched, note):
+            group.start_soon(watch, name="signals")
+            if reload is not None and signals.take_hangup():
+                # Asked for while the program started, and perhaps after it had read the settings.
+                reload()
+            try:
+                yield stop
+            finally:
+                group.cancel_scope.cancel()

@@ -1,5 +1,6 @@
 """The server inside the daemon: which pages there are, and where they are served."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -12,6 +13,7 @@ from harvester.domain.errors import StoreError, UsageError
 from harvester.store.overview import Urgency, urgency
 from harvester.store.reading import status_report
 from harvester.web import health
+from harvester.web.connections import BACKLOG, Connections
 from harvester.web.gauges import gauges
 from harvester.web.guard import as_page, guarded
 from harvester.web.metrics import CONTENT_TYPE, Metrics
@@ -55,19 +57,28 @@ class WebServer:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            app = web.Application(middlewares=[guarded(self._token)])
+
+            def protocol() -> asyncio.Protocol:
+                assert runner.server is not None  # noqa: S101  # it is there from the setup on
+                return runner.server()
+
+            connections = Connections(protocol)
+            app = web.Application(middlewares=[connections.middleware, guarded(self._token)])
             app.add_routes(self._pages.routes())
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
             try:
-                await web.TCPSite(runner, self._host, self._port).start()
+                server = await asyncio.get_running_loop().create_server(
+                    connections.accept, self._host, self._port, backlog=BACKLOG
+                )
             except OSError as error:
                 raise UsageError(
                     f"The daemon cannot listen on server.listen = {self._listen!a}: {error.strerror or error}.",
                     remedy='Give server.listen another address, or "" to serve nothing.',
                 ) from error
-            self._port = runner.addresses[0][1]
+            stack.callback(server.close)
+            self._port = server.sockets[0].getsockname()[1]
             self._open = stack.pop_all()
         return self
 

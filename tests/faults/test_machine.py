@@ -1,235 +1,249 @@
-"""Rows 50 and 52: what this machine refuses, and the proxy and the certificates that its variables name."""
+"""Rows 50, 51, 54, 55: what the machine refuses, how much it gives, how it is set up, and its signals."""
 
 import asyncio
+import os
 import shutil
-import ssl
-import subprocess
-from base64 import b64encode
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import orjson
 import pytest
-from yarl import URL
 
-from harvester.simulator import Simulator
-from tests.faults.invariants import assert_kept, said_about
-from tests.integration.shell import KEY, Shell, stand_in
+from tests.faults.invariants import assert_kept
+from tests.integration.scripted_api import task_id
+from tests.integration.shell import Gate, Shell, stand_in, until
 
-HOST = "api.harvester.invalid"
-LONG_S = 1800
-"""A video of this length has a body that goes into a file."""
+AN_ID = task_id(1)
+LONG_VIDEO_S = 150
+MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
 
-NO_MEMORY_FILES = """
-import os
-def refuse(*_):
-    raise PermissionError(13, "Permission denied")
-os.memfd_create = refuse
+NO_THREADS = """
+import threading
+def start(self):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = start
 """
-NO_PLACE = """
-import tempfile
-def full(*_, **__):
-    raise OSError(28, "No space left on device")
-tempfile.mkstemp = full
-"""
-NO_SOCKETS = """
-import os, socket
-whole = socket.socket
-class Refused(whole):
-    def __init__(self, family=-1, type=-1, proto=-1, fileno=None):
-        if fileno is None and family == socket.AF_INET and {condition}:
-            raise OSError(24, "Too many open files")
-        super().__init__(family, type, proto, fileno)
-socket.socket = Refused
+
+NO_PROCESSES = """
+import errno, subprocess
+def refuse(*_, **__):
+    raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+subprocess.Popen = refuse
 """
 
 
-async def test_row_50_without_files_in_memory_a_long_body_takes_a_temporary_file(shell: Shell) -> None:
-    shell.sabotage(NO_MEMORY_FILES)
-    folder = shell.folder / "temporary"
-    folder.mkdir()
-    async with stand_in(tasks=2, duration_s=LONG_S) as api:
-        shell.talks_to(api.base_url)
-
-        ended = await shell.run("backfill", *api.catalogue.ids(), "--no-wait", TMPDIR=str(folder))
-
-        assert ended.code == 0, ended.stderr
-        assert_kept(shell, api)
-        assert len(api.requests) == 2
-    assert list(folder.iterdir()) == []
-
-
-async def test_row_50_where_a_long_body_has_no_place_this_machine_is_named_and_not_the_network(shell: Shell) -> None:
-    shell.sabotage(NO_MEMORY_FILES + NO_PLACE)
-    async with stand_in(tasks=1, duration_s=LONG_S) as api:
-        shell.talks_to(api.base_url)
-        (task_id,) = api.catalogue.ids()
-
-        ended = await shell.run("backfill", task_id, "--no-wait")
-
-        assert ended.code == 1, ended.stderr
-        ((code, message), *_) = said_about(shell, task_id)
-        assert (code, "No space left on device" in message) == ("machine_refuses", True)
-        shell.sabotage("")
-        again = await shell.run("backfill")
-        assert again.code == 0, again.stderr
-        assert_kept(shell, api)
+@contextmanager
+def memory_group(mebibytes: int) -> Iterator[Path]:
+    """A control group of version 1 with that limit."""
+    group = MEMORY_GROUPS / f"harvester-test-{os.getpid()}-{mebibytes}"
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(mebibytes * 1024 * 1024))
+    except OSError:
+        pytest.skip("needs root and control groups of version 1")
+    try:
+        yield group
+    finally:
+        group.rmdir()
 
 
-async def test_row_50_a_socket_that_is_refused_is_this_machines_trouble(shell: Shell) -> None:
+def confine(shell: Shell, group: Path) -> None:
+    """Let each command from now on run in the group."""
+    shell.sabotage(f"import os\nopen({str(group / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n")
+
+
+async def test_row_51_a_container_of_128_mib_harvests_videos_of_20_minutes_with_the_defaults(shell: Shell) -> None:
+    with memory_group(128) as group:
+        # 1,200 segments each, 12 MB of JSON.
+        async with stand_in(tasks=2, duration_s=1200, clip_length_s=2, gzip=False) as api:
+            shell.talks_to(api.base_url)
+            confine(shell, group)
+
+            ended = await shell.run("backfill", *api.catalogue.ids())
+
+            assert ended.code == 0, ended.stderr
+            assert_kept(shell, api)
+        doctor = await shell.run("doctor", "--offline")
+        settings = await shell.run("config")
+        oversized = await shell.run("doctor", "--offline", HARVESTER_HARVEST__MEMORY_BUDGET_BYTES="268435456")
+    assert "ok       memory: 128 MiB by " in doctor.stdout
+    assert "default for 128 MiB of memory" in settings.stdout
+    assert "warning  memory: harvest.memory_budget_bytes = 268435456 lets a harvest take up to 3" in oversized.stdout
+
+
+async def test_row_51_with_too_little_memory_it_is_said_at_the_start_what_is_needed(shell: Shell) -> None:
+    # A limit of its data, which every system has: the same as that of a container to the program.
+    shell.sabotage("import resource\nresource.setrlimit(resource.RLIMIT_DATA, (88 << 20, 88 << 20))\n")
     async with stand_in(tasks=2, duration_s=12) as api:
         shell.talks_to(api.base_url)
-        shell.sabotage(NO_SOCKETS.format(condition=f"not os.path.exists({str(shell.folder / 'free')!r})"))
+        await shell.add(api.catalogue.ids())
 
-        ended = await shell.run("backfill", *api.catalogue.ids(), "--no-wait")
+        refused = [await shell.run(command) for command in ("backfill", "run")]
+        doctor = await shell.run("doctor", "--offline")
 
-        assert ended.code == 1, ended.stderr
-        for task_id in api.catalogue.ids():
-            assert {"machine_refuses"} == {code for code, _ in said_about(shell, task_id)}
-        (shell.folder / "free").touch()
-        again = await shell.run("backfill")
-        assert again.code == 0, again.stderr
+        assert api.requests.count() == 0
+        assert_kept(shell, api, dict.fromkeys(api.catalogue.ids(), "pending"))
+    sentence = "A harvest needs 96 MiB of memory, and RLIMIT_DATA of this process allows 88 MiB."
+    assert [(one.code, sentence in one.stderr) for one in refused] == [(2, True)] * 2, refused
+    assert f"failure  memory: {sentence}" in doctor.stdout
+
+
+async def test_row_50_where_no_process_can_be_started_the_harvest_decodes_by_itself(shell: Shell) -> None:
+    shell.sabotage(NO_PROCESSES)
+    async with stand_in(tasks=3, duration_s=LONG_VIDEO_S) as api:
+        shell.talks_to(api.base_url)
+
+        ended = await shell.run("backfill", *api.catalogue.ids())
+
+        assert ended.code == 0, ended.stderr
+        assert "no process can be started, decoding in this one" in ended.stderr
+        assert api.requests.count() == 3
         assert_kept(shell, api)
 
 
-@dataclass
-class Proxy:
-    """An HTTP proxy that leads every CONNECT to one port, and keeps what it saw."""
+async def test_row_50_where_no_thread_can_be_started_this_machine_is_named(shell: Shell) -> None:
+    await shell.add([AN_ID])
+    shell.sabotage(NO_THREADS)
 
-    target: int
-    status: bytes = b"200 Connection established"
-    port: int = 0
-    heads: list[str] = field(default_factory=list)
-    seen: bytearray = field(default_factory=bytearray)
-
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
-            writer.write(b"HTTP/1.1 " + self.status + b"\r\ncontent-length: 0\r\n\r\n")
-            if self.status.startswith(b"200"):
-                onward = await asyncio.open_connection("127.0.0.1", self.target)
-                await asyncio.gather(carry(reader, onward[1], self.seen), carry(onward[0], writer, self.seen))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+    for command in ("backfill", "run"):
+        ended = await shell.run(command)
+        assert ended.code == 4, ended.stderr
+        assert ended.last_line.startswith("harvester: This machine lets the program start no more threads")
+    assert shell.states() == {AN_ID: "pending"}
 
 
-async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: bytearray) -> None:
-    try:
-        while piece := await reader.read(1 << 16):
-            seen += piece
-            writer.write(piece)
-            await writer.drain()
-    finally:
-        writer.close()
+async def test_row_54_a_folder_that_is_gone_is_named(shell: Shell) -> None:
+    gone = shell.folder / "gone"
+    gone.mkdir()
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", 'rmdir "$PWD" && exec "$0" "$1" status --db h.db', sys.executable, _script(shell)),
+        cwd=gone,
+        env=shell.environ,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, stderr = await process.communicate()
+
+    assert (process.returncode, b"The current folder does not exist any more" in stderr) == (2, True), stderr
 
 
-def certificate(folder: Path) -> ssl.SSLContext:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("only openssl can make a certificate here")
-    names = [
-        "-keyout",
-        str(folder / "key.pem"),
-        "-out",
-        str(folder / "ca.pem"),
-        "-addext",
-        f"subjectAltName=DNS:{HOST}",
-    ]
-    request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={HOST}"]
-    subprocess.run([openssl, *request, *names], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
-    return context
+def _script(shell: Shell) -> str:
+    script = shell.folder / "harvester-command.py"
+    script.write_text("from harvester.__main__ import main\nmain()\n")
+    return str(script)
 
 
-@asynccontextmanager
-async def behind_a_proxy(shell: Shell, api: Simulator, folder: Path) -> AsyncIterator[Proxy]:
-    """Put the stand-in behind TLS under a name that only the proxy knows, and let the shell's variables name both."""
-    port = URL(api.base_url).port
-    assert port is not None
+async def test_row_54_a_home_that_is_not_known_is_named_with_the_setting(shell: Shell) -> None:
+    # No such user, as for the arbitrary ones of some container platforms.
+    ended = await shell.run("status", HARVESTER_STORE__PATH="~no-such-user-here/file")
 
-    async def encrypted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        onward = await asyncio.open_connection("127.0.0.1", port)
-        with suppress(ConnectionError):
-            await asyncio.gather(carry(reader, onward[1], bytearray()), carry(onward[0], writer, bytearray()))
+    assert ended.code == 2
+    assert "begins with ~, but that user has no home folder here" in ended.stderr
 
-    tls = await asyncio.start_server(encrypted, "127.0.0.1", 0, ssl=certificate(folder))
-    proxy = Proxy(tls.sockets[0].getsockname()[1])
-    server = await asyncio.start_server(proxy.connected, "127.0.0.1", 0)
-    proxy.port = server.sockets[0].getsockname()[1]
-    shell.talks_to(f"https://{HOST}/v1.3")
-    shell.environ |= {
-        "HTTPS_PROXY": f"http://somebody:s3cret%21word@127.0.0.1:{proxy.port}",
-        "REQUESTS_CA_BUNDLE": str(folder / "ca.pem"),
+
+async def test_row_54_a_harvest_does_not_mind_what_libraries_read(shell: Shell) -> None:
+    odd = {
+        "COLUMNS": "abc",
+        "LINES": "-1",
+        "TERM": "unknown",
+        "TZ": "Nowhere/Never",
+        "LANG": "xx_YY.nonsense",
+        "TMPDIR": "/does/not/exist",
+        "FORCE_COLOR": "1",
+        "NO_COLOR": "1",
     }
-    try:
-        yield proxy
-    finally:
-        server.close()
-        tls.close()
+    async with stand_in(tasks=2, duration_s=LONG_VIDEO_S) as api:
+        shell.talks_to(api.base_url)
+        shell.environ |= odd
+        shell.environ.pop("HOME", None)
 
-
-async def test_row_52_a_harvest_goes_through_the_proxy_and_trusts_the_own_authority(
-    shell: Shell, tmp_path: Path
-) -> None:
-    # A login for the API's host in ~/.netrc is nobody's business.
-    (tmp_path / ".netrc").write_text(f"machine {HOST} login netrc password netrcsecret\n")
-    shell.environ["HOME"] = str(tmp_path)
-    async with stand_in(tasks=3, duration_s=12) as api, behind_a_proxy(shell, api, tmp_path) as proxy:
-        ended = await shell.run("backfill", *api.catalogue.ids(), "--no-wait")
-        doctor = await shell.run("doctor")
-        config = orjson.loads((await shell.run("config", "--json")).stdout)
+        ended = await shell.run("backfill", *api.catalogue.ids())
 
         assert ended.code == 0, ended.stderr
         assert_kept(shell, api)
-    login = b64encode(b"somebody:s3cret!word").decode()
-    assert all(head.startswith(f"CONNECT {HOST}:443 ") and login in head for head in proxy.heads)
-    assert KEY.encode() not in bytes(proxy.seen) + "".join(proxy.heads).encode()
-    place = f"http://127.0.0.1:{proxy.port} (with credentials), from HTTPS_PROXY"
-    assert (config["proxy"], config["ca_certificates"]) == (place, f"{tmp_path / 'ca.pem'}, from REQUESTS_CA_BUNDLE")
-    assert place in doctor.stdout
-    said = ended.stderr + doctor.stdout + str(config)
-    assert [word for word in ("s3cret", login, "netrc") if word in said] == []
 
 
-@pytest.mark.parametrize(
-    ("status", "code"),
-    [(b"407 Proxy Authentication Required", "proxy_auth_required"), (b"502 Bad Gateway", "proxy_refused")],
+WHILE_IMPORTING = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "harvester.cli.main":
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.{name})
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+async def test_row_55_a_signal_while_the_program_is_loaded_ends_it_at_once(shell: Shell, name: str, code: int) -> None:
+    await shell.add([AN_ID])
+    shell.sabotage(WHILE_IMPORTING.format(name=name))
+
+    ended = await shell.run("backfill")
+
+    assert (ended.code, ended.stderr) == (code, "")
+    assert shell.states() == {AN_ID: "pending"}
+
+
+async def test_row_55_sighup_does_not_end_a_daemon_that_is_starting(shell: Shell) -> None:
+    shell.sabotage(WHILE_IMPORTING.format(name="SIGHUP"))
+    daemon = await shell.start("run", HARVESTER_SERVER__LISTEN="")
+    await daemon.says("started")
+    daemon.signal(signal.SIGTERM)
+    ended = await daemon.ended()
+
+    assert ended.code == 143
+    assert "settings reloaded" in ended.stderr
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and util-linux for a PID of 1"
 )
-async def test_row_52_a_proxy_that_opens_no_way_is_named(
-    shell: Shell, tmp_path: Path, status: bytes, code: str
-) -> None:
-    async with stand_in(tasks=1, duration_s=12) as api, behind_a_proxy(shell, api, tmp_path) as proxy:
-        proxy.status = status
-        (task_id,) = api.catalogue.ids()
+async def test_row_55_sigterm_ends_pid_1_while_it_is_starting(shell: Shell) -> None:
+    shell.sabotage(WHILE_IMPORTING.format(name="SIGTERM"))
+    process = await asyncio.create_subprocess_exec(
+        *("unshare", "-p", "-f", "--mount-proc", "--kill-child", sys.executable, "-m", "harvester", "run"),
+        cwd=shell.folder,
+        env=shell.environ | {"HARVESTER_SERVER__LISTEN": ""},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(20):
+            await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 143
 
-        ended = await shell.run("backfill", task_id, "--no-wait")
 
-        assert (ended.code, len(api.requests)) == (1, 0)
-        ((said, message), *_) = said_about(shell, task_id)
-        assert (said, f"127.0.0.1:{proxy.port}" in message, "s3cret" in message) == (code, True, False)
-        assert_kept(shell, api, {task_id: "pending"})
+async def test_row_55_three_signals_at_once_end_without_a_traceback(shell: Shell) -> None:
+    gate = Gate(let_through=2)
+    async with stand_in(gate, tasks=6, duration_s=12) as api:
+        shell.talks_to(api.base_url)
+        harvest = await shell.start("backfill", *api.catalogue.ids(), HARVESTER_HARVEST__CONCURRENCY="2")
+        await until(lambda: len(gate.arrived) == 4 and shell.count("harvested") == 2)
+        for _ in range(3):
+            harvest.signal(signal.SIGINT)
+            await asyncio.sleep(0.005)
+        ended = await harvest.ended()
+
+        assert ended.code == 130, ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert_kept(shell, api, {one: "pending" for one, state in shell.states().items() if state == "pending"})
 
 
-@pytest.mark.parametrize(
-    ("variables", "says"),
-    [
-        ({"HTTPS_PROXY": "socks5://127.0.0.1:1080"}, "HTTPS_PROXY names a SOCKS proxy, which is not supported."),
-        ({"ALL_PROXY": "ftp://user:s3cret@127.0.0.1"}, "ALL_PROXY does not name an HTTP proxy."),
-        (
-            {"SSL_CERT_FILE": "/nowhere/ca.pem"},
-            "SSL_CERT_FILE names /nowhere/ca.pem, which cannot be read: No such file",
-        ),
-        ({"REQUESTS_CA_BUNDLE": __file__}, "which holds no CA certificates."),
-    ],
-)
-async def test_row_52_a_variable_that_is_of_no_use_is_named_at_the_start(
-    shell: Shell, variables: dict[str, str], says: str
-) -> None:
-    shell.talks_to(f"https://{HOST}/v1.3")
-    ended = await shell.run("backfill", "66f537778d9641fe5a0d101f", **variables)
-    assert (ended.code, says in ended.stderr, "s3cret" in ended.stderr) == (2, True, False), ended.stderr
+async def test_row_55_when_the_terminal_closes_a_backfill_stores_what_is_under_way(shell: Shell) -> None:
+    gate = Gate(let_through=2)
+    async with stand_in(gate, tasks=6, duration_s=LONG_VIDEO_S) as api:
+        shell.talks_to(api.base_url)
+        harvest = await shell.start("backfill", *api.catalogue.ids(), HARVESTER_HARVEST__CONCURRENCY="2")
+        await until(lambda: len(gate.arrived) == 4 and shell.count("harvested") == 2)
+        harvest.signal(signal.SIGHUP)
+        await harvest.says("Finishing 2 under way")
+        gate.open()
+        ended = await harvest.ended()
+
+        assert (ended.code, shell.count("harvested")) == (129, 4), ended.stderr
+        assert "Stopped by SIGHUP." in ended.stderr
+        assert_kept(shell, api, {one: "pending" for one, state in shell.states().items() if state == "pending"})

@@ -19,7 +19,7 @@ from tests.integration.scripted_api import ScriptedApi, as_json, problem
 from tests.integration.shell import KEY, Ended, Shell, stand_in
 
 AN_ID = "66f537778d9641fe5a0d101f"
-NAMES = ["settings", "proxy", "key", "clock", "database", "file system", "space", "SQLite", "open files"]
+NAMES = ["settings", "proxy", "key", "clock", "database", "file system", "space", "SQLite", "open files", "memory"]
 
 ON_A_NETWORK = """
 import sys

@@ -1,0 +1,74 @@
+"""What a process does for itself before it harvests: descriptors, threads, a log that holds nothing up."""
+
+import asyncio
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from harvester.cli.streams import MessageStream
+
+if TYPE_CHECKING:
+    from harvester.config import Settings
+    from harvester.machine import MachineLimits
+
+LOG_CONDITION = "log"
+
+
+def prepare_process() -> None:
+    """Prepare this process for a harvest.
+
+    Raises RuntimeError where no thread can be started.
+    """
+    raise_open_files()
+    if isinstance(sys.stderr, MessageStream):
+        sys.stderr.write_in_background()
+
+
+def raise_open_files() -> None:
+    """Raise the soft limit of open files to the hard one: idle connections of others must not take what is needed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        # Some systems allow less than the hard limit says.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def warn_of_excess(settings: "Settings", limits: "MachineLimits") -> None:
+    """Log it when the settings let a harvest take more memory than there is."""
+    import structlog  # noqa: PLC0415  # see below
+
+    from harvester.config_machine import excess  # noqa: PLC0415
+
+    if (why := excess(settings, limits)) is not None:
+        structlog.stdlib.get_logger().warning("too little memory for these settings", why=why)
+
+
+@contextmanager
+def noting_lost_messages(conditions: dict[str, str]) -> Iterator[None]:
+    """While the block runs, keep a condition for as long as the log cannot be written, and log how much was lost."""
+    import structlog  # noqa: PLC0415  # not wanted before the process is prepared
+
+    stream, loop, log = sys.stderr, asyncio.get_running_loop(), structlog.stdlib.get_logger()
+    if not isinstance(stream, MessageStream):
+        yield
+        return
+
+    def note() -> None:
+        if stream.trouble is not None:
+            conditions[LOG_CONDITION] = f"{stream.trouble}; the harvest goes on without it"
+        elif conditions.pop(LOG_CONDITION, None) is not None:
+            log.warning("lines of the log were lost", count=stream.take_lost())
+
+    def call_note() -> None:
+        # From the thread that writes, for which the loop may have ended meanwhile.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(note)
+
+    stream.on_change = call_note
+    note()
+    try:
+        yield
+    finally:
+        stream.on_change = lambda: None
