@@ -45,7 +45,7 @@ MAX_REJECTED = 0.05
 """Of all tasks; what the rules spoil for good, and what was hit three times in a row."""
 
 VIDEO_S = 4.0
-EXPECTED_CODES = {0, 1, 130, 143, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT}
+EXPECTED_CODES = {0, 1, 129, 130, 143, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
 """A signal that comes before a command listens for it, or when it is done, ends it as the system does."""
 
 
@@ -212,7 +212,7 @@ def strike(chaos: Chaos) -> None:
     while time.monotonic() < until and any(process.poll() is None for process, _ in started):
         time.sleep(0.05)
     for process, said in started:
-        blow = rng.choice(("kill", "term", "int", "twice", "pause"))
+        blow = rng.choice(("kill", "term", "int", "hangup", "twice", "pause"))
         if process.poll() is None:
             chaos.blows[blow] += 1
             hit(process, blow)
@@ -230,6 +230,10 @@ def hit(process: subprocess.Popen[bytes], blow: str) -> None:
         # The command alone: its workers must notice.
         process.kill()
         return
+    if blow == "hangup":
+        # The terminal closes: a backfill drains, and a daemon reads its settings again.
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
     process.send_signal(signal.SIGINT if blow == "int" else signal.SIGTERM)
     if blow == "twice":
         time.sleep(0.1)

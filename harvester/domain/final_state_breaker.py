@@ -114,10 +114,10 @@ class FinalStateBreaker:
     def remember(self, answers: Iterable[tuple[int, bool]], now: float) -> None:
         """Begin with the answers that were recorded before this process: tasks and whether they were doubtful.
 
-        They may open the breaker, but are no evidence that the API is well now.
+        They may open the breaker, but are no evidence that the API is well now, nor that its answers are not.
         """
         for task, is_doubtful in answers:
-            self.answered(task, now, is_doubtful=is_doubtful)
+            self.answered(task, now, is_doubtful=is_doubtful, is_young=True)
         self._well_at = self._good_at = -math.inf
 
     def may_end(self, doubted_for_s: float, now: float, *, is_alone: bool) -> bool:

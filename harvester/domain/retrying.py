@@ -65,8 +65,8 @@ LONGEST_HOLD_MS = MAX_LOOK_MS
 PATIENCE_MS = 6 * 3600 * 1_000
 """An answer that has been confirmed for so long ends the task, whatever the other tasks' answers are."""
 
-FEWEST_OVERDUE_FAILURES = 10
-"""Fewer failures are no evidence that the API never answers: the program was not running, or the clock has jumped."""
+FEWEST_OVERDUE_FAILURES = 100
+"""Fewer failures are no evidence that the API never answers: in 30 days there are more, unless the clock has jumped."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from harvester.api.received import LargeBody
 from harvester.api.throttle import Permit
 from harvester.domain.breaker import Breaker
 from harvester.domain.embeddings import TaskEmbeddings, VideoMetadata
-from harvester.domain.errors import StoreError
+from harvester.domain.errors import MovedFileError, StoreError
 from harvester.domain.outcomes import (
     Empty,
     Invalid,
@@ -235,7 +235,7 @@ class Pipeline:
             self._progress.beats.beat(self._clock.monotonic())
             try:
                 result = await write()
-            except StoreError as error:
+            except MovedFileError as error:
                 self._note_condition("database", error.sentence)
                 raise
             except sqlite3.Error as error:

@@ -29,7 +29,7 @@ clock.SystemClock.wall_ms = wall_ms
 
 NO_DATE = """
 import harvester.api.limits as limits
-limits._http_date = lambda _value: None
+limits.http_date = lambda _value: None
 """
 """No answer tells the API's time."""
 
@@ -62,8 +62,10 @@ async def test_row_29_when_the_wall_clock_jumps_a_day_nothing_expires_and_nobody
         # Of a day's sleep the next look sees that nobody sleeps so long; of hours it cannot.
         assert "the clock was set back, waiting tasks are asked about now" in ended.stderr
     else:
-        unit = "1 day" if hours % 24 == 0 else "3 hours"
-        assert f"clock is {unit} {'ahead of' if hours > 0 else 'behind'} the API's" in ended.stderr
+        side = "ahead of" if hours > 0 else "behind"
+        # A second is lost where the date of an answer is rounded down.
+        units = ("1 day", "24 hours") if hours % 24 == 0 else ("3 hours",)
+        assert any(f"clock is {unit} {side} the API's" in ended.stderr for unit in units), ended.stderr
 
 
 def shift_clock(shell: Shell, by_s: float, *, is_dated: bool = True) -> None:

@@ -63,14 +63,15 @@ async def test_row_31_the_key_is_sent_and_shown_nowhere(shell: Shell) -> None:
 async def test_row_31_failures_show_no_key_even_where_the_api_repeats_it(shell: Shell, api: ScriptedApi) -> None:
     echo = f"The header x-api-key: {KEY} was received."
     api.holds(AN_ID, Answer(f"<html>{echo}</html>".encode(), 502), problem(400, "parameter_invalid", echo))
+    api.will_say(f"embed/tasks/{AN_ID}/status", problem(400, "parameter_invalid", echo))
     api.holds(ANOTHER_ID, problem(404, "resource_not_exists", echo))
     shell.environ["HARVESTER_LOG__LEVEL"] = "debug"
 
-    runs = [await shell.run("--debug", "backfill", AN_ID, ANOTHER_ID, "--no-wait") for _ in range(2)]
+    runs = [await shell.run("--debug", "backfill", AN_ID, ANOTHER_ID, "--no-wait") for _ in range(6)]
     shown = await shell.run("show", AN_ID)
     status = await shell.run("status")
 
-    assert [run.code for run in runs] == [1, 1]
+    assert [run.code for run in runs] == [1] * 6
     assert shell.states()[AN_ID] == "rejected"
     for ended in (*runs, shown, status):
         assert KEY not in ended.stdout + ended.stderr

@@ -30,6 +30,7 @@ async def test_a_daemon_shows_the_key_and_its_token_nowhere_whatever_happens(she
     echo = f"x-api-key: {KEY}; {HOSTILE_NAME}"
     rejected, failed, unknown, throttled, page, good = (task_id(number, age_s=9000) for number in range(10, 16))
     api.holds(rejected, problem(400, "parameter_invalid", echo, x_trace_id=KEY))
+    api.will_say(f"embed/tasks/{rejected}/status", problem(400, "parameter_invalid", echo, x_trace_id=KEY))
     api.holds(failed, as_json({"_id": failed, "status": "failed", "message": HOSTILE_NAME}))
     api.holds(unknown, problem(404, f"gone {KEY}", echo))
     api.holds(throttled, problem(429, "too_many_requests", echo, retry_after="1"), as_json(ready(throttled)))

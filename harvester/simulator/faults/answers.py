@@ -168,6 +168,33 @@ def another_id(document: dict[str, Any]) -> None:
     document["_id"] = ANOTHER_ID
 
 
+def neighbours_id(occasion: Occasion) -> web.Response | None:
+    """Answer as for the task that was made next, and with its id: the answer to another request."""
+    ids = occasion.catalogue.ids()
+    if occasion.answer.status != 200 or len(ids) < 2:
+        return None
+    neighbour = ids[(ids.index(occasion.task_id.lower()) + 1) % len(ids)]
+    return answered(occasion, occasion.catalogue.document(neighbour))
+
+
+def id_refused(occasion: Occasion) -> web.Response:
+    """Call the id no acceptable one, as the API does for a mistyped one."""
+    body = orjson.dumps({"code": "parameter_invalid", "message": "The task_id parameter is invalid."})
+    return answered(occasion, body, 400)
+
+
+def failed(document: dict[str, Any]) -> None:
+    """Say that the task has failed."""
+    document["status"] = "failed"
+    document.get("video_embedding", {}).pop("segments", None)
+
+
+def listed_failed(document: dict[str, Any]) -> None:
+    """Say of every task on the page that it has failed."""
+    for task in document["data"]:
+        task["status"] = "failed"
+
+
 def total_page_too_small(document: dict[str, Any]) -> None:
     """Claim that this is all."""
     document["page_info"] |= {"total_page": 1, "total_results": len(document["data"])}

@@ -5,6 +5,7 @@ import random
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -12,8 +13,19 @@ from typing import Any, TypeVar
 import numpy as np
 
 from harvester.domain.embeddings import Matrix, TaskEmbeddings, VideoMetadata
-from harvester.domain.outcomes import Outcome, Processing, Ready, Refused, Retrieved, Throttled
-from harvester.domain.retrying import Decision, decide
+from harvester.domain.outcomes import (
+    Failed,
+    Gone,
+    Outcome,
+    Processing,
+    Ready,
+    Refused,
+    Retrieved,
+    Throttled,
+    Unacceptable,
+)
+from harvester.domain.planning import GONE_ANSWERS
+from harvester.domain.retrying import Circumstances, Decision, decide
 from harvester.domain.tasks import Task
 from harvester.store import taking
 from harvester.store.attempts import Attempt
@@ -118,10 +130,14 @@ def embeddings(count: int = 2, dim: int = 4) -> TaskEmbeddings:
 def settlement(
     task: Task, outcome: Outcome, *, now_ms: int = NOW, body: bytes | None = None, encoding: str | None = None
 ) -> Settlement:
-    """What the service makes of an outcome."""
+    """What the service makes of an outcome; one that must be confirmed is the last answer that is needed for that."""
+    circumstances = Circumstances(is_other_version=isinstance(outcome, Gone | Unacceptable))
+    confirmed = replace(task, gone=GONE_ANSWERS if circumstances.is_other_version else task.gone, doubted_at_ms=now_ms)
+    is_last = isinstance(outcome, Gone | Unacceptable | Failed)
+    decided = decide(confirmed if is_last else task, outcome, now_ms, random.Random(0), circumstances=circumstances)
     return settlement_as(
         task,
-        decide(task, outcome, now_ms, random.Random(0)),
+        decided,
         now_ms=now_ms,
         outcome=outcome,
         body=body,

@@ -187,7 +187,7 @@ async def test_an_error_that_will_not_pass_is_translated_and_rolled_back(store: 
 
     with pytest.raises(StoreError) as failure:
         await store.transact(failing)
-    assert failure.value.sentence.startswith(f"The database {str(path)!r} cannot be used: UNIQUE")
+    assert failure.value.sentence.startswith(f"The database {str(path)!r} refuses a row: UNIQUE")
     assert await queued_ids(store) == []
 
 

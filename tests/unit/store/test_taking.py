@@ -1,3 +1,4 @@
+import random
 import sqlite3
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from harvester.domain.outcomes import Failed, Gone, Processing, Ready, Retrieved, Transient
 from harvester.domain.planning import Due
+from harvester.domain.retrying import decide
 from harvester.domain.tasks import DAY_MS, RETENTION_MS, Task, TaskState
 from harvester.store import taking
 from harvester.store.connecting import in_transaction
@@ -24,6 +26,7 @@ from tests.unit.store.builders import (
     row,
     settle_all,
     settlement,
+    settlement_as,
     throwaway_database,
 )
 
@@ -118,7 +121,8 @@ def test_a_claim_carries_the_row(connection: sqlite3.Connection) -> None:
 
 
 def test_the_counters_come_back_with_the_next_claim(connection: sqlite3.Connection) -> None:
-    settle_all(connection, settlement(claim_new(connection), Gone("no such task")))
+    task, outcome = claim_new(connection), Gone("no such task")
+    settle_all(connection, settlement_as(task, decide(task, outcome, NOW, random.Random(0)), outcome=outcome))
     (again,) = claim(connection, now_ms=NOW + DAY_MS)
     assert (again.gone, again.failures, again.invalid) == (1, 0, 0)
 
@@ -228,7 +232,8 @@ def test_every_end_but_harvested_can_be_retried(connection: sqlite3.Connection, 
     by_state = in_transaction(connection, lambda connection: taking.retry(connection, states=[state]))
     is_retried = state is not TaskState.HARVESTED
     assert (by_id, by_state) == (int(is_retried), 0)
-    assert claim(connection) == ([replace(task, claim=3)] if is_retried else [])
+    again = replace(task, claim=3, error_code="task_failed", error_message="bad video")
+    assert claim(connection) == ([again] if is_retried else [])
 
 
 def test_retrying_by_state_takes_all_of_that_state_and_no_other(connection: sqlite3.Connection) -> None:
