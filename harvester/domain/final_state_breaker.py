@@ -80,6 +80,15 @@ class FinalStateBreaker:
         """How many tasks have brought no result since the last good answer."""
         return len(self._doubted_in_a_row)
 
+    @property
+    def doubted(self) -> int:
+        """How many open tasks have brought no result, as far as is remembered, whatever others have."""
+        return len(self._doubted)
+
+    def ended(self, task: int) -> None:
+        """Forget a task that has ended."""
+        self._doubted.pop(task, None)
+
     def answered(self, task: int, now: float, *, is_doubtful: bool, is_young: bool = False) -> bool:
         """Record an answer about a task; return whether it closed the breaker.
 

@@ -130,6 +130,11 @@ class FinalStates:
             log.info("the API answers sensibly again, ends are no longer held back")
         self._show(outcome)
 
+    def ended(self, task: Task) -> None:
+        """Forget a task that has ended: its answers speak for no other any more."""
+        for breaker in self._both:
+            breaker.ended(task.key)
+
     def record_page(self, listed: Iterable[Task]) -> None:
         """Take a page of the list for what it says about the API, and about the tasks that it shows."""
         now = self._clock.monotonic()
@@ -144,7 +149,7 @@ class FinalStates:
         task, now = action.task, self._clock.monotonic()
         doubted_for_s = 0.0 if task.doubted_at_ms is None else (now_ms - task.doubted_at_ms) / 1000
         breaker = self._results if isinstance(outcome, Empty | Invalid) else self._tasks
-        is_alone = self._progress.open <= breaker.asked
+        is_alone = self._progress.open <= breaker.doubted
         return Circumstances(
             is_fresh=action.is_fresh,
             version=action.version,

@@ -341,6 +341,7 @@ class Pipeline:
                 bound.warning("the answer names another id", received_id=received_id)
             bound.info("harvested", segments=settlement.embeddings.count)
         elif not decision.state.is_open:
+            self.final_states.ended(task)
             bound.info(decision.state.value, code=attempt.code, reason=attempt.message)
         elif decision.problem is not None:
             bound.debug("will be tried again", code=attempt.code, reason=attempt.message)

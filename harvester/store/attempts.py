@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from harvester.store.queries import query
 
-MAX_RECENT = 200
+MAX_RECENT = 500
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ is committed to one of them is not seen through the other (https://www.sqlite.or
 import os
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 from harvester.domain.errors import MovedFileError, StoreError
@@ -15,9 +16,6 @@ from harvester.store.file_systems import mount_of
 from harvester.store.write_ahead_log import log_bytes
 
 _BESIDE = {"-wal": "write-ahead log", "-shm": "index of the write-ahead log"}
-_WAL_FORMAT = 2
-"""Bytes 18 and 19 of a database that has a write-ahead log; https://www.sqlite.org/fileformat.html, section 1.3."""
-
 _ONE_NAME = "Use the database by one name, in one folder, that all its programs share."
 
 
@@ -102,24 +100,24 @@ def refuse_second_names(path: Path, *, reading: bool = False) -> None:
     For reading only if it has a log at all: a finished copy is the same by every name.
     """
     try:
-        found = path.stat()
+        names = path.stat().st_nlink
     except OSError:
         return
-    if reading and not _has_log(path):
+    mount = mount_of(path)
+    is_mount = mount is not None and mount.point == Path(os.path.realpath(path))
+    if not (names > 1 or is_mount) or (reading and not _has_log(path)):
         return
-    if found.st_nlink > 1:
+    if names > 1:
         raise StoreError(
-            f"The database {str(path)!a} has {found.st_nlink} names (hard links), and SQLite would keep a write-ahead "
+            f"The database {str(path)!a} has {names} names (hard links), and SQLite would keep a write-ahead "
             "log beside each of them.",
             remedy=f"{_ONE_NAME} Remove the other names, or copy the file and use the copy.",
         )
-    mount = mount_of(path)
-    if mount is not None and mount.point == Path(os.path.realpath(path)):
-        raise StoreError(
-            f"The database {str(path)!a} is mounted as a single file, and its write-ahead log would be in another "
-            "folder than that of the file itself.",
-            remedy=f"{_ONE_NAME} Mount the folder instead: -v FOLDER:/data, not -v FOLDER/harvester.db:/data/….",
-        )
+    raise StoreError(
+        f"The database {str(path)!a} is mounted as a single file, and its write-ahead log would be in another "
+        "folder than that of the file itself.",
+        remedy=f"{_ONE_NAME} Mount the folder instead: -v FOLDER:/data, not -v FOLDER/harvester.db:/data/….",
+    )
 
 
 def refuse_strange_log(path: Path) -> None:
@@ -138,10 +136,15 @@ def refuse_strange_log(path: Path) -> None:
 
 
 def _has_log(path: Path) -> bool:
+    """Return whether the database has a write-ahead log.
+
+    SQLite is asked: to open and close the file beside it would take its locks away from every connection of this
+    process, and another process would remove the log (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+    """
     try:
-        with path.open("rb") as file:
-            return file.read(20)[18:20] == bytes([_WAL_FORMAT, _WAL_FORMAT])
-    except OSError:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return bool(connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal")
+    except sqlite3.Error:
         return True
 
 

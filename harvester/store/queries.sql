@@ -153,9 +153,13 @@ WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready') AND next_attempt_
 GROUP BY reason
 
 -- name: recent_attempts
--- The last answers about tasks, the newest first.
-SELECT task, outcome FROM attempts WHERE at >= :since AND at <= :now AND endpoint <> 'list'
-ORDER BY at DESC LIMIT :limit
+-- The last answers about tasks, the newest first, but not about those that have ended without a result.
+SELECT recent.task, recent.outcome
+FROM (SELECT id, task, at, endpoint, outcome FROM attempts ORDER BY id DESC LIMIT :limit) AS recent
+CROSS JOIN tasks ON tasks.id = recent.task
+WHERE recent.at >= :since AND recent.at <= :now AND recent.endpoint <> 'list'
+  AND tasks.state IN ('pending', 'ready', 'harvested')
+ORDER BY recent.id DESC
 
 -- name: due
 -- The due tasks of one state whose embeddings the platform still has, the nearest deadline first.

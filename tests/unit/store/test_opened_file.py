@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from harvester.domain.errors import MovedFileError, StoreError
 from harvester.store import file_systems
 from harvester.store.connecting import Connection, in_transaction, open_for_reading, open_for_writing
+from harvester.store.probing import why_not_writable
 from harvester.store.sqlite import Store
 from harvester.store.taking import add
 from tests.unit.store.builders import object_id
@@ -205,3 +208,23 @@ def test_a_log_that_is_a_link_is_refused(path: Path) -> None:
     path.with_name("harvester.db-wal").symlink_to(path.with_name("log"))
     with pytest.raises(StoreError, match="is a link or no file"):
         open_for_writing(path)
+
+
+OPEN_AND_CLOSE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT count(*) FROM tasks").fetchone()
+connection.close()
+"""
+
+
+def test_who_reads_in_the_same_process_leaves_the_locks_of_the_writer_alone(path: Path) -> None:
+    with closing(open_for_writing(path)) as writer:
+        in_transaction(writer, lambda connection: add(connection, [object_id(0)], NOW))
+        open_for_reading(path).close()
+        assert why_not_writable(path) is None
+        # Were the locks gone, the other process would take itself for the last one, and remove the log at its end.
+        subprocess.run([sys.executable, "-c", OPEN_AND_CLOSE, str(path)], check=True)
+        in_transaction(writer, lambda connection: add(connection, [object_id(1)], NOW))
+    with closing(open_for_reading(path)) as reader:
+        assert reader.execute("SELECT count(*) FROM tasks").fetchone() == (2,)
