@@ -38,7 +38,9 @@ async def test_row_35_copies_among_many_requests_put_no_vectors_under_another_id
         assert api.faults.served.keys() == {"late_copy", "doubled"}
 
 
-@pytest.mark.parametrize("kind", ["stray_404", "stray_408", "stray_100"])
+@pytest.mark.parametrize(
+    "kind", ["stray_404", *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("stray_408", "stray_100"))]
+)
 async def test_row_36_what_comes_between_answers_ends_no_task(shell: Shell, kind: str) -> None:
     shell.environ |= {"HARVESTER_HARVEST__CONCURRENCY": "1", "HARVESTER_RATE__REQUESTS_PER_MINUTE": "600"}
     async with stand_in(tasks=5, duration_s=12, faults=[Fault(kind=kind)]) as api:
@@ -77,7 +79,7 @@ async def test_row_37_doctor_tells_a_page_of_a_firewall_as_what_it_is(shell: She
 @pytest.mark.parametrize(
     ("status", "told"),
     [
-        (503, "retry-after-ms: 1500"),
+        pytest.param(503, "retry-after-ms: 1500", marks=pytest.mark.thorough),
         (200, '{"error": {"code": "too_many_requests", "message": "Please try again in 1.5 seconds."}}'),
     ],
 )

@@ -34,7 +34,10 @@ limits.http_date = lambda _value: None
 """No answer tells the API's time."""
 
 
-@pytest.mark.parametrize(("hours", "is_dated"), [(24, True), (-24, True), (-3, True), (-3, False)])
+@pytest.mark.parametrize(
+    ("hours", "is_dated"),
+    [(24, True), (-3, False), *(pytest.param(hours, True, marks=pytest.mark.thorough) for hours in (-24, -3))],
+)
 async def test_row_29_when_the_wall_clock_jumps_a_day_nothing_expires_and_nobody_waits_for_it(
     shell: Shell, hours: int, *, is_dated: bool
 ) -> None:
@@ -88,7 +91,10 @@ def faked(shell: Shell, shift: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(("by_s", "said"), [(9 * DAY_S, "9 days ahead of"), (-9 * DAY_S, "9 days behind")])
+@pytest.mark.parametrize(
+    ("by_s", "said"),
+    [(9 * DAY_S, "9 days ahead of"), pytest.param(-9 * DAY_S, "9 days behind", marks=pytest.mark.thorough)],
+)
 async def test_row_43_with_a_clock_that_is_days_off_deadlines_go_by_the_apis_time(
     shell: Shell, by_s: float, said: str
 ) -> None:
@@ -107,7 +113,13 @@ async def test_row_43_with_a_clock_that_is_days_off_deadlines_go_by_the_apis_tim
         assert times[0][0] < 60_000
 
 
-@pytest.mark.parametrize(("by_s", "is_dated"), [(-10 * DAY_S, True), (-10 * DAY_S, False), (10 * DAY_S, True)])
+@pytest.mark.parametrize(
+    ("by_s", "is_dated"),
+    [
+        (-10 * DAY_S, True),
+        *(pytest.param(by_s, by_s > 0, marks=pytest.mark.thorough) for by_s in (-10 * DAY_S, 10 * DAY_S)),
+    ],
+)
 async def test_row_43_when_the_clock_is_set_by_days_while_running_all_tasks_are_still_asked_about(
     shell: Shell, by_s: float, *, is_dated: bool
 ) -> None:
@@ -149,6 +161,7 @@ async def test_row_43_what_was_claimed_by_a_clock_that_was_ahead_comes_back_when
 
 
 @needs_faketime
+@pytest.mark.thorough
 async def test_row_43_two_processes_whose_clocks_differ_by_less_than_a_lease_do_no_work_twice(shell: Shell) -> None:
     gate = Gate()
     shell.environ |= {"HARVESTER_HARVEST__CONCURRENCY": "2", "HARVESTER_HARVEST__LEASE_S": "8"}

@@ -96,7 +96,11 @@ def with_its_log(source: Path, copy: Path) -> None:
         shutil.copy(f"{source}-wal", f"{copy}-wal")
 
 
-@pytest.mark.parametrize("make", [dumped, vacuumed, with_its_log], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make",
+    [dumped, *(pytest.param(make, marks=pytest.mark.thorough) for make in (vacuumed, with_its_log))],
+    ids=lambda make: make.__name__,
+)
 async def test_row_47_a_copy_made_with_common_tools_is_recognised_and_used(
     shell: Shell, make: Callable[[Path, Path], None]
 ) -> None:
@@ -199,7 +203,13 @@ REFUSING = {
 }
 
 
-@pytest.mark.parametrize("trigger", REFUSING.values(), ids=REFUSING)
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        pytest.param(trigger, id=name, marks=() if number == 0 else pytest.mark.thorough)
+        for number, (name, trigger) in enumerate(REFUSING.items())
+    ],
+)
 async def test_row_48_a_trigger_that_refuses_is_named_and_nothing_is_lost(shell: Shell, trigger: str) -> None:
     async with stand_in(tasks=2, duration_s=12) as api:
         shell.talks_to(api.base_url)
@@ -240,7 +250,10 @@ async def test_row_48_a_shell_that_waits_inserts_beside_a_harvest(shell: Shell) 
         assert (harvested, shell.count("failed")) == (["harvested"] * 12, 20)
 
 
-@pytest.mark.parametrize("duration_s", [12, 120], ids=["decoded in place", "decoded in a worker"])
+@pytest.mark.parametrize(
+    "duration_s",
+    [pytest.param(12, id="decoded in place", marks=pytest.mark.thorough), pytest.param(120, id="decoded in a worker")],
+)
 async def test_row_49_numbers_that_no_float_gives_back_are_given_back_as_they_were_sent(
     shell: Shell, duration_s: float
 ) -> None:

@@ -47,7 +47,7 @@ def replace(database: Path) -> None:
     other.rename(database)
 
 
-@pytest.mark.parametrize("change", [remove, replace])
+@pytest.mark.parametrize("change", [remove, pytest.param(replace, marks=pytest.mark.thorough)])
 async def test_row_44_what_is_stored_when_the_file_goes_is_saved_and_nothing_more_is_acknowledged(
     shell: Shell, change: Callable[[Path], None]
 ) -> None:

@@ -62,7 +62,7 @@ async def test_row_36_a_404_on_a_kept_connection_is_confirmed_on_others_and_in_t
     ("kind", "status"),
     [
         ("problem", 404),
-        ("nan", None),
+        pytest.param("nan", None, marks=thorough),
         pytest.param("failed", None, marks=thorough),
         pytest.param("id_refused", None, marks=thorough),
         pytest.param("no_segments", None, marks=thorough),
