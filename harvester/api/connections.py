@@ -104,7 +104,7 @@ class Wire(ResponseHandler):
         return self.is_connected() and not self.should_close and not self._has_unread_bytes()
 
     def distrust(self) -> None:
-        """Close the connection, whoever uses it now: the next answer on it would be another request's."""
+        """Close the connection, in use or not: the next answer on it would be another request's."""
         self.force_close()
         self.close()
 

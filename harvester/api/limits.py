@@ -79,7 +79,7 @@ def api_time_s(headers: Mapping[str, str]) -> float | None:
 
 
 def clock_skew_s(headers: Mapping[str, str], now_s: float) -> float | None:
-    """Return by how much `now_s` is ahead of the server's time (whole seconds); None where that is not told."""
+    """Return by how much `now_s` is ahead of the server's time (whole seconds); None where it is unknown."""
     server_now = api_time_s(headers)
     return None if server_now is None else now_s - server_now
 

@@ -19,7 +19,7 @@ class BodyFileError(OSError):
 
 
 class LargeBody:
-    """An anonymous file, gone when it is closed or nobody refers to it. Raises BodyFileError where there is none.
+    """An anonymous file, gone when it is closed or not referred to any more. Raises BodyFileError where there is none.
 
     In memory on Linux; not in /dev/shm, of which containers have 64 MB. Where the kernel refuses that, and elsewhere,
     a temporary file of the owner.
@@ -119,7 +119,7 @@ class Receiver:
 def _anonymous_file() -> tuple[int, str, bool]:
     """Return a descriptor, the path by which a worker process opens it, and whether the file has a name of its own."""
     if not _has_proc():
-        # Not Linux, or /proc is not mounted: without a name nobody else could open it.
+        # Not Linux, or /proc is not mounted: without a name no other process could open it.
         return *tempfile.mkstemp(prefix="harvester-body-"), True
     descriptor = _memory_file()
     if descriptor is None:

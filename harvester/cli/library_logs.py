@@ -1,6 +1,6 @@
 """What libraries log, as events of the log: a line for each, and not what others have sent.
 
-aiohttp and asyncio write tracebacks, and into them the bytes of whoever reached the port: lines that look like those of
+aiohttp and asyncio write tracebacks, and into them the bytes of any client of the port: lines that look like those of
 the log, escapes for the terminal, and the token of a request that was a little too long.
 """
 

@@ -74,14 +74,14 @@ class MessageStream(io.TextIOBase):
             if self._writer is None:
                 self._write_now(content)
             elif self._waiting_bytes + len(content) > MAX_WAITING_BYTES:
-                self._lose("nobody reads it")
+                self._lose("it is not read")
             else:
                 self._waiting.append(content)
                 self._waiting_bytes += len(content)
                 self._changed.notify_all()
 
     def write_in_background(self) -> None:
-        """Write from a thread from now on: a pipe that nobody reads then holds up nothing else."""
+        """Write from a thread from now on: a pipe that is not read then holds up nothing else."""
         if self._writer is None:
             writer = threading.Thread(target=self._write_on, name="stderr", daemon=True)
             writer.start()

@@ -16,7 +16,7 @@ WINDOW_TASKS = 20
 MIN_DOUBTED_TASKS = 5
 """Fewer tasks without a result are no trouble of the API: a list of ids may hold mistyped ones.
 
-So many in a row open the breaker whatever the answers before them were.
+This many in a row open the breaker whatever the answers before them were.
 """
 
 MIN_ASKED, MAX_ASKED = 8, 50

@@ -132,7 +132,7 @@ Outcome = (
 def misrouted(outcome: Outcome, task_id: str) -> Misrouted | None:
     """Return what an answer is that names another task than the one asked for; None if it names that one, or none.
 
-    Ids are compared without regard to case. Whoever decides what to do about embeddings under another id asks here too.
+    Ids are compared without regard to case. The decision about embeddings under another id asks here too.
     """
     received = (
         outcome.embeddings.received_id if isinstance(outcome, Retrieved) else getattr(outcome, "received_id", None)

@@ -14,10 +14,10 @@ from harvester.domain.tasks import CLOCK_SET_MS
 CONDITION = "clock"
 
 SAMPLES = 5
-"""The last so many dates of the API are compared with each other."""
+"""This many of the API's last dates are compared with each other."""
 
 AGREEING = 3
-"""So many of them must agree, and none with the machine's clock, before they are believed: a proxy may be wrong."""
+"""This many of them must agree, and none with the machine's clock, before they are believed: a proxy may be wrong."""
 
 AGREE_S = 30.0
 """Dates that differ by no more agree: they are whole seconds, and an answer may have been under way for long."""

@@ -26,7 +26,7 @@ class RoomSource(Protocol):
     """Who stores; see `harvester.store.sqlite.Store`."""
 
     def room(self) -> Room | None:
-        """Return what room there is; None where nobody tells."""
+        """Return what room there is; None where the system does not say."""
         ...
 
     async def tend_log(self) -> LogReport:
@@ -35,7 +35,7 @@ class RoomSource(Protocol):
 
 
 class RoomGuard:
-    """Keeps the conditions `space` (no room for more results) and `log` (somebody who reads keeps it long)."""
+    """Keeps the conditions `space` (no room for more results) and `log` (a reader keeps it long)."""
 
     def __init__(self, source: RoomSource, budget: MemoryBudget, progress: Progress, clock: Clock) -> None:
         self._source = source

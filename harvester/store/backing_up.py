@@ -172,7 +172,7 @@ def _checked(copy: Path, database: Path) -> tuple[int, dict[TaskState, int]]:
     with translating_errors(database), closing(open_for_reading(copy, any_age=True)) as connection:
         version = max(applied_versions(connection))
         is_current = version == max(migration.version for migration in load_migrations())
-        # The promises are those of the newest schema; an index or a view that somebody has changed is copied as it is.
+        # The promises are those of the newest schema; an index or a view that was changed is copied as it is.
         findings = verify(connection, schema=False) if is_current else verify_structure(connection)
         wrong = next((finding for finding in findings if not finding.is_warning), None)
         if wrong is not None:

@@ -53,7 +53,7 @@ def note_blocks(connection: sqlite3.Connection, blocks: dict[Endpoint, int], now
 def _believable(now_ms: int) -> dict[str, int]:
     """Return between which times a block can end, and until when it can have been noted.
 
-    Whoever noted it later, or a later one, had a clock that was ahead.
+    A clock that was ahead noted it later, or a later one.
     """
     latest_note_ms = now_ms + WAITED_MS
     return {"now": now_ms, "latest": latest_note_ms + round(MAX_BLOCK_S * 1000), "latest_note": latest_note_ms}

@@ -252,7 +252,7 @@ def _create_private(path: Path) -> None:
 
 
 def _is_still(path: Path) -> bool:
-    """Return whether nobody here can write beside the file and no log belongs to it; SQLite then must make no files.
+    """Return whether this user cannot write beside the file and no log belongs to it; SQLite then must make no files.
 
     Raises StoreError for a log that cannot be read there: its index would have to be written.
     """

@@ -53,7 +53,7 @@ class OpenedFile:
     def check(self, connection: sqlite3.Connection | None = None) -> None:
         """Raise MovedFileError if the path does not lead to the opened file and its log any more.
 
-        With a connection on it, also if somebody has cut it.
+        With a connection on it, also if it was cut.
         """
         if connection is not None:
             self.database_bytes = connection.execute("PRAGMA page_count").fetchone()[0] * self._page_bytes

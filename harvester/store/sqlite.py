@@ -118,7 +118,7 @@ class Store:
     ) -> None:
         with anyio.CancelScope(shield=True):
             if self._moved is None:
-                # Whoever still reads keeps SQLite from copying the log when this connection is closed.
+                # A reader keeps SQLite from copying the log when this connection is closed.
                 await self._writer.read(shrink_log)
             await self._writer.close()
 
@@ -131,7 +131,7 @@ class Store:
         return await self._run(body, self._writer.read)
 
     def room(self) -> Room | None:
-        """Return what room there is on the volume; None where nobody tells."""
+        """Return what room there is on the volume; None where the system does not say."""
         return None if self._file is None else room(self.path, self._file.database_bytes)
 
     async def tend_log(self) -> LogReport:

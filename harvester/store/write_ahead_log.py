@@ -29,7 +29,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class LogReport:
-    """How long the log is, and whether somebody who reads keeps it from becoming shorter."""
+    """How long the log is, and whether a reader keeps it from becoming shorter."""
 
     bytes: int
     is_pinned: bool
@@ -49,7 +49,7 @@ def log_bytes(database: Path) -> int:
 
 
 def free_bytes(database: Path) -> int | None:
-    """Return what this user may still write on the volume of the database; None where nobody tells."""
+    """Return what this user may still write on the volume of the database; None where the system does not say."""
     try:
         return shutil.disk_usage(log_path(database).parent).free
     except OSError:
@@ -77,9 +77,9 @@ def limit_log(connection: sqlite3.Connection) -> None:
 
 
 def shrink_log(connection: sqlite3.Connection) -> bool:
-    """Copy the log into the database and cut it to nothing; False where somebody reads, or there is no room for that.
+    """Copy the log into the database and cut it to nothing; False where a program reads, or there is no room for that.
 
-    What can be copied is copied in any case. Waits for nobody.
+    What can be copied is copied in any case. Does not wait.
     """
     (patience_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
     connection.execute("PRAGMA busy_timeout = 0")

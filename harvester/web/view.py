@@ -74,7 +74,8 @@ class HarvestView(Protocol):
 class DatabaseReader:
     """Reads the database in a thread, on connections of its own: no page ever keeps the writer waiting.
 
-    One page at a time, whoever asks how often. `check` raises StoreError where the path leads to another file by now:
+    One page at a time, however often it is asked for.
+    `check` raises StoreError where the path leads to another file by now:
     no page answers from that one.
     """
 

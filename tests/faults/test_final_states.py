@@ -157,3 +157,25 @@ async def test_row_61_under_another_key_than_knew_it_a_task_does_not_end(shell: 
     assert (harvest.code, shell.states()) == (0, {one: "harvested"}), harvest.stderr
     content = b"".join(file.read_bytes() for file in shell.folder.glob("harvester.db*"))
     assert [key for key in (KEY, OTHER_KEY) if key.encode() in content] == []
+
+
+async def test_row_36_a_task_that_only_the_other_version_knows_is_harvested_there(
+    shell: Shell, api: ScriptedApi
+) -> None:
+    one, beside = task_id(1), task_id(2)
+    segment = {
+        "embedding": [0.6, 0.8],
+        "embedding_option": "audio",
+        "embedding_scope": "clip",
+        "start_sec": 0,
+        "end_sec": 6,
+    }
+    api.will_say(f"embed-v2/tasks/{one}", as_json({"_id": one, "status": "ready", "data": [segment]}))
+    api.holds(beside)
+
+    ended = await shell.run("backfill", one, beside)
+    shown = await shell.run("show", one, "--json")
+
+    assert (ended.code, shell.states()) == (0, {one: "harvested", beside: "harvested"}), ended.stderr
+    assert shell.rows("SELECT api_version FROM tasks WHERE task_id = ?", one) == [("v2",)]
+    assert '"audio"' in shown.stdout

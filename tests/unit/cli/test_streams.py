@@ -72,7 +72,7 @@ def test_a_pipe_that_nobody_reads_holds_nothing_up_and_takes_bounded_memory(pipe
     for _ in range(count):
         stream.write(line)
 
-    assert stream.trouble == "nobody reads it"
+    assert stream.trouble == "it is not read"
     written = count - stream.lost
     assert written * len(line) <= MAX_WAITING_BYTES + 2 * PIPE_BYTES
     received = 0
