@@ -68,6 +68,8 @@ class FinalStateBreaker:
     _window: dict[int, bool] = field(default_factory=dict)
     _good_at: float = -math.inf
     _doubted: dict[int, None] = field(default_factory=dict)
+    _doubted_before: set[int] = field(default_factory=set)
+    """Those that were doubted when the breaker closed last: a further answer without a result is news again."""
     _refuted: dict[int, float] = field(default_factory=dict)
 
     @property
@@ -92,8 +94,12 @@ class FinalStateBreaker:
     def answered(self, task: int, now: float, *, is_doubtful: bool, is_young: bool = False) -> bool:
         """Record an answer about a task; return whether it closed the breaker.
 
-        `is_doubtful`: it brings no result and may end the task. A task that is young may not be visible everywhere yet.
+        `is_doubtful`: it brings no result and may end the task; the same about the same task again is no news of the
+        API, unless the breaker has closed since. A task that is young may not be visible everywhere yet.
         """
+        if is_doubtful and task in self._doubted and task not in self._doubted_before:
+            return False
+        self._doubted_before.discard(task)
         self._window.pop(task, None)
         self._window[task] = is_doubtful
         if len(self._window) > WINDOW_TASKS:
@@ -182,6 +188,7 @@ class FinalStateBreaker:
         was_open, self.opened_at = self.is_open, None
         if was_open:
             self._window.clear()
+            self._doubted_before = set(self._doubted)
             self._closed_at = now
         return was_open
 

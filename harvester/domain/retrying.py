@@ -5,7 +5,7 @@
 | Ready              | `ready`, retrieve at once                                                             |
 | Retrieved          | `harvested`; if it names another id, see `Misrouted`                                  |
 | Processing         | `pending`, asked again when planning says                                             |
-| Failed             | asked once more, then `failed`; a list entry counts as the first answer               |
+| Failed             | `failed` when the task itself says so twice; a list entry does not count              |
 | Gone, Unacceptable | three answers on three connections, then one in the other API version; then `missing` |
 |                    | or `rejected`, past the deadline `expired`                                            |
 | Empty              | retried, ever more rarely; past the deadline `expired`                                |
@@ -160,8 +160,7 @@ def decide_listed(  # noqa: PLR0913  # as decide
         return decide(task, outcome, now_ms, rng, times, circumstances)
     message = "The list says that the task has failed; the task itself is asked for the reason."
     problem = Problem(code="listed_failed", message=message)
-    decision = decide(task, Ready(), now_ms, rng, times, circumstances)
-    return replace(decision, doubted_at_ms=task.doubted_at_ms or now_ms, problem=problem)
+    return replace(decide(task, Ready(), now_ms, rng, times, circumstances), problem=problem)
 
 
 def is_known_by(outcome: Outcome) -> bool:
@@ -293,7 +292,7 @@ def _check_again(task: Task, outcome: Processing, now_ms: int, times: Processing
 
 
 def _fail(case: _Case, outcome: Failed) -> Decision:
-    """End the task when it is said to have failed for the second time, an entry of the list included.
+    """End the task when it says for the second time that it has failed.
 
     Where that is what the API says of most tasks, the end is held back.
     """
