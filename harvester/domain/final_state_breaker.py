@@ -61,7 +61,8 @@ class FinalStateBreaker:
 
     opened_at: float | None = None
     next_probe_at: float = 0.0
-    _pause_s: float = 0.0
+    _trouble_since: float = 0.0
+    """When it opened first, if it has opened again soon after it closed."""
     _well_at: float = -math.inf
     _closed_at: float = -math.inf
     _doubted_in_a_row: set[int] = field(default_factory=set)
@@ -176,11 +177,16 @@ class FinalStateBreaker:
         return self.asked >= enough and now - self.opened_at < lasts_s
 
     def probe_sent(self, now: float, rate_per_s: float | None) -> None:
-        """Record that a probe goes out now: the next one follows after twice the pause."""
+        """Record that a probe goes out now: the next one follows when the trouble has lasted half as long again."""
         is_new = self.opened_at is not None and now - self.opened_at < PROBES_ONLY_S
-        longest_s = _max_pause_s(rate_per_s) if is_new else LATER_PROBE_PAUSE_S
-        self._pause_s = min(longest_s, self._pause_s * 2)
-        self.next_probe_at = now + self._pause_s
+        longest_s = max(_max_pause_s(rate_per_s), 0.0 if is_new else LATER_PROBE_PAUSE_S)
+        self.next_probe_at = now + min(longest_s, max(MIN_PROBE_PAUSE_S, (now - self._trouble_since) / 2))
+
+    def probe_is_ready(self, now: float) -> None:
+        """Record that a probe was promised a result: the same task is asked for it at once."""
+        self.listed(now)
+        if self.is_open:
+            self.next_probe_at = now
 
     def _good(self, now: float) -> bool:
         self._well_at = self._good_at = now
@@ -198,8 +204,8 @@ class FinalStateBreaker:
         if not self.is_open and (are_most or self.asked >= MIN_DOUBTED_TASKS):
             is_again = now - self._closed_at < AGAIN_S
             self.opened_at = now
-            self._pause_s = min(MAX_PROBE_PAUSE_S, 2 * self._pause_s) if is_again else MIN_PROBE_PAUSE_S
-            self.next_probe_at = now + self._pause_s
+            self._trouble_since = self._trouble_since if is_again else now
+            self.next_probe_at = now + max(MIN_PROBE_PAUSE_S, (now - self._trouble_since) / 2)
 
 
 def _max_pause_s(rate_per_s: float | None) -> float:

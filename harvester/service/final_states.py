@@ -113,7 +113,7 @@ class FinalStates:
         is_young = task.age_ms(self._clock.wall_ms()) < YOUNG_MS
         match outcome:
             case Ready():
-                self._tasks.listed(now)
+                self._tasks.probe_is_ready(now)
             case Retrieved():
                 closed = [one.answered(task.key, now, is_doubtful=False, is_young=is_young) for one in self._both]
                 self.has_closed = self.has_closed or any(closed)
