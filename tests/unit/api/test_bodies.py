@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from harvester.api.bodies import EXCERPT_CHARACTERS, BodyError, decompress, excerpt, holds, parse_object
@@ -28,11 +28,14 @@ def syntax_of(body: bytes) -> Transient | Invalid:
 
 @given(st.binary(max_size=2_000))
 def test_a_compressed_body_comes_back_whole(body: bytes) -> None:
+    assume(not body.startswith(b"\x1f\x8b"))
     assert decompress(gzip.compress(body), "gzip", MANY) == body
 
 
 @given(st.binary(max_size=2_000))
 def test_deflate_is_understood_too(body: bytes) -> None:
+    # What is gzip in turn is a further layer, which is taken off too; no JSON begins so.
+    assume(not body.startswith(b"\x1f\x8b"))
     assert decompress(zlib.compress(body), "deflate", MANY) == body
 
 
