@@ -12,7 +12,9 @@ from typing import Any
 from harvester.domain.embeddings import VECTOR_FIELDS
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_NUMBER = re.compile(rb"[-+.0-9eE]+")
+_SUSPECT = re.compile(rb"(?<![-+.0-9eE])(?:[-+.0-9eE]{16,}|[-+.0-9]*[eE]-[0-9]{3}[-+.0-9eE]*)")
+"""Numbers of more than _SAFE_CHARACTERS, or with a long exponent; one by one, all numbers of a body would take long."""
+
 _SAFE_CHARACTERS = 15
 """A number of up to 15 digits comes back from a float, unless it is as small as only a long exponent can say."""
 
@@ -36,12 +38,8 @@ class AsWritten:
 
 def alters_numbers(text: bytes) -> bool:
     """Return whether a valid JSON text holds a number that no float gives back."""
-    for found in _NUMBER.finditer(_STRING.sub(b'""', text)):
-        number = found[0]
-        is_suspect = len(number) > _SAFE_CHARACTERS or _SMALL.search(number)
-        if is_suspect and not _is_given_back(number.decode()):
-            return True
-    return False
+    suspects = _SUSPECT.finditer(_STRING.sub(b'""', text))
+    return any(not _is_given_back(found[0].decode()) for found in suspects)
 
 
 def parse_as_written(text: bytes) -> Any:
