@@ -25,6 +25,7 @@ from harvester.api.listing import parse_list
 from harvester.domain.embeddings import SegmentRow, TaskEmbeddings, rebuild
 from harvester.domain.outcomes import Outcome, Retrieved
 from harvester.domain.pacing import Endpoint, LimitReport
+from harvester.store.json_columns import dump_json, load_json
 from harvester.store.keeping import PayloadError, packed
 
 MAX_BODY_BYTES = 64 * 1024
@@ -106,8 +107,8 @@ def _check_result(one: TaskEmbeddings, received: bytes) -> None:
         SegmentRow(option, scope, start, end, vector, layout, one.extras.get(position))
         for position, (option, scope, start, end, vector, layout) in enumerate(columns)
     ]
-    document: Any = rebuild(orjson.loads(one.document), one.layouts, rows)
-    given_back = orjson.loads(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY))
+    document: Any = rebuild(load_json(one.document.decode()), one.layouts, rows)
+    given_back = orjson.loads(dump_json(document))
     assert given_back == orjson.loads(received), "the JSON that is given back is not the one that was received"
 
 

@@ -223,6 +223,8 @@ def _keep_as_written(
     extras: dict[int, dict[str, Any]], segments: list[dict[str, Any]], columns: Iterable[Sequence[str | None]]
 ) -> None:
     """Add, by position, the fields whose column holds only the nearest float."""
+    if not any(isinstance(value, AsWritten) for segment in segments for value in segment.values()):
+        return
     for names in columns:
         for position, (segment, name) in enumerate(zip(segments, names, strict=True)):
             if name is not None and isinstance(segment[name], AsWritten):

@@ -48,8 +48,11 @@ def _has_long_run(piece: memoryview) -> bool:
 
 def _has_long_exponent(piece: memoryview) -> bool:
     characters = np.frombuffer(piece, np.uint8)
-    minus_after_letter = (characters[1:-3] == ord("-")) & (characters[:-4] > ord("9"))
-    if not minus_after_letter.any():
-        return False
-    minuses = np.flatnonzero(minus_after_letter) + 1
-    return any(bytes(piece[minus + 1 : minus + 4]).isdigit() for minus in minuses.tolist())
+    minus_after_letter = ((characters[1:-3] == ord("-")) & (characters[:-4] > ord("9"))).tobytes()
+    at = minus_after_letter.find(1)
+    while at >= 0:
+        # Most are in names of files: "take-001.mp4".
+        if piece[at] in b"eE" and bytes(piece[at + 2 : at + 5]).isdigit():
+            return True
+        at = minus_after_letter.find(1, at + 1)
+    return False

@@ -27,8 +27,8 @@ def _decimal_scales() -> NDArray[np.float64]:
 
 
 _SCALES = _decimal_scales()
-_REACHES = np.ldexp(_SCALES, np.arange(256) - 151) + 1e-4
-"""Half the distance between two such float32, scaled; widened, so that rounding is never taken for certainty."""
+_REACH_MARGIN = 1e-4
+"""Widens half the distance between two float32, scaled, so that rounding is never taken for certainty."""
 
 _ALMOST_HALF = 0.4999
 
@@ -50,11 +50,16 @@ def pack(rows: Sequence[Any], *, name: str) -> Matrix:
         exact = np.frombuffer(b"".join([packer(*row) for row in rows]), "<f8").reshape(len(rows), dim)
     except (struct.error, TypeError, OverflowError):
         raise VectorError(_first_bad_number(rows, name)) from None
+    sizes = np.abs(exact)
+    smallest, largest = sizes.min(), sizes.max()
+    if smallest > 0 and largest < 1:
+        # As in nearly every answer: neither a bool nor a number that is not finite can be among them.
+        return _narrowed(exact)
     if _holds_bools(rows, exact):
         raise VectorError(_first_bad_number(rows, name))
     if not np.isfinite(exact).all():
         raise VectorError("a vector holds a number that is not finite")
-    if np.abs(exact).max() >= 2**53 and exact.tolist() != list(rows):
+    if largest >= 2**53 and exact.tolist() != list(rows):
         raise VectorError(_first_bad_number(rows, name))
     return _narrowed(exact)
 
@@ -151,8 +156,10 @@ def _certainly_shortest(exact: NDArray[np.float64], narrow: NDArray[np.float32])
     and White, 1990). A scaled float32 has eight or nine digits, and half the distance to its neighbour is 0.6 to 6
     units: the form is the multiple of a hundred in that reach, else the nearest ten in it, else the nearest unit.
     """
-    exponents = ((narrow.view("<i4") >> 23) & 0xFF).astype(np.intp)
-    scale, reach = _SCALES.take(exponents), _REACHES.take(exponents)
+    bits = narrow.view("<i4")
+    scale = _SCALES.take((bits >> 23) & 0xFF, mode="clip")
+    # The exponent alone is the power of two below the number, and 2**-24 of that half the distance to its neighbour.
+    reach = (bits & 0x7F800000).view("<f4") * (scale * 2**-24) + _REACH_MARGIN
     scaled = narrow * scale
     units, tens, hundreds = np.rint(scaled), np.rint(scaled * 0.1) * 10, np.rint(scaled * 0.01) * 100
     to_unit, to_ten, to_hundred = np.abs(scaled - units), np.abs(scaled - tens), np.abs(scaled - hundreds)

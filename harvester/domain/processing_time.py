@@ -10,7 +10,9 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 FIRST_EDGE_S = 15.0
 EDGE_FACTOR = math.sqrt(2)
@@ -83,7 +85,11 @@ class ProcessingTime:
 
     def chance(self, age_s: float, unfinished_s: float = 0.0) -> float:
         """Return the probability that a task of that age has finished, if at age `unfinished_s` it had not."""
-        return -math.expm1(-sum(hazard * length for _, hazard, length in self._steps(unfinished_s, age_s)))
+        start, from_s = self._at_edge_before(age_s, unfinished_s)
+        exponent = start.exponent
+        for _, hazard, length in self._steps(from_s, age_s):
+            exponent += hazard * length
+        return -math.expm1(-exponent)
 
     def expected_wait_s(self, age_s: float, unfinished_s: float = 0.0) -> float:
         """Return for how long a task of that age has been finished on average, if at `unfinished_s` it had not."""
@@ -91,14 +97,10 @@ class ProcessingTime:
 
     def outlook(self, age_s: float, unfinished_s: float = 0.0) -> tuple[float, float]:
         """Return `chance` and `expected_wait_s`, which is the integral of `chance` over the ages between the two."""
-        wait_s, unfinished = 0.0, 1.0
-        for _, hazard, length in self._steps(unfinished_s, age_s):
-            exponent = hazard * length
-            # The integral of exp(-hazard * s); by its series where the quotient would lose all digits.
-            area = -math.expm1(-exponent) / hazard if exponent > 1e-6 else length * (1 - exponent / 2)
-            wait_s += length - unfinished * area
-            unfinished *= math.exp(-exponent)
-        return 1.0 - unfinished, max(0.0, wait_s)
+        now, from_s = self._at_edge_before(age_s, unfinished_s)
+        for _, hazard, length in self._steps(from_s, age_s):
+            now = _later(now, hazard, length)
+        return 1.0 - now.unfinished, max(0.0, now.wait_s)
 
     def age_of_wait_s(self, wait_s: float, unfinished_s: float = 0.0) -> float:
         """Return at which age `expected_wait_s` reaches `wait_s`; exact to a second or a hundredth of the step."""
@@ -139,6 +141,13 @@ class ProcessingTime:
             sights.append(Sight(number, share, length * (later + share / 2)))
         return sights
 
+    def _at_edge_before(self, age_s: float, unfinished_s: float) -> tuple["_Outlook", float]:
+        """Return what is known without a calculation, and from which age on: mostly that of age 0."""
+        if not unfinished_s <= 0 < age_s:
+            return _AT_FIRST, unfinished_s
+        number = bisect_right(EDGES_S, age_s) - 1
+        return _at_edges(self.hazards)[number], EDGES_S[number]
+
     def _steps(self, start_s: float, end_s: float) -> Iterator[tuple[int, float, float]]:
         """Yield the age classes between two ages: number, hazard, and the seconds within it."""
         number = max(0, bisect_right(EDGES_S, start_s) - 1)
@@ -146,6 +155,35 @@ class ProcessingTime:
             upper = EDGES_S[number + 1] if number + 1 < CLASSES else math.inf
             yield number, self.hazards[number], min(upper, end_s) - start_s
             start_s, number = upper, number + 1
+
+
+class _Outlook(NamedTuple):
+    """What is to be expected at an age: the hazard summed up, the share of unfinished tasks, and their mean wait."""
+
+    exponent: float
+    unfinished: float
+    wait_s: float
+
+
+_AT_FIRST = _Outlook(0.0, 1.0, 0.0)
+
+
+@lru_cache(maxsize=64)
+def _at_edges(hazards: tuple[float, ...]) -> list[_Outlook]:
+    """Return it for the age at which each class begins: planning asks for a thousand tasks at a time."""
+    found = [_AT_FIRST]
+    for hazard, (start_s, end_s) in zip(hazards, pairwise(EDGES_S), strict=False):
+        found.append(_later(found[-1], hazard, end_s - start_s))
+    return found
+
+
+def _later(now: _Outlook, hazard: float, length: float) -> _Outlook:
+    """Return it after another `length` seconds under a hazard."""
+    exponent = hazard * length
+    # The integral of exp(-hazard * s); by its series where the quotient would lose all digits.
+    area = -math.expm1(-exponent) / hazard if exponent > 1e-6 else length * (1 - exponent / 2)
+    wait_s = now.wait_s + length - now.unfinished * area
+    return _Outlook(now.exponent + exponent, now.unfinished * math.exp(-exponent), wait_s)
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ the time is a hint which `created_at` of the API overrules.
 """
 
 import re
+from functools import lru_cache
 
 from harvester.domain.errors import InvalidTaskId
 
@@ -31,6 +32,7 @@ def validate_task_id(task_id: str) -> str:
     return task_id
 
 
+@lru_cache(maxsize=4096)
 def created_at_hint_ms(task_id: str) -> int | None:
     """Return the creation time that an ObjectId carries, in Unix milliseconds; None for any other id."""
     if not _OBJECT_ID.fullmatch(task_id):

@@ -72,9 +72,9 @@ class Crowd:
 
     def between(self, start_ms: int, end_ms: int) -> float | None:
         """Return how many entries are expected between two times; None where nothing is known of them."""
-        densities = [self._per_minute.get(ms // _MINUTE_MS) for ms in (start_ms, end_ms)]
-        known = [density for density in densities if density is not None]
-        return sum(known) / len(known) * (end_ms - start_ms) / _MINUTE_MS if known else None
+        first, last = self._per_minute.get(start_ms // _MINUTE_MS), self._per_minute.get(end_ms // _MINUTE_MS)
+        first, last = last if first is None else first, first if last is None else last
+        return None if first is None or last is None else (first + last) / 2 * (end_ms - start_ms) / _MINUTE_MS
 
 
 @dataclass(slots=True)

@@ -100,7 +100,7 @@ class ApiClock:
         """Return Unix milliseconds: the machine's own, or the API's where these are more than a minute apart."""
         own_ms = self._clock.wall_ms()
         off_ms = self._off_ms(own_ms)
-        if off_ms is None or self._is_right(own_ms):
+        if off_ms is None or (self._noted_ms is None and abs(off_ms) <= 1000 * OFF_S) or self._is_right(own_ms):
             self._note(None)
             return own_ms
         self._note(off_ms)

@@ -157,6 +157,8 @@ class Pipeline:
         self.final_states = final_states or FinalStates(clock, progress)
         self._ready = ReadyTimes()
         self._unknown_statuses: set[str] = set()
+        self._awaits_more = True
+        self._following: anyio.CancelScope | None = None
         self.settled: Callable[[int], None] = lambda _count: None
         self.refused: Callable[[Refused], None] = lambda _outcome: None
 
@@ -167,6 +169,7 @@ class Pipeline:
 
     async def fetch(self, action: Action, permit: Permit, hold: Hold, replies: MemoryObjectSendStream[Fetched]) -> None:
         """Send one request and pass its answer on, with its memory; waits while the next stage is full."""
+        self._awaits_more = True
         asked_at_ms = self._clock.wall_ms()
         self._progress.requests[action.endpoint] += 1
         try:
@@ -210,13 +213,19 @@ class Pipeline:
         self, group: list[Decided], stream: MemoryObjectReceiveStream[Decided], wait_s: float
     ) -> list[Decided]:
         """Return the group with those that come within that time, as long as it is small; at the end without a wait."""
-        if wait_s > 0:
+        if wait_s > 0 and self._awaits_more:
             size = sum(map(_size, group))
-            with anyio.move_on_after(wait_s), suppress(anyio.EndOfStream):
+            with anyio.move_on_after(wait_s) as self._following, suppress(anyio.EndOfStream):
                 while len(group) < GROUP_SETTLEMENTS and size < SMALL_GROUP_BYTES:
                     group.append(await stream.receive())
                     size += _size(group[-1])
         return group
+
+    def expect_no_more(self) -> None:
+        """Store what comes without a wait for others, until the next request: nothing is due meanwhile."""
+        self._awaits_more = False
+        if self._following is not None:
+            self._following.cancel()
 
     async def _store(self, group: list[Decided]) -> None:
         settlements = [one.settlement for one in group]

@@ -30,7 +30,7 @@ from harvester.service.final_states import REMEMBERED_MS
 from harvester.service.housekeeping import Housekeeping
 from harvester.service.lease_watch import LeaseWatch
 from harvester.service.looking import Looker
-from harvester.service.pipeline import Decided, Fetched, Pipeline
+from harvester.service.pipeline import COMMIT_EVERY_S, Decided, Fetched, Pipeline
 from harvester.service.planner import CLOSED_S, Planner
 from harvester.service.progress import Progress
 from harvester.service.room import RoomGuard
@@ -131,6 +131,7 @@ class Scheduler:
         self._leased_until = -math.inf
         self._ahead_ms = self._wall_ahead_ms()
         self._is_waiting_for_calls = False
+        self._is_more_due = False
         self._blocked: set[Endpoint] = set()
         self._slots = anyio.CapacityLimiter(settings.concurrency)
         self._changed = anyio.Event()
@@ -271,7 +272,8 @@ class Scheduler:
         if self._settings.until is Until.ENDED and not self._progress.in_flight and self._final_states.is_open_for_long:
             return None
         held_s = self._held_s()
-        return await self._idle_s() if held_s == 0 and not self._queue else held_s
+        is_idle = held_s == 0 and not self._queue and not self._is_more_due
+        return await self._idle_s() if is_idle else held_s
 
     async def _release_held(self) -> None:
         """Let the tasks whose ends were held back be asked again, when the API answers sensibly, or one as a probe."""
@@ -352,6 +354,8 @@ class Scheduler:
             plan = self._plan_for(await self._due(now_ms, WIDE_VIEW), now_ms, limit)
         if plan.later:
             await self._patiently(lambda: self._source.postpone(plan.later, now_ms))
+        # Then the store, which may be writing, need not be asked once more whether any are due.
+        self._is_more_due = bool(plan.steps) and not due.is_whole
         return plan
 
     async def _due(self, now_ms: int, limit: int) -> Due:
@@ -387,7 +391,8 @@ class Scheduler:
 
         Due at once, not at a time: a harvest that asks about each task once wakes nobody.
         """
-        await self._give_back([step for step in self._queue if self._class_wait_s(step.endpoint) > CLOSED_S])
+        closed = {endpoint for endpoint in Endpoint if self._class_wait_s(endpoint) > CLOSED_S}
+        await self._give_back([step for step in self._queue if step.endpoint in closed])
 
     async def _give_back_lapsed(self) -> None:
         """Give back what was claimed if this process stood still for longer than its leases: others may have it.
@@ -408,17 +413,19 @@ class Scheduler:
             return 1
         rate_per_s = self._throttle.rate_per_s
         ahead = MAX_CLAIMED_AHEAD if rate_per_s is None else CLAIMED_AHEAD_S * rate_per_s
-        return max(1, min(MAX_CLAIMED_AHEAD, 4 * self._settings.concurrency, int(ahead)))
+        return max(1, min(MAX_CLAIMED_AHEAD, 8 * self._settings.concurrency, int(ahead)))
 
     async def _idle_s(self) -> float | None:
         """Return how long no task is due; None when the harvest is over."""
         next_due_ms = await self._patiently(self._source.next_due_ms)
         if next_due_ms == 0:
             return 0.0
+        wait_ms = math.inf if next_due_ms is None else next_due_ms - self._clock.wall_ms()
+        if wait_ms > COMMIT_EVERY_S * 1000:
+            self._pipeline.expect_no_more()
         if self._settings.until is Until.ASKED or next_due_ms is None:
             is_over = self._settings.until is not Until.STOPPED and not self._progress.in_flight
             return None if is_over else LOOK_AGAIN_S
-        wait_ms = next_due_ms - self._clock.wall_ms()
         if wait_ms > NOT_WAITED_FOR_S * 1000 and self._settings.until is Until.ENDED and await self._are_all_held():
             return None
         # Nothing sleeps that long: the clock was set back since, and whoever looks for due tasks wakes them.

@@ -1,8 +1,10 @@
 """Records of requests: each attempt at a task has its row, which is the story of the task."""
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harvester.store.inserting import insert_rows
 from harvester.store.queries import query
 
 MAX_RECENT = 500
@@ -23,21 +25,16 @@ class Attempt:
     duration_ms: int = 0
 
 
-def insert_attempt(connection: sqlite3.Connection, task_key: int, attempt: Attempt) -> None:
-    """Keep the record of one request about a task."""
-    row = {
-        "task": task_key,
-        "at": attempt.at_ms,
-        "endpoint": attempt.endpoint,
-        "http_status": attempt.http_status,
-        "outcome": attempt.outcome,
-        "code": attempt.code,
-        "message": attempt.message,
-        "trace_id": attempt.trace_id,
-        "bytes": attempt.bytes,
-        "duration_ms": attempt.duration_ms,
-    }
-    connection.execute(query("insert_attempt"), row)
+def insert_attempts(connection: sqlite3.Connection, attempts: Sequence[tuple[int, Attempt]]) -> None:
+    """Keep the records of requests, each with the row id of the task that it was about."""
+    rows = [
+        (
+            *(task, one.at_ms, one.endpoint, one.http_status, one.outcome),
+            *(one.code, one.message, one.trace_id, one.bytes, one.duration_ms),
+        )
+        for task, one in attempts
+    ]
+    insert_rows(connection, "insert_attempt", rows)
 
 
 def recent_answers(connection: sqlite3.Connection, since_ms: int, now_ms: int) -> list[tuple[int, str]]:

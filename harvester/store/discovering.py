@@ -14,7 +14,7 @@ from harvester.domain.planning import Rng
 from harvester.domain.processing_time import ProcessingTimes
 from harvester.domain.retrying import LISTED_FAILED, Decision, decide_listed, unchanged
 from harvester.domain.tasks import Task, TaskState, deadline_ms
-from harvester.store.attempts import Attempt, insert_attempt
+from harvester.store.attempts import Attempt, insert_attempts
 from harvester.store.budget import known_limits
 from harvester.store.connecting import exists, open_for_reading, translating_errors
 from harvester.store.foreign_triggers import check_stored
@@ -131,12 +131,12 @@ def hear(  # noqa: PLR0913  # all are about one page
         is_asked = task.key in claims
         _store(connection, change, attempt.at_ms, charged=is_asked)
         if is_asked:
-            insert_attempt(connection, task.key, replace(attempt, outcome=type(listed.outcome).__name__.lower()))
+            insert_attempts(connection, [(task.key, replace(attempt, outcome=type(listed.outcome).__name__.lower()))])
     # Of a task that is known to be ready the page says nothing new: it is given back.
     told = {one.task.key for one in heard if one.decision is not None} | {task.key for task in finished}
     for task in finished:
         if connection.execute(query("presume_ready"), {"id": task.key, "claim": task.claim}).rowcount:
-            insert_attempt(connection, task.key, replace(attempt, outcome=NOT_UNFINISHED))
+            insert_attempts(connection, [(task.key, replace(attempt, outcome=NOT_UNFINISHED))])
     defer(connection, ((task, 0) for task in claimed if task.key not in told))
     return heard
 

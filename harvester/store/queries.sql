@@ -357,7 +357,7 @@ WHERE id = :id AND claim = :claim AND state IN ('pending', 'ready')
 
 -- name: insert_attempt
 INSERT INTO attempts (task, at, endpoint, http_status, outcome, code, message, trace_id, bytes, duration_ms)
-VALUES (:task, :at, :endpoint, :http_status, :outcome, :code, :message, :trace_id, :bytes, :duration_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_video
 -- Somebody may have set the state of a harvested task back by hand: what is stored stays.

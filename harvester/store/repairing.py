@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from harvester.store.attempts import Attempt, insert_attempt
+from harvester.store.attempts import Attempt, insert_attempts
 from harvester.store.connecting import in_transaction
 from harvester.store.queries import query
 from harvester.store.verifying import TOLD_OF_A_TASK, Finding, verify
@@ -91,7 +91,7 @@ def _putting_back(one: Damaged, now_ms: int) -> Callable[[sqlite3.Connection], b
         for name in _STORED_ROWS:
             connection.execute(query(name), {"task": one.key})
         attempt = Attempt(at_ms=now_ms, endpoint=ENDPOINT, outcome="damaged", code=DAMAGED, message=message)
-        insert_attempt(connection, one.key, attempt)
+        insert_attempts(connection, [(one.key, attempt)])
         return True
 
     return body

@@ -4,27 +4,21 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import chain, repeat
-from typing import Any, TypeVar
+from itertools import compress, repeat
+from typing import Any
 
 from harvester.domain.embeddings import Matrix, TaskEmbeddings, VideoMetadata
 from harvester.domain.retrying import Decision
 from harvester.domain.tasks import Task, TaskState
-from harvester.store.attempts import Attempt, insert_attempt
+from harvester.store.attempts import Attempt, insert_attempts
 from harvester.store.content import Content
 from harvester.store.foreign_triggers import check_changed_by_others, check_stored
+from harvester.store.inserting import insert_rows
 from harvester.store.json_columns import dump_json
 from harvester.store.keeping import keep, packed
 from harvester.store.queries import query
 
-T = TypeVar("T")
-
 _ENDS_WITH_BODY = (TaskState.REJECTED, TaskState.EXPIRED)
-
-BATCH_ROWS = (64, 16, 4, 1)
-"""Rows that one statement inserts: one by one, each would hand the interpreter's lock to and fro. Few sizes, so that
-each is prepared once."""
 
 STATEMENT_BYTES = 4 * 1024 * 1024
 """Vectors that one statement stores: SQLite copies what it is given."""
@@ -49,26 +43,34 @@ class Settlement:
     metadata: VideoMetadata | None = None
 
 
-def settle(connection: sqlite3.Connection, settlements: Iterable[Settlement]) -> list[bool]:
+def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[bool]:
     """Store each settlement; return for each whether it was accepted. The body of one transaction.
 
     A stale result (the task was claimed by somebody else since) and a repeated one are not accepted and change nothing.
     """
-    return [_settle_one(connection, settlement) for settlement in settlements]
+    accepted = [_settle_task(connection, settlement) for settlement in settlements]
+    kept = list(compress(settlements, accepted))
+    insert_attempts(connection, [(settlement.task.key, settlement.attempt) for settlement in kept])
+    for settlement in kept:
+        _keep_beside(connection, settlement)
+    _insert_embeddings(
+        connection, [settlement for settlement in kept if settlement.decision.state is TaskState.HARVESTED]
+    )
+    return accepted
 
 
-def _settle_one(connection: sqlite3.Connection, settlement: Settlement) -> bool:
-    if connection.execute(query("settle"), _task_row(settlement)).rowcount == 0:
-        check_changed_by_others(connection, settlement.task, is_due=False)
-        return False
-    insert_attempt(connection, settlement.task.key, settlement.attempt)
+def _settle_task(connection: sqlite3.Connection, settlement: Settlement) -> bool:
+    if connection.execute(query("settle"), _task_row(settlement)).rowcount:
+        return True
+    check_changed_by_others(connection, settlement.task, is_due=False)
+    return False
+
+
+def _keep_beside(connection: sqlite3.Connection, settlement: Settlement) -> None:
     if settlement.decision.state.is_open and settlement.metadata is not None:
         keep_metadata(connection, settlement.task.key, settlement.metadata, settlement.settled_at_ms)
-    if settlement.decision.state is TaskState.HARVESTED and settlement.embeddings is not None:
-        _insert_embeddings(connection, settlement, settlement.embeddings)
     if settlement.decision.state in _ENDS_WITH_BODY and settlement.body:
         keep(connection, settlement.task.key, packed(settlement.body, settlement.encoding, settlement.attempt.at_ms))
-    return True
 
 
 def _task_row(settlement: Settlement) -> dict[str, Any]:
@@ -110,27 +112,45 @@ def keep_metadata(connection: sqlite3.Connection, task_key: int, metadata: Video
     connection.execute(query("keep_listed"), described)
 
 
-def _insert_embeddings(connection: sqlite3.Connection, settlement: Settlement, embeddings: TaskEmbeddings) -> None:
-    key, metadata = settlement.task.key, embeddings.metadata
-    if len(embeddings.vectors) != embeddings.count:
-        raise ValueError(f"{len(embeddings.vectors)} vectors for {embeddings.count} segments")
-    vectors = embeddings.vectors if embeddings.vectors.flags.c_contiguous else embeddings.vectors.copy()
-    video, segments = _video(settlement, embeddings, vectors), _segment_columns(embeddings)
-    checksum = _content(settlement.task.task_id, video, segments, embeddings).checksum()
-    inserted = connection.execute(query("insert_video"), {"task": key, "content_blake2b": checksum, **video})
-    if not inserted.rowcount:
-        check_stored("videos", 1, len(connection.execute(query("find_video"), {"task": key}).fetchall()))
-        return
-    scopes = ((key, position, scope) for position, scope in enumerate(metadata.scopes))
-    stored = max(0, connection.executemany(query("insert_scope"), scopes).rowcount)
-    check_stored("video_scopes", len(metadata.scopes), stored)
-    stored = 0
-    for rows in _batches(list(zip(repeat(key, embeddings.count), *segments, strict=True))):
-        stored += connection.execute(_insert_segments(len(rows)), list(chain.from_iterable(rows))).rowcount
-    check_stored("segments", embeddings.count, stored)
-    insert = query("insert_embeddings")
-    stored = sum(connection.execute(insert, parameters).rowcount for parameters in _embedding_batches(key, vectors))
-    check_stored("embeddings", embeddings.count, stored)
+def _insert_embeddings(connection: sqlite3.Connection, settlements: Iterable[Settlement]) -> None:
+    """Store results, with the small rows of all of them in few statements."""
+    scopes: list[tuple[Any, ...]] = []
+    segments: list[tuple[Any, ...]] = []
+    stored: list[tuple[int, Matrix]] = []
+    for settlement in settlements:
+        key, embeddings = settlement.task.key, settlement.embeddings
+        if embeddings is None:
+            continue
+        if len(embeddings.vectors) != embeddings.count:
+            raise ValueError(f"{len(embeddings.vectors)} vectors for {embeddings.count} segments")
+        vectors = embeddings.vectors if embeddings.vectors.flags.c_contiguous else embeddings.vectors.copy()
+        columns = _segment_columns(embeddings)
+        if _insert_video(connection, settlement, embeddings, vectors, columns):
+            scopes += ((key, position, scope) for position, scope in enumerate(embeddings.metadata.scopes))
+            segments += zip(repeat(key, embeddings.count), *columns, strict=True)
+            stored.append((key, vectors))
+    check_stored("video_scopes", len(scopes), insert_rows(connection, "insert_scope", scopes))
+    check_stored("segments", len(segments), insert_rows(connection, "insert_segment", segments))
+    for key, vectors in stored:
+        inserted = (connection.execute(query("insert_embeddings"), batch) for batch in _embedding_batches(key, vectors))
+        check_stored("embeddings", len(vectors), sum(cursor.rowcount for cursor in inserted))
+
+
+def _insert_video(
+    connection: sqlite3.Connection,
+    settlement: Settlement,
+    embeddings: TaskEmbeddings,
+    vectors: Matrix,
+    columns: Sequence[Sequence[Any]],
+) -> bool:
+    """Return whether it was stored: what is there already stays."""
+    video = _video(settlement, embeddings, vectors)
+    checksum = _content(settlement.task.task_id, video, columns, embeddings).checksum()
+    row = {"task": settlement.task.key, "content_blake2b": checksum, **video}
+    if connection.execute(query("insert_video"), row).rowcount:
+        return True
+    check_stored("videos", 1, len(connection.execute(query("find_video"), {"task": settlement.task.key}).fetchall()))
+    return False
 
 
 def _video(settlement: Settlement, embeddings: TaskEmbeddings, vectors: Matrix) -> dict[str, Any]:
@@ -169,20 +189,6 @@ def _content(
         segments,
         (range(count), [embeddings.dim] * count, [embeddings.dtype] * count),
     )
-
-
-def _batches(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    first = 0
-    for size in BATCH_ROWS:
-        while len(rows) - first >= size:
-            yield rows[first : first + size]
-            first += size
-
-
-@cache
-def _insert_segments(rows: int) -> str:
-    head, _, values = query("insert_segment").partition("VALUES")
-    return f"{head}VALUES{','.join([values] * rows)}"
 
 
 def _embedding_batches(key: int, vectors: Matrix) -> Iterator[dict[str, Any]]:
