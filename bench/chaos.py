@@ -32,8 +32,8 @@ from harvester.simulator import SimulatorSettings
 from harvester.simulator.faults.payloads import as_doubles
 from harvester.simulator.tasks import VideoRequest, draw_task
 from harvester.simulator.vectors import embeddings_of
-from harvester.store.connecting import open_for_reading
-from harvester.store.verifying import verify
+from harvester.store.sqlite.connection import open_for_reading
+from harvester.store.sqlite.maintenance.verify import verify
 
 ROOT = Path(__file__).resolve().parents[1]
 RULES = ROOT / "docs" / "faults.example.toml"

@@ -18,15 +18,15 @@ from typing import Any
 
 import orjson
 
-from harvester.api.answers import error_outcome, status_outcome
-from harvester.api.bodies import decompress
-from harvester.api.decoding import Decoded, decode_retrieval
-from harvester.api.listing import parse_list
-from harvester.domain.embeddings import SegmentRow, TaskEmbeddings, rebuild
-from harvester.domain.outcomes import Outcome, Retrieved
-from harvester.domain.pacing import Endpoint, LimitReport
-from harvester.store.json_columns import dump_json, load_json
-from harvester.store.keeping import PayloadError, packed
+from harvester.api.decode.body import decompress
+from harvester.api.decode.result import Decoded, decode_retrieval
+from harvester.api.list_page import parse_list
+from harvester.api.responses import error_outcome, status_outcome
+from harvester.domain.limits.endpoint import Endpoint, LimitReport
+from harvester.domain.tasks.embeddings import SegmentRow, TaskEmbeddings, rebuild
+from harvester.domain.tasks.outcomes import Outcome, Retrieved
+from harvester.store.sqlite.dead_letters import PayloadError, packed
+from harvester.store.sqlite.json_columns import dump_json, load_json
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_PEAK_BYTES = 32 * 1024 * 1024

@@ -24,9 +24,9 @@ from itertools import groupby
 from bench.bounds import FutureTask, Reckoned, Slots, clairvoyant, polled_one_by_one
 from bench.virtual import START_MS, Setup, Submission, draw_submissions, run_harvest
 from harvester.cli.logs import configure_logs
-from harvester.domain.pacing import Endpoint
-from harvester.domain.planning import Strategy
-from harvester.domain.tasks import RETENTION_MS
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.plan import Strategy
+from harvester.domain.tasks.task import RETENTION_MS
 from harvester.simulator.settings import SimulatorSettings
 
 DAY_S = 86_400.0

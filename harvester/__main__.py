@@ -3,7 +3,7 @@
 import os
 import sys
 
-from harvester import signals
+from harvester.service import signals
 
 
 def main() -> None:

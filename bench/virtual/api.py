@@ -11,16 +11,14 @@ import numpy as np
 import orjson
 
 from bench.virtual.loop import START_MS, VirtualClock
-from harvester.api.answers import error_outcome, status_outcome
 from harvester.api.client import Reply
-from harvester.api.limits import read_limits
-from harvester.api.listing import list_parameters, parse_list
-from harvester.api.memory_budget import Hold
-from harvester.api.throttle import Permit, Throttle
-from harvester.domain.discovery import ListPage, ListQuery
-from harvester.domain.outcomes import Outcome
-from harvester.domain.pacing import Endpoint
-from harvester.domain.tasks import ApiVersion
+from harvester.api.list_page import list_parameters, parse_list
+from harvester.api.rate_limit_headers import read_limits
+from harvester.api.responses import error_outcome, status_outcome
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.list_reader import ListPage, ListQuery
+from harvester.domain.tasks.outcomes import Outcome
+from harvester.domain.tasks.task import ApiVersion
 from harvester.simulator import documents
 from harvester.simulator.limits import RateLimiter, quota_headers
 from harvester.simulator.listing import Page, parse_list_query
@@ -29,6 +27,8 @@ from harvester.simulator.object_ids import ObjectIdSequence
 from harvester.simulator.settings import SimulatorSettings
 from harvester.simulator.tasks import RETENTION_MS, SimulatedTask, VideoRequest
 from harvester.simulator.vectors import SimulatedEmbeddings
+from harvester.throttle.memory_budget import Hold
+from harvester.throttle.throttle import Permit, Throttle
 
 LATENCY_S = 0.15
 

@@ -15,20 +15,20 @@ import harvester.service.scheduler
 from bench.virtual.api import LATENCY_S, ModelApi, Quirks, Submission, Trouble
 from bench.virtual.loop import START_MS, VirtualClock, run_virtually
 from bench.virtual.store import InlineStore
-from harvester.api.throttle import Throttle
-from harvester.domain.breaker import Breaker
-from harvester.domain.pacing import Endpoint, RateLimit
-from harvester.domain.planning import Strategy
-from harvester.domain.tasks import OPEN_STATES, TaskState
-from harvester.service.decoder import Decoder
-from harvester.service.looking import Looker
+from harvester.domain.limits.circuit_breaker import Breaker
+from harvester.domain.limits.endpoint import Endpoint, RateLimit
+from harvester.domain.planning.plan import Strategy
+from harvester.domain.planning.planner import Planner, PlannerSettings
+from harvester.domain.tasks.task import OPEN_STATES, TaskState
+from harvester.service.decode_pool import Decoder
+from harvester.service.list_poller import Looker
 from harvester.service.pipeline import Pipeline
-from harvester.service.planner import Planner, PlannerSettings
 from harvester.service.progress import Progress
 from harvester.service.scheduler import HarvestSettings, Scheduler, Until
 from harvester.simulator.limits import RateLimiter
 from harvester.simulator.settings import SimulatorSettings
-from harvester.store.settling import Settlement
+from harvester.store.sqlite.results import Settlement
+from harvester.throttle.throttle import Throttle
 
 LOOK_FOR_THE_END_S = 60.0
 

@@ -10,8 +10,8 @@ from typing import Self, TypeVar
 
 import anyio.lowlevel
 
-from harvester.store.connecting import in_transaction, open_for_writing
-from harvester.store.sqlite import Store
+from harvester.store.sqlite.connection import in_transaction, open_for_writing
+from harvester.store.sqlite.store import Store
 
 T = TypeVar("T")
 

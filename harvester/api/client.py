@@ -14,29 +14,29 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from harvester import __version__
-from harvester.api.answers import error_outcome, exception_outcome, hidden_error, is_thread_refused, status_outcome
-from harvester.api.bodies import (
+from harvester.api.body_buffer import Receiver
+from harvester.api.connections import MAX_HEADER_BYTES, MAX_HEADERS, Connector, WireResponse
+from harvester.api.decode.body import (
     GLANCE_BYTES,
     is_plain,
     too_large,
 )
-from harvester.api.connections import MAX_HEADER_BYTES, MAX_HEADERS, Connector, WireResponse
 from harvester.api.encodings import actual_encoding, content_encoding
-from harvester.api.limits import api_time_s, clock_skew_s, quota_told, read_limits, server_now_s
-from harvester.api.listing import MAX_LIST_BYTES, list_parameters, parse_list
-from harvester.api.memory_budget import STEP_BYTES, Hold, MemoryBudget, share_bytes
-from harvester.api.received import Receiver
+from harvester.api.list_page import MAX_LIST_BYTES, list_parameters, parse_list
+from harvester.api.rate_limit_headers import api_time_s, clock_skew_s, quota_told, read_limits, server_now_s
 from harvester.api.redaction import SECRET_CHARACTERS, Redaction
-from harvester.api.replies import Reply, is_success
+from harvester.api.response import Reply, is_success
+from harvester.api.responses import error_outcome, exception_outcome, hidden_error, is_thread_refused, status_outcome
 from harvester.api.secrecy import listed_repeat
-from harvester.api.throttle import Permit, Throttle
-from harvester.domain.discovery import ListPage, ListQuery
 from harvester.domain.errors import InvalidTaskId
-from harvester.domain.outcomes import Outcome, Throttled, Transient, Unacceptable, misrouted
-from harvester.domain.pacing import Endpoint, LimitReport
-from harvester.domain.task_ids import validate_task_id
-from harvester.domain.tasks import ApiVersion
-from harvester.proxies import Proxy
+from harvester.domain.limits.endpoint import Endpoint, LimitReport
+from harvester.domain.planning.list_reader import ListPage, ListQuery
+from harvester.domain.tasks.outcomes import Outcome, Throttled, Transient, Unacceptable, misrouted
+from harvester.domain.tasks.task import ApiVersion
+from harvester.domain.tasks.task_id import validate_task_id
+from harvester.settings.proxies import Proxy
+from harvester.throttle.memory_budget import STEP_BYTES, Hold, MemoryBudget, share_bytes
+from harvester.throttle.throttle import Permit, Throttle
 
 CHUNK_BYTES = 256 * 1024
 
@@ -169,7 +169,7 @@ class Client:
         `hold` grows with the body; while there is no memory for the next piece, none is read. With `is_fresh` the
         request goes out on a connection of its own: never used before, closed afterwards. `version` asks in another
         version of the API than the configured one. A body that names another task gives `Misrouted`, as far as it is
-        decoded here: see `harvester.domain.outcomes.misrouted` for the others.
+        decoded here: see `harvester.domain.tasks.outcomes.misrouted` for the others.
         """
         try:
             request = self._request(task_id, permit.endpoint, version or self._settings.version, is_fresh=is_fresh)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from harvester.api.bodies import BodyError, decompress
-from harvester.api.replies import Reply, is_success
-from harvester.domain.outcomes import Outcome, Transient
+from harvester.api.decode.body import BodyError, decompress
+from harvester.api.response import Reply, is_success
+from harvester.domain.tasks.outcomes import Outcome, Transient
 
 HIDDEN_KEY = "[the API key]"
 """Stands where an answer repeats the key."""

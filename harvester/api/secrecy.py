@@ -8,10 +8,10 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 
-from harvester.api.bodies import dump_json
+from harvester.api.decode.body import dump_json
 from harvester.api.encodings import inflater
-from harvester.domain.discovery import ListedTask
-from harvester.domain.embeddings import TaskEmbeddings
+from harvester.domain.planning.list_reader import ListedTask
+from harvester.domain.tasks.embeddings import TaskEmbeddings
 
 _ESCAPES = re.compile(rb"\\u00([0-7][0-9a-fA-F])|\\([/\"\\])")
 _LONGEST_ESCAPE = 6

@@ -29,10 +29,10 @@ def add(  # noqa: PLR0913  # one parameter for each option
     Example: harvester add --file ids.txt
     """
     from harvester.cli.console import print_json  # noqa: PLC0415
-    from harvester.cli.given_ids import Refusals, nothing_acceptable  # noqa: PLC0415
-    from harvester.cli.task_id_sources import read_task_ids  # noqa: PLC0415
-    from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.cli.id_arguments import Refusals, nothing_acceptable  # noqa: PLC0415
+    from harvester.cli.id_files import read_task_ids  # noqa: PLC0415
     from harvester.domain.errors import UsageError  # noqa: PLC0415
+    from harvester.settings.model import load_settings  # noqa: PLC0415
 
     if not ids and file is None and column is None and field is None:
         raise UsageError("No task ids were given.", remedy="Name them, or read them with --file FILE ('-' is stdin).")
@@ -51,8 +51,8 @@ def add(  # noqa: PLR0913  # one parameter for each option
 
 
 def _queue(path: Path, task_ids: Iterator[str]) -> tuple[int, int]:
-    from harvester.store.connecting import in_transaction, open_for_writing, translating_errors  # noqa: PLC0415
-    from harvester.store.taking import add as add_tasks  # noqa: PLC0415
+    from harvester.store.sqlite.connection import in_transaction, open_for_writing, translating_errors  # noqa: PLC0415
+    from harvester.store.sqlite.queue import add as add_tasks  # noqa: PLC0415
 
     new = total = 0
     with translating_errors(path), closing(open_for_writing(path)) as connection:

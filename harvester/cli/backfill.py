@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harvester import signals
 from harvester.cli.options import ConfigFile, Database, IdColumn, IdField, IdFile, Strategy, TaskIds
+from harvester.service import signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harvester.cli.app import Harvest
+    from harvester.app import Harvest
     from harvester.cli.harvest_display import Summary
-    from harvester.config import Settings
+    from harvester.settings.model import Settings
 
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Ask about each task once, and leave what is not ready.")]
 TimeLimit = Annotated[
@@ -44,15 +44,15 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     """
     import anyio  # noqa: PLC0415
 
-    from harvester.api_key import resolve_api_key  # noqa: PLC0415
     from harvester.cli.durations import parse_duration_s  # noqa: PLC0415
-    from harvester.cli.given_ids import collect_task_ids  # noqa: PLC0415
     from harvester.cli.harvest_process import prepare_process, warn_of_excess  # noqa: PLC0415
+    from harvester.cli.id_arguments import collect_task_ids  # noqa: PLC0415
     from harvester.cli.logs import configure_logs  # noqa: PLC0415
-    from harvester.config import load_settings  # noqa: PLC0415
-    from harvester.config_machine import fitted, refuse_too_little  # noqa: PLC0415
-    from harvester.machine import read_limits  # noqa: PLC0415
-    from harvester.store.connecting import check_exists  # noqa: PLC0415
+    from harvester.settings.api_key import resolve_api_key  # noqa: PLC0415
+    from harvester.settings.machine import read_limits  # noqa: PLC0415
+    from harvester.settings.machine_defaults import fitted, refuse_too_little  # noqa: PLC0415
+    from harvester.settings.model import load_settings  # noqa: PLC0415
+    from harvester.store.sqlite.connection import check_exists  # noqa: PLC0415
 
     signals.end_on_hangup()
     prepare_process()
@@ -88,7 +88,7 @@ class Job:
         """Harvest, show it, print the summary, and return the exit code. Raises HarvesterError."""
         import anyio  # noqa: PLC0415
 
-        from harvester.cli.app import open_harvest  # noqa: PLC0415
+        from harvester.app import open_harvest  # noqa: PLC0415
         from harvester.cli.harvest_display import print_summary, show_progress  # noqa: PLC0415
         from harvester.service.lifecycle import stopping_on_signals  # noqa: PLC0415
         from harvester.service.scheduler import Until  # noqa: PLC0415
@@ -126,8 +126,8 @@ class Job:
 
     async def _summary(self, harvest: "Harvest", started_ms: int, why: str | None) -> "Summary":
         from harvester.cli.harvest_display import Summary  # noqa: PLC0415
-        from harvester.service.foresight import foresee  # noqa: PLC0415
-        from harvester.store.overview import EVEN_DUE_MS  # noqa: PLC0415
+        from harvester.service.deadline_monitor import foresee  # noqa: PLC0415
+        from harvester.store.sqlite.counts import EVEN_DUE_MS  # noqa: PLC0415
 
         if self._is_over_time:
             why = why or "The time is up."

@@ -26,9 +26,9 @@ def backup(
     import time  # noqa: PLC0415
 
     from harvester.cli.console import print_json  # noqa: PLC0415
-    from harvester.cli.formats import shown_bytes, shown_duration  # noqa: PLC0415
-    from harvester.config import load_settings  # noqa: PLC0415
-    from harvester.store.backing_up import back_up  # noqa: PLC0415
+    from harvester.reports.formats import shown_bytes, shown_duration  # noqa: PLC0415
+    from harvester.settings.model import load_settings  # noqa: PLC0415
+    from harvester.store.sqlite.maintenance.backup import back_up  # noqa: PLC0415
 
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
     # So that what is half done is removed; a second one, like SIGKILL, leaves that to the next backup.

@@ -10,7 +10,7 @@ from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from harvester.config import Settings
+    from harvester.settings.model import Settings
 
 
 def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = False) -> None:
@@ -20,9 +20,9 @@ def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = Fal
 
     Example: harvester config --db tasks.db --json
     """
-    from harvester.config import load_settings  # noqa: PLC0415
-    from harvester.config_machine import fitted  # noqa: PLC0415
-    from harvester.machine import MIB, read_limits  # noqa: PLC0415
+    from harvester.settings.machine import MIB, read_limits  # noqa: PLC0415
+    from harvester.settings.machine_defaults import fitted  # noqa: PLC0415
+    from harvester.settings.model import load_settings  # noqa: PLC0415
 
     limits = read_limits()
     loaded = fitted(load_settings(config, {"store": {"path": db}}), limits)
@@ -58,7 +58,7 @@ def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = Fal
 
 def _describe_key(settings: "Settings") -> str:
     """Say whether there is a usable key. This command helps to find out why not, so it does not fail for that."""
-    from harvester.api_key import resolve_api_key  # noqa: PLC0415
+    from harvester.settings.api_key import resolve_api_key  # noqa: PLC0415
 
     try:
         return resolve_api_key(settings, os.environ).masked()
@@ -68,7 +68,7 @@ def _describe_key(settings: "Settings") -> str:
 
 def _describe_proxy(settings: "Settings", environ: Mapping[str, str]) -> str:
     """Say which proxy is in force, without its credentials, or what is wrong with it."""
-    from harvester.proxies import proxy_for  # noqa: PLC0415
+    from harvester.settings.proxies import proxy_for  # noqa: PLC0415
 
     try:
         proxy = proxy_for(settings.api.base_url, environ)
@@ -79,7 +79,7 @@ def _describe_proxy(settings: "Settings", environ: Mapping[str, str]) -> str:
 
 def _describe_authorities(settings: "Settings", environ: Mapping[str, str]) -> str:
     """Say whose certificates are trusted, or what is wrong with them."""
-    from harvester.ca_certificates import trusted  # noqa: PLC0415
+    from harvester.settings.ca_certificates import trusted  # noqa: PLC0415
 
     if not settings.api.base_url.startswith("https:"):
         return "not needed: api.base_url is plain http on this machine"

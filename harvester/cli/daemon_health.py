@@ -4,9 +4,9 @@ import http.client
 import json
 from typing import Any
 
-from harvester.base_url import split_address
-from harvester.cli.diagnosis import Diagnosis, Verdict
-from harvester.config import Settings
+from harvester.cli.check_result import Diagnosis, Verdict
+from harvester.settings.addresses import split_address
+from harvester.settings.model import Settings
 
 TIMEOUT_S = 5.0
 _MAX_PAGE_BYTES = 65_536

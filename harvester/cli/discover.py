@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harvester.cli.options import AsJson, ConfigFile, Database
-from harvester.domain.tasks import TaskState
+from harvester.domain.tasks.task import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harvester.config import Settings
     from harvester.service.discovery import DiscoveryReport
+    from harvester.settings.model import Settings
 
 Since = Annotated[
     str | None,
@@ -42,10 +42,10 @@ def discover(
     """
     import anyio  # noqa: PLC0415
 
-    from harvester.api_key import resolve_api_key  # noqa: PLC0415
     from harvester.cli.console import print_error  # noqa: PLC0415
     from harvester.cli.logs import configure_logs  # noqa: PLC0415
-    from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.settings.api_key import resolve_api_key  # noqa: PLC0415
+    from harvester.settings.model import load_settings  # noqa: PLC0415
 
     loaded = load_settings(config, {"store": {"path": db}})
     settings = loaded.settings
@@ -78,7 +78,7 @@ async def _look(
     """Return what was found, or None and the exit code after a signal. Raises HarvesterError."""
     import anyio  # noqa: PLC0415
 
-    from harvester.cli.app import discover_once, key_refused  # noqa: PLC0415
+    from harvester.app import discover_once, key_refused  # noqa: PLC0415
     from harvester.service.lifecycle import stopping_on_signals  # noqa: PLC0415
 
     report = None

@@ -8,7 +8,7 @@ import typer
 from harvester.cli.options import AsJson, ConfigFile, Database
 
 if TYPE_CHECKING:
-    from harvester.cli.diagnosis import Diagnosis
+    from harvester.cli.check_result import Diagnosis
 
 Live = Annotated[
     bool, typer.Option("--live", help="Only ask the running daemon whether it is well; for health checks.")
@@ -32,7 +32,7 @@ def doctor(
     Example: harvester doctor --offline
     """
     from harvester.cli.console import print_data, print_json  # noqa: PLC0415
-    from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.settings.model import load_settings  # noqa: PLC0415
 
     overrides = {"store": {"path": db}}
     if live:
@@ -40,7 +40,7 @@ def doctor(
 
         found = [ask_daemon(load_settings(config, overrides).settings)]
     else:
-        from harvester.cli.diagnosing import diagnose  # noqa: PLC0415
+        from harvester.cli.checks import diagnose  # noqa: PLC0415
 
         found = list(diagnose(lambda: load_settings(config, overrides), os.environ, offline=offline))
     failures, warnings = (sum(one.verdict == verdict for one in found) for verdict in ("failure", "warning"))
@@ -50,7 +50,7 @@ def doctor(
         for one in found:
             print_data(f"{one.verdict:8} {one.name}: {one.text} {one.remedy}".rstrip())
         if not live:
-            from harvester.cli.formats import counted  # noqa: PLC0415
+            from harvester.reports.formats import counted  # noqa: PLC0415
 
             typer.echo(f"{counted(failures, 'failure')}, {counted(warnings, 'warning')}", err=True)
     raise typer.Exit(1 if failures else 0)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from harvester.cli.streams import MessageStream
 
 if TYPE_CHECKING:
-    from harvester.config import Settings
-    from harvester.machine import MachineLimits
+    from harvester.settings.machine import MachineLimits
+    from harvester.settings.model import Settings
 
 LOG_CONDITION = "log"
 
@@ -39,7 +39,7 @@ def warn_of_excess(settings: "Settings", limits: "MachineLimits") -> None:
     """Log it when the settings let a harvest take more memory than there is."""
     import structlog  # noqa: PLC0415  # see below
 
-    from harvester.config_machine import excess  # noqa: PLC0415
+    from harvester.settings.machine_defaults import excess  # noqa: PLC0415
 
     if (why := excess(settings, limits)) is not None:
         structlog.stdlib.get_logger().warning("too little memory for these settings", why=why)

@@ -14,7 +14,6 @@ import typer
 from typer.main import get_command
 
 import harvester
-from harvester import signals
 from harvester.cli import (
     add,
     backfill,
@@ -35,6 +34,7 @@ from harvester.cli import run as run_command
 from harvester.cli.console import print_error, printable
 from harvester.cli.environment_errors import environment_error
 from harvester.cli.streams import STDOUT, is_reader_gone, silence_stdout
+from harvester.service import signals
 
 _UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 _READER_GONE = 141  # 128 and SIGPIPE, as every other program in a pipe ends

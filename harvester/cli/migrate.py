@@ -21,10 +21,10 @@ def migrate(*, db: Database = None, config: ConfigFile = None) -> None:
     """
     from contextlib import closing  # noqa: PLC0415
 
-    from harvester.cli.formats import counted  # noqa: PLC0415
-    from harvester.config import load_settings  # noqa: PLC0415
-    from harvester.store.connecting import open_for_writing  # noqa: PLC0415
-    from harvester.store.migrating import applied_versions  # noqa: PLC0415
+    from harvester.reports.formats import counted  # noqa: PLC0415
+    from harvester.settings.model import load_settings  # noqa: PLC0415
+    from harvester.store.sqlite.connection import open_for_writing  # noqa: PLC0415
+    from harvester.store.sqlite.migrations import applied_versions  # noqa: PLC0415
 
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
     with closing(open_for_writing(path)) as connection:
@@ -37,8 +37,8 @@ def migrate(*, db: Database = None, config: ConfigFile = None) -> None:
 
 def _cover(connection: "sqlite3.Connection", path: "Path") -> int:
     """Compute the checksums that are missing, a transaction for each batch; return how many."""
-    from harvester.store.connecting import in_transaction, translating_errors  # noqa: PLC0415
-    from harvester.store.covering import Covered, cover  # noqa: PLC0415
+    from harvester.store.sqlite.connection import in_transaction, translating_errors  # noqa: PLC0415
+    from harvester.store.sqlite.maintenance.cover import Covered, cover  # noqa: PLC0415
 
     total, batch = 0, Covered(0, 0)
     with translating_errors(path):

@@ -1,7 +1,7 @@
 """Options that several commands share, so that each is spelt and explained once.
 
 None means "not given": the settings file, the environment or the default decide. A command hands the options that
-stand for settings to `harvester.config.load_settings` as overrides.
+stand for settings to `harvester.settings.model.load_settings` as overrides.
 
 `readable=False`: a file that may not be read is told by what opens it, which knows the exit code and the remedy.
 """

@@ -8,8 +8,8 @@ import typer
 from harvester.cli.options import AsJson, ConfigFile, Database, Strategy
 
 if TYPE_CHECKING:
-    from harvester.cli.plan_report import PlanReport
-    from harvester.config import Settings
+    from harvester.reports.plan import PlanReport
+    from harvester.settings.model import Settings
 
 Calls = Annotated[int, typer.Option("--calls", metavar="N", min=0, max=100, help="How many requests to foretell.")]
 
@@ -30,8 +30,8 @@ def plan(
     Example: harvester plan --strategy status
     """
     from harvester.cli.console import print_data, print_json  # noqa: PLC0415
-    from harvester.cli.plan_report import as_json, lines  # noqa: PLC0415
-    from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.reports.plan import as_json, lines  # noqa: PLC0415
+    from harvester.settings.model import load_settings  # noqa: PLC0415
 
     overrides: dict[str, dict[str, Any]] = {"store": {"path": db}, "harvest": {"strategy": strategy}}
     settings = load_settings(config, overrides).settings
@@ -48,15 +48,15 @@ def _look(settings: "Settings", calls: int) -> "PlanReport":
     """Read the database in one transaction, and reckon."""
     from contextlib import closing  # noqa: PLC0415
 
-    from harvester.cli.plan_report import PlanReport  # noqa: PLC0415
-    from harvester.domain import planning  # noqa: PLC0415
-    from harvester.domain.pacing import Endpoint, RateLimit  # noqa: PLC0415
-    from harvester.domain.previewing import Conditions, preview  # noqa: PLC0415
-    from harvester.domain.processing_time import ProcessingTimes  # noqa: PLC0415
-    from harvester.store.budget import limits_in_force  # noqa: PLC0415
-    from harvester.store.connecting import open_for_reading, translating_errors  # noqa: PLC0415
-    from harvester.store.learning import processing_times  # noqa: PLC0415
-    from harvester.store.surveying import survey  # noqa: PLC0415
+    from harvester.domain.limits.endpoint import Endpoint, RateLimit  # noqa: PLC0415
+    from harvester.domain.planning.forecast import Conditions, preview  # noqa: PLC0415
+    from harvester.domain.planning.plan import Strategy, within_means  # noqa: PLC0415
+    from harvester.domain.planning.processing_time import ProcessingTimes  # noqa: PLC0415
+    from harvester.reports.plan import PlanReport  # noqa: PLC0415
+    from harvester.store.sqlite.connection import open_for_reading, translating_errors  # noqa: PLC0415
+    from harvester.store.sqlite.limits import limits_in_force  # noqa: PLC0415
+    from harvester.store.sqlite.processing_times import processing_times  # noqa: PLC0415
+    from harvester.store.sqlite.queue_sample import survey  # noqa: PLC0415
 
     path, now_ms = settings.store.path, time.time_ns() // 1_000_000
     limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
@@ -69,10 +69,10 @@ def _look(settings: "Settings", calls: int) -> "PlanReport":
         pacer = limits_in_force(connection, limit, now_ms, has_status_call=has_status_call)
     now = now_ms / 1000
     pacer.press(found.deadlines, now, now_ms)
-    budget, preferred = pacer.results_budget(now, now_ms), planning.Strategy(settings.harvest.strategy)
+    budget, preferred = pacer.results_budget(now, now_ms), Strategy(settings.harvest.strategy)
     conditions = Conditions(
         budget=budget,
-        strategy=planning.within_means(preferred, found.open_tasks, budget.rate_per_s),
+        strategy=within_means(preferred, found.open_tasks, budget.rate_per_s),
         has_status_call=has_status_call,
         waits_ms={endpoint: now_ms + round(pacer.pace(endpoint).wait_s(now) * 1000) for endpoint in Endpoint},
         start_ms=round(pacer.bucket.ready_at() * 1000),

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-    from harvester.cli.given_ids import GivenIds
-    from harvester.domain.tasks import TaskState
-    from harvester.service.from_kept import Reread
-    from harvester.store.keeping import Keeper
+    from harvester.cli.id_arguments import GivenIds
+    from harvester.domain.tasks.task import TaskState
+    from harvester.service.replay import Reread
+    from harvester.store.sqlite.dead_letters import Keeper
 
 States = Annotated[
     str | None,
@@ -52,10 +52,10 @@ def retry(  # noqa: PLR0913  # one parameter for each option
     """
     from contextlib import closing  # noqa: PLC0415
 
-    from harvester.cli.given_ids import collect_task_ids  # noqa: PLC0415
-    from harvester.config import load_settings  # noqa: PLC0415
+    from harvester.cli.id_arguments import collect_task_ids  # noqa: PLC0415
     from harvester.domain.errors import UsageError  # noqa: PLC0415
-    from harvester.store.connecting import open_existing, translating_errors  # noqa: PLC0415
+    from harvester.settings.model import load_settings  # noqa: PLC0415
+    from harvester.store.sqlite.connection import open_existing, translating_errors  # noqa: PLC0415
 
     states = _states(state) if state is not None else []
     given = collect_task_ids(ids, file, column=column, field=field)
@@ -73,10 +73,10 @@ def retry(  # noqa: PLR0913  # one parameter for each option
 
 def _put_back(connection: "sqlite3.Connection", given: "GivenIds", states: "list[TaskState]", *, json: bool) -> bool:
     from harvester.cli.console import print_error, print_json  # noqa: PLC0415
-    from harvester.cli.formats import counted  # noqa: PLC0415
-    from harvester.store.connecting import in_transaction  # noqa: PLC0415
-    from harvester.store.taking import not_ended  # noqa: PLC0415
-    from harvester.store.taking import retry as put_back  # noqa: PLC0415
+    from harvester.reports.formats import counted  # noqa: PLC0415
+    from harvester.store.sqlite.connection import in_transaction  # noqa: PLC0415
+    from harvester.store.sqlite.queue import not_ended  # noqa: PLC0415
+    from harvester.store.sqlite.queue import retry as put_back  # noqa: PLC0415
 
     def body(connection: "sqlite3.Connection") -> "tuple[int, dict[str, TaskState | None]]":
         left = not_ended(connection, task_ids)
@@ -102,9 +102,9 @@ def _harvest_kept(
     import time  # noqa: PLC0415
 
     from harvester.cli.console import print_error, print_json  # noqa: PLC0415
-    from harvester.cli.formats import counted  # noqa: PLC0415
-    from harvester.service.from_kept import harvest_kept  # noqa: PLC0415
-    from harvester.store.keeping import keepers  # noqa: PLC0415
+    from harvester.reports.formats import counted  # noqa: PLC0415
+    from harvester.service.replay import harvest_kept  # noqa: PLC0415
+    from harvester.store.sqlite.dead_letters import keepers  # noqa: PLC0415
 
     harvested, left = [], []
     for keeper in _chosen(keepers(connection), given, states):
@@ -150,7 +150,7 @@ def _warn_of_another_id(reread: "Reread") -> None:
 
 def _states(text: str) -> "list[TaskState]":
     from harvester.domain.errors import UsageError  # noqa: PLC0415
-    from harvester.domain.tasks import END_STATES, TaskState  # noqa: PLC0415
+    from harvester.domain.tasks.task import END_STATES, TaskState  # noqa: PLC0415
 
     possible = [state for state in TaskState if state in END_STATES and state is not TaskState.HARVESTED]
     wanted = [name.strip().lower() for name in text.split(",") if name.strip()]

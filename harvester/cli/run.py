@@ -11,9 +11,9 @@ from harvester.cli.options import ConfigFile, Database, Strategy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harvester.api_key import ApiKey
-    from harvester.cli.app import Harvest
-    from harvester.config import LoadedSettings
+    from harvester.app import Harvest
+    from harvester.settings.api_key import ApiKey
+    from harvester.settings.model import LoadedSettings
 
 GRACE_S = 60.0
 """A daemon is stopped by a service manager, which waits longer than a person does."""
@@ -29,13 +29,13 @@ def run(*, strategy: Strategy = None, db: Database = None, config: ConfigFile = 
     """
     import anyio  # noqa: PLC0415
 
-    from harvester.api_key import resolve_api_key  # noqa: PLC0415
     from harvester.cli.harvest_process import prepare_process, warn_of_excess  # noqa: PLC0415
     from harvester.cli.logs import configure_logs  # noqa: PLC0415
-    from harvester.config import load_settings  # noqa: PLC0415
-    from harvester.config_machine import fitted, refuse_too_little  # noqa: PLC0415
-    from harvester.config_sources import find_config_file  # noqa: PLC0415
-    from harvester.machine import read_limits  # noqa: PLC0415
+    from harvester.settings.api_key import resolve_api_key  # noqa: PLC0415
+    from harvester.settings.machine import read_limits  # noqa: PLC0415
+    from harvester.settings.machine_defaults import fitted, refuse_too_little  # noqa: PLC0415
+    from harvester.settings.model import load_settings  # noqa: PLC0415
+    from harvester.settings.sources import find_config_file  # noqa: PLC0415
 
     prepare_process()
     overrides: dict[str, dict[str, Any]] = {"store": {"path": db}, "harvest": {"strategy": strategy}}
@@ -67,7 +67,7 @@ class Daemon:
         """Harvest until a signal or a refused key; return the exit code. Raises HarvesterError."""
         import anyio  # noqa: PLC0415
 
-        from harvester.cli.app import open_harvest  # noqa: PLC0415
+        from harvester.app import open_harvest  # noqa: PLC0415
         from harvester.cli.harvest_process import noting_lost_messages  # noqa: PLC0415
         from harvester.service.lifecycle import stopping_on_signals  # noqa: PLC0415
         from harvester.service.scheduler import Until  # noqa: PLC0415

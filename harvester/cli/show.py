@@ -12,8 +12,8 @@ from harvester.cli.options import ConfigFile, Database
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harvester.store.keeping import Payload
-    from harvester.store.reading import TaskStory
+    from harvester.store.sqlite.dead_letters import Payload
+    from harvester.store.sqlite.task_history import TaskStory
 
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task.")]
 ApiJson = Annotated[bool, typer.Option("--json", help="Print the API's own JSON of a harvested task.")]
@@ -42,12 +42,12 @@ def show(
     from contextlib import closing  # noqa: PLC0415
 
     from harvester.cli.console import print_data, print_error  # noqa: PLC0415
-    from harvester.config import load_settings  # noqa: PLC0415
     from harvester.domain.errors import UsageError  # noqa: PLC0415
-    from harvester.domain.task_ids import validate_task_id  # noqa: PLC0415
-    from harvester.store.connecting import open_for_reading, translating_errors  # noqa: PLC0415
-    from harvester.store.keeping import kept_payload  # noqa: PLC0415
-    from harvester.store.reading import rebuild_json, task_story  # noqa: PLC0415
+    from harvester.domain.tasks.task_id import validate_task_id  # noqa: PLC0415
+    from harvester.settings.model import load_settings  # noqa: PLC0415
+    from harvester.store.sqlite.connection import open_for_reading, translating_errors  # noqa: PLC0415
+    from harvester.store.sqlite.dead_letters import kept_payload  # noqa: PLC0415
+    from harvester.store.sqlite.task_history import rebuild_json, task_story  # noqa: PLC0415
 
     if json and raw:
         raise UsageError("--json and --raw exclude each other.", remedy="Give one of them.")
@@ -74,7 +74,7 @@ def show(
 
 def _write_raw(task_id: str, payload: "Payload | None") -> None:
     from harvester.cli.console import print_error, write_foreign_bytes  # noqa: PLC0415
-    from harvester.store.keeping import PayloadError  # noqa: PLC0415
+    from harvester.store.sqlite.dead_letters import PayloadError  # noqa: PLC0415
 
     if payload is None:
         print_error(f"No body of the task {task_id} is kept: only those of results that could not be stored are.")
@@ -102,7 +102,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def _lines(story: "TaskStory") -> "Iterator[str]":
-    from harvester.cli.formats import shown_time  # noqa: PLC0415
+    from harvester.reports.formats import shown_time  # noqa: PLC0415
 
     task = story.task
     yield f"task          {task['task_id']}"
@@ -122,9 +122,9 @@ def _lines(story: "TaskStory") -> "Iterator[str]":
 
 def _trouble_lines(story: "TaskStory") -> "Iterator[str]":
     """Say what is wrong, and what to do about it."""
-    from harvester.cli.formats import shown_bytes, shown_time  # noqa: PLC0415
-    from harvester.domain.reasons import ENDS, explain  # noqa: PLC0415
-    from harvester.domain.tasks import TaskState  # noqa: PLC0415
+    from harvester.domain.tasks.task import TaskState  # noqa: PLC0415
+    from harvester.reports.error_codes import ENDS, explain  # noqa: PLC0415
+    from harvester.reports.formats import shown_bytes, shown_time  # noqa: PLC0415
 
     task, end = story.task, ENDS.get(TaskState(story.task["state"]))
     if end is not None:
@@ -146,7 +146,7 @@ def _for_this(remedy: str, story: "TaskStory") -> str:
 
 
 def _video_lines(story: "TaskStory") -> "Iterator[str]":
-    from harvester.cli.formats import shown_time  # noqa: PLC0415
+    from harvester.reports.formats import shown_time  # noqa: PLC0415
 
     video = story.video
     if video is None:
@@ -168,7 +168,7 @@ def _video_lines(story: "TaskStory") -> "Iterator[str]":
 
 def _listed_lines(story: "TaskStory") -> "Iterator[str]":
     """Describe a task whose embeddings are not here yet, as the account's list did."""
-    from harvester.cli.formats import shown_time  # noqa: PLC0415
+    from harvester.reports.formats import shown_time  # noqa: PLC0415
 
     listed = story.listed
     if listed is None:
@@ -182,8 +182,8 @@ def _listed_lines(story: "TaskStory") -> "Iterator[str]":
 
 
 def _attempt_lines(story: "TaskStory") -> "Iterator[str]":
-    from harvester.cli.formats import shown_bytes, shown_time  # noqa: PLC0415
-    from harvester.domain.reasons import explain  # noqa: PLC0415
+    from harvester.reports.error_codes import explain  # noqa: PLC0415
+    from harvester.reports.formats import shown_bytes, shown_time  # noqa: PLC0415
 
     yield ""
     made, told = story.task["attempts"], len(story.attempts)

@@ -10,9 +10,9 @@ from harvester.cli.options import AsJson, ConfigFile, Database
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harvester.config import Settings
-    from harvester.domain.feasibility import Feasibility
-    from harvester.store.reading import StatusReport
+    from harvester.domain.planning.feasibility import Feasibility
+    from harvester.settings.model import Settings
+    from harvester.store.sqlite.task_history import StatusReport
 
 Watch = Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")]
 Every = Annotated[
@@ -31,9 +31,9 @@ def status(
     Example: harvester status --watch
     """
     from harvester.cli.console import print_data, print_json  # noqa: PLC0415
-    from harvester.config import load_settings  # noqa: PLC0415
     from harvester.domain.errors import UsageError  # noqa: PLC0415
-    from harvester.store.reading import as_json  # noqa: PLC0415
+    from harvester.settings.model import load_settings  # noqa: PLC0415
+    from harvester.store.sqlite.task_history import as_json  # noqa: PLC0415
 
     if watch and json:
         raise UsageError("--watch is for people, --json for programs.", remedy="Call `harvester status --json` again.")
@@ -60,11 +60,11 @@ def _look(settings: "Settings") -> "tuple[StatusReport, Feasibility]":
     """Read the database, and hold what is open against the rate that it says is in force."""
     from contextlib import closing  # noqa: PLC0415
 
-    from harvester.domain.feasibility import assess  # noqa: PLC0415
-    from harvester.domain.pacing import RateLimit  # noqa: PLC0415
-    from harvester.store.budget import limits_in_force  # noqa: PLC0415
-    from harvester.store.connecting import open_for_reading, translating_errors  # noqa: PLC0415
-    from harvester.store.reading import status_report  # noqa: PLC0415
+    from harvester.domain.limits.endpoint import RateLimit  # noqa: PLC0415
+    from harvester.domain.planning.feasibility import assess  # noqa: PLC0415
+    from harvester.store.sqlite.connection import open_for_reading, translating_errors  # noqa: PLC0415
+    from harvester.store.sqlite.limits import limits_in_force  # noqa: PLC0415
+    from harvester.store.sqlite.task_history import status_report  # noqa: PLC0415
 
     path, now_ms = settings.store.path, time.time_ns() // 1_000_000
     limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
@@ -76,8 +76,8 @@ def _look(settings: "Settings") -> "tuple[StatusReport, Feasibility]":
 
 
 def _lines(report: "StatusReport", feasibility: "Feasibility") -> "Iterator[str]":
-    from harvester.cli.formats import counted, shown_bytes, shown_duration, shown_time  # noqa: PLC0415
-    from harvester.domain.forewarning import forewarning, shown_rate  # noqa: PLC0415
+    from harvester.reports.deadline_warning import forewarning, shown_rate  # noqa: PLC0415
+    from harvester.reports.formats import counted, shown_bytes, shown_duration, shown_time  # noqa: PLC0415
 
     now = time.time()
     yield _verdict(report, now)
@@ -115,8 +115,8 @@ def _lines(report: "StatusReport", feasibility: "Feasibility") -> "Iterator[str]
 
 def _room(report: "StatusReport") -> "Iterator[str]":
     """Say how long the write-ahead log is, and what is odd about that."""
-    from harvester.cli.formats import shown_bytes  # noqa: PLC0415
-    from harvester.store.write_ahead_log import LARGE_LOG_BYTES, LOG_BYTES  # noqa: PLC0415
+    from harvester.reports.formats import shown_bytes  # noqa: PLC0415
+    from harvester.store.sqlite.write_ahead_log import LARGE_LOG_BYTES, LOG_BYTES  # noqa: PLC0415
 
     free = report.free_bytes
     if report.log_bytes:
@@ -128,7 +128,7 @@ def _room(report: "StatusReport") -> "Iterator[str]":
 
 def _verdict(report: "StatusReport", now: float) -> str:
     """Say in one line whether somebody has to do something."""
-    from harvester.cli.formats import counted  # noqa: PLC0415
+    from harvester.reports.formats import counted  # noqa: PLC0415
 
     lost = sum(count for state, count in report.counts.items() if not state.is_open and state != "harvested")
     total = sum(report.counts.values())

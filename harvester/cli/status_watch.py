@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.text import Text
 
 from harvester.cli.console import print_data, printable
-from harvester.cli.formats import shown_time
 from harvester.domain.errors import StoreError
+from harvester.reports.formats import shown_time
 
 Look = Callable[[], list[str]]
 

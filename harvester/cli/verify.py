@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from harvester.store.repairing import Damaged
-    from harvester.store.verifying import Finding
+    from harvester.store.sqlite.maintenance.repair import Damaged
+    from harvester.store.sqlite.maintenance.verify import Finding
 
 Deep = Annotated[bool, typer.Option("--deep", help="Read every vector: checksums, finite values, unit length.")]
 Repair = Annotated[
@@ -36,9 +36,9 @@ def verify(
     Example: harvester verify --deep
     """
     from harvester.cli.console import print_json  # noqa: PLC0415
-    from harvester.config import load_settings  # noqa: PLC0415
     from harvester.domain.errors import UsageError  # noqa: PLC0415
-    from harvester.store.connecting import translating_errors  # noqa: PLC0415
+    from harvester.settings.model import load_settings  # noqa: PLC0415
+    from harvester.store.sqlite.connection import translating_errors  # noqa: PLC0415
 
     if repair and not deep:
         raise UsageError("--repair needs --deep.", remedy="Run `harvester verify --deep --repair`.")
@@ -70,8 +70,8 @@ class Verdict:
 def _findings(path: "Path", *, deep: bool) -> "list[Finding]":
     from contextlib import closing  # noqa: PLC0415
 
-    from harvester.store.connecting import open_for_reading  # noqa: PLC0415
-    from harvester.store.verifying import verify as findings_of  # noqa: PLC0415
+    from harvester.store.sqlite.connection import open_for_reading  # noqa: PLC0415
+    from harvester.store.sqlite.maintenance.verify import verify as findings_of  # noqa: PLC0415
 
     with closing(open_for_reading(path)) as connection:
         return list(findings_of(connection, deep=deep))
@@ -81,8 +81,8 @@ def _repaired(path: "Path") -> Verdict:
     """Put back what can be had again, and look once more: only that tells whether the database is sound."""
     from contextlib import closing  # noqa: PLC0415
 
-    from harvester.store.connecting import open_existing, open_for_reading  # noqa: PLC0415
-    from harvester.store.repairing import examine, repair  # noqa: PLC0415
+    from harvester.store.sqlite.connection import open_existing, open_for_reading  # noqa: PLC0415
+    from harvester.store.sqlite.maintenance.repair import examine, repair  # noqa: PLC0415
 
     with closing(open_for_reading(path)) as connection:
         found = examine(connection)
@@ -106,7 +106,7 @@ def _as_json(verdict: Verdict, *, repair: bool) -> dict[str, object]:
 
 def _finding_lines(findings: "Sequence[Finding]") -> "Iterator[str]":
     """Name the first findings of each task, and count the rest: a long video has thousands of vectors."""
-    from harvester.store.verifying import TOLD_OF_A_TASK  # noqa: PLC0415
+    from harvester.store.sqlite.maintenance.verify import TOLD_OF_A_TASK  # noqa: PLC0415
 
     seen = Counter[tuple[str, str]]()
     for one in findings:
@@ -121,7 +121,7 @@ def _finding_lines(findings: "Sequence[Finding]") -> "Iterator[str]":
 
 def _tell(verdict: Verdict, path: "Path", *, deep: bool) -> None:
     from harvester.cli.console import print_data, print_error  # noqa: PLC0415
-    from harvester.cli.formats import counted, shown_time  # noqa: PLC0415
+    from harvester.reports.formats import counted, shown_time  # noqa: PLC0415
 
     for damaged in verdict.repaired:
         until = shown_time(damaged.expires_at_ms)

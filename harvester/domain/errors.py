@@ -35,7 +35,7 @@ class UsageError(HarvesterError):
 
 
 class InvalidTaskId(UsageError):  # noqa: N818  # reads as what it is: "this id is invalid"
-    """A task id that cannot exist; see `harvester.domain.task_ids`."""
+    """A task id that cannot exist; see `harvester.domain.tasks.task_id`."""
 
 
 class KeyRefusedError(HarvesterError):

@@ -9,7 +9,7 @@ from typing import Protocol
 import anyio
 import structlog
 
-from harvester.domain.tasks import CLOCK_SET_MS
+from harvester.domain.tasks.task import CLOCK_SET_MS
 
 CONDITION = "clock"
 

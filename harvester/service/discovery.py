@@ -10,17 +10,17 @@ from typing import Protocol
 import anyio
 import structlog
 
-from harvester.api.throttle import Permit, Throttle
-from harvester.domain.discovery import ListedTask, ListPage, ListQuery, ListReader
-from harvester.domain.outcomes import Outcome, Refused, Throttled
-from harvester.domain.pacing import Endpoint
-from harvester.domain.planning import Rng
-from harvester.domain.retrying import backoff_ms
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.decisions import backoff_ms
+from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuery, ListReader
+from harvester.domain.planning.plan import Rng
+from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled
 from harvester.service.clock import OFF_S, SAMPLES, ApiClock, Clock
-from harvester.service.observing import LISTED, Observer
+from harvester.service.observer import LISTED, Observer
 from harvester.service.progress import Progress
-from harvester.store.connecting import PASSING_PROBLEMS, primary_code
-from harvester.store.discovering import Queued
+from harvester.store.sqlite.connection import PASSING_PROBLEMS, primary_code
+from harvester.store.sqlite.listed import Queued
+from harvester.throttle.throttle import Permit, Throttle
 
 TRIES = 6
 """How often in a row a page may fail before the look is given up, until the next one."""
@@ -66,7 +66,7 @@ class ObservedLister:
 
 
 class Queue(Protocol):
-    """Who takes listed tasks; see `harvester.store.sqlite.Store`, and `Onlooker` for a dry run."""
+    """Who takes listed tasks; see `harvester.store.sqlite.store.Store`, and `Onlooker` for a dry run."""
 
     async def queue_listed(self, tasks: Sequence[ListedTask], now_ms: int, rng: Rng, key: str | None = None) -> Queued:
         """Queue what is unknown."""

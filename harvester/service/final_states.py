@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 
 from harvester.api.client import Reply
-from harvester.domain.final_state_breaker import FinalStateBreaker
-from harvester.domain.outcomes import (
+from harvester.domain.planning.decisions import GENERIC_ERROR, PATIENCE_MS, Circumstances
+from harvester.domain.planning.final_state_breaker import FinalStateBreaker
+from harvester.domain.planning.plan import Action
+from harvester.domain.tasks.outcomes import (
     Empty,
     Failed,
     Gone,
@@ -21,10 +23,8 @@ from harvester.domain.outcomes import (
     Unacceptable,
     misrouted,
 )
-from harvester.domain.planning import Action
-from harvester.domain.retrying import GENERIC_ERROR, PATIENCE_MS, Circumstances
-from harvester.domain.task_ids import is_same_id
-from harvester.domain.tasks import Task
+from harvester.domain.tasks.task import Task
+from harvester.domain.tasks.task_id import is_same_id
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
 

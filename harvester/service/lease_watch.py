@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harvester.store.taking import HeldLeases
+from harvester.store.sqlite.queue import HeldLeases
 
 
 @dataclass(frozen=True, slots=True)

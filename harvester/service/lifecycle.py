@@ -9,7 +9,7 @@ from types import FrameType
 
 import anyio
 
-from harvester import signals
+from harvester.service import signals
 
 HARD_STOP_S = 3.0
 """Somebody who asks twice does not wait for a locked database."""

@@ -13,14 +13,15 @@ import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from harvester.api.body_buffer import LargeBody
 from harvester.api.client import Reply
-from harvester.api.memory_budget import Hold, MemoryBudget
-from harvester.api.received import LargeBody
-from harvester.api.throttle import Permit
-from harvester.domain.breaker import Breaker
-from harvester.domain.embeddings import TaskEmbeddings, VideoMetadata
 from harvester.domain.errors import MovedFileError, StoreError
-from harvester.domain.outcomes import (
+from harvester.domain.limits.circuit_breaker import Breaker
+from harvester.domain.planning.decisions import decide
+from harvester.domain.planning.plan import Action, Rng
+from harvester.domain.planning.planner import Planner
+from harvester.domain.tasks.embeddings import TaskEmbeddings, VideoMetadata
+from harvester.domain.tasks.outcomes import (
     Empty,
     Invalid,
     Misrouted,
@@ -32,19 +33,18 @@ from harvester.domain.outcomes import (
     Throttled,
     Transient,
 )
-from harvester.domain.planning import Action, Rng
-from harvester.domain.retrying import decide
-from harvester.domain.task_ids import is_same_id
-from harvester.domain.tasks import ApiVersion, Task, TaskState
+from harvester.domain.tasks.task import ApiVersion, Task, TaskState
+from harvester.domain.tasks.task_id import is_same_id
 from harvester.service.clock import Clock
 from harvester.service.final_states import FinalStates
-from harvester.service.observing import Observer, ReadyTimes, Unobserved
-from harvester.service.planner import Planner
+from harvester.service.observer import Observer, ReadyTimes, Unobserved
 from harvester.service.progress import Progress
-from harvester.store.attempts import Attempt
-from harvester.store.connecting import PASSING_PROBLEMS, primary_code
-from harvester.store.keeping import MAX_PAYLOAD_BYTES
-from harvester.store.settling import Settlement
+from harvester.store.sqlite.attempts import Attempt
+from harvester.store.sqlite.connection import PASSING_PROBLEMS, primary_code
+from harvester.store.sqlite.dead_letters import MAX_PAYLOAD_BYTES
+from harvester.store.sqlite.results import Settlement
+from harvester.throttle.memory_budget import Hold, MemoryBudget
+from harvester.throttle.throttle import Permit
 
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ class Asker(Protocol):
 
 
 class BodyDecoder(Protocol):
-    """Who decodes; see `harvester.service.decoder.Decoder`."""
+    """Who decodes; see `harvester.service.decode_pool.Decoder`."""
 
     workers: int
 
@@ -91,7 +91,7 @@ class BodyDecoder(Protocol):
 
 
 class Settler(Protocol):
-    """Who stores; see `harvester.store.sqlite.Store`."""
+    """Who stores; see `harvester.store.sqlite.store.Store`."""
 
     async def settle(self, settlements: list[Settlement]) -> list[bool]:
         """Store a group of results in one transaction."""

@@ -3,9 +3,9 @@
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from harvester.domain.feasibility import Feasibility
-from harvester.domain.pacing import Endpoint
-from harvester.domain.tasks import OPEN_STATES, TaskState
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.feasibility import Feasibility
+from harvester.domain.tasks.task import OPEN_STATES, TaskState
 from harvester.service.heartbeats import Heartbeats
 
 RATE_WINDOW_S = 60.0

@@ -5,10 +5,10 @@ from typing import Protocol
 
 import structlog
 
-from harvester.api.memory_budget import MemoryBudget
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
-from harvester.store.write_ahead_log import LARGE_LOG_BYTES, LogReport, Room
+from harvester.store.sqlite.write_ahead_log import LARGE_LOG_BYTES, LogReport, Room
+from harvester.throttle.memory_budget import MemoryBudget
 
 SPACE = "space"
 LOG = "log"
@@ -23,7 +23,7 @@ log = structlog.stdlib.get_logger()
 
 
 class RoomSource(Protocol):
-    """Who stores; see `harvester.store.sqlite.Store`."""
+    """Who stores; see `harvester.store.sqlite.store.Store`."""
 
     def room(self) -> Room | None:
         """Return what room there is; None where the system does not say."""

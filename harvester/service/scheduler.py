@@ -19,23 +19,23 @@ import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
-from harvester.api.memory_budget import Hold
-from harvester.api.throttle import Permit, Throttle
-from harvester.domain.breaker import Breaker
-from harvester.domain.outcomes import Refused
-from harvester.domain.pacing import Endpoint
-from harvester.domain.planning import Action, Due, Plan, Step
+from harvester.domain.limits.circuit_breaker import Breaker
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.plan import Action, Due, Plan, Step
+from harvester.domain.planning.planner import CLOSED_S, Planner
+from harvester.domain.tasks.outcomes import Refused
 from harvester.service.clock import Clock
 from harvester.service.final_states import REMEMBERED_MS
-from harvester.service.housekeeping import Housekeeping
 from harvester.service.lease_watch import LeaseWatch
-from harvester.service.looking import Looker
+from harvester.service.list_poller import Looker
+from harvester.service.maintenance import Housekeeping
 from harvester.service.pipeline import COMMIT_EVERY_S, Decided, Fetched, Pipeline
-from harvester.service.planner import CLOSED_S, Planner
 from harvester.service.progress import Progress
 from harvester.service.room import RoomGuard
 from harvester.service.task_source import TaskSource
-from harvester.store.taking import LONGEST_SLEEP_MS, Lease
+from harvester.store.sqlite.queue import LONGEST_SLEEP_MS, Lease
+from harvester.throttle.memory_budget import Hold
+from harvester.throttle.throttle import Permit, Throttle
 
 T = TypeVar("T")
 

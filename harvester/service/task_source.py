@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from harvester.domain.planning import Due
-from harvester.domain.processing_time import Key, Seen
-from harvester.domain.tasks import Task, TaskState
+from harvester.domain.planning.plan import Due
+from harvester.domain.planning.processing_time import Key, Seen
+from harvester.domain.tasks.task import Task, TaskState
 from harvester.service.room import RoomSource
-from harvester.store.covering import Covered
-from harvester.store.overview import Deadline
-from harvester.store.taking import HeldLeases, Lease
+from harvester.store.sqlite.counts import Deadline
+from harvester.store.sqlite.maintenance.cover import Covered
+from harvester.store.sqlite.queue import HeldLeases, Lease
 
 
 class TaskSource(RoomSource, Protocol):
-    """Where open tasks come from, and are kept meanwhile; see `harvester.store.sqlite.Store`."""
+    """Where open tasks come from, and are kept meanwhile; see `harvester.store.sqlite.store.Store`."""
 
     async def due(self, now_ms: int, *, limit: int, wake: bool = True, lapsed: bool = True) -> Due:
         """Return due tasks; `lapsed`: also what is claimed by a lease that has ended by now."""

@@ -8,9 +8,9 @@ from prometheus_client.metrics_core import Metric
 
 from harvester import __version__
 from harvester.service.room import LOG, SPACE
-from harvester.store.overview import Urgency
-from harvester.store.write_ahead_log import free_bytes, log_bytes
-from harvester.web.view import HarvestView, blocked_until_ms
+from harvester.store.sqlite.counts import Urgency
+from harvester.store.sqlite.write_ahead_log import free_bytes, log_bytes
+from harvester.web.harvest_view import HarvestView, blocked_until_ms
 
 WATCHED_CONDITIONS = ("api", "database", "budget", SPACE, LOG)
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from harvester.domain.outcomes import Refused
+from harvester.domain.tasks.outcomes import Refused
 from harvester.service.heartbeats import Heartbeats
-from harvester.service.observing import LISTED
+from harvester.service.observer import LISTED
 from harvester.service.room import SPACE
 
 STUCK_AFTER_S = 300.0

@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from harvester.domain.outcomes import Outcome
-from harvester.domain.pacing import Endpoint
-from harvester.domain.tasks import END_STATES, TaskState
-from harvester.service.observing import LISTED
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.tasks.outcomes import Outcome
+from harvester.domain.tasks.task import END_STATES, TaskState
+from harvester.service.observer import LISTED
 from harvester.web.health import KEY_PROVING
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -23,7 +23,7 @@ OUTCOMES = tuple(sorted(outcome.__name__.lower() for outcome in get_args(Outcome
 
 
 class Metrics:
-    """An observer of the pipeline (see `harvester.service.observing.Observer`), with a registry of its own."""
+    """An observer of the pipeline (see `harvester.service.observer.Observer`), with a registry of its own."""
 
     def __init__(self) -> None:
         self.requests: Tally[tuple[Endpoint, str]] = Tally()

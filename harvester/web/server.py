@@ -8,17 +8,17 @@ from typing import Self
 
 from aiohttp import web
 
-from harvester.base_url import is_this_machine, split_address
 from harvester.domain.errors import StoreError, UsageError
-from harvester.store.overview import Urgency, urgency
-from harvester.store.reading import status_report
+from harvester.settings.addresses import is_this_machine, split_address
+from harvester.store.sqlite.counts import Urgency, urgency
+from harvester.store.sqlite.task_history import status_report
 from harvester.web import health
+from harvester.web.auth import as_page, guarded
 from harvester.web.connections import BACKLOG, Connections
 from harvester.web.gauges import gauges
-from harvester.web.guard import as_page, guarded
+from harvester.web.harvest_view import DatabaseReader, HarvestView
 from harvester.web.metrics import CONTENT_TYPE, Metrics
 from harvester.web.status import status_document
-from harvester.web.view import DatabaseReader, HarvestView
 
 # A scraper's kept connection must not hold up the end of the daemon.
 _SHUTDOWN_S = 1.0

@@ -3,12 +3,12 @@
 from typing import Any
 
 from harvester import __version__
-from harvester.domain.feasibility import assess
-from harvester.domain.pacing import Endpoint
-from harvester.store.reading import StatusReport, as_json
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.feasibility import assess
+from harvester.store.sqlite.task_history import StatusReport, as_json
+from harvester.web.harvest_view import HarvestView, blocked_until_ms
 from harvester.web.health import stages_as_json
 from harvester.web.metrics import Metrics
-from harvester.web.view import HarvestView, blocked_until_ms
 
 
 def status_document(report: StatusReport, view: HarvestView, metrics: Metrics) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from harvester.api.client import Client, ClientSettings, Reply
-from harvester.api.throttle import Throttle
-from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.domain.limits.endpoint import Endpoint, RateLimit
+from harvester.throttle.throttle import Throttle
 
 TASK_ID = "66f537778d9641fe5a0d101f"
 KEY = "tlk_SECRET0123456789"

@@ -9,13 +9,22 @@ from typing import Any
 import pytest
 
 from harvester.api.client import Client, ClientSettings
-from harvester.api.decoding import decode_retrieval
-from harvester.api.memory_budget import MemoryBudget
-from harvester.api.throttle import Throttle
-from harvester.domain.outcomes import Gone, Processing, Ready, Refused, Retrieved, Throttled, Transient, Unacceptable
-from harvester.domain.pacing import Endpoint, LimitReport, RateLimit
-from harvester.domain.quotas import Quota
+from harvester.api.decode.result import decode_retrieval
+from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
+from harvester.domain.limits.quotas import Quota
+from harvester.domain.tasks.outcomes import (
+    Gone,
+    Processing,
+    Ready,
+    Refused,
+    Retrieved,
+    Throttled,
+    Transient,
+    Unacceptable,
+)
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
+from harvester.throttle.memory_budget import MemoryBudget
+from harvester.throttle.throttle import Throttle
 from tests.contract.raw_server import (
     KEY,
     NOON,

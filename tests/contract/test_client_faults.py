@@ -12,10 +12,10 @@ import orjson
 import pytest
 
 from harvester.api.client import MAX_ANSWER_S, MAX_ERROR_BYTES, ClientSettings
-from harvester.api.decoding import decode_retrieval
-from harvester.domain.discovery import ListQuery
-from harvester.domain.outcomes import Invalid, Throttled, Transient
-from harvester.domain.pacing import Endpoint
+from harvester.api.decode.result import decode_retrieval
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.list_reader import ListQuery
+from harvester.domain.tasks.outcomes import Invalid, Throttled, Transient
 from tests.contract.raw_server import (
     KEY,
     Answering,

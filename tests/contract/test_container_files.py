@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harvester.cli.run import GRACE_S
-from harvester.config import describe_settings
+from harvester.settings.model import describe_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = (ROOT / "compose.yaml").read_text("utf-8")

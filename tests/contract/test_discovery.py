@@ -14,20 +14,20 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from harvester.api.client import Client, ClientSettings
-from harvester.api.listing import MAX_LIST_BYTES
-from harvester.api.throttle import Throttle
-from harvester.cli.app import open_harvest
-from harvester.config import ApiSettings, DiscoverySettings, RateSettings, Settings, StoreSettings
-from harvester.domain.discovery import ListPage, ListQuery
+from harvester.api.list_page import MAX_LIST_BYTES
+from harvester.app import open_harvest
 from harvester.domain.errors import KeyRefusedError
-from harvester.domain.outcomes import Gone, Outcome, Refused, Throttled, Transient, Unacceptable
-from harvester.domain.pacing import Endpoint, RateLimit
-from harvester.domain.tasks import RETENTION_MS, TaskState
+from harvester.domain.limits.endpoint import Endpoint, RateLimit
+from harvester.domain.planning.list_reader import ListPage, ListQuery
+from harvester.domain.tasks.outcomes import Gone, Outcome, Refused, Throttled, Transient, Unacceptable
+from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.service.discovery import DiscoveryReport, discover
 from harvester.service.scheduler import Until
+from harvester.settings.model import ApiSettings, DiscoverySettings, RateSettings, Settings, StoreSettings
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 from harvester.simulator.tasks import VideoRequest
-from harvester.store.sqlite import Store
+from harvester.store.sqlite.store import Store
+from harvester.throttle.throttle import Throttle
 from tests.contract.raw_server import KEY, NOON, Answering, client_of, listening, saying, silent, unlimited, whole
 from tests.unit.store.builders import claim_due
 
@@ -193,7 +193,7 @@ async def test_both_at_once_hide_nothing(store: Store) -> None:
 
 async def test_the_harvest_goes_on_while_the_list_is_read(store: Store) -> None:
     """A task that somebody claims between two looks keeps its claim."""
-    from harvester.store.taking import Lease  # noqa: PLC0415
+    from harvester.store.sqlite.queue import Lease  # noqa: PLC0415
 
     async with Account(tasks=20).sim as sim:
         await look(sim, store)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harvester.store.overview import Urgency
+from harvester.store.sqlite.counts import Urgency
 from harvester.web.gauges import gauges
 from harvester.web.metrics import Metrics
 from tests.unit.web.builders import NOW, SeenHarvest

@@ -15,7 +15,7 @@ import pytest
 
 from harvester.cli.simulate import simulate
 from harvester.domain.errors import UsageError
-from harvester.domain.task_ids import created_at_hint_ms
+from harvester.domain.tasks.task_id import created_at_hint_ms
 
 COMMAND = "import typer; from harvester.cli.simulate import simulate; typer.run(simulate)"
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harvester.domain.outcomes import Retrieved
-from harvester.domain.tasks import RETENTION_MS, TaskState
-from harvester.store.sqlite import Store
-from harvester.store.taking import retry
+from harvester.domain.tasks.outcomes import Retrieved
+from harvester.domain.tasks.task import RETENTION_MS, TaskState
+from harvester.store.sqlite.queue import retry
+from harvester.store.sqlite.store import Store
 from tests.unit.store.builders import (
     NOW,
     claim_due,

@@ -11,14 +11,14 @@ import aiohttp
 import pytest
 
 from harvester.domain.errors import UsageError
-from harvester.domain.feasibility import assess
-from harvester.domain.outcomes import Refused
-from harvester.domain.tasks import TaskState
-from harvester.store.connecting import open_for_writing
-from harvester.store.reading import as_json, status_report
+from harvester.domain.planning.feasibility import assess
+from harvester.domain.tasks.outcomes import Refused
+from harvester.domain.tasks.task import TaskState
+from harvester.store.sqlite.connection import open_for_writing
+from harvester.store.sqlite.task_history import as_json, status_report
 from harvester.web import Metrics, WebServer, serve
 from harvester.web.health import STUCK_AFTER_S
-from tests.unit.store.builders import insert_like_another_program, object_id, queue
+from tests.unit.store.builders import add_tasks, insert_like_another_program, object_id
 from tests.unit.web.builders import NOW, SeenHarvest
 
 TOKEN = "sesame-0123456789"
@@ -30,7 +30,7 @@ GUARDED = ["/", "/readyz", "/metrics", "/status.json"]
 def harvest(tmp_path: Path) -> SeenHarvest:
     path = tmp_path / "harvester.db"
     with closing(open_for_writing(path)) as connection:
-        queue(connection, object_id(1, created_ms=NOW), now_ms=NOW)
+        add_tasks(connection, object_id(1, created_ms=NOW), now_ms=NOW)
     return SeenHarvest(database=path)
 
 

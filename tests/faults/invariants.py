@@ -6,8 +6,8 @@ import numpy as np
 
 from harvester.simulator import Simulator
 from harvester.simulator.faults.payloads import as_doubles
-from harvester.store.connecting import open_for_reading
-from harvester.store.verifying import verify
+from harvester.store.sqlite.connection import open_for_reading
+from harvester.store.sqlite.maintenance.verify import verify
 from tests.integration.shell import Shell
 
 MAX_MEBIBYTES = 400

@@ -8,8 +8,8 @@ from typing import Any
 
 from harvester.domain.errors import StoreError
 from harvester.simulator import Simulator
-from harvester.store.connecting import open_for_reading
-from harvester.store.verifying import verify
+from harvester.store.sqlite.connection import open_for_reading
+from harvester.store.sqlite.maintenance.verify import verify
 from tests.faults.invariants import sent_rows
 
 Rows = list[tuple[Any, ...]]

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.random import default_rng
 
 from harvester.domain.errors import StoreError
-from harvester.domain.outcomes import Invalid, Outcome, Retrieved
-from harvester.domain.tasks import Task
-from harvester.store.connecting import PASSING_PROBLEMS, open_for_writing, primary_code
-from harvester.store.settling import Settlement
-from tests.unit.store.builders import NOW, claim, embeddings_of, object_id, queue, settle_all, settlement
+from harvester.domain.tasks.outcomes import Invalid, Outcome, Retrieved
+from harvester.domain.tasks.task import Task
+from harvester.store.sqlite.connection import PASSING_PROBLEMS, open_for_writing, primary_code
+from harvester.store.sqlite.results import Settlement
+from tests.unit.store.builders import NOW, add_tasks, claim, embeddings_of, object_id, settle_all, settlement
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ def harvest(
     downloaded = []
     with closing(open_for_writing(path)) as connection:
         connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
-        patiently(lambda: queue(connection, *IDS))
+        patiently(lambda: add_tasks(connection, *IDS))
         while tasks := patiently(lambda: claim(connection, now_ms=now_ms, limit=AT_A_TIME)):
             downloaded += [task.task_id for task in tasks]
             store(connection, [result(task) for task in tasks])

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from multidict import CIMultiDict
 
-from harvester.api.limits import read_limits
-from harvester.api.throttle import Throttle
-from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.api.rate_limit_headers import read_limits
+from harvester.domain.limits.endpoint import Endpoint, RateLimit
 from harvester.simulator import Fault
 from harvester.simulator.listing import ListQuery, Page
+from harvester.throttle.throttle import Throttle
 from tests.faults.harvests import harvest_after
 from tests.faults.invariants import assert_kept, said_about
 from tests.integration.scripted_api import task_id

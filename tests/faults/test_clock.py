@@ -28,7 +28,7 @@ clock.SystemClock.wall_ms = wall_ms
 """From the moment the flag is there the wall clock is ahead by as many milliseconds as it holds."""
 
 NO_DATE = """
-import harvester.api.limits as limits
+import harvester.api.rate_limit_headers as limits
 limits.http_date = lambda _value: None
 """
 """No answer tells the API's time."""
@@ -75,7 +75,7 @@ def shift_clock(shell: Shell, by_s: float, *, is_dated: bool = True) -> None:
     """Let the wall clock of every harvest from now on be wrong."""
     flag = shell.folder / "flag"
     flag.write_text(str(round(by_s * 1000)))
-    no_wait = "import harvester.domain.retrying as retrying\nretrying.GONE_SPACING_MS = 50\n"
+    no_wait = "import harvester.domain.planning.decisions as retrying\nretrying.GONE_SPACING_MS = 50\n"
     shell.sabotage(JUMP.format(flag=str(flag)) + no_wait + ("" if is_dated else NO_DATE))
 
 

@@ -16,7 +16,7 @@ from shutil import copy
 
 import pytest
 
-from harvester.store.backing_up import back_up
+from harvester.store.sqlite.maintenance.backup import back_up
 from tests.faults.commands import at_once, completed_by_the_next_run, rehearsal, sample
 from tests.faults.kept import ended_tasks, findings, stored
 from tests.faults.small_harvest import IDS, acknowledged, harvest, harvest_for

@@ -14,7 +14,7 @@ from tests.integration.shell import Gate, Shell, stand_in, until
 AN_ID = "66f537778d9641fe5a0d101f"
 
 FULL_DISK = """
-import os, harvester.store.sqlite as store
+import os, harvester.store.sqlite.store as store
 real = store.in_transaction
 def in_transaction(connection, body):
     pages = connection.execute("PRAGMA page_count").fetchone()[0] if os.path.exists({flag!r}) else 1 << 30
@@ -25,7 +25,7 @@ store.in_transaction = in_transaction
 """While the flag is there the database may not grow: SQLite itself answers SQLITE_FULL."""
 
 FAILING_WRITES = """
-import os, resource, harvester.store.sqlite as store
+import os, resource, harvester.store.sqlite.store as store
 real = store.in_transaction
 def in_transaction(connection, body):
     size = os.path.getsize({database!r} + "-wal") if os.path.exists({flag!r}) else resource.RLIM_INFINITY
@@ -36,7 +36,7 @@ store.in_transaction = in_transaction
 """While the flag is there the kernel refuses each write behind the end of the log: SQLite sees an I/O error."""
 
 FAILING_SYNCS = """
-import ctypes, os, platform, struct, harvester.store.sqlite as store
+import ctypes, os, platform, struct, harvester.store.sqlite.store as store
 NUMBERS = {{"x86_64": (74, 75), "aarch64": (82, 83)}}[platform.machine()]  # fsync, fdatasync
 LOAD, EQUALS, RETURN, ALLOW, EIO = 0x20, 0x15, 0x06, 0x7fff0000, 0x00050005
 real, broken = store.in_transaction, []
@@ -128,7 +128,7 @@ async def test_row_21_a_failing_fsync_is_rolled_back_and_the_next_run_completes(
 
 async def test_row_22_a_database_that_another_program_locks_is_waited_for(shell: Shell) -> None:
     # Thirty seconds are six of the writer's time-outs; so are these three.
-    shell.sabotage("import harvester.store.sqlite as store\nstore.BUSY_TIMEOUT_S = 0.2\n")
+    shell.sabotage("import harvester.store.sqlite.store as store\nstore.BUSY_TIMEOUT_S = 0.2\n")
     gate = Gate(let_through=4)
     async with stand_in(gate, tasks=12, duration_s=12) as api:
         shell.talks_to(api.base_url)
@@ -154,7 +154,8 @@ async def test_row_23_a_database_on_a_network_file_system_is_refused(shell: Shel
     mounts = shell.folder / "mountinfo"
     mounts.write_text(f"36 22 0:99 / {shell.folder} rw - nfs4 server:/export rw\n")
     shell.sabotage(
-        f"import pathlib, harvester.store.file_systems as systems\nsystems.MOUNTINFO = pathlib.Path({str(mounts)!r})\n"
+        "import pathlib, harvester.store.sqlite.maintenance.file_systems as systems\n"
+        f"systems.MOUNTINFO = pathlib.Path({str(mounts)!r})\n"
     )
 
     ended = await shell.run("backfill", AN_ID)

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from harvester.simulator import Simulator
-from harvester.store.write_ahead_log import LOG_BYTES
+from harvester.store.sqlite.write_ahead_log import LOG_BYTES
 from tests.faults.invariants import assert_kept, assert_stored_as_sent
 from tests.integration.shell import Gate, Shell, retrieved, stand_in, until
 
 IS_ROOT = os.geteuid() == 0
 
 WAITING_COPY = """
-import os, time, harvester.store.saving as saving
+import os, time, harvester.store.sqlite.maintenance.save as saving
 real = saving._copy
 def copy(*arguments):
     while not os.path.exists({flag!r}):
@@ -177,7 +177,7 @@ def status_of(port: int, page: str, target: Path) -> int:
 
 
 NO_SPACE = """
-import os, harvester.store.write_ahead_log as log
+import os, harvester.store.sqlite.write_ahead_log as log
 real = log.free_bytes
 def free_bytes(database):
     return 0 if os.path.exists({flag!r}) else real(database)

@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from harvester.domain.key_fingerprint import key_fingerprint
-from harvester.domain.tasks import DAY_MS
+from harvester.domain.tasks.key_fingerprint import key_fingerprint
+from harvester.domain.tasks.task import DAY_MS
 from harvester.simulator import Fault
 from tests.faults.invariants import assert_kept, assert_stored_as_sent
 from tests.integration.scripted_api import ScriptedApi, as_json, problem, ready, task_id

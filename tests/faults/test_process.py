@@ -130,7 +130,7 @@ async def test_row_25_a_stalled_download_is_given_up_after_the_grace_time(shell:
 async def test_row_26_a_daemon_and_a_backfill_on_one_file_do_no_work_twice(shell: Shell) -> None:
     # Both have looked at the same tasks before either claims one.
     shell.sabotage(
-        "import asyncio, harvester.store.sqlite as store\n"
+        "import asyncio, harvester.store.sqlite.store as store\n"
         "real = store.Store.claim\n"
         "async def claim(self, lease, tasks):\n"
         "    await asyncio.sleep(0.2)\n"
@@ -187,7 +187,7 @@ async def test_row_27_when_a_worker_dies_while_decoding_its_task_is_retried_by_a
     flag = shell.folder / "flag"
     flag.touch()
     shell.sabotage(
-        "import os, signal, harvester.api.decoding as decoding\n"
+        "import os, signal, harvester.api.decode.result as decoding\n"
         "real = decoding.decode_file\n"
         "def decode_file(file, encoding, max_bytes):\n"
         "    try:\n"
@@ -215,7 +215,7 @@ async def test_row_27_when_a_worker_dies_while_decoding_its_task_is_retried_by_a
 async def test_row_28_when_the_acknowledgement_of_a_commit_is_lost_repeating_it_changes_nothing(shell: Shell) -> None:
     # Lost are that of the first results, which leave their tasks open, and that of the first vectors.
     shell.sabotage(
-        "import sqlite3, harvester.store.sqlite as store\n"
+        "import sqlite3, harvester.store.sqlite.store as store\n"
         "real, lost = store.Store.settle, set()\n"
         "async def settle(self, settlements):\n"
         "    accepted = await real(self, settlements)\n"

@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from harvester.domain.outcomes import Failed, Invalid, Outcome, Processing, Ready, Refused, Retrieved, Transient
-from harvester.domain.tasks import DAY_MS, Task, TaskState
-from harvester.store import taking
-from harvester.store.connecting import in_transaction, open_for_writing
-from harvester.store.settling import Settlement, settle
-from harvester.store.verifying import verify
+from harvester.domain.tasks.outcomes import Failed, Invalid, Outcome, Processing, Ready, Refused, Retrieved, Transient
+from harvester.domain.tasks.task import DAY_MS, Task, TaskState
+from harvester.store.sqlite import queue
+from harvester.store.sqlite.connection import in_transaction, open_for_writing
+from harvester.store.sqlite.maintenance.verify import verify
+from harvester.store.sqlite.results import Settlement, settle
 from tests.unit.store.builders import LEASE_MS, NOW, contents, embeddings_of, lease, object_id, settlement
 
 T = TypeVar("T")
@@ -122,7 +122,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(task_ids=st.lists(st.sampled_from(IDS + LATER_IDS), min_size=1, max_size=5))
     def add(self, task_ids: list[str]) -> None:
-        added = self.commit("backfill", lambda connection: taking.add(connection, task_ids, self.now_ms))
+        added = self.commit("backfill", lambda connection: queue.add(connection, task_ids, self.now_ms))
         assert added == len(set(task_ids) - self.tasks.keys())
         for task_id in task_ids:
             self.tasks.setdefault(task_id, Known())
@@ -134,9 +134,9 @@ class Interleavings(RuleBasedStateMachine):
     @rule(owner=st.sampled_from(OWNERS), limit=st.integers(1, 4))
     def claim(self, owner: str, limit: int) -> None:
         def body(connection: sqlite3.Connection) -> list[Task]:
-            taking.wake(connection, self.now_ms)
-            due = taking.due(connection, self.now_ms, limit=limit)
-            return taking.claim(connection, lease(owner, now_ms=self.now_ms), [*due.ready, *due.pending][:limit])
+            queue.wake(connection, self.now_ms)
+            due = queue.due(connection, self.now_ms, limit=limit)
+            return queue.claim(connection, lease(owner, now_ms=self.now_ms), [*due.ready, *due.pending][:limit])
 
         for task in self.commit(owner, body):
             known = self.tasks[task.task_id]
@@ -153,7 +153,7 @@ class Interleavings(RuleBasedStateMachine):
     @rule(owner=st.sampled_from(OWNERS))
     def renew(self, owner: str) -> None:
         renewed = lease(owner, now_ms=self.now_ms)
-        self.commit(owner, lambda connection: taking.renew(connection, renewed))
+        self.commit(owner, lambda connection: queue.renew(connection, renewed))
         for known in self.tasks.values():
             if known.owner == owner:
                 known.until_ms = renewed.until_ms
@@ -164,7 +164,7 @@ class Interleavings(RuleBasedStateMachine):
         until_ms = self.now_ms + pause_ms
         self.commit(
             held[0].owner,
-            lambda connection: taking.defer(connection, [(one.task, until_ms) for one in held]),
+            lambda connection: queue.defer(connection, [(one.task, until_ms) for one in held]),
         )
         for one in held:
             if self.is_valid(one):
@@ -172,14 +172,14 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(owner=st.sampled_from(OWNERS))
     def release(self, owner: str) -> None:
-        self.commit(owner, lambda connection: taking.release(connection, owner))
+        self.commit(owner, lambda connection: queue.release(connection, owner))
         for known in self.tasks.values():
             if known.owner == owner:
                 known.owner = None
 
     @rule(states=st.lists(st.sampled_from(TaskState), max_size=4))
     def retry(self, states: list[TaskState]) -> None:
-        self.commit("backfill", lambda connection: taking.retry(connection, states=states))
+        self.commit("backfill", lambda connection: queue.retry(connection, states=states))
         for known in self.tasks.values():
             if known.state in states and not known.state.is_open and known.state is not TaskState.HARVESTED:
                 known.state = TaskState.PENDING

@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 
 from harvester.cli.main import run
-from harvester.store import file_systems
+from harvester.store.sqlite.maintenance import file_systems
 
 file_systems.MOUNTINFO = Path(sys.argv[1])
 sys.exit(run(sys.argv[2:]))

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from harvester.api import received
-from harvester.cli.app import open_harvest
-from harvester.config import load_settings
-from harvester.domain.pacing import Endpoint
-from harvester.domain.tasks import TaskState
-from harvester.service import decoder
+from harvester.api import body_buffer
+from harvester.app import open_harvest
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.tasks.task import TaskState
+from harvester.service import decode_pool
 from harvester.service.progress import Progress
 from harvester.service.scheduler import Until
+from harvester.settings.model import load_settings
 from tests.integration.shell import KEY, Shell, until
 
 MAX_BLOCKED_S = 0.05
@@ -125,9 +125,9 @@ async def test_nothing_blocks_the_event_loop_while_many_tasks_are_asked_about(tm
 async def test_the_watch_notices_bodies_that_are_decoded_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(received, "IN_MEMORY_BYTES", 1 << 30)
-    monkeypatch.setattr(decoder, "IN_MEMORY_BYTES", 1 << 30)
-    monkeypatch.setattr(decoder, "IN_PLACE_BYTES", 1 << 30)
+    monkeypatch.setattr(body_buffer, "IN_MEMORY_BYTES", 1 << 30)
+    monkeypatch.setattr(decode_pool, "IN_MEMORY_BYTES", 1 << 30)
+    monkeypatch.setattr(decode_pool, "IN_PLACE_BYTES", 1 << 30)
     async with serving(tmp_path, *LONG_VIDEOS, "--no-gzip") as (address, task_ids):
         with watching() as watch:
             await harvest(tmp_path, address, task_ids)

@@ -89,9 +89,9 @@ async def test_some_tasks_that_ended_otherwise_end_with_1(shell: Shell) -> None:
 
 async def test_a_bug_ends_with_70_and_the_traceback_is_shown_on_demand(shell: Shell) -> None:
     shell.sabotage(
-        "import harvester.domain.task_ids\n"
+        "import harvester.domain.tasks.task_id\n"
         "def broken(task_id):\n    raise RuntimeError('broken for the test')\n"
-        "harvester.domain.task_ids.validate_task_id = broken\n"
+        "harvester.domain.tasks.task_id.validate_task_id = broken\n"
     )
 
     plain = await shell.run("show", AN_ID)

@@ -7,10 +7,10 @@ from contextlib import closing
 
 import pytest
 
-from harvester.domain.lessons import LimitNews
-from harvester.domain.pacing import Endpoint
-from harvester.store.budget import note_limits
-from harvester.store.connecting import in_transaction, open_for_writing
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.limits.shared_limits import LimitNews
+from harvester.store.sqlite.connection import in_transaction, open_for_writing
+from harvester.store.sqlite.limits import note_limits
 from tests.integration.shell import Shell, stand_in
 
 FIFTY_A_DAY = {"HARVESTER_RATE__REQUESTS_PER_MINUTE": "0.0347"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from harvester.config import describe_settings
+from harvester.settings.model import describe_settings
 from harvester.simulator import Simulator, SimulatorSettings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from bench.virtual import Report, Setup, Submission, Trouble, draw_submissions, run_harvest
-from harvester.domain.tasks import TaskState
+from harvester.domain.tasks.task import TaskState
 
 TASKS = 30
 HOUR_S = 3600.0

@@ -19,11 +19,11 @@ from bench.virtual import (
     run_harvest,
     run_virtually,
 )
-from harvester.api.throttle import Throttle
-from harvester.domain.pacing import Endpoint, RateLimit
-from harvester.domain.tasks import RETENTION_MS, TaskState
+from harvester.domain.limits.endpoint import Endpoint, RateLimit
+from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.service.discovery import DiscoveryReport, discover
 from harvester.simulator.settings import SimulatorSettings
+from harvester.throttle.throttle import Throttle
 
 TASKS = 200
 

@@ -11,9 +11,9 @@ import pytest
 import structlog
 
 from bench.virtual import START_MS, Quirks, Report, Setup, Submission, draw_submissions, run_harvest
-from harvester.domain.pacing import Endpoint
-from harvester.domain.planning import Strategy
-from harvester.domain.tasks import RETENTION_MS, TaskState
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.plan import Strategy
+from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.simulator.settings import SimulatorSettings
 
 TASKS = 90

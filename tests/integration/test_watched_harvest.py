@@ -5,9 +5,9 @@ from typing import Any
 
 import aiohttp
 
-from harvester.cli.app import open_harvest
-from harvester.config import load_settings
+from harvester.app import open_harvest
 from harvester.service.scheduler import Until
+from harvester.settings.model import load_settings
 from harvester.web import Metrics, WebServer
 from tests.integration.shell import KEY, stand_in
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.api_key import ApiKey, resolve_api_key
-from harvester.config import ApiSettings, Settings
 from harvester.domain.errors import UsageError
+from harvester.settings.api_key import ApiKey, resolve_api_key
+from harvester.settings.model import ApiSettings, Settings
 
 SECRET = "tlk_0123456789ABCDEFGHIJ"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from harvester.base_url import check_base_url
+from harvester.settings.addresses import check_base_url
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from bench.requests import LEAST, POLLING, STRATEGIES, WORKLOADS, Cell, Result, in_order, report
-from harvester.domain.pacing import Endpoint
+from harvester.domain.limits.endpoint import Endpoint
 
 WORKLOAD = WORKLOADS[0]
 

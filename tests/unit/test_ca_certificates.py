@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from harvester.ca_certificates import trusted
 from harvester.domain.errors import UsageError
+from harvester.settings.ca_certificates import trusted
 
 DEFAULT = ssl.get_default_verify_paths().openssl_cafile
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harvester.config import LoadedSettings, Settings, describe_settings, load_settings
 from harvester.domain.errors import UsageError
+from harvester.settings.model import LoadedSettings, Settings, describe_settings, load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harvester.config import SettingDescription, describe_settings, load_settings
+from harvester.settings.model import SettingDescription, describe_settings, load_settings
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 SETTINGS = list(describe_settings())

@@ -1,9 +1,9 @@
 import pytest
 
-from harvester.config import Settings, load_settings
-from harvester.config_machine import BASE_BYTES, WORKER_BYTES, excess, fitted, refuse_too_little, share_of
 from harvester.domain.errors import UsageError
-from harvester.machine import MIB, MachineLimits
+from harvester.settings.machine import MIB, MachineLimits
+from harvester.settings.machine_defaults import BASE_BYTES, WORKER_BYTES, excess, fitted, refuse_too_little, share_of
+from harvester.settings.model import Settings, load_settings
 
 
 def limits(mebibytes: int | None, processors: int = 8) -> MachineLimits:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.machine import MIB, read_limits
+from harvester.settings.machine import MIB, read_limits
 
 V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
 V1_MOUNTS = (

@@ -3,7 +3,7 @@
 import pytest
 
 from harvester.domain.errors import UsageError
-from harvester.proxies import proxy_for
+from harvester.settings.proxies import proxy_for
 
 API = "https://api.twelvelabs.io/v1.3"
 

@@ -16,7 +16,7 @@ from bench.decoding_promises import (
     mutated,
     seeds,
 )
-from harvester.domain.outcomes import Retrieved
+from harvester.domain.tasks.outcomes import Retrieved
 
 SEEDS = seeds()
 inputs = st.sampled_from(sorted(SEEDS.values()))

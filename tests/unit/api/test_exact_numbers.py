@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.api import splitting
-from harvester.api.decoding import Decoded, decode_file, decode_retrieval
-from harvester.api.number_scan import may_alter_numbers
-from harvester.domain.embeddings import SegmentRow, TaskEmbeddings, rebuild
-from harvester.domain.exact_numbers import alters_numbers
-from harvester.domain.outcomes import Invalid, Retrieved
-from harvester.store.json_columns import dump_json, load_json
+from harvester.api.decode import streaming
+from harvester.api.decode.number_scan import may_alter_numbers
+from harvester.api.decode.result import Decoded, decode_file, decode_retrieval
+from harvester.domain.tasks.embeddings import SegmentRow, TaskEmbeddings, rebuild
+from harvester.domain.tasks.exact_numbers import alters_numbers
+from harvester.domain.tasks.outcomes import Invalid, Retrieved
+from harvester.store.sqlite.json_columns import dump_json, load_json
 
 CAP_BYTES = 1 << 24
 
@@ -127,8 +127,8 @@ def test_a_large_body_is_taken_apart_unless_a_number_of_it_would_be_altered() ->
     ):
         body = f'{{"data":[{rows},{{"embedding":[{",".join([number] * 64)}],"start_sec":9}}]}}'.encode()
         pieces = [body[start : start + 4096] for start in range(0, len(body), 4096)]
-        assert is_regular == (splitting.split(pieces) is not None)
-        assert is_regular == (splitting.split([body]) is not None)
+        assert is_regular == (streaming.split(pieces) is not None)
+        assert is_regular == (streaming.split([body]) is not None)
 
 
 def digits(least: int, most: int) -> st.SearchStrategy[str]:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.api.decoding import Decoded, decode_retrieval
-from harvester.domain.embeddings import SegmentRow, TaskEmbeddings, rebuild
-from harvester.domain.outcomes import Invalid, Retrieved
+from harvester.api.decode.result import Decoded, decode_retrieval
+from harvester.domain.tasks.embeddings import SegmentRow, TaskEmbeddings, rebuild
+from harvester.domain.tasks.outcomes import Invalid, Retrieved
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 V1_READY = (FIXTURES / "retrieve_v1_ready.json").read_bytes()

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from harvester.api.decoding import decode_retrieval
+from harvester.api.decode.result import decode_retrieval
 from harvester.api.secrecy import body_repeats, embeddings_repeat
-from harvester.domain.outcomes import Retrieved
+from harvester.domain.tasks.outcomes import Retrieved
 
 KEY = 'tlk_SECRET"01/23\\45'
 AS_JSON = json.dumps(KEY)[1:-1]

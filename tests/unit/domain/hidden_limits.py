@@ -6,9 +6,9 @@ from itertools import count
 from math import ceil
 from typing import Protocol
 
-from harvester.domain.pacer import Pacer
-from harvester.domain.pacing import Bucket, Endpoint, LimitReport, RateLimit
-from harvester.domain.quotas import Sending
+from harvester.domain.limits.endpoint import Bucket, Endpoint, LimitReport, RateLimit
+from harvester.domain.limits.pacer import Pacer
+from harvester.domain.limits.quotas import Sending
 
 LATENCY_S = 0.3
 MIN_STEP_S = 0.01

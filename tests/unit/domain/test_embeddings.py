@@ -4,7 +4,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harvester.domain.embeddings import Matrix, SegmentRow, TaskEmbeddings, VideoMetadata, rebuild, segments_holder
+from harvester.domain.tasks.embeddings import (
+    Matrix,
+    SegmentRow,
+    TaskEmbeddings,
+    VideoMetadata,
+    rebuild,
+    segments_holder,
+)
 
 VECTOR: Matrix = np.array([0.5, -0.25], "<f4")
 V1: dict[str, Any] = {"_id": "1", "video_embedding": {"metadata": {"duration": 18}, "segments": []}, "status": "ready"}

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harvester.domain.feasibility import Allowance, Budget, Feasibility, assess
-from harvester.domain.tasks import DAY_MS
+from harvester.domain.planning.feasibility import Allowance, Budget, Feasibility, assess
+from harvester.domain.tasks.task import DAY_MS
 
 NOW = 1_760_000_000_000
 HOUR_MS = 3_600_000

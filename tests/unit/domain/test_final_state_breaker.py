@@ -1,6 +1,6 @@
 """When answers without a result may end tasks, and when they are taken for trouble of the API."""
 
-from harvester.domain.final_state_breaker import (
+from harvester.domain.planning.final_state_breaker import (
     EVIDENCE_S,
     FAILED_EVIDENCE_S,
     LATER_PROBE_PAUSE_S,

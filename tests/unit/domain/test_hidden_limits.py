@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.domain.pacer import Pacer
-from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.domain.limits.endpoint import Endpoint, RateLimit
+from harvester.domain.limits.pacer import Pacer
 from tests.unit.domain.hidden_limits import BucketServer, Server, WindowServer, run
 
 RETRIEVE = Endpoint.RETRIEVE

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.domain.feasibility import Allowance, Budget
-from harvester.domain.pacer import ClassBudget, Pacer
-from harvester.domain.pacing import MAX_BLOCK_S, MIN_BLOCK_S, Endpoint, LimitReport, RateLimit
-from harvester.domain.quotas import Quota
+from harvester.domain.limits.endpoint import MAX_BLOCK_S, MIN_BLOCK_S, Endpoint, LimitReport, RateLimit
+from harvester.domain.limits.pacer import ClassBudget, Pacer
+from harvester.domain.limits.quotas import Quota
+from harvester.domain.planning.feasibility import Allowance, Budget
 
 NOW = 5_000.0
 STATUS, RETRIEVE = Endpoint.STATUS, Endpoint.RETRIEVE

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.domain.processing_time import (
+from harvester.domain.planning.processing_time import (
     CLASSES,
     EDGES_S,
     MAX_AGE_S,

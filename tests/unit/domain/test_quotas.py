@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.domain.quotas import LATELY_S, Quota, Sending, Sends, Window, infer_quota
+from harvester.domain.limits.quotas import LATELY_S, Quota, Sending, Sends, Window, infer_quota
 
 NOW = 5_000.0
 

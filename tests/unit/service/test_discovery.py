@@ -9,14 +9,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from harvester.api.throttle import Permit, Throttle
-from harvester.domain.discovery import ListedTask, ListPage, ListQuery
-from harvester.domain.embeddings import VideoMetadata
-from harvester.domain.lessons import KnownLimits, LimitNews
-from harvester.domain.outcomes import Outcome, Ready, Refused, Throttled, Transient
-from harvester.domain.pacing import BudgetLease, Endpoint, LimitReport, RateLimit
-from harvester.domain.planning import Rng
-from harvester.domain.tasks import DAY_MS, TaskState
+from harvester.domain.limits.endpoint import BudgetLease, Endpoint, LimitReport, RateLimit
+from harvester.domain.limits.shared_limits import KnownLimits, LimitNews
+from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuery
+from harvester.domain.planning.plan import Rng
+from harvester.domain.tasks.embeddings import VideoMetadata
+from harvester.domain.tasks.outcomes import Outcome, Ready, Refused, Throttled, Transient
+from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.service.clock import ApiClock, SystemClock
 from harvester.service.discovery import (
     CONDITION,
@@ -31,9 +30,10 @@ from harvester.service.discovery import (
     discover_lately,
     keep_discovering,
 )
-from harvester.service.observing import Unobserved
+from harvester.service.observer import Unobserved
 from harvester.service.progress import Progress
-from harvester.store.discovering import Queued
+from harvester.store.sqlite.listed import Queued
+from harvester.throttle.throttle import Permit, Throttle
 
 NOW_MS = 1_760_000_000_000
 HOUR_S = 3600.0

@@ -3,7 +3,7 @@
 import pytest
 
 from harvester.service.lease_watch import LeaseWatch
-from harvester.store.taking import HeldLeases
+from harvester.store.sqlite.queue import HeldLeases
 
 NOW_MS = 1_800_000_000_000
 LEASE_S = 60.0

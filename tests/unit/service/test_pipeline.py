@@ -5,20 +5,20 @@ from collections.abc import Callable
 import anyio
 import pytest
 
+from harvester.api.body_buffer import LargeBody
 from harvester.api.client import Reply
-from harvester.api.memory_budget import Hold, MemoryBudget
-from harvester.api.received import LargeBody
-from harvester.api.throttle import Permit
-from harvester.domain.breaker import Breaker
-from harvester.domain.outcomes import Empty, Invalid, Outcome, Transient
-from harvester.domain.pacing import Endpoint
-from harvester.domain.planning import Action
-from harvester.domain.tasks import DAY_MS, Task, TaskState
+from harvester.domain.limits.circuit_breaker import Breaker
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.plan import Action
+from harvester.domain.tasks.outcomes import Empty, Invalid, Outcome, Transient
+from harvester.domain.tasks.task import DAY_MS, Task, TaskState
 from harvester.service import pipeline
 from harvester.service.clock import SystemClock
 from harvester.service.pipeline import COMMIT_EVERY_S, Decided, Fetched, Pipeline
 from harvester.service.progress import Progress
-from harvester.store.settling import Settlement
+from harvester.store.sqlite.results import Settlement
+from harvester.throttle.memory_budget import Hold, MemoryBudget
+from harvester.throttle.throttle import Permit
 
 BODY_BYTES = 1_000_000
 

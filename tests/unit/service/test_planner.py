@@ -5,13 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from harvester.domain.discovery import PAGE_LIMIT, PROCESSING, ListedTask, ListPage, ListQuery
-from harvester.domain.embeddings import VideoMetadata
-from harvester.domain.outcomes import Failed, Gone, Outcome, Processing, Ready, Retrieved, Transient
-from harvester.domain.pacing import Endpoint
-from harvester.domain.planning import Action, Due, Look, Step, Strategy
-from harvester.domain.tasks import RETENTION_MS, Task, TaskState
-from harvester.service.planner import (
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.list_reader import PAGE_LIMIT, PROCESSING, ListedTask, ListPage, ListQuery
+from harvester.domain.planning.plan import Action, Due, Look, Step, Strategy
+from harvester.domain.planning.planner import (
     DOUBT_MS,
     LIST_MISSED_S,
     LIST_PAUSE_REQUESTS,
@@ -23,6 +20,9 @@ from harvester.service.planner import (
     Planner,
     PlannerSettings,
 )
+from harvester.domain.tasks.embeddings import VideoMetadata
+from harvester.domain.tasks.outcomes import Failed, Gone, Outcome, Processing, Ready, Retrieved, Transient
+from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 from tests.unit.store.builders import embeddings
 
 NOW = 1_760_000_000_000

@@ -2,8 +2,8 @@
 
 import pytest
 
-from harvester.domain.feasibility import Budget, assess
-from harvester.domain.tasks import TaskState
+from harvester.domain.planning.feasibility import Budget, assess
+from harvester.domain.tasks.task import TaskState
 from harvester.service.progress import Progress
 
 NOW_MS = 1_760_000_000_000

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from harvester.api.memory_budget import MemoryBudget
 from harvester.service.progress import Progress
 from harvester.service.room import LOG, LOOK_EVERY_S, SPACE, RoomGuard
-from harvester.store.write_ahead_log import LARGE_LOG_BYTES, LogReport, Room
+from harvester.store.sqlite.write_ahead_log import LARGE_LOG_BYTES, LogReport, Room
+from harvester.throttle.memory_budget import MemoryBudget
 from tests.unit.web.builders import StandingClock
 
 

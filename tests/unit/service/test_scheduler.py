@@ -11,26 +11,26 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from harvester.api.body_buffer import LargeBody
 from harvester.api.client import Reply
-from harvester.api.memory_budget import Hold
-from harvester.api.received import LargeBody
-from harvester.api.throttle import Permit, Throttle
-from harvester.domain.breaker import Breaker
-from harvester.domain.discovery import ListPage, ListQuery
-from harvester.domain.embeddings import VideoMetadata
-from harvester.domain.lessons import LimitNews
-from harvester.domain.outcomes import Outcome, Processing, Retrieved, Throttled, Transient, Unacceptable
-from harvester.domain.pacing import Endpoint, LimitReport, RateLimit
-from harvester.domain.task_ids import MAX_LENGTH
-from harvester.domain.tasks import DAY_MS, TaskState
+from harvester.domain.limits.circuit_breaker import Breaker
+from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
+from harvester.domain.limits.shared_limits import LimitNews
+from harvester.domain.planning.list_reader import ListPage, ListQuery
+from harvester.domain.planning.planner import Planner, PlannerSettings
+from harvester.domain.tasks.embeddings import VideoMetadata
+from harvester.domain.tasks.outcomes import Outcome, Processing, Retrieved, Throttled, Transient, Unacceptable
+from harvester.domain.tasks.task import DAY_MS, TaskState
+from harvester.domain.tasks.task_id import MAX_LENGTH
 from harvester.service.clock import SystemClock
-from harvester.service.looking import Looker
+from harvester.service.list_poller import Looker
 from harvester.service.pipeline import Pipeline
-from harvester.service.planner import Planner, PlannerSettings
 from harvester.service.progress import Progress
 from harvester.service.scheduler import MAX_CLAIMED_AHEAD, NARROW_VIEW, HarvestSettings, Scheduler, Until
-from harvester.store.sqlite import Store
-from harvester.store.taking import Lease
+from harvester.store.sqlite.queue import Lease
+from harvester.store.sqlite.store import Store
+from harvester.throttle.memory_budget import Hold
+from harvester.throttle.throttle import Permit, Throttle
 from tests.unit.store.builders import claim_due, embeddings
 
 PATIENCE_S = 30

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.domain.errors import UsageError
-from harvester.domain.task_ids import created_at_hint_ms, validate_task_id
+from harvester.domain.tasks.task_id import created_at_hint_ms, validate_task_id
 from harvester.simulator import SimulatorClock, SimulatorSettings
 from harvester.simulator.catalogue import Catalogue
 from harvester.simulator.listing import ListQuery

@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from harvester.domain.embeddings import Matrix, TaskEmbeddings, VideoMetadata
-from harvester.domain.outcomes import (
+from harvester.domain.planning.decisions import Circumstances, Decision, decide
+from harvester.domain.planning.plan import GONE_ANSWERS
+from harvester.domain.tasks.embeddings import Matrix, TaskEmbeddings, VideoMetadata
+from harvester.domain.tasks.outcomes import (
     Failed,
     Gone,
     Outcome,
@@ -24,15 +26,13 @@ from harvester.domain.outcomes import (
     Throttled,
     Unacceptable,
 )
-from harvester.domain.planning import GONE_ANSWERS
-from harvester.domain.retrying import Circumstances, Decision, decide
-from harvester.domain.tasks import Task
-from harvester.store import taking
-from harvester.store.attempts import Attempt
-from harvester.store.connecting import in_transaction, open_for_writing
-from harvester.store.settling import Settlement, settle
-from harvester.store.sqlite import Store
-from harvester.store.taking import Lease
+from harvester.domain.tasks.task import Task
+from harvester.store.sqlite import queue
+from harvester.store.sqlite.attempts import Attempt
+from harvester.store.sqlite.connection import in_transaction, open_for_writing
+from harvester.store.sqlite.queue import Lease
+from harvester.store.sqlite.results import Settlement, settle
+from harvester.store.sqlite.store import Store
 
 T = TypeVar("T")
 
@@ -53,8 +53,8 @@ def lease(owner: str = "daemon", *, now_ms: int = NOW) -> Lease:
     return Lease(owner, now_ms + LEASE_MS, now_ms)
 
 
-def queue(connection: sqlite3.Connection, *task_ids: str, now_ms: int = NOW) -> None:
-    in_transaction(connection, lambda connection: taking.add(connection, task_ids, now_ms))
+def add_tasks(connection: sqlite3.Connection, *task_ids: str, now_ms: int = NOW) -> None:
+    in_transaction(connection, lambda connection: queue.add(connection, task_ids, now_ms))
 
 
 def insert_like_another_program(path: Path, sql: str, parameters: Iterable[Any] = ()) -> None:
@@ -78,10 +78,10 @@ def claim(
     """Adopt, wake and claim, as the service does."""
 
     def body(connection: sqlite3.Connection) -> list[Task]:
-        taking.adopt(connection, now_ms)
-        taking.wake(connection, now_ms)
-        due = taking.due(connection, now_ms, limit=limit, only_wanted=only_wanted)
-        return taking.claim(connection, lease(owner, now_ms=now_ms), [*due.ready, *due.pending][:limit])
+        queue.adopt(connection, now_ms)
+        queue.wake(connection, now_ms)
+        due = queue.due(connection, now_ms, limit=limit, only_wanted=only_wanted)
+        return queue.claim(connection, lease(owner, now_ms=now_ms), [*due.ready, *due.pending][:limit])
 
     return in_transaction(connection, body)
 
@@ -94,7 +94,7 @@ async def claim_due(store: Store, lease: Lease, *, now_ms: int, limit: int, wake
 
 def claim_new(connection: sqlite3.Connection, number: int = 0) -> Task:
     """Queue a task and claim it."""
-    queue(connection, object_id(number))
+    add_tasks(connection, object_id(number))
     (task,) = claim(connection, limit=1)
     return task
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.store.connecting import open_for_writing
+from harvester.store.sqlite.connection import open_for_writing
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@ import sqlite3
 
 import pytest
 
-from harvester.domain.feasibility import Budget, assess
-from harvester.domain.outcomes import Failed
-from harvester.domain.tasks import DAY_MS, RETENTION_MS
-from harvester.store import taking
-from harvester.store.connecting import in_transaction
-from harvester.store.deadlines import deadlines
-from tests.unit.store.builders import NOW, claim_new, object_id, queue, settle_all, settlement
+from harvester.domain.planning.feasibility import Budget, assess
+from harvester.domain.tasks.outcomes import Failed
+from harvester.domain.tasks.task import DAY_MS, RETENTION_MS
+from harvester.store.sqlite import queue
+from harvester.store.sqlite.connection import in_transaction
+from harvester.store.sqlite.deadlines import deadlines
+from tests.unit.store.builders import NOW, add_tasks, claim_new, object_id, settle_all, settlement
 
 
 def queue_with_deadlines(connection: sqlite3.Connection, times_ms: list[int]) -> None:
@@ -26,7 +26,7 @@ def test_an_empty_queue_has_no_deadlines(connection: sqlite3.Connection) -> None
 
 def test_only_open_tasks_count(connection: sqlite3.Connection) -> None:
     settle_all(connection, settlement(claim_new(connection), Failed("no", "failed")))
-    queue(connection, object_id(7))
+    add_tasks(connection, object_id(7))
 
     assert deadlines(connection, NOW) == [(NOW + RETENTION_MS, 1)]
 
@@ -59,8 +59,8 @@ def test_every_task_is_in_one_slice_that_begins_at_most_a_128th_of_its_time_too_
 @pytest.mark.parametrize("only_wanted", [False, True])
 def test_the_deadlines_are_those_that_decide(connection: sqlite3.Connection, *, only_wanted: bool) -> None:
     ids = [object_id(number, created_ms=NOW - 1000 * (number + 1)) for number in range(50)]
-    queue(connection, *ids)
-    in_transaction(connection, lambda connection: taking.want(connection, ids[:20]))
+    add_tasks(connection, *ids)
+    in_transaction(connection, lambda connection: queue.want(connection, ids[:20]))
 
     found = assess(deadlines(connection, NOW, only_wanted=only_wanted), NOW, Budget(1 / 86_400), requests_per_task=1.0)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from numpy.random import default_rng
 
-from harvester.domain.outcomes import Retrieved
-from harvester.store.connecting import open_for_writing
-from tests.unit.store.builders import claim, embeddings_of, object_id, queue, settle_all, settlement
+from harvester.domain.tasks.outcomes import Retrieved
+from harvester.store.sqlite.connection import open_for_writing
+from tests.unit.store.builders import add_tasks, claim, embeddings_of, object_id, settle_all, settlement
 
 MEBIBYTE = 1024 * 1024
 
@@ -25,7 +25,7 @@ def test_the_file_grows_by_at_most_a_fifth_more_than_the_raw_vectors(tmp_path: P
     empty_bytes = path.stat().st_size
     assert empty_bytes < MEBIBYTE
     with closing(open_for_writing(path)) as connection:
-        queue(connection, *(object_id(number) for number in range(count)))
+        add_tasks(connection, *(object_id(number) for number in range(count)))
         for task in claim(connection, limit=count):
             vectors = default_rng(task.key).standard_normal((segments, dim), "f4")
             settle_all(connection, settlement(task, Retrieved(embeddings_of(vectors))))

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from harvester.domain.errors import StoreError
-from harvester.store import file_systems
-from harvester.store.connecting import _switch_to_wal, open_for_reading, open_for_writing
-from harvester.store.file_systems import mount_of, refuse_network
+from harvester.store.sqlite.connection import _switch_to_wal, open_for_reading, open_for_writing
+from harvester.store.sqlite.maintenance import file_systems
+from harvester.store.sqlite.maintenance.file_systems import mount_of, refuse_network
 
 ROOT = "22 1 4095:7 / / rw,relatime shared:1 - ext4 /dev/disk rw"
 """A device that no machine has: the test says what is where."""

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from harvester.domain.errors import MovedFileError, StoreError
-from harvester.store import file_systems
-from harvester.store.connecting import Connection, in_transaction, open_for_reading, open_for_writing
-from harvester.store.probing import why_not_writable
-from harvester.store.sqlite import Store
-from harvester.store.taking import add
+from harvester.store.sqlite.connection import Connection, in_transaction, open_for_reading, open_for_writing
+from harvester.store.sqlite.maintenance import file_systems
+from harvester.store.sqlite.maintenance.probe import why_not_writable
+from harvester.store.sqlite.queue import add
+from harvester.store.sqlite.store import Store
 from tests.unit.store.builders import object_id
 
 NOW = 1_760_000_000_000
 
 
-def queue(connection: Connection, number: int) -> int:
+def add_tasks(connection: Connection, number: int) -> int:
     return in_transaction(connection, lambda connection: add(connection, [object_id(number)], NOW))
 
 
@@ -98,13 +98,13 @@ def test_no_transaction_is_acknowledged_once_the_path_leads_elsewhere(
     path: Path, change: Callable[[Path], None], said: str
 ) -> None:
     with closing(open_for_writing(path)) as connection:
-        assert queue(connection, 1) == 1
+        assert add_tasks(connection, 1) == 1
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        assert queue(connection, 2) == 1
+        assert add_tasks(connection, 2) == 1
         change(path)
 
         with pytest.raises(MovedFileError, match=said):
-            queue(connection, 3)
+            add_tasks(connection, 3)
         assert not connection.in_transaction
 
 
@@ -112,7 +112,7 @@ def test_what_is_not_acknowledged_is_not_in_the_opened_file_either(path: Path) -
     with closing(open_for_writing(path)) as connection:
         move(path)
         with pytest.raises(MovedFileError):
-            queue(connection, 1)
+            add_tasks(connection, 1)
         assert connection.execute("SELECT count(*) FROM tasks").fetchone() == (0,)
 
 
@@ -120,28 +120,28 @@ def test_a_change_during_the_commit_is_noticed(path: Path) -> None:
     with closing(open_for_writing(path)) as connection:
         connection.set_trace_callback(lambda statement: path.unlink() if statement == "COMMIT" else None)
         with pytest.raises(MovedFileError, match="was removed"):
-            queue(connection, 1)
+            add_tasks(connection, 1)
 
 
 def test_a_vacuum_and_a_checkpoint_by_another_program_change_nothing(path: Path) -> None:
     with closing(open_for_writing(path)) as connection:
         in_transaction(connection, lambda connection: add(connection, map(object_id, range(5000)), NOW))
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        queue(connection, 5000)
+        add_tasks(connection, 5000)
         connection.execute("DELETE FROM tasks")
         before = path.stat().st_size
         with closing(sqlite3.connect(path)) as other:
             other.execute("VACUUM")
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         assert path.stat().st_size < before
-        assert queue(connection, 1) == 1
+        assert add_tasks(connection, 1) == 1
 
 
 def test_a_path_that_is_a_link_is_followed(path: Path) -> None:
     link = path.with_name("link.db")
     link.symlink_to(path)
     with closing(open_for_writing(link)) as connection:
-        assert queue(connection, 1) == 1
+        assert add_tasks(connection, 1) == 1
     assert path.exists()
 
 

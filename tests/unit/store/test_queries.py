@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from harvester.domain.outcomes import Transient
-from harvester.store import taking
-from harvester.store.connecting import open_for_writing
-from harvester.store.queries import load_queries, query
-from tests.unit.store.builders import claim, object_id, queue, settle_all, settlement
+from harvester.domain.tasks.outcomes import Transient
+from harvester.store.sqlite import queue
+from harvester.store.sqlite.connection import open_for_writing
+from harvester.store.sqlite.queries import load_queries, query
+from tests.unit.store.builders import add_tasks, claim, object_id, settle_all, settlement
 
 HOT_PATH = (
     "wake",
@@ -57,11 +57,11 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         ids = [object_id(number) for number in range(500)]
         if request.param != "empty":
             # Statistics change what SQLite prefers; any program may collect them.
-            queue(connection, *ids)
+            add_tasks(connection, *ids)
             for task in claim(connection, limit=200):
                 settle_all(connection, settlement(task, Transient("reset", "connection_lost")))
             connection.execute("ANALYZE")
-        taking.want(connection, ids[:5])
+        queue.want(connection, ids[:5])
         yield connection
 
 
@@ -82,7 +82,7 @@ def test_every_query_fits_the_schema(database: sqlite3.Connection, name: str) ->
 
 
 def test_every_query_is_asked_for_somewhere() -> None:
-    sources = [file.read_text("utf-8") for file in Path(taking.__file__).parent.glob("*.py")]
+    sources = [file.read_text("utf-8") for file in Path(queue.__file__).parent.rglob("*.py")]
     # A name may be put together: "claim_wanted", or f"{name}_wanted".
     asked_for = {
         name

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from harvester.domain.outcomes import Ready, Retrieved
-from harvester.domain.tasks import DAY_MS, Task
-from harvester.store import taking
-from harvester.store.connecting import in_transaction, open_for_writing
-from harvester.store.overview import nearest_deadline, next_due_ms
-from harvester.store.queries import query
-from harvester.store.settling import settle
+from harvester.domain.tasks.outcomes import Ready, Retrieved
+from harvester.domain.tasks.task import DAY_MS, Task
+from harvester.store.sqlite import queue
+from harvester.store.sqlite.connection import in_transaction, open_for_writing
+from harvester.store.sqlite.counts import nearest_deadline, next_due_ms
+from harvester.store.sqlite.queries import query
+from harvester.store.sqlite.results import settle
 from tests.unit.store.builders import LEASE_MS, NOW, claim, embeddings, lease, object_id, settlement, steps_of
 
 SHORT, LONG = 1_000, 100_000
@@ -52,7 +52,7 @@ class Queue:
         )
         self.claimed = claim(self.connection, limit=3)
         wanted = [f"{number:024x}" for number in range(0, count, 3)]
-        in_transaction(self.connection, lambda connection: taking.want(connection, wanted))
+        in_transaction(self.connection, lambda connection: queue.want(connection, wanted))
 
 
 @contextmanager
@@ -70,24 +70,24 @@ def queues(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Queue, Qu
 
 
 def adopt_wake_and_claim(connection: sqlite3.Connection) -> None:
-    taking.adopt(connection, NOW)
-    taking.wake(connection, NOW)
-    assert len(taking.claim(connection, lease("other"), taking.due(connection, NOW, limit=8).pending[:8])) == 8
+    queue.adopt(connection, NOW)
+    queue.wake(connection, NOW)
+    assert len(queue.claim(connection, lease("other"), queue.due(connection, NOW, limit=8).pending[:8])) == 8
 
 
 def claim_wanted(connection: sqlite3.Connection) -> None:
-    due = taking.due(connection, NOW, limit=8, only_wanted=True)
-    assert len(taking.claim(connection, lease("other"), due.pending[:8])) == 8
+    due = queue.due(connection, NOW, limit=8, only_wanted=True)
+    assert len(queue.claim(connection, lease("other"), due.pending[:8])) == 8
 
 
 def want_a_few_and_claim(connection: sqlite3.Connection) -> None:
     """Those whose deadlines are the farthest: in the order of the index, all others come before them."""
-    taking.want(connection, [f"{number:024x}" for number in range(100)])
+    queue.want(connection, [f"{number:024x}" for number in range(100)])
     claim_wanted(connection)
 
 
 def take_over(connection: sqlite3.Connection) -> None:
-    taking.wake(connection, NOW + LEASE_MS)
+    queue.wake(connection, NOW + LEASE_MS)
 
 
 def last_errors(connection: sqlite3.Connection) -> None:
@@ -106,10 +106,10 @@ DEEDS: dict[str, Deed] = {
     "next due": next_due_ms,
     "next due of the wanted": lambda connection: next_due_ms(connection, only_wanted=True),
     "nearest deadline": nearest_deadline,
-    "renew": lambda connection: taking.renew(connection, lease()),
-    "release": lambda connection: taking.release(connection, "daemon"),
-    "add": lambda connection: taking.add(connection, [object_id(1), object_id(2)], NOW),
-    "retry": lambda connection: taking.retry(connection, task_ids=[f"{8:024x}"]),
+    "renew": lambda connection: queue.renew(connection, lease()),
+    "release": lambda connection: queue.release(connection, "daemon"),
+    "add": lambda connection: queue.add(connection, [object_id(1), object_id(2)], NOW),
+    "retry": lambda connection: queue.retry(connection, task_ids=[f"{8:024x}"]),
     "last errors": last_errors,
     "oldest open": oldest_open,
 }

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from harvester.domain.outcomes import (
+from harvester.domain.tasks.outcomes import (
     Empty,
     Failed,
     Gone,
@@ -25,9 +25,9 @@ from harvester.domain.outcomes import (
     Transient,
     Unacceptable,
 )
-from harvester.domain.tasks import DAY_MS, OPEN_STATES, Task, TaskState
-from harvester.store import taking
-from harvester.store.connecting import in_transaction, open_for_writing
+from harvester.domain.tasks.task import DAY_MS, OPEN_STATES, Task, TaskState
+from harvester.store.sqlite import queue
+from harvester.store.sqlite.connection import in_transaction, open_for_writing
 from tests.unit.store.builders import (
     LEASE_MS,
     NOW,
@@ -107,7 +107,7 @@ class Story(RuleBasedStateMachine):
 
     @rule(task_ids=st.lists(st.sampled_from(IDS), max_size=3))
     def add(self, task_ids: list[str]) -> None:
-        in_transaction(self.connections["daemon"], lambda connection: taking.add(connection, task_ids, self.now_ms))
+        in_transaction(self.connections["daemon"], lambda connection: queue.add(connection, task_ids, self.now_ms))
 
     @rule(task_id=st.sampled_from(IDS + BAD_IDS))
     def insert(self, task_id: str) -> None:
@@ -133,14 +133,14 @@ class Story(RuleBasedStateMachine):
     def renew(self, owner: str) -> None:
         until = lease(owner, now_ms=self.now_ms)
         mine = [key for key, held in self.held.items() if held.owner == owner]
-        assert in_transaction(self.connections[owner], lambda connection: taking.renew(connection, until)) == len(mine)
+        assert in_transaction(self.connections[owner], lambda connection: queue.renew(connection, until)) == len(mine)
         for key in mine:
             self.held[key] = Held(owner, self.held[key].claim, until.until_ms)
 
     @rule(owner=st.sampled_from(OWNERS))
     def release(self, owner: str) -> None:
         mine = [key for key, held in self.held.items() if held.owner == owner]
-        released = in_transaction(self.connections[owner], lambda connection: taking.release(connection, owner))
+        released = in_transaction(self.connections[owner], lambda connection: queue.release(connection, owner))
         assert released == len(mine)
         for key in mine:
             del self.held[key]
@@ -163,7 +163,7 @@ class Story(RuleBasedStateMachine):
     def retry(self, states: list[TaskState], task_ids: list[str]) -> None:
         in_transaction(
             self.connections["backfill"],
-            lambda connection: taking.retry(connection, task_ids=task_ids, states=states),
+            lambda connection: queue.retry(connection, task_ids=task_ids, states=states),
         )
 
     @rule(owner=st.sampled_from(OWNERS))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harvester.store.connecting import Connection, in_transaction, open_for_writing
-from harvester.store.sqlite import Store
-from harvester.store.taking import add
-from harvester.store.write_ahead_log import LOG_BYTES, free_bytes, log_bytes, log_path, room, shrink_log
+from harvester.store.sqlite.connection import Connection, in_transaction, open_for_writing
+from harvester.store.sqlite.queue import add
+from harvester.store.sqlite.store import Store
+from harvester.store.sqlite.write_ahead_log import LOG_BYTES, free_bytes, log_bytes, log_path, room, shrink_log
 from tests.unit.store.builders import object_id
 
 NOW = 1_760_000_000_000

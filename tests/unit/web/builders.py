@@ -5,9 +5,9 @@ from pathlib import Path
 
 import anyio
 
-from harvester.domain.feasibility import Budget, Deadlines
-from harvester.domain.outcomes import Refused
-from harvester.domain.pacing import Endpoint, RateLimit
+from harvester.domain.limits.endpoint import Endpoint, RateLimit
+from harvester.domain.planning.feasibility import Budget, Deadlines
+from harvester.domain.tasks.outcomes import Refused
 from harvester.service.progress import Progress
 
 NOW = 1_760_000_000_000

@@ -1,7 +1,7 @@
 import anyio
 import pytest
 
-from harvester.domain.outcomes import Refused
+from harvester.domain.tasks.outcomes import Refused
 from harvester.service.heartbeats import Heartbeats
 from harvester.web.health import STUCK_AFTER_S, liveness, readiness
 from tests.unit.web.builders import StandingClock

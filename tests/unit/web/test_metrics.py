@@ -3,11 +3,11 @@ from collections.abc import Callable
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from harvester.domain.feasibility import Budget, assess
-from harvester.domain.outcomes import Refused
-from harvester.domain.pacing import Endpoint, RateLimit
-from harvester.domain.tasks import DAY_MS, TaskState
-from harvester.store.overview import Urgency
+from harvester.domain.limits.endpoint import Endpoint, RateLimit
+from harvester.domain.planning.feasibility import Budget, assess
+from harvester.domain.tasks.outcomes import Refused
+from harvester.domain.tasks.task import DAY_MS, TaskState
+from harvester.store.sqlite.counts import Urgency
 from harvester.web.gauges import gauges
 from harvester.web.metrics import Metrics
 from tests.unit.web.builders import NOW, SeenHarvest

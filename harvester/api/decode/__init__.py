@@ -1,0 +1,1 @@
+"""Bodies of answers to embeddings: decompressing, parsing, checking, packing."""

@@ -1,0 +1,303 @@
+"""The body of a retrieval to an outcome: bytes in, `Retrieved`, `Processing`, `Failed`, `Empty`, `Invalid` out.
+
+A pure function of its arguments, so that it runs in a worker process: parsing holds the interpreter's lock for 30 ms
+for each hour of video, which would stall the event loop.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+import orjson
+
+from harvester.api.decode.body import (
+    BodyError,
+    decompress,
+    decompressed,
+    dump_json,
+    excerpt,
+    parse_object,
+    refuse_dense,
+)
+from harvester.api.decode.duplicate_keys import refuse_duplicate_keys
+from harvester.api.decode.number_scan import may_alter_numbers
+from harvester.api.decode.streaming import SplitDocument, split
+from harvester.api.decode.vectors import VectorError, pack, rows_with_long_integers
+from harvester.domain.tasks.embeddings import (
+    END_FIELDS,
+    MAX_EXACT_INTEGER,
+    OPTION_FIELDS,
+    SCOPE_FIELDS,
+    START_FIELDS,
+    VECTOR_FIELDS,
+    TaskEmbeddings,
+    VideoMetadata,
+    segments_holder,
+)
+from harvester.domain.tasks.exact_numbers import AsWritten, alters_numbers, parse_as_written
+from harvester.domain.tasks.outcomes import Empty, Failed, Invalid, Processing, Retrieved, Transient
+
+MAX_MESSAGE_CHARACTERS = 500
+MAX_NUMBER_CHARACTERS = 40
+
+Decoded = Retrieved | Processing | Failed | Empty | Invalid | Transient
+
+_COLUMNS = (VECTOR_FIELDS, OPTION_FIELDS, SCOPE_FIELDS, START_FIELDS, END_FIELDS)
+
+
+class _UnacceptableSegmentError(ValueError):
+    """The message says which segment, which field, and what is wrong."""
+
+
+def decode_retrieval(body: bytes, encoding: str | None, max_bytes: int) -> Decoded:
+    """Return what the 200 answer of a retrieval means; never raises on any bytes."""
+    try:
+        plain = decompress(body, encoding, max_bytes)
+        refuse_dense(plain, max_bytes)
+        document = parse_object(plain)
+        refuse_duplicate_keys(document, plain)
+        return decode_document(_exact(document, plain), plain)
+    except BodyError as error:
+        return error.outcome
+
+
+def decode_file(file: BinaryIO, encoding: str | None, max_bytes: int) -> Decoded:
+    """Return what `decode_retrieval` does for the content of the file; a regular body is never held as a whole."""
+    parts = split(decompressed(file, encoding, max_bytes), max_bytes)
+    if parts is not None:
+        return decode_document(parts.document, b"", parts)
+    file.seek(0)
+    return decode_retrieval(file.read(), encoding, max_bytes)
+
+
+def _exact(document: dict[str, Any], body: bytes) -> dict[str, Any]:
+    """Return the document of the body with every number that a float would alter as it is written there."""
+    if not (may_alter_numbers(body) and alters_numbers(body)):
+        return document
+    try:
+        exact: dict[str, Any] = parse_as_written(body)
+    except RecursionError:
+        raise BodyError(Invalid("The answer is nested too deeply for its numbers.", "document_invalid")) from None
+    return exact
+
+
+def decode_document(document: dict[str, Any], body: bytes, parts: SplitDocument | None = None) -> Decoded:
+    """Return what a parsed task object means; `body` is its text, `parts` has its vectors if it lacks them."""
+    status, segments = document.get("status"), _segments(document)
+    if status is None and segments is None:
+        code = _text(document.get("code"))
+        return Transient(f"The answer is not a task: {excerpt(body)}.", code[:64] if code else "not_a_task")
+    if status not in ("ready", None):
+        return unfinished(document)
+    return _finished(document, segments, parts) if segments else Empty(received_id=received_id(document))
+
+
+def unfinished(document: dict[str, Any]) -> Failed | Processing:
+    """Return what a task object means that is not `ready`; an unknown status means "not finished"."""
+    status = document.get("status")
+    if status == "failed":
+        return Failed(failure_message(document)[:MAX_MESSAGE_CHARACTERS], received_id=received_id(document))
+    # Only a text is shown: writing out nested lists could exceed the interpreter's depth.
+    shown = status[:64] if isinstance(status, str) else type(status).__name__
+    metadata = video_metadata(document)
+    return Processing(shown, metadata.created_at_ms, metadata, received_id(document))
+
+
+def received_id(document: dict[str, Any]) -> str | None:
+    """Return the id that a task object names; None if it names none."""
+    return _text(document.get("_id"))
+
+
+def _finished(document: dict[str, Any], segments: list[Any], parts: SplitDocument | None) -> Retrieved | Invalid:
+    try:
+        return Retrieved(_embeddings(document, segments, parts))
+    except (_UnacceptableSegmentError, VectorError) as error:
+        return Invalid(f"{error}.", "segments_invalid", received_id(document))
+    except orjson.JSONEncodeError as error:
+        message = f"The answer cannot be kept as JSON: {error}."
+        return Invalid(message, "document_invalid", received_id(document))
+
+
+def failure_message(document: dict[str, Any]) -> str:
+    """Return the API's reason for a failed task, wherever it is given."""
+    for key in ("error", "message", "reason"):
+        reason = document.get(key)
+        if isinstance(reason, dict):
+            reason = reason.get("message")
+        if isinstance(reason, str) and reason:
+            return reason
+    return "The platform gives no reason."
+
+
+def timestamp_ms(value: Any) -> int | None:
+    """Return an RFC 3339 time as Unix milliseconds; None for anything else, which then is only kept as text."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        milliseconds = round(moment.timestamp() * 1000)
+    except (OverflowError, ValueError):
+        return None
+    # Go writes a time that was never set as the year 1.
+    return milliseconds if milliseconds > 0 else None
+
+
+def _segments(document: dict[str, Any]) -> list[Any] | None:
+    holder = segments_holder(document)
+    if holder is None:
+        return None
+    owner, key = holder
+    segments = owner.get(key)
+    return segments if isinstance(segments, list) else None
+
+
+def _embeddings(document: dict[str, Any], segments: list[Any], parts: SplitDocument | None) -> TaskEmbeddings:
+    is_v1 = "video_embedding" in document
+    path, vector_name = ("segments", VECTOR_FIELDS[0]) if is_v1 else ("data", VECTOR_FIELDS[1])
+    for index, segment in enumerate(segments):
+        if not isinstance(segment, dict):
+            raise _UnacceptableSegmentError(f"{path}[{index}]: not an object")
+    layouts, layout_of, columns = _columns(segments)
+    vector_fields, options, scopes, starts, ends = columns
+    extras = _extras(segments, layouts, layout_of)
+    if parts is not None:
+        vectors = parts.vectors
+    else:
+        rows = [_numbers(segment.get(name)) for segment, name in zip(segments, vector_fields, strict=True)]
+        vectors = pack(rows, name=f"{path}[{{}}].{vector_fields[0] or vector_name}")
+        for position in rows_with_long_integers(vectors, rows):
+            extras.setdefault(position, {})[str(vector_fields[position])] = rows[position]
+        _keep_as_written(extras, segments, columns)
+    owner, key = segments_holder(document) or (document, path)
+    owner[key] = []
+    # orjson reads deeper nesting than it writes: what can be received must also be given back, at its place.
+    dump_json([[[list(extra.values()) for extra in extras.values()]]])
+    return TaskEmbeddings(
+        metadata=video_metadata(document),
+        options=_texts(segments, options, path),
+        scopes=_texts(segments, scopes, path),
+        starts=_seconds(segments, starts, path, required=START_FIELDS[0] if is_v1 else None),
+        ends=_seconds(segments, ends, path, required=END_FIELDS[0] if is_v1 else None),
+        vectors=vectors,
+        document=dump_json(document),
+        layouts=layouts,
+        layout_of=layout_of,
+        received_id=received_id(document),
+        extras=extras,
+    )
+
+
+_Names = list[str | None]
+
+
+def _columns(segments: list[dict[str, Any]]) -> tuple[list[tuple[str, ...]], list[int], list[_Names]]:
+    """Return the distinct layouts, each segment's layout, and for each column the field's name in each segment."""
+    seen: dict[tuple[str, ...], int] = {}
+    layout_of = [seen.setdefault(tuple(segment), len(seen)) for segment in segments]
+    layouts = list(seen)
+    known = [[_first(names, layout) for layout in layouts] for names in _COLUMNS]
+    return layouts, layout_of, [[names[layout] for layout in layout_of] for names in known]
+
+
+def _first(names: Iterable[str], layout: tuple[str, ...]) -> str | None:
+    return next((name for name in names if name in layout), None)
+
+
+def _extras(
+    segments: list[dict[str, Any]], layouts: list[tuple[str, ...]], layout_of: list[int]
+) -> dict[int, dict[str, Any]]:
+    """Return, by position, the fields that have no column of their own."""
+    known = [{_first(names, layout) for names in _COLUMNS} for layout in layouts]
+    unknown = [[name for name in layout if name not in known[index]] for index, layout in enumerate(layouts)]
+    if not any(unknown):
+        return {}
+    return {
+        position: {name: segment[name] for name in unknown[layout]}
+        for position, (segment, layout) in enumerate(zip(segments, layout_of, strict=True))
+        if unknown[layout]
+    }
+
+
+def _numbers(vector: Any) -> Any:
+    return vector.nearest if isinstance(vector, AsWritten) else vector
+
+
+def _keep_as_written(
+    extras: dict[int, dict[str, Any]], segments: list[dict[str, Any]], columns: Iterable[Sequence[str | None]]
+) -> None:
+    """Add, by position, the fields whose column holds only the nearest float."""
+    if not any(isinstance(value, AsWritten) for segment in segments for value in segment.values()):
+        return
+    for names in columns:
+        for position, (segment, name) in enumerate(zip(segments, names, strict=True)):
+            if name is not None and isinstance(segment[name], AsWritten):
+                extras.setdefault(position, {})[name] = segment[name]
+
+
+def _texts(segments: list[dict[str, Any]], names: Sequence[str | None], path: str) -> list[str | None]:
+    values = [segment[name] if name else None for segment, name in zip(segments, names, strict=True)]
+    for index, value in enumerate(values):
+        if value is not None and not isinstance(value, str):
+            raise _UnacceptableSegmentError(f"{path}[{index}].{names[index]}: {type(value).__name__} instead of a text")
+    return values
+
+
+def _seconds(
+    segments: list[dict[str, Any]], names: Sequence[str | None], path: str, *, required: str | None
+) -> list[float | None]:
+    """Return a column of times; `required` is the name under which a missing one is reported."""
+    values = [_nearest(segment[name]) if name else None for segment, name in zip(segments, names, strict=True)]
+    for index, value in enumerate(values):
+        if problem := _problem_of_time(value, is_required=required is not None):
+            raise _UnacceptableSegmentError(f"{path}[{index}].{names[index] or required}: {problem}")
+    return [None if value is None else float(value) for value in values]
+
+
+def _nearest(value: Any) -> Any:
+    return value.nearest if isinstance(value, AsWritten) and value.nearest is not None else value
+
+
+def _problem_of_time(value: Any, *, is_required: bool) -> str | None:
+    if value is None:
+        return "missing" if is_required else None
+    if isinstance(value, AsWritten):
+        return f"{value.text[:MAX_NUMBER_CHARACTERS]} is not a time that a floating-point number is near"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"{type(value).__name__} instead of seconds"
+    is_too_long = isinstance(value, int) and value >= MAX_EXACT_INTEGER
+    return f"{value} is not a time in the video" if value < 0 or is_too_long else None
+
+
+def video_metadata(document: dict[str, Any]) -> VideoMetadata:
+    """Return the columns of metadata; what has an unexpected type is left to the kept document."""
+    video = document.get("video_embedding")
+    described = video.get("metadata") if isinstance(video, dict) else document.get("metadata")
+    metadata: dict[str, Any] = described if isinstance(described, dict) else {}
+    scopes = metadata.get("video_embedding_scope")
+    return VideoMetadata(
+        model_name=_text(document.get("model_name")),
+        duration=_number(metadata.get("duration")),
+        input_filename=_text(metadata.get("input_filename")),
+        input_url=_text(metadata.get("input_url")),
+        video_clip_length=_number(metadata.get("video_clip_length")),
+        scopes=tuple(scope for scope in scopes if isinstance(scope, str)) if isinstance(scopes, list) else (),
+        created_at_ms=timestamp_ms(document.get("created_at")),
+        updated_at_ms=timestamp_ms(document.get("updated_at")),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: Any) -> float | None:
+    """Return a column of metadata: the nearest float. An integer between the floats is left to the kept document."""
+    number = _nearest(value)
+    if isinstance(number, bool) or not isinstance(number, int | float) or float(number) != number:
+        return None
+    return float(number)

@@ -1,0 +1,170 @@
+"""Lists of numbers to one float matrix: float32 where that loses nothing, float64 where it would."""
+
+import math
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from harvester.domain.tasks.embeddings import Matrix
+from harvester.domain.tasks.exact_numbers import AsWritten, is_float
+
+_CHUNK_NUMBERS = 16_384
+"""Keeps the temporary arrays of the check within the cache."""
+
+
+def _decimal_scales() -> NDArray[np.float64]:
+    """Return, for each float32 exponent (biased, 8 bits), the power of ten that leaves eight or nine digits.
+
+    NaN where that power has no exact double, or where whole numbers are so far apart that ties occur.
+    """
+    powers = 7 - np.floor((np.arange(256) - 127) * math.log10(2))
+    powers[[0, 255]] = np.nan  # zero and subnormal numbers, infinities
+    return np.where((powers >= 1) & (powers <= 22), 10.0**powers, np.nan)
+
+
+_SCALES = _decimal_scales()
+_REACH_MARGIN = 1e-4
+"""Widens half the distance between two float32, scaled, so that rounding is never taken for certainty."""
+
+_ALMOST_HALF = 0.4999
+
+_BETWEEN_FLOATS = "an integer that no floating-point number equals"
+
+
+class VectorError(ValueError):
+    """The lists are not vectors of one dimension; the message says which is wrong and how."""
+
+
+def pack(rows: Sequence[Any], *, name: str) -> Matrix:
+    """Return `float32[n, dim]` if every number survives it, else `float64[n, dim]`. Raises VectorError.
+
+    `name` is what a message calls the vector of row `{}`: `segments[{}].float`.
+    """
+    dim = _dimension(rows, name)
+    packer = struct.Struct(f"<{dim}d").pack
+    try:
+        exact = np.frombuffer(b"".join([packer(*row) for row in rows]), "<f8").reshape(len(rows), dim)
+    except (struct.error, TypeError, OverflowError):
+        raise VectorError(_first_bad_number(rows, name)) from None
+    sizes = np.abs(exact)
+    smallest, largest = sizes.min(), sizes.max()
+    if smallest > 0 and largest < 1:
+        # As in nearly every answer: neither a bool nor a number that is not finite can be among them.
+        return _narrowed(exact)
+    if _holds_bools(rows, exact):
+        raise VectorError(_first_bad_number(rows, name))
+    if not np.isfinite(exact).all():
+        raise VectorError("a vector holds a number that is not finite")
+    if largest >= 2**53 and exact.tolist() != list(rows):
+        raise VectorError(_first_bad_number(rows, name))
+    return _narrowed(exact)
+
+
+def rows_with_long_integers(vectors: Matrix, rows: Sequence[Sequence[Any]]) -> list[int]:
+    """Return the indexes of packed rows with an integer that is not given back, as 2**60 is: with fewer digits."""
+    if vectors.dtype == np.float32:
+        return []
+    large = np.flatnonzero((np.abs(vectors) >= 2**53).any(axis=1)).tolist()
+    return [index for index in large if any(isinstance(one, int) and not is_float(str(one)) for one in rows[index])]
+
+
+def merge(groups: Sequence[Matrix]) -> Matrix:
+    """Return the packed groups as one matrix: float32 if every group is. Raises VectorError for uneven dimensions."""
+    if len({group.shape[1] for group in groups}) > 1:
+        raise VectorError("the vectors are not of one dimension")
+    if any(group.dtype == np.float64 for group in groups):
+        return np.concatenate([_widened(group) for group in groups], dtype="<f8")
+    return np.concatenate(groups, dtype="<f4")
+
+
+def _widened(matrix: Matrix) -> NDArray[np.float64]:
+    """Return the received numbers as float64: packing has shown that the shortest form of each float32 is them."""
+    if matrix.dtype == np.float64:
+        return matrix.astype("<f8", copy=False)
+    written = orjson.dumps(matrix, option=orjson.OPT_SERIALIZE_NUMPY)
+    return np.array(orjson.loads(written), "<f8")
+
+
+def _dimension(rows: Sequence[Any], name: str) -> int:
+    for index, row in enumerate(rows):
+        if not isinstance(row, list) or not row:
+            raise VectorError(f"{name.format(index)}: no numbers")
+        if len(row) != len(rows[0]):
+            raise VectorError(f"{name.format(index)}: {len(row)} numbers, expected {len(rows[0])}")
+    return len(rows[0])
+
+
+def _holds_bools(rows: Sequence[Any], exact: NDArray[np.float64]) -> bool:
+    """Return whether a number is `true` or `false`, which pass for 1.0 and 0.0: only rows that hold those are read."""
+    suspects = (exact == 0) | (exact == 1)
+    if not suspects.any():
+        return False
+    places = np.flatnonzero(suspects.any(axis=1)).tolist()
+    return any(isinstance(number, bool) for index in places for number in rows[index])
+
+
+def _first_bad_number(rows: Sequence[Any], name: str) -> str:
+    for index, row in enumerate(rows):
+        for place, number in enumerate(row):
+            if problem := _problem(number):
+                return f"{name.format(index)}[{place}]: {problem}"
+    return f"{name.format(0)}: not a vector"
+
+
+def _problem(number: Any) -> str | None:
+    if isinstance(number, AsWritten):
+        is_integer = number.text.lstrip("-").isdigit()
+        return _BETWEEN_FLOATS if is_integer else "a number too small for a floating-point number"
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return f"{type(number).__name__} instead of a number"
+    try:
+        is_exact = float(number) == number
+    except OverflowError:
+        is_exact = False
+    return None if is_exact else _BETWEEN_FLOATS
+
+
+def _narrowed(exact: NDArray[np.float64]) -> Matrix:
+    with np.errstate(over="ignore"):
+        narrow = exact.astype("<f4")
+    return narrow if np.isfinite(narrow).all() and _is_lossless(exact.ravel(), narrow.ravel()) else exact
+
+
+def _is_lossless(exact: NDArray[np.float64], narrow: NDArray[np.float32]) -> bool:
+    """Return whether each float32, written in its shortest form and read back, is the received number.
+
+    Looks at every number, so a single float64 among float32 is found anywhere. Arithmetic settles nearly all of them,
+    at a tenth of the price; the others are written out and read back.
+    """
+    for start in range(0, len(exact), _CHUNK_NUMBERS):
+        received, stored = exact[start : start + _CHUNK_NUMBERS], narrow[start : start + _CHUNK_NUMBERS]
+        doubtful = ~_certainly_shortest(received, stored)
+        written = orjson.dumps(stored[doubtful], option=orjson.OPT_SERIALIZE_NUMPY)
+        if orjson.loads(written) != received[doubtful].tolist():
+            return False
+    return True
+
+
+def _certainly_shortest(exact: NDArray[np.float64], narrow: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return where `exact` is the decimal that the float32 beside it is written as; False also means "not sure".
+
+    The shortest form is, of the decimals with the fewest digits that round to the float32, the nearest to it (Steele
+    and White, 1990). A scaled float32 has eight or nine digits, and half the distance to its neighbour is 0.6 to 6
+    units: the form is the multiple of a hundred in that reach, else the nearest ten in it, else the nearest unit.
+    """
+    bits = narrow.view("<i4")
+    scale = _SCALES.take((bits >> 23) & 0xFF, mode="clip")
+    # The exponent alone is the power of two below the number, and 2**-24 of that half the distance to its neighbour.
+    reach = (bits & 0x7F800000).view("<f4") * (scale * 2**-24) + _REACH_MARGIN
+    scaled = narrow * scale
+    units, tens, hundreds = np.rint(scaled), np.rint(scaled * 0.1) * 10, np.rint(scaled * 0.01) * 100
+    to_unit, to_ten, to_hundred = np.abs(scaled - units), np.abs(scaled - tens), np.abs(scaled - hundreds)
+    form = np.where(to_hundred <= reach, hundreds, np.where(to_ten <= reach, tens, units))
+    is_tie = (to_unit > _ALMOST_HALF) | (to_ten > 10 * _ALMOST_HALF)
+    # The quotient of an integer and an exact power of ten is what a parser makes of that decimal.
+    shortest: NDArray[np.bool_] = (form / scale == exact) & ~is_tie
+    return shortest

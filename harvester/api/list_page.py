@@ -1,0 +1,72 @@
+"""The list of tasks: what to ask for, and a page of the answer to tasks with their outcomes."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from harvester.api.decode.body import BodyError, decompress, excerpt, parse_object
+from harvester.api.decode.result import unfinished, video_metadata
+from harvester.domain.errors import InvalidTaskId
+from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuery
+from harvester.domain.tasks.outcomes import Ready, Transient
+from harvester.domain.tasks.task_id import validate_task_id
+
+MAX_LIST_BYTES = 4 * 1024 * 1024
+"""A page of 50 tasks is about 20 KB."""
+
+_LAST_SECOND = 253_402_300_799
+"""The end of the year 9999; a list may hold any date."""
+
+
+def list_parameters(query: ListQuery) -> dict[str, str]:
+    """Return the query string of a list call."""
+    parameters = {
+        "started_at": _rfc3339(query.started_at_ms),
+        "page": str(query.page),
+        "page_limit": str(query.page_limit),
+    }
+    if query.ended_at_ms is not None:
+        parameters["ended_at"] = _rfc3339(query.ended_at_ms)
+    if query.status is not None:
+        parameters["status"] = query.status
+    return parameters
+
+
+def parse_list(body: bytes, encoding: str | None) -> ListPage | Transient:
+    """Return what the 200 answer of a list call holds; entries without an acceptable id are only counted."""
+    try:
+        plain = decompress(body, encoding, MAX_LIST_BYTES)
+        document = parse_object(plain)
+    except BodyError as error:
+        return Transient(error.outcome.message, error.outcome.code)
+    entries = document.get("data")
+    if not isinstance(entries, list):
+        return Transient(f"The answer is not a list of tasks: {excerpt(plain)}.", "not_a_list")
+    told = document.get("page_info")
+    page_info: dict[str, Any] = told if isinstance(told, dict) else {}
+    return ListPage(
+        tasks=[task for entry in entries if (task := _task(entry)) is not None],
+        count=len(entries),
+        total_results=_count(page_info.get("total_results")),
+        limit_per_page=_count(page_info.get("limit_per_page")),
+        page=_count(page_info.get("page")),
+    )
+
+
+def _task(entry: Any) -> ListedTask | None:
+    if not isinstance(entry, dict) or not isinstance(task_id := entry.get("_id"), str):
+        return None
+    try:
+        validate_task_id(task_id)
+    except InvalidTaskId:
+        return None
+    outcome = Ready() if entry.get("status") == "ready" else unfinished(entry)
+    return ListedTask(task_id, outcome, video_metadata(entry))
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _rfc3339(unix_ms: int) -> str:
+    moment = datetime.fromtimestamp(max(0, min(unix_ms // 1000, _LAST_SECOND)), UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

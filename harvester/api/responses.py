@@ -1,0 +1,297 @@
+"""The answers of the API, and the exceptions of the HTTP library, to outcomes: the one boundary for both."""
+
+import errno
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from harvester.api.body_buffer import BodyFileError
+from harvester.api.decode.body import BodyError, begins_as_error, decompress, excerpt, parse_object
+from harvester.api.decode.result import MAX_MESSAGE_CHARACTERS, received_id, unfinished, video_metadata
+from harvester.api.waits import body_retry_after_s
+from harvester.domain.limits.endpoint import MAX_BLOCK_S, MAX_GUESSED_BLOCK_S, Endpoint, LimitReport
+from harvester.domain.tasks.outcomes import (
+    Gone,
+    Outcome,
+    Processing,
+    Ready,
+    Refused,
+    Throttled,
+    Transient,
+    Unacceptable,
+)
+from harvester.settings.proxies import Proxy
+
+_MAX_HIDDEN_ERROR_BYTES = 64 * 1024
+
+_MAX_SMALL_BODY_BYTES = 4 * 1024 * 1024
+"""Statuses and errors are a few hundred bytes."""
+
+
+def status_outcome(body: bytes, encoding: str | None) -> Outcome:
+    """Return what the 200 answer of a status call means."""
+    try:
+        document = parse_object(decompress(body, encoding, _MAX_SMALL_BODY_BYTES))
+    except BodyError as error:
+        # Even a well-formed answer that is wrong says nothing about the embeddings: only a retrieval can reject.
+        return Transient(error.outcome.message, error.outcome.code)
+    status = document.get("status")
+    if status is None:
+        code, message = _code_and_message(document)
+        shown = (message or excerpt(body))[:MAX_MESSAGE_CHARACTERS].rstrip(".")
+        return Transient(f"The answer is not a status: {shown}.", code or "not_a_status")
+    return Ready(video_metadata(document), received_id(document)) if status == "ready" else unfinished(document)
+
+
+@dataclass(frozen=True, slots=True)
+class _ErrorBody:
+    """What the body of an error says.
+
+    `is_api`: it has the form of the API's errors, or is empty. `names_reason`: it has that form and a reason.
+    """
+
+    code: str | None = None
+    message: str | None = None
+    is_api: bool = False
+    names_reason: bool = False
+    retry_after_s: float | None = None
+
+
+def _read_error(body: bytes, encoding: str | None, server_now_s: float) -> _ErrorBody:
+    """Return what an error's body says: one of the API's (flat or nested), that of something else, or none."""
+    try:
+        document = parse_object(decompress(body, encoding if body else None, _MAX_SMALL_BODY_BYTES))
+    except BodyError as error:
+        # All but an empty body is the page of a proxy, or of a wrong base URL, and says nothing about the task.
+        problem = error.outcome
+        message = problem.message if problem.code == "not_json" else None
+        return _ErrorBody(None, message, is_api=problem.code == "body_empty")
+    return _error_body(document, server_now_s)
+
+
+def _error_body(document: Mapping[str, Any], server_now_s: float) -> _ErrorBody:
+    code, message = _code_and_message(document)
+    is_nested = isinstance(document.get("error"), dict)
+    return _ErrorBody(
+        code,
+        message,
+        # {"message": "Forbidden"} and the like are the words of gateways.
+        is_api=not document or "code" in document or is_nested,
+        names_reason=code is not None or (is_nested and message is not None),
+        retry_after_s=body_retry_after_s(document, message, server_now_s),
+    )
+
+
+def error_outcome(  # noqa: PLR0913  # all of an answer
+    endpoint: Endpoint,
+    status: int,
+    body: bytes,
+    encoding: str | None,
+    report: LimitReport,
+    *,
+    server_now_s: float = 0.0,
+) -> Outcome:
+    """Return what an answer other than 200 means; `report` has the wait that its headers ask for.
+
+    `server_now_s` is the time of the answer in Unix seconds: a body may name a time until which to wait.
+    """
+    error = _read_error(body, encoding, server_now_s)
+    outcome = _error_outcome(endpoint, status, error)
+    wait_s = report.retry_after_s if report.retry_after_s is not None else error.retry_after_s
+    if status == 429 or outcome_code(outcome) == "too_many_requests":
+        return Throttled(_shown(error, status), wait_s, error.code or "too_many_requests")
+    if isinstance(outcome, Transient) and wait_s is not None and status >= 400:
+        # The server asks us to wait: the task can do nothing about that.
+        wait_s = wait_s if wait_s <= MAX_BLOCK_S else MAX_GUESSED_BLOCK_S
+        return Throttled(outcome.message, wait_s, code=outcome.code)
+    return outcome
+
+
+def hidden_error(body: bytes, encoding: str | None, server_now_s: float) -> Throttled | None:
+    """Return the wish to wait that stands in the body of a 200; None for any other body."""
+    if len(body) > _MAX_HIDDEN_ERROR_BYTES or not begins_as_error(body, encoding):
+        return None
+    try:
+        document = parse_object(decompress(body, encoding, _MAX_SMALL_BODY_BYTES))
+    except BodyError:
+        return None
+    error = _error_body(document, server_now_s)
+    is_error = not document.keys() & {"_id", "status", "data"}
+    if not is_error or (error.code != "too_many_requests" and error.retry_after_s is None):
+        return None
+    wait_s = error.retry_after_s
+    if wait_s is not None and wait_s > MAX_BLOCK_S:
+        wait_s = MAX_GUESSED_BLOCK_S
+    return Throttled(_shown(error, 200), wait_s, code=error.code or "too_many_requests")
+
+
+def outcome_code(outcome: Outcome) -> str | None:
+    """Return the code of an outcome that has one."""
+    return getattr(outcome, "code", None)
+
+
+def _shown(error: _ErrorBody, status: int) -> str:
+    return (error.message or f"HTTP {status}")[:MAX_MESSAGE_CHARACTERS]
+
+
+def _error_outcome(endpoint: Endpoint, status: int, error: _ErrorBody) -> Outcome:
+    if (foreign := _foreign_outcome(status, error)) is not None:
+        return foreign
+    shown, code = _shown(error, status), error.code
+    match status:
+        case 401 | 403:
+            return Refused(shown, code or f"http_{status}", is_key=status == 401)
+        case 404 | 410 if error.is_api:
+            return Gone(shown, code or f"http_{status}")
+        case 400 if code == "parameter_invalid":
+            return Unacceptable(shown, code)
+        case 400 if code == "generic_error" and endpoint is Endpoint.RETRIEVE:
+            # Retrieved too early: seen by others in place of a 200 with `processing`.
+            return Processing(code)
+        case _:
+            return Transient(shown, code or f"http_{status}")
+
+
+def _foreign_outcome(status: int, error: _ErrorBody) -> Transient | None:
+    """Return what an answer means that is not the API's own: of something between, or of another address."""
+    match status:
+        case 401 | 403 if not error.names_reason:
+            # Neither does an empty one refuse the key: gateways send it, and the harvest would stop for good.
+            return Transient(_BLOCKED.format(status=status, told=_told(error)), "blocked_by_proxy")
+        case 407:
+            return Transient(f"HTTP 407: a proxy asks for credentials{_told(error)}.", "proxy_auth_required")
+        case 511:
+            return Transient(f"HTTP 511: this network asks for a login first{_told(error)}.", "network_login_required")
+        case 304:
+            return Transient('HTTP 304: a cache says "not modified", which was not asked.', "not_modified")
+        case _ if 300 <= status < 400:
+            # Following it would carry the key to another host.
+            return Transient(f"HTTP {status}: redirects are not followed; check api.base_url.", "redirect")
+        case _ if status < 200:
+            return Transient(f"HTTP {status}: the server wants to speak another protocol.", "protocol_error")
+        case _:
+            return None
+
+
+_BLOCKED = "HTTP {status} without an error of the API: a firewall or proxy before it blocks the request{told}."
+
+
+def _told(error: _ErrorBody) -> str:
+    return f": {error.message[:MAX_MESSAGE_CHARACTERS].rstrip('.')}" if error.message else ""
+
+
+def exception_outcome(error: BaseException, proxy: Proxy | None = None) -> Transient:
+    """Return what an exception of the HTTP library, the operating system or a time-out means: try again."""
+    code = _exception_code(error, proxy)
+    way = f" (through the proxy {proxy})" if proxy is not None and code != "machine_refuses" else ""
+    return Transient(f"{_EXCEPTION_TEXTS[code]}: {_reason(error)}{way}.", code)
+
+
+_EXCEPTION_TEXTS = {
+    "machine_refuses": "This machine refuses what a request needs",
+    "proxy_auth_required": "The proxy asks for credentials",
+    "proxy_refused": "The proxy opens no way to the API",
+    "proxy_unreachable": "The proxy cannot be reached",
+    "connect_timeout": "No connection in time",
+    "read_timeout": "The answer stalled",
+    "name_lookup_failed": "The name of the API's host was not found",
+    "tls_failed": "No trusted TLS connection",
+    "connect_failed": "No connection",
+    "connection_lost": "The connection broke",
+    "protocol_error": "The answer is not HTTP as expected",
+}
+
+_MACHINE_ERRORS = {
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+    errno.EAGAIN,
+    errno.EADDRNOTAVAIL,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EAFNOSUPPORT,
+    errno.EPROTONOSUPPORT,
+}
+"""What the operating system says when it refuses descriptors, memory, ports, or the right to connect at all."""
+
+_MACHINE_LOOKUP_ERRORS = {socket.EAI_MEMORY, getattr(socket, "EAI_SYSTEM", socket.EAI_MEMORY)}
+
+
+def is_thread_refused(error: RuntimeError) -> bool:
+    """Return whether the interpreter could not start a thread, as name lookups need one."""
+    return "can't start new thread" in str(error)
+
+
+def _exception_code(error: BaseException, proxy: Proxy | None) -> str:
+    if _is_of_the_machine(error):
+        return "machine_refuses"
+    match error:
+        case aiohttp.ClientHttpProxyError(status=407):
+            return "proxy_auth_required"
+        case aiohttp.ClientHttpProxyError():
+            return "proxy_refused"
+        case aiohttp.ClientProxyConnectionError():
+            return "proxy_unreachable"
+        case aiohttp.ClientConnectorDNSError() if proxy is not None and error.host == proxy.host:
+            return "proxy_unreachable"
+        case _:
+            return _network_code(error)
+
+
+def _is_of_the_machine(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | BodyFileError | RuntimeError):
+        return True
+    cause = getattr(error, "os_error", error)
+    # An SSLError is an OSError, too, with numbers of its own.
+    while isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError):
+        known = _MACHINE_LOOKUP_ERRORS if isinstance(cause, socket.gaierror) else _MACHINE_ERRORS
+        if cause.errno in known:
+            return True
+        cause = cause.__cause__
+    return False
+
+
+def _network_code(error: BaseException) -> str:
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return "connect_timeout"
+        case TimeoutError():
+            return "read_timeout"
+        case aiohttp.ClientConnectorDNSError():
+            return "name_lookup_failed"
+        case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch() | ssl.SSLError():
+            return "tls_failed"
+        case aiohttp.ClientConnectionError() if isinstance(error.__cause__, TypeError):
+            # So aiohttp tells that TLS within TLS to a proxy did not come about.
+            return "tls_failed"
+        case aiohttp.ClientConnectorError():
+            return "connect_failed"
+        case aiohttp.ClientPayloadError() | aiohttp.ClientConnectionError() | OSError():
+            return "connection_lost"
+        case _:
+            return "protocol_error"
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientResponseError):
+        # The status that aiohttp gives to an answer which it cannot parse is its own invention.
+        status = f"{error.status} " if isinstance(error, aiohttp.ClientHttpProxyError) else ""
+        return (status + " ".join(error.message.split()).rstrip(".") or type(error).__name__)[:MAX_MESSAGE_CHARACTERS]
+    return (str(error).strip().rstrip(".") or type(error).__name__)[:MAX_MESSAGE_CHARACTERS]
+
+
+def _code_and_message(document: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    nested = document.get("error")
+    source: Mapping[str, Any] = nested if isinstance(nested, dict) else document
+    code, message = source.get("code"), source.get("message")
+    return (
+        code[:64] if isinstance(code, str) and code else None,
+        message if isinstance(message, str) and message else None,
+    )

@@ -1,0 +1,242 @@
+"""The one place that chooses and wires concrete classes."""
+
+import gc
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from harvester.api.client import Client, ClientSettings
+from harvester.domain.errors import KeyRefusedError
+from harvester.domain.limits.circuit_breaker import Breaker
+from harvester.domain.limits.endpoint import Endpoint, RateLimit
+from harvester.domain.planning.list_reader import ListPage, ListQuery
+from harvester.domain.planning.plan import Strategy
+from harvester.domain.planning.planner import Planner, PlannerSettings
+from harvester.domain.tasks.key_fingerprint import key_fingerprint
+from harvester.domain.tasks.outcomes import Outcome, Refused
+from harvester.domain.tasks.task import DAY_MS
+from harvester.service.clock import CONDITION as CLOCK_CONDITION
+from harvester.service.clock import ApiClock, Clock, SystemClock
+from harvester.service.decode_pool import Decoder
+from harvester.service.discovery import DiscoveryReport, ObservedLister, Schedule, discover_lately, keep_discovering
+from harvester.service.final_states import FinalStates
+from harvester.service.list_poller import Looker
+from harvester.service.observer import Observer, Unobserved
+from harvester.service.pipeline import Pipeline
+from harvester.service.progress import Progress
+from harvester.service.scheduler import HarvestSettings, Scheduler, Until
+from harvester.service.secret_guard import VettingDecoder
+from harvester.settings.ca_certificates import trusted
+from harvester.settings.machine import read_limits
+from harvester.settings.machine_defaults import share_of
+from harvester.settings.model import Settings
+from harvester.settings.proxies import proxy_for
+from harvester.store.sqlite.connection import translating_errors
+from harvester.store.sqlite.listed import Onlooker
+from harvester.store.sqlite.store import Store
+from harvester.throttle.memory_budget import MemoryBudget
+from harvester.throttle.throttle import Throttle
+
+
+@dataclass(frozen=True, slots=True)
+class Harvest:
+    """A harvest that is ready to run, and what displays read while it does."""
+
+    store: Store
+    client: Client
+    throttle: Throttle
+    scheduler: Scheduler
+    progress: Progress
+    clock: Clock
+    observer: Observer
+    key: Callable[[], str | None]
+    """Returns the fingerprint of the API key in use."""
+
+    @property
+    def database(self) -> Path:
+        """The file that embeddings are stored in."""
+        return self.store.path
+
+    @property
+    def refusal(self) -> Refused | None:
+        """What the API said when it refused the key; None while it has not."""
+        return self.scheduler.refusal
+
+    def check_file(self) -> None:
+        """Raise StoreError if the file at the path is not the one that is stored in."""
+        self.store.check_file()
+
+    def reload(self, settings: Settings) -> None:
+        """Take over the settings that can change while running."""
+        self.throttle.limit = _rate_limit(settings)
+        self.scheduler.set_concurrency(settings.harvest.concurrency)
+
+    async def keep_discovering(self, settings: Callable[[], Settings]) -> None:
+        """Queue what the account makes, as `settings` says at the moment; a refused key stops the harvest."""
+        refusal = await keep_discovering(
+            lister=ObservedLister(self.client, self.observer, self.clock),
+            throttle=self.throttle,
+            queue=self.store,
+            clock=self.clock,
+            progress=self.progress,
+            schedule=lambda: _schedule(settings()),
+            key=self.key,
+        )
+        self.scheduler.refuse(refusal)
+
+    def raise_if_refused(self) -> None:
+        """Raise KeyRefusedError if the API has refused the key."""
+        refusal = self.scheduler.refusal
+        if refusal is not None:
+            raise key_refused(refusal)
+
+
+def key_refused(refusal: Refused) -> KeyRefusedError:
+    """Return the error for an answer that refuses the key."""
+    return KeyRefusedError(
+        f"The API refuses the key: {refusal.message.rstrip('.')} ({refusal.code}).",
+        remedy="Check TWELVELABS_API_KEY or api.key_file. No task was changed by this.",
+    )
+
+
+@asynccontextmanager
+async def open_harvest(  # noqa: PLR0913  # all but the first two are named
+    settings: Settings,
+    key: Callable[[], str],
+    *,
+    until: Until = Until.ENDED,
+    only: Sequence[str] | None = None,
+    grace_s: float | None = None,
+    observer: Observer | None = None,
+) -> AsyncIterator[Harvest]:
+    """Open the store and the session for one harvest, of all open tasks or of `only` these ids. Raises StoreError."""
+    breaker, progress = Breaker(), Progress(started=SystemClock().monotonic())
+    clock = ApiClock(SystemClock(), lambda text: progress.note(CLOCK_CONDITION, text))
+    async with AsyncExitStack() as stack:
+        stack.enter_context(translating_errors(settings.store.path))
+        store = await stack.enter_async_context(Store(settings.store.path))
+        has_status_call = settings.api.version == "v1"
+        throttle = Throttle(
+            _rate_limit(settings),
+            clock.monotonic,
+            ledger=store,
+            wall_ms=clock.wall_ms,
+            has_status_call=has_status_call,
+        )
+        if only is not None:
+            await store.want(only, clock.wall_ms())
+        client = await stack.enter_async_context(
+            Client(_client_settings(settings), key, throttle, on_api_time=clock.learn)
+        )
+        planner = Planner(
+            PlannerSettings(
+                strategy=Strategy(settings.harvest.strategy),
+                has_status_call=has_status_call,
+                asks_all=until is Until.ASKED,
+            )
+        )
+        final_states = FinalStates(clock, progress, key=lambda: key_fingerprint(key()))
+        pipeline = Pipeline(
+            asker=client,
+            decoder=VettingDecoder(_decoder(settings), key, settings.api.max_body_bytes),
+            settler=store,
+            breaker=breaker,
+            progress=progress,
+            clock=clock,
+            budget=MemoryBudget(settings.harvest.memory_budget_bytes),
+            observer=observer,
+            planner=planner,
+            final_states=final_states,
+        )
+        looker = Looker(
+            lister=ObservedLister(client, observer or Unobserved(), clock),
+            hearer=store,
+            planner=planner,
+            pipeline=pipeline,
+            breaker=breaker,
+            clock=clock,
+        )
+        scheduler = Scheduler(
+            HarvestSettings(
+                concurrency=settings.harvest.concurrency,
+                lease_s=settings.harvest.lease_s,
+                grace_s=settings.harvest.grace_s if grace_s is None else grace_s,
+                until=until,
+            ),
+            source=store,
+            planner=planner,
+            pipeline=pipeline,
+            looker=looker,
+            throttle=throttle,
+            breaker=breaker,
+            progress=progress,
+            clock=clock,
+        )
+        # What is loaded by now lives as long as the process: to walk through it for garbage holds the event loop up for
+        # tens of milliseconds every time.
+        gc.collect()
+        gc.freeze()
+        yield Harvest(store, client, throttle, scheduler, progress, clock, observer or Unobserved(), final_states.key)
+
+
+async def discover_once(
+    settings: Settings, key: Callable[[], str], *, since_s: float, dry_run: bool = False
+) -> DiscoveryReport:
+    """Queue what the account has made in the last `since_s` seconds. A dry run only compares. Raises StoreError."""
+    clock, path = ApiClock(SystemClock()), settings.store.path
+    async with AsyncExitStack() as stack:
+        stack.enter_context(translating_errors(path))
+        queue: Store | Onlooker = (
+            stack.enter_context(closing(Onlooker(path))) if dry_run else await stack.enter_async_context(Store(path))
+        )
+        throttle = Throttle(_rate_limit(settings), clock.monotonic, ledger=queue, wall_ms=clock.wall_ms)
+        client = Client(_client_settings(settings), key, throttle, on_api_time=clock.learn)
+        return await discover_lately(
+            lister=await stack.enter_async_context(client),
+            throttle=throttle,
+            queue=queue,
+            clock=clock,
+            key=lambda: key_fingerprint(key()),
+            lately_ms=round(since_s * 1000),
+            is_dry=dry_run,
+        )
+
+
+async def ask_once(settings: Settings, key: Callable[[], str]) -> tuple[ListPage | Outcome, float | None]:
+    """Ask for a list of one task, past every budget; return the answer and the skew of this machine's clock."""
+    clock = SystemClock()
+    throttle = Throttle(RateLimit(0), clock.monotonic)
+    async with Client(_client_settings(settings), key, throttle) as client:
+        query = ListQuery(started_at_ms=clock.wall_ms() - DAY_MS, page_limit=1)
+        answer = await client.list_tasks(query, throttle.take(Endpoint.LIST))
+        return answer, client.clock_skew_s
+
+
+def _decoder(settings: Settings) -> Decoder:
+    return Decoder(settings.api.max_body_bytes, share_of(read_limits()).workers)
+
+
+def _schedule(settings: Settings) -> Schedule | None:
+    wanted = settings.discovery
+    return Schedule(wanted.every_s, round(wanted.since_days * DAY_MS)) if wanted.enabled else None
+
+
+def _rate_limit(settings: Settings) -> RateLimit:
+    return RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
+
+
+def _client_settings(settings: Settings) -> ClientSettings:
+    api = settings.api
+    # Where no TLS is spoken, on this machine, it does not matter whom it would trust.
+    tls = trusted(os.environ).context if api.base_url.startswith("https:") else None
+    return ClientSettings(
+        base_url=api.base_url,
+        version=api.version,
+        connect_timeout_s=api.connect_timeout_s,
+        read_timeout_s=api.read_timeout_s,
+        max_body_bytes=api.max_body_bytes,
+        proxy=proxy_for(api.base_url, os.environ),
+        tls=tls,
+    )

@@ -1,0 +1,270 @@
+"""Reading task ids from arguments, files and stdin: plain lines, CSV with a header, or JSON lines.
+
+Everything streams, so a million ids need no more memory than one. A line that holds no acceptable id becomes a
+`RefusedLine` in its place, and the rest is read all the same. Blank lines and those that begin with # are skipped.
+"""
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+
+from harvester.cli.console import printable
+from harvester.domain.errors import InvalidTaskId, UsageError
+from harvester.domain.tasks.task_id import validate_task_id
+
+STDIN = Path("-")
+_MAX_LINE_BYTES = 1024 * 1024
+_EXCERPT_CHARACTERS = 80
+_LISTED_COLUMNS = 20
+_USUAL_NAMES = ("task_id", "_id", "id")
+_JSON_SUFFIXES = {".jsonl", ".ndjson"}
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedLine:
+    """A line without an acceptable id. `line` counts from 1; among arguments it is the position."""
+
+    source: str
+    line: int
+    text: str
+    """The beginning of the line, safe to print."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """What a format found: where, and the text that should be an id."""
+
+    line: int
+    text: str
+
+
+def read_task_ids(
+    arguments: Sequence[str] = (),
+    file: Path | None = None,
+    *,
+    column: str | None = None,
+    field: str | None = None,
+    stdin: BinaryIO | None = None,
+) -> Iterator[str | RefusedLine]:
+    """Yield the ids among `arguments`, then those in `file` ("-" is stdin).
+
+    The format follows from `column` (CSV) or `field` (JSON lines), else from the suffix, else from the first
+    character. UsageError if the file cannot be read or lacks the column; before the first id, unless reading
+    breaks off later.
+    """
+    if column is not None and field is not None:
+        raise UsageError("--column is for CSV and --field for JSON lines.", remedy="Give one of them.")
+    if file is None and (column is not None or field is not None):
+        raise UsageError("--column and --field need a file.", remedy="Add --file FILE, or --file - for stdin.")
+    given = (_Candidate(position, text.strip()) for position, text in enumerate(arguments, 1))
+    if file is None:
+        yield from _validated("argument", given)
+        return
+    with _open(file, stdin) as stream:
+        lines = _Lines(stream, "stdin" if file == STDIN else str(file))
+        found = _choose_format(lines, file.suffix.lower(), column, field)
+        yield from _validated("argument", given)
+        yield from _validated(lines.source, found)
+
+
+def _validated(source: str, found: Iterable[_Candidate | RefusedLine]) -> Iterator[str | RefusedLine]:
+    for item in found:
+        if isinstance(item, RefusedLine):
+            yield item
+            continue
+        try:
+            yield validate_task_id(item.text)
+        except InvalidTaskId as error:
+            yield _refuse(source, item.line, item.text, error.sentence)
+
+
+def _open(file: Path, stdin: BinaryIO | None) -> AbstractContextManager[BinaryIO]:
+    if file == STDIN:
+        return nullcontext(stdin or sys.stdin.buffer)
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise _unreadable(str(file), error) from None
+
+
+def _choose_format(
+    lines: "_Lines", suffix: str, column: str | None, field: str | None
+) -> Iterator[_Candidate | RefusedLine]:
+    if column is not None or (field is None and suffix == ".csv"):
+        return _from_csv(lines, column)
+    if field is not None or suffix in _JSON_SUFFIXES or lines.begin_with("{"):
+        return _from_json_lines(lines, field)
+    return _from_plain_lines(lines)
+
+
+def _from_plain_lines(lines: "_Lines") -> Iterator[_Candidate | RefusedLine]:
+    for text in lines:
+        yield text if isinstance(text, RefusedLine) else _Candidate(lines.number, text)
+
+
+def _from_csv(lines: "_Lines", column: str | None) -> Iterator[_Candidate | RefusedLine]:
+    """Find the column in the header, and return what reads the rows below it."""
+    records = _CsvRecords(lines)
+    header = next(records, None)
+    if header is None:
+        return iter(())
+    if isinstance(header, RefusedLine):
+        raise UsageError(f"The header of {lines.source} cannot be read: {header}.", remedy="Give a CSV file in UTF-8.")
+    names = [name.strip() for name in header]
+    wanted = _USUAL_NAMES if column is None else (column,)
+    name = next((name for name in wanted if name in names), None)
+    if name is None:
+        columns = ", ".join(repr(name[:_EXCERPT_CHARACTERS]) for name in names[:_LISTED_COLUMNS])
+        raise UsageError(
+            f"The header of {lines.source}, line {lines.number}, has no column {_either(wanted)}.",
+            remedy=f"Choose with --column one of {columns}.",
+        )
+    return _from_rows(records, names.index(name), name)
+
+
+def _from_rows(records: "_CsvRecords", index: int, name: str) -> Iterator[_Candidate | RefusedLine]:
+    for row in records:
+        if isinstance(row, RefusedLine):
+            yield row
+        elif index < len(row):
+            yield _Candidate(records.first_line, row[index].strip())
+        else:
+            yield records.refuse(f"this row has no column {name!r}")
+
+
+def _from_json_lines(lines: "_Lines", field: str | None) -> Iterator[_Candidate | RefusedLine]:
+    wanted = _USUAL_NAMES if field is None else (field,)
+    for text in lines:
+        if isinstance(text, RefusedLine):
+            yield text
+            continue
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            yield lines.refuse(text, f"this is not JSON: {error}")
+            continue
+        name = next((name for name in wanted if isinstance(value, dict) and name in value), None)
+        if name is not None and isinstance(value[name], str):
+            yield _Candidate(lines.number, value[name].strip())
+        else:
+            yield lines.refuse(text, f"this is no object with a text field {_either(wanted)}")
+
+
+class _Lines:
+    """The lines of a byte stream as stripped text, without blank ones and comments.
+
+    One that is not UTF-8 or longer than a mebibyte comes as a RefusedLine.
+    """
+
+    def __init__(self, stream: BinaryIO, source: str) -> None:
+        self.source = source
+        self.number = 0
+        self._stream = stream
+        self._ahead: str | RefusedLine | None = None
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str | RefusedLine:
+        """Return the next line that says something."""
+        line, self._ahead = self._ahead, None
+        while not line:
+            line = self.next_raw()
+            if isinstance(line, str):
+                line = line.strip()
+                line = "" if line.startswith("#") else line
+        return line
+
+    def next_raw(self) -> str | RefusedLine:
+        """Return the very next line, be it blank or a comment; StopIteration at the end."""
+        line = self._read()
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line) > _MAX_LINE_BYTES:
+            beginning = line[: 4 * _EXCERPT_CHARACTERS].decode(errors="replace")
+            while line and not line.endswith(b"\n"):
+                line = self._read()
+            return self.refuse(beginning, f"the line is longer than {_MAX_LINE_BYTES} bytes")
+        try:
+            # A byte order mark may begin the file, as editors on Windows write it.
+            return line.decode("utf-8-sig" if self.number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            return self.refuse(line.decode(errors="replace"), "the line is not UTF-8")
+
+    def begin_with(self, prefix: str) -> bool:
+        """Tell whether the line that comes next begins so, without taking it."""
+        if self._ahead is None:
+            self._ahead = next(self, None)
+        return isinstance(self._ahead, str) and self._ahead.startswith(prefix)
+
+    def refuse(self, text: str, reason: str) -> RefusedLine:
+        """Make a RefusedLine of the line read last."""
+        return _refuse(self.source, self.number, text, reason)
+
+    def _read(self) -> bytes:
+        try:
+            return self._stream.readline(_MAX_LINE_BYTES + 1)
+        except OSError as error:
+            raise _unreadable(self.source, error) from None
+
+
+class _CsvRecords:
+    """The records of a CSV file, of which a quoted field may run over several lines; broken ones are refused."""
+
+    def __init__(self, lines: _Lines) -> None:
+        self.first_line = 0
+        self._first_text = ""
+        self._first_is_fed = True
+        self._lines = lines
+        # Not a generator: that would be over after its first exception, and with it the file.
+        self._reader = csv.reader(iter(self._feed, None), strict=True)
+
+    def __iter__(self) -> "_CsvRecords":
+        return self
+
+    def __next__(self) -> list[str] | RefusedLine:
+        line = next(self._lines)
+        if isinstance(line, RefusedLine):
+            return line
+        self.first_line, self._first_text, self._first_is_fed = self._lines.number, line, False
+        try:
+            return next(self._reader)
+        except csv.Error as error:
+            # An unclosed quote swallows lines, so it is said which.
+            return self.refuse(f"this is not CSV, {error}; lines {self.first_line} to {self._lines.number} are skipped")
+
+    def refuse(self, reason: str) -> RefusedLine:
+        """Make a RefusedLine of the record read last."""
+        return _refuse(self._lines.source, self.first_line, self._first_text, reason)
+
+    def _feed(self) -> str:
+        if not self._first_is_fed:
+            self._first_is_fed = True
+            return self._first_text
+        line = self._lines.next_raw()
+        if isinstance(line, RefusedLine):
+            raise csv.Error(line.reason)
+        return line
+
+
+def _refuse(source: str, line: int, text: str, reason: str) -> RefusedLine:
+    return RefusedLine(source, line, printable(text.strip()[:_EXCERPT_CHARACTERS]), reason)
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(map(repr, names))
+
+
+def _unreadable(source: str, error: OSError) -> UsageError:
+    return UsageError(f"{source} cannot be read: {error.strerror}.", remedy="Give a file that this user may read.")

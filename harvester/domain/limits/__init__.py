@@ -1,0 +1,1 @@
+"""When a request may go out: rates, quotas, and circuit breakers."""

@@ -1,0 +1,403 @@
+"""What to do about a task after an outcome: (task, outcome, circumstances) -> decision.
+
+| outcome            | decision                                                                              |
+| ------------------ | ------------------------------------------------------------------------------------- |
+| Ready              | `ready`, retrieve at once                                                             |
+| Retrieved          | `harvested`; if it names another id, see `Misrouted`                                  |
+| Processing         | `pending`, asked again when planning says                                             |
+| Failed             | `failed` when the task itself says so twice; a list entry does not count              |
+| Gone, Unacceptable | three answers on three connections, then one in the other API version; then `missing` |
+|                    | or `rejected`, past the deadline `expired`                                            |
+| Empty              | retried, ever more rarely; past the deadline `expired`                                |
+| Invalid            | three downloads on three connections, then `rejected`                                 |
+| Misrouted          | asked again on a fresh connection                                                     |
+| Transient          | backed off; past the deadline ever more rarely, `expired` after 30 days               |
+| Throttled, Refused | unchanged: they say nothing about the task                                            |
+
+An answer ends a task only where `Circumstances` allow it. Else the end is held back: the task stays open and is asked
+again, ever more rarely, until they do or PATIENCE_MS is over.
+"""
+
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from harvester.domain.planning.plan import GONE_ANSWERS, MAX_LOOK_MS, Rng, at_latest_before_deadline, next_look_ms
+from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.tasks.outcomes import (
+    Empty,
+    Failed,
+    Gone,
+    Invalid,
+    Misrouted,
+    Outcome,
+    Processing,
+    Ready,
+    Refused,
+    Retrieved,
+    Throttled,
+    Transient,
+    Unacceptable,
+)
+from harvester.domain.tasks.task import NEVER_ANSWERED_MS, ApiVersion, Task, TaskState, deadline_ms
+
+BACKOFF_BASE_MS = 1_000
+BACKOFF_CAP_MS = 5 * 60 * 1_000
+
+GONE_SPACING_MS = 5_000
+"""A task that was created a moment ago may not be visible everywhere yet."""
+
+INVALID_DOWNLOADS = 3
+
+GENERIC_ERROR = "generic_error"
+"""Stands in place of a status where a retrieval was refused with it: it does not show that there is such a task."""
+
+PARAMETER_INVALID = "parameter_invalid"
+TASK_ID_INVALID, LISTED_FAILED = "task_id_invalid", "listed_failed"
+
+SHORTEST_HOLD_MS = 2_000
+"""The first wait for a confirmation; each further one is as long as the doubt has lasted."""
+
+HELD_BACK_MS = 3600 * 1_000
+"""The shortest wait for a confirmation while most answers bring no result."""
+
+LONGEST_HOLD_MS = MAX_LOOK_MS
+
+PATIENCE_MS = 6 * 3600 * 1_000
+"""An answer that has been confirmed for so long ends the task, whatever the other tasks' answers are."""
+
+FEWEST_OVERDUE_FAILURES = 100
+"""Fewer failures are no evidence that the API never answers: in 30 days there are more, unless the clock has jumped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a task is not harvested (yet): a stable code, and the API's or the program's words."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next row of a task. `next_attempt_at_ms` 0 means at once; an end has none."""
+
+    state: TaskState
+    next_attempt_at_ms: int = 0
+    expires_at_ms: int = 0
+    created_at_ms: int | None = None
+    failures: int = 0
+    gone: int = 0
+    invalid: int = 0
+    unfinished_at_ms: int | None = None
+    doubted_at_ms: int | None = None
+    version: ApiVersion | None = None
+    other_id: str | None = None
+    seen_with: str | None = None
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What else is known of an answer, and what it may do. The defaults are those of an API that is well.
+
+    `is_fresh`: it came on a connection of its own. `version` is the API version that was asked if it is not the
+    configured one, and `is_other_version` whether it is another one than knows the task, as far as that is known. `key`
+    is the fingerprint of the API key. `may_end`: the API is otherwise well, so an answer that was confirmed may end the
+    task; `may_fail`: so may one that names the task and says that it has failed; `is_held_back`: most answers bring no
+    result. `asks_once`: this harvest does not ask later. `deadline_now_ms` is the present by the API's clock, where it
+    is known to differ from this machine's.
+    """
+
+    is_fresh: bool = True
+    version: ApiVersion | None = None
+    is_other_version: bool = False
+    key: str | None = None
+    may_end: bool = True
+    may_fail: bool = True
+    is_held_back: bool = False
+    asks_once: bool = False
+    deadline_now_ms: int | None = None
+
+
+_WELL = Circumstances()
+
+
+def decide(  # noqa: PLR0913, PLR0917  # the last two have defaults
+    task: Task,
+    outcome: Outcome,
+    now_ms: int,
+    rng: Rng,
+    times: ProcessingTimes | None = None,
+    circumstances: Circumstances = _WELL,
+) -> Decision:
+    """Return what becomes of `task`; pure, and defined for every outcome in every open state.
+
+    `times` is what was learned of processing times; without it the wait for a result follows the prior.
+    """
+    decision = _decide(_Case(task, now_ms, rng, circumstances), outcome, times or ProcessingTimes())
+    if not is_known_by(outcome):
+        return decision
+    return replace(
+        decision, version=circumstances.version or task.version, seen_with=circumstances.key or task.seen_with
+    )
+
+
+def decide_listed(  # noqa: PLR0913  # as decide
+    task: Task,
+    outcome: Ready | Failed | Processing,
+    now_ms: int,
+    rng: Rng,
+    times: ProcessingTimes | None = None,
+    *,
+    key: str | None = None,
+) -> Decision:
+    """Return what a list entry makes of a pending task. It never ends one: an entry that says `failed` has no reason.
+
+    Such a task has finished, so it is asked for its result, which tells how.
+    """
+    circumstances = Circumstances(key=key)
+    if not isinstance(outcome, Failed):
+        return decide(task, outcome, now_ms, rng, times, circumstances)
+    message = "The list says that the task has failed; the task itself is asked for the reason."
+    problem = Problem(code="listed_failed", message=message)
+    return replace(decide(task, Ready(), now_ms, rng, times, circumstances), problem=problem)
+
+
+def is_known_by(outcome: Outcome) -> bool:
+    """Return whether the answer shows that the API knows the task."""
+    return isinstance(outcome, Ready | Retrieved | Failed | Empty) or (
+        isinstance(outcome, Processing) and outcome.status != GENERIC_ERROR
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A task, the present, and the circumstances of the answer that is decided upon."""
+
+    task: Task
+    now_ms: int
+    rng: Rng
+    circumstances: Circumstances
+
+    @property
+    def is_past_deadline(self) -> bool:
+        return self.task.is_past_deadline(self.circumstances.deadline_now_ms or self.now_ms)
+
+    @property
+    def doubted_at_ms(self) -> int:
+        """Since when the answers are doubtful; a time ahead was noted while the clock was."""
+        doubted_at_ms = self.task.doubted_at_ms
+        return self.now_ms if doubted_at_ms is None or doubted_at_ms > self.now_ms else doubted_at_ms
+
+    @property
+    def doubted_for_ms(self) -> int:
+        return self.now_ms - self.doubted_at_ms
+
+    @property
+    def may_end(self) -> bool:
+        return self.circumstances.may_end or self.doubted_for_ms >= PATIENCE_MS
+
+    def after(self, shortest_ms: int, longest_ms: int = LONGEST_HOLD_MS) -> int:
+        """Return a time after a wait as long as the doubt has lasted, more or less."""
+        wait_ms = min(longest_ms, max(shortest_ms, self.doubted_for_ms))
+        return at_latest_before_deadline(
+            self.task, self.now_ms, int(self.rng.uniform(wait_ms * 3 // 4, wait_ms * 5 // 4))
+        )
+
+    def held(self, decision: Decision) -> Decision:
+        """Return the decision for a task whose end is held back."""
+        shortest_ms = HELD_BACK_MS if self.circumstances.is_held_back else GONE_SPACING_MS
+        return replace(decision, next_attempt_at_ms=self.after(shortest_ms))
+
+
+def _decide(case: _Case, outcome: Outcome, times: ProcessingTimes) -> Decision:  # noqa: C901  # one case for each outcome
+    task = case.task
+    match outcome:
+        case Retrieved():
+            return replace(_dated(task, outcome.embeddings.metadata.created_at_ms), state=TaskState.HARVESTED)
+        case Ready():
+            # How often it was gone still counts: it takes a result to disprove that.
+            return replace(unchanged(task), state=TaskState.READY, failures=0)
+        case Processing():
+            return _check_again(task, outcome, case.now_ms, times)
+        case Failed():
+            return _fail(case, outcome)
+        case Gone() | Unacceptable():
+            return _confirm_unknown(case, outcome)
+        case Empty():
+            return _wait_for_segments(case, outcome)
+        case Invalid():
+            return _download_again(case, outcome)
+        case Misrouted():
+            return _ask_afresh(case, outcome)
+        case Transient():
+            return _back_off(case, outcome)
+        case Throttled() | Refused():
+            return unchanged(task)
+        case _:
+            assert_never(outcome)
+
+
+def backoff_ms(failures: int, rng: Rng) -> int:
+    """Return a wait with full jitter: between 0 and 1 s doubling with each failure, at most 5 min.
+
+    Source: the "full jitter" variant of exponential back-off, AWS Architecture Blog, 2015.
+    """
+    ceiling = min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** min(failures - 1, 20))
+    return int(rng.uniform(0, ceiling))
+
+
+def unchanged(task: Task) -> Decision:
+    """Return the decision that leaves the task as it is, due at once."""
+    return Decision(
+        state=task.state,
+        expires_at_ms=task.expires_at_ms,
+        created_at_ms=task.created_at_ms,
+        failures=task.failures,
+        gone=task.gone,
+        invalid=task.invalid,
+        unfinished_at_ms=task.unfinished_at_ms,
+        doubted_at_ms=task.doubted_at_ms,
+        version=task.version,
+        other_id=task.other_id,
+        seen_with=task.seen_with,
+    )
+
+
+def _dated(task: Task, created_at_ms: int | None) -> Decision:
+    """Let the API's `created_at` overrule the hint from the id."""
+    if created_at_ms is None:
+        return unchanged(task)
+    expires = deadline_ms(task.task_id, created_at_ms=created_at_ms, added_at_ms=task.added_at_ms)
+    return replace(unchanged(task), created_at_ms=created_at_ms, expires_at_ms=expires)
+
+
+def _problem(outcome: Failed | Gone | Empty | Unacceptable | Transient | Misrouted | Invalid) -> Problem:
+    return Problem(outcome.code, outcome.message)
+
+
+def _check_again(task: Task, outcome: Processing, now_ms: int, times: ProcessingTimes) -> Decision:
+    dated = _dated(task, outcome.created_at_ms)
+    known = replace(task, created_at_ms=dated.created_at_ms, expires_at_ms=dated.expires_at_ms)
+    return replace(
+        dated,
+        state=TaskState.PENDING,
+        failures=0,
+        gone=0,
+        doubted_at_ms=None,
+        other_id=None,
+        unfinished_at_ms=now_ms,
+        next_attempt_at_ms=next_look_ms(known, now_ms, times),
+    )
+
+
+def _fail(case: _Case, outcome: Failed) -> Decision:
+    """End the task when it says for the second time that it has failed.
+
+    Where that is what the API says of most tasks, the end is held back.
+    """
+    after = replace(unchanged(case.task), failures=0, doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome))
+    is_confirmed = case.task.doubted_at_ms is not None and case.circumstances.is_fresh
+    if is_confirmed and (case.circumstances.may_fail or case.doubted_for_ms >= HELD_BACK_MS):
+        return replace(after, state=TaskState.FAILED)
+    if case.circumstances.is_held_back or is_confirmed:
+        return case.held(after)
+    if case.circumstances.asks_once:
+        return after
+    wait_ms = GONE_SPACING_MS + backoff_ms(1, case.rng)
+    return replace(after, next_attempt_at_ms=at_latest_before_deadline(case.task, case.now_ms, wait_ms))
+
+
+def _confirm_unknown(case: _Case, outcome: Gone | Unacceptable) -> Decision:
+    """Count the answers that do not know the task; the last one that is needed is that of the other API version."""
+    task, circumstances = case.task, case.circumstances
+    is_counted = _is_counted(case)
+    gone = task.gone + 1 if is_counted else task.gone
+    problem = _problem(outcome)
+    if circumstances.is_other_version and task.error_code is not None:
+        # Why the version that was asked first does not know the task tells more.
+        problem = Problem(code=task.error_code, message=task.error_message or outcome.message)
+    after = replace(unchanged(task), gone=gone, failures=0, doubted_at_ms=case.doubted_at_ms, problem=problem)
+    if outcome.code == TASK_ID_INVALID:
+        # No request can be made about it, so no answer can confirm it.
+        return replace(after, state=TaskState.REJECTED)
+    if circumstances.key is not None and task.seen_with not in (None, circumstances.key):
+        message = f"The task was seen with another API key, and this one does not know it: {outcome.message}"
+        return _overdue(case, replace(after, gone=0, problem=Problem(code="other_key", message=message)))
+    if gone > GONE_ANSWERS and circumstances.is_fresh and case.may_end:
+        if case.is_past_deadline:
+            return replace(after, state=TaskState.EXPIRED)
+        is_rejected = isinstance(outcome, Unacceptable) or problem.code == PARAMETER_INVALID
+        return replace(after, state=TaskState.REJECTED if is_rejected else TaskState.MISSING)
+    # READY may have been inferred, so the status is asked for before the next retrieval.
+    after = replace(after, state=TaskState.PENDING)
+    if gone > GONE_ANSWERS or circumstances.is_held_back:
+        return case.held(after)
+    spaced = min(gone, 2) * GONE_SPACING_MS if gone < GONE_ANSWERS else 0
+    next_ms = case.now_ms + spaced + backoff_ms(1, case.rng)
+    return replace(after, next_attempt_at_ms=at_latest_before_deadline(task, case.now_ms, next_ms - case.now_ms))
+
+
+def _is_counted(case: _Case) -> bool:
+    """Return whether the answer confirms the ones before: it must come on a connection of its own.
+
+    The answer after GONE_ANSWERS must be that of the other API version.
+    """
+    gone, circumstances = case.task.gone, case.circumstances
+    if gone == GONE_ANSWERS:
+        return circumstances.is_fresh and circumstances.is_other_version
+    return gone < GONE_ANSWERS and (gone == 0 or circumstances.is_fresh)
+
+
+def _wait_for_segments(case: _Case, outcome: Empty) -> Decision:
+    """Ask again while the platform has the result; only after the deadline there will be none."""
+    after = replace(
+        unchanged(case.task), failures=0, gone=0, doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome)
+    )
+    if case.is_past_deadline and case.may_end and case.circumstances.is_fresh:
+        return replace(after, state=TaskState.EXPIRED)
+    return replace(after, next_attempt_at_ms=case.after(SHORTEST_HOLD_MS))
+
+
+def _download_again(case: _Case, outcome: Invalid) -> Decision:
+    task, is_fresh = case.task, case.circumstances.is_fresh
+    invalid = task.invalid + 1 if task.invalid == 0 or is_fresh else task.invalid
+    after = replace(
+        unchanged(task),
+        invalid=invalid,
+        failures=0,
+        gone=0,
+        doubted_at_ms=case.doubted_at_ms,
+        problem=_problem(outcome),
+    )
+    if invalid >= INVALID_DOWNLOADS:
+        return replace(after, state=TaskState.REJECTED) if case.may_end else case.held(after)
+    if case.circumstances.is_held_back:
+        return case.held(after)
+    delay = GONE_SPACING_MS * invalid + backoff_ms(1, case.rng)
+    return replace(after, next_attempt_at_ms=at_latest_before_deadline(task, case.now_ms, delay))
+
+
+def _ask_afresh(case: _Case, outcome: Misrouted) -> Decision:
+    """Ask again on a fresh connection, and remember which id was named: it may be the same again."""
+    return replace(_back_off(case, outcome), other_id=outcome.received_id)
+
+
+def _back_off(case: _Case, outcome: Transient | Misrouted) -> Decision:
+    failures = case.task.failures + 1
+    after = replace(unchanged(case.task), failures=failures, problem=_problem(outcome))
+    if case.is_past_deadline:
+        message = f"The deadline has passed, and the API has not answered since: {outcome.message}"
+        return _overdue(case, replace(after, problem=Problem(code="overdue", message=message)))
+    delay = backoff_ms(failures, case.rng)
+    return replace(after, next_attempt_at_ms=at_latest_before_deadline(case.task, case.now_ms, delay))
+
+
+def _overdue(case: _Case, after: Decision) -> Decision:
+    """Ask ever more rarely; give up a month after the deadline, and after the first of many such answers."""
+    after = replace(after, failures=max(after.failures, case.task.failures + 1), doubted_at_ms=case.doubted_at_ms)
+    is_over = case.is_past_deadline and case.doubted_for_ms >= NEVER_ANSWERED_MS
+    if is_over and after.failures >= FEWEST_OVERDUE_FAILURES:
+        message = "The deadline passed more than 30 days ago, and the API has not answered about the task since."
+        return replace(after, state=TaskState.EXPIRED, problem=Problem(code="never_answered", message=message))
+    return replace(after, next_attempt_at_ms=case.after(BACKOFF_BASE_MS))

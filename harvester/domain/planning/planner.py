@@ -1,0 +1,279 @@
+"""Remembers what planning needs from one plan to the next, and learns from every answer."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from harvester.domain.limits.endpoint import Bucket, Endpoint, RateLimit
+from harvester.domain.planning.list_reader import ListPage
+from harvester.domain.planning.list_windows import Listing, finished_by, is_complete
+from harvester.domain.planning.plan import (
+    QUESTION_SHARE,
+    Due,
+    Look,
+    Plan,
+    Step,
+    Strategy,
+    Terms,
+    chance_finished,
+    plan,
+    within_means,
+)
+from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.tasks.embeddings import VideoMetadata
+from harvester.domain.tasks.outcomes import Failed, Outcome, Processing, Ready, Retrieved
+from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
+
+MAX_QUESTIONS = 16
+
+FORETOLD = 0.9
+"""A task with such a chance to have finished tells whether reckoning can be trusted."""
+
+TRUST_PRIOR = 20.0
+TRUSTED = 0.9
+TRUST_MEMORY = 200.0
+
+PRESUMED_MS = 3600_000
+"""What a page of the unfinished did not show counts as finished for so long: somebody else may have retrieved it."""
+
+DOUBT_MS = 3600_000
+MAX_DOUBT_MS = 24 * 3600_000
+"""How long, at first and at most, nothing is concluded from such pages after it has turned out to be wrong."""
+
+PAGE_MISSES = 2
+"""A task that so many pages did not show, however narrow their window, is asked about by itself."""
+
+MISSES_KEPT_MS = 24 * 3600_000
+
+UNLISTED_MS = 60_000
+"""How long, at first, a task that the list does not show is asked about by itself."""
+
+CLOSED_S = 1.0
+"""A class of requests that has to wait for longer is not planned with."""
+
+LIST_MISSED_S = 60.0
+"""A list that has to wait for longer is not waited for, even where it is preferred."""
+
+LIST_PAUSE_S = 30.0
+MAX_LIST_PAUSE_S = 600.0
+LIST_PAUSE_REQUESTS = 20
+"""A list that fails for ever may take such a part of a budget of few requests a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerSettings:
+    """How to find out what is ready; see `harvester.domain.planning.plan.Terms`."""
+
+    strategy: Strategy = Strategy.AUTO
+    has_status_call: bool = True
+    asks_all: bool = False
+
+
+@dataclass(slots=True)
+class _Trust:
+    """How often tasks that were surely finished by reckoning turned out to be."""
+
+    tries: float = TRUST_PRIOR
+    hits: float = TRUST_PRIOR
+
+    def learn(self, *, is_hit: bool) -> None:
+        if self.tries >= TRUST_MEMORY:
+            self.tries, self.hits = self.tries / 2, self.hits / 2
+        self.tries += 1
+        self.hits += is_hit
+
+    @property
+    def is_given(self) -> bool:
+        return self.hits / self.tries >= TRUSTED
+
+
+@dataclass(slots=True)
+class Planner:
+    """Plans, and keeps what was learned of processing times, of the list, and of tasks that the list does not show."""
+
+    settings: PlannerSettings = field(default_factory=PlannerSettings)
+    times: ProcessingTimes = field(default_factory=ProcessingTimes)
+    listing: Listing = field(default_factory=Listing)
+    _trust: _Trust = field(default_factory=_Trust)
+    _gap_trust: _Trust = field(default_factory=_Trust)
+    _gap_doubts: int = 0
+    _gaps_doubted_until_ms: int = 0
+    _presumed: dict[int, int] = field(default_factory=dict)
+    _withdrawn: list[int] = field(default_factory=list)
+    _questions: Bucket = field(default_factory=lambda: Bucket(RateLimit(0)))
+    _unlisted: dict[int, int] = field(default_factory=dict)
+    _misses: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _rate_per_s: float | None = None
+    _list_failures: int = 0
+    _list_paused_until: float = 0.0
+    _wants_proof: bool = False
+
+    def plan(  # noqa: PLR0913  # all but the first are named
+        self,
+        due: Due,
+        *,
+        now_ms: int,
+        now: float,
+        limit: int,
+        open_tasks: int,
+        rate_per_s: float | None,
+        waits_s: Mapping[Endpoint, float],
+        evidence_ago_s: float = 0.0,
+    ) -> Plan:
+        """Return what to do about the tasks that are due, with at most `limit` requests.
+
+        `now` is monotonic seconds. `open_tasks` are to be brought home in all. `rate_per_s` is the sustained rate in
+        force, None without one. `waits_s` is for how long the API wants no requests of a class, 0 for those that are
+        left out. `evidence_ago_s` ago the API has last shown that it is well.
+        """
+        self._rate_per_s = rate_per_s
+        strategy = within_means(self.settings.strategy, open_tasks, rate_per_s)
+        is_list_paused = now < self._list_paused_until
+        closed = {endpoint for endpoint, wait_s in waits_s.items() if wait_s > CLOSED_S}
+        terms = Terms(
+            limit=1 if self._wants_proof else limit,
+            questions=self.allowed_questions(now, rate_per_s, strategy),
+            strategy=strategy,
+            has_status_call=self.settings.has_status_call,
+            closed=frozenset(closed | ({Endpoint.LIST} if is_list_paused else set())),
+            has_list=not is_list_paused and waits_s.get(Endpoint.LIST, 0.0) <= LIST_MISSED_S,
+            asks_all=self.settings.asks_all or self._wants_proof,
+            evidence_ago_s=evidence_ago_s,
+            trusts=self._trust.is_given,
+            trusts_gaps=now_ms >= self._gaps_doubted_until_ms,
+            unlisted={key for key, until_ms in self._unlisted.items() if now_ms < until_ms},
+        )
+        return plan(due, now_ms, terms, self.times, self.listing)
+
+    def spent(self, steps: Iterable[Step], now: float) -> None:
+        """Account for the questions among the steps that are taken."""
+        for step in steps:
+            self._questions.take(now, step.cost)
+            self._wants_proof = False
+
+    def answered(self, task: Task, outcome: Outcome, asked_at_ms: int) -> None:
+        """Learn from what a request said about one task."""
+        is_finished = isinstance(outcome, Ready | Retrieved | Failed)
+        if not is_finished and not isinstance(outcome, Processing):
+            return
+        until_ms = self._presumed.pop(task.key, None)
+        if until_ms is not None:
+            self._gap_trust.learn(is_hit=is_finished)
+            if not self._gap_trust.is_given:
+                self._doubt_gaps(asked_at_ms)
+            if is_finished:
+                # The page told nothing of the video. Else a model would be known by its unfinished tasks alone.
+                self._observe(task, _metadata(outcome), until_ms - PRESUMED_MS, is_finished=True, is_counted=True)
+        if task.state is TaskState.PENDING and task.is_dated:
+            self._learn(task, outcome, asked_at_ms, is_finished=is_finished)
+
+    def presumed(self, task: Task, asked_at_ms: int) -> None:
+        """Learn that a page of all unfinished tasks did not show this one."""
+        self._presumed[task.key] = asked_at_ms + PRESUMED_MS
+        self._learn(task, Ready(), asked_at_ms, is_finished=True)
+
+    def concluded(self, look: Look, page: ListPage, now_ms: int) -> list[Task]:
+        """Return the tasks of `look` that have finished because a page of all unfinished ones does not show them."""
+        if look.query.status is None or now_ms < self._gaps_doubted_until_ms:
+            return []
+        return finished_by(look.query, page, look.tasks, self.listing)
+
+    def take_withdrawn(self) -> list[int]:
+        """Return the keys of tasks that were noted as ready and of which that is no longer believed."""
+        withdrawn, self._withdrawn = self._withdrawn, []
+        return withdrawn
+
+    def read(self, look: Look, page: ListPage, told: Iterable[Task], now_ms: int) -> None:
+        """Learn from a page that `look` asked for, and that told of some tasks."""
+        self._list_failures = 0
+        answered = {task.key for task in told}
+        shown = {task.task_id for task in page.tasks}
+        self.listing.learn(look.query, page, sum(task.task_id in shown for task in look.tasks))
+        is_whole = is_complete(look.query, page)
+        for task in look.tasks:
+            misses, _ = self._misses.pop(task.key, (0, 0))
+            if task.key in answered:
+                continue
+            if is_whole or misses + 1 >= PAGE_MISSES:
+                # The older it is, the less a list that is late explains it.
+                self._unlisted[task.key] = now_ms + UNLISTED_MS + task.age_ms(now_ms)
+            else:
+                self._misses[task.key] = misses + 1, now_ms + MISSES_KEPT_MS
+
+    def list_failed(self, now: float) -> None:
+        """Leave the list alone for a while: single calls may work."""
+        pause_s = min(MAX_LIST_PAUSE_S, LIST_PAUSE_S * 2 ** min(self._list_failures, 10))
+        if self._rate_per_s:
+            pause_s = max(pause_s, LIST_PAUSE_REQUESTS / self._rate_per_s)
+        self._list_failures += 1
+        self._list_paused_until = now + pause_s
+
+    def list_refused(self, now: float) -> None:
+        """Leave the list alone, and ask about one task now: it may be that every call is refused."""
+        self.list_failed(now)
+        self._wants_proof = True
+
+    def tidy(self, now_ms: int) -> None:
+        """Forget what no longer matters."""
+        self._unlisted = {key: until_ms for key, until_ms in self._unlisted.items() if now_ms < until_ms}
+        self._presumed = {key: until_ms for key, until_ms in self._presumed.items() if now_ms < until_ms}
+        self._misses = {key: missed for key, missed in self._misses.items() if now_ms < missed[1]}
+
+    def _doubt_gaps(self, now_ms: int) -> None:
+        """Conclude nothing from pages of the unfinished for a while; the platform may have changed by then."""
+        self._withdrawn += self._presumed
+        self._presumed.clear()
+        self._gap_trust = _Trust()
+        self._gaps_doubted_until_ms = now_ms + min(MAX_DOUBT_MS, DOUBT_MS * 2 ** min(self._gap_doubts, 10))
+        self._gap_doubts += 1
+
+    def _learn(self, task: Task, outcome: Outcome, asked_at_ms: int, *, is_finished: bool) -> None:
+        if chance_finished(task, asked_at_ms, self.times) >= FORETOLD:
+            self._trust.learn(is_hit=is_finished)
+        if is_finished:
+            self._misses.pop(task.key, None)
+            self._unlisted.pop(task.key, None)
+        metadata = _metadata(outcome)
+        if metadata.created_at_ms is not None:
+            self.listing.learn_date(task.task_id, metadata.created_at_ms)
+        self._observe(task, metadata, asked_at_ms, is_finished=is_finished)
+
+    def _observe(
+        self, task: Task, metadata: VideoMetadata, at_ms: int, *, is_finished: bool, is_counted: bool = False
+    ) -> None:
+        """Learn how long it took; `is_counted`: what was known of the video before has learned that already."""
+        if metadata.created_at_ms is not None:
+            # The time in an id may be hours off: of the age that follows from it nothing is to be learned.
+            task = replace(task, expires_at_ms=metadata.created_at_ms + RETENTION_MS)
+        model_name, duration_s = task.model_name or metadata.model_name, task.duration_s or metadata.duration
+        after_s = 0.0 if task.unfinished_at_ms is None else task.age_ms(task.unfinished_at_ms) / 1000
+        by_s = task.age_ms(at_ms) / 1000
+        if not is_finished or after_s > 0 or self.times.of(model_name, duration_s).chance(by_s) < FORETOLD:
+            # Of a task that was first looked at long after its end there is nothing to learn.
+            counted = (task.model_name, task.duration_s) if is_counted else None
+            self.times.observe(model_name, duration_s, after_s, by_s, is_finished=is_finished, counted=counted)
+
+    def allowed_questions(self, now: float, rate_per_s: float | None, strategy: Strategy = Strategy.AUTO) -> int:
+        """Return how many requests may go into questions now."""
+        if rate_per_s is None or strategy is not Strategy.AUTO:
+            # Where each task has to be asked about first, questions are half of all requests; results still go first.
+            return MAX_QUESTIONS
+        per_s = rate_per_s * QUESTION_SHARE
+        bucket = self._questions
+        bucket.limit = RateLimit(per_s * 60, burst=max(1, int(per_s)))
+        interval_s = bucket.limit.interval_s
+        if not interval_s or bucket.arrival - now > bucket.limit.tolerance_s + interval_s:
+            # The rate has risen since.
+            bucket.arrival = min(bucket.arrival, now + interval_s)
+        ahead_s = now - bucket.ready_at()
+        return 0 if ahead_s < 0 else min(MAX_QUESTIONS, bucket.limit.burst, 1 + int(ahead_s / interval_s))
+
+
+def _metadata(outcome: Outcome) -> VideoMetadata:
+    """Return what an answer says about the video, be it nothing."""
+    match outcome:
+        case Retrieved():
+            return outcome.embeddings.metadata
+        case Ready() | Processing():
+            return outcome.metadata or VideoMetadata()
+        case _:
+            return VideoMetadata()

@@ -1,0 +1,1 @@
+"""Words and JSON of what is reported, from values of the domain."""

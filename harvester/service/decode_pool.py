@@ -1,0 +1,133 @@
+"""Decodes bodies: small ones in place, large ones in worker processes, so that the event loop never stands still.
+
+A large body and the vectors made of it travel in a file in memory that both processes see. Through the pipes of the
+pool they would keep the event loop busy for longer than they take to decode.
+"""
+
+import errno
+import mmap
+import os
+import signal
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+import numpy as np
+import structlog
+from anyio import to_process, to_thread
+
+from harvester.api.body_buffer import IN_MEMORY_BYTES, LargeBody
+from harvester.api.decode.result import Decoded, decode_file, decode_retrieval
+from harvester.domain.tasks.outcomes import Invalid, Retrieved, Transient
+
+IN_PLACE_BYTES = 4 * IN_MEMORY_BYTES
+"""A short body that decompresses to more than this is large all the same."""
+
+
+_NO_PROCESS = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EPERM, errno.EACCES})
+"""What the system says where it starts no further process, or gives no descriptors for one."""
+
+log = structlog.stdlib.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchanged:
+    """An outcome whose vectors were left in the shared file: `dtype[rows, dim]` from its beginning on."""
+
+    outcome: Retrieved
+    dtype: str
+    rows: int
+    dim: int
+
+
+class Decoder:
+    """A pool of worker processes; they start with the first large body and live as long as the event loop.
+
+    With `workers=0`, where memory is scarce, and where none can be started, a thread of this process does their work.
+    """
+
+    def __init__(self, max_body_bytes: int, workers: int | None = None) -> None:
+        self._has_processes = workers != 0
+        self.workers = max(1, (os.cpu_count() or 1) if workers is None else workers)
+        self._max_body_bytes = max_body_bytes
+        self._limiter = anyio.CapacityLimiter(self.workers)
+
+    async def decode(self, body: bytes | LargeBody, encoding: str | None) -> Decoded:
+        """Return what the body of a retrieval means. The content of a large body is used up by that."""
+        if isinstance(body, bytes) and len(body) <= IN_MEMORY_BYTES:
+            cap_bytes = min(self._max_body_bytes, IN_PLACE_BYTES)
+            outcome = decode_retrieval(body, encoding, cap_bytes)
+            if cap_bytes == self._max_body_bytes or not _is_too_large(outcome):
+                return outcome
+        try:
+            return await self._decode_large(body if isinstance(body, LargeBody) else LargeBody.of(body), encoding)
+        except (anyio.BrokenWorkerProcess, KeyboardInterrupt):
+            # Killed, or hit by a Ctrl-C before it could ignore it. The pool starts another for the next body.
+            return Transient("The process that decoded the answer died.", "decode_worker_died")
+        except (OSError, MemoryError) as error:
+            # Also without memory or a descriptor for the exchange, on this side.
+            return Transient(f"The answer could not be decoded here: {error!r}.", "decode_impossible")
+
+    async def _decode_large(self, body: LargeBody, encoding: str | None) -> Decoded:
+        async with self._limiter:
+            if self._has_processes:
+                try:
+                    result = await to_process.run_sync(
+                        _decode_in_worker, body.path, encoding, self._max_body_bytes, limiter=anyio.CapacityLimiter(1)
+                    )
+                except OSError as error:
+                    if error.errno not in _NO_PROCESS:
+                        raise
+                    log.warning("no process can be started, decoding in this one", why=error.strerror)
+                    self._has_processes = False
+                else:
+                    return _with_vectors(result, body) if isinstance(result, _Exchanged) else result
+            return await self._decode_here(body, encoding)
+
+    async def _decode_here(self, body: LargeBody, encoding: str | None) -> Decoded:
+        def decode() -> Decoded:
+            with Path(body.path).open("rb", buffering=0) as file:
+                return decode_file(file, encoding, self._max_body_bytes)
+
+        try:
+            return await to_thread.run_sync(decode, limiter=anyio.CapacityLimiter(1))
+        except RuntimeError as error:
+            if "can't start new thread" not in str(error):
+                raise
+            # The event loop stands still meanwhile, but the harvest goes on.
+            return decode()
+
+
+def _is_too_large(outcome: Decoded) -> bool:
+    return isinstance(outcome, Invalid) and outcome.code == "body_too_large"
+
+
+def _decode_in_worker(path: str, encoding: str | None, max_body_bytes: int) -> Decoded | _Exchanged:
+    # A Ctrl-C in the terminal reaches the whole process group; the parent drains, and needs its workers for that.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The same holds when the terminal closes.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with Path(path).open("r+b", buffering=0) as file:
+        outcome = decode_file(file, encoding, max_body_bytes)
+        if not isinstance(outcome, Retrieved):
+            return outcome
+        vectors = outcome.embeddings.vectors
+        file.truncate(min(vectors.nbytes, file.seek(0, os.SEEK_END)))
+        file.seek(0)
+        _write_all(file.fileno(), vectors.data.cast("B"))
+        emptied = Retrieved(replace(outcome.embeddings, vectors=vectors[:0]))
+        return _Exchanged(emptied, vectors.dtype.str, *vectors.shape)
+
+
+def _write_all(descriptor: int, content: memoryview) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]
+
+
+def _with_vectors(exchanged: _Exchanged, body: LargeBody) -> Retrieved:
+    """Return the outcome with the vectors where they are: the mapping keeps them when the file is closed."""
+    dtype = np.dtype(exchanged.dtype)
+    size = exchanged.rows * exchanged.dim * dtype.itemsize
+    mapped = mmap.mmap(body.fileno(), size, access=mmap.ACCESS_READ)
+    vectors = np.frombuffer(mapped, dtype).reshape(exchanged.rows, exchanged.dim)
+    return Retrieved(replace(exchanged.outcome.embeddings, vectors=vectors))

@@ -1,0 +1,128 @@
+"""Carries out a look at the list: one page that answers for many tasks."""
+
+import random
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from harvester.domain.limits.circuit_breaker import Breaker
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuery
+from harvester.domain.planning.plan import Look, Rng
+from harvester.domain.planning.planner import Planner
+from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled, Transient
+from harvester.domain.tasks.task import Task, TaskState
+from harvester.service.clock import Clock
+from harvester.service.pipeline import Pipeline
+from harvester.store.sqlite.attempts import Attempt
+from harvester.store.sqlite.listed import Heard
+from harvester.throttle.throttle import Permit
+
+log = structlog.stdlib.get_logger()
+
+
+class Lister(Protocol):
+    """Who asks for the list; see `harvester.api.client.Client`."""
+
+    async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
+        """Ask for one page."""
+        ...
+
+
+class Hearer(Protocol):
+    """Who stores what a page says; see `harvester.store.sqlite.store.Store`."""
+
+    async def hear(  # noqa: PLR0913  # all are about one page
+        self,
+        tasks: Sequence[ListedTask],
+        claimed: Sequence[Task],
+        *,
+        finished: Sequence[Task],
+        attempt: Attempt,
+        rng: Rng,
+        times: ProcessingTimes,
+        key: str | None = None,
+    ) -> list[Heard]:
+        """Take a page for an answer about open tasks, and give back the claimed ones of which it does not tell."""
+        ...
+
+
+class Looker:
+    """Asks for a page and lets store, planner and displays know what it says."""
+
+    def __init__(  # noqa: PLR0913  # each is a part that a test replaces
+        self,
+        *,
+        lister: Lister,
+        hearer: Hearer,
+        planner: Planner,
+        pipeline: Pipeline,
+        breaker: Breaker,
+        clock: Clock,
+        rng: Rng | None = None,
+    ) -> None:
+        self._lister = lister
+        self._hearer = hearer
+        self._planner = planner
+        self._pipeline = pipeline
+        self._breaker = breaker
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
+
+    async def look(self, look: Look, permit: Permit) -> None:
+        """Ask for the page of `look`; whatever comes of it, its tasks are no longer claimed afterwards."""
+        started, asked_at_ms = self._clock.monotonic(), self._clock.wall_ms()
+        key = self._pipeline.final_states.key()
+        answer = await self._lister.list_tasks(look.query, permit)
+        duration_ms = round((self._clock.monotonic() - started) * 1000)
+        attempt = Attempt(asked_at_ms, Endpoint.LIST.value, "", http_status=200, duration_ms=duration_ms)
+        page = answer if isinstance(answer, ListPage) else ListPage((), 0)
+        finished = self._planner.concluded(look, page, asked_at_ms) if isinstance(answer, ListPage) else []
+        heard = await self._pipeline.patiently(
+            lambda: self._hearer.hear(
+                page.tasks,
+                look.tasks,
+                finished=finished,
+                attempt=attempt,
+                rng=self._rng,
+                times=self._planner.times,
+                key=key,
+            )
+        )
+        if isinstance(answer, ListPage):
+            self._breaker.succeeded()
+            self._pipeline.final_states.record_page(one.task for one in heard)
+            self._learn(look, answer, heard, finished, asked_at_ms)
+        else:
+            self._judge(answer)
+
+    def _learn(self, look: Look, page: ListPage, heard: list[Heard], finished: list[Task], asked_at_ms: int) -> None:
+        for one in heard:
+            self._planner.answered(one.task, one.listed.outcome, asked_at_ms)
+            if one.decision is not None:
+                self._pipeline.moved(one.task, one.decision.state, asked_at_ms)
+        for task in finished:
+            self._planner.presumed(task, asked_at_ms)
+            self._pipeline.moved(task, TaskState.READY, asked_at_ms)
+        self._planner.read(look, page, [*(one.task for one in heard), *finished], asked_at_ms)
+        log.debug(
+            "looked at the list",
+            asked_about=len(look.tasks),
+            listed=page.count,
+            heard=len(heard),
+            finished=len(finished),
+        )
+
+    def _judge(self, outcome: Outcome) -> None:
+        now = self._clock.monotonic()
+        if isinstance(outcome, Transient):
+            self._breaker.failed(now)
+        if isinstance(outcome, Refused) and outcome.is_key:
+            self._pipeline.refused(outcome)
+        elif isinstance(outcome, Refused):
+            log.warning("the list of tasks is refused, asking one by one", reason=outcome.message)
+            self._planner.list_refused(now)
+        elif not isinstance(outcome, Throttled):
+            self._planner.list_failed(now)

@@ -1,0 +1,67 @@
+"""What the pipeline tells whoever keeps statistics of it."""
+
+from typing import Protocol
+
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.tasks.task import Task, TaskState
+
+LISTED = "listed"
+"""The outcome of a list request that brought a page."""
+
+MAX_REMEMBERED = 100_000
+
+
+class Observer(Protocol):
+    """Who is told of every answer and of every end; see `harvester.web.metrics.Metrics`."""
+
+    def answered(self, endpoint: Endpoint, outcome: str, duration_s: float, received_bytes: int) -> None:
+        """Take note of what a request ended in; `outcome` is the name of a class in `domain.outcomes`, lowercase."""
+        ...
+
+    def ended(self, state: TaskState, *, ready_to_stored_s: float | None, segments: int, stored_bytes: int) -> None:
+        """Take note that a task has ended, and how long its result was ready before it was stored, where known."""
+        ...
+
+
+class Unobserved:
+    """Nobody keeps statistics."""
+
+    def answered(self, endpoint: Endpoint, outcome: str, duration_s: float, received_bytes: int) -> None:
+        """Do nothing."""
+
+    def ended(self, state: TaskState, *, ready_to_stored_s: float | None, segments: int, stored_bytes: int) -> None:
+        """Do nothing."""
+
+
+class ReadyTimes:
+    """Since when this process knows that a task is ready: the start of the first request that said so.
+
+    Another process may end a task that this one saw ready, so the memory is bounded. Unix milliseconds.
+    """
+
+    def __init__(self) -> None:
+        self._since_ms: dict[int, int] = {}
+
+    def moved(self, task: Task, new: TaskState, asked_at_ms: int) -> int | None:
+        """Take note of what a request made of the task; return since when one that is now harvested was ready.
+
+        None for one that was known to be ready before this process looked at it.
+        """
+        if new is TaskState.READY:
+            if task.state is TaskState.PENDING:
+                self._remember(task.key, asked_at_ms)
+            return None
+        since_ms = self.forget(task.key)
+        if new is not TaskState.HARVESTED:
+            return None
+        # Retrieved without asking first: ready when the request began, as far as anybody can know.
+        return asked_at_ms if since_ms is None and task.state is TaskState.PENDING else since_ms
+
+    def forget(self, task_key: int) -> int | None:
+        """Return since when the task was known to be ready, None if that is not known here, and forget it."""
+        return self._since_ms.pop(task_key, None)
+
+    def _remember(self, task_key: int, since_ms: int) -> None:
+        self._since_ms[task_key] = since_ms
+        if len(self._since_ms) > MAX_REMEMBERED:
+            del self._since_ms[next(iter(self._since_ms))]

@@ -1,0 +1,84 @@
+"""Harvests an ended task from its kept body, with the decoder of today: no request, no key."""
+
+import os
+import random
+import sqlite3
+import time
+from dataclasses import dataclass
+
+from harvester.api.decode.result import Decoded, decode_retrieval
+from harvester.domain.planning.decisions import decide
+from harvester.domain.tasks.outcomes import Processing, Retrieved
+from harvester.store.sqlite.attempts import Attempt
+from harvester.store.sqlite.connection import in_transaction
+from harvester.store.sqlite.dead_letters import Keeper, Payload, PayloadError, kept_payload
+from harvester.store.sqlite.queue import Lease, claim_ended
+from harvester.store.sqlite.results import Settlement, settle
+
+ENDPOINT = "kept"
+"""Stands in the story of a task in place of the class of a request."""
+
+_LEASE_MS = 60_000
+"""Never runs out: claim and settlement are in the same transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """What became of one task. `problem` is None if it is harvested now; `received_id` is what the body calls it."""
+
+    task_id: str
+    problem: str | None = None
+    segments: int = 0
+    received_id: str | None = None
+
+
+def harvest_kept(connection: sqlite3.Connection, keeper: Keeper, *, max_body_bytes: int, now_ms: int) -> Reread:
+    """Decode the kept body of a task and store the result if it is one; else the task stays as it is."""
+    payload = kept_payload(connection, keeper.key)
+    if payload is None:
+        return Reread(keeper.task_id, "Nothing is kept of it any more.")
+    if payload.is_cut:
+        return Reread(keeper.task_id, "Only the beginning of the body is kept; `harvester retry` downloads it again.")
+    started = time.monotonic()
+    try:
+        outcome = _decoded(payload, max_body_bytes)
+    except PayloadError as error:
+        return Reread(keeper.task_id, str(error))
+    if not isinstance(outcome, Retrieved):
+        return Reread(keeper.task_id, _problem(outcome))
+    attempt = Attempt(
+        at_ms=now_ms,
+        endpoint=ENDPOINT,
+        outcome="retrieved",
+        bytes=len(payload.body),
+        duration_ms=round((time.monotonic() - started) * 1000),
+    )
+    if not in_transaction(connection, lambda connection: _store(connection, keeper, outcome, attempt)):
+        return Reread(keeper.task_id, "It is no longer an end: somebody else has put it back.")
+    return Reread(keeper.task_id, segments=outcome.embeddings.count, received_id=outcome.embeddings.received_id)
+
+
+def _decoded(payload: Payload, max_body_bytes: int) -> Decoded:
+    body, encoding = payload.as_received()
+    return decode_retrieval(body, encoding, max_body_bytes)
+
+
+def _problem(outcome: Decoded) -> str:
+    if isinstance(outcome, Processing):
+        return f"The body says that the task is not finished: {outcome.status}."
+    return str(getattr(outcome, "message", "The body holds no embeddings."))
+
+
+def _store(connection: sqlite3.Connection, keeper: Keeper, outcome: Retrieved, attempt: Attempt) -> bool:
+    lease = Lease(f"kept-{os.getpid()}", attempt.at_ms + _LEASE_MS, attempt.at_ms)
+    task = claim_ended(connection, lease, keeper.task_id)
+    if task is None:
+        return False
+    settlement = Settlement(
+        task=task,
+        decision=decide(task, outcome, attempt.at_ms, random.Random()),  # noqa: S311  # spreads waits, guards nothing
+        attempt=attempt,
+        settled_at_ms=attempt.at_ms,
+        embeddings=outcome.embeddings,
+    )
+    return settle(connection, [settlement]) == [True]

@@ -1,0 +1,43 @@
+"""Records of requests: each attempt at a task has its row, which is the story of the task."""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harvester.store.sqlite.inserting import insert_rows
+from harvester.store.sqlite.queries import query
+
+MAX_RECENT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request about a task, for its story. `bytes` as received, before decompression."""
+
+    at_ms: int
+    endpoint: str
+    outcome: str
+    http_status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    trace_id: str | None = None
+    bytes: int = 0
+    duration_ms: int = 0
+
+
+def insert_attempts(connection: sqlite3.Connection, attempts: Sequence[tuple[int, Attempt]]) -> None:
+    """Keep the records of requests, each with the row id of the task that it was about."""
+    rows = [
+        (
+            *(task, one.at_ms, one.endpoint, one.http_status, one.outcome),
+            *(one.code, one.message, one.trace_id, one.bytes, one.duration_ms),
+        )
+        for task, one in attempts
+    ]
+    insert_rows(connection, "insert_attempt", rows)
+
+
+def recent_answers(connection: sqlite3.Connection, since_ms: int, now_ms: int) -> list[tuple[int, str]]:
+    """Return the outcomes of the last requests since that time with the row ids of their tasks, the oldest first."""
+    parameters = {"since": since_ms, "now": now_ms, "limit": MAX_RECENT}
+    return [(task, outcome) for task, outcome in connection.execute(query("recent_attempts"), parameters)][::-1]

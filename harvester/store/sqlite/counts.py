@@ -1,0 +1,135 @@
+"""Where the queue stands: counts, what falls due next, the nearest deadline, the ends by reason."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from harvester.domain.tasks.task import DAY_MS, OPEN_STATES, TaskState
+from harvester.store.sqlite.queries import query
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The open task that the platform drops first. Unix milliseconds."""
+
+    task_id: str
+    expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Urgency:
+    """How much time the open tasks have left, and how long they have waited. Unix milliseconds, None for no task."""
+
+    nearest_deadline_ms: int | None
+    expiring_within_a_day: int
+    oldest_added_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Tasks that ended in the same state for the same reason, with one of them as an example."""
+
+    state: TaskState
+    code: str
+    count: int
+    example_task_id: str
+    example_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Troubled:
+    """Open tasks of which an error was the last answer, with the latest as an example."""
+
+    count: int
+    example_task_id: str
+    example_message: str
+
+
+def _named(name: str, *, only_wanted: bool) -> str:
+    return query(f"{name}_wanted" if only_wanted else name)
+
+
+def task_counts(connection: sqlite3.Connection, *, only_wanted: bool = False) -> dict[TaskState, int]:
+    """Return the number of tasks in each state, 0 included."""
+    name = "count_wanted_by_state" if only_wanted else "count_by_state"
+    found = dict(connection.execute(query(name)).fetchall())
+    return {state: found.get(state, 0) for state in TaskState}
+
+
+class TaskCounter:
+    """Counts the tasks of one connection by state; once more only after somebody has changed the database.
+
+    Counting reads an index of all tasks, and a daemon that has nothing to do asks again every few seconds.
+    """
+
+    def __init__(self) -> None:
+        self._seen: tuple[int, int, bool] | None = None
+        self._counts: dict[TaskState, int] = {}
+
+    def count(self, connection: sqlite3.Connection, *, only_wanted: bool = False) -> dict[TaskState, int]:
+        """Return the number of tasks in each state, 0 included; the caller may change it."""
+        # Asked before counting: what others commit in between changes it for the next time.
+        (of_others,) = connection.execute("PRAGMA data_version").fetchone()
+        seen = (of_others, connection.total_changes, only_wanted)
+        if seen != self._seen:
+            self._counts = task_counts(connection, only_wanted=only_wanted)
+            self._seen = seen
+        return dict(self._counts)
+
+
+def next_due_ms(connection: sqlite3.Connection, *, only_wanted: bool = False) -> int | None:
+    """Return when the next open task falls due (Unix ms): 0 if one is due now, None if none is open."""
+    statement = _named("next_due", only_wanted=only_wanted)
+    due = [connection.execute(statement, {"state": state}).fetchone()[0] for state in OPEN_STATES]
+    return min((at for at in due if at is not None), default=None)
+
+
+def nearest_deadline(connection: sqlite3.Connection, *, only_wanted: bool = False) -> Deadline | None:
+    """Return the nearest deadline of all open tasks, or of the wanted ones; None if none is open."""
+    nearest = connection.execute(_named("nearest_deadline", only_wanted=only_wanted)).fetchone()
+    return Deadline(*nearest) if nearest else None
+
+
+def urgency(connection: sqlite3.Connection, now_ms: int) -> Urgency:
+    """Return how urgent the open tasks are; the work is that of the tasks that expire within a day."""
+    nearest = nearest_deadline(connection)
+    oldest = connection.execute(query("oldest_open")).fetchone()
+    return Urgency(
+        nearest_deadline_ms=nearest.expires_at_ms if nearest else None,
+        expiring_within_a_day=connection.execute(query("count_expiring"), {"before": now_ms + DAY_MS}).fetchone()[0],
+        oldest_added_at_ms=oldest[1] if oldest else None,
+    )
+
+
+def ends_by_reason(connection: sqlite3.Connection, since_ms: int, *, only_wanted: bool = False) -> list[Ends]:
+    """Return the ends other than `harvested` since that time, the most frequent reason first."""
+    statement = _named("ends_by_reason", only_wanted=only_wanted)
+    rows = connection.execute(statement, {"since": since_ms}).fetchall()
+    return [Ends(TaskState(state), code, count, task_id, message) for state, code, count, task_id, message in rows]
+
+
+def troubled(connection: sqlite3.Connection, since_ms: int, *, only_wanted: bool = False) -> Troubled | None:
+    """Return the open tasks that have met an error since that time, and no good answer after it; None without any."""
+    statement = _named("troubled", only_wanted=only_wanted)
+    count, task_id, message, _ = connection.execute(statement, {"since": since_ms}).fetchone()
+    return Troubled(count, task_id, message or "") if count else None
+
+
+UNKNOWN = "unknown"
+
+EVEN_DUE_MS = -1
+"""All held tasks sleep until after this time, also those that are due."""
+
+
+def held(connection: sqlite3.Connection) -> Troubled | None:
+    """Return the open tasks whose last answers brought no result; None without any."""
+    count, task_id, message, _ = connection.execute(query("held")).fetchone()
+    return Troubled(count, task_id, message or "") if count else None
+
+
+def held_by_reason(connection: sqlite3.Connection, after_ms: int, *, only_wanted: bool = False) -> dict[str, int]:
+    """Return how many open tasks wait for a confirmation until after that time (Unix ms), by reason.
+
+    That is UNKNOWN where the API does not know them, else the error code.
+    """
+    statement = _named("held_by_reason", only_wanted=only_wanted)
+    return dict(connection.execute(statement, {"after": after_ms}).fetchall())

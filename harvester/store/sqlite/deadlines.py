@@ -1,0 +1,18 @@
+"""When the open tasks are dropped: how many of them, and when. Rows that nobody has adopted yet have no deadline."""
+
+import sqlite3
+
+from harvester.store.sqlite.queries import query
+
+
+def deadlines(connection: sqlite3.Connection, now_ms: int, *, only_wanted: bool = False) -> list[tuple[int, int]]:
+    """Return deadlines in Unix milliseconds, the nearest first, and how many open tasks have each.
+
+    Tasks whose deadlines lie close together count as one slice, at its beginning: at most a 128th of the time left too
+    soon. Those past their deadline are one entry, at `now_ms`.
+    """
+    if only_wanted:
+        return connection.execute(query("deadlines_wanted")).fetchall()
+    (overdue,) = connection.execute(query("count_expiring"), {"before": now_ms + 1}).fetchone()
+    ahead = connection.execute(query("deadlines_ahead"), {"now": now_ms}).fetchall()
+    return [(now_ms, overdue), *ahead] if overdue else ahead

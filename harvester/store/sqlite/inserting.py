@@ -1,0 +1,36 @@
+"""Many rows by few statements: one by one, each would hand the interpreter's lock to and fro between threads."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import chain
+from typing import Any
+
+from harvester.store.sqlite.queries import query
+
+BATCH_ROWS = (64, 16, 4, 1)
+"""Rows that one statement inserts: few sizes, so that each is prepared once."""
+
+Row = Sequence[Any]
+
+
+def insert_rows(connection: sqlite3.Connection, name: str, rows: Sequence[Row]) -> int:
+    """Insert rows by the statement of that name, which inserts one, `VALUES (?, ...)`; return how many were stored."""
+    statements = (
+        connection.execute(_of_rows(name, len(batch)), list(chain.from_iterable(batch))) for batch in _batches(rows)
+    )
+    return sum(cursor.rowcount for cursor in statements)
+
+
+def _batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    first = 0
+    for size in BATCH_ROWS:
+        while len(rows) - first >= size:
+            yield rows[first : first + size]
+            first += size
+
+
+@cache
+def _of_rows(name: str, rows: int) -> str:
+    head, _, values = query(name).partition("VALUES")
+    return f"{head}VALUES{','.join([values] * rows)}"

@@ -1,0 +1,117 @@
+"""The request budget that all processes on one database share. Each function is one transaction's body."""
+
+import sqlite3
+from contextlib import suppress
+
+from harvester.domain.limits.endpoint import (
+    MAX_BLOCK_S,
+    BudgetLease,
+    Endpoint,
+    RateLimit,
+    charge,
+    is_to_be_leased,
+    reserve,
+)
+from harvester.domain.limits.pacer import Pacer
+from harvester.domain.limits.quotas import Quota
+from harvester.domain.limits.restore import recall
+from harvester.domain.limits.shared_limits import (
+    QUOTA_KEPT_MS,
+    KnownLimits,
+    Lesson,
+    LimitNews,
+    TaughtRate,
+    TaughtWindow,
+)
+from harvester.store.sqlite.queries import query
+
+WAITED_MS = 60_000
+"""Another process may note its block after this one looked at the clock, and before this one may write."""
+
+
+def lease_requests(connection: sqlite3.Connection, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
+    """Take `count` requests out of the shared budget, unless they are due much later.
+
+    Return from when on they may go out, and the known blocks.
+    """
+    start_ms, arrival_ms = reserve(_arrival_ms(connection), now_ms, limit, count)
+    is_taken = is_to_be_leased(start_ms, now_ms, limit)
+    if is_taken:
+        connection.execute(query("set_budget_arrival"), {"arrival": arrival_ms})
+    return BudgetLease(start_ms, known_blocks(connection, now_ms), is_taken)
+
+
+def _arrival_ms(connection: sqlite3.Connection) -> float:
+    row = connection.execute(query("budget_arrival")).fetchone()
+    return float(row[0]) if row else 0.0
+
+
+def known_blocks(connection: sqlite3.Connection, now_ms: int) -> dict[Endpoint, int]:
+    """Return until when (Unix milliseconds) the API wants no requests of a class."""
+    blocks = {}
+    for endpoint, until_ms in connection.execute(query("blocks_ahead"), _believable(now_ms)):
+        # A class that only a newer version knows.
+        with suppress(ValueError):
+            blocks[Endpoint(endpoint)] = until_ms
+    return blocks
+
+
+def note_blocks(connection: sqlite3.Connection, blocks: dict[Endpoint, int], now_ms: int) -> None:
+    """Remember blocks for the other processes and for the next start."""
+    connection.execute(query("forget_blocks"), _believable(now_ms))
+    connection.executemany(
+        query("note_block"),
+        [{"endpoint": endpoint, "blocked_until": until_ms, "now": now_ms} for endpoint, until_ms in blocks.items()],
+    )
+
+
+def _believable(now_ms: int) -> dict[str, int]:
+    """Return between which times a block can end, and until when it can have been noted.
+
+    A clock that was ahead noted it later, or a later one.
+    """
+    latest_note_ms = now_ms + WAITED_MS
+    return {"now": now_ms, "latest": latest_note_ms + round(MAX_BLOCK_S * 1000), "latest_note": latest_note_ms}
+
+
+def known_limits(connection: sqlite3.Connection, now_ms: int) -> KnownLimits:
+    """Return what all processes have found out about the limits, as far as it is worth knowing still."""
+    lessons, believable = {}, _believable(now_ms)
+    for endpoint, per_minute, rate_at, limit, window_s, quota_at, arrival, *window in connection.execute(
+        query("learned_limits"), believable
+    ):
+        rate = None if rate_at is None else TaughtRate(per_minute, rate_at)
+        quota = None
+        if quota_at is not None and now_ms - quota_at < QUOTA_KEPT_MS:
+            quota = Quota(limit, window_s)
+        with suppress(ValueError):
+            open_window = None if None in window else TaughtWindow(*window)
+            lessons[Endpoint(endpoint)] = Lesson(rate, quota, arrival, open_window)
+    return KnownLimits(known_blocks(connection, now_ms), lessons)
+
+
+def limits_in_force(
+    connection: sqlite3.Connection, limit: RateLimit, now_ms: int, *, has_status_call: bool = True
+) -> Pacer:
+    """Return the configured `limit` and all that is known beside it, as `recall` puts it; only reads."""
+    known, arrival_ms = known_limits(connection, now_ms), _arrival_ms(connection)
+    return recall(limit, known, now_ms, arrival_ms=arrival_ms, has_status_call=has_status_call)
+
+
+def note_limits(connection: sqlite3.Connection, news: LimitNews, now_ms: int) -> None:
+    """Remember what a process has found out, and charge what it has sent of a class with a cut rate."""
+    if news.blocks:
+        note_blocks(connection, news.blocks, now_ms)
+    for endpoint, rate in news.rates.items():
+        connection.execute(query("note_rate"), {"endpoint": endpoint, "per_minute": rate.per_minute, "at": rate.at_ms})
+    for endpoint, quota in news.quotas.items():
+        values = {"endpoint": endpoint, "limit": quota.limit, "window_s": quota.window_s, "at": now_ms}
+        connection.execute(query("note_quota"), values)
+    for endpoint, window in news.windows.items():
+        values = {"endpoint": endpoint, "remaining": window.remaining, "ends": window.ends_ms, "at": window.at_ms}
+        connection.execute(query("note_window"), values | {"now": now_ms})
+    for endpoint, payment in news.payments.items():
+        row = connection.execute(query("class_arrival"), {"endpoint": endpoint}).fetchone()
+        limit = RateLimit(payment.per_minute)
+        _, arrival_ms = charge(row[0] if row else 0.0, payment.first_ms, limit, payment.count)
+        connection.execute(query("set_class_arrival"), {"endpoint": endpoint, "arrival": arrival_ms})

@@ -1,0 +1,40 @@
+"""Gives what an older version stored its checksum over all that is given back, a batch at a time."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from harvester.store.sqlite.content import read_content, vectors_of
+from harvester.store.sqlite.queries import query
+
+BATCH_TASKS = 64
+BATCH_SEGMENTS = 8192
+"""16 MB of vectors: the writer's thread is busy for some 20 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What a batch came to: how many tasks have their checksum now, and the last one that was looked at."""
+
+    count: int
+    last_task: int
+
+
+def cover(connection: sqlite3.Connection, after_task: int) -> Covered | None:
+    """Compute missing checksums of tasks behind that row; None if there are none. The body of one transaction.
+
+    Only where the vectors are still those that were received: damage must not be vouched for.
+    """
+    found = connection.execute(query("without_checksum"), {"after": after_task, "limit": BATCH_TASKS}).fetchall()
+    if not found:
+        return None
+    count = segments = last_task = 0
+    for task, task_id, segment_count in found:
+        stored = read_content(connection, task, task_id, vectors_of(connection, task))
+        if stored.has_right_vectors:
+            checksum = stored.content.checksum()
+            connection.execute(query("set_checksum"), {"task": task, "content_blake2b": checksum})
+            count += 1
+        segments, last_task = segments + segment_count, task
+        if segments >= BATCH_SEGMENTS:
+            break
+    return Covered(count, last_task)

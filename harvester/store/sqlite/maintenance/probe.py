@@ -1,0 +1,28 @@
+"""Asks the database, beside the writer and within a bound, whether it could be written now."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from harvester.store.sqlite.connection import primary_code, store_error
+
+TIMEOUT_S = 5.0
+"""Longer than any transaction of ours, shorter than the patience of a health check."""
+
+
+def why_not_writable(path: Path, timeout_s: float = TIMEOUT_S) -> str | None:
+    """Return in a sentence why the database cannot be written, None if it can. Writes nothing."""
+    try:
+        # A connection of its own: the writer's may be waiting for the very lock that this is about.
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=timeout_s, isolation_level=None)
+        ) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            # On a read-only file only a statement that may write fails.
+            connection.execute("UPDATE schema_migrations SET version = version WHERE FALSE")
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        if primary_code(error) == sqlite3.SQLITE_BUSY:
+            return f"The database has been locked by another program for {timeout_s:.0f} s."
+        return store_error(path, error).sentence
+    return None

@@ -1,0 +1,97 @@
+"""Puts back to `pending` what is stored damaged and can still be had; what cannot is left alone and listed."""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from harvester.store.sqlite.attempts import Attempt, insert_attempts
+from harvester.store.sqlite.connection import in_transaction
+from harvester.store.sqlite.maintenance.verify import TOLD_OF_A_TASK, Finding, verify
+from harvester.store.sqlite.queries import query
+
+DAMAGED = "stored_damaged"
+ENDPOINT = "verify"
+"""Stands in the story of a task in place of the class of a request."""
+
+_STORED_ROWS = ("forget_embeddings", "forget_segments", "forget_scopes", "forget_video")
+"""Those that refer to others first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A task with its findings. `claim` is its fencing number when they were found."""
+
+    key: int
+    task_id: str
+    claim: int
+    expires_at_ms: int
+    texts: list[str] = field(default_factory=list)
+
+    @property
+    def told(self) -> str:
+        """The first findings, and how many more: a long video has thousands of vectors."""
+        more = len(self.texts) - TOLD_OF_A_TASK
+        return "; ".join([*self.texts[:TOLD_OF_A_TASK], *([f"and {more} more"] if more > 0 else [])])
+
+    def can_be_had(self, now_ms: int) -> bool:
+        """Whether the platform still has the embeddings."""
+        return self.expires_at_ms > now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What a look at one moment of the database found; `damaged` only where repairing it makes sense."""
+
+    findings: list[Finding]
+    damaged: list[Damaged]
+
+    @property
+    def is_malformed(self) -> bool:
+        """Whether SQLite itself calls the file damaged: then nobody may write to it."""
+        return any(finding.is_malformed for finding in self.findings)
+
+
+def examine(connection: sqlite3.Connection) -> Examination:
+    """Look at everything in one snapshot, so that findings and fencing numbers belong together."""
+    connection.execute("BEGIN")
+    try:
+        findings = list(verify(connection, deep=True))
+        return Examination(findings, _damaged(connection, findings))
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def repair(connection: sqlite3.Connection, damaged: Sequence[Damaged], now_ms: int) -> list[Damaged]:
+    """Remove what is stored of each and put it back, in a transaction each; return those that were.
+
+    What the platform has dropped stays, and so does what somebody has changed since it was looked at.
+    """
+    within_deadline = [one for one in damaged if one.can_be_had(now_ms)]
+    return [one for one in within_deadline if in_transaction(connection, _putting_back(one, now_ms))]
+
+
+def _damaged(connection: sqlite3.Connection, findings: Iterable[Finding]) -> list[Damaged]:
+    texts: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.is_damage and finding.task_id is not None:
+            texts.setdefault(finding.task_id, []).append(finding.text)
+    found = (
+        (connection.execute(query("find_damaged"), {"task_id": task_id}).fetchone(), told)
+        for task_id, told in texts.items()
+    )
+    return [Damaged(row[0], row[1], row[2], row[3], told) for row, told in found if row is not None]
+
+
+def _putting_back(one: Damaged, now_ms: int) -> Callable[[sqlite3.Connection], bool]:
+    def body(connection: sqlite3.Connection) -> bool:
+        message = f"What was stored was damaged and has been removed: {one.told}."
+        parameters = {"id": one.key, "claim": one.claim, "now": now_ms, "code": DAMAGED, "message": message}
+        if connection.execute(query("put_back_damaged"), parameters).rowcount == 0:
+            return False
+        for name in _STORED_ROWS:
+            connection.execute(query(name), {"task": one.key})
+        attempt = Attempt(at_ms=now_ms, endpoint=ENDPOINT, outcome="damaged", code=DAMAGED, message=message)
+        insert_attempts(connection, [(one.key, attempt)])
+        return True
+
+    return body

@@ -1,0 +1,124 @@
+"""Checks a database against its own promises; reads only."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harvester.store.sqlite.content import StoredContent, VectorRow, read_content, vectors_of
+from harvester.store.sqlite.migrations import applied_versions
+from harvester.store.sqlite.queries import query
+from harvester.store.sqlite.schema import schema_problems
+
+UNIT_NORM_TOLERANCE = 1e-3
+
+TOLD_OF_A_TASK = 3
+"""So many findings about a task are told to a person; a program gets them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong, or with `is_warning` only unusual. `task_id` is None where no task is at fault.
+
+    `is_damage` where the embeddings of that task are not what was received; `is_malformed` where SQLite itself calls
+    the file damaged.
+    """
+
+    text: str
+    task_id: str | None = None
+    is_warning: bool = False
+    is_damage: bool = False
+    is_malformed: bool = False
+
+
+def verify(connection: sqlite3.Connection, *, deep: bool = False, schema: bool = True) -> Iterator[Finding]:
+    """Yield what is wrong: structure, schema, counts, dimensions, lengths; with `deep` also every value."""
+    yield from verify_structure(connection)
+    if schema:
+        yield from (Finding(f"schema: {text}") for text in schema_problems(connection, applied_versions(connection)))
+    yield from _relations(connection)
+    if deep:
+        yield from _numbers(connection)
+
+
+def verify_structure(connection: sqlite3.Connection) -> Iterator[Finding]:
+    """Yield what is wrong with the file as such, at whatever schema."""
+    for (text,) in connection.execute("PRAGMA integrity_check"):
+        if text != "ok":
+            yield Finding(f"SQLite: {text}", is_malformed=True)
+    for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
+        yield Finding(f"row {row} of {table} belongs to no row of {parent}")
+
+
+def _relations(connection: sqlite3.Connection) -> Iterator[Finding]:
+    for (task_id,) in connection.execute(query("harvested_without_video")):
+        yield Finding("harvested, but nothing is stored", task_id, is_damage=True)
+    for task_id, state in connection.execute(query("video_without_harvest")):
+        yield Finding(f"embeddings are stored, but the task is {state}", task_id)
+    for task_id, expected, segments, vectors, positions in connection.execute(query("miscounted_segments")):
+        counted = f"{segments} segments up to position {positions - 1} and {vectors} vectors"
+        yield Finding(f"{expected} segments were received, {counted} are stored", task_id, is_damage=True)
+    for task_id, position, dim, dtype, length in connection.execute(query("wrong_lengths")):
+        yield Finding(f"vector {position}: {length} bytes are not {dim} numbers of {dtype}", task_id, is_damage=True)
+    for task_id, smallest, largest in connection.execute(query("mixed_dimensions")):
+        yield Finding(f"vectors of {smallest} to {largest} numbers in one video", task_id, is_damage=True)
+    (uncovered,) = connection.execute(query("count_without_checksum")).fetchone()
+    if uncovered:
+        text = (
+            f"{uncovered} of an older version have a checksum of their vectors only: `harvester migrate` adds the other"
+        )
+        yield Finding(text, is_warning=True)
+
+
+def _numbers(connection: sqlite3.Connection) -> Iterator[Finding]:
+    for task, task_id in connection.execute(query("stored_videos")).fetchall():
+        look = _Look()
+        stored = read_content(connection, task, task_id, look.passing(vectors_of(connection, task)))
+        if stored.vectors_crc32 != stored.content.video["vectors_crc32"]:
+            yield Finding("the vectors are not those that were received (checksum)", task_id, is_damage=True)
+        elif stored.is_right is False:
+            yield _other_content(connection, stored)
+        if not look.is_finite:
+            yield Finding("a vector holds a number that is not finite", task_id, is_damage=True)
+        if not look.is_unit:
+            yield Finding("vectors are not of unit length", task_id, is_warning=True)
+
+
+class _Look:
+    """Looks at the numbers of vectors that pass by."""
+
+    def __init__(self) -> None:
+        self.is_finite = self.is_unit = True
+
+    def passing(self, rows: Iterable[VectorRow]) -> Iterator[VectorRow]:
+        """Yield the rows as they come."""
+        for row in rows:
+            yield row
+            _, _, dtype, vector = row
+            if dtype not in ("f4", "f8") or not isinstance(vector, bytes) or len(vector) % int(dtype[1]):
+                # Damaged, which the checksums report; there are no whole numbers to look at.
+                continue
+            numbers = np.frombuffer(vector, f"<{dtype}").astype(np.float64)
+            if not np.isfinite(numbers).all():
+                self.is_finite = False
+            elif abs(_length(numbers) - 1) > UNIT_NORM_TOLERANCE:
+                self.is_unit = False
+
+
+def _other_content(connection: sqlite3.Connection, stored: StoredContent) -> Finding:
+    task_id, received_id = stored.content.task_id, stored.received_id
+    if stored.is_right_for(received_id):
+        # To download it again under the wrong id would lose it. With two such tasks each has what belongs to the other.
+        is_swapped = connection.execute(query("find_task"), {"task_id": received_id}).fetchone() is not None
+        text = f"what is stored belongs to the task {received_id}"
+        remedy = "" if is_swapped else "; tasks.task_id was changed: set it to that id"
+        return Finding(text + remedy, task_id, is_damage=is_swapped)
+    return Finding("metadata or segments are not those that were received (checksum)", task_id, is_damage=True)
+
+
+def _length(numbers: NDArray[np.float64]) -> float:
+    # Of huge numbers it is infinite, and numpy would tell the user's terminal so.
+    with np.errstate(over="ignore"):
+        return float(np.linalg.norm(numbers))

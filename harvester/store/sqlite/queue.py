@@ -1,0 +1,286 @@
+"""Tasks in and out of work: queue, adopt, wake, look, claim, renew, release. Each function is one transaction's body.
+
+A claim is a lease: the row names its owner, when the lease was taken or renewed, and until when it lasts. Whoever
+harvests frees the tasks of owners that no longer renew theirs (`held_leases`, `free`). `claim`, the fencing number,
+grows with each claim; `settling` accepts a result only with the number it was claimed with.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harvester.domain.errors import InvalidTaskId
+from harvester.domain.planning.plan import MAX_LOOK_MS, Due
+from harvester.domain.tasks.task import Task, TaskState, deadline_ms
+from harvester.domain.tasks.task_id import validate_task_id
+from harvester.store.sqlite.foreign_triggers import check_changed_by_others, check_known
+from harvester.store.sqlite.queries import query
+
+ADOPT_BATCH = 1000
+
+LONGEST_SLEEP_MS = 25 * 3600 * 1000
+"""Claims last a day at most."""
+
+LONGEST_WAIT_MS = MAX_LOOK_MS + 3600 * 1000
+"""No task that nobody has in hand sleeps longer than that."""
+
+MISDATED_MS = 60_000
+"""What was noted further ahead than this was noted by a clock that was ahead: between processes it differs by less."""
+
+_OPEN = (TaskState.READY, TaskState.PENDING)
+
+_FOREVER_MS = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who claims, until when, and when it was taken or renewed; Unix milliseconds."""
+
+    owner: str
+    until_ms: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLeases:
+    """What one owner has in hand: `count` tasks until `until_ms`, by the owner's clock (Unix milliseconds).
+
+    `length_ms` is for how long they were taken or renewed; None for what an older version has claimed.
+    """
+
+    owner: str
+    until_ms: int
+    length_ms: int | None
+    count: int
+
+
+def add(connection: sqlite3.Connection, task_ids: Iterable[str], now_ms: int) -> int:
+    """Queue valid ids, and return how many of them were new."""
+    given = list(task_ids)
+    rows = (
+        {
+            "task_id": task_id,
+            "added_at": now_ms,
+            "expires_at": deadline_ms(task_id, created_at_ms=None, added_at_ms=now_ms),
+        }
+        for task_id in given
+    )
+    # Of the statement itself: the connection counts what triggers change as well.
+    added = max(0, connection.executemany(query("add"), rows).rowcount)
+    if added < len(given):
+        check_known(connection, given)
+    return added
+
+
+def adopt(connection: sqlite3.Connection, now_ms: int) -> int:
+    """Give a deadline to rows that other programs inserted, refuse impossible ids; return how many were seen."""
+    found = connection.execute(query("find_new"), {"limit": ADOPT_BATCH}).fetchall()
+    for key, task_id, added_at, created_at in found:
+        try:
+            validate_task_id(task_id)
+        except InvalidTaskId as error:
+            refusal = {"id": key, "now": now_ms, "code": "task_id_invalid", "message": error.sentence}
+            connection.execute(query("reject_new"), refusal)
+        else:
+            expires = deadline_ms(task_id, created_at_ms=created_at, added_at_ms=added_at)
+            connection.execute(query("adopt"), {"id": key, "expires_at": expires})
+    return len(found)
+
+
+def want(connection: sqlite3.Connection, task_ids: Iterable[str]) -> None:
+    """Restrict this connection's claims and counts to the given tasks, which must have been added."""
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (task INTEGER PRIMARY KEY)")
+    connection.execute("DELETE FROM temp.wanted")
+    connection.executemany(
+        "INSERT OR IGNORE INTO temp.wanted SELECT id FROM tasks WHERE task_id = ?",
+        ((task_id,) for task_id in task_ids),
+    )
+    # Where another program has collected statistics of `tasks`, SQLite takes a table without them for the larger one.
+    connection.execute("ANALYZE temp.wanted")
+
+
+def wake(connection: sqlite3.Connection, now_ms: int, *, lapsed: bool = True) -> None:
+    """Make due whatever has slept long enough and, with `lapsed`, what is claimed by a lease that has ended by now.
+
+    And what would sleep for longer than is possible: it was laid to rest while the clock was ahead.
+    """
+    for state in _OPEN:
+        connection.execute(query("wake"), {"state": state, "now": now_ms, "lapsed": lapsed})
+        latest = {"latest_wait": now_ms + LONGEST_WAIT_MS, "latest": now_ms + LONGEST_SLEEP_MS, "lapsed": lapsed}
+        connection.execute(query("wake_strayed"), {"state": state, **latest})
+
+
+def is_any_misdated(connection: sqlite3.Connection, now_ms: int) -> bool:
+    """Return whether a task sleeps too long, as the clock that laid it to rest was ahead; reads all that sleep."""
+    statement = query("is_any_misdated")
+    return any(connection.execute(statement, _misdated(state, now_ms)).fetchone()[0] for state in _OPEN)
+
+
+def wake_misdated(connection: sqlite3.Connection, now_ms: int) -> int:
+    """Make those tasks due; return how many there were."""
+    statement = query("wake_misdated")
+    return sum(connection.execute(statement, _misdated(state, now_ms)).rowcount for state in _OPEN)
+
+
+def _misdated(state: TaskState, now_ms: int) -> dict[str, Any]:
+    return {"state": state, "now": now_ms, "latest": now_ms + MISDATED_MS}
+
+
+def wake_early(connection: sqlite3.Connection, *, only_wanted: bool) -> None:
+    """Make due what is backed off, whether its time has come or not."""
+    connection.execute(query("wake_wanted" if only_wanted else "wake_open"))
+
+
+def release_held(connection: sqlite3.Connection, limit: int, *, only_wanted: bool) -> int:
+    """Make due up to `limit` tasks that wait for a confirmation, the nearest deadline first; return how many."""
+    statement = query("release_held_wanted" if only_wanted else "release_held")
+    return connection.execute(statement, {"limit": limit}).rowcount
+
+
+def due(connection: sqlite3.Connection, now_ms: int, *, limit: int, only_wanted: bool = False) -> Due:
+    """Return up to `limit` due tasks of each open state, the nearest deadline first and those past theirs last.
+
+    Where there are more pending ones, the newest of them too, up to `limit`: an old task that hangs must not hide them.
+    """
+    look, look_at_newest = (_first_wanted, _newest_wanted) if only_wanted else (_first, _newest)
+    found = {state: look(connection, state, now_ms, limit) for state in _OPEN}
+    pending = found[TaskState.PENDING]
+    is_whole = all(len(tasks) < limit for tasks in found.values())
+    # Those past their deadline come last: with one of them, none in time is missing.
+    if len(pending) == limit and not pending[-1].is_past_deadline(now_ms):
+        known = {task.key for task in pending}
+        newest = look_at_newest(connection, TaskState.PENDING, now_ms, limit)
+        pending = [*pending, *(task for task in reversed(newest) if task.key not in known)]
+    return Due(found[TaskState.READY], pending, is_whole)
+
+
+def _first(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
+    tasks = _rows(connection, "due", state, now=now_ms, limit=limit)
+    if len(tasks) < limit:
+        tasks += _rows(connection, "due_overdue", state, now=now_ms, limit=limit - len(tasks))
+    return tasks
+
+
+def _newest(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
+    return _rows(connection, "due_newest", state, now=now_ms, limit=limit)
+
+
+def _first_wanted(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
+    """Look for them where the first due tasks are; in their own list only if too many others are due before them."""
+    tasks: list[Task] = []
+    for part in _in_time(now_ms), _overdue(now_ms):
+        tasks += _rows(connection, "first_wanted", state, limit=limit - len(tasks), **part)
+        if len(tasks) == limit:
+            break
+        if _are_others_due(connection, state, part):
+            return _rows(connection, "due_wanted", state, now=now_ms, limit=limit, direction=1)
+    return tasks
+
+
+def _newest_wanted(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
+    part = _in_time(now_ms)
+    tasks = _rows(connection, "last_wanted", state, limit=limit, **part)
+    if len(tasks) < limit and _are_others_due(connection, state, part):
+        tasks = _rows(connection, "due_wanted", state, now=now_ms, limit=limit, direction=-1)
+    return tasks
+
+
+def _in_time(now_ms: int) -> dict[str, int]:
+    return {"after": max(0, now_ms), "until": _FOREVER_MS}
+
+
+def _overdue(now_ms: int) -> dict[str, int]:
+    return {"after": 0, "until": now_ms}
+
+
+def _are_others_due(connection: sqlite3.Connection, state: TaskState, part: dict[str, int]) -> bool:
+    return bool(connection.execute(query("more_than_wanted"), {"state": state, **part}).fetchone()[0])
+
+
+def _rows(connection: sqlite3.Connection, name: str, state: TaskState, **parameters: int) -> list[Task]:
+    return [task_of(row) for row in connection.execute(query(name), {"state": state, **parameters})]
+
+
+def claim(connection: sqlite3.Connection, lease: Lease, tasks: Iterable[Task]) -> list[Task]:
+    """Claim those of the tasks that nobody has had in hand since they were looked at; return them as claimed."""
+    statement, claimed = query("claim"), []
+    for task in tasks:
+        parameters = {**_lease_row(lease), "id": task.key, "claim": task.claim}
+        if connection.execute(statement, parameters).rowcount:
+            claimed.append(replace(task, claim=task.claim + 1))
+        else:
+            check_changed_by_others(connection, task, is_due=True)
+    return claimed
+
+
+def _lease_row(lease: Lease) -> dict[str, Any]:
+    return {"owner": lease.owner, "lease_until": lease.until_ms, "at": lease.at_ms}
+
+
+def postpone(connection: sqlite3.Connection, tasks: Iterable[tuple[Task, int]], now_ms: int) -> None:
+    """Let tasks that nobody has claimed sleep until the given times (Unix milliseconds)."""
+    rows = [{"id": task.key, "claim": task.claim, "until": until_ms, "now": now_ms} for task, until_ms in tasks]
+    connection.executemany(query("postpone"), rows)
+
+
+def renew(connection: sqlite3.Connection, lease: Lease) -> int:
+    """Prolong every claim that the owner still has; return how many they are."""
+    return connection.execute(query("renew"), _lease_row(lease)).rowcount
+
+
+def held_leases(connection: sqlite3.Connection) -> list[HeldLeases]:
+    """Return what each owner has in hand."""
+    return [HeldLeases(*row) for row in connection.execute(query("held_leases"))]
+
+
+def free(connection: sqlite3.Connection, dead: Iterable[HeldLeases]) -> int:
+    """Make due what dead owners had in hand, unless they have renewed it since; return how many tasks."""
+    statement = query("free")
+    return sum(connection.execute(statement, {"owner": one.owner, "until": one.until_ms}).rowcount for one in dead)
+
+
+def defer(connection: sqlite3.Connection, tasks: Iterable[tuple[Task, int]]) -> None:
+    """Give claimed tasks back, each due again at the given time (Unix milliseconds)."""
+    rows = [{"id": task.key, "claim": task.claim, "until": until_ms} for task, until_ms in tasks]
+    connection.executemany(query("defer"), rows)
+
+
+def release(connection: sqlite3.Connection, owner: str) -> int:
+    """Give every claim of the owner back, due at once; return how many there were."""
+    return connection.execute(query("release"), {"owner": owner}).rowcount
+
+
+def retry(connection: sqlite3.Connection, *, task_ids: Iterable[str] = (), states: Iterable[TaskState] = ()) -> int:
+    """Put ends other than `harvested` back to `pending`; return how many."""
+    cursor = connection.executemany(query("retry_task"), ({"task_id": task_id} for task_id in task_ids))
+    put_back = max(0, cursor.rowcount)
+    for state in states:
+        if state is not TaskState.HARVESTED and not state.is_open:
+            put_back += connection.execute(query("retry_state"), {"state": state}).rowcount
+    return put_back
+
+
+def not_ended(connection: sqlite3.Connection, task_ids: Iterable[str]) -> dict[str, TaskState | None]:
+    """Return those of the tasks that `retry` leaves alone: their state, None for unknown ones."""
+    states: dict[str, TaskState | None] = {}
+    for task_id in task_ids:
+        found = connection.execute(query("find_task"), {"task_id": task_id}).fetchone()
+        state = None if found is None else TaskState(found[2])
+        if state is None or state.is_open or state is TaskState.HARVESTED:
+            states[task_id] = state
+    return states
+
+
+def claim_ended(connection: sqlite3.Connection, lease: Lease, task_id: str) -> Task | None:
+    """Put an end back to `pending` and claim it at once; None if it is no end any more."""
+    if retry(connection, task_ids=[task_id]) == 0:
+        return None
+    found = connection.execute(query("due_again"), {"task_id": task_id}).fetchone()
+    return next(iter(claim(connection, lease, [task_of(found)])), None)
+
+
+def task_of(row: tuple[Any, ...]) -> Task:
+    """Return the task of a row of the query `due`: the columns are in the order of the fields, as names cost time."""
+    key, task_id, state, *others = row
+    return Task(key, task_id, TaskState(state), *others)

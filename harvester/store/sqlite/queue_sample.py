@@ -1,0 +1,114 @@
+"""Looks over the queue without changing it: also at what the next harvest would adopt or wake before anything else."""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from harvester.domain.errors import InvalidTaskId
+from harvester.domain.planning.forecast import Survey, Turn
+from harvester.domain.tasks.task import OPEN_STATES, TaskState, deadline_ms
+from harvester.domain.tasks.task_id import validate_task_id
+from harvester.store.sqlite.counts import task_counts
+from harvester.store.sqlite.deadlines import deadlines
+from harvester.store.sqlite.queries import query
+from harvester.store.sqlite.queue import task_of
+
+DRAWN = 4_000
+"""Of a queue of twice as many tasks or more, at least so many are looked at one by one, and stand for the others."""
+
+HEAD = 500
+"""So many due tasks, from each end of the queue, are what a harvest looks at too."""
+
+NEW = 2 * DRAWN
+"""Of rows that other programs inserted and nobody has adopted, so many at most are ordered by their deadlines."""
+
+
+def survey(connection: sqlite3.Connection, now_ms: int) -> Survey:
+    """Return the queue as a harvest that begins now would find it; best within one transaction."""
+    counts = task_counts(connection)
+    total = sum(counts[state] for state in OPEN_STATES)
+    each = max(1, total // DRAWN)
+    drawn = {state: _Drawn(connection, state, each) for state in OPEN_STATES}
+    due = {state: drawn[state].less_refused(_count_due(connection, state, now_ms)) for state in OPEN_STATES}
+    in_hand, processes = connection.execute(query("in_hand"), {"now": now_ms}).fetchone()
+    new = [(turn.task.expires_at_ms, each) for one in drawn.values() for turn in one.new]
+    return Survey(
+        at_ms=now_ms,
+        open_tasks=sum(drawn[state].less_refused(counts[state]) for state in OPEN_STATES),
+        ready_due=due[TaskState.READY],
+        pending_due=due[TaskState.PENDING],
+        in_hand=in_hand,
+        processes=processes,
+        each=each,
+        drawn=_by_deadline(turn for one in drawn.values() for turn in (*one.known, *one.new)),
+        head=_head(connection, now_ms),
+        deadlines=sorted([*deadlines(connection, now_ms), *new]),
+    )
+
+
+@dataclass(slots=True)
+class _Drawn:
+    """What was drawn of one state: what has been adopted, what is new, and how many ids cannot be."""
+
+    connection: sqlite3.Connection
+    state: TaskState
+    each: int
+    known: list[Turn] = field(default_factory=list)
+    new: list[Turn] = field(default_factory=list)
+    refused: int = 0
+
+    def __post_init__(self) -> None:
+        for row in self.connection.execute(query("drawn"), {"state": self.state, "every": self.each}):
+            turn = _turn(row)
+            if turn is None:
+                self.refused += self.each
+            else:
+                (self.new if _is_new(row) else self.known).append(turn)
+
+    def less_refused(self, count: int) -> int:
+        return max(0, count - self.refused)
+
+
+def _head(connection: sqlite3.Connection, now_ms: int) -> list[Turn]:
+    """Return what the next requests can be about: of each state the first and the last that are due, and some later."""
+    rows = connection.execute(query("unadopted"), {"limit": NEW}).fetchall()
+    for state in OPEN_STATES:
+        parameters = {"state": state, "now": now_ms, "limit": HEAD}
+        rows += connection.execute(query("next_turns"), parameters)
+        for direction in (1, -1):
+            rows += connection.execute(query("woken"), parameters | {"direction": direction})
+        for name in ("due", "due_newest", "due_overdue"):
+            rows += [(0, *row) for row in connection.execute(query(name), parameters)]
+    turns = _by_deadline({row[1]: turn for row in rows if (turn := _turn(row)) is not None}.values())
+    kept = [turn for turn in turns if turn.due_ms > now_ms]
+    for state in OPEN_STATES:
+        due = [turn for turn in turns if turn.task.state is state and turn.due_ms <= now_ms]
+        in_time = [turn for turn in due if not turn.task.is_past_deadline(now_ms)]
+        overdue = [turn for turn in due if turn.task.is_past_deadline(now_ms)]
+        kept += in_time[:HEAD] + in_time[HEAD:][-HEAD:] + overdue[: max(0, HEAD - len(in_time))]
+    return _by_deadline(kept)
+
+
+def _turn(row: tuple[Any, ...]) -> Turn | None:
+    """Return the task with its deadline, as adopting it would; None if its id would be refused."""
+    due_ms, key, task_id, state, added_at, expires_at, created_at, *rest = row
+    if _is_new(row):
+        try:
+            validate_task_id(task_id)
+        except InvalidTaskId:
+            return None
+        expires_at = max(1, deadline_ms(task_id, created_at_ms=created_at, added_at_ms=added_at))
+    return Turn(task_of((key, task_id, state, added_at, expires_at, created_at, *rest)), due_ms)
+
+
+def _is_new(row: tuple[Any, ...]) -> bool:
+    return row[5] is None or row[5] <= 0
+
+
+def _by_deadline(turns: Iterable[Turn]) -> list[Turn]:
+    return sorted(turns, key=lambda turn: (turn.task.expires_at_ms, turn.task.key))
+
+
+def _count_due(connection: sqlite3.Connection, state: TaskState, now_ms: int) -> int:
+    return int(connection.execute(query("count_due"), {"state": state, "now": now_ms}).fetchone()[0])

@@ -1,0 +1,206 @@
+"""Stores what became of attempts: the task's row and its embeddings change in the same transaction."""
+
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import compress, repeat
+from typing import Any
+
+from harvester.domain.planning.decisions import Decision
+from harvester.domain.tasks.embeddings import Matrix, TaskEmbeddings, VideoMetadata
+from harvester.domain.tasks.task import Task, TaskState
+from harvester.store.sqlite.attempts import Attempt, insert_attempts
+from harvester.store.sqlite.content import Content
+from harvester.store.sqlite.dead_letters import keep, packed
+from harvester.store.sqlite.foreign_triggers import check_changed_by_others, check_stored
+from harvester.store.sqlite.inserting import insert_rows
+from harvester.store.sqlite.json_columns import dump_json
+from harvester.store.sqlite.queries import query
+
+_ENDS_WITH_BODY = (TaskState.REJECTED, TaskState.EXPIRED)
+
+STATEMENT_BYTES = 4 * 1024 * 1024
+"""Vectors that one statement stores: SQLite copies what it is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of one claimed task. `charged` is false where the answer said nothing about the task.
+
+    `body` is what came, where it could not be understood: it is kept if the task ends by it. `metadata` is what an
+    answer without embeddings said about the video.
+    """
+
+    task: Task
+    decision: Decision
+    attempt: Attempt
+    settled_at_ms: int
+    embeddings: TaskEmbeddings | None = None
+    body: bytes | None = None
+    encoding: str | None = None
+    charged: bool = True
+    metadata: VideoMetadata | None = None
+
+
+def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[bool]:
+    """Store each settlement; return for each whether it was accepted. The body of one transaction.
+
+    A stale result (the task was claimed by somebody else since) and a repeated one are not accepted and change nothing.
+    """
+    accepted = [_settle_task(connection, settlement) for settlement in settlements]
+    kept = list(compress(settlements, accepted))
+    insert_attempts(connection, [(settlement.task.key, settlement.attempt) for settlement in kept])
+    for settlement in kept:
+        _keep_beside(connection, settlement)
+    _insert_embeddings(
+        connection, [settlement for settlement in kept if settlement.decision.state is TaskState.HARVESTED]
+    )
+    return accepted
+
+
+def _settle_task(connection: sqlite3.Connection, settlement: Settlement) -> bool:
+    if connection.execute(query("settle"), _task_row(settlement)).rowcount:
+        return True
+    check_changed_by_others(connection, settlement.task, is_due=False)
+    return False
+
+
+def _keep_beside(connection: sqlite3.Connection, settlement: Settlement) -> None:
+    if settlement.decision.state.is_open and settlement.metadata is not None:
+        keep_metadata(connection, settlement.task.key, settlement.metadata, settlement.settled_at_ms)
+    if settlement.decision.state in _ENDS_WITH_BODY and settlement.body:
+        keep(connection, settlement.task.key, packed(settlement.body, settlement.encoding, settlement.attempt.at_ms))
+
+
+def _task_row(settlement: Settlement) -> dict[str, Any]:
+    decision, problem = settlement.decision, settlement.decision.problem
+    return {
+        "id": settlement.task.key,
+        "claim": settlement.task.claim,
+        "state": decision.state,
+        "next_attempt_at": decision.next_attempt_at_ms if decision.state.is_open else 0,
+        "scheduled_at": settlement.settled_at_ms,
+        "expires_at": decision.expires_at_ms,
+        "created_at": decision.created_at_ms,
+        "ended_at": None if decision.state.is_open else settlement.settled_at_ms,
+        "charged": int(settlement.charged),
+        "failures": decision.failures,
+        "gone": decision.gone,
+        "invalid": decision.invalid,
+        "unfinished_at": decision.unfinished_at_ms,
+        "doubted_at": decision.doubted_at_ms,
+        "api_version": decision.version,
+        "other_id": decision.other_id,
+        "seen_with": decision.seen_with,
+        "error_code": problem.code if problem else None,
+        "error_message": problem.message if problem else None,
+        "error_at": settlement.settled_at_ms if problem else None,
+    }
+
+
+def keep_metadata(connection: sqlite3.Connection, task_key: int, metadata: VideoMetadata, now_ms: int) -> None:
+    """Keep what the API says about the video of an open task; what it leaves out stays as it was."""
+    described = {
+        "task": task_key,
+        "now": now_ms,
+        "model_name": metadata.model_name,
+        "duration": metadata.duration,
+        "input_filename": metadata.input_filename,
+        "input_url": metadata.input_url,
+    }
+    connection.execute(query("keep_listed"), described)
+
+
+def _insert_embeddings(connection: sqlite3.Connection, settlements: Iterable[Settlement]) -> None:
+    """Store results, with the small rows of all of them in few statements."""
+    scopes: list[tuple[Any, ...]] = []
+    segments: list[tuple[Any, ...]] = []
+    stored: list[tuple[int, Matrix]] = []
+    for settlement in settlements:
+        key, embeddings = settlement.task.key, settlement.embeddings
+        if embeddings is None:
+            continue
+        if len(embeddings.vectors) != embeddings.count:
+            raise ValueError(f"{len(embeddings.vectors)} vectors for {embeddings.count} segments")
+        vectors = embeddings.vectors if embeddings.vectors.flags.c_contiguous else embeddings.vectors.copy()
+        columns = _segment_columns(embeddings)
+        if _insert_video(connection, settlement, embeddings, vectors, columns):
+            scopes += ((key, position, scope) for position, scope in enumerate(embeddings.metadata.scopes))
+            segments += zip(repeat(key, embeddings.count), *columns, strict=True)
+            stored.append((key, vectors))
+    check_stored("video_scopes", len(scopes), insert_rows(connection, "insert_scope", scopes))
+    check_stored("segments", len(segments), insert_rows(connection, "insert_segment", segments))
+    for key, vectors in stored:
+        inserted = (connection.execute(query("insert_embeddings"), batch) for batch in _embedding_batches(key, vectors))
+        check_stored("embeddings", len(vectors), sum(cursor.rowcount for cursor in inserted))
+
+
+def _insert_video(
+    connection: sqlite3.Connection,
+    settlement: Settlement,
+    embeddings: TaskEmbeddings,
+    vectors: Matrix,
+    columns: Sequence[Sequence[Any]],
+) -> bool:
+    """Return whether it was stored: what is there already stays."""
+    video = _video(settlement, embeddings, vectors)
+    checksum = _content(settlement.task.task_id, video, columns, embeddings).checksum()
+    row = {"task": settlement.task.key, "content_blake2b": checksum, **video}
+    if connection.execute(query("insert_video"), row).rowcount:
+        return True
+    check_stored("videos", 1, len(connection.execute(query("find_video"), {"task": settlement.task.key}).fetchall()))
+    return False
+
+
+def _video(settlement: Settlement, embeddings: TaskEmbeddings, vectors: Matrix) -> dict[str, Any]:
+    metadata = embeddings.metadata
+    return {
+        "model_name": metadata.model_name,
+        "duration": metadata.duration,
+        "input_filename": metadata.input_filename,
+        "input_url": metadata.input_url,
+        "video_clip_length": metadata.video_clip_length,
+        "created_at": metadata.created_at_ms,
+        "updated_at": metadata.updated_at_ms,
+        "harvested_at": settlement.settled_at_ms,
+        "segment_count": embeddings.count,
+        "vectors_crc32": zlib.crc32(vectors.data),
+        "document": embeddings.document.decode(),
+        "layouts": dump_json(embeddings.layouts).decode(),
+    }
+
+
+def _segment_columns(embeddings: TaskEmbeddings) -> Sequence[Sequence[Any]]:
+    extras = {position: dump_json(extra).decode() for position, extra in embeddings.extras.items()}
+    positions = range(embeddings.count)
+    columns = (embeddings.options, embeddings.scopes, embeddings.starts, embeddings.ends, embeddings.layout_of)
+    return (positions, *columns, list(map(extras.get, positions)))
+
+
+def _content(
+    task_id: str, video: dict[str, Any], segments: Sequence[Sequence[Any]], embeddings: TaskEmbeddings
+) -> Content:
+    count, scopes = embeddings.count, embeddings.metadata.scopes
+    return Content(
+        task_id,
+        video,
+        (range(len(scopes)), scopes),
+        segments,
+        (range(count), [embeddings.dim] * count, [embeddings.dtype] * count),
+    )
+
+
+def _embedding_batches(key: int, vectors: Matrix) -> Iterator[dict[str, Any]]:
+    dim, item_bytes = vectors.shape[1], vectors.dtype.itemsize
+    rows = max(1, STATEMENT_BYTES // (dim * item_bytes))
+    for first in range(0, len(vectors), rows):
+        yield {
+            "task": key,
+            "first": first,
+            "end": first + rows,
+            "dim": dim,
+            "dtype": f"f{item_bytes}",
+            "bytes": dim * item_bytes,
+            "vectors": vectors[first : first + rows].data,
+        }

@@ -1,0 +1,363 @@
+"""The one writer: an aiosqlite connection on which each transaction is one function, run to its end in its thread."""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+import aiosqlite
+import anyio
+
+from harvester.domain.errors import MovedFileError
+from harvester.domain.limits.endpoint import BudgetLease, RateLimit
+from harvester.domain.limits.shared_limits import KnownLimits, LimitNews
+from harvester.domain.planning.list_reader import ListedTask
+from harvester.domain.planning.plan import Due, Rng
+from harvester.domain.planning.processing_time import Key, ProcessingTimes, Seen
+from harvester.domain.tasks.task import Task, TaskState
+from harvester.store.sqlite import limits, queue
+from harvester.store.sqlite.attempts import Attempt, recent_answers
+from harvester.store.sqlite.connection import (
+    PASSING_PROBLEMS,
+    Connection,
+    in_transaction,
+    open_for_writing,
+    primary_code,
+    store_error,
+)
+from harvester.store.sqlite.counts import (
+    Deadline,
+    Ends,
+    TaskCounter,
+    Troubled,
+    ends_by_reason,
+    held_by_reason,
+    nearest_deadline,
+    next_due_ms,
+    troubled,
+)
+from harvester.store.sqlite.deadlines import deadlines
+from harvester.store.sqlite.listed import Heard, Queued, hear, queue_listed
+from harvester.store.sqlite.maintenance.cover import Covered, cover
+from harvester.store.sqlite.maintenance.save import save_copy
+from harvester.store.sqlite.opened_file import OpenedFile
+from harvester.store.sqlite.processing_times import share_processing_times
+from harvester.store.sqlite.queries import query
+from harvester.store.sqlite.queue import HeldLeases, Lease
+from harvester.store.sqlite.results import Settlement, settle
+from harvester.store.sqlite.write_ahead_log import LOG_BYTES, LogReport, Room, log_bytes, room, shrink_log
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT_S = 5.0
+"""Whoever harvests tries again by itself, and must hear a signal in between."""
+
+PRUNE_BATCH = 10_000
+
+
+class _Writer(aiosqlite.Connection):
+    """Adds to aiosqlite what its public interface lacks: a whole transaction as one call into the thread.
+
+    Statement by statement, a cancellation could stop between two of them.
+    """
+
+    stopped: asyncio.Future[Any] | None = None
+
+    async def transact(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        return cast(T, await self._execute(in_transaction, self._conn, body))  # type: ignore[no-untyped-call]
+
+    async def read(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        return cast(T, await self._execute(body, self._conn))  # type: ignore[no-untyped-call]
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """Ask the thread to end, and keep what tells that it has.
+
+        After a failed opening aiosqlite does not wait for it: the thread would report to a closed event loop.
+        """
+        self.stopped = super().stop()
+        return self.stopped
+
+
+class Store:
+    """The database as the harvest sees it: claims out, settlements in. Open with `async with`.
+
+    Every method is one transaction, finished or rolled back whatever happens to the caller. Raises sqlite3.Error for
+    what may pass (see PASSING_PROBLEMS), StoreError for what will not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.only_wanted = False
+        self._counter = TaskCounter()
+        self._file: OpenedFile | None = None
+        self._moved: MovedFileError | None = None
+        self._written = 0
+        self._writer = _Writer(self._open, iter_chunk_size=64)
+
+    def _open(self) -> Connection:
+        connection = open_for_writing(self.path, busy_timeout_s=BUSY_TIMEOUT_S)
+        self._file = connection.file
+        return connection
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._writer
+        except BaseException as error:
+            with anyio.CancelScope(shield=True):
+                if self._writer.stopped is not None:
+                    await self._writer.stopped
+            if isinstance(error, sqlite3.Error):
+                raise store_error(self.path, error) from error
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with anyio.CancelScope(shield=True):
+            if self._moved is None:
+                # A reader keeps SQLite from copying the log when this connection is closed.
+                await self._writer.read(shrink_log)
+            await self._writer.close()
+
+    async def transact(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `body` as one transaction; a cancellation waits until it has ended."""
+        return await self._run(body, self._writer.transact)
+
+    async def read(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `body`, which only reads: it waits for nobody who writes."""
+        return await self._run(body, self._writer.read)
+
+    def room(self) -> Room | None:
+        """Return what room there is on the volume; None where the system does not say."""
+        return None if self._file is None else room(self.path, self._file.database_bytes)
+
+    async def tend_log(self) -> LogReport:
+        """Cut the log where it is longer than it should be, or nothing was written since the last time."""
+        if self._file is None:
+            return LogReport(0, is_pinned=False)
+
+        def body(connection: sqlite3.Connection) -> LogReport:
+            length, written = log_bytes(self.path), connection.total_changes
+            is_idle, self._written = written == self._written, written
+            is_long = length > LOG_BYTES
+            is_pinned = length > 0 and (is_long or is_idle) and not shrink_log(connection)
+            return LogReport(log_bytes(self.path), is_pinned)
+
+        return await self.read(body)
+
+    def check_file(self) -> None:
+        """Raise MovedFileError if the file at the path is not the one that this store has open."""
+        if self._moved is not None:
+            raise self._moved
+        if self._file is not None:
+            self._file.check()
+
+    async def _run(
+        self, body: Callable[[sqlite3.Connection], T], run: Callable[[Callable[[sqlite3.Connection], T]], Awaitable[T]]
+    ) -> T:
+        if self._moved is not None:
+            raise self._moved
+        with anyio.CancelScope(shield=True):
+            try:
+                result = await run(body)
+            except MovedFileError as error:
+                raise await self._save(error) from error
+            except sqlite3.Error as error:
+                if primary_code(error) == sqlite3.SQLITE_FULL:
+                    # A log that filled the volume gives back what it can.
+                    await self._writer.read(shrink_log)
+                if primary_code(error) in PASSING_PROBLEMS:
+                    raise
+                raise store_error(self.path, error) from error
+        return result
+
+    async def _save(self, error: MovedFileError) -> MovedFileError:
+        """Save what the opened file holds, once; return the error that says where it is."""
+        if self._moved is None:
+            self._moved = error
+            saved = await self._writer.read(lambda connection: save_copy(connection, self.path.absolute()))
+            what = "It cannot be copied" if saved is None else f"All that was stored in it is in {str(saved)!a}"
+            self._moved = MovedFileError(f"{error.sentence} {what}.", remedy=error.remedy)
+        return self._moved
+
+    async def want(self, task_ids: Sequence[str], now_ms: int) -> int:
+        """Queue the given ids and restrict everything that follows to them; return how many were new."""
+
+        def body(connection: sqlite3.Connection) -> int:
+            added = queue.add(connection, task_ids, now_ms)
+            queue.want(connection, task_ids)
+            # Named by somebody who wants an answer now, not when a back-off ends.
+            queue.wake_early(connection, only_wanted=True)
+            return added
+
+        self.only_wanted = True
+        return await self.transact(body)
+
+    async def due(self, now_ms: int, *, limit: int, wake: bool = True, lapsed: bool = True) -> Due:
+        """Adopt and wake what there is, and return up to `limit` due tasks of each open state.
+
+        `lapsed`: also what is claimed by a lease that has ended by now.
+
+        What other programs have inserted is adopted a batch in one transaction: a million rows would keep results from
+        being stored for many seconds.
+        """
+
+        def body(connection: sqlite3.Connection) -> Due | None:
+            if queue.adopt(connection, now_ms) == queue.ADOPT_BATCH:
+                return None
+            if wake:
+                queue.wake(connection, now_ms, lapsed=lapsed)
+            return queue.due(connection, now_ms, limit=limit, only_wanted=self.only_wanted)
+
+        while (found := await self.transact(body)) is None:
+            pass
+        return found
+
+    async def claim(self, lease: Lease, tasks: Sequence[Task]) -> list[Task]:
+        """Claim those of the tasks that nobody has had in hand since they were looked at; return them as claimed."""
+        return await self.transact(lambda connection: queue.claim(connection, lease, tasks))
+
+    async def postpone(self, tasks: Sequence[tuple[Task, int]], now_ms: int) -> None:
+        """Let tasks that nobody has claimed sleep until the given times."""
+        await self.transact(lambda connection: queue.postpone(connection, tasks, now_ms))
+
+    async def wake_misdated(self, now_ms: int) -> int:
+        """Make due what sleeps for too long, as the clock that it was laid to rest by was ahead; return how many."""
+        # Who only looks keeps no other writer waiting, and it is almost never the case.
+        if not await self.read(lambda connection: queue.is_any_misdated(connection, now_ms)):
+            return 0
+        return await self.transact(lambda connection: queue.wake_misdated(connection, now_ms))
+
+    async def held_leases(self) -> list[HeldLeases]:
+        """Return what each owner has in hand."""
+        return await self.read(queue.held_leases)
+
+    async def free(self, dead: Sequence[HeldLeases]) -> int:
+        """Make due what dead owners had in hand, unless they have renewed it since; return how many tasks."""
+        return await self.transact(lambda connection: queue.free(connection, dead))
+
+    async def wake_early(self, now_ms: int) -> None:
+        """Make every waiting task due now, and whatever a dead process left behind."""
+
+        def body(connection: sqlite3.Connection) -> None:
+            queue.wake(connection, now_ms)
+            queue.wake_early(connection, only_wanted=self.only_wanted)
+
+        await self.transact(body)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Store a group of results in one transaction; return for each whether it was accepted."""
+        return await self.transact(lambda connection: settle(connection, settlements))
+
+    async def renew(self, lease: Lease) -> int:
+        """Prolong the claims that the owner still has; return how many they are."""
+        return await self.transact(lambda connection: queue.renew(connection, lease))
+
+    async def defer(self, tasks: Sequence[tuple[Task, int]]) -> None:
+        """Give claimed tasks back, each due again at the given time."""
+        await self.transact(lambda connection: queue.defer(connection, tasks))
+
+    async def release(self, owner: str) -> int:
+        """Give the claims of the owner back; return how many there were."""
+        return await self.transact(lambda connection: queue.release(connection, owner))
+
+    async def queue_listed(self, tasks: Sequence[ListedTask], now_ms: int, rng: Rng, key: str | None = None) -> Queued:
+        """Queue what the account's list of tasks holds, as `key` was shown it; tell what was new."""
+        return await self.transact(lambda connection: queue_listed(connection, tasks, now_ms, rng, key))
+
+    async def hear(  # noqa: PLR0913  # all are about one page
+        self,
+        tasks: Sequence[ListedTask],
+        claimed: Sequence[Task],
+        *,
+        finished: Sequence[Task],
+        attempt: Attempt,
+        rng: Rng,
+        times: ProcessingTimes,
+        key: str | None = None,
+    ) -> list[Heard]:
+        """Take for an answer what a page of the list says about open tasks, and give back what it does not tell of."""
+        return await self.transact(
+            lambda connection: hear(
+                connection, tasks, claimed, finished=finished, attempt=attempt, rng=rng, times=times, key=key
+            )
+        )
+
+    async def release_held(self, limit: int) -> int:
+        """Make due up to `limit` tasks that wait for a confirmation; return how many."""
+        return await self.transact(
+            lambda connection: queue.release_held(connection, limit, only_wanted=self.only_wanted)
+        )
+
+    async def held_by_reason(self, after_ms: int) -> dict[str, int]:
+        """Return how many open tasks wait for a confirmation until after that time, by reason."""
+        return await self.read(lambda connection: held_by_reason(connection, after_ms, only_wanted=self.only_wanted))
+
+    async def recent_answers(self, since_ms: int, now_ms: int) -> list[tuple[int, str]]:
+        """Return the last requests since that time, the oldest first: the row id of the task, and the outcome."""
+        return await self.read(lambda connection: recent_answers(connection, since_ms, now_ms))
+
+    async def is_queued(self, task_id: str) -> bool:
+        """Return whether the database has a task of that id."""
+        return await self.read(
+            lambda connection: connection.execute(query("find_task"), {"task_id": task_id}).fetchone() is not None
+        )
+
+    async def withdraw(self, keys: Sequence[int]) -> None:
+        """Take tasks that nobody has in hand back from `ready` to `pending`: they were noted as ready by mistake."""
+        rows = [{"id": key} for key in keys]
+        await self.transact(lambda connection: connection.executemany(query("withdraw_ready"), rows))
+
+    async def share_processing_times(self, fresh: Mapping[Key, Seen]) -> dict[Key, Seen]:
+        """Add what was learned of processing times, and return all that is known of them."""
+        return await self.transact(lambda connection: share_processing_times(connection, fresh))
+
+    async def lease_requests(self, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
+        """Take requests out of the budget that all processes on this database share."""
+        return await self.transact(lambda connection: limits.lease_requests(connection, limit, count, now_ms))
+
+    async def share_limits(self, news: LimitNews, now_ms: int) -> KnownLimits:
+        """Remember what a process has found out about the limits; return what all of them know."""
+
+        def body(connection: sqlite3.Connection) -> KnownLimits:
+            if news:
+                limits.note_limits(connection, news, now_ms)
+            return limits.known_limits(connection, now_ms)
+
+        return await (self.transact(body) if news else self.read(body))
+
+    async def prune(self, before_ms: int) -> int:
+        """Forget a batch of the attempts that were made before that time; return how many."""
+        parameters = {"before": before_ms, "limit": PRUNE_BATCH}
+        return await self.transact(lambda connection: connection.execute(query("prune_attempts"), parameters).rowcount)
+
+    async def cover(self, after_task: int) -> Covered | None:
+        """Give a batch of what an older version stored its checksum; None if there are none behind that row."""
+        return await self.transact(lambda connection: cover(connection, after_task))
+
+    async def counts(self) -> dict[TaskState, int]:
+        """Return the number of tasks in each state."""
+        return await self.read(lambda connection: self._counter.count(connection, only_wanted=self.only_wanted))
+
+    async def next_due_ms(self) -> int | None:
+        """Return when the next open task falls due: 0 if one is due now, None if none is open."""
+        return await self.read(lambda connection: next_due_ms(connection, only_wanted=self.only_wanted))
+
+    async def nearest_deadline(self) -> Deadline | None:
+        """Return the nearest deadline; None if no task is open."""
+        return await self.read(lambda connection: nearest_deadline(connection, only_wanted=self.only_wanted))
+
+    async def deadlines(self, now_ms: int) -> list[tuple[int, int]]:
+        """Return deadlines, the nearest first, and how many open tasks have each."""
+        return await self.read(lambda connection: deadlines(connection, now_ms, only_wanted=self.only_wanted))
+
+    async def ends(self, since_ms: int) -> list[Ends]:
+        """Return the ends other than `harvested` since that time, grouped by reason."""
+        return await self.read(lambda connection: ends_by_reason(connection, since_ms, only_wanted=self.only_wanted))
+
+    async def troubled(self, since_ms: int) -> Troubled | None:
+        """Return the open tasks of which an error has been the last answer since that time."""
+        return await self.read(lambda connection: troubled(connection, since_ms, only_wanted=self.only_wanted))

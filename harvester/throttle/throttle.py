@@ -1,0 +1,143 @@
+"""The rate limit in force: permits to send, and what answers teach about when the next one is due."""
+
+import math
+import time
+from collections.abc import Callable
+
+from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
+from harvester.domain.limits.pacer import ClassBudget, Pacer
+from harvester.domain.limits.quotas import Quota, Sending
+from harvester.domain.planning.feasibility import Budget, Deadlines
+from harvester.throttle.shared_budget import Ledger, SharedBudget
+
+WORTH_SHARING_S = 1.0
+
+
+class Permit:
+    """The right to send one request. The client takes nothing else, so nobody sends past the throttle."""
+
+    def __init__(self, endpoint: Endpoint, sending: Sending | None = None) -> None:
+        self.endpoint = endpoint
+        self.sending = sending
+        self._spent = False
+
+    def spend(self) -> None:
+        """Use the permit up. Raises RuntimeError the second time."""
+        if self._spent:
+            raise RuntimeError("a permit is for one request")
+        self._spent = True
+
+
+class Throttle:
+    """Hands out permits at the configured rate, less while the API asks for less or has been found to want less.
+
+    With a ledger the rate is that of all processes together, and what was learned outlives this one: see
+    `harvester.throttle.shared_budget`. Without a status call (v2 of the API), statuses are limited as retrievals are.
+    """
+
+    def __init__(
+        self,
+        limit: RateLimit,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        ledger: Ledger | None = None,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        has_status_call: bool = True,
+    ) -> None:
+        self._pacer = Pacer(limit, has_status_call=has_status_call)
+        self._monotonic = monotonic
+        self._shared = None if ledger is None else SharedBudget(ledger, self._pacer, monotonic, wall_ms)
+        # A fresh bucket is full: the first burst may go out at once.
+        self._pacer.bucket.arrival = monotonic()
+
+    @property
+    def limit(self) -> RateLimit:
+        """The configured ceiling."""
+        return self._pacer.limit
+
+    @limit.setter
+    def limit(self, limit: RateLimit) -> None:
+        self._pacer.limit = limit
+        # What was sent at the old rate, however low, is followed by the next request at the new one.
+        bucket = self._pacer.bucket
+        bucket.arrival = min(bucket.arrival, self._monotonic() + limit.tolerance_s + limit.interval_s)
+        if self._shared is not None:
+            self._shared.forget_lease()
+
+    @property
+    def rate_per_s(self) -> float | None:
+        """The sustained rate in force at which results can be retrieved, None if nothing limits it: for planning.
+
+        The least of the configured rate of all requests, of what retrievals were cut to after refusals, and of their
+        quota over its window. A burst may be faster, and a block stops it for a while.
+        """
+        return self._pacer.rate_per_s(self._monotonic())
+
+    def results_budget(self, now_ms: int) -> Budget:
+        """Return what may be spent on results from now on, a time in Unix milliseconds."""
+        return self._pacer.results_budget(self._monotonic(), now_ms)
+
+    def press(self, deadlines: Deadlines, now_ms: int) -> None:
+        """Take note of the deadlines of the open tasks: what is left of a quota is not saved up beyond them."""
+        self._pacer.press(deadlines, self._monotonic(), now_ms)
+
+    def budget(self, endpoint: Endpoint) -> ClassBudget:
+        """Return what that class may spend, to be shown."""
+        return self._pacer.budget(endpoint, self._monotonic())
+
+    async def refill(self) -> None:
+        """Lease requests if there are none left, and share what is known of limits; nothing without a ledger."""
+        if self._shared is not None:
+            await self._shared.refill()
+
+    async def tell(self) -> None:
+        """Store what was learned since the last refill: while requests are held, none comes for hours."""
+        if self._shared is not None:
+            await self._shared.tell()
+
+    def wait_s(self, endpoint: Endpoint) -> float:
+        """Return how long a request of that class must wait; 0 means that `take` succeeds."""
+        return self._pacer.wait_s(endpoint, self._monotonic())
+
+    def class_wait_s(self, endpoint: Endpoint) -> float:
+        """Return how long that class must wait whatever the total rate: for a block, a quota's end or a cut rate."""
+        return self._pacer.pace(endpoint).wait_s(self._monotonic())
+
+    def blocked_s(self, endpoint: Endpoint) -> float:
+        """Return how long the API has asked that class to stay away."""
+        return self._pacer.blocked_s(endpoint, self._monotonic())
+
+    def take(self, endpoint: Endpoint) -> Permit:
+        """Return a permit for now. Raises RuntimeError if it is not due yet."""
+        now = self._monotonic()
+        # Below a microsecond the difference is rounding.
+        if not math.isclose(self._pacer.wait_s(endpoint, now), 0.0, abs_tol=1e-6):
+            raise RuntimeError("no request may go out now; see Throttle.wait_s")
+        return Permit(endpoint, self._send(endpoint, now))
+
+    def charge(self, permit: Permit) -> None:
+        """Account for a request that went out once more on the same permit: the HTTP library's own second try."""
+        permit.sending = self._send(permit.endpoint, self._monotonic())
+
+    def learn(self, endpoint: Endpoint, status: int, report: LimitReport, sending: Sending | None = None) -> None:
+        """Take note of what an answer with that HTTP status said about limits.
+
+        `sending` is that of the permit; without it the request was sent just now.
+        """
+        now = self._monotonic()
+        if status == 429:
+            self._pacer.refused(endpoint, report, now, sending)
+        else:
+            self._pacer.accepted(endpoint, report, now, sending)
+        if self._shared is not None and self._pacer.blocked_s(endpoint, now) > WORTH_SHARING_S:
+            self._shared.blocked(endpoint)
+
+    def learn_quota(self, endpoint: Endpoint, quota: Quota | None) -> None:
+        """Take note of a quota that the API has told in words; nothing for None."""
+        if quota is not None:
+            self._pacer.pace(endpoint).quota = quota
+
+    def _send(self, endpoint: Endpoint, now: float) -> Sending:
+        if self._shared is not None:
+            self._shared.took()
+        return self._pacer.take(endpoint, now)

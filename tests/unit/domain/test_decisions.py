@@ -1,0 +1,429 @@
+"""The table of decisions, row by row, and what must hold over any sequence of answers."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harvester.domain.planning.decisions import (
+    BACKOFF_CAP_MS,
+    FEWEST_OVERDUE_FAILURES,
+    GONE_SPACING_MS,
+    HELD_BACK_MS,
+    PATIENCE_MS,
+    Circumstances,
+    Decision,
+    Problem,
+    backoff_ms,
+    decide,
+    decide_listed,
+)
+from harvester.domain.planning.plan import GONE_ANSWERS, LAST_CHANCE_MS, MAX_LOOK_MS, next_look_ms
+from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.tasks.embeddings import TaskEmbeddings, VideoMetadata
+from harvester.domain.tasks.outcomes import (
+    Empty,
+    Failed,
+    Gone,
+    Invalid,
+    Misrouted,
+    Outcome,
+    Processing,
+    Ready,
+    Refused,
+    Retrieved,
+    Throttled,
+    Transient,
+    Unacceptable,
+)
+from harvester.domain.tasks.task import DAY_MS, NEVER_ANSWERED_MS, OPEN_STATES, RETENTION_MS, Task, TaskState
+
+NOW = 1_760_000_000_000
+MINUTE_MS = 60_000
+OPEN = [TaskState.PENDING, TaskState.READY]
+
+
+class Highest:
+    """Draws the upper end, always: the longest waits."""
+
+    def uniform(self, a: float, b: float, /) -> float:
+        return max(a, b)
+
+
+def task(
+    state: TaskState = TaskState.PENDING, *, age_ms: int = MINUTE_MS, failures: int = 0, gone: int = 0, invalid: int = 0
+) -> Task:
+    return Task(
+        1,
+        "opaque",
+        state,
+        added_at_ms=NOW - age_ms,
+        expires_at_ms=NOW - age_ms + RETENTION_MS,
+        failures=failures,
+        gone=gone,
+        invalid=invalid,
+    )
+
+
+def retrieved(created_at_ms: int | None = None) -> Retrieved:
+    return Retrieved(
+        TaskEmbeddings(
+            VideoMetadata(created_at_ms=created_at_ms),
+            [None],
+            [None],
+            [0.0],
+            [1.0],
+            np.ones((1, 2), "<f4"),
+            b"{}",
+            [("float",)],
+            [0],
+        )
+    )
+
+
+def after(one: Task, outcome: Outcome, now_ms: int = NOW, **circumstances: Any) -> Decision:
+    return decide(one, outcome, now_ms, Highest(), circumstances=Circumstances(**circumstances))
+
+
+UNKNOWN = [Gone("Unknown."), Unacceptable("No such id.")]
+
+
+@pytest.mark.parametrize("state", OPEN)
+def test_ready_is_retrieved_at_once(state: TaskState) -> None:
+    decision = after(task(state, failures=3), Ready())
+    assert (decision.state, decision.next_attempt_at_ms, decision.failures) == (TaskState.READY, 0, 0)
+
+
+@pytest.mark.parametrize("state", OPEN)
+def test_valid_segments_are_harvested_even_long_after_the_deadline(state: TaskState) -> None:
+    assert after(task(state, age_ms=30 * DAY_MS), retrieved()).state is TaskState.HARVESTED
+
+
+@pytest.mark.parametrize("outcome", [Processing(), Processing("indexing"), Processing("generic_error")])
+@pytest.mark.parametrize("state", OPEN)
+def test_what_is_not_finished_is_pending_and_asked_again_later(state: TaskState, outcome: Processing) -> None:
+    decision = after(task(state, failures=2, gone=1), outcome)
+    again_ms = next_look_ms(task(), NOW, ProcessingTimes())
+    assert again_ms > NOW
+    assert decision == replace(
+        after(task(), Throttled("")),
+        state=TaskState.PENDING,
+        next_attempt_at_ms=again_ms,
+        unfinished_at_ms=NOW,
+        failures=0,
+        gone=0,
+    )
+
+
+def test_the_wait_follows_what_was_learned() -> None:
+    slow, one = ProcessingTimes(), task()
+    for _ in range(100):
+        slow.observe(None, None, 0, 7_000, is_finished=False)
+    waits = [decide(one, Processing(), NOW, random.Random(), times).next_attempt_at_ms for times in (None, slow)]
+    assert waits[0] < waits[1]
+
+
+@pytest.mark.parametrize("state", OPEN)
+def test_a_failed_task_has_failed_when_it_says_so_twice_and_keeps_the_reason(state: TaskState) -> None:
+    first = after(task(state), Failed("Video too short."))
+    assert (first.state, first.doubted_at_ms) == (state, NOW)
+    assert NOW < first.next_attempt_at_ms <= NOW + GONE_SPACING_MS + 1_000
+    confirmed = replace(task(state), doubted_at_ms=NOW - 5_000)
+    assert after(confirmed, Failed("Video too short."), is_fresh=False).state.is_open
+    decision = after(confirmed, Failed("Video too short."))
+    assert (decision.state, decision.problem) == (TaskState.FAILED, Problem("task_failed", "Video too short."))
+
+
+def test_a_task_that_names_itself_as_failed_is_held_back_where_most_answers_bring_no_result() -> None:
+    held = after(task(), Failed("Broken."), may_fail=False, is_held_back=True)
+    assert (held.state, held.doubted_at_ms, held.next_attempt_at_ms >= NOW + HELD_BACK_MS) == ("pending", NOW, True)
+    confirmed = replace(task(), doubted_at_ms=NOW - HELD_BACK_MS)
+    assert after(confirmed, Failed("Broken."), may_fail=False, is_held_back=True).state is TaskState.FAILED
+
+
+@pytest.mark.parametrize("outcome", UNKNOWN)
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_three_answers_in_one_version_end_nothing(outcome: Outcome, before: int) -> None:
+    assert (after(task(gone=before), outcome).state, after(task(gone=before), outcome).gone) == ("pending", before + 1)
+
+
+@pytest.mark.parametrize(("outcome", "state"), [(UNKNOWN[0], "missing"), (UNKNOWN[1], "rejected")])
+def test_a_young_task_ends_when_the_other_version_does_not_know_it_either(outcome: Outcome, state: str) -> None:
+    assert after(task(gone=GONE_ANSWERS), outcome, is_other_version=True).state == state
+
+
+@pytest.mark.parametrize("outcome", UNKNOWN)
+@pytest.mark.parametrize("circumstances", [{}, {"is_other_version": True, "is_fresh": False}])
+def test_what_confirms_nothing_does_not_count(outcome: Outcome, circumstances: dict[str, bool]) -> None:
+    decision = after(task(gone=GONE_ANSWERS), outcome, **circumstances)
+    assert (decision.state, decision.gone) == ("pending", GONE_ANSWERS)
+
+
+@pytest.mark.parametrize("outcome", UNKNOWN)
+def test_a_confirmation_comes_on_a_connection_of_its_own(outcome: Outcome) -> None:
+    counted = [after(task(gone=gone), outcome, is_fresh=False).gone for gone in (0, 1, 2)]
+    assert counted == [1, 1, 2]
+
+
+def test_the_confirmations_are_seconds_apart() -> None:
+    waits = [after(task(gone=before), Gone("")).next_attempt_at_ms - NOW for before in range(GONE_ANSWERS)]
+    assert waits == [GONE_SPACING_MS + 1_000, 2 * GONE_SPACING_MS + 1_000, 1_000]
+
+
+@pytest.mark.parametrize("outcome", UNKNOWN)
+def test_an_end_is_held_back_while_the_api_is_not_known_to_be_well_but_not_for_ever(outcome: Outcome) -> None:
+    for doubted_for_ms, state in [(60_000, "pending"), (PATIENCE_MS - 1, "pending"), (PATIENCE_MS, None)]:
+        one = replace(task(gone=GONE_ANSWERS), doubted_at_ms=NOW - doubted_for_ms)
+        decision = after(one, outcome, is_other_version=True, may_end=False)
+        if state is None:
+            assert not decision.state.is_open
+        else:
+            assert (decision.state, decision.doubted_at_ms) == (state, NOW - doubted_for_ms)
+            assert NOW < decision.next_attempt_at_ms <= NOW + MAX_LOOK_MS * 5 // 4
+
+
+def test_the_other_version_that_knows_the_task_is_asked_from_then_on() -> None:
+    found = after(task(gone=GONE_ANSWERS), Processing(), version="v2", is_other_version=True)
+    assert (found.state, found.version, found.gone, found.doubted_at_ms) == ("pending", "v2", 0, None)
+
+
+@pytest.mark.parametrize("outcome", UNKNOWN)
+@pytest.mark.parametrize("age_ms", [0, RETENTION_MS])
+def test_under_another_key_than_knew_it_a_task_does_not_end(outcome: Outcome, age_ms: int) -> None:
+    seen = after(task(age_ms=age_ms), Processing(), key="mine").seen_with
+    one = replace(task(gone=GONE_ANSWERS, age_ms=age_ms), seen_with=seen)
+    decision = after(one, outcome, key="another", is_other_version=True)
+    assert (decision.state, decision.problem and decision.problem.code) == ("pending", "other_key")
+    assert not after(one, outcome, key="mine", is_other_version=True).state.is_open
+
+
+def test_an_id_that_cannot_be_asked_about_is_rejected_at_once() -> None:
+    assert after(task(), Unacceptable("Odd.", "task_id_invalid")).state is TaskState.REJECTED
+
+
+def test_past_its_deadline_a_task_that_is_unknown_in_both_versions_is_expired() -> None:
+    old = task(age_ms=RETENTION_MS, gone=GONE_ANSWERS)
+    assert after(old, Gone("Unknown."), is_other_version=True).state is TaskState.EXPIRED
+
+
+def test_past_its_deadline_a_task_without_segments_is_expired() -> None:
+    old = task(age_ms=RETENTION_MS)
+    assert after(old, Empty()).state is TaskState.EXPIRED
+    assert after(old, Empty(), may_end=False).state is TaskState.PENDING
+
+
+def test_the_deadline_is_that_of_the_api_clock() -> None:
+    old = task(age_ms=RETENTION_MS)
+    assert after(old, Empty(), deadline_now_ms=NOW - DAY_MS).state is TaskState.PENDING
+
+
+def test_a_result_without_segments_is_waited_for_ever_more_patiently() -> None:
+    waits, one, now = [], task(TaskState.READY), NOW
+    for _ in range(20):
+        decision = after(one, Empty(), now)
+        assert decision.state is TaskState.READY
+        waits.append(decision.next_attempt_at_ms - now)
+        one, now = replace(one, doubted_at_ms=decision.doubted_at_ms), decision.next_attempt_at_ms
+    assert (waits[0] <= 3_000, sum(waits[:5]) <= 120_000, max(waits)) == (True, True, MAX_LOOK_MS * 5 // 4)
+
+
+@pytest.mark.parametrize(("before", "state"), [(0, "ready"), (1, "ready"), (2, "rejected"), (9, "rejected")])
+def test_a_bad_payload_is_downloaded_three_times_and_then_rejected(before: int, state: str) -> None:
+    assert after(task(TaskState.READY, invalid=before), Invalid("NaN")).state == state
+    assert after(task(TaskState.READY, invalid=before), Invalid("NaN"), may_end=False).state == "ready"
+    assert before == 0 or after(task(TaskState.READY, invalid=1), Invalid("NaN"), is_fresh=False).invalid == 1
+
+
+def test_a_payload_is_not_rejected_for_being_late() -> None:
+    assert after(task(TaskState.READY, age_ms=RETENTION_MS), Invalid("NaN")).state is TaskState.READY
+
+
+def test_a_list_that_says_failed_makes_the_task_be_asked_for_its_result() -> None:
+    decision = decide_listed(task(), Failed("broken"), NOW, Highest(), key="mine")
+    assert (decision.state, decision.next_attempt_at_ms, decision.seen_with) == (TaskState.READY, 0, "mine")
+    assert decision.problem is not None
+    assert decision.problem.code == "listed_failed"
+
+
+def test_an_answer_that_names_another_task_is_remembered_and_asked_for_again() -> None:
+    decision = after(task(TaskState.READY), Misrouted("other", "Odd."))
+    assert (decision.state, decision.other_id, decision.failures) == (TaskState.READY, "other", 1)
+
+
+@pytest.mark.parametrize(("failures", "wait_ms"), [(0, 1_000), (1, 2_000), (4, 16_000), (9, 300_000), (5_000, 300_000)])
+def test_a_passing_failure_backs_off_from_one_second_to_five_minutes(failures: int, wait_ms: int) -> None:
+    decision = after(task(failures=failures), Transient("Reset.", "connection_lost"))
+    assert (decision.next_attempt_at_ms, decision.failures) == (NOW + wait_ms, failures + 1)
+
+
+@pytest.mark.parametrize("state", OPEN)
+def test_past_the_deadline_a_passing_failure_ends_nothing_for_a_month(state: TaskState) -> None:
+    one, now = task(state, age_ms=40 * DAY_MS), NOW
+    waits, problem = [], Transient("Reset.", "connection_lost")
+    while (decision := after(one, problem, now)).state.is_open:
+        assert decision.problem is not None
+        assert decision.problem.code == "overdue"
+        waits.append(decision.next_attempt_at_ms - now)
+        one = replace(one, failures=decision.failures, doubted_at_ms=decision.doubted_at_ms)
+        now = decision.next_attempt_at_ms
+    assert (decision.state, decision.problem and decision.problem.code) == (TaskState.EXPIRED, "never_answered")
+    assert NEVER_ANSWERED_MS <= now - NOW <= NEVER_ANSWERED_MS + MAX_LOOK_MS * 2
+    assert (waits[0] <= waits[5] <= waits[-1], len(waits) < 200) == (True, True)
+
+
+def test_a_clock_that_jumps_a_month_gives_nothing_up() -> None:
+    one = replace(task(age_ms=RETENTION_MS + DAY_MS, failures=3), doubted_at_ms=NOW - DAY_MS)
+    jumped = after(one, Transient("Reset.", "connection_lost"), NOW + 300 * DAY_MS)
+    assert jumped.state is TaskState.PENDING
+    back = after(
+        replace(one, doubted_at_ms=NOW + 300 * DAY_MS, failures=FEWEST_OVERDUE_FAILURES), Transient("", ""), NOW
+    )
+    assert (back.state, back.doubted_at_ms) == (TaskState.PENDING, NOW)
+
+
+@pytest.mark.parametrize("outcome", [Throttled("Slow down.", 5.0), Refused("Bad key.")])
+@pytest.mark.parametrize("age_ms", [0, RETENTION_MS - 1, RETENTION_MS + 2 * DAY_MS])
+@pytest.mark.parametrize("state", OPEN)
+def test_a_refusal_says_nothing_about_the_task(outcome: Outcome, age_ms: int, state: TaskState) -> None:
+    before = task(state, age_ms=age_ms, failures=4, gone=2, invalid=1)
+    assert after(before, outcome) == Decision(state, 0, before.expires_at_ms, None, failures=4, gone=2, invalid=1)
+
+
+@pytest.mark.parametrize("outcome", [retrieved(NOW - DAY_MS), Processing(created_at_ms=NOW - DAY_MS)])
+def test_the_apis_creation_time_overrules_the_guess(outcome: Outcome) -> None:
+    decision = after(task(), outcome)
+    assert (decision.created_at_ms, decision.expires_at_ms) == (NOW - DAY_MS, NOW - DAY_MS + RETENTION_MS)
+
+
+@given(st.integers(1, 10_000), st.randoms(use_true_random=False))
+def test_a_back_off_stays_in_its_bounds(failures: int, rng: random.Random) -> None:
+    assert 0 <= backoff_ms(failures, rng) <= min(BACKOFF_CAP_MS, 1_000 * 2 ** (failures - 1))
+
+
+# Any sequence of answers.
+
+messages = st.sampled_from(["", "why"])
+harmless = st.one_of(
+    st.builds(Throttled, messages, st.none() | st.floats(0, 1e5)),
+    st.builds(Refused, messages),
+    st.builds(Transient, messages, st.just("http_503")),
+    st.builds(Processing, st.sampled_from(["processing", "queued", "generic_error"])),
+    st.just(Ready()),
+)
+counted = st.one_of(st.builds(Gone, messages), st.builds(Invalid, messages), st.just(Empty()))
+ending = st.one_of(st.builds(Failed, messages), st.builds(Unacceptable, messages), st.just(retrieved()))
+rngs = st.randoms(use_true_random=False)
+ages = st.integers(0, RETENTION_MS - 1)
+
+
+def drive(one: Task, outcomes: list[Outcome], rng: random.Random) -> Iterator[tuple[Task, int, Decision]]:
+    """Carry decisions out as the service does, each attempt when it is due; yield what was decided upon, and when."""
+    now = NOW
+    for outcome in outcomes:
+        circumstances = Circumstances(is_other_version=one.gone == GONE_ANSWERS)
+        decision = decide(one, outcome, now, rng, circumstances=circumstances)
+        yield one, now, decision
+        if not decision.state.is_open:
+            return
+        one = replace(
+            one,
+            state=decision.state,
+            expires_at_ms=decision.expires_at_ms,
+            created_at_ms=decision.created_at_ms,
+            failures=decision.failures,
+            gone=decision.gone,
+            invalid=decision.invalid,
+            doubted_at_ms=decision.doubted_at_ms,
+            other_id=decision.other_id,
+        )
+        now = max(now + 200, decision.next_attempt_at_ms)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ages, st.lists(st.one_of(harmless, counted, ending), max_size=40), rngs)
+def test_every_decision_is_a_whole_row(age_ms: int, outcomes: list[Outcome], rng: random.Random) -> None:
+    for _, now, decision in drive(task(age_ms=age_ms), outcomes, rng):
+        assert decision.expires_at_ms > 0
+        assert min(decision.failures, decision.gone, decision.invalid) >= 0
+        assert decision.next_attempt_at_ms == 0 or decision.next_attempt_at_ms >= now
+        assert decision.state.is_open or decision.next_attempt_at_ms == 0
+        assert decision.state in OPEN_STATES | {TaskState.HARVESTED} or decision.problem is not None
+
+
+@settings(max_examples=200, deadline=None)
+@given(ages, st.lists(st.one_of(harmless, counted), max_size=40), rngs)
+def test_only_a_retrieval_harvests(age_ms: int, outcomes: list[Outcome], rng: random.Random) -> None:
+    states = {decision.state for _, _, decision in drive(task(age_ms=age_ms), outcomes, rng)}
+    assert TaskState.HARVESTED not in states
+
+
+@pytest.mark.parametrize(
+    ("outcome", "answers", "state"),
+    [
+        (Gone("Unknown."), 4, TaskState.MISSING),
+        (Unacceptable("No."), 4, TaskState.REJECTED),
+        (Invalid("NaN"), 3, TaskState.REJECTED),
+    ],
+)
+def test_what_is_confirmed_is_believed(outcome: Outcome, answers: int, state: TaskState) -> None:
+    one = task(TaskState.READY)
+    *open_states, last = [decision.state for _, _, decision in drive(one, [outcome] * 9, random.Random(1))]
+    assert (len(open_states), last) == (answers - 1, state)
+
+
+def test_a_404_of_a_result_is_followed_by_a_question_for_that_it_is_ready_may_be_a_mistake() -> None:
+    decision = decide(task(TaskState.READY), Gone(""), NOW, random.Random(1))
+    assert (decision.state, decision.gone) == (TaskState.PENDING, 1)
+
+
+def test_a_task_that_is_said_to_be_ready_and_whose_result_is_always_gone_is_missing_at_last() -> None:
+    *_, (_, _, last) = drive(task(), [Ready(), Gone("")] * 9, random.Random(1))
+    assert (last.state, last.gone) == (TaskState.MISSING, 4)
+
+
+@pytest.mark.parametrize("sign_of_life", [Processing(), Empty(), Invalid("NaN")])
+def test_a_sign_of_life_takes_back_that_a_task_is_gone(sign_of_life: Outcome) -> None:
+    outcomes: list[Outcome] = [Gone(""), Gone(""), sign_of_life, Gone(""), Gone("")]
+    *_, (_, _, last) = drive(task(), outcomes, random.Random(1))
+    assert last.state.is_open
+
+
+@settings(max_examples=200, deadline=None)
+@given(ages, st.lists(harmless, max_size=60), rngs)
+def test_nothing_harmless_ends_a_task_before_its_deadline(
+    age_ms: int, outcomes: list[Outcome], rng: random.Random
+) -> None:
+    for one, now, decision in drive(task(age_ms=age_ms), outcomes, rng):
+        assert decision.state.is_open or one.is_past_deadline(now)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ages, st.lists(st.one_of(harmless, counted), max_size=60), rngs)
+def test_the_last_minutes_before_the_deadline_are_used(
+    age_ms: int, outcomes: list[Outcome], rng: random.Random
+) -> None:
+    for one, now, decision in drive(task(age_ms=age_ms), outcomes, rng):
+        last_chance = one.expires_at_ms - LAST_CHANCE_MS
+        assert now >= last_chance or decision.next_attempt_at_ms <= last_chance
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(harmless, max_size=40),
+    st.lists(st.builds(Gone, messages), max_size=2),
+    st.lists(st.one_of(st.builds(Invalid, messages), st.just(Empty())), max_size=2),
+    rngs,
+)
+def test_whatever_comes_before_it_a_result_is_harvested(
+    mild: list[Outcome], gone: list[Outcome], bad: list[Outcome], rng: random.Random
+) -> None:
+    # Forty waits of ten minutes at most: all of it happens before the deadline.
+    outcomes = mild + gone + bad
+    rng.shuffle(outcomes)
+    *_, (_, _, last) = drive(task(), [*outcomes, retrieved()], rng)
+    assert last.state is TaskState.HARVESTED

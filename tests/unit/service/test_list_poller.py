@@ -1,0 +1,204 @@
+"""A look at the list: who hears of it, whatever the answer is."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import anyio.lowlevel
+import pytest
+
+from harvester.domain.limits.circuit_breaker import MIN_SAMPLE, Breaker
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.decisions import decide
+from harvester.domain.planning.list_reader import PROCESSING, ListedTask, ListPage, ListQuery
+from harvester.domain.planning.plan import Due, Look
+from harvester.domain.planning.planner import Planner
+from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.tasks.embeddings import VideoMetadata
+from harvester.domain.tasks.outcomes import Gone, Outcome, Processing, Ready, Refused, Throttled, Transient
+from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
+from harvester.service.clock import SystemClock
+from harvester.service.list_poller import Looker
+from harvester.service.pipeline import Pipeline
+from harvester.service.progress import Progress
+from harvester.store.sqlite.attempts import Attempt
+from harvester.store.sqlite.listed import Heard
+from harvester.throttle.throttle import Permit
+
+NOW = 1_760_000_000_000
+AGE_MS = 480_000
+
+
+class Clock(SystemClock):
+    def wall_ms(self) -> int:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 1000.0
+
+
+class Api:
+    def __init__(self, answer: ListPage | Outcome) -> None:
+        self.answer = answer
+        self.queries: list[ListQuery] = []
+
+    async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
+        permit.spend()
+        self.queries.append(query)
+        await anyio.lowlevel.checkpoint()
+        return self.answer
+
+
+class Hearer:
+    """Hears of every claimed task that is on the page, and decides as the store does."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Sequence[ListedTask], Sequence[Task], Attempt]] = []
+        self.finished: list[int] = []
+
+    async def hear(
+        self,
+        tasks: Sequence[ListedTask],
+        claimed: Sequence[Task],
+        *,
+        finished: Sequence[Task],
+        attempt: Attempt,
+        rng: Any,
+        times: ProcessingTimes,
+        key: str | None = None,  # noqa: ARG002
+    ) -> list[Heard]:
+        await anyio.lowlevel.checkpoint()
+        self.calls.append((tasks, claimed, attempt))
+        self.finished += [one.key for one in finished]
+        by_id = {one.task_id: one for one in claimed}
+        return [
+            Heard(by_id[one.task_id], one, decide(by_id[one.task_id], one.outcome, attempt.at_ms, rng, times))
+            for one in tasks
+            if one.task_id in by_id
+        ]
+
+
+class Bench:
+    def __init__(self, answer: ListPage | Outcome) -> None:
+        clock, self.planner, self.breaker, self.api = Clock(), Planner(), Breaker(), Api(answer)
+        self.progress, self.hearer = Progress(started=0.0), Hearer()
+        never: Any = None
+        self.pipeline = Pipeline(
+            asker=never,
+            decoder=never,
+            settler=never,
+            breaker=self.breaker,
+            progress=self.progress,
+            clock=clock,
+            planner=self.planner,
+        )
+        self.looker = Looker(
+            lister=self.api,
+            hearer=self.hearer,
+            planner=self.planner,
+            pipeline=self.pipeline,
+            breaker=self.breaker,
+            clock=clock,
+            rng=random.Random(0),
+        )
+
+    async def look(self, *tasks: Task) -> None:
+        query = ListQuery(NOW - AGE_MS - 1000, NOW - AGE_MS + 1000, status=PROCESSING)
+        await self.looker.look(Look(query, tasks), Permit(Endpoint.LIST))
+
+    @property
+    def is_list_paused(self) -> bool:
+        return self.planner._list_paused_until > 1000.0
+
+
+def task(key: int) -> Task:
+    created = NOW - AGE_MS
+    return Task(key, f"task-{key}", TaskState.PENDING, created, created + RETENTION_MS, created)
+
+
+def page(**outcomes: Ready | Processing) -> ListPage:
+    listed = [
+        ListedTask(task_id.replace("_", "-"), outcome, VideoMetadata(created_at_ms=NOW - AGE_MS))
+        for task_id, outcome in outcomes.items()
+    ]
+    return ListPage(listed, len(listed), len(listed))
+
+
+async def test_store_planner_and_displays_hear_what_a_page_says() -> None:
+    bench = Bench(page(task_1=Ready(), task_2=Processing()))
+    await bench.look(task(1), task(2), task(3))
+    ((listed, claimed, attempt),) = bench.hearer.calls
+    assert [one.task_id for one in listed] == ["task-1", "task-2"]
+    assert [one.key for one in claimed] == [1, 2, 3]
+    assert (attempt.at_ms, attempt.endpoint, attempt.http_status) == (NOW, "list", 200)
+    assert bench.progress.counts.get(TaskState.READY) == 2
+    assert bench.hearer.finished == [3]
+    assert set(bench.planner._presumed) == {3}
+    assert bench.planner.times.all_seen
+    assert not bench.is_list_paused
+
+
+FAILURES: list[Outcome] = [
+    Transient("HTTP 500", "http_500"),
+    Gone("There is no such call.", "http_404"),
+    Refused("Not for you.", "api_not_allowed"),
+    Throttled("Too many.", 30.0),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda one: type(one).__name__)
+async def test_whatever_goes_wrong_the_tasks_are_given_back_and_nothing_is_concluded(failure: Outcome) -> None:
+    bench = Bench(failure)
+    await bench.look(task(1), task(2))
+    ((listed, claimed, _),) = bench.hearer.calls
+    assert (list(listed), [one.key for one in claimed]) == ([], [1, 2])
+    assert not bench.planner._presumed
+    assert not bench.planner._unlisted
+    # A block is kept by the throttle, and ends by itself.
+    assert bench.is_list_paused == (not isinstance(failure, Throttled))
+
+
+@pytest.mark.parametrize(
+    ("failure", "opens"), [(FAILURES[0], True), (FAILURES[1], False), (FAILURES[2], False), (FAILURES[3], False)]
+)
+async def test_only_what_is_wrong_with_the_api_as_a_whole_opens_the_breaker(
+    failure: Outcome,
+    opens: bool,  # noqa: FBT001
+) -> None:
+    bench = Bench(failure)
+    for _ in range(MIN_SAMPLE):
+        await bench.look(task(1))
+    assert bench.breaker.is_closed != opens
+
+
+@pytest.mark.parametrize("is_key", [True, False])
+async def test_a_refused_key_stops_everything_and_a_refused_list_does_not(
+    is_key: bool,  # noqa: FBT001
+) -> None:
+    bench, refusals = Bench(Refused("No.", is_key=is_key)), list[Refused]()
+    bench.pipeline.refused = refusals.append
+    await bench.look(task(1))
+    assert len(refusals) == is_key
+
+
+async def test_after_a_refused_list_one_task_is_asked_about_at_once_to_see_whether_all_calls_are_refused() -> None:
+    bench = Bench(Refused("No."))
+    await bench.look(task(1))
+    found = []
+    due = Due([], [replace(task(key), unfinished_at_ms=NOW - 1000) for key in (1, 2, 3)])
+    for _ in range(2):
+        found.append(
+            bench.planner.plan(due, now_ms=NOW, now=1000.0, limit=8, open_tasks=3, rate_per_s=1.0, waits_s={}).steps
+        )
+        bench.planner.spent(found[-1], 1000.0)
+    assert [[step.is_question for step in steps] for steps in found] == [[True], []]
+
+
+async def test_a_page_closes_the_breaker() -> None:
+    bench = Bench(page())
+    for _ in range(MIN_SAMPLE):
+        bench.breaker.failed(1000.0)
+    assert not bench.breaker.is_closed
+    await bench.look(task(1))
+    assert bench.breaker.is_closed

@@ -1,0 +1,160 @@
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import anyio
+import numpy as np
+
+from harvester.api.body_buffer import LargeBody
+from harvester.api.client import Reply
+from harvester.domain.limits.circuit_breaker import Breaker
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.plan import Action
+from harvester.domain.tasks.embeddings import TaskEmbeddings
+from harvester.domain.tasks.outcomes import Outcome, Processing, Ready, Retrieved, Transient
+from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
+from harvester.service.observer import MAX_REMEMBERED, ReadyTimes
+from harvester.service.pipeline import Decided, Fetched, Pipeline
+from harvester.service.progress import Progress
+from harvester.store.sqlite.results import Settlement
+from harvester.throttle.memory_budget import Hold, MemoryBudget
+from harvester.throttle.throttle import Permit
+from tests.unit.store.builders import embeddings
+from tests.unit.web.builders import NOW, StandingClock
+
+PENDING = Task(1, "a" * 24, TaskState.PENDING, NOW, NOW + RETENTION_MS)
+READY = replace(PENDING, state=TaskState.READY)
+
+
+def test_the_wait_begins_with_the_first_request_that_said_ready() -> None:
+    times = ReadyTimes()
+
+    assert times.moved(PENDING, TaskState.READY, 100) is None
+    assert times.moved(READY, TaskState.READY, 200) is None
+    assert times.moved(READY, TaskState.HARVESTED, 300) == 100
+
+
+def test_what_is_retrieved_without_asking_waits_from_its_own_request_on() -> None:
+    assert ReadyTimes().moved(PENDING, TaskState.HARVESTED, 300) == 300
+
+
+def test_what_was_ready_before_this_process_began_has_no_known_wait() -> None:
+    times = ReadyTimes()
+
+    assert times.moved(READY, TaskState.READY, 200) is None
+    assert times.moved(READY, TaskState.HARVESTED, 300) is None
+
+
+def test_what_turned_out_not_to_be_ready_begins_anew() -> None:
+    times = ReadyTimes()
+    times.moved(PENDING, TaskState.READY, 100)
+    times.moved(READY, TaskState.PENDING, 200)
+
+    assert times.moved(PENDING, TaskState.HARVESTED, 300) == 300
+
+
+def test_a_task_that_failed_has_no_wait() -> None:
+    assert ReadyTimes().moved(PENDING, TaskState.FAILED, 300) is None
+
+
+def test_the_memory_is_bounded() -> None:
+    times = ReadyTimes()
+    for key in range(MAX_REMEMBERED + 1):
+        times.moved(replace(PENDING, key=key), TaskState.READY, key)
+
+    assert times.forget(0) is None
+    assert times.forget(1) == 1
+
+
+@dataclass
+class Notes:
+    answers: list[tuple[Endpoint, str, float, int]] = field(default_factory=list)
+    ends: list[tuple[TaskState, float | None, int, int]] = field(default_factory=list)
+
+    def answered(self, endpoint: Endpoint, outcome: str, duration_s: float, received_bytes: int) -> None:
+        self.answers.append((endpoint, outcome, duration_s, received_bytes))
+
+    def ended(self, state: TaskState, *, ready_to_stored_s: float | None, segments: int, stored_bytes: int) -> None:
+        self.ends.append((state, ready_to_stored_s, segments, stored_bytes))
+
+
+class Parts:
+    """Asks nobody, decodes to what it was given, accepts or refuses every settlement a second later."""
+
+    workers = 1
+
+    def __init__(self, clock: StandingClock, decoded: TaskEmbeddings, *, accepts: bool) -> None:
+        self._clock = clock
+        self._decoded = decoded
+        self._accepts = accepts
+
+    async def ask(self, task_id: str, permit: Permit, hold: Hold, **_how: object) -> Reply:
+        raise NotImplementedError
+
+    async def decode(self, body: bytes | LargeBody, encoding: str | None) -> Outcome:
+        del body, encoding
+        return Retrieved(replace(self._decoded, received_id=PENDING.task_id))
+
+    async def is_queued(self, task_id: str) -> bool:
+        raise NotImplementedError
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        self._clock.now_ms += 1000
+        return [self._accepts] * len(settlements)
+
+
+async def observed(*fetched: Fetched, accepts: bool = True) -> Notes:
+    """Send answers through the pipeline."""
+    notes, clock = Notes(), StandingClock()
+    parts = Parts(clock, embeddings(count=3, dim=4), accepts=accepts)
+    pipeline = Pipeline(
+        asker=parts,
+        decoder=parts,
+        settler=parts,
+        breaker=Breaker(),
+        progress=Progress(started=0.0),
+        clock=clock,
+        rng=random.Random(0),
+        observer=notes,
+    )
+    for one in fetched:
+        replies, to_decode = anyio.create_memory_object_stream[Fetched](1)
+        settlements, to_write = anyio.create_memory_object_stream[Decided](1)
+        async with replies:
+            await replies.send(one)
+        await pipeline.decode(to_decode, settlements)
+        await pipeline.write(to_write)
+    return notes
+
+
+def answer(task: Task, endpoint: Endpoint, outcome: Outcome | None, body: bytes = b"12345") -> Fetched:
+    reply = Reply(outcome, duration_ms=250, status=200, body=body)
+    return Fetched(Action(endpoint, task), NOW, reply, MemoryBudget(0).take())
+
+
+async def test_an_answer_is_told_with_what_decoding_made_of_it() -> None:
+    notes = await observed(answer(READY, Endpoint.RETRIEVE, None))
+
+    assert notes.answers == [(Endpoint.RETRIEVE, "retrieved", 0.25, 5)]
+
+
+async def test_an_end_is_told_with_the_time_from_the_first_ready_to_the_commit() -> None:
+    notes = await observed(answer(PENDING, Endpoint.STATUS, Ready()), answer(READY, Endpoint.RETRIEVE, None))
+
+    stored_bytes = 3 * 4 * np.dtype(np.float32).itemsize
+    assert notes.ends == [(TaskState.HARVESTED, 2.0, 3, stored_bytes)]
+
+
+async def test_what_goes_on_is_no_end() -> None:
+    notes = await observed(
+        answer(PENDING, Endpoint.STATUS, Processing()), answer(PENDING, Endpoint.STATUS, Transient("reset", "reset"))
+    )
+
+    assert notes.ends == []
+    assert [outcome for _, outcome, _, _ in notes.answers] == ["processing", "transient"]
+
+
+async def test_a_result_that_the_store_refused_is_an_answer_and_no_end() -> None:
+    notes = await observed(answer(READY, Endpoint.RETRIEVE, None), accepts=False)
+
+    assert (len(notes.answers), notes.ends) == (1, [])

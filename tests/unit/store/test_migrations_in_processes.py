@@ -1,0 +1,185 @@
+"""Migrations in real processes: killed at each statement, and several at once."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import pytest
+
+from harvester.store.sqlite.connection import open_for_writing
+from harvester.store.sqlite.migrations import load_migrations, migrate, migrations_folder
+from tests.unit.store.builders import add_tasks, contents, object_id, schema
+
+KILLED_AT = """
+import os, signal, sqlite3, sys
+from pathlib import Path
+from harvester.store.sqlite import connection
+from harvester.store.sqlite import migrations
+
+path, folder, fatal = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+connect, seen = sqlite3.connect, 0
+
+def before_each_statement(sql):
+    global seen
+    seen += 1
+    if seen == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def watched(*arguments, **options):
+    connection = connect(*arguments, **options)
+    connection.set_trace_callback(before_each_statement)
+    return connection
+
+sqlite3.connect = watched
+migrations.migrations_folder = lambda: folder
+connection.open_for_writing(path).close()
+print(seen)
+"""
+
+OPENS_ON_DEMAND = """
+import sys
+from pathlib import Path
+from harvester.store.sqlite.connection import open_for_writing
+
+for line in sys.stdin:
+    try:
+        open_for_writing(Path(line.rstrip("\\n"))).close()
+        print("opened", flush=True)
+    except Exception as error:
+        print(f"{error!r} {error.__cause__!r}", flush=True)
+"""
+
+KILLED_CREATING = """
+import os, signal, sqlite3, sys
+
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN")
+connection.execute("CREATE TABLE spilled (x)")
+for _ in range(50):
+    connection.execute("INSERT INTO spilled VALUES (zeroblob(9000))")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+SECOND = """
+ALTER TABLE tasks ADD COLUMN note TEXT;
+CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT) STRICT;
+CREATE TRIGGER noted AFTER INSERT ON notes BEGIN
+    UPDATE tasks SET note = new.text;
+    DELETE FROM notes;
+END;
+INSERT INTO notes (text) VALUES ('migrated');
+CREATE INDEX notes_by_text ON notes (text);
+DROP TRIGGER noted;
+"""
+
+OPENERS = 3
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    """The real ones and another."""
+    folder = copytree(migrations_folder(), tmp_path / "migrations")
+    (folder / "9999_second.sql").write_text(SECOND)
+    return folder
+
+
+def open_killed_at(fatal: int, path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Open the database in a process that kills itself before statement number `fatal`; 0 is never reached."""
+    command = [sys.executable, "-c", KILLED_AT, str(path), str(folder), str(fatal)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def create(folder: Path, *, has_old_schema: bool) -> Path:
+    folder.mkdir()
+    path = folder / "harvester.db"
+    if has_old_schema:
+        with closing(open_for_writing(path)) as connection:
+            add_tasks(connection, object_id(1))
+    return path
+
+
+def schema_of(path: Path) -> list[Any]:
+    """What somebody without the program finds."""
+    with closing(sqlite3.connect(path)) as connection:
+        return schema(connection)
+
+
+def possible_schemas(folder: Path, migrations: Path) -> list[list[Any]]:
+    """The schemas before, between and after the migrations."""
+    schemas: list[list[Any]] = [[]]
+    with closing(sqlite3.connect(folder / "step by step.db", isolation_level=None)) as connection:
+        for migration in load_migrations(migrations):
+            migrate(connection, [migration])
+            schemas.append(schema(connection))
+    return schemas
+
+
+def state(path: Path) -> dict[str, Any]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {
+            "schema": schema(connection),
+            "rows": contents(connection),
+            "page_size": connection.execute("PRAGMA page_size").fetchall(),
+            "integrity": connection.execute("PRAGMA integrity_check").fetchall(),
+        }
+
+
+@pytest.mark.parametrize("has_old_schema", [False, True], ids=["new file", "old schema"])
+def test_killed_at_any_statement_the_old_schema_is_left_and_the_next_start_completes(
+    tmp_path: Path, migrations: Path, *, has_old_schema: bool
+) -> None:
+    undisturbed = create(tmp_path / "undisturbed", has_old_schema=has_old_schema)
+    statement_count = int(open_killed_at(0, undisturbed, migrations).stdout)
+    possible = possible_schemas(tmp_path, migrations)
+
+    def kill_and_start_again(fatal: int) -> tuple[int, bool, dict[str, Any]]:
+        path = create(tmp_path / f"killed {fatal}", has_old_schema=has_old_schema)
+        killed = open_killed_at(fatal, path, migrations).returncode
+        # Looked at in a copy: looking repairs.
+        left = copytree(path.parent, tmp_path / f"left {fatal}") / path.name
+        is_whole = schema_of(left) in possible
+        open_killed_at(0, path, migrations).check_returncode()
+        return killed, is_whole, state(path)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(kill_and_start_again, range(1, statement_count + 1)))
+    assert statement_count > (12 if has_old_schema else 25)
+    assert results == [(-signal.SIGKILL, True, state(undisturbed))] * statement_count
+
+
+def test_processes_that_create_a_database_at_the_same_time_all_succeed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPENS_ON_DEMAND]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(OPENERS)
+    ]
+    paths = [tmp_path / f"{number}.db" for number in range(100)]
+    answers = []
+    try:
+        for path in paths:
+            for process in processes:
+                assert process.stdin
+                process.stdin.write(f"{path}\n")
+                process.stdin.flush()
+            answers += [process.stdout.readline() for process in processes if process.stdout]
+    finally:
+        for process in processes:
+            process.communicate()
+    with closing(open_for_writing(tmp_path / "alone.db")) as alone:
+        expected = schema(alone)
+    assert answers == ["opened\n"] * (OPENERS * len(paths))
+    assert [schema_of(path) for path in paths] == [expected] * len(paths)
+
+
+def test_a_file_that_a_killed_process_left_with_a_hot_journal_gets_the_right_page_size(path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED_CREATING, str(path)], check=False)
+    assert (path.stat().st_size > 0, path.with_name(path.name + "-journal").exists()) == (True, True)
+    with closing(open_for_writing(path)) as connection:
+        assert connection.execute("PRAGMA page_size").fetchone() == (32768,)

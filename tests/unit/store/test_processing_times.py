@@ -1,0 +1,57 @@
+"""Processing times on their way into the database and back."""
+
+import math
+import sqlite3
+
+import pytest
+
+from harvester.domain.planning.processing_time import CLASSES, MAX_EVENTS, ProcessingTimes, Seen, Sight
+from harvester.store.sqlite.connection import in_transaction
+from harvester.store.sqlite.processing_times import processing_times, share_processing_times
+
+
+def share(connection: sqlite3.Connection, times: ProcessingTimes) -> None:
+    fresh = times.take_fresh()
+    times.load(in_transaction(connection, lambda connection: share_processing_times(connection, fresh)))
+
+
+def watched(model_name: str, takes_s: float, count: int = 50) -> ProcessingTimes:
+    times = ProcessingTimes()
+    for _ in range(count):
+        times.observe(model_name, 60.0, takes_s / 2, takes_s, is_finished=True)
+    return times
+
+
+def test_what_was_learned_outlives_a_restart(connection: sqlite3.Connection) -> None:
+    times, after = watched("marengo3.0", 1000.0), ProcessingTimes()
+    share(connection, times)
+    share(connection, after)
+    assert after.of("marengo3.0", 60.0) == times.of("marengo3.0", 60.0) != ProcessingTimes().of("marengo3.0", 60.0)
+
+
+def test_two_processes_learn_from_each_other_and_count_nothing_twice(connection: sqlite3.Connection) -> None:
+    one, other = watched("marengo3.0", 100.0), watched("marengo3.0", 5000.0)
+    for times in (one, other, one, other, one):
+        share(connection, times)
+    assert one.all_seen == other.all_seen
+    assert sum(one.all_seen["marengo3.0", 1].finished) == pytest.approx(100)
+
+
+def test_what_was_learned_fades(connection: sqlite3.Connection) -> None:
+    for _ in range(5):
+        share(connection, watched("marengo3.0", 100.0, count=400))
+    known = processing_times(connection)["marengo3.0", 1]
+    assert sum(known.finished) == pytest.approx(MAX_EVENTS)
+
+
+@pytest.mark.parametrize(
+    "row", [(CLASSES, 1.0, 1.0), (-1, 1.0, 1.0), (3, -1.0, 1.0), (3, 1.0, -1.0), (3, math.inf, 1.0), (3, 1.0, math.inf)]
+)
+def test_numbers_that_nobody_can_have_counted_are_not_believed(
+    connection: sqlite3.Connection, row: tuple[int, float, float]
+) -> None:
+    connection.execute("INSERT INTO processing_times VALUES ('', 0, ?, ?, ?)", row)
+    connection.execute("INSERT INTO processing_times VALUES ('', 0, 5, 2.0, 300.0)")
+    expected = Seen()
+    expected.add([Sight(5, 2.0, 300.0)])
+    assert processing_times(connection) == {("", 0): expected}

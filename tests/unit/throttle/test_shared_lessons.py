@@ -1,0 +1,297 @@
+"""What one process has learned about the limits serves the others, and the next start: real SQLite, a fake clock."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
+from harvester.domain.limits.quotas import Quota
+from harvester.domain.limits.shared_limits import KnownLimits, LimitNews
+from harvester.store.sqlite.store import Store
+from harvester.throttle.throttle import Throttle
+
+START_MS = 1_760_000_000_000
+STATUS, RETRIEVE = Endpoint.STATUS, Endpoint.RETRIEVE
+UNTOLD = LimitReport()
+DAILY = LimitReport(remaining=90, reset_s=80_000, limit=100)
+
+
+class FakeTime:
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.wall_offset_ms = START_MS
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall_ms(self) -> int:
+        return self.wall_offset_ms + round(self.now * 1000)
+
+    def restart(self) -> None:
+        """Begin another monotonic time, as a reboot does."""
+        self.wall_offset_ms += round((self.now - 7) * 1000)
+        self.now = 7.0
+
+
+class Process:
+    """A throttle on the shared database, and what it tells its ledger."""
+
+    def __init__(self, store: Store, clock: FakeTime, limit: RateLimit, **settings: bool) -> None:
+        self.store = store
+        self.news: list[LimitNews] = []
+        self.fails = False
+        self.while_sharing: Callable[[], None] = lambda: None
+        self.throttle = Throttle(limit, clock.monotonic, ledger=self, wall_ms=clock.wall_ms, **settings)
+        self.lease_requests = store.lease_requests
+
+    async def share_limits(self, news: LimitNews, now_ms: int) -> KnownLimits:
+        if self.fails:
+            raise sqlite3.OperationalError("database is locked")
+        self.news.append(news)
+        self.while_sharing()
+        return await self.store.share_limits(news, now_ms)
+
+    def learned(self, endpoint: Endpoint = RETRIEVE) -> float | None:
+        return self.throttle.budget(endpoint).learned_per_minute
+
+
+@pytest.fixture
+def clock() -> FakeTime:
+    return FakeTime()
+
+
+@pytest.fixture
+async def stores(tmp_path: Path) -> AsyncIterator[list[Store]]:
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(Store(tmp_path / "shared.db")) for _ in range(2)]
+
+
+async def test_a_cut_rate_and_a_quota_survive_a_restart(stores: list[Store], clock: FakeTime) -> None:
+    before = Process(stores[0], clock, RateLimit(60))
+    before.throttle.learn(RETRIEVE, 429, UNTOLD)
+    before.throttle.learn(STATUS, 200, DAILY)
+    await before.throttle.refill()
+    clock.now += 61
+    clock.restart()
+    after = Process(stores[0], clock, RateLimit(60))
+    await after.throttle.refill()
+    # A minute after the block of a second was over: 42 and a twentieth of 60.
+    assert after.learned() == pytest.approx(45, abs=0.01)
+    assert after.learned(STATUS) is None
+    assert after.throttle.budget(STATUS).quota == Quota(100, 86_400)
+
+
+async def test_what_is_left_of_a_quota_survives_a_restart(stores: list[Store], clock: FakeTime) -> None:
+    before = Process(stores[0], clock, RateLimit(0))
+    before.throttle.learn(RETRIEVE, 200, LimitReport(remaining=5, reset_s=36_000, limit=50))
+    await before.throttle.tell()
+    waits = [before.throttle.wait_s(RETRIEVE)]
+    for _ in range(3):
+        clock.now += 60
+        clock.restart()
+        after = Process(stores[0], clock, RateLimit(0))
+        await after.throttle.refill()
+        waits.append(after.throttle.wait_s(RETRIEVE))
+        left = after.throttle.budget(RETRIEVE)
+        assert (left.remaining, left.quota) == (5, Quota(50, 86_400))
+    assert waits == pytest.approx([6000, 5940, 5880, 5820], abs=0.01)
+
+
+async def test_of_a_quota_the_latest_answer_counts_whoever_had_it(stores: list[Store], clock: FakeTime) -> None:
+    first, second = (Process(store, clock, RateLimit(0)) for store in stores)
+    for process, remaining in ((first, 9), (second, 4)):
+        process.throttle.learn(RETRIEVE, 200, LimitReport(remaining=remaining, reset_s=36_000, limit=100))
+        clock.now += 1
+    for process in (second, first, second):
+        await process.throttle.refill()
+        clock.now += 6
+    assert [process.throttle.budget(RETRIEVE).remaining for process in (first, second)] == [4, 4]
+
+
+async def test_windows_of_a_minute_are_not_worth_a_write(stores: list[Store], clock: FakeTime) -> None:
+    process = Process(stores[0], clock, RateLimit(0))
+    process.throttle.learn(RETRIEVE, 200, LimitReport(remaining=5, reset_s=30, limit=8))
+    await process.throttle.tell()
+    assert [set(news.windows) for news in process.news] == [set()]
+
+
+@pytest.mark.parametrize("jump_ms", [-86_400_000, 86_400_000])
+async def test_what_was_left_by_a_clock_that_is_off_is_not_believed_for_long(
+    stores: list[Store], clock: FakeTime, jump_ms: int
+) -> None:
+    before = Process(stores[0], clock, RateLimit(0))
+    before.throttle.learn(RETRIEVE, 200, LimitReport(remaining=5, reset_s=36_000, limit=50))
+    await before.throttle.tell()
+    clock.wall_offset_ms += jump_ms
+    after = Process(stores[0], clock, RateLimit(0))
+    await after.throttle.refill()
+    assert after.throttle.wait_s(RETRIEVE) == 0
+    after.throttle.learn(RETRIEVE, 200, LimitReport(remaining=3, reset_s=36_000, limit=50))
+    await after.throttle.tell()
+    third = Process(stores[0], clock, RateLimit(0))
+    await third.throttle.refill()
+    assert third.throttle.budget(RETRIEVE).remaining == 3
+
+
+@pytest.mark.parametrize("remaining", [-(10**30), 10**30])
+async def test_absurd_numbers_of_requests_left_stop_nothing(
+    stores: list[Store], clock: FakeTime, remaining: int
+) -> None:
+    process = Process(stores[0], clock, RateLimit(0))
+    process.throttle.learn(RETRIEVE, 200, LimitReport(remaining=remaining, reset_s=36_000, limit=50))
+    await process.throttle.tell()
+    again = Process(stores[0], clock, RateLimit(0))
+    await again.throttle.refill()
+    left = again.throttle.budget(RETRIEVE)
+    assert (left.quota, left.remaining) == (Quota(50, 86_400), max(0, min(50, remaining)))
+
+
+@pytest.mark.parametrize(("hours", "rate", "quota"), [(0.5, None, Quota(100, 86_400)), (8 * 24, None, None)])
+async def test_what_is_old_is_forgotten(
+    stores: list[Store], clock: FakeTime, hours: float, rate: float | None, quota: Quota | None
+) -> None:
+    before = Process(stores[0], clock, RateLimit(0))
+    before.throttle.learn(RETRIEVE, 429, UNTOLD)
+    before.throttle.learn(RETRIEVE, 200, DAILY)
+    await before.throttle.refill()
+    clock.now += hours * 3600 + 2
+    after = Process(stores[0], clock, RateLimit(0))
+    await after.throttle.refill()
+    assert (after.learned(), after.throttle.budget(RETRIEVE).quota) == (rate, quota)
+
+
+async def test_what_was_sent_before_a_cut_is_not_charged_at_the_cut_rate(stores: list[Store], clock: FakeTime) -> None:
+    process = Process(stores[0], clock, RateLimit(0))
+    permits = [process.throttle.take(RETRIEVE) for _ in range(4)]
+    process.throttle.learn(RETRIEVE, 200, UNTOLD, permits[0].sending)
+    process.throttle.learn(RETRIEVE, 429, UNTOLD, permits[1].sending)
+    assert process.learned() == pytest.approx(7)
+    await process.throttle.refill()
+    # The block of a second, and not four times the 9 s that a request takes at this rate.
+    assert process.throttle.wait_s(RETRIEVE) == 1
+    clock.now += 1
+    process.throttle.take(RETRIEVE)
+    await process.throttle.refill()
+    assert process.throttle.wait_s(RETRIEVE) == pytest.approx(60 / 7, abs=0.1)
+
+
+async def test_another_process_goes_by_the_cut_rate_too(stores: list[Store], clock: FakeTime) -> None:
+    told, other = (Process(store, clock, RateLimit(60)) for store in stores)
+    await other.throttle.refill()
+    told.throttle.learn(RETRIEVE, 429, UNTOLD)
+    await told.throttle.refill()
+    clock.now += 6
+    await other.throttle.refill()
+    assert other.learned() == pytest.approx(told.learned(), abs=0.01)
+    # The refusal of a request that was under way at the same time is the same refusal.
+    clock.now += 1
+    await told.throttle.refill()
+    assert len([news for news in told.news + other.news if news.rates]) == 1
+
+
+@pytest.mark.parametrize("cut_from", [30, 600])
+async def test_processes_together_keep_a_cut_rate(stores: list[Store], clock: FakeTime, cut_from: int) -> None:
+    processes = [Process(store, clock, RateLimit(cut_from)) for store in stores]
+    processes[0].throttle.learn(RETRIEVE, 429, UNTOLD)
+    for process in processes:
+        await process.throttle.refill()
+        # The total would let more through.
+        process.throttle.limit = RateLimit(cut_from * 10)
+    counts, end = [0, 0], clock.now + 120
+    while clock.now < end:
+        for index, process in enumerate(processes):
+            if process.throttle.wait_s(RETRIEVE) == 0:
+                await process.throttle.refill()
+            if process.throttle.wait_s(RETRIEVE) == 0:
+                process.throttle.take(RETRIEVE)
+                counts[index] += 1
+        clock.now += 0.02
+    assert 0.9 * 0.7 * cut_from * 2 <= sum(counts) <= 0.86 * cut_from * 2 + 2
+    assert min(counts) > 0.3 * sum(counts)
+
+
+async def test_only_what_is_new_is_written(stores: list[Store], clock: FakeTime) -> None:
+    process = Process(stores[0], clock, RateLimit(60))
+    process.throttle.learn(RETRIEVE, 429, UNTOLD)
+    for _ in range(20):
+        process.throttle.learn(STATUS, 200, LimitReport(limit=100, reset_s=80_000))
+        await process.throttle.refill()
+        clock.now += 6
+    assert [bool(news) for news in process.news] == [True] + [False] * 19
+
+
+async def test_what_could_not_be_written_is_told_again(stores: list[Store], clock: FakeTime) -> None:
+    process = Process(stores[0], clock, RateLimit(60))
+    process.throttle.learn(RETRIEVE, 429, LimitReport(retry_after_s=600))
+    process.throttle.learn(STATUS, 429, UNTOLD)
+    process.throttle.learn(STATUS, 200, DAILY)
+    process.fails = True
+    with pytest.raises(sqlite3.OperationalError):
+        await process.throttle.refill()
+    process.fails = False
+    await process.throttle.refill()
+    (news,) = process.news
+    assert (set(news.blocks), set(news.rates), set(news.quotas)) == ({RETRIEVE}, {STATUS}, {STATUS})
+
+
+async def test_a_block_can_be_told_while_nothing_may_be_leased(stores: list[Store], clock: FakeTime) -> None:
+    before = Process(stores[0], clock, RateLimit(0))
+    before.throttle.learn(RETRIEVE, 429, LimitReport(retry_after_s=11_382))
+    for _ in range(3):
+        await before.throttle.tell()
+    after = Process(stores[0], clock, RateLimit(0))
+    await after.throttle.refill()
+    assert after.throttle.blocked_s(RETRIEVE) == pytest.approx(11_382)
+    assert len(before.news) == 1
+
+
+async def test_what_is_learned_while_others_are_heard_is_kept(stores: list[Store], clock: FakeTime) -> None:
+    other, busy = (Process(store, clock, RateLimit(60)) for store in stores)
+    other.throttle.learn(RETRIEVE, 429, UNTOLD)
+    await other.throttle.refill()
+    clock.now += 120
+    busy.while_sharing = lambda: busy.throttle.learn(RETRIEVE, 429, UNTOLD)
+    await busy.throttle.refill()
+    assert busy.learned() == pytest.approx(42)
+    busy.while_sharing = lambda: None
+    await busy.throttle.tell()
+    assert [set(news.rates) for news in busy.news] == [set(), {RETRIEVE}]
+
+
+async def test_a_quota_that_another_process_saw_change_is_taken_over(stores: list[Store], clock: FakeTime) -> None:
+    first, second = (Process(store, clock, RateLimit(60)) for store in stores)
+    for process, report in ((first, DAILY), (second, LimitReport(remaining=3, reset_s=30, limit=8))):
+        process.throttle.learn(STATUS, 200, report)
+        await process.throttle.refill()
+    clock.now += 6
+    await first.throttle.refill()
+    assert first.throttle.budget(STATUS).quota == Quota(8, 60)
+
+
+@pytest.mark.parametrize("jump_ms", [-400 * 86_400_000, 400 * 86_400_000])
+async def test_a_wall_clock_that_jumps_makes_no_long_wait(stores: list[Store], clock: FakeTime, jump_ms: int) -> None:
+    processes = [Process(store, clock, RateLimit(60)) for store in stores]
+    processes[0].throttle.learn(RETRIEVE, 429, UNTOLD)
+    taken = 0
+    for second in range(200):
+        if second == 60:
+            clock.wall_offset_ms += jump_ms
+            processes.append(Process(stores[0], clock, RateLimit(60)))
+        for process in processes:
+            await process.throttle.refill()
+            if process.throttle.wait_s(RETRIEVE) == 0:
+                process.throttle.take(RETRIEVE)
+                taken += second >= 60
+        clock.now += 1
+    assert taken >= 80
+
+
+async def test_without_a_status_call_the_retrievals_are_told_of(stores: list[Store], clock: FakeTime) -> None:
+    process = Process(stores[0], clock, RateLimit(60), has_status_call=False)
+    process.throttle.learn(STATUS, 429, UNTOLD)
+    await process.throttle.refill()
+    assert set(process.news[0].rates) == {RETRIEVE}
+    assert process.learned(STATUS) == process.learned(RETRIEVE) == pytest.approx(42)
