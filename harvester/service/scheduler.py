@@ -413,7 +413,7 @@ class Scheduler:
             return 1
         rate_per_s = self._throttle.rate_per_s
         ahead = MAX_CLAIMED_AHEAD if rate_per_s is None else CLAIMED_AHEAD_S * rate_per_s
-        return max(1, min(MAX_CLAIMED_AHEAD, 8 * self._settings.concurrency, int(ahead)))
+        return max(1, min(MAX_CLAIMED_AHEAD, 4 * self._settings.concurrency, int(ahead)))
 
     async def _idle_s(self) -> float | None:
         """Return how long no task is due; None when the harvest is over."""
