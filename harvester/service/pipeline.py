@@ -48,7 +48,7 @@ from harvester.throttle.throttle import Permit
 
 T = TypeVar("T")
 
-GROUP_SETTLEMENTS = 64
+GROUP_SETTLEMENTS = 32
 GROUP_BYTES = 32 * 1024 * 1024
 """What one transaction holds at most: a longer one would keep other writers waiting."""
 
