@@ -48,7 +48,7 @@ def _look(settings: "Settings", calls: int) -> "PlanReport":
     """Read the database in one transaction, and reckon."""
     from contextlib import closing  # noqa: PLC0415
 
-    from harvester.domain.limits.endpoint import Endpoint, RateLimit  # noqa: PLC0415
+    from harvester.domain.limits.endpoint import POLL_ENDPOINTS, RateLimit  # noqa: PLC0415
     from harvester.domain.planning.forecast import Conditions, preview  # noqa: PLC0415
     from harvester.domain.planning.plan import Strategy, within_means  # noqa: PLC0415
     from harvester.domain.planning.processing_time import ProcessingTimes  # noqa: PLC0415
@@ -74,7 +74,7 @@ def _look(settings: "Settings", calls: int) -> "PlanReport":
         budget=budget,
         strategy=within_means(preferred, found.open_tasks, budget.rate_per_s),
         has_status_call=has_status_call,
-        waits_ms={endpoint: now_ms + round(pacer.pace(endpoint).wait_s(now) * 1000) for endpoint in Endpoint},
+        waits_ms={endpoint: now_ms + round(pacer.pace(endpoint).wait_s(now) * 1000) for endpoint in POLL_ENDPOINTS},
         start_ms=round(pacer.bucket.ready_at() * 1000),
         calls=calls,
     )

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint
 from harvester.domain.tasks.outcomes import Outcome
 from harvester.domain.tasks.task import END_STATES, TaskState
 from harvester.service.observer import LISTED
@@ -79,7 +79,7 @@ class Metrics:
 
     def _begin_at_zero(self) -> None:
         # A series that begins with its first event hides that event from `increase()`.
-        for endpoint in Endpoint:
+        for endpoint in POLL_ENDPOINTS:
             self._durations.labels(endpoint.value)
             for outcome in (*OUTCOMES, LISTED) if endpoint is Endpoint.LIST else OUTCOMES:
                 self._requests.labels(endpoint.value, outcome)

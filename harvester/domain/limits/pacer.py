@@ -8,6 +8,7 @@ from harvester.domain.limits.endpoint import (
     MAX_BLOCK_S,
     MAX_GUESSED_BLOCK_S,
     MIN_BLOCK_S,
+    POLL_ENDPOINTS,
     Bucket,
     Endpoint,
     LimitReport,
@@ -155,7 +156,7 @@ class Pacer:
         self.bucket = Bucket(limit)
         self.paces = {
             endpoint: ClassPace(limit.requests_per_minute)
-            for endpoint in Endpoint
+            for endpoint in POLL_ENDPOINTS
             if has_status_call or endpoint is not Endpoint.STATUS
         }
 
@@ -171,8 +172,9 @@ class Pacer:
             pace.ceiling = limit.requests_per_minute
 
     def pace(self, endpoint: Endpoint) -> ClassPace:
-        """Return the pace of a class."""
-        return self.paces.get(endpoint, self.paces[Endpoint.RETRIEVE])
+        """Return the pace of one of POLL_ENDPOINTS. Raises KeyError for another endpoint."""
+        is_joint = endpoint is Endpoint.STATUS and endpoint not in self.paces
+        return self.paces[Endpoint.RETRIEVE if is_joint else endpoint]
 
     def wait_s(self, endpoint: Endpoint, now: float) -> float:
         """Return how long a request of that class must wait; 0 means it may go out."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.domain.limits.endpoint import MAX_BLOCK_S, MIN_BLOCK_S, Endpoint, LimitReport, RateLimit
+from harvester.domain.limits.endpoint import MAX_BLOCK_S, MIN_BLOCK_S, POLL_ENDPOINTS, Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.pacer import ClassBudget, Pacer
 from harvester.domain.limits.quotas import Quota
 from harvester.domain.planning.feasibility import Allowance, Budget
@@ -150,7 +150,7 @@ def test_a_block_ends_by_itself() -> None:
 def test_only_the_refused_class_is_blocked() -> None:
     subject = pacer()
     subject.refused(RETRIEVE, LimitReport(retry_after_s=600), NOW)
-    waits = {endpoint: subject.wait_s(endpoint, NOW) for endpoint in Endpoint}
+    waits = {endpoint: subject.wait_s(endpoint, NOW) for endpoint in POLL_ENDPOINTS}
     assert waits == {STATUS: 0, RETRIEVE: 600, Endpoint.LIST: 0}
 
 
@@ -163,7 +163,7 @@ reports = st.builds(
 )
 
 
-@given(st.lists(st.tuples(st.sampled_from(Endpoint), st.booleans(), reports, st.floats(0, 1e5)), max_size=50))
+@given(st.lists(st.tuples(st.sampled_from(POLL_ENDPOINTS), st.booleans(), reports, st.floats(0, 1e5)), max_size=50))
 def test_whatever_the_api_reports_a_request_goes_out_within_a_day_and_an_hour(
     answers: list[tuple[Endpoint, bool, LimitReport, float]],
 ) -> None:
@@ -200,10 +200,10 @@ def test_a_cut_slows_its_class_and_no_other() -> None:
     subject = pacer(60)
     subject.refused(STATUS, LimitReport(), NOW)
     now = NOW + 1
-    for endpoint in Endpoint:
+    for endpoint in POLL_ENDPOINTS:
         subject.take(endpoint, now)
     subject.bucket.arrival = now
-    waits = {endpoint: subject.wait_s(endpoint, now) for endpoint in Endpoint}
+    waits = {endpoint: subject.wait_s(endpoint, now) for endpoint in POLL_ENDPOINTS}
     assert waits == {STATUS: pytest.approx(60 / 42), RETRIEVE: 0, Endpoint.LIST: 0}
 
 
@@ -290,7 +290,7 @@ def test_what_a_class_may_spend_can_be_shown() -> None:
 def test_without_a_status_call_a_refused_retrieval_holds_both() -> None:
     subject = Pacer(RateLimit(0), has_status_call=False)
     subject.refused(RETRIEVE, LimitReport(retry_after_s=600), NOW)
-    waits = {endpoint: subject.wait_s(endpoint, NOW) for endpoint in Endpoint}
+    waits = {endpoint: subject.wait_s(endpoint, NOW) for endpoint in POLL_ENDPOINTS}
     assert waits == {STATUS: 600, RETRIEVE: 600, Endpoint.LIST: 0}
 
 
