@@ -19,7 +19,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REQUEST_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 READY_TO_STORED_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 86_400)
 
-OUTCOMES = tuple(sorted(outcome.__name__.lower() for outcome in get_args(Outcome)))
+OUTCOMES = tuple(sorted(outcome.kind for outcome in get_args(Outcome)))
 
 
 class Metrics:
