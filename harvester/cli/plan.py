@@ -74,9 +74,9 @@ def _look(settings: "Settings", calls: int) -> "PlanReport":
         budget=budget,
         strategy=within_means(preferred, found.open_tasks, budget.rate_per_s),
         has_status_call=has_status_call,
-        waits_ms={endpoint: now_ms + round(pacer.pace(endpoint).wait_s(now) * 1000) for endpoint in POLL_ENDPOINTS},
-        start_ms=round(pacer.bucket.ready_at() * 1000),
+        waits_ms={endpoint: now_ms + round(pacer.class_wait_s(endpoint, now) * 1000) for endpoint in POLL_ENDPOINTS},
+        start_ms=round(pacer.ready_at() * 1000),
         calls=calls,
     )
-    limits = {endpoint: pacer.budget(endpoint, now) for endpoint in pacer.paces}
+    limits = {endpoint: pacer.budget(endpoint, now) for endpoint in pacer.endpoints}
     return PlanReport(found, conditions, limits, times, preview(found, conditions, times), preferred)
