@@ -102,7 +102,7 @@ def error_outcome(  # noqa: PLR0913  # all of an answer
     error = _read_error(body, encoding, server_now_s)
     outcome = _error_outcome(endpoint, status, error)
     wait_s = report.retry_after_s if report.retry_after_s is not None else error.retry_after_s
-    if status == 429 or outcome_code(outcome) == "too_many_requests":
+    if status == 429 or outcome.code == "too_many_requests":
         return Throttled(_shown(error, status), wait_s, error.code or "too_many_requests")
     if isinstance(outcome, Transient) and wait_s is not None and status >= 400:
         # The server asks us to wait: the task can do nothing about that.
@@ -127,11 +127,6 @@ def hidden_error(body: bytes, encoding: str | None, server_now_s: float) -> Thro
     if wait_s is not None and wait_s > MAX_BLOCK_S:
         wait_s = MAX_GUESSED_BLOCK_S
     return Throttled(_shown(error, 200), wait_s, code=error.code or "too_many_requests")
-
-
-def outcome_code(outcome: Outcome) -> str | None:
-    """Return the code of an outcome that has one."""
-    return getattr(outcome, "code", None)
 
 
 def _shown(error: _ErrorBody, status: int) -> str:

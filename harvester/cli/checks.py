@@ -128,9 +128,9 @@ def _key(answer: ListPage | Outcome, key: ApiKey, base_url: str) -> Diagnosis:
             text = f"not proven: the API wants no requests now{wait} ({message.rstrip('.')})."
             return Diagnosis("key", Verdict.WARNING, text, "Wait; `harvester run` and `backfill` do so by themselves.")
         case _:
-            message = getattr(answer, "message", "an answer that makes no sense")
+            message = "an answer that makes no sense" if answer.message is None else answer.message
             text = f"{base_url} cannot be asked: {message.rstrip('.')}."
-            remedy = explain(getattr(answer, "code", "")).remedy if getattr(answer, "code", "") in _BETWEEN else ""
+            remedy = explain(answer.code).remedy if answer.code in _BETWEEN else ""
             remedy = remedy or "Check api.base_url, the network, name lookup and proxies."
             return Diagnosis("key", Verdict.FAILURE, text, remedy)
 

@@ -48,7 +48,7 @@ def _look(settings: "Settings", calls: int) -> "PlanReport":
     """Read the database in one transaction, and reckon."""
     from contextlib import closing  # noqa: PLC0415
 
-    from harvester.domain.limits.endpoint import Endpoint, RateLimit  # noqa: PLC0415
+    from harvester.domain.limits.endpoint import POLL_ENDPOINTS, RateLimit  # noqa: PLC0415
     from harvester.domain.planning.forecast import Conditions, preview  # noqa: PLC0415
     from harvester.domain.planning.plan import Strategy, within_means  # noqa: PLC0415
     from harvester.domain.planning.processing_time import ProcessingTimes  # noqa: PLC0415
@@ -74,9 +74,9 @@ def _look(settings: "Settings", calls: int) -> "PlanReport":
         budget=budget,
         strategy=within_means(preferred, found.open_tasks, budget.rate_per_s),
         has_status_call=has_status_call,
-        waits_ms={endpoint: now_ms + round(pacer.pace(endpoint).wait_s(now) * 1000) for endpoint in Endpoint},
-        start_ms=round(pacer.bucket.ready_at() * 1000),
+        waits_ms={endpoint: now_ms + round(pacer.class_wait_s(endpoint, now) * 1000) for endpoint in POLL_ENDPOINTS},
+        start_ms=round(pacer.ready_at() * 1000),
         calls=calls,
     )
-    limits = {endpoint: pacer.budget(endpoint, now) for endpoint in pacer.paces}
+    limits = {endpoint: pacer.budget(endpoint, now) for endpoint in pacer.endpoints}
     return PlanReport(found, conditions, limits, times, preview(found, conditions, times), preferred)

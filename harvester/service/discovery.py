@@ -60,7 +60,7 @@ class ObservedLister:
         """Ask for one page."""
         started = self._clock.monotonic()
         answer = await self._lister.list_tasks(query, permit)
-        outcome = LISTED if isinstance(answer, ListPage) else type(answer).__name__.lower()
+        outcome = LISTED if isinstance(answer, ListPage) else answer.kind
         self._observer.answered(Endpoint.LIST, outcome, self._clock.monotonic() - started, 0)
         return answer
 
@@ -148,7 +148,7 @@ async def discover(  # noqa: PLR0913  # each is a part that a test replaces
             return report
         elif not isinstance(answer, Throttled):
             failures += 1
-            message = str(getattr(answer, "message", type(answer).__name__.lower()))
+            message = answer.kind if answer.message is None else answer.message
             if failures == TRIES:
                 report.problem = f"The list of tasks could not be read: {message.rstrip('.')}."
                 return report

@@ -125,7 +125,7 @@ class FinalStates:
             case Empty() | Invalid():
                 self._results.answered(task.key, now, is_doubtful=True)
         if self.is_open and not was_open:
-            log.warning("most answers bring no result, ends are held back", last=getattr(outcome, "message", ""))
+            log.warning("most answers bring no result, ends are held back", last=outcome.message or "")
         elif was_open and not self.is_open:
             log.info("the API answers sensibly again, ends are no longer held back")
         self._show(outcome)
@@ -204,7 +204,7 @@ class FinalStates:
         if not self.is_open:
             self._progress.conditions.pop(CONDITION, None)
             return
-        last = getattr(outcome, "message", None)
+        last = None if outcome is None else outcome.message
         why = f", the last: {last}" if last else ""
         self._progress.conditions[CONDITION] = (
             f"most of the last ones bring no result{why.rstrip('.')}. No task ends by them; single ones are asked again"

@@ -375,10 +375,10 @@ def _attempt(fetched: Fetched, outcome: Outcome) -> Attempt:
     return Attempt(
         at_ms=fetched.asked_at_ms,
         endpoint=fetched.action.endpoint,
-        outcome=type(outcome).__name__.lower(),
+        outcome=outcome.kind,
         http_status=reply.status,
-        code=getattr(outcome, "code", None),
-        message=getattr(outcome, "message", None),
+        code=outcome.code,
+        message=outcome.message,
         trace_id=reply.trace_id,
         bytes=reply.size,
         duration_ms=reply.duration_ms,

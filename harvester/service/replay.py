@@ -66,7 +66,7 @@ def _decoded(payload: Payload, max_body_bytes: int) -> Decoded:
 def _problem(outcome: Decoded) -> str:
     if isinstance(outcome, Processing):
         return f"The body says that the task is not finished: {outcome.status}."
-    return str(getattr(outcome, "message", "The body holds no embeddings."))
+    return "The body holds no embeddings." if outcome.message is None else outcome.message
 
 
 def _store(connection: sqlite3.Connection, keeper: Keeper, outcome: Retrieved, attempt: Attempt) -> bool:

@@ -20,7 +20,7 @@ import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
 from harvester.domain.limits.circuit_breaker import Breaker
-from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint
 from harvester.domain.planning.plan import Action, Due, Plan, Step
 from harvester.domain.planning.planner import CLOSED_S, Planner
 from harvester.domain.tasks.outcomes import Refused
@@ -312,7 +312,7 @@ class Scheduler:
         if not self._breaker.allows(self._progress.in_flight, now):
             # While a probe is under way its answer wakes this up.
             return self._breaker.wait_s(now) or LOOK_AGAIN_S
-        return min(self._request_wait_s(endpoint) for endpoint in Endpoint)
+        return min(self._request_wait_s(endpoint) for endpoint in POLL_ENDPOINTS)
 
     async def _next_step(self) -> Step | float:
         """Return the first claimed step that may be taken now, after claiming more if there is none; else a wait.
@@ -371,7 +371,7 @@ class Scheduler:
             limit=limit,
             open_tasks=self._progress.open,
             rate_per_s=self._throttle.rate_per_s,
-            waits_s={endpoint: self._class_wait_s(endpoint) for endpoint in Endpoint},
+            waits_s={endpoint: self._class_wait_s(endpoint) for endpoint in POLL_ENDPOINTS},
             evidence_ago_s=self._final_states.evidence_ago_s,
         )
 
@@ -391,7 +391,7 @@ class Scheduler:
 
         Due at once, not at a time: a harvest that asks about each task once wakes nobody.
         """
-        closed = {endpoint for endpoint in Endpoint if self._class_wait_s(endpoint) > CLOSED_S}
+        closed = {endpoint for endpoint in POLL_ENDPOINTS if self._class_wait_s(endpoint) > CLOSED_S}
         await self._give_back([step for step in self._queue if step.endpoint in closed])
 
     async def _give_back_lapsed(self) -> None:
@@ -441,7 +441,7 @@ class Scheduler:
         """Whether each task that is left to be asked about once needs a call that is blocked for long."""
         if self._settings.until is not Until.ASKED or not self._is_waiting_for_calls or self._progress.in_flight:
             return False
-        waits_s = [self._throttle.class_wait_s(endpoint) for endpoint in Endpoint]
+        waits_s = [self._throttle.class_wait_s(endpoint) for endpoint in POLL_ENDPOINTS]
         closed_s = [wait_s for wait_s in waits_s if wait_s > CLOSED_S]
         return bool(closed_s) and min(closed_s) > NOT_WAITED_FOR_S
 

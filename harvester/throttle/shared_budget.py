@@ -9,8 +9,9 @@ import anyio
 
 from harvester.domain.limits.aimd import LearnedRate
 from harvester.domain.limits.endpoint import BudgetLease, Endpoint, RateLimit, charge
-from harvester.domain.limits.pacer import ClassPace, Pacer
-from harvester.domain.limits.quotas import WINDOWS_S, Quota, Sending
+from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow
+from harvester.domain.limits.pacer import Pacer
+from harvester.domain.limits.quotas import WINDOWS_S, Quota
 from harvester.domain.limits.shared_limits import KnownLimits, Lesson, LimitNews, Payment, TaughtRate, TaughtWindow
 
 GRANT_S = 1.0
@@ -19,9 +20,6 @@ GRANT_S = 1.0
 MAX_GRANTED = 16
 
 SHARE_EVERY_S = 5.0
-
-CLOCK_ROUNDING_S = 0.01
-"""Two readings of the wall clock and the monotonic one do not agree to the millisecond."""
 
 
 class Ledger(Protocol):
@@ -56,7 +54,7 @@ class SharedBudget:
         self._shared_at = -math.inf
         self._blocked: set[Endpoint] = set()
         self._heard_of: set[tuple[Endpoint, int]] = set()
-        self._shared = {endpoint: _SharedClass(pace) for endpoint, pace in pacer.paces.items()}
+        self._shared = {endpoint: _SharedClass(pacer, endpoint) for endpoint in pacer.endpoints}
         self._refilling = anyio.Lock()
 
     def took(self) -> None:
@@ -104,25 +102,27 @@ class SharedBudget:
         count = max(1, min(MAX_GRANTED, int(GRANT_S / interval_s)))
         now_ms = self._wall_ms()
         lease = await self._ledger.lease_requests(self._pacer.limit, self._owed + count, now_ms)
-        self._pacer.bucket.arrival = now + (lease.start_ms - now_ms) / 1000
+        start = now + (lease.start_ms - now_ms) / 1000
         self._granted = count
         if lease.is_taken:
-            self._pacer.bucket.arrival += self._owed * interval_s
+            start += self._owed * interval_s
             self._owed = 0
-            self._grant_ends = self._pacer.bucket.arrival + count * interval_s + GRANT_S
+            self._grant_ends = start + count * interval_s + GRANT_S
+            self._pacer.start_at(start)
         else:
-            self._grant_ends = self._pacer.bucket.ready_at()
+            self._pacer.start_at(start)
+            self._grant_ends = self._pacer.ready_at()
         self._adopt(lease.blocks)
 
     def _share_every_s(self, now: float) -> float:
-        is_any_cut = any(pace.rate(now) is not None for pace in self._pacer.paces.values())
+        is_any_cut = any(self._pacer.learned_rate(endpoint, now) is not None for endpoint in self._shared)
         return GRANT_S if is_any_cut else SHARE_EVERY_S
 
     def _news(self, now: float, now_ms: int) -> LimitNews:
         blocks = {endpoint: now_ms + round(self._pacer.blocked_s(endpoint, now) * 1000) for endpoint in self._blocked}
         news = LimitNews(blocks)
-        for endpoint, shared in self._shared.items():
-            shared.add_news(news, endpoint, now, now_ms)
+        for shared in self._shared.values():
+            shared.add_news(news, now, now_ms)
         return news
 
     async def _share(self, now: float) -> None:
@@ -159,61 +159,57 @@ class _Told:
 class _SharedClass:
     """One class, and what the ledger is known to hold of it."""
 
-    def __init__(self, pace: ClassPace) -> None:
-        self._pace = pace
+    def __init__(self, pacer: Pacer, endpoint: Endpoint) -> None:
+        self._pacer = pacer
+        self._endpoint = endpoint
         self._held = self._telling = _Told()
 
-    def add_news(self, news: LimitNews, endpoint: Endpoint, now: float, now_ms: int) -> None:
+    def add_news(self, news: LimitNews, now: float, now_ms: int) -> None:
         """Add what the ledger does not hold yet."""
-        pace, held, learned = self._pace, self._held, self._pace.adapting.learned
-        window = self._window(now, now_ms)
-        self._telling = _Told(pace.quota, window, learned, held.rate, pace.sends.count)
-        if pace.quota is not None and pace.quota != held.quota:
-            news.quotas[endpoint] = pace.quota
+        endpoint, held, known = self._endpoint, self._held, self._pacer.snapshot(self._endpoint, now)
+        window, sent = _taught_window(known, now, now_ms), self._pacer.sent_since(endpoint, held.sent, now)
+        self._telling = _Told(known.quota, window, known.learned, held.rate, sent.last_number)
+        if known.quota is not None and known.quota != held.quota:
+            news.quotas[endpoint] = known.quota
         if window is not None and window != held.window:
             news.windows[endpoint] = window
-        if learned is not None and learned is not held.learned:
-            since_ms = now_ms + round((learned.since - now) * 1000)
-            news.rates[endpoint] = self._telling.rate = TaughtRate(learned.per_minute, since_ms)
-        charged = max(held.sent, pace.sent_before_cut)
-        rate, count = pace.rate(now), pace.sends.after(charged, now)
-        if rate is not None and count > 0:
-            first_at = pace.sends.first_after(charged, now)
-            news.payments[endpoint] = Payment(count, now_ms + round((first_at - now) * 1000), rate)
+        if known.learned is not None and known.learned is not held.learned:
+            since_ms = now_ms + round((known.learned.since - now) * 1000)
+            news.rates[endpoint] = self._telling.rate = TaughtRate(known.learned.per_minute, since_ms)
+        rate = self._pacer.learned_rate(endpoint, now)
+        if rate is not None and sent.count > 0:
+            news.payments[endpoint] = Payment(sent.count, now_ms + round((sent.first_at - now) * 1000), rate)
 
     def adopt(self, lesson: Lesson, now: float, now_ms: int) -> None:
-        """Go by what others, or the process before this, have learned. What was learned just now is told first."""
-        pace, held = self._pace, self._telling
-        if pace.quota == held.quota and lesson.quota is not None:
-            pace.quota = lesson.quota
-        if lesson.rate is not None and lesson.rate != held.rate and pace.adapting.learned is held.learned:
+        """Adopt limits from the ledger, unless this process has learned others that the ledger does not hold yet."""
+        held, known = self._telling, self._pacer.snapshot(self._endpoint, now)
+        quota = lesson.quota if known.quota == held.quota else None
+        learned: LearnedRate | None = None
+        if lesson.rate is not None and lesson.rate != held.rate and known.learned is held.learned:
             since = now - max(0.0, (now_ms - lesson.rate.at_ms) / 1000)
-            held.learned, held.rate = LearnedRate(lesson.rate.per_minute, since), lesson.rate
-            pace.adapting.adopt(held.learned, now)
+            learned = held.learned = LearnedRate(lesson.rate.per_minute, since)
+            held.rate = lesson.rate
         held.quota = lesson.quota
-        self._adopt_window(lesson.window, now, now_ms)
-        rate = pace.rate(now)
+        window = None if lesson.window is None else _open_window(lesson.window, now, now_ms)
+        self._pacer.restore(self._endpoint, EndpointState(quota, window, learned), now)
+        rate = self._pacer.learned_rate(self._endpoint, now)
         if rate is not None:
             arrival_ms, _ = charge(lesson.arrival_ms, now_ms, RateLimit(rate), 0)
-            pace.arrival = max(pace.arrival, now + (arrival_ms - now_ms) / 1000)
+            arrival = now + (arrival_ms - now_ms) / 1000
+            self._pacer.restore(self._endpoint, EndpointState(arrival=arrival), now)
         self._held = held
 
-    def _window(self, now: float, now_ms: int) -> TaughtWindow | None:
-        """Return what is left of the open window, None where nothing is known of it or it is over soon."""
-        window, quota = self._pace.window, self._pace.quota
-        left = window.left(self._pace.sends, now)
-        if left is None or quota is None or quota.window_s <= WINDOWS_S[0]:
-            return None
-        ends_ms, at_ms = (now_ms + round((at - now) * 1000) for at in (window.ends_at, window.told.at))
-        return TaughtWindow(max(0, min(left, quota.limit)), ends_ms, at_ms)
 
-    def _adopt_window(self, taught: TaughtWindow | None, now: float, now_ms: int) -> None:
-        """Go by what a later answer to another process told."""
-        pace = self._pace
-        if taught is None or pace.quota is None:
-            return
-        told_at = now - max(0.0, (now_ms - taught.at_ms) / 1000)
-        if told_at > pace.window.told.at + CLOCK_ROUNDING_S:
-            ends_at = now + (taught.ends_ms - now_ms) / 1000
-            sending = Sending(told_at, pace.sends.count - pace.sends.since(told_at))
-            pace.window.note(pace.quota.limit, taught.remaining, ends_at, sending)
+def _taught_window(known: EndpointState, now: float, now_ms: int) -> TaughtWindow | None:
+    """Return what is left of the open window, None where nothing is known of it or it is over soon."""
+    window, quota = known.window, known.quota
+    if window is None or quota is None or quota.window_s <= WINDOWS_S[0]:
+        return None
+    ends_ms, at_ms = (now_ms + round((at - now) * 1000) for at in (window.ends_at, window.as_of))
+    return TaughtWindow(max(0, min(window.remaining, quota.limit)), ends_ms, at_ms)
+
+
+def _open_window(taught: TaughtWindow, now: float, now_ms: int) -> OpenWindow:
+    """Return the window of another process on the pacer's clock; a time ahead of this process's clock is now."""
+    as_of = now - max(0.0, (now_ms - taught.at_ms) / 1000)
+    return OpenWindow(taught.remaining, now + (taught.ends_ms - now_ms) / 1000, as_of)

@@ -48,7 +48,7 @@ class Throttle:
         self._monotonic = monotonic
         self._shared = None if ledger is None else SharedBudget(ledger, self._pacer, monotonic, wall_ms)
         # A fresh bucket is full: the first burst may go out at once.
-        self._pacer.bucket.arrival = monotonic()
+        self._pacer.start_at(monotonic())
 
     @property
     def limit(self) -> RateLimit:
@@ -57,10 +57,7 @@ class Throttle:
 
     @limit.setter
     def limit(self, limit: RateLimit) -> None:
-        self._pacer.limit = limit
-        # What was sent at the old rate, however low, is followed by the next request at the new one.
-        bucket = self._pacer.bucket
-        bucket.arrival = min(bucket.arrival, self._monotonic() + limit.tolerance_s + limit.interval_s)
+        self._pacer.change_limit(limit, self._monotonic())
         if self._shared is not None:
             self._shared.forget_lease()
 
@@ -101,7 +98,7 @@ class Throttle:
 
     def class_wait_s(self, endpoint: Endpoint) -> float:
         """Return how long that class must wait whatever the total rate: for a block, a quota's end or a cut rate."""
-        return self._pacer.pace(endpoint).wait_s(self._monotonic())
+        return self._pacer.class_wait_s(endpoint, self._monotonic())
 
     def blocked_s(self, endpoint: Endpoint) -> float:
         """Return how long the API has asked that class to stay away."""
@@ -135,7 +132,7 @@ class Throttle:
     def learn_quota(self, endpoint: Endpoint, quota: Quota | None) -> None:
         """Take note of a quota that the API has told in words; nothing for None."""
         if quota is not None:
-            self._pacer.pace(endpoint).quota = quota
+            self._pacer.learn_quota(endpoint, quota)
 
     def _send(self, endpoint: Endpoint, now: float) -> Sending:
         if self._shared is not None:

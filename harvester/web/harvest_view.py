@@ -10,7 +10,7 @@ import anyio
 from anyio import to_thread
 
 from harvester.domain.errors import StoreError
-from harvester.domain.limits.endpoint import Endpoint, RateLimit
+from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, RateLimit
 from harvester.domain.planning.feasibility import Budget
 from harvester.domain.tasks.outcomes import Refused
 from harvester.service.clock import Clock
@@ -111,5 +111,5 @@ class DatabaseReader:
 def blocked_until_ms(view: HarvestView) -> dict[Endpoint, int | None]:
     """Return until when the API wants no requests of each class, in Unix milliseconds; None where it wants them."""
     now_ms = view.clock.wall_ms()
-    blocked = {endpoint: view.throttle.blocked_s(endpoint) for endpoint in Endpoint}
+    blocked = {endpoint: view.throttle.blocked_s(endpoint) for endpoint in POLL_ENDPOINTS}
     return {endpoint: now_ms + round(seconds * 1000) if seconds > 0 else None for endpoint, seconds in blocked.items()}

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint
 from harvester.domain.tasks.outcomes import Outcome
 from harvester.domain.tasks.task import END_STATES, TaskState
 from harvester.service.observer import LISTED
@@ -19,7 +19,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REQUEST_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 READY_TO_STORED_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 86_400)
 
-OUTCOMES = tuple(sorted(outcome.__name__.lower() for outcome in get_args(Outcome)))
+OUTCOMES = tuple(sorted(outcome.kind for outcome in get_args(Outcome)))
 
 
 class Metrics:
@@ -79,7 +79,7 @@ class Metrics:
 
     def _begin_at_zero(self) -> None:
         # A series that begins with its first event hides that event from `increase()`.
-        for endpoint in Endpoint:
+        for endpoint in POLL_ENDPOINTS:
             self._durations.labels(endpoint.value)
             for outcome in (*OUTCOMES, LISTED) if endpoint is Endpoint.LIST else OUTCOMES:
                 self._requests.labels(endpoint.value, outcome)

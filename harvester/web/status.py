@@ -3,7 +3,7 @@
 from typing import Any
 
 from harvester import __version__
-from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.limits.endpoint import POLL_ENDPOINTS
 from harvester.domain.planning.feasibility import assess
 from harvester.store.sqlite.task_history import StatusReport, as_json
 from harvester.web.harvest_view import HarvestView, blocked_until_ms
@@ -31,7 +31,7 @@ def status_document(report: StatusReport, view: HarvestView, metrics: Metrics) -
         "stages": stages_as_json(progress.beats, now),
         "conditions": dict(progress.conditions),
         "requests": {
-            "sent": {endpoint.value: progress.requests[endpoint] for endpoint in Endpoint},
+            "sent": {endpoint.value: progress.requests[endpoint] for endpoint in POLL_ENDPOINTS},
             "ended": _by_endpoint(metrics),
             "in_flight": progress.in_flight,
             "received_bytes": progress.bytes_received,
@@ -40,7 +40,8 @@ def status_document(report: StatusReport, view: HarvestView, metrics: Metrics) -
 
 
 def _by_endpoint(metrics: Metrics) -> dict[str, dict[str, int]]:
-    ended: dict[str, dict[str, int]] = {endpoint.value: {} for endpoint in Endpoint}
-    for (endpoint, outcome), count in sorted(metrics.requests.items()):
-        ended[endpoint.value][outcome] = count
-    return ended
+    requests = sorted(metrics.requests.items())
+    return {
+        polled.value: {outcome: count for (endpoint, outcome), count in requests if endpoint is polled}
+        for polled in POLL_ENDPOINTS
+    }

@@ -17,7 +17,7 @@ from harvester.api.client import Client, ClientSettings
 from harvester.api.list_page import MAX_LIST_BYTES
 from harvester.app import open_harvest
 from harvester.domain.errors import KeyRefusedError
-from harvester.domain.limits.endpoint import Endpoint, RateLimit
+from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, RateLimit
 from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.tasks.outcomes import Gone, Outcome, Refused, Throttled, Transient, Unacceptable
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
@@ -314,7 +314,7 @@ async def test_a_429_blocks_the_list_and_nothing_else() -> None:
     answering = saying(whole(b"", status="429 Too Many Requests", headers=b"retry-after: 60\r\n"))
     async with listening(answering) as (place, _), client_of(f"http://{place}", throttle) as client:
         await client.list_tasks(QUERY, throttle.take(Endpoint.LIST))
-    assert {endpoint: throttle.wait_s(endpoint) for endpoint in Endpoint} == {
+    assert {endpoint: throttle.wait_s(endpoint) for endpoint in POLL_ENDPOINTS} == {
         Endpoint.LIST: 60,
         Endpoint.STATUS: 0,
         Endpoint.RETRIEVE: 0,

@@ -34,6 +34,13 @@ class Endpoint(StrEnum):
     LIST = "list"
 
 
+POLL_ENDPOINTS = (Endpoint.STATUS, Endpoint.RETRIEVE, Endpoint.LIST)
+"""The endpoints that answer whether a task has finished, in the order of reports.
+
+The scheduler waits for the first of these that may be called, so an endpoint that polls no task does not belong here.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class RateLimit:
     """A sustained rate (0: no limit) and how many requests may go out at once after a pause."""

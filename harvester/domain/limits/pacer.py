@@ -8,13 +8,18 @@ from harvester.domain.limits.endpoint import (
     MAX_BLOCK_S,
     MAX_GUESSED_BLOCK_S,
     MIN_BLOCK_S,
+    POLL_ENDPOINTS,
     Bucket,
     Endpoint,
     LimitReport,
     RateLimit,
 )
+from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow, SentSince
 from harvester.domain.limits.quotas import LATELY_S, WINDOWS_S, Quota, Sending, Sends, Window, infer_quota
 from harvester.domain.planning.feasibility import Allowance, Budget, Deadlines
+
+CLOCK_ROUNDING_S = 0.01
+"""Two readings of the wall clock and the monotonic one do not agree to the millisecond."""
 
 
 @dataclass(slots=True)
@@ -97,9 +102,35 @@ class ClassPace:
         window_ms = self.quota.window_s * 1000
         return Allowance(max(0, left), now_ms + round(renews_s * 1000), self.quota.limit, window_ms)
 
+    def snapshot(self, now: float) -> EndpointState:
+        """Return what is known at `now`; `window` is None where none is open."""
+        left = self.window.left(self.sends, now)
+        window = None if left is None else OpenWindow(left, self.window.ends_at, self.window.told.at)
+        return EndpointState(self.quota, window, self.adapting.learned, self.arrival)
+
+    def restore(self, state: EndpointState, now: float) -> None:
+        """Adopt what another process knows; a window only if it is as of later, an arrival only if it is later."""
+        if state.quota is not None:
+            self.quota = state.quota
+        if state.window is not None:
+            self._restore_window(state.window)
+        if state.learned is not None:
+            self.adapting.adopt(state.learned, now)
+        self.arrival = max(self.arrival, state.arrival)
+
+    def sent_since(self, number: int, now: float) -> SentSince:
+        """Return what was sent after the request of that number, without those that went out before the last cut."""
+        after = max(number, self.sent_before_cut)
+        return SentSince(self.sends.after(after, now), self.sends.first_after(after, now), self.sends.count)
+
     def block(self, seconds: float, now: float) -> None:
         """Keep this class away for a time."""
         self.until = max(self.until, now + min(MAX_BLOCK_S, max(MIN_BLOCK_S, seconds)))
+
+    def _restore_window(self, window: OpenWindow) -> None:
+        if self.quota is not None and window.as_of > self.window.told.at + CLOCK_ROUNDING_S:
+            sending = Sending(window.as_of, self.sends.count - self.sends.since(window.as_of))
+            self.window.note(self.quota.limit, window.remaining, window.ends_at, sending)
 
     def _note_quota(self, report: LimitReport) -> None:
         if report.limit is not None and report.reset_s is not None:
@@ -152,55 +183,90 @@ class Pacer:
     """
 
     def __init__(self, limit: RateLimit, *, has_status_call: bool = True) -> None:
-        self.bucket = Bucket(limit)
-        self.paces = {
+        self._bucket = Bucket(limit)
+        self._paces = {
             endpoint: ClassPace(limit.requests_per_minute)
-            for endpoint in Endpoint
+            for endpoint in POLL_ENDPOINTS
             if has_status_call or endpoint is not Endpoint.STATUS
         }
 
     @property
     def limit(self) -> RateLimit:
         """The configured ceiling."""
-        return self.bucket.limit
+        return self._bucket.limit
 
-    @limit.setter
-    def limit(self, limit: RateLimit) -> None:
-        self.bucket.limit = limit
-        for pace in self.paces.values():
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The endpoints with limits of their own."""
+        return tuple(self._paces)
+
+    def change_limit(self, limit: RateLimit, now: float) -> None:
+        """Replace the configured ceiling: the next request follows the last at the new rate, however low the old."""
+        self._bucket.limit = limit
+        self._bucket.arrival = min(self._bucket.arrival, now + limit.tolerance_s + limit.interval_s)
+        for pace in self._paces.values():
             pace.ceiling = limit.requests_per_minute
 
-    def pace(self, endpoint: Endpoint) -> ClassPace:
-        """Return the pace of a class."""
-        return self.paces.get(endpoint, self.paces[Endpoint.RETRIEVE])
+    def start_at(self, arrival: float) -> None:
+        """Set the theoretical arrival time of the next request at the configured rate: a burst may precede it."""
+        self._bucket.arrival = arrival
+
+    def ready_at(self) -> float:
+        """Return the earliest time at which a request conforms to the configured rate."""
+        return self._bucket.ready_at()
+
+    def snapshot(self, endpoint: Endpoint, now: float) -> EndpointState:
+        """Return what is known of the limits of one of `endpoints`. Raises KeyError for another endpoint."""
+        return self._paces[endpoint].snapshot(now)
+
+    def restore(self, endpoint: Endpoint, state: EndpointState, now: float) -> None:
+        """Adopt what another process knows of the limits of an endpoint; ignored unless it is one of `endpoints`."""
+        if endpoint in self._paces:
+            self._paces[endpoint].restore(state, now)
+
+    def sent_since(self, endpoint: Endpoint, number: int, now: float) -> SentSince:
+        """Return what was sent after the request of that number, without those that went out before the last cut."""
+        return self._pace(endpoint).sent_since(number, now)
+
+    def learn_quota(self, endpoint: Endpoint, quota: Quota) -> None:
+        """Adopt a quota that the API has stated."""
+        self._pace(endpoint).quota = quota
+
+    def learned_rate(self, endpoint: Endpoint, now: float) -> float | None:
+        """Return the cut rate per minute of an endpoint, None while none is in force."""
+        return self._pace(endpoint).rate(now)
+
+    def class_wait_s(self, endpoint: Endpoint, now: float) -> float:
+        """Return how long a request of that class must wait, whatever the others have sent."""
+        return self._pace(endpoint).wait_s(now)
 
     def wait_s(self, endpoint: Endpoint, now: float) -> float:
         """Return how long a request of that class must wait; 0 means it may go out."""
-        return max(0.0, self.bucket.ready_at() - now, self.pace(endpoint).wait_s(now))
+        return max(0.0, self._bucket.ready_at() - now, self._pace(endpoint).wait_s(now))
 
     def blocked_s(self, endpoint: Endpoint, now: float) -> float:
         """Return how long the API has asked that class to stay away."""
-        return max(0.0, self.pace(endpoint).until - now)
+        return max(0.0, self._pace(endpoint).until - now)
 
     def take(self, endpoint: Endpoint, now: float) -> Sending:
         """Account for a request that goes out now."""
-        self.bucket.take(now)
-        return self.pace(endpoint).take(now)
+        self._bucket.take(now)
+        return self._pace(endpoint).take(now)
 
     def accepted(self, endpoint: Endpoint, report: LimitReport, now: float, sending: Sending | None = None) -> None:
         """Learn from an answer that was not a 429; without `sending` the request was sent just now."""
-        pace = self.pace(endpoint)
+        pace = self._pace(endpoint)
         pace.accepted(report, sending or Sending(now, pace.sends.count), now)
 
     def refused(self, endpoint: Endpoint, report: LimitReport, now: float, sending: Sending | None = None) -> None:
         """Learn from a 429."""
-        pace = self.pace(endpoint)
+        pace = self._pace(endpoint)
         pace.refused(report, sending or Sending(now, pace.sends.count), now)
 
     def block(self, endpoint: Endpoint, seconds: float, now: float) -> None:
         """Keep that class away for a time, as another process was told; a clock that jumped cannot make it long."""
         if seconds > 0:
-            self.pace(endpoint).block(seconds, now)
+            self._pace(endpoint).block(seconds, now)
 
     def rate_per_s(self, now: float) -> float | None:
         """Return the sustained rate at which results can be retrieved: requests per second, None if unlimited."""
@@ -211,8 +277,8 @@ class Pacer:
 
         `now_ms` is the present in Unix milliseconds.
         """
-        pace, setting = self.pace(Endpoint.RETRIEVE), self.limit.requests_per_minute
-        resumes_s = max(0.0, self.bucket.ready_at() - now, pace.wait_s(now, is_pressing=True))
+        pace, setting = self._pace(Endpoint.RETRIEVE), self.limit.requests_per_minute
+        resumes_s = max(0.0, self._bucket.ready_at() - now, pace.wait_s(now, is_pressing=True))
         return Budget(
             pace_per_s=min((rate / 60 for rate in (setting, pace.rate(now)) if rate), default=None),
             setting_per_s=setting / 60 or None,
@@ -225,14 +291,14 @@ class Pacer:
 
         Their results are retrieved first. Of the list nobody has to ask before a deadline.
         """
-        for endpoint, pace in self.paces.items():
+        for endpoint, pace in self._paces.items():
             if endpoint is not Endpoint.LIST:
                 ends_ms = now_ms + (pace.window.ends_at - now) * 1000
                 pace.pressing = sum(count for at_ms, count in deadlines if now_ms < at_ms <= ends_ms)
 
     def budget(self, endpoint: Endpoint, now: float) -> ClassBudget:
         """Return what that class may spend."""
-        pace = self.pace(endpoint)
+        pace = self._pace(endpoint)
         is_open = now < pace.window.ends_at
         return ClassBudget(
             configured_per_minute=self.limit.requests_per_minute,
@@ -242,3 +308,8 @@ class Pacer:
             reset_s=pace.window.ends_at - now if is_open else None,
             blocked_s=self.blocked_s(endpoint, now),
         )
+
+    def _pace(self, endpoint: Endpoint) -> ClassPace:
+        """Return the pace of one of POLL_ENDPOINTS. Raises KeyError for another endpoint."""
+        is_joint = endpoint is Endpoint.STATUS and endpoint not in self._paces
+        return self._paces[Endpoint.RETRIEVE if is_joint else endpoint]

@@ -2,9 +2,9 @@
 
 from harvester.domain.limits.aimd import LearnedRate
 from harvester.domain.limits.endpoint import RateLimit, charge, reserve
+from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow
 from harvester.domain.limits.pacer import Pacer
-from harvester.domain.limits.quotas import Sending
-from harvester.domain.limits.shared_limits import KnownLimits
+from harvester.domain.limits.shared_limits import KnownLimits, Lesson
 
 
 def recall(
@@ -16,18 +16,18 @@ def recall(
     """
     now = now_ms / 1000
     pacer = Pacer(limit, has_status_call=has_status_call)
-    pacer.bucket.arrival = reserve(arrival_ms, now_ms, limit, 0)[0] / 1000
+    pacer.start_at(reserve(arrival_ms, now_ms, limit, 0)[0] / 1000)
     for endpoint, until_ms in known.blocks.items():
         pacer.block(endpoint, (until_ms - now_ms) / 1000, now)
     for endpoint, lesson in known.lessons.items():
-        pace = pacer.paces.get(endpoint)
-        if pace is None:
-            continue
-        pace.quota = lesson.quota
-        if pace.quota is not None and lesson.window is not None:
-            told = Sending(lesson.window.at_ms / 1000, 0)
-            pace.window.note(pace.quota.limit, lesson.window.remaining, lesson.window.ends_ms / 1000, told)
-        if lesson.rate is not None:
-            pace.adapting.adopt(LearnedRate(lesson.rate.per_minute, lesson.rate.at_ms / 1000), now)
-            pace.arrival = charge(lesson.arrival_ms, now_ms, RateLimit(lesson.rate.per_minute), 0)[0] / 1000
+        pacer.restore(endpoint, _state(lesson, now_ms), now)
     return pacer
+
+
+def _state(lesson: Lesson, now_ms: int) -> EndpointState:
+    taught, rate = lesson.window, lesson.rate
+    window = None if taught is None else OpenWindow(taught.remaining, taught.ends_ms / 1000, taught.at_ms / 1000)
+    if rate is None:
+        return EndpointState(lesson.quota, window)
+    arrival_ms, _ = charge(lesson.arrival_ms, now_ms, RateLimit(rate.per_minute), 0)
+    return EndpointState(lesson.quota, window, LearnedRate(rate.per_minute, rate.at_ms / 1000), arrival_ms / 1000)

@@ -1,6 +1,11 @@
-"""What a request about a task can end in. Every answer and every vendor exception becomes one of these."""
+"""What a request about a task can end in. Every answer and every vendor exception becomes one of these.
+
+`kind` is stored with each attempt and is a label of metrics: renaming a class must not change it. `code` and `message`
+say what went wrong, None where nothing did.
+"""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from harvester.domain.tasks.embeddings import TaskEmbeddings, VideoMetadata
 
@@ -14,6 +19,9 @@ class Ready:
     `received_id`, here and below, is the `_id` that the answer gave; None if it gave none.
     """
 
+    kind: ClassVar[str] = "ready"
+    code: ClassVar[None] = None
+    message: ClassVar[None] = None
     metadata: VideoMetadata | None = field(default=None, compare=False)
     received_id: str | None = field(default=None, compare=False)
 
@@ -22,6 +30,9 @@ class Ready:
 class Retrieved:
     """The embeddings themselves, checked."""
 
+    kind: ClassVar[str] = "retrieved"
+    code: ClassVar[None] = None
+    message: ClassVar[None] = None
     embeddings: TaskEmbeddings
 
 
@@ -29,6 +40,9 @@ class Retrieved:
 class Processing:
     """Not finished yet; `status` is what the API called it, known or not. `metadata` as with Ready."""
 
+    kind: ClassVar[str] = "processing"
+    code: ClassVar[None] = None
+    message: ClassVar[None] = None
     status: str = "processing"
     created_at_ms: int | None = None
     metadata: VideoMetadata | None = field(default=None, compare=False)
@@ -39,6 +53,7 @@ class Processing:
 class Failed:
     """The platform could not embed this video."""
 
+    kind: ClassVar[str] = "failed"
     message: str
     code: str = "task_failed"
     received_id: str | None = field(default=None, compare=False)
@@ -48,6 +63,7 @@ class Failed:
 class Gone:
     """404 or 410: the API does not know the task (any more)."""
 
+    kind: ClassVar[str] = "gone"
     message: str
     code: str = "resource_not_exists"
 
@@ -56,6 +72,7 @@ class Gone:
 class Empty:
     """`ready`, but without segments: seen shortly before a result appears, and after it was dropped."""
 
+    kind: ClassVar[str] = "empty"
     message: str = "The task is ready but the answer holds no segments."
     code: str = "no_segments"
     received_id: str | None = field(default=None, compare=False)
@@ -65,6 +82,7 @@ class Empty:
 class Unacceptable:
     """400 `parameter_invalid`: the API will never accept this id."""
 
+    kind: ClassVar[str] = "unacceptable"
     message: str
     code: str = "parameter_invalid"
 
@@ -73,6 +91,7 @@ class Unacceptable:
 class Throttled:
     """429: says nothing about the task. `retry_after_s` is None where the answer gave no time."""
 
+    kind: ClassVar[str] = "throttled"
     message: str
     retry_after_s: float | None = None
     code: str = "too_many_requests"
@@ -82,6 +101,7 @@ class Throttled:
 class Refused:
     """401 or 403: the key is not accepted; says nothing about the task. `is_key`: nor is it for any other call."""
 
+    kind: ClassVar[str] = "refused"
     message: str
     code: str = "api_key_invalid"
     is_key: bool = False
@@ -91,6 +111,7 @@ class Refused:
 class Transient:
     """A failure that passes: network, time-out, 5xx, a cut body, a proxy's page."""
 
+    kind: ClassVar[str] = "transient"
     message: str
     code: str
 
@@ -99,6 +120,7 @@ class Transient:
 class Misrouted:
     """The answer names the id of another task: it may belong to another request, so it says nothing about this one."""
 
+    kind: ClassVar[str] = "misrouted"
     received_id: str
     message: str
     code: str = "another_id"
@@ -108,6 +130,7 @@ class Misrouted:
 class Invalid:
     """A complete answer that is not acceptable as embeddings; `message` says where."""
 
+    kind: ClassVar[str] = "invalid"
     message: str
     code: str = "payload_invalid"
     received_id: str | None = field(default=None, compare=False)

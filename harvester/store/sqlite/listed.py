@@ -131,7 +131,7 @@ def hear(  # noqa: PLR0913  # all are about one page
         is_asked = task.key in claims
         _store(connection, change, attempt.at_ms, charged=is_asked)
         if is_asked:
-            insert_attempts(connection, [(task.key, replace(attempt, outcome=type(listed.outcome).__name__.lower()))])
+            insert_attempts(connection, [(task.key, replace(attempt, outcome=listed.outcome.kind))])
     # Of a task that is known to be ready the page says nothing new: it is given back.
     told = {one.task.key for one in heard if one.decision is not None} | {task.key for task in finished}
     for task in finished:

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.domain.limits.endpoint import MAX_BLOCK_S, MIN_BLOCK_S, Endpoint, LimitReport, RateLimit
+from harvester.domain.limits.aimd import LearnedRate
+from harvester.domain.limits.endpoint import MAX_BLOCK_S, MIN_BLOCK_S, POLL_ENDPOINTS, Endpoint, LimitReport, RateLimit
+from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow, SentSince
 from harvester.domain.limits.pacer import ClassBudget, Pacer
 from harvester.domain.limits.quotas import Quota
 from harvester.domain.planning.feasibility import Allowance, Budget
@@ -15,7 +17,7 @@ STATUS, RETRIEVE = Endpoint.STATUS, Endpoint.RETRIEVE
 
 def pacer(requests_per_minute: float = 0, burst: int = 1) -> Pacer:
     made = Pacer(RateLimit(requests_per_minute, burst))
-    made.bucket.arrival = NOW
+    made.start_at(NOW)
     return made
 
 
@@ -150,7 +152,7 @@ def test_a_block_ends_by_itself() -> None:
 def test_only_the_refused_class_is_blocked() -> None:
     subject = pacer()
     subject.refused(RETRIEVE, LimitReport(retry_after_s=600), NOW)
-    waits = {endpoint: subject.wait_s(endpoint, NOW) for endpoint in Endpoint}
+    waits = {endpoint: subject.wait_s(endpoint, NOW) for endpoint in POLL_ENDPOINTS}
     assert waits == {STATUS: 0, RETRIEVE: 600, Endpoint.LIST: 0}
 
 
@@ -163,7 +165,7 @@ reports = st.builds(
 )
 
 
-@given(st.lists(st.tuples(st.sampled_from(Endpoint), st.booleans(), reports, st.floats(0, 1e5)), max_size=50))
+@given(st.lists(st.tuples(st.sampled_from(POLL_ENDPOINTS), st.booleans(), reports, st.floats(0, 1e5)), max_size=50))
 def test_whatever_the_api_reports_a_request_goes_out_within_a_day_and_an_hour(
     answers: list[tuple[Endpoint, bool, LimitReport, float]],
 ) -> None:
@@ -200,10 +202,10 @@ def test_a_cut_slows_its_class_and_no_other() -> None:
     subject = pacer(60)
     subject.refused(STATUS, LimitReport(), NOW)
     now = NOW + 1
-    for endpoint in Endpoint:
+    for endpoint in POLL_ENDPOINTS:
         subject.take(endpoint, now)
-    subject.bucket.arrival = now
-    waits = {endpoint: subject.wait_s(endpoint, now) for endpoint in Endpoint}
+    subject.start_at(now)
+    waits = {endpoint: subject.wait_s(endpoint, now) for endpoint in POLL_ENDPOINTS}
     assert waits == {STATUS: pytest.approx(60 / 42), RETRIEVE: 0, Endpoint.LIST: 0}
 
 
@@ -230,7 +232,7 @@ def test_refused_right_after_the_start_the_rate_of_the_start_is_cut() -> None:
 def test_the_sustained_rate_is_the_least_of_the_configured_the_cut_and_the_quota() -> None:
     subject, rates = pacer(0), []
     rates.append(subject.rate_per_s(NOW))
-    subject.limit = RateLimit(60)
+    subject.change_limit(RateLimit(60), NOW)
     rates.append(subject.rate_per_s(NOW))
     subject.refused(RETRIEVE, LimitReport(), NOW)
     rates.append(subject.rate_per_s(NOW))
@@ -290,7 +292,7 @@ def test_what_a_class_may_spend_can_be_shown() -> None:
 def test_without_a_status_call_a_refused_retrieval_holds_both() -> None:
     subject = Pacer(RateLimit(0), has_status_call=False)
     subject.refused(RETRIEVE, LimitReport(retry_after_s=600), NOW)
-    waits = {endpoint: subject.wait_s(endpoint, NOW) for endpoint in Endpoint}
+    waits = {endpoint: subject.wait_s(endpoint, NOW) for endpoint in POLL_ENDPOINTS}
     assert waits == {STATUS: 600, RETRIEVE: 600, Endpoint.LIST: 0}
 
 
@@ -299,3 +301,48 @@ def test_after_a_refusal_its_own_time_counts_and_not_that_of_the_window_before()
     subject.accepted(STATUS, LimitReport(limit=100, remaining=1, reset_s=3600), NOW)
     subject.refused(STATUS, LimitReport(retry_after_s=5), NOW)
     assert subject.wait_s(STATUS, NOW) == 5
+
+
+def test_a_pacer_restored_from_the_snapshot_of_another_has_its_budget() -> None:
+    subject, later = pacer(600), NOW + 100
+    subject.refused(RETRIEVE, LimitReport(), NOW)
+    subject.accepted(RETRIEVE, LimitReport(limit=5000, remaining=40, reset_s=3600), later)
+    restored = pacer(600)
+    restored.restore(RETRIEVE, subject.snapshot(RETRIEVE, later), later)
+
+    known = restored.budget(RETRIEVE, later)
+
+    assert (known.quota, known.remaining) == (Quota(5000, 3600), 40)
+    assert known.learned_per_minute is not None
+    assert known == subject.budget(RETRIEVE, later)
+    assert restored.class_wait_s(RETRIEVE, later) == subject.class_wait_s(RETRIEVE, later) > 0
+    assert restored.budget(STATUS, later) == pacer(600).budget(STATUS, later)
+
+
+def test_a_restored_window_counts_only_if_a_later_request_was_answered_with_it() -> None:
+    subject = pacer()
+    subject.accepted(RETRIEVE, LimitReport(limit=100, remaining=50, reset_s=3600), NOW)
+
+    subject.restore(RETRIEVE, EndpointState(window=OpenWindow(70, NOW + 3600, as_of=NOW - 1)), NOW + 2)
+    assert subject.budget(RETRIEVE, NOW + 2).remaining == 50
+
+    subject.restore(RETRIEVE, EndpointState(window=OpenWindow(40, NOW + 3600, as_of=NOW + 1)), NOW + 2)
+    assert subject.budget(RETRIEVE, NOW + 2).remaining == 40
+
+
+def test_a_restored_arrival_never_lets_a_request_go_earlier() -> None:
+    subject = pacer()
+    subject.restore(RETRIEVE, EndpointState(learned=LearnedRate(6, NOW), arrival=NOW + 20), NOW)
+    subject.restore(RETRIEVE, EndpointState(arrival=NOW + 5), NOW)
+    assert subject.class_wait_s(RETRIEVE, NOW) == 20
+
+
+def test_requests_from_before_a_cut_are_not_counted_as_sent_since() -> None:
+    subject = pacer()
+    sent = [subject.take(RETRIEVE, NOW + second) for second in range(3)]
+    assert subject.sent_since(RETRIEVE, sent[0].number, NOW + 3) == SentSince(2, NOW + 1, 3)
+
+    subject.refused(RETRIEVE, LimitReport(), NOW + 3, sent[2])
+    subject.take(RETRIEVE, NOW + 10)
+
+    assert subject.sent_since(RETRIEVE, sent[0].number, NOW + 11) == SentSince(1, NOW + 10, 4)

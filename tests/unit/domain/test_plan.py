@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint
 from harvester.domain.planning.list_reader import PROCESSING
 from harvester.domain.planning.list_windows import Listing, Window, best_window
 from harvester.domain.planning.plan import (
@@ -79,7 +79,7 @@ terms = st.builds(
     questions=st.integers(0, 5),
     strategy=st.sampled_from(Strategy),
     has_status_call=st.booleans(),
-    closed=st.frozensets(st.sampled_from(Endpoint)),
+    closed=st.frozensets(st.sampled_from(POLL_ENDPOINTS)),
     asks_all=st.booleans(),
     trusts=st.booleans(),
 )

@@ -40,7 +40,7 @@ def report(
         deadlines=sorted((one.expires_at_ms, 1) for one in tasks),
     )
     conditions = Conditions(pacer.results_budget(NOW / 1000, NOW), strategy, has_status_call)
-    limits = {endpoint: pacer.budget(endpoint, NOW / 1000) for endpoint in pacer.paces}
+    limits = {endpoint: pacer.budget(endpoint, NOW / 1000) for endpoint in pacer.endpoints}
     return PlanReport(survey, conditions, limits, times, preview(survey, conditions, times), strategy)
 
 
@@ -98,7 +98,7 @@ def test_each_call_has_its_reason(told: PlanReport, says: str) -> None:
 
 def test_the_budget_tells_what_the_api_has_taught() -> None:
     pacer = Pacer(RateLimit(60))
-    pacer.pace(Endpoint.RETRIEVE).quota = Quota(50, 86_400)
+    pacer.learn_quota(Endpoint.RETRIEVE, Quota(50, 86_400))
     pacer.block(Endpoint.LIST, 3600, NOW / 1000)
     told = report(task(), pacer=pacer)
 
@@ -125,7 +125,7 @@ def test_it_tells_what_is_left_of_a_quota_and_until_when() -> None:
 def test_what_a_quota_of_a_day_lets_through_at_once_is_not_told_to_wait() -> None:
     """What is left of it goes out as fast as the setting allows: nobody can say from here how much that is."""
     pacer = Pacer(RateLimit(60))
-    pacer.pace(Endpoint.RETRIEVE).quota = Quota(50, 86_400)
+    pacer.learn_quota(Endpoint.RETRIEVE, Quota(50, 86_400))
     told = report(task(1), task(2), pacer=pacer)
 
     assert line(told, "next calls") == (
@@ -135,7 +135,7 @@ def test_what_a_quota_of_a_day_lets_through_at_once_is_not_told_to_wait() -> Non
     assert line(told, "  now").startswith("  now             retrieve task-1 ")
     assert line(told, "  then").startswith("  then            retrieve task-2 ")
 
-    pacer.pace(Endpoint.RETRIEVE).quota = Quota(8, 60)
+    pacer.learn_quota(Endpoint.RETRIEVE, Quota(8, 60))
     assert line(report(task(1), task(2), pacer=pacer), "  in").startswith("  in 8 s          retrieve task-2 ")
 
 

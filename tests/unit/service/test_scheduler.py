@@ -14,7 +14,7 @@ import pytest
 from harvester.api.body_buffer import LargeBody
 from harvester.api.client import Reply
 from harvester.domain.limits.circuit_breaker import Breaker
-from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
+from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.shared_limits import LimitNews
 from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.planning.planner import Planner, PlannerSettings
@@ -280,12 +280,12 @@ async def test_a_long_block_that_ends_a_harvest_is_known_to_the_next(store: Stor
 async def test_a_long_block_is_stored_while_it_is_sat_out(store: Store) -> None:
     bench = Bench(store, Api(harvested), until=Until.STOPPED)
     bench.queue(1, age_ms=DAY_MS)
-    for endpoint in Endpoint:
+    for endpoint in POLL_ENDPOINTS:
         bench.throttle.learn(endpoint, *BLOCKED)
     async with anyio.create_task_group() as group:
         group.start_soon(bench.scheduler.run)
         with anyio.fail_after(PATIENCE_S):
-            while not await blocks(bench) >= set(Endpoint):
+            while not await blocks(bench) >= set(POLL_ENDPOINTS):
                 await anyio.lowlevel.checkpoint()
         bench.scheduler.stop()
 

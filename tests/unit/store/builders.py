@@ -157,7 +157,7 @@ def settlement_as(
     return Settlement(
         task=task,
         decision=decision,
-        attempt=Attempt(at_ms=now_ms, endpoint="retrieve", outcome=type(outcome).__name__.lower(), http_status=200),
+        attempt=Attempt(at_ms=now_ms, endpoint="retrieve", outcome=outcome.kind, http_status=200),
         settled_at_ms=now_ms,
         embeddings=outcome.embeddings if isinstance(outcome, Retrieved) else None,
         metadata=outcome.metadata if isinstance(outcome, Ready | Processing) else None,

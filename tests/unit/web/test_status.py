@@ -46,11 +46,11 @@ def test_it_tells_what_only_the_daemon_knows() -> None:
     assert document["throttle"] == {
         "requests_per_minute": 60,
         "burst": 1,
-        "blocked_until_ms": {endpoint.value: None for endpoint in Endpoint} | {"status": NOW + 1500},
+        "blocked_until_ms": {"status": NOW + 1500, "retrieve": None, "list": None},
     }
     assert document["conditions"] == {"api": "most requests fail"}
-    assert document["requests"]["sent"] == {endpoint.value: 0 for endpoint in Endpoint} | {"status": 3}
-    assert document["requests"]["ended"] == {endpoint.value: {} for endpoint in Endpoint} | {"status": {"ready": 1}}
+    assert document["requests"]["sent"] == {"status": 3, "retrieve": 0, "list": 0}
+    assert document["requests"]["ended"] == {"status": {"ready": 1}, "retrieve": {}, "list": {}}
     assert document["uptime_s"] == 10
 
 
