@@ -2,7 +2,6 @@
 
 import math
 import random
-import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -15,7 +14,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from harvester.api.body_buffer import LargeBody
 from harvester.api.client import Reply
-from harvester.domain.errors import MovedFileError, StoreError
+from harvester.domain.errors import MovedFileError, StoreBusyError
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.planning.decisions import decide
 from harvester.domain.planning.plan import Action, Rng
@@ -40,7 +39,6 @@ from harvester.service.final_states import FinalStates
 from harvester.service.observer import Observer, ReadyTimes, Unobserved
 from harvester.service.progress import Progress
 from harvester.store.sqlite.attempts import Attempt
-from harvester.store.sqlite.connection import PASSING_PROBLEMS, primary_code
 from harvester.store.sqlite.dead_letters import MAX_PAYLOAD_BYTES
 from harvester.store.sqlite.results import Settlement
 from harvester.throttle.memory_budget import Hold, MemoryBudget
@@ -247,10 +245,8 @@ class Pipeline:
             except MovedFileError as error:
                 self._note_condition("database", error.sentence)
                 raise
-            except sqlite3.Error as error:
-                if primary_code(error) not in PASSING_PROBLEMS:
-                    raise StoreError(f"The database failed: {error}.", remedy="Run `harvester verify`.") from error
-                self._note_condition("database", f"cannot be written: {error}; trying again")
+            except StoreBusyError as error:
+                self._note_condition("database", f"cannot be written: {error.reason}; trying again")
                 await self._clock.wait(anyio.Event(), pause_s)
                 pause_s = min(MAX_STORE_PAUSE_S, pause_s * 2)
             else:

@@ -8,7 +8,6 @@ import math
 import os
 import secrets
 import socket
-import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
+from harvester.domain.errors import StoreBusyError
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.plan import Action, Due, Plan, Step
@@ -177,7 +177,7 @@ class Scheduler:
                 group.cancel_scope.cancel()
         finally:
             # Not patient any more: what cannot be given back now falls due by itself when the lease ends.
-            with anyio.CancelScope(shield=True), suppress(sqlite3.Error):
+            with anyio.CancelScope(shield=True), suppress(StoreBusyError):
                 await self._source.release(self.owner)
                 await self._source.share_processing_times(self._planner.times.take_fresh())
                 await self._throttle.tell()
