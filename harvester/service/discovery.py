@@ -16,6 +16,7 @@ from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuer
 from harvester.domain.planning.plan import Rng
 from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled
 from harvester.service.clock import OFF_S, SAMPLES, ApiClock, Clock
+from harvester.service.conditions import set_condition
 from harvester.service.observer import LISTED, Observer
 from harvester.service.progress import Progress
 from harvester.store.sqlite.listed import Queued
@@ -293,12 +294,7 @@ async def _pause(
 
 def _tell(report: DiscoveryReport, progress: Progress) -> None:
     queued = report.queued
-    if report.problem is not None:
-        if CONDITION not in progress.conditions:
-            log.warning("degraded", what=CONDITION, why=report.problem)
-        progress.conditions[CONDITION] = report.problem
-    elif progress.conditions.pop(CONDITION, None) is not None:
-        log.info("recovered", what=CONDITION)
+    set_condition(progress, CONDITION, report.problem)
     level = log.info if queued.new_ids or queued.moved else log.debug
     level("discovered", new=len(queued.new_ids), known=queued.known, requests=report.requests)
     if report.invalid:
