@@ -19,6 +19,7 @@ from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
 from harvester.domain.planning.plan import Strategy
 from harvester.domain.planning.planner import Planner, PlannerSettings
+from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import OPEN_STATES, TaskState
 from harvester.service.decode_pool import Decoder
 from harvester.service.list_poller import Looker
@@ -28,7 +29,6 @@ from harvester.service.scheduler import HarvestSettings, Scheduler, Until
 from harvester.service.store_retry import StoreRetry
 from harvester.simulator.limits import RateLimiter
 from harvester.simulator.settings import SimulatorSettings
-from harvester.store.sqlite.results import Settlement
 from harvester.throttle.throttle import Throttle
 
 LOOK_FOR_THE_END_S = 60.0

@@ -13,11 +13,11 @@ from harvester.domain.planning.plan import Look, Rng
 from harvester.domain.planning.planner import Planner
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled, Transient
+from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.service.clock import Clock
 from harvester.service.pipeline import Pipeline
 from harvester.service.store_retry import StoreRetry
-from harvester.store.sqlite.attempts import Attempt
 from harvester.store.sqlite.listed import Heard
 from harvester.throttle.throttle import Permit
 

@@ -31,6 +31,7 @@ from harvester.domain.tasks.outcomes import (
     Throttled,
     Transient,
 )
+from harvester.domain.tasks.records import Attempt, Settlement
 from harvester.domain.tasks.task import ApiVersion, Task, TaskState
 from harvester.domain.tasks.task_id import is_same_id
 from harvester.service.clock import Clock
@@ -39,9 +40,7 @@ from harvester.service.final_states import FinalStates
 from harvester.service.observer import Observer, ReadyTimes, Unobserved
 from harvester.service.progress import Progress
 from harvester.service.store_retry import StoreRetry
-from harvester.store.sqlite.attempts import Attempt
 from harvester.store.sqlite.dead_letters import MAX_PAYLOAD_BYTES
-from harvester.store.sqlite.results import Settlement
 from harvester.throttle.memory_budget import Hold, MemoryBudget
 from harvester.throttle.throttle import Permit
 

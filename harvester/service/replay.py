@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from harvester.api.decode.result import Decoded, decode_retrieval
 from harvester.domain.planning.decisions import decide
 from harvester.domain.tasks.outcomes import Processing, Retrieved
-from harvester.store.sqlite.attempts import Attempt
+from harvester.domain.tasks.records import Attempt, Lease, Settlement
 from harvester.store.sqlite.connection import Connection, in_transaction
 from harvester.store.sqlite.dead_letters import Keeper, Payload, PayloadError, kept_payload
-from harvester.store.sqlite.queue import Lease, claim_ended
-from harvester.store.sqlite.results import Settlement, settle
+from harvester.store.sqlite.queue import claim_ended
+from harvester.store.sqlite.results import settle
 
 ENDPOINT = "kept"
 """Stands in the story of a task in place of the class of a request."""

@@ -23,6 +23,7 @@ from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.plan import Action, Due, Plan, Step
 from harvester.domain.planning.planner import CLOSED_S, Planner
 from harvester.domain.tasks.outcomes import Refused
+from harvester.domain.tasks.records import Lease
 from harvester.service.clock import Clock
 from harvester.service.final_states import REMEMBERED_MS
 from harvester.service.lease_watch import LeaseWatch
@@ -33,7 +34,7 @@ from harvester.service.progress import Progress
 from harvester.service.room import RoomGuard
 from harvester.service.store_retry import StoreRetry
 from harvester.service.task_source import TaskSource
-from harvester.store.sqlite.queue import LONGEST_SLEEP_MS, Lease
+from harvester.store.sqlite.queue import LONGEST_SLEEP_MS
 from harvester.throttle.memory_budget import Hold
 from harvester.throttle.throttle import Permit, Throttle
 

@@ -16,9 +16,10 @@ from harvester.domain.limits.shared_limits import KnownLimits, LimitNews
 from harvester.domain.planning.list_reader import ListedTask
 from harvester.domain.planning.plan import Due, Rng
 from harvester.domain.planning.processing_time import Key, ProcessingTimes, Seen
+from harvester.domain.tasks.records import Attempt, HeldLeases, Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.store.sqlite import limits, queue
-from harvester.store.sqlite.attempts import Attempt, recent_answers
+from harvester.store.sqlite.attempts import recent_answers
 from harvester.store.sqlite.connection import (
     Connection,
     in_transaction,
@@ -44,8 +45,7 @@ from harvester.store.sqlite.maintenance.save import save_copy
 from harvester.store.sqlite.opened_file import OpenedFile
 from harvester.store.sqlite.processing_times import share_processing_times
 from harvester.store.sqlite.queries import query
-from harvester.store.sqlite.queue import HeldLeases, Lease
-from harvester.store.sqlite.results import Settlement, settle
+from harvester.store.sqlite.results import settle
 from harvester.store.sqlite.write_ahead_log import LOG_BYTES, LogReport, Room, log_bytes, room, shrink_log
 
 T = TypeVar("T")

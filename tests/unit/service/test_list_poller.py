@@ -17,13 +17,13 @@ from harvester.domain.planning.planner import Planner
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.embeddings import VideoMetadata
 from harvester.domain.tasks.outcomes import Gone, Outcome, Processing, Ready, Refused, Throttled, Transient
+from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 from harvester.service.clock import SystemClock
 from harvester.service.list_poller import Looker
 from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
 from harvester.service.store_retry import StoreRetry
-from harvester.store.sqlite.attempts import Attempt
 from harvester.store.sqlite.listed import Heard
 from harvester.throttle.throttle import Permit
 

@@ -13,12 +13,12 @@ from harvester.domain.planning.plan import Action
 from harvester.domain.planning.planner import Planner
 from harvester.domain.tasks.embeddings import TaskEmbeddings
 from harvester.domain.tasks.outcomes import Outcome, Processing, Ready, Retrieved, Transient
+from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 from harvester.service.observer import MAX_REMEMBERED, ReadyTimes
 from harvester.service.pipeline import Decided, Fetched, Pipeline
 from harvester.service.progress import Progress
 from harvester.service.store_retry import StoreRetry
-from harvester.store.sqlite.results import Settlement
 from harvester.throttle.memory_budget import Hold, MemoryBudget
 from harvester.throttle.throttle import Permit
 from tests.unit.store.builders import embeddings

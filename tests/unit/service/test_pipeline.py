@@ -12,13 +12,13 @@ from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.plan import Action
 from harvester.domain.planning.planner import Planner
 from harvester.domain.tasks.outcomes import Empty, Invalid, Outcome, Transient
+from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import DAY_MS, Task, TaskState
 from harvester.service import pipeline
 from harvester.service.clock import SystemClock
 from harvester.service.pipeline import COMMIT_EVERY_S, Decided, Fetched, Pipeline
 from harvester.service.progress import Progress
 from harvester.service.store_retry import StoreRetry
-from harvester.store.sqlite.results import Settlement
 from harvester.throttle.memory_budget import Hold, MemoryBudget
 from harvester.throttle.throttle import Permit
 

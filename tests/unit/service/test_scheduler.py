@@ -20,6 +20,7 @@ from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.planning.planner import Planner, PlannerSettings
 from harvester.domain.tasks.embeddings import VideoMetadata
 from harvester.domain.tasks.outcomes import Outcome, Processing, Retrieved, Throttled, Transient, Unacceptable
+from harvester.domain.tasks.records import Lease
 from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.domain.tasks.task_id import MAX_LENGTH
 from harvester.service.clock import SystemClock
@@ -28,7 +29,6 @@ from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
 from harvester.service.scheduler import MAX_CLAIMED_AHEAD, NARROW_VIEW, HarvestSettings, Scheduler, Until
 from harvester.service.store_retry import StoreRetry
-from harvester.store.sqlite.queue import Lease
 from harvester.store.sqlite.store import Store
 from harvester.throttle.memory_budget import Hold
 from harvester.throttle.throttle import Permit, Throttle
