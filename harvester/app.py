@@ -28,6 +28,7 @@ from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
 from harvester.service.scheduler import HarvestSettings, Scheduler, Until
 from harvester.service.secret_guard import VettingDecoder
+from harvester.service.store_retry import StoreRetry
 from harvester.settings.ca_certificates import trusted
 from harvester.settings.machine import read_limits
 from harvester.settings.machine_defaults import share_of
@@ -138,16 +139,18 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             )
         )
         final_states = FinalStates(clock, progress, key=lambda: key_fingerprint(key()))
+        retry = StoreRetry(progress, clock)
         pipeline = Pipeline(
             asker=client,
             decoder=VettingDecoder(_decoder(settings), key, settings.api.max_body_bytes),
             settler=store,
             breaker=breaker,
+            retry=retry,
+            planner=planner,
             progress=progress,
             clock=clock,
             budget=MemoryBudget(settings.harvest.memory_budget_bytes),
             observer=observer,
-            planner=planner,
             final_states=final_states,
         )
         looker = Looker(
@@ -155,6 +158,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             hearer=store,
             planner=planner,
             pipeline=pipeline,
+            retry=retry,
             breaker=breaker,
             clock=clock,
         )
@@ -169,6 +173,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             planner=planner,
             pipeline=pipeline,
             looker=looker,
+            retry=retry,
             throttle=throttle,
             breaker=breaker,
             progress=progress,

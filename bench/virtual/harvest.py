@@ -19,15 +19,16 @@ from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
 from harvester.domain.planning.plan import Strategy
 from harvester.domain.planning.planner import Planner, PlannerSettings
+from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import OPEN_STATES, TaskState
 from harvester.service.decode_pool import Decoder
 from harvester.service.list_poller import Looker
 from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
 from harvester.service.scheduler import HarvestSettings, Scheduler, Until
+from harvester.service.store_retry import StoreRetry
 from harvester.simulator.limits import RateLimiter
 from harvester.simulator.settings import SimulatorSettings
-from harvester.store.sqlite.results import Settlement
 from harvester.throttle.throttle import Throttle
 
 LOOK_FOR_THE_END_S = 60.0
@@ -190,21 +191,24 @@ class _Run:
         self.apis.append(api)
         breaker, progress = Breaker(), Progress(started=clock.monotonic())
         planner = Planner(PlannerSettings(strategy=Strategy(setup.strategy), asks_all=setup.asks_once))
+        retry = StoreRetry(progress, clock)
         pipeline = Pipeline(
             asker=api,
             decoder=Decoder(max_body_bytes=1024 * 1024, workers=1),
             settler=settlements,
             breaker=breaker,
+            retry=retry,
+            planner=planner,
             progress=progress,
             clock=clock,
             rng=random.Random(seed),  # noqa: S311
-            planner=planner,
         )
         looker = Looker(
             lister=api,
             hearer=store,
             planner=planner,
             pipeline=pipeline,
+            retry=retry,
             breaker=breaker,
             clock=clock,
             rng=random.Random(seed),  # noqa: S311
@@ -216,6 +220,7 @@ class _Run:
             planner=planner,
             pipeline=pipeline,
             looker=looker,
+            retry=retry,
             throttle=throttle,
             breaker=breaker,
             progress=progress,

@@ -8,12 +8,12 @@ import typer
 from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, TaskIds
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
 
     from harvester.cli.id_arguments import GivenIds
     from harvester.domain.tasks.task import TaskState
     from harvester.service.replay import Reread
+    from harvester.store.sqlite.connection import Connection
     from harvester.store.sqlite.dead_letters import Keeper
 
 States = Annotated[
@@ -71,14 +71,14 @@ def retry(  # noqa: PLR0913  # one parameter for each option
     raise typer.Exit(0 if is_done and not given.refused else 1)
 
 
-def _put_back(connection: "sqlite3.Connection", given: "GivenIds", states: "list[TaskState]", *, json: bool) -> bool:
+def _put_back(connection: "Connection", given: "GivenIds", states: "list[TaskState]", *, json: bool) -> bool:
     from harvester.cli.console import print_error, print_json  # noqa: PLC0415
     from harvester.reports.formats import counted  # noqa: PLC0415
     from harvester.store.sqlite.connection import in_transaction  # noqa: PLC0415
     from harvester.store.sqlite.queue import not_ended  # noqa: PLC0415
     from harvester.store.sqlite.queue import retry as put_back  # noqa: PLC0415
 
-    def body(connection: "sqlite3.Connection") -> "tuple[int, dict[str, TaskState | None]]":
+    def body(connection: "Connection") -> "tuple[int, dict[str, TaskState | None]]":
         left = not_ended(connection, task_ids)
         return put_back(connection, task_ids=task_ids, states=states), left
 
@@ -96,7 +96,7 @@ def _put_back(connection: "sqlite3.Connection", given: "GivenIds", states: "list
 
 
 def _harvest_kept(
-    connection: "sqlite3.Connection", given: "GivenIds", states: "list[TaskState]", max_body_bytes: int, *, json: bool
+    connection: "Connection", given: "GivenIds", states: "list[TaskState]", max_body_bytes: int, *, json: bool
 ) -> bool:
     """Tell what became of each, and return whether all are harvested."""
     import time  # noqa: PLC0415

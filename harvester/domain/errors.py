@@ -6,6 +6,7 @@ HarvesterError            exit code, one sentence, a remedy
 ├── KeyRefusedError       3  the API does not accept the key
 ├── MachineError          4  this machine refuses what the program needs
 └── StoreError            4  the database cannot be used
+    ├── StoreBusyError    4  it cannot be used at the moment: locked, full disk, I/O error
     ├── MovedFileError    4  the file is gone from its path, or another is there
     ├── NewerSchemaError  4  it was written by a newer program
     └── NotOursError      4  not SQLite, or somebody else's SQLite
@@ -54,6 +55,17 @@ class StoreError(HarvesterError):
     """The database cannot be used."""
 
     exit_code = 4
+
+
+class StoreBusyError(StoreError):
+    """The database cannot be used at the moment: another program locks it, the disk is full, or the disk fails.
+
+    A running harvest tries again. `reason` is the database's own message, without file name and remedy.
+    """
+
+    def __init__(self, sentence: str, *, reason: str, remedy: str = "") -> None:
+        super().__init__(sentence, remedy=remedy)
+        self.reason = reason
 
 
 class MovedFileError(StoreError):

@@ -37,7 +37,7 @@ class Limits(Protocol):
 
 
 async def foresee(source: DeadlineSource, limits: Limits, now_ms: int) -> Feasibility:
-    """Return what the budget in force makes of the open tasks, and let it know them. Raises sqlite3.Error."""
+    """Return what the budget in force makes of the open tasks, and let it know them. Raises StoreError."""
     deadlines = await source.deadlines(now_ms)
     limits.press(deadlines, now_ms)
     return assess(deadlines, now_ms, limits.results_budget(now_ms))

@@ -2,7 +2,6 @@
 
 import math
 import random
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,15 +9,16 @@ from typing import Protocol
 import anyio
 import structlog
 
+from harvester.domain.errors import StoreBusyError
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.decisions import backoff_ms
 from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuery, ListReader
 from harvester.domain.planning.plan import Rng
 from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled
 from harvester.service.clock import OFF_S, SAMPLES, ApiClock, Clock
+from harvester.service.conditions import set_condition
 from harvester.service.observer import LISTED, Observer
 from harvester.service.progress import Progress
-from harvester.store.sqlite.connection import PASSING_PROBLEMS, primary_code
 from harvester.store.sqlite.listed import Queued
 from harvester.throttle.throttle import Permit, Throttle
 
@@ -129,7 +129,7 @@ async def discover(  # noqa: PLR0913  # each is a part that a test replaces
     """Queue all tasks that were created since `since_ms` (Unix milliseconds) and are not known yet.
 
     `key` returns the fingerprint of the API key in use. Waits as long as the rate limit wants.
-    Raises sqlite3.Error and StoreError as the store does.
+    Raises StoreError as the store does.
     """
     rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
     reader, report, failures = ListReader(since_ms), DiscoveryReport(), 0
@@ -218,10 +218,8 @@ async def keep_discovering(  # noqa: PLR0913  # each is a part that a test repla
             report = await discover(
                 lister=lister, throttle=throttle, queue=queue, clock=clock, since_ms=since_ms, rng=rng, key=key
             )
-        except sqlite3.Error as error:
-            if primary_code(error) not in PASSING_PROBLEMS:
-                raise
-            report = DiscoveryReport(problem=f"The database cannot be written: {error}.")
+        except StoreBusyError as error:
+            report = DiscoveryReport(problem=f"The database cannot be written: {error.reason}.")
         progress.requests[Endpoint.LIST] += report.requests
         if report.refusal is not None:
             return report.refusal
@@ -296,12 +294,7 @@ async def _pause(
 
 def _tell(report: DiscoveryReport, progress: Progress) -> None:
     queued = report.queued
-    if report.problem is not None:
-        if CONDITION not in progress.conditions:
-            log.warning("degraded", what=CONDITION, why=report.problem)
-        progress.conditions[CONDITION] = report.problem
-    elif progress.conditions.pop(CONDITION, None) is not None:
-        log.info("recovered", what=CONDITION)
+    set_condition(progress, CONDITION, report.problem)
     level = log.info if queued.new_ids or queued.moved else log.debug
     level("discovered", new=len(queued.new_ids), known=queued.known, requests=report.requests)
     if report.invalid:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harvester.store.sqlite.queue import HeldLeases
+from harvester.domain.tasks.records import HeldLeases
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ from harvester.domain.planning.plan import Look, Rng
 from harvester.domain.planning.planner import Planner
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled, Transient
+from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.service.clock import Clock
 from harvester.service.pipeline import Pipeline
-from harvester.store.sqlite.attempts import Attempt
+from harvester.service.store_retry import StoreRetry
 from harvester.store.sqlite.listed import Heard
 from harvester.throttle.throttle import Permit
 
@@ -59,6 +60,7 @@ class Looker:
         hearer: Hearer,
         planner: Planner,
         pipeline: Pipeline,
+        retry: StoreRetry,
         breaker: Breaker,
         clock: Clock,
         rng: Rng | None = None,
@@ -67,6 +69,7 @@ class Looker:
         self._hearer = hearer
         self._planner = planner
         self._pipeline = pipeline
+        self._retry = retry
         self._breaker = breaker
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
@@ -80,7 +83,7 @@ class Looker:
         attempt = Attempt(asked_at_ms, Endpoint.LIST.value, "", http_status=200, duration_ms=duration_ms)
         page = answer if isinstance(answer, ListPage) else ListPage((), 0)
         finished = self._planner.concluded(look, page, asked_at_ms) if isinstance(answer, ListPage) else []
-        heard = await self._pipeline.patiently(
+        heard = await self._retry.run(
             lambda: self._hearer.hear(
                 page.tasks,
                 look.tasks,

@@ -1,19 +1,15 @@
 """What a harvest does every few seconds: share what was learned, prune, cut the log, refresh what displays show."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
 from harvester.domain.planning.planner import Planner
 from harvester.domain.tasks.task import DAY_MS
 from harvester.service.clock import Clock
 from harvester.service.deadline_monitor import Foresight
-from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
 from harvester.service.room import RoomGuard
+from harvester.service.store_retry import StoreRetry
 from harvester.service.task_source import TaskSource
+from harvester.throttle.memory_budget import MemoryBudget
 from harvester.throttle.throttle import Throttle
-
-T = TypeVar("T")
 
 ATTEMPTS_KEPT_MS = 30 * DAY_MS
 PRUNE_EVERY_S = 3600.0
@@ -28,18 +24,19 @@ class Housekeeping:
         *,
         source: TaskSource,
         planner: Planner,
-        pipeline: Pipeline,
+        retry: StoreRetry,
+        budget: MemoryBudget,
         throttle: Throttle,
         progress: Progress,
         clock: Clock,
     ) -> None:
         self._source = source
         self._planner = planner
-        self._pipeline = pipeline
+        self._retry = retry
         self._throttle = throttle
         self._progress = progress
         self._clock = clock
-        self._room = RoomGuard(source, pipeline.budget, progress, clock)
+        self._room = RoomGuard(source, budget, progress, clock)
         self._foresight = Foresight(source, throttle, progress, clock)
         self._prune_at = self._share_at = 0.0
         self._covered_up_to: int | None = 0
@@ -53,14 +50,14 @@ class Housekeeping:
         """Do what is due."""
         withdrawn = self._planner.take_withdrawn()
         if withdrawn:
-            await self._patiently(lambda: self._source.withdraw(withdrawn))
+            await self._retry.run(lambda: self._source.withdraw(withdrawn))
         await self._share_times()
-        await self._patiently(self._throttle.tell)
+        await self._retry.run(self._throttle.tell)
         await self._prune()
-        await self._patiently(self._room.tend_log)
+        await self._retry.run(self._room.tend_log)
         await self._cover()
         await self._refresh()
-        await self._patiently(self._foresight.look)
+        await self._retry.run(self._foresight.look)
 
     async def _share_times(self) -> None:
         """Store what was learned, and learn what others have."""
@@ -69,7 +66,7 @@ class Housekeeping:
         if now >= self._share_at:
             self._share_at = now + SHARE_TIMES_EVERY_S
             fresh = self._planner.times.take_fresh()
-            self._planner.times.load(await self._patiently(lambda: self._source.share_processing_times(fresh)))
+            self._planner.times.load(await self._retry.run(lambda: self._source.share_processing_times(fresh)))
 
     async def _prune(self) -> None:
         """Forget old attempts, an hour's worth at a time and in small transactions."""
@@ -77,20 +74,17 @@ class Housekeeping:
         if now < self._prune_at:
             return
         before_ms = self._clock.wall_ms() - ATTEMPTS_KEPT_MS
-        if await self._patiently(lambda: self._source.prune(before_ms)) == 0:
+        if await self._retry.run(lambda: self._source.prune(before_ms)) == 0:
             self._prune_at = now + PRUNE_EVERY_S
 
     async def _cover(self) -> None:
         """Compute checksums that an older version did not, a batch at a time, once over all that is stored."""
         if self._covered_up_to is not None:
             after_task = self._covered_up_to
-            covered = await self._patiently(lambda: self._source.cover(after_task))
+            covered = await self._retry.run(lambda: self._source.cover(after_task))
             self._covered_up_to = None if covered is None else covered.last_task
 
     async def _refresh(self) -> None:
-        self._progress.counts = await self._patiently(self._source.counts)
-        nearest = await self._patiently(self._source.nearest_deadline)
+        self._progress.counts = await self._retry.run(self._source.counts)
+        nearest = await self._retry.run(self._source.nearest_deadline)
         self._progress.nearest_deadline_ms = nearest.expires_at_ms if nearest else None
-
-    async def _patiently(self, write: Callable[[], Awaitable[T]]) -> T:
-        return await self._pipeline.patiently(write)

@@ -2,12 +2,11 @@
 
 import math
 import random
-import sqlite3
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import anyio
 import structlog
@@ -15,7 +14,6 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from harvester.api.body_buffer import LargeBody
 from harvester.api.client import Reply
-from harvester.domain.errors import MovedFileError, StoreError
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.planning.decisions import decide
 from harvester.domain.planning.plan import Action, Rng
@@ -33,20 +31,18 @@ from harvester.domain.tasks.outcomes import (
     Throttled,
     Transient,
 )
+from harvester.domain.tasks.records import Attempt, Settlement
 from harvester.domain.tasks.task import ApiVersion, Task, TaskState
 from harvester.domain.tasks.task_id import is_same_id
 from harvester.service.clock import Clock
+from harvester.service.conditions import set_condition
 from harvester.service.final_states import FinalStates
 from harvester.service.observer import Observer, ReadyTimes, Unobserved
 from harvester.service.progress import Progress
-from harvester.store.sqlite.attempts import Attempt
-from harvester.store.sqlite.connection import PASSING_PROBLEMS, primary_code
+from harvester.service.store_retry import StoreRetry
 from harvester.store.sqlite.dead_letters import MAX_PAYLOAD_BYTES
-from harvester.store.sqlite.results import Settlement
 from harvester.throttle.memory_budget import Hold, MemoryBudget
 from harvester.throttle.throttle import Permit
-
-T = TypeVar("T")
 
 GROUP_SETTLEMENTS = 32
 GROUP_BYTES = 32 * 1024 * 1024
@@ -59,7 +55,7 @@ however little it stores. The first one after a pause does not wait."""
 SMALL_GROUP_BYTES = 1024 * 1024
 """A group that stores this much is not worth a wait."""
 
-MAX_STORE_PAUSE_S = 30.0
+CONDITION = "api"
 
 MAX_KNOWN_STATUSES = 50
 """After so many different ones a further unknown status is no news."""
@@ -136,24 +132,26 @@ class Pipeline:
         decoder: BodyDecoder,
         settler: Settler,
         breaker: Breaker,
+        retry: StoreRetry,
+        planner: Planner,
         progress: Progress,
         clock: Clock,
         budget: MemoryBudget | None = None,
         rng: Rng | None = None,
         observer: Observer | None = None,
-        planner: Planner | None = None,
         final_states: FinalStates | None = None,
     ) -> None:
         self._asker = asker
         self._decoder = decoder
         self._settler = settler
         self._breaker = breaker
+        self._retry = retry
+        self._planner = planner
         self._progress = progress
         self._clock = clock
         self.budget = budget or MemoryBudget(sys.maxsize)
         self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
         self._observer = observer or Unobserved()
-        self._planner = planner or Planner()
         self.final_states = final_states or FinalStates(clock, progress)
         self._ready = ReadyTimes()
         self._unknown_statuses: set[str] = set()
@@ -230,32 +228,12 @@ class Pipeline:
     async def _store(self, group: list[Decided]) -> None:
         settlements = [one.settlement for one in group]
         with self._progress.beats.at_work("write", self._clock.monotonic):
-            accepted = await self.patiently(lambda: self._settler.settle(settlements))
+            accepted = await self._retry.run(lambda: self._settler.settle(settlements))
             for settlement, is_accepted in zip(settlements, accepted, strict=True):
                 self._record(settlement, is_accepted=is_accepted)
         for one in group:
             one.hold.release()
         self.settled(len(group))
-
-    async def patiently(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Return what `write` returns; while the disk is full or the database locked, say so and try again."""
-        pause_s = 1.0
-        while True:
-            self._progress.beats.beat(self._clock.monotonic())
-            try:
-                result = await write()
-            except MovedFileError as error:
-                self._note_condition("database", error.sentence)
-                raise
-            except sqlite3.Error as error:
-                if primary_code(error) not in PASSING_PROBLEMS:
-                    raise StoreError(f"The database failed: {error}.", remedy="Run `harvester verify`.") from error
-                self._note_condition("database", f"cannot be written: {error}; trying again")
-                await self._clock.wait(anyio.Event(), pause_s)
-                pause_s = min(MAX_STORE_PAUSE_S, pause_s * 2)
-            else:
-                self._end_condition("database")
-                return result
 
     def moved(self, task: Task, state: TaskState, asked_at_ms: int, embeddings: TaskEmbeddings | None = None) -> None:
         """Let displays and statistics know what a request made of a task."""
@@ -302,7 +280,7 @@ class Pipeline:
         received_id = understood.embeddings.received_id
         if received_id is None or is_same_id(received_id, action.task.task_id):
             return understood
-        if not await self.patiently(lambda: self._settler.is_queued(received_id)):
+        if not await self._retry.run(lambda: self._settler.is_queued(received_id)):
             return understood
         message = f"The result is that of another task here, {received_id!a}."
         return Misrouted(received_id, message)
@@ -319,9 +297,9 @@ class Pipeline:
         else:
             self._breaker.succeeded()
         if self._breaker.is_closed:
-            self._end_condition("api")
+            set_condition(self._progress, CONDITION, None)
         elif isinstance(outcome, Transient | Misrouted):
-            self._note_condition("api", f"most requests fail, the last with: {outcome.message}")
+            set_condition(self._progress, CONDITION, f"most requests fail, the last with: {outcome.message}")
         if isinstance(outcome, Refused):
             self.refused(outcome)
         known = self._unknown_statuses | _KNOWN_STATUSES
@@ -356,15 +334,6 @@ class Pipeline:
             bound.debug("will be tried again", code=attempt.code, reason=attempt.message)
         else:
             bound.debug("asked", outcome=attempt.outcome)
-
-    def _note_condition(self, name: str, text: str) -> None:
-        if name not in self._progress.conditions:
-            log.warning("degraded", what=name, why=text)
-        self._progress.conditions[name] = text
-
-    def _end_condition(self, name: str) -> None:
-        if self._progress.conditions.pop(name, None) is not None:
-            log.info("recovered", what=name)
 
 
 _KNOWN_STATUSES = {"processing", "pending", "queued", "indexing", "generic_error"}

@@ -2,18 +2,17 @@
 
 import os
 import random
-import sqlite3
 import time
 from dataclasses import dataclass
 
 from harvester.api.decode.result import Decoded, decode_retrieval
 from harvester.domain.planning.decisions import decide
 from harvester.domain.tasks.outcomes import Processing, Retrieved
-from harvester.store.sqlite.attempts import Attempt
-from harvester.store.sqlite.connection import in_transaction
+from harvester.domain.tasks.records import Attempt, Lease, Settlement
+from harvester.store.sqlite.connection import Connection, in_transaction
 from harvester.store.sqlite.dead_letters import Keeper, Payload, PayloadError, kept_payload
-from harvester.store.sqlite.queue import Lease, claim_ended
-from harvester.store.sqlite.results import Settlement, settle
+from harvester.store.sqlite.queue import claim_ended
+from harvester.store.sqlite.results import settle
 
 ENDPOINT = "kept"
 """Stands in the story of a task in place of the class of a request."""
@@ -32,7 +31,7 @@ class Reread:
     received_id: str | None = None
 
 
-def harvest_kept(connection: sqlite3.Connection, keeper: Keeper, *, max_body_bytes: int, now_ms: int) -> Reread:
+def harvest_kept(connection: Connection, keeper: Keeper, *, max_body_bytes: int, now_ms: int) -> Reread:
     """Decode the kept body of a task and store the result if it is one; else the task stays as it is."""
     payload = kept_payload(connection, keeper.key)
     if payload is None:
@@ -69,7 +68,7 @@ def _problem(outcome: Decoded) -> str:
     return "The body holds no embeddings." if outcome.message is None else outcome.message
 
 
-def _store(connection: sqlite3.Connection, keeper: Keeper, outcome: Retrieved, attempt: Attempt) -> bool:
+def _store(connection: Connection, keeper: Keeper, outcome: Retrieved, attempt: Attempt) -> bool:
     lease = Lease(f"kept-{os.getpid()}", attempt.at_ms + _LEASE_MS, attempt.at_ms)
     task = claim_ended(connection, lease, keeper.task_id)
     if task is None:

@@ -3,9 +3,8 @@
 import math
 from typing import Protocol
 
-import structlog
-
 from harvester.service.clock import Clock
+from harvester.service.conditions import set_condition
 from harvester.service.progress import Progress
 from harvester.store.sqlite.write_ahead_log import LARGE_LOG_BYTES, LogReport, Room
 from harvester.throttle.memory_budget import MemoryBudget
@@ -18,8 +17,6 @@ LOOK_EVERY_S = 0.2
 
 SPARE = 1.25
 """Intake goes on when a quarter more is free than is needed: else it would stop again at once."""
-
-log = structlog.stdlib.get_logger()
 
 
 class RoomSource(Protocol):
@@ -56,7 +53,7 @@ class RoomGuard:
         needed = room.needed_bytes + self._budget.held_bytes + self._budget.expected_bytes
         is_short = room.free_bytes < needed * (SPARE if SPACE in self._progress.conditions else 1)
         text = f"{_shown(room.free_bytes)} are free and {_shown(needed)} needed: nothing more is asked for until then"
-        self._note(SPACE, text if is_short else None)
+        set_condition(self._progress, SPACE, text if is_short else None)
         if not is_short:
             self._look_at = now + LOOK_EVERY_S
         return is_short
@@ -68,17 +65,7 @@ class RoomGuard:
         text = (
             f"{_shown(report.bytes)} long, and grows until another program ends the read transaction that it has open"
         )
-        self._note(LOG, text if is_large else None)
-
-    def _note(self, name: str, text: str | None) -> None:
-        conditions = self._progress.conditions
-        if text is None:
-            if conditions.pop(name, None) is not None:
-                log.info("recovered", what=name)
-            return
-        if name not in conditions:
-            log.warning("degraded", what=name, why=text)
-        conditions[name] = text
+        set_condition(self._progress, LOG, text if is_large else None)
 
 
 def _shown(count: int) -> str:

@@ -8,22 +8,22 @@ import math
 import os
 import secrets
 import socket
-import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TypeVar
 
 import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
+from harvester.domain.errors import StoreBusyError
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint
 from harvester.domain.planning.plan import Action, Due, Plan, Step
 from harvester.domain.planning.planner import CLOSED_S, Planner
 from harvester.domain.tasks.outcomes import Refused
+from harvester.domain.tasks.records import Lease
 from harvester.service.clock import Clock
 from harvester.service.final_states import REMEMBERED_MS
 from harvester.service.lease_watch import LeaseWatch
@@ -32,12 +32,11 @@ from harvester.service.maintenance import Housekeeping
 from harvester.service.pipeline import COMMIT_EVERY_S, Decided, Fetched, Pipeline
 from harvester.service.progress import Progress
 from harvester.service.room import RoomGuard
+from harvester.service.store_retry import StoreRetry
 from harvester.service.task_source import TaskSource
-from harvester.store.sqlite.queue import LONGEST_SLEEP_MS, Lease
+from harvester.store.sqlite.queue import LONGEST_SLEEP_MS
 from harvester.throttle.memory_budget import Hold
 from harvester.throttle.throttle import Permit, Throttle
-
-T = TypeVar("T")
 
 LOOK_AGAIN_S = 1.0
 """How soon a row that another program inserts is seen."""
@@ -106,6 +105,7 @@ class Scheduler:
         planner: Planner,
         pipeline: Pipeline,
         looker: Looker,
+        retry: StoreRetry,
         throttle: Throttle,
         breaker: Breaker,
         progress: Progress,
@@ -116,12 +116,19 @@ class Scheduler:
         self._planner = planner
         self._pipeline = pipeline
         self._looker = looker
+        self._retry = retry
         self._throttle = throttle
         self._breaker = breaker
         self._progress = progress
         self._clock = clock
         self._housekeeping = Housekeeping(
-            source=source, planner=planner, pipeline=pipeline, throttle=throttle, progress=progress, clock=clock
+            source=source,
+            planner=planner,
+            retry=retry,
+            budget=pipeline.budget,
+            throttle=throttle,
+            progress=progress,
+            clock=clock,
         )
         self._room = RoomGuard(source, pipeline.budget, progress, clock)
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -177,7 +184,7 @@ class Scheduler:
                 group.cancel_scope.cancel()
         finally:
             # Not patient any more: what cannot be given back now falls due by itself when the lease ends.
-            with anyio.CancelScope(shield=True), suppress(sqlite3.Error):
+            with anyio.CancelScope(shield=True), suppress(StoreBusyError):
                 await self._source.release(self.owner)
                 await self._source.share_processing_times(self._planner.times.take_fresh())
                 await self._throttle.tell()
@@ -188,10 +195,10 @@ class Scheduler:
         await self._free_dead(now_ms)
         await self._wake_misdated(now_ms)
         if self._settings.until is Until.ASKED:
-            await self._patiently(lambda: self._source.wake_early(now_ms))
+            await self._retry.run(lambda: self._source.wake_early(now_ms))
         await self._housekeeping.prepare()
         since_ms = now_ms - REMEMBERED_MS
-        self._final_states.remember(await self._patiently(lambda: self._source.recent_answers(since_ms, now_ms)))
+        self._final_states.remember(await self._retry.run(lambda: self._source.recent_answers(since_ms, now_ms)))
 
     async def _flow(self) -> None:
         """Run the stages; each ends when the one before it has closed its stream."""
@@ -279,13 +286,13 @@ class Scheduler:
         """Let the tasks whose ends were held back be asked again, when the API answers sensibly, or one as a probe."""
         self._final_states.rate_per_s = self._throttle.rate_per_s
         if self._final_states.has_closed:
-            while await self._patiently(lambda: self._source.release_held(RELEASED_AT_ONCE)) == RELEASED_AT_ONCE:
+            while await self._retry.run(lambda: self._source.release_held(RELEASED_AT_ONCE)) == RELEASED_AT_ONCE:
                 pass
             self._final_states.has_closed = False
         elif self._final_states.is_open and self._final_states.probe_wait_s() == 0 and not self._progress.in_flight:
             self._final_states.probe_sent()
             self._has_probe = True
-            await self._patiently(lambda: self._source.release_held(1))
+            await self._retry.run(lambda: self._source.release_held(1))
 
     def _is_probing(self) -> bool:
         """Whether no tasks are asked but probes; who asks about each task once, asks about each."""
@@ -329,13 +336,13 @@ class Scheduler:
             if not plan.steps:
                 # What is postponed may have hidden others.
                 return MIN_WAIT_S if plan.later else LOOK_AGAIN_S
-            await self._patiently(self._throttle.refill)
+            await self._retry.run(self._throttle.refill)
             wait_s = self._wait_s(plan.steps)
             if wait_s > 0:
                 return wait_s
             await self._claim(plan.steps, now_ms)
         # More may be claimed than was leased, or the lease has ended while a slot was waited for.
-        await self._patiently(self._throttle.refill)
+        await self._retry.run(self._throttle.refill)
         step = next((step for step in self._queue if self._request_wait_s(step.endpoint) == 0), None)
         if step is None:
             return max(MIN_WAIT_S, self._wait_s(self._queue))
@@ -353,7 +360,7 @@ class Scheduler:
             # What is surely finished, and which questions are worth most, needs a wider view.
             plan = self._plan_for(await self._due(now_ms, WIDE_VIEW), now_ms, limit)
         if plan.later:
-            await self._patiently(lambda: self._source.postpone(plan.later, now_ms))
+            await self._retry.run(lambda: self._source.postpone(plan.later, now_ms))
         # Then the store, which may be writing, need not be asked once more whether any are due.
         self._is_more_due = bool(plan.steps) and not due.is_whole
         return plan
@@ -361,7 +368,7 @@ class Scheduler:
     async def _due(self, now_ms: int, limit: int) -> Due:
         wake = self._settings.until is not Until.ASKED
         # Which leases are over is not for the wall clock to say: see `_free_dead`.
-        return await self._patiently(lambda: self._source.due(now_ms, limit=limit, wake=wake, lapsed=False))
+        return await self._retry.run(lambda: self._source.due(now_ms, limit=limit, wake=wake, lapsed=False))
 
     def _plan_for(self, due: Due, now_ms: int, limit: int) -> Plan:
         return self._planner.plan(
@@ -379,7 +386,7 @@ class Scheduler:
         """Queue the steps with those of their tasks that nobody else has taken meanwhile."""
         leased_until = self._lease_ends()
         lease, tasks = self._lease(now_ms), [task for step in steps for task in step.tasks]
-        claimed = {task.key: task for task in await self._patiently(lambda: self._source.claim(lease, tasks))}
+        claimed = {task.key: task for task in await self._retry.run(lambda: self._source.claim(lease, tasks))}
         if claimed:
             self._leased_until = max(self._leased_until, leased_until)
         taken = [step for step in (step.claimed(claimed) for step in steps) if step is not None]
@@ -406,7 +413,7 @@ class Scheduler:
         if steps:
             self._queue = [step for step in self._queue if step not in steps]
             tasks = [(task, 0) for step in steps for task in step.tasks]
-            await self._patiently(lambda: self._source.defer(tasks))
+            await self._retry.run(lambda: self._source.defer(tasks))
 
     def _claim_limit(self) -> int:
         if self._is_probing():
@@ -417,7 +424,7 @@ class Scheduler:
 
     async def _idle_s(self) -> float | None:
         """Return how long no task is due; None when the harvest is over."""
-        next_due_ms = await self._patiently(self._source.next_due_ms)
+        next_due_ms = await self._retry.run(self._source.next_due_ms)
         if next_due_ms == 0:
             return 0.0
         wait_ms = math.inf if next_due_ms is None else next_due_ms - self._clock.wall_ms()
@@ -434,7 +441,7 @@ class Scheduler:
     async def _are_all_held(self) -> bool:
         """Whether each open task waits for a confirmation for longer than a harvest that ends by itself waits."""
         after_ms = self._clock.wall_ms() + round(NOT_WAITED_FOR_S * 1000)
-        held = await self._patiently(lambda: self._source.held_by_reason(after_ms))
+        held = await self._retry.run(lambda: self._source.held_by_reason(after_ms))
         return not self._progress.in_flight and sum(held.values()) >= self._progress.open
 
     def _is_over_for_now(self) -> bool:
@@ -460,7 +467,7 @@ class Scheduler:
                 until_ms = max(until_ms or 0, self._clock.wall_ms() + round(blocked_s * 1000))
                 if endpoint not in self._blocked:
                     self._blocked.add(endpoint)
-                    await self._patiently(self._throttle.tell)
+                    await self._retry.run(self._throttle.tell)
                     log.warning("rate limited", endpoint=endpoint.value, wait_s=round(blocked_s))
             elif blocked_s == 0 and endpoint in self._blocked:
                 self._blocked.remove(endpoint)
@@ -488,21 +495,21 @@ class Scheduler:
                 await self._give_back_lapsed()
                 await self._notice_set_back_clock(now_ms)
                 lease = self._lease(now_ms)
-                if await self._patiently(lambda: self._source.renew(lease)):  # noqa: B023  # awaited here
+                if await self._retry.run(lambda: self._source.renew(lease)):  # noqa: B023  # awaited here
                     self._leased_until = leased_until
                 await self._free_dead(now_ms)
                 await self._housekeeping.keep()
 
     async def _free_dead(self, now_ms: int) -> None:
         """Free what dead processes had in hand."""
-        held = await self._patiently(self._source.held_leases)
+        held = await self._retry.run(self._source.held_leases)
         dead = self._leases.dead(held, self._clock.monotonic(), now_ms)
-        if dead and (freed := await self._patiently(lambda: self._source.free(dead))):
+        if dead and (freed := await self._retry.run(lambda: self._source.free(dead))):
             log.info("freed the tasks of processes that are gone", tasks=freed)
 
     async def _wake_misdated(self, now_ms: int) -> None:
         """Let nothing wait for the time by which the clock was ahead of a process before this one."""
-        if woken := await self._patiently(lambda: self._source.wake_misdated(now_ms)):
+        if woken := await self._retry.run(lambda: self._source.wake_misdated(now_ms)):
             log.warning("the clock was ahead before this start, waiting tasks are asked about now", tasks=woken)
 
     async def _notice_set_back_clock(self, now_ms: int) -> None:
@@ -512,13 +519,10 @@ class Scheduler:
             log.warning(
                 "the clock was set back, waiting tasks are asked about now", by_s=(before_ms - self._ahead_ms) / 1000
             )
-            await self._patiently(lambda: self._source.wake_early(now_ms))
+            await self._retry.run(lambda: self._source.wake_early(now_ms))
 
     def _wall_ahead_ms(self) -> float:
         return self._clock.wall_ms() - self._clock.monotonic() * 1000
-
-    async def _patiently(self, write: Callable[[], Awaitable[T]]) -> T:
-        return await self._pipeline.patiently(write)
 
     def _on_settled(self, count: int) -> None:
         self._progress.in_flight -= count

@@ -5,11 +5,11 @@ from typing import Protocol
 
 from harvester.domain.planning.plan import Due
 from harvester.domain.planning.processing_time import Key, Seen
+from harvester.domain.tasks.records import HeldLeases, Lease
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.service.room import RoomSource
 from harvester.store.sqlite.counts import Deadline
 from harvester.store.sqlite.maintenance.cover import Covered
-from harvester.store.sqlite.queue import HeldLeases, Lease
 
 
 class TaskSource(RoomSource, Protocol):

@@ -1,6 +1,5 @@
 """What the pages need to see of a running harvest, and how they read the database beside it."""
 
-import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +14,7 @@ from harvester.domain.planning.feasibility import Budget
 from harvester.domain.tasks.outcomes import Refused
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
-from harvester.store.sqlite.connection import open_for_reading, translating_errors
+from harvester.store.sqlite.connection import Connection, open_for_reading, translating_errors
 from harvester.store.sqlite.maintenance.probe import why_not_writable
 
 T = TypeVar("T")
@@ -85,7 +84,7 @@ class DatabaseReader:
         self._turns = anyio.CapacityLimiter(1)
         self._probes = anyio.CapacityLimiter(1)
 
-    async def read(self, body: Callable[[sqlite3.Connection], T]) -> T:
+    async def read(self, body: Callable[[Connection], T]) -> T:
         """Return what `body` reads. Raises StoreError."""
 
         def in_thread() -> T:

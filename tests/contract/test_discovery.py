@@ -193,7 +193,7 @@ async def test_both_at_once_hide_nothing(store: Store) -> None:
 
 async def test_the_harvest_goes_on_while_the_list_is_read(store: Store) -> None:
     """A task that somebody claims between two looks keeps its claim."""
-    from harvester.store.sqlite.queue import Lease  # noqa: PLC0415
+    from harvester.domain.tasks.records import Lease  # noqa: PLC0415
 
     async with Account(tasks=20).sim as sim:
         await look(sim, store)

@@ -14,9 +14,9 @@ from numpy.random import default_rng
 
 from harvester.domain.errors import StoreError
 from harvester.domain.tasks.outcomes import Invalid, Outcome, Retrieved
+from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import Task
 from harvester.store.sqlite.connection import PASSING_PROBLEMS, open_for_writing, primary_code
-from harvester.store.sqlite.results import Settlement
 from tests.unit.store.builders import NOW, add_tasks, claim, embeddings_of, object_id, settle_all, settlement
 
 T = TypeVar("T")

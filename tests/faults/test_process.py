@@ -215,16 +215,15 @@ async def test_row_27_when_a_worker_dies_while_decoding_its_task_is_retried_by_a
 async def test_row_28_when_the_acknowledgement_of_a_commit_is_lost_repeating_it_changes_nothing(shell: Shell) -> None:
     # Lost are that of the first results, which leave their tasks open, and that of the first vectors.
     shell.sabotage(
-        "import sqlite3, harvester.store.sqlite.store as store\n"
+        "import harvester.store.sqlite.store as store\n"
+        "from harvester.domain.errors import StoreBusyError\n"
         "real, lost = store.Store.settle, set()\n"
         "async def settle(self, settlements):\n"
         "    accepted = await real(self, settlements)\n"
         "    kinds = {one.embeddings is not None for one in settlements} - lost\n"
         "    if kinds:\n"
         "        lost.update(kinds)\n"
-        "        error = sqlite3.OperationalError('the acknowledgement is lost')\n"
-        "        error.sqlite_errorcode = sqlite3.SQLITE_IOERR\n"
-        "        raise error\n"
+        "        raise StoreBusyError('It is not known.', reason='the acknowledgement is lost')\n"
         "    return accepted\n"
         "store.Store.settle = settle\n"
     )

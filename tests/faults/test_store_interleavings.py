@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from harvester.domain.tasks.outcomes import Failed, Invalid, Outcome, Processing, Ready, Refused, Retrieved, Transient
+from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import DAY_MS, Task, TaskState
 from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import in_transaction, open_for_writing
 from harvester.store.sqlite.maintenance.verify import verify
-from harvester.store.sqlite.results import Settlement, settle
+from harvester.store.sqlite.results import settle
 from tests.unit.store.builders import LEASE_MS, NOW, contents, embeddings_of, lease, object_id, settlement
 
 T = TypeVar("T")

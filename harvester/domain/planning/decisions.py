@@ -38,6 +38,7 @@ from harvester.domain.tasks.outcomes import (
     Transient,
     Unacceptable,
 )
+from harvester.domain.tasks.records import Decision, Problem
 from harvester.domain.tasks.task import NEVER_ANSWERED_MS, ApiVersion, Task, TaskState, deadline_ms
 
 BACKOFF_BASE_MS = 1_000
@@ -67,33 +68,6 @@ PATIENCE_MS = 6 * 3600 * 1_000
 
 FEWEST_OVERDUE_FAILURES = 100
 """Fewer failures are no evidence that the API never answers: in 30 days there are more, unless the clock has jumped."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why a task is not harvested (yet): a stable code, and the API's or the program's words."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The next row of a task. `next_attempt_at_ms` 0 means at once; an end has none."""
-
-    state: TaskState
-    next_attempt_at_ms: int = 0
-    expires_at_ms: int = 0
-    created_at_ms: int | None = None
-    failures: int = 0
-    gone: int = 0
-    invalid: int = 0
-    unfinished_at_ms: int | None = None
-    doubted_at_ms: int | None = None
-    version: ApiVersion | None = None
-    other_id: str | None = None
-    seen_with: str | None = None
-    problem: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,27 +2,12 @@
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from harvester.domain.tasks.records import Attempt
 from harvester.store.sqlite.inserting import insert_rows
 from harvester.store.sqlite.queries import query
 
 MAX_RECENT = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One request about a task, for its story. `bytes` as received, before decompression."""
-
-    at_ms: int
-    endpoint: str
-    outcome: str
-    http_status: int | None = None
-    code: str | None = None
-    message: str | None = None
-    trace_id: str | None = None
-    bytes: int = 0
-    duration_ms: int = 0
 
 
 def insert_attempts(connection: sqlite3.Connection, attempts: Sequence[tuple[int, Attempt]]) -> None:

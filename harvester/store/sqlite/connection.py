@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from harvester.domain.errors import NotOursError, StoreError
+from harvester.domain.errors import NotOursError, StoreBusyError, StoreError
 from harvester.store.sqlite.foreign_triggers import TRIGGERS_REMEDY
 from harvester.store.sqlite.maintenance.file_systems import LOCAL_DISK, refuse_network
 from harvester.store.sqlite.migrations import check_ours, load_migrations, migrate
@@ -16,6 +16,7 @@ from harvester.store.sqlite.opened_file import OpenedFile, refuse_second_names, 
 from harvester.store.sqlite.write_ahead_log import limit_log
 
 T = TypeVar("T")
+C = TypeVar("C", bound=sqlite3.Connection)
 
 PAGE_SIZE_BYTES = 32768
 """Vectors of 2 KB then take 1.12 times their raw bytes, and those of 4 KB 1.17 times.
@@ -66,19 +67,19 @@ def primary_code(error: sqlite3.Error | UnicodeDecodeError) -> int:
 
 
 def store_error(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
-    """Translate an error of SQLite into a sentence with a remedy.
+    """Translate an error of SQLite into a sentence with a remedy: StoreBusyError for PASSING_PROBLEMS.
 
     Of a damaged schema SQLite's own message may be no text, which Python then raises in its place.
     """
     code = sqlite3.SQLITE_CORRUPT if isinstance(error, UnicodeDecodeError) else primary_code(error)
-    if code == sqlite3.SQLITE_NOTADB:
-        kind: type[StoreError] = NotOursError
-    else:
-        kind = StoreError
     if isinstance(error, sqlite3.Error) and code in (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_ERROR):
         return _refused_statement(path, error)
     sentence, remedy = _FILE_PROBLEMS.get(code, (f"cannot be used: {error}", "Run `harvester verify`."))
-    return kind(f"The database {str(path)!a} {sentence}.", remedy=remedy)
+    text = f"The database {str(path)!a} {sentence}."
+    if code in PASSING_PROBLEMS:
+        return StoreBusyError(text, reason=str(error), remedy=remedy)
+    kind = NotOursError if code == sqlite3.SQLITE_NOTADB else StoreError
+    return kind(text, remedy=remedy)
 
 
 def _refused_statement(path: Path, error: sqlite3.Error) -> StoreError:
@@ -94,7 +95,7 @@ def _refused_statement(path: Path, error: sqlite3.Error) -> StoreError:
     return StoreError(f"The database {str(path)!a} {sentence}.", remedy=remedy)
 
 
-def in_transaction(connection: sqlite3.Connection, body: Callable[[sqlite3.Connection], T]) -> T:
+def in_transaction(connection: C, body: Callable[[C], T]) -> T:
     """Run `body` between BEGIN IMMEDIATE and COMMIT; roll back on any error.
 
     Raises MovedFileError where the file is not at its path any more: before the commit, so that the opened file holds
@@ -173,7 +174,7 @@ def translating_errors(path: Path) -> Iterator[None]:
         raise store_error(path, error) from error
 
 
-def open_for_reading(path: Path, *, any_age: bool = False) -> sqlite3.Connection:
+def open_for_reading(path: Path, *, any_age: bool = False) -> Connection:
     """Open an existing database without the right to change it; with `any_age` also at an older schema.
 
     Raises StoreError.

@@ -9,12 +9,13 @@ from typing import Any
 
 from harvester.domain.limits.endpoint import BudgetLease, RateLimit, reserve
 from harvester.domain.limits.shared_limits import KnownLimits, LimitNews
-from harvester.domain.planning.decisions import LISTED_FAILED, Decision, decide_listed, unchanged
+from harvester.domain.planning.decisions import LISTED_FAILED, decide_listed, unchanged
 from harvester.domain.planning.list_reader import ListedTask
 from harvester.domain.planning.plan import Rng
 from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.tasks.records import Attempt, Decision
 from harvester.domain.tasks.task import Task, TaskState, deadline_ms
-from harvester.store.sqlite.attempts import Attempt, insert_attempts
+from harvester.store.sqlite.attempts import insert_attempts
 from harvester.store.sqlite.connection import exists, open_for_reading, translating_errors
 from harvester.store.sqlite.foreign_triggers import check_stored
 from harvester.store.sqlite.limits import known_limits

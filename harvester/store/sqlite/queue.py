@@ -7,11 +7,12 @@ grows with each claim; `settling` accepts a result only with the number it was c
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from harvester.domain.errors import InvalidTaskId
 from harvester.domain.planning.plan import MAX_LOOK_MS, Due
+from harvester.domain.tasks.records import HeldLeases, Lease
 from harvester.domain.tasks.task import Task, TaskState, deadline_ms
 from harvester.domain.tasks.task_id import validate_task_id
 from harvester.store.sqlite.foreign_triggers import check_changed_by_others, check_known
@@ -31,28 +32,6 @@ MISDATED_MS = 60_000
 _OPEN = (TaskState.READY, TaskState.PENDING)
 
 _FOREVER_MS = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """Who claims, until when, and when it was taken or renewed; Unix milliseconds."""
-
-    owner: str
-    until_ms: int
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class HeldLeases:
-    """What one owner has in hand: `count` tasks until `until_ms`, by the owner's clock (Unix milliseconds).
-
-    `length_ms` is for how long they were taken or renewed; None for what an older version has claimed.
-    """
-
-    owner: str
-    until_ms: int
-    length_ms: int | None
-    count: int
 
 
 def add(connection: sqlite3.Connection, task_ids: Iterable[str], now_ms: int) -> int:

@@ -3,14 +3,13 @@
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import compress, repeat
 from typing import Any
 
-from harvester.domain.planning.decisions import Decision
 from harvester.domain.tasks.embeddings import Matrix, TaskEmbeddings, VideoMetadata
-from harvester.domain.tasks.task import Task, TaskState
-from harvester.store.sqlite.attempts import Attempt, insert_attempts
+from harvester.domain.tasks.records import Settlement
+from harvester.domain.tasks.task import TaskState
+from harvester.store.sqlite.attempts import insert_attempts
 from harvester.store.sqlite.content import Content
 from harvester.store.sqlite.dead_letters import keep, packed
 from harvester.store.sqlite.foreign_triggers import check_changed_by_others, check_stored
@@ -22,25 +21,6 @@ _ENDS_WITH_BODY = (TaskState.REJECTED, TaskState.EXPIRED)
 
 STATEMENT_BYTES = 4 * 1024 * 1024
 """Vectors that one statement stores: SQLite copies what it is given."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """What became of one claimed task. `charged` is false where the answer said nothing about the task.
-
-    `body` is what came, where it could not be understood: it is kept if the task ends by it. `metadata` is what an
-    answer without embeddings said about the video.
-    """
-
-    task: Task
-    decision: Decision
-    attempt: Attempt
-    settled_at_ms: int
-    embeddings: TaskEmbeddings | None = None
-    body: bytes | None = None
-    encoding: str | None = None
-    charged: bool = True
-    metadata: VideoMetadata | None = None
 
 
 def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[bool]:

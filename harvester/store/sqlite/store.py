@@ -16,11 +16,11 @@ from harvester.domain.limits.shared_limits import KnownLimits, LimitNews
 from harvester.domain.planning.list_reader import ListedTask
 from harvester.domain.planning.plan import Due, Rng
 from harvester.domain.planning.processing_time import Key, ProcessingTimes, Seen
+from harvester.domain.tasks.records import Attempt, HeldLeases, Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.store.sqlite import limits, queue
-from harvester.store.sqlite.attempts import Attempt, recent_answers
+from harvester.store.sqlite.attempts import recent_answers
 from harvester.store.sqlite.connection import (
-    PASSING_PROBLEMS,
     Connection,
     in_transaction,
     open_for_writing,
@@ -45,8 +45,7 @@ from harvester.store.sqlite.maintenance.save import save_copy
 from harvester.store.sqlite.opened_file import OpenedFile
 from harvester.store.sqlite.processing_times import share_processing_times
 from harvester.store.sqlite.queries import query
-from harvester.store.sqlite.queue import HeldLeases, Lease
-from harvester.store.sqlite.results import Settlement, settle
+from harvester.store.sqlite.results import settle
 from harvester.store.sqlite.write_ahead_log import LOG_BYTES, LogReport, Room, log_bytes, room, shrink_log
 
 T = TypeVar("T")
@@ -83,8 +82,8 @@ class _Writer(aiosqlite.Connection):
 class Store:
     """The database as the harvest sees it: claims out, settlements in. Open with `async with`.
 
-    Every method is one transaction, finished or rolled back whatever happens to the caller. Raises sqlite3.Error for
-    what may pass (see PASSING_PROBLEMS), StoreError for what will not.
+    Every method is one transaction, finished or rolled back whatever happens to the caller. Raises StoreBusyError for
+    what may pass, another StoreError for what will not.
     """
 
     def __init__(self, path: Path) -> None:
@@ -169,8 +168,6 @@ class Store:
                 if primary_code(error) == sqlite3.SQLITE_FULL:
                     # A log that filled the volume gives back what it can.
                     await self._writer.read(shrink_log)
-                if primary_code(error) in PASSING_PROBLEMS:
-                    raise
                 raise store_error(self.path, error) from error
         return result
 

@@ -9,9 +9,9 @@ from harvester.domain.errors import StoreError
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.feasibility import Feasibility
 from harvester.domain.tasks.embeddings import SegmentRow, rebuild
+from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import TaskState
 from harvester.reports.deadline_warning import forewarning
-from harvester.store.sqlite.attempts import Attempt
 from harvester.store.sqlite.counts import Deadline, Troubled, held, nearest_deadline, task_counts
 from harvester.store.sqlite.deadlines import deadlines
 from harvester.store.sqlite.json_columns import dump_json, load_json

@@ -17,8 +17,6 @@ from harvester.domain.planning.decisions import (
     HELD_BACK_MS,
     PATIENCE_MS,
     Circumstances,
-    Decision,
-    Problem,
     backoff_ms,
     decide,
     decide_listed,
@@ -41,6 +39,7 @@ from harvester.domain.tasks.outcomes import (
     Transient,
     Unacceptable,
 )
+from harvester.domain.tasks.records import Decision, Problem
 from harvester.domain.tasks.task import DAY_MS, NEVER_ANSWERED_MS, OPEN_STATES, RETENTION_MS, Task, TaskState
 
 NOW = 1_760_000_000_000

@@ -1,9 +1,9 @@
-import sqlite3
 from dataclasses import dataclass, field
 
 import pytest
 from structlog.testing import capture_logs
 
+from harvester.domain.errors import StoreBusyError
 from harvester.domain.limits.endpoint import RateLimit
 from harvester.domain.tasks.task import DAY_MS
 from harvester.service.deadline_monitor import CONDITION, LOOK_EVERY_S, Foresight
@@ -88,8 +88,8 @@ async def test_the_database_is_asked_once_a_minute() -> None:
 
 async def test_a_look_that_failed_is_made_again_at_once() -> None:
     bench = Bench()
-    bench.source.problem = sqlite3.OperationalError("database is locked")
-    with pytest.raises(sqlite3.OperationalError):
+    bench.source.problem = StoreBusyError("The database is locked.", reason="database is locked")
+    with pytest.raises(StoreBusyError):
         await bench.foresight.look()
     bench.source.problem = None
     await bench.foresight.look()

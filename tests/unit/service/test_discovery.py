@@ -1,6 +1,5 @@
 """Looking at the list again and again, on a fake clock."""
 
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from harvester.domain.errors import StoreBusyError, StoreError
 from harvester.domain.limits.endpoint import BudgetLease, Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.shared_limits import KnownLimits, LimitNews
 from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuery
@@ -73,7 +73,7 @@ class FakeClock:
 @dataclass
 class FakeQueue:
     tasks: list[str] = field(default_factory=list)
-    error: sqlite3.Error | None = None
+    error: StoreError | None = None
 
     async def queue_listed(
         self,
@@ -400,17 +400,15 @@ async def test_an_incomplete_look_is_not_what_the_next_one_goes_on_from() -> Non
 
 async def test_a_full_disk_is_a_condition() -> None:
     on = stage(page(NOW_MS), page(NOW_MS))
-    on.queue.error = sqlite3.OperationalError("database or disk is full")
-    on.queue.error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    on.queue.error = StoreBusyError("The database cannot grow.", reason="database or disk is full")
     await on.keep_looking()
     assert (len(on.queue.tasks), on.api.times[1], on.progress.conditions) == (1, RETRY_LOOK_S, {})
 
 
 async def test_a_damaged_database_is_no_condition() -> None:
     on = stage(page(NOW_MS))
-    on.queue.error = sqlite3.DatabaseError("database disk image is malformed")
-    on.queue.error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    with pytest.raises(sqlite3.DatabaseError):
+    on.queue.error = StoreError("The database is damaged.")
+    with pytest.raises(StoreError, match="is damaged"):
         await on.keep_looking()
 
 

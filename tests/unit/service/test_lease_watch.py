@@ -2,8 +2,8 @@
 
 import pytest
 
+from harvester.domain.tasks.records import HeldLeases
 from harvester.service.lease_watch import LeaseWatch
-from harvester.store.sqlite.queue import HeldLeases
 
 NOW_MS = 1_800_000_000_000
 LEASE_S = 60.0

@@ -17,12 +17,13 @@ from harvester.domain.planning.planner import Planner
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.embeddings import VideoMetadata
 from harvester.domain.tasks.outcomes import Gone, Outcome, Processing, Ready, Refused, Throttled, Transient
+from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 from harvester.service.clock import SystemClock
 from harvester.service.list_poller import Looker
 from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
-from harvester.store.sqlite.attempts import Attempt
+from harvester.service.store_retry import StoreRetry
 from harvester.store.sqlite.listed import Heard
 from harvester.throttle.throttle import Permit
 
@@ -84,20 +85,23 @@ class Bench:
         clock, self.planner, self.breaker, self.api = Clock(), Planner(), Breaker(), Api(answer)
         self.progress, self.hearer = Progress(started=0.0), Hearer()
         never: Any = None
+        retry = StoreRetry(self.progress, clock)
         self.pipeline = Pipeline(
             asker=never,
             decoder=never,
             settler=never,
             breaker=self.breaker,
+            retry=retry,
+            planner=self.planner,
             progress=self.progress,
             clock=clock,
-            planner=self.planner,
         )
         self.looker = Looker(
             lister=self.api,
             hearer=self.hearer,
             planner=self.planner,
             pipeline=self.pipeline,
+            retry=retry,
             breaker=self.breaker,
             clock=clock,
             rng=random.Random(0),

@@ -10,13 +10,15 @@ from harvester.api.client import Reply
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.plan import Action
+from harvester.domain.planning.planner import Planner
 from harvester.domain.tasks.embeddings import TaskEmbeddings
 from harvester.domain.tasks.outcomes import Outcome, Processing, Ready, Retrieved, Transient
+from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 from harvester.service.observer import MAX_REMEMBERED, ReadyTimes
 from harvester.service.pipeline import Decided, Fetched, Pipeline
 from harvester.service.progress import Progress
-from harvester.store.sqlite.results import Settlement
+from harvester.service.store_retry import StoreRetry
 from harvester.throttle.memory_budget import Hold, MemoryBudget
 from harvester.throttle.throttle import Permit
 from tests.unit.store.builders import embeddings
@@ -105,14 +107,16 @@ class Parts:
 
 async def observed(*fetched: Fetched, accepts: bool = True) -> Notes:
     """Send answers through the pipeline."""
-    notes, clock = Notes(), StandingClock()
+    notes, clock, progress = Notes(), StandingClock(), Progress(started=0.0)
     parts = Parts(clock, embeddings(count=3, dim=4), accepts=accepts)
     pipeline = Pipeline(
         asker=parts,
         decoder=parts,
         settler=parts,
         breaker=Breaker(),
-        progress=Progress(started=0.0),
+        retry=StoreRetry(progress, clock),
+        planner=Planner(),
+        progress=progress,
         clock=clock,
         rng=random.Random(0),
         observer=notes,

@@ -10,13 +10,15 @@ from harvester.api.client import Reply
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.plan import Action
+from harvester.domain.planning.planner import Planner
 from harvester.domain.tasks.outcomes import Empty, Invalid, Outcome, Transient
+from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import DAY_MS, Task, TaskState
 from harvester.service import pipeline
 from harvester.service.clock import SystemClock
 from harvester.service.pipeline import COMMIT_EVERY_S, Decided, Fetched, Pipeline
 from harvester.service.progress import Progress
-from harvester.store.sqlite.results import Settlement
+from harvester.service.store_retry import StoreRetry
 from harvester.throttle.memory_budget import Hold, MemoryBudget
 from harvester.throttle.throttle import Permit
 
@@ -71,13 +73,15 @@ class Store:
 async def carried(outcome: Outcome, answers: int, file: Callable[[bytes], LargeBody] | None) -> Store:
     """Return the store after so many answers of that outcome, all of which were there when writing began."""
     budget, clock = MemoryBudget(100 * BODY_BYTES), SystemClock()
-    store = Store(budget)
+    store, progress = Store(budget), Progress(started=clock.monotonic())
     stages = Pipeline(
         asker=Api(file),
         decoder=Refusing(outcome),
         settler=store,
         breaker=Breaker(),
-        progress=Progress(started=clock.monotonic()),
+        retry=StoreRetry(progress, clock),
+        planner=Planner(),
+        progress=progress,
         clock=clock,
         budget=budget,
     )
@@ -119,13 +123,15 @@ class StandingClock(SystemClock):
 async def written_one_by_one(count: int, pause_s: float, outcome: Outcome) -> list[int]:
     """Return the groups in which answers were written that came one by one, with pauses on a clock that stands."""
     clock, budget = StandingClock(), MemoryBudget(100 * BODY_BYTES)
-    store = Store(budget)
+    store, progress = Store(budget), Progress(started=clock.monotonic())
     stages = Pipeline(
         asker=Api(None),
         decoder=Refusing(outcome),
         settler=store,
         breaker=Breaker(),
-        progress=Progress(started=clock.monotonic()),
+        retry=StoreRetry(progress, clock),
+        planner=Planner(),
+        progress=progress,
         clock=clock,
         budget=budget,
     )

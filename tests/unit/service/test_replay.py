@@ -13,13 +13,13 @@ import pytest
 
 from harvester.domain.planning.decisions import decide
 from harvester.domain.tasks.outcomes import Invalid
+from harvester.domain.tasks.records import Attempt, Settlement
 from harvester.domain.tasks.task import TaskState
 from harvester.service.replay import Reread, harvest_kept
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.attempts import Attempt
-from harvester.store.sqlite.connection import in_transaction, open_for_writing
+from harvester.store.sqlite.connection import Connection, in_transaction, open_for_writing
 from harvester.store.sqlite.dead_letters import Keeper, keepers
-from harvester.store.sqlite.results import Settlement, settle
+from harvester.store.sqlite.results import settle
 from harvester.store.sqlite.task_history import rebuild_json, task_story
 from tests.unit.store.builders import NOW, add_tasks, claim, contents, object_id
 
@@ -30,12 +30,12 @@ LATER = NOW + 1_000_000
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+def connection(tmp_path: Path) -> Iterator[Connection]:
     with closing(open_for_writing(tmp_path / "harvester.db")) as connection:
         yield connection
 
 
-def rejected(connection: sqlite3.Connection, body: bytes, encoding: str | None = None) -> Keeper:
+def rejected(connection: Connection, body: bytes, encoding: str | None = None) -> Keeper:
     """A task whose body today's decoder sees for the first time: an older one did not understand it."""
     add_tasks(connection, AN_ID)
     (task,) = claim(connection)
@@ -56,13 +56,13 @@ def rejected(connection: sqlite3.Connection, body: bytes, encoding: str | None =
     return keeper
 
 
-def reread(connection: sqlite3.Connection, keeper: Keeper, max_body_bytes: int = 1 << 20) -> Reread:
+def reread(connection: Connection, keeper: Keeper, max_body_bytes: int = 1 << 20) -> Reread:
     return harvest_kept(connection, keeper, max_body_bytes=max_body_bytes, now_ms=LATER)
 
 
 @pytest.mark.parametrize("encoding", [None, "gzip"])
 def test_a_body_that_is_understood_now_is_harvested_with_its_story(
-    connection: sqlite3.Connection, encoding: str | None
+    connection: Connection, encoding: str | None
 ) -> None:
     keeper = rejected(connection, gzip.compress(GOOD) if encoding else GOOD, encoding)
 
@@ -93,7 +93,7 @@ def test_a_body_that_is_understood_now_is_harvested_with_its_story(
     ],
 )
 def test_what_is_still_not_understood_stays_and_the_reason_is_told(
-    connection: sqlite3.Connection, body: bytes, problem: str
+    connection: Connection, body: bytes, problem: str
 ) -> None:
     keeper = rejected(connection, body)
     before = contents(connection)
@@ -104,7 +104,7 @@ def test_what_is_still_not_understood_stays_and_the_reason_is_told(
     assert contents(connection) == before
 
 
-def test_a_cut_body_is_refused_even_where_its_beginning_is_a_result(connection: sqlite3.Connection) -> None:
+def test_a_cut_body_is_refused_even_where_its_beginning_is_a_result(connection: Connection) -> None:
     keeper = rejected(connection, GOOD)
     connection.execute("UPDATE payloads SET is_cut = 1")
     before = contents(connection)
@@ -115,14 +115,14 @@ def test_a_cut_body_is_refused_even_where_its_beginning_is_a_result(connection: 
     assert contents(connection) == before
 
 
-def test_a_kept_body_that_the_disk_has_damaged_is_told(connection: sqlite3.Connection) -> None:
+def test_a_kept_body_that_the_disk_has_damaged_is_told(connection: Connection) -> None:
     keeper = rejected(connection, GOOD)
     connection.execute("UPDATE payloads SET body = x'00112233', encoding = 'deflate'")
 
     assert str(reread(connection, keeper).problem).startswith("The kept body is damaged: ")
 
 
-def test_the_cap_on_bodies_holds_here_too(connection: sqlite3.Connection) -> None:
+def test_the_cap_on_bodies_holds_here_too(connection: Connection) -> None:
     keeper = rejected(connection, GOOD)
 
     assert reread(connection, keeper, max_body_bytes=100).problem == (
@@ -130,7 +130,7 @@ def test_the_cap_on_bodies_holds_here_too(connection: sqlite3.Connection) -> Non
     )
 
 
-def test_what_somebody_has_put_back_meanwhile_is_left_to_them(connection: sqlite3.Connection) -> None:
+def test_what_somebody_has_put_back_meanwhile_is_left_to_them(connection: Connection) -> None:
     keeper = rejected(connection, GOOD)
     in_transaction(connection, lambda connection: queue.retry(connection, task_ids=[AN_ID]))
     (theirs,) = claim(connection)
@@ -143,7 +143,7 @@ def test_what_somebody_has_put_back_meanwhile_is_left_to_them(connection: sqlite
     assert theirs.claim == connection.execute("SELECT claim FROM tasks").fetchone()[0]
 
 
-def test_a_result_that_fails_to_be_stored_leaves_the_task_rejected(connection: sqlite3.Connection) -> None:
+def test_a_result_that_fails_to_be_stored_leaves_the_task_rejected(connection: Connection) -> None:
     keeper = rejected(connection, GOOD)
     before = contents(connection)
     connection.execute(

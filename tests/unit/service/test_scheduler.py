@@ -20,6 +20,7 @@ from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.planning.planner import Planner, PlannerSettings
 from harvester.domain.tasks.embeddings import VideoMetadata
 from harvester.domain.tasks.outcomes import Outcome, Processing, Retrieved, Throttled, Transient, Unacceptable
+from harvester.domain.tasks.records import Lease
 from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.domain.tasks.task_id import MAX_LENGTH
 from harvester.service.clock import SystemClock
@@ -27,7 +28,7 @@ from harvester.service.list_poller import Looker
 from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
 from harvester.service.scheduler import MAX_CLAIMED_AHEAD, NARROW_VIEW, HarvestSettings, Scheduler, Until
-from harvester.store.sqlite.queue import Lease
+from harvester.service.store_retry import StoreRetry
 from harvester.store.sqlite.store import Store
 from harvester.throttle.memory_budget import Hold
 from harvester.throttle.throttle import Permit, Throttle
@@ -111,22 +112,33 @@ class Bench:
         self.progress = Progress(started=self.clock.monotonic())
         breaker = Breaker()
         planner = self.planner = Planner(PlannerSettings(asks_all=until is Until.ASKED))
+        retry = StoreRetry(self.progress, self.clock)
         pipeline = Pipeline(
             asker=api,
             decoder=NoDecoder(),
             settler=store,
             breaker=breaker,
+            retry=retry,
+            planner=planner,
             progress=self.progress,
             clock=self.clock,
-            planner=planner,
         )
-        looker = Looker(lister=api, hearer=store, planner=planner, pipeline=pipeline, breaker=breaker, clock=self.clock)
+        looker = Looker(
+            lister=api,
+            hearer=store,
+            planner=planner,
+            pipeline=pipeline,
+            retry=retry,
+            breaker=breaker,
+            clock=self.clock,
+        )
         self.scheduler = Scheduler(
             HarvestSettings(concurrency=concurrency, lease_s=lease_s, until=until),
             source=store,
             planner=planner,
             pipeline=pipeline,
             looker=looker,
+            retry=retry,
             throttle=self.throttle,
             breaker=breaker,
             progress=self.progress,

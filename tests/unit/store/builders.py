@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from harvester.domain.planning.decisions import Circumstances, Decision, decide
+from harvester.domain.planning.decisions import Circumstances, decide
 from harvester.domain.planning.plan import GONE_ANSWERS
 from harvester.domain.tasks.embeddings import Matrix, TaskEmbeddings, VideoMetadata
 from harvester.domain.tasks.outcomes import (
@@ -26,12 +26,11 @@ from harvester.domain.tasks.outcomes import (
     Throttled,
     Unacceptable,
 )
+from harvester.domain.tasks.records import Attempt, Decision, Lease, Settlement
 from harvester.domain.tasks.task import Task
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.attempts import Attempt
 from harvester.store.sqlite.connection import in_transaction, open_for_writing
-from harvester.store.sqlite.queue import Lease
-from harvester.store.sqlite.results import Settlement, settle
+from harvester.store.sqlite.results import settle
 from harvester.store.sqlite.store import Store
 
 T = TypeVar("T")

@@ -12,15 +12,13 @@ from tempfile import mkdtemp
 
 import pytest
 
-from harvester.domain.errors import NotOursError, StoreError
+from harvester.domain.errors import NotOursError, StoreBusyError, StoreError
 from harvester.store.sqlite import connection
 from harvester.store.sqlite.connection import (
     CACHE_KIB,
-    PASSING_PROBLEMS,
     in_transaction,
     open_for_reading,
     open_for_writing,
-    primary_code,
     store_error,
 )
 from tests.unit.store.builders import add_tasks, contents, object_id
@@ -286,7 +284,7 @@ def test_each_code_of_sqlite_becomes_a_sentence_with_a_remedy(code: int, words: 
     ],
 )
 def test_only_what_goes_away_by_itself_is_worth_waiting_for(code: int, *, passes: bool) -> None:
-    assert (primary_code(error_with(code)) in PASSING_PROBLEMS) == passes
+    assert isinstance(store_error(Path("harvester.db"), error_with(code)), StoreBusyError) == passes
 
 
 def test_a_name_with_control_characters_cannot_reach_a_terminal() -> None:

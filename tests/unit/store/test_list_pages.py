@@ -10,9 +10,9 @@ from harvester.domain.planning.list_reader import ListedTask
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.embeddings import VideoMetadata
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready, Retrieved
+from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import RETENTION_MS, Task
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.attempts import Attempt
 from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.listed import Heard, hear
 from tests.unit.store.builders import (

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from harvester.domain.planning.decisions import decide
 from harvester.domain.planning.plan import Due
 from harvester.domain.tasks.outcomes import Failed, Gone, Processing, Ready, Retrieved, Transient
+from harvester.domain.tasks.records import HeldLeases, Lease
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, Task, TaskState
 from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import in_transaction
@@ -265,7 +266,7 @@ def test_what_was_put_off_while_the_clock_was_ahead_is_woken(connection: sqlite3
     add_tasks(connection, object_id(1), object_id(2))
     asleep, claimed = queue.due(connection, NOW, limit=5).pending
     in_transaction(connection, lambda connection: queue.postpone(connection, [(asleep, NOW + 20 * 3_600_000)], NOW))
-    other = queue.Lease("other", NOW + DAY_MS, NOW)
+    other = Lease("other", NOW + DAY_MS, NOW)
     in_transaction(connection, lambda connection: queue.claim(connection, other, [claimed]))
     assert [task.key for task in claim(connection)] == [asleep.key]
 
@@ -278,7 +279,7 @@ def test_what_a_clock_that_was_ahead_put_off_is_told_from_what_sleeps_rightly(
     asleep, claimed = queue.due(connection, NOW, limit=5).pending
     noted_ms = NOW + ahead_ms
     in_transaction(connection, lambda connection: queue.postpone(connection, [(asleep, noted_ms + 5_000)], noted_ms))
-    other = queue.Lease("other", noted_ms + LEASE_MS, noted_ms)
+    other = Lease("other", noted_ms + LEASE_MS, noted_ms)
     in_transaction(connection, lambda connection: queue.claim(connection, other, [claimed]))
     assert queue.is_any_misdated(connection, NOW) == bool(woken)
     assert in_transaction(connection, lambda connection: queue.wake_misdated(connection, NOW)) == woken
@@ -294,7 +295,7 @@ def test_an_answer_notes_when_its_wait_was_set(connection: sqlite3.Connection) -
 def test_dead_owners_lose_what_they_have_not_renewed_since_it_was_looked_at(connection: sqlite3.Connection) -> None:
     task = claim_new(connection)
     (held,) = queue.held_leases(connection)
-    assert held == queue.HeldLeases("daemon", NOW + LEASE_MS, LEASE_MS, 1)
+    assert held == HeldLeases("daemon", NOW + LEASE_MS, LEASE_MS, 1)
     in_transaction(connection, lambda connection: queue.renew(connection, lease(now_ms=NOW + 1)))
     assert in_transaction(connection, lambda connection: queue.free(connection, [held])) == 0
     (held,) = queue.held_leases(connection)

@@ -22,10 +22,10 @@ from harvester.domain.tasks.outcomes import (
     Throttled,
     Transient,
 )
+from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import DAY_MS, Task, TaskState
 from harvester.store.sqlite import dead_letters, queue, results
 from harvester.store.sqlite.connection import in_transaction
-from harvester.store.sqlite.results import Settlement
 from tests.unit.store.builders import (
     LEASE_MS,
     NOW,

@@ -9,11 +9,10 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from harvester.domain.errors import NotOursError, StoreError
+from harvester.domain.errors import NotOursError, StoreBusyError, StoreError
 from harvester.domain.tasks.outcomes import Failed, Ready, Retrieved, Transient
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, TaskState
 from harvester.store.sqlite import connection, queue
-from harvester.store.sqlite.connection import PASSING_PROBLEMS, primary_code
 from harvester.store.sqlite.counts import Deadline, Ends
 from harvester.store.sqlite.store import Store
 from tests.unit.store.builders import (
@@ -187,6 +186,7 @@ async def test_an_error_that_will_not_pass_is_translated_and_rolled_back(store: 
 
     with pytest.raises(StoreError) as failure:
         await store.transact(failing)
+    assert not isinstance(failure.value, StoreBusyError)
     assert failure.value.sentence.startswith(f"The database {str(path)!r} refuses a row: UNIQUE")
     assert await queued_ids(store) == []
 
@@ -195,9 +195,9 @@ async def test_a_locked_database_is_a_passing_problem_and_nothing_is_lost(store:
     await store.transact(lambda connection: connection.execute("PRAGMA busy_timeout = 0").fetchall())
     with closing(sqlite3.connect(path, isolation_level=None)) as stranger:
         stranger.execute("BEGIN IMMEDIATE")
-        with pytest.raises(sqlite3.OperationalError) as failure:
+        with pytest.raises(StoreBusyError, match=r"is kept locked by another program\. End that") as failure:
             await store.want([object_id(1)], NOW)
-        assert primary_code(failure.value) in PASSING_PROBLEMS
+        assert failure.value.reason == "database is locked"
         stranger.execute("ROLLBACK")
     assert await store.want([object_id(1)], NOW) == 1
 
@@ -208,9 +208,9 @@ async def test_a_full_disk_keeps_the_task_open_until_there_is_space_again(store:
     harvest = settlement(task, Retrieved(embeddings(count=600, dim=256)))
     before = await store.transact(contents)
     await limit_pages(store, 0)
-    with pytest.raises(sqlite3.OperationalError) as failure:
+    with pytest.raises(StoreBusyError, match=r"cannot grow: the disk is full\. Free some space") as failure:
         await store.settle([harvest])
-    assert (primary_code(failure.value), await store.transact(contents)) == (sqlite3.SQLITE_FULL, before)
+    assert (failure.value.reason, await store.transact(contents)) == ("database or disk is full", before)
     await limit_pages(store, 10_000)
     assert await store.settle([harvest]) == [True]
 

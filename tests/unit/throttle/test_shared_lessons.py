@@ -1,12 +1,12 @@
 """What one process has learned about the limits serves the others, and the next start: real SQLite, a fake clock."""
 
-import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from harvester.domain.errors import StoreBusyError
 from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.quotas import Quota
 from harvester.domain.limits.shared_limits import KnownLimits, LimitNews
@@ -49,7 +49,7 @@ class Process:
 
     async def share_limits(self, news: LimitNews, now_ms: int) -> KnownLimits:
         if self.fails:
-            raise sqlite3.OperationalError("database is locked")
+            raise StoreBusyError("The database is locked.", reason="database is locked")
         self.news.append(news)
         self.while_sharing()
         return await self.store.share_limits(news, now_ms)
@@ -229,7 +229,7 @@ async def test_what_could_not_be_written_is_told_again(stores: list[Store], cloc
     process.throttle.learn(STATUS, 429, UNTOLD)
     process.throttle.learn(STATUS, 200, DAILY)
     process.fails = True
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(StoreBusyError):
         await process.throttle.refill()
     process.fails = False
     await process.throttle.refill()

@@ -4,7 +4,8 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from harvester.store.sqlite.attempts import Attempt, insert_attempts
+from harvester.domain.tasks.records import Attempt
+from harvester.store.sqlite.attempts import insert_attempts
 from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.maintenance.verify import TOLD_OF_A_TASK, Finding, verify
 from harvester.store.sqlite.queries import query

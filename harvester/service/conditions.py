@@ -1,0 +1,19 @@
+"""Conditions: what keeps a harvest from working as it should, shown as long as it lasts."""
+
+import structlog
+
+from harvester.service.progress import Progress
+
+log = structlog.stdlib.get_logger()
+
+
+def set_condition(progress: Progress, name: str, text: str | None) -> None:
+    """Set a condition of `progress`, or end it with None; log when it begins and when it ends."""
+    conditions = progress.conditions
+    if text is None:
+        if conditions.pop(name, None) is not None:
+            log.info("recovered", what=name)
+        return
+    if name not in conditions:
+        log.warning("degraded", what=name, why=text)
+    conditions[name] = text
