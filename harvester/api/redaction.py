@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from harvester.api.decode.body import BodyError, decompress
 from harvester.api.response import Reply, is_success
 from harvester.domain.tasks.outcomes import Outcome, Transient
 
@@ -21,8 +20,6 @@ SECRET_CHARACTERS = 16
 
 MAX_TRACE_ID_CHARACTERS = 128
 
-_MAX_PLAIN_ERROR_BYTES = 4 * 1024 * 1024
-
 
 class Redaction:
     """Hides the key, as `key` gives it at the moment, and the `passwords` of a proxy."""
@@ -37,24 +34,22 @@ class Redaction:
         return key if len(key) >= SECRET_CHARACTERS else b""
 
     def reply(self, reply: Reply) -> Reply:
-        """Return the reply as it may be shown and stored: UTF-8, and without secrets. Each passes here."""
-        outcome, body, file, encoding = reply.outcome, reply.body, reply.file, reply.encoding
+        """Return the reply as it may be shown and stored: UTF-8, without secrets, and without the body of an error.
+
+        Each reply passes here. Its `size` stays that of the body as sent.
+        """
         key = self.secret()
-        if key and reply.repeats(key):
-            reply.drop_body()
-            if is_success(reply.status):
-                # What is decoded later, or kept compressed, could not be searched there.
-                outcome, body, file = Transient("The answer repeats the API key.", "key_echoed"), b"", None
-            else:
-                body = _plain(body, encoding).replace(key, HIDDEN_KEY.encode())
-            encoding = None
+        if not is_success(reply.status):
+            # The outcome says all of an error that is used.
+            reply = reply.without_body()
+        elif key and reply.repeats(key):
+            # The body is decoded later, or kept compressed, where it could not be searched.
+            reply = replace(reply.without_body(), outcome=Transient("The answer repeats the API key.", "key_echoed"))
         return replace(
             reply,
-            outcome=outcome and self.outcome(outcome),
+            outcome=reply.outcome and self.outcome(reply.outcome),
             trace_id=self.text(reply.trace_id or "")[:MAX_TRACE_ID_CHARACTERS] or None,
-            body=body,
-            file=file,
-            encoding=self.text(encoding or "") or None,
+            encoding=self.text(reply.encoding or "") or None,
         )
 
     def outcome(self, outcome: Outcome) -> Outcome:
@@ -76,11 +71,3 @@ class Redaction:
             for length in range(len(key) - 1, TELLING_CHARACTERS - 1, -1):
                 clean = clean.replace(key[:length], HIDDEN_KEY)
         return clean
-
-
-def _plain(body: bytes, encoding: str | None) -> bytes:
-    """Return an error's body decompressed; nothing of one that cannot be."""
-    try:
-        return decompress(body, encoding, _MAX_PLAIN_ERROR_BYTES)
-    except BodyError:
-        return b""
