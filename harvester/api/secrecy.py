@@ -5,11 +5,11 @@ that is written with JSON escapes. What comes out of decoding is small and plain
 """
 
 import re
-import zlib
+import sys
 from collections.abc import Iterable, Iterator
 
 from harvester.api.decode.body import dump_json
-from harvester.api.encodings import inflater
+from harvester.domain.decompression import DamagedStreamError, Decompressor
 from harvester.domain.planning.list_reader import ListedTask
 from harvester.domain.tasks.embeddings import TaskEmbeddings
 
@@ -50,19 +50,16 @@ def _pieces(body: bytes, encoding: str | None, max_bytes: int) -> Iterator[bytes
     if encoding not in ("gzip", "deflate"):
         yield body
         return
-    size, rest = 0, body
-    while rest and size < max_bytes:
-        stream = inflater(rest)
-        while not stream.eof and size < max_bytes:
-            try:
-                piece = stream.decompress(rest, _PIECE_BYTES)
-            except zlib.error:
-                return
-            if not piece and not stream.unconsumed_tail:
-                break
-            size, rest = size + len(piece), stream.unconsumed_tail
+    # Whatever follows a stream is tried as a further one: more is searched than would be decoded.
+    stream, size = Decompressor(max_members=sys.maxsize, next_begins=b"", piece_bytes=_PIECE_BYTES), 0
+    try:
+        for piece in stream.content(body):
             yield piece
-        rest = stream.unused_data
+            size += len(piece)
+            if size >= max_bytes:
+                return
+    except DamagedStreamError:
+        return
 
 
 def _texts(embeddings: TaskEmbeddings) -> Iterator[bytes]:
