@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harvester.api.client import Client, ClientSettings
+from harvester.api.redaction import SecretGuard
 from harvester.domain.errors import KeyRefusedError
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
@@ -27,7 +28,7 @@ from harvester.service.observer import Observer, Unobserved
 from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
 from harvester.service.scheduler import HarvestSettings, Scheduler, Until
-from harvester.service.secret_guard import VettingDecoder
+from harvester.service.secret_guard import GuardedDecoder
 from harvester.service.store_retry import StoreRetry
 from harvester.settings.ca_certificates import trusted
 from harvester.settings.machine import read_limits
@@ -142,7 +143,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
         retry = StoreRetry(progress, clock)
         pipeline = Pipeline(
             asker=client,
-            decoder=VettingDecoder(_decoder(settings), key, settings.api.max_body_bytes),
+            decoder=GuardedDecoder(_decoder(settings), SecretGuard(key), settings.api.max_body_bytes),
             settler=store,
             breaker=breaker,
             retry=retry,

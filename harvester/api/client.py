@@ -24,10 +24,9 @@ from harvester.api.decode.body import (
 from harvester.api.encodings import actual_encoding, content_encoding
 from harvester.api.list_page import MAX_LIST_BYTES, list_parameters, parse_list
 from harvester.api.rate_limit_headers import api_time_s, clock_skew_s, quota_told, read_limits, server_now_s
-from harvester.api.redaction import SECRET_CHARACTERS, Redaction
+from harvester.api.redaction import KEY_ECHOED, SecretGuard
 from harvester.api.response import Reply, is_success
 from harvester.api.responses import error_outcome, exception_outcome, hidden_error, is_thread_refused, status_outcome
-from harvester.api.secrecy import listed_repeat
 from harvester.domain.errors import InvalidTaskId
 from harvester.domain.limits.endpoint import Endpoint, LimitReport
 from harvester.domain.planning.list_reader import ListPage, ListQuery
@@ -46,7 +45,7 @@ MAX_ERROR_BYTES = 64 * 1024
 MAX_ANSWER_S = 1800.0
 """How long a whole answer may take, unless `read_timeout_s` asks for patience: a few bytes a minute never stall."""
 
-__all__ = ["SECRET_CHARACTERS", "Client", "ClientSettings", "Reply"]
+__all__ = ["Client", "ClientSettings", "Reply"]
 
 _TASK_PATHS: dict[ApiVersion, tuple[str, ...]] = {"v1": ("embed", "tasks"), "v2": ("embed-v2", "tasks")}
 
@@ -112,7 +111,7 @@ class Client:
         self._wall_s = wall_s
         self._on_api_time = on_api_time
         self._has_misrouted_page, self._numbers_pages = False, True
-        self._redaction = Redaction(key, settings.proxy.secrets if settings.proxy else ())
+        self._guard = SecretGuard(key, settings.proxy.secrets if settings.proxy else ())
         self._base = URL(settings.base_url)
         self.clock_skew_s: float | None = None
         """By how much this machine's clock was ahead of the API's at the last answer that told its time."""
@@ -175,7 +174,7 @@ class Client:
             request = self._request(task_id, permit.endpoint, version or self._settings.version, is_fresh=is_fresh)
         except InvalidTaskId as error:
             permit.spend()
-            return self._redaction.reply(Reply(Unacceptable(error.sentence, "task_id_invalid"), duration_ms=0))
+            return self._guard.reply(Reply(Unacceptable(error.sentence, "task_id_invalid"), duration_ms=0))
         return await self._get(request, permit, hold)
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
@@ -188,9 +187,9 @@ class Client:
         reply = await self._get(_Request(url, is_fresh=is_fresh), permit)
         if reply.outcome is not None:
             return reply.outcome
-        answer, key = parse_list(reply.body, reply.encoding), self._key()
-        if isinstance(answer, ListPage) and len(key) >= SECRET_CHARACTERS and listed_repeat(answer.tasks, key):
-            return Transient("The answer repeats the API key.", "key_echoed")
+        answer = parse_list(reply.body, reply.encoding)
+        if isinstance(answer, ListPage) and self._guard.is_in_tasks(answer.tasks):
+            return KEY_ECHOED
         if isinstance(answer, ListPage) and answer.page not in (None, query.page):
             # A server that says so on a fresh connection, too, counts its pages in another way.
             self._numbers_pages = self._numbers_pages and not is_fresh
@@ -222,7 +221,7 @@ class Client:
             if not is_thread_refused(error):
                 raise
             reply = Reply(exception_outcome(error), duration_ms=_since_ms(started))
-        return self._redaction.reply(reply)
+        return self._guard.reply(reply)
 
     def _way(self) -> dict[str, Any]:
         """Return the options for the proxy. aiohttp's own reading of variables would send logins of ~/.netrc, too."""
@@ -321,7 +320,7 @@ class Client:
         """Read the body as sent, piece by piece, and stop at the cap; return it and whether that is all of it."""
         is_result = is_success(response.status) and request.brings_result
         limit = self._limit_bytes(request) if is_success(response.status) else MAX_ERROR_BYTES
-        received = Receiver(to_file=is_result, secret=self._redaction.secret())
+        received = Receiver(to_file=is_result, secret=self._guard.secret())
         share = partial(share_bytes, is_compressed=not is_plain(content_encoding(response.headers)))
         if is_success(response.status) and (response.content_length or 0) > limit:
             response.close()

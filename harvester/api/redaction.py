@@ -1,12 +1,22 @@
-"""Takes secrets out of what an answer brings, before anything of it is shown or stored."""
+"""Guards the API key, and the passwords of a proxy: nothing of an answer that repeats one is shown or stored.
 
-from collections.abc import Callable
+In a short text the secret is replaced; an answer whose body holds the key is thrown away. Bodies are searched when they
+arrive, but neither behind the first part of a large compressed one, nor for a key that is written with JSON escapes. So
+what comes out of decoding, or is kept because it could not be stored, is searched once more, as a whole.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
-from harvester.api.decode.body import BodyError, decompress
+from harvester.api.decode.body import dump_json
 from harvester.api.response import Reply, is_success
-from harvester.domain.tasks.outcomes import Outcome, Transient
+from harvester.domain.decompression import DamagedStreamError, Decompressor
+from harvester.domain.planning.list_reader import ListedTask
+from harvester.domain.tasks.embeddings import TaskEmbeddings
+from harvester.domain.tasks.outcomes import Outcome, Retrieved, Transient
 
 HIDDEN_KEY = "[the API key]"
 """Stands where an answer repeats the key."""
@@ -17,44 +27,46 @@ TELLING_CHARACTERS = 8
 """A beginning of the key as long as this is hidden too: a text may have been cut in its middle."""
 
 SECRET_CHARACTERS = 16
-"""Bodies are searched for keys from this length on: a shorter one, like a rehearsal's, is in good answers by chance."""
+"""Answers are searched for keys from this length on: a shorter one, like a rehearsal's, is in good ones by chance."""
+
+KEY_ECHOED: Final = Transient("The answer repeats the API key.", "key_echoed")
+"""The outcome in place of one that repeats the key."""
 
 MAX_TRACE_ID_CHARACTERS = 128
 
-_MAX_PLAIN_ERROR_BYTES = 4 * 1024 * 1024
+_ESCAPES = re.compile(rb"\\u00([0-7][0-9a-fA-F])|\\([/\"\\])")
+_LONGEST_ESCAPE = 6
+_PIECE_BYTES = 1024 * 1024
 
 
-class Redaction:
-    """Hides the key, as `key` gives it at the moment, and the `passwords` of a proxy."""
+class SecretGuard:
+    """Guards the key, as `key` gives it at the moment, and the `passwords` of a proxy."""
 
     def __init__(self, key: Callable[[], str], passwords: tuple[str, ...] = ()) -> None:
         self._key = key
         self._passwords = passwords
 
     def secret(self) -> bytes:
-        """Return what must not occur in a body; nothing if the key is too short to be told from chance."""
+        """Return what must not occur in an answer; nothing if the key is too short to be told from chance."""
         key = self._key().encode()
         return key if len(key) >= SECRET_CHARACTERS else b""
 
     def reply(self, reply: Reply) -> Reply:
-        """Return the reply as it may be shown and stored: UTF-8, and without secrets. Each passes here."""
-        outcome, body, file, encoding = reply.outcome, reply.body, reply.file, reply.encoding
+        """Return the reply as it may be shown and stored: UTF-8, without secrets, and without the body of an error.
+
+        Each reply passes here. Its `size` stays that of the body as sent.
+        """
         key = self.secret()
-        if key and reply.repeats(key):
-            reply.drop_body()
-            if is_success(reply.status):
-                # What is decoded later, or kept compressed, could not be searched there.
-                outcome, body, file = Transient("The answer repeats the API key.", "key_echoed"), b"", None
-            else:
-                body = _plain(body, encoding).replace(key, HIDDEN_KEY.encode())
-            encoding = None
+        if not is_success(reply.status):
+            # The outcome says all of an error that is used.
+            reply = reply.without_body()
+        elif key and reply.repeats(key):
+            reply = replace(reply.without_body(), outcome=KEY_ECHOED)
         return replace(
             reply,
-            outcome=outcome and self.outcome(outcome),
+            outcome=reply.outcome and self.outcome(reply.outcome),
             trace_id=self.text(reply.trace_id or "")[:MAX_TRACE_ID_CHARACTERS] or None,
-            body=body,
-            file=file,
-            encoding=self.text(encoding or "") or None,
+            encoding=self.text(reply.encoding or "") or None,
         )
 
     def outcome(self, outcome: Outcome) -> Outcome:
@@ -77,10 +89,66 @@ class Redaction:
                 clean = clean.replace(key[:length], HIDDEN_KEY)
         return clean
 
+    def is_in_tasks(self, tasks: Iterable[ListedTask]) -> bool:
+        """Return whether anything that the list says about a task holds the key."""
+        key = self.secret().decode()
+        return bool(key) and any(key in repr(task) for task in tasks)
 
-def _plain(body: bytes, encoding: str | None) -> bytes:
-    """Return an error's body decompressed; nothing of one that cannot be."""
+    def is_in_outcome(self, outcome: Outcome) -> bool:
+        """Return whether any text that would be stored with this outcome holds the key."""
+        key = self.secret()
+        if not key:
+            return False
+        if isinstance(outcome, Retrieved):
+            return any(_holds(text, key) for text in _texts(outcome.embeddings))
+        return key.decode() in repr(outcome)
+
+    def is_in_body(self, body: bytes, encoding: str | None, max_bytes: int) -> bool:
+        """Return whether the first `max_bytes` of a body hold the key, plainly or with JSON escapes.
+
+        The body is searched piece by piece, in little memory; that takes as long as decompressing it: for a worker
+        thread.
+        """
+        key, before = self.secret(), b""
+        if not key:
+            return False
+        for piece in _pieces(body, encoding, max_bytes):
+            text = before + piece
+            if _holds(text, key):
+                return True
+            before = text[-_LONGEST_ESCAPE * len(key) :]
+        return False
+
+
+def _holds(text: bytes, wanted: bytes) -> bool:
+    return wanted in text or (b"\\" in text and wanted in _ESCAPES.sub(_unescaped, text))
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    return bytes([int(found[1], 16)]) if found[1] else found[2]
+
+
+def _texts(embeddings: TaskEmbeddings) -> Iterator[bytes]:
+    yield embeddings.document
+    yield (embeddings.received_id or "").encode()
+    for column in (embeddings.options, embeddings.scopes):
+        yield from (text.encode() for text in set(column) if text)
+    yield from (name.encode() for layout in embeddings.layouts for name in layout)
+    if embeddings.extras:
+        yield dump_json(list(embeddings.extras.values()))
+
+
+def _pieces(body: bytes, encoding: str | None, max_bytes: int) -> Iterator[bytes]:
+    if encoding not in ("gzip", "deflate"):
+        yield body
+        return
+    # Whatever follows a stream is tried as a further one: more is searched than would be decoded.
+    stream, size = Decompressor(max_members=sys.maxsize, next_begins=b"", piece_bytes=_PIECE_BYTES), 0
     try:
-        return decompress(body, encoding, _MAX_PLAIN_ERROR_BYTES)
-    except BodyError:
-        return b""
+        for piece in stream.content(body):
+            yield piece
+            size += len(piece)
+            if size >= max_bytes:
+                return
+    except DamagedStreamError:
+        return

@@ -1,6 +1,7 @@
 """What came back for one request."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from harvester.api.body_buffer import LargeBody
 from harvester.api.decode.body import GLANCE_BYTES, SMALL_BYTES, beginning_id, holds, holds_compressed
@@ -19,11 +20,18 @@ class Reply:
     encoding: str | None = None
     file: LargeBody | None = None
     """Holds the body instead, where it is long."""
+    dropped_bytes: int = 0
+    """The length as sent of a body that is not held any more."""
 
     @property
     def size(self) -> int:
-        """The length of the body as sent, in bytes."""
-        return len(self.body) if self.file is None else len(self.file)
+        """The length of the body as sent, in bytes, whether or not it is still held."""
+        return self.dropped_bytes + (len(self.body) if self.file is None else len(self.file))
+
+    def without_body(self) -> Self:
+        """Give up the body and return the reply without it; `size` stays."""
+        self.drop_body()
+        return replace(self, body=b"", encoding=None, file=None, dropped_bytes=self.size)
 
     def drop_body(self) -> None:
         """Give up the file; what is mapped from it stays."""

@@ -65,7 +65,7 @@ async def test_a_body_that_is_announced_as_too_large_is_not_read() -> None:
 async def test_an_error_with_a_huge_page_is_still_that_error(status: str, expected: type) -> None:
     page = b"<html>" + b"x" * 4 * MAX_ERROR_BYTES
     reply = await reply_to(saying(whole(page, status=status)))
-    assert (type(reply.outcome), len(reply.body)) == (expected, MAX_ERROR_BYTES)
+    assert (type(reply.outcome), reply.size, reply.body) == (expected, MAX_ERROR_BYTES, b"")
 
 
 READY = orjson.dumps({"_id": "1", "status": "ready", "data": [{"embedding": [0.5]}]})
@@ -218,7 +218,8 @@ async def test_the_key_is_in_nothing_that_can_be_printed() -> None:
 async def test_headers_that_are_not_utf_8_become_clean_text(status: str, endpoint: Endpoint) -> None:
     headers = b"x-trace-id: caf\xe9\r\ncontent-encoding: \xff\r\nretry-after: \xff\r\ndate: \xff\r\n"
     reply = await reply_to(saying(whole(b"\x03" + READY, status=status, headers=headers)), endpoint)
-    assert (reply.trace_id, reply.encoding) == ("caf?", "?")
+    # An error keeps no body, so no encoding of one.
+    assert (reply.trace_id, reply.encoding) == ("caf?", "?" if status == "200 OK" else None)
     repr(reply).encode()
     getattr(reply.outcome, "message", "").encode()
 
@@ -261,6 +262,7 @@ async def test_an_answer_that_repeats_the_key_is_not_kept(
 ) -> None:
     reply = await reply_to(saying(whole(body, headers=headers)), endpoint, version=version)
     assert (code_of(reply), reply.body, reply.encoding) == ((Transient, "key_echoed"), b"", None)
+    assert (reply.file, reply.size) == (None, len(body))
 
 
 ESCAPED_KEY = "".join(f"\\u{ord(character):04x}" for character in KEY).encode()
@@ -298,6 +300,19 @@ async def test_the_key_is_in_no_part_of_a_reply(status: str, places: str, *, pac
     # Also not the part of it that is left where a text is cut.
     for text in (repr(reply.outcome), reply.trace_id or "", repr(reply.body), repr(gunzipped(reply.body))):
         assert KEY[:8] not in text
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "502 Bad Gateway", "302 Found"])
+@pytest.mark.parametrize("message", ["no key", KEY])
+@pytest.mark.parametrize("packed", [False, True])
+async def test_an_error_counts_the_bytes_that_were_sent_and_keeps_none_of_them(
+    status: str, message: str, *, packed: bool
+) -> None:
+    body, headers = orjson.dumps({"code": "x", "message": f"Received {message}." + "." * 500}), b""
+    if packed:
+        body, headers = gzip.compress(body), b"content-encoding: gzip\r\n"
+    reply = await reply_to(saying(whole(body, status=status, headers=headers)))
+    assert (reply.size, reply.body, reply.encoding) == (len(body), b"", None)
 
 
 @pytest.mark.parametrize("dots", range(470, 500, 3))

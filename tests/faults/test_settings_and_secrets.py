@@ -64,7 +64,8 @@ async def test_row_31_failures_show_no_key_even_where_the_api_repeats_it(shell: 
     echo = f"The header x-api-key: {KEY} was received."
     api.holds(AN_ID, Answer(f"<html>{echo}</html>".encode(), 502), problem(400, "parameter_invalid", echo))
     api.will_say(f"embed/tasks/{AN_ID}/status", problem(400, "parameter_invalid", echo))
-    api.holds(ANOTHER_ID, problem(404, "resource_not_exists", echo))
+    gone = problem(404, "resource_not_exists", echo)
+    api.holds(ANOTHER_ID, gone)
     shell.environ["HARVESTER_LOG__LEVEL"] = "debug"
 
     runs = [await shell.run("--debug", "backfill", AN_ID, ANOTHER_ID, "--no-wait") for _ in range(6)]
@@ -77,6 +78,8 @@ async def test_row_31_failures_show_no_key_even_where_the_api_repeats_it(shell: 
         assert KEY not in ended.stdout + ended.stderr
     assert KEY.encode() not in bytes_of_the_folder(shell)
     assert "was received" in shown.stdout
+    sizes = shell.rows("SELECT bytes FROM attempts WHERE http_status = 404 AND message LIKE '%was received%'")
+    assert set(sizes) == {(len(gone.body),)}
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -6,13 +6,12 @@ complete answer that is not acceptable will be the same next time.
 
 import codecs
 import re
-import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import orjson
 
-from harvester.api.encodings import GZIP_MAGIC, inflater
+from harvester.domain.decompression import GZIP_MAGIC, DamagedStreamError, Decompressor
 from harvester.domain.tasks.exact_numbers import AsWritten
 from harvester.domain.tasks.outcomes import Invalid, Transient
 
@@ -24,7 +23,7 @@ _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _MAX_LAYERS = 3
 """A proxy may compress what was compressed; JSON never begins as gzip does."""
 
-_MAX_FURTHER_MEMBERS = 15
+_MAX_MEMBERS = 16
 """A gzip stream may have several members (RFC 1952, 2.2); each costs a copy of the rest."""
 
 _CHUNK_BYTES = 256 * 1024
@@ -77,28 +76,18 @@ def decompress(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
 
 
 def _inflate_members(body: bytes, max_bytes: int) -> bytes:
-    decoded, rest = _inflate(body, max_bytes)
-    for _ in range(_MAX_FURTHER_MEMBERS):
-        if not rest.startswith(GZIP_MAGIC):
-            break
-        member, rest = _inflate(rest, max_bytes, held=len(decoded))
-        decoded += member
-    return decoded
-
-
-def _inflate(body: bytes, max_bytes: int, *, held: int = 0) -> tuple[bytes, bytes]:
-    """Return one decoded member and what follows it; `held` bytes of the cap are used up already."""
-    stream = inflater(body)
+    # One more byte than the cap shows that there is more.
+    stream = Decompressor(max_members=_MAX_MEMBERS, max_bytes=max_bytes + 1)
     try:
-        decoded = stream.decompress(body, max_bytes - held + 1)
-    except zlib.error as error:
+        decoded = b"".join(stream.content(body))
+    except DamagedStreamError as error:
         raise BodyError(Transient(f"The compressed body is damaged: {error}.", "body_damaged")) from None
-    if held + len(decoded) > max_bytes:
+    if len(decoded) > max_bytes:
         raise too_large(max_bytes)
-    if not stream.eof:
+    if not stream.is_whole:
         # aiohttp reports nothing here: a gzip stream that was cut looks like a short one.
         raise BodyError(Transient("The compressed body was cut.", "body_cut"))
-    return decoded, stream.unused_data
+    return decoded
 
 
 def decompressed(file: BinaryIO, encoding: str | None, max_bytes: int) -> Iterator[bytes]:
@@ -120,20 +109,15 @@ def _inflated(file: BinaryIO, encoding: str | None) -> Iterator[bytes]:
     irregular = BodyError(Transient("The compressed body is not one whole stream.", "body_damaged"))
     if encoding not in ("gzip", "deflate"):
         raise irregular
-    stream = None
+    stream = Decompressor(max_members=1, piece_bytes=_CHUNK_BYTES)
     try:
         for chunk in _chunks(file):
-            waiting, stream = chunk, stream or inflater(chunk)
-            while waiting and not stream.eof:
-                yield stream.decompress(waiting, _CHUNK_BYTES)
-                waiting = stream.unconsumed_tail
-            if waiting or stream.unused_data:
+            yield from stream.content(chunk)
+            if stream.is_followed:
                 raise irregular
-        while stream is not None and not stream.eof and (left := stream.decompress(b"", _CHUNK_BYTES)):
-            yield left
-    except zlib.error:
+    except DamagedStreamError:
         raise irregular from None
-    if stream is None or not stream.eof:
+    if not stream.is_whole:
         raise irregular
 
 
@@ -154,16 +138,13 @@ def holds_compressed(beginning: bytes, size: int, encoding: str | None, text: by
 
 def _beginning(body: bytes, max_bytes: int) -> bytes:
     """Return up to `max_bytes` of the decoded body, as far as it is undamaged."""
-    decoded, rest = b"", body[:max_bytes]
-    for _ in range(_MAX_FURTHER_MEMBERS + 1):
-        stream = inflater(rest)
-        try:
-            decoded += stream.decompress(rest, max_bytes - len(decoded))
-        except zlib.error:
-            break
-        rest = stream.unused_data
-        if len(decoded) >= max_bytes or not rest.startswith(GZIP_MAGIC):
-            break
+    stream = Decompressor(max_members=_MAX_MEMBERS, max_bytes=max_bytes)
+    decoded = b""
+    try:
+        for piece in stream.content(body[:max_bytes]):
+            decoded += piece
+    except DamagedStreamError:
+        pass
     return decoded
 
 

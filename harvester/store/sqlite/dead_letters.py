@@ -6,10 +6,10 @@ longer than the cap is cut and says so.
 
 import gzip
 import sqlite3
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from harvester.domain.decompression import GZIP_MAGIC, DamagedStreamError, Decompressor
 from harvester.domain.tasks.task import TaskState
 from harvester.store.sqlite.foreign_triggers import check_stored
 from harvester.store.sqlite.queries import query
@@ -24,9 +24,6 @@ MAX_MEMBERS = 1000
 
 _COMPRESS_LEVEL = 1
 """One second for 46 MB of numbers; level 6 takes six, all in a transaction, and makes them a tenth smaller."""
-
-_GZIP_MAGIC = b"\x1f\x8b"
-_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
 class PayloadError(ValueError):
@@ -68,7 +65,7 @@ class Keeper:
 def packed(body: bytes, encoding: str | None, received_at_ms: int) -> Payload:
     """Return a body as it is kept; `encoding` is the content encoding that it came with."""
     kept, is_cut = body[:MAX_PAYLOAD_BYTES], len(body) > MAX_PAYLOAD_BYTES
-    if encoding in ("gzip", "deflate") and kept.startswith(_GZIP_MAGIC):
+    if encoding in ("gzip", "deflate") and kept.startswith(GZIP_MAGIC):
         return Payload(received_at_ms, kept, is_cut)
     inner = "deflate" if encoding in ("gzip", "deflate") else None
     return Payload(received_at_ms, gzip.compress(kept, _COMPRESS_LEVEL), is_cut, inner)
@@ -105,30 +102,17 @@ def _slices(body: bytes) -> Iterator[bytes]:
 
 def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the content of a stream of gzip or zlib members, a bounded piece at a time."""
-    stream, members, is_empty = zlib.decompressobj(_GZIP_OR_ZLIB), 1, True
-    for piece in pieces:
-        rest, is_empty = piece, False
-        while rest:
-            if stream.eof:
-                if rest[:1] != _GZIP_MAGIC[:1] or members == MAX_MEMBERS:
-                    # As with the decoder: what follows the last member says nothing.
-                    return
-                stream, members = zlib.decompressobj(_GZIP_OR_ZLIB), members + 1
-            yield from _content(stream, rest)
-            rest = stream.unused_data
-    if is_empty or not stream.eof:
+    # A piece may be as short as one byte, so one byte shows that a member follows.
+    stream = Decompressor(
+        max_members=MAX_MEMBERS, piece_bytes=PIECE_BYTES, next_begins=GZIP_MAGIC[:1], allows_raw=False
+    )
+    try:
+        for piece in pieces:
+            yield from stream.content(piece)
+            if stream.is_followed:
+                # As with the decoder: what follows the last member says nothing.
+                return
+    except DamagedStreamError as error:
+        raise PayloadError(f"The kept body is damaged: {error}.") from None
+    if not stream.is_whole:
         raise PayloadError("The kept body ends in the middle.")
-
-
-def _content(stream: "zlib._Decompress", rest: bytes) -> Iterator[bytes]:
-    """Yield all that `rest` gives, up to the end of the member."""
-    while True:
-        try:
-            content = stream.decompress(rest, PIECE_BYTES)
-        except zlib.error as error:
-            raise PayloadError(f"The kept body is damaged: {error}.") from None
-        if content:
-            yield content
-        rest = stream.unconsumed_tail
-        if stream.eof or not rest:
-            return
