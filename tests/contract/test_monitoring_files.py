@@ -17,7 +17,7 @@ from tests.unit.web.builders import NOW, SeenHarvest
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 ALERTS = (DOCS / "alerts.yml").read_text("utf-8")
 ALERTS_TEST = (DOCS / "alerts_test.yml").read_text("utf-8")
-MONITORING = (DOCS / "monitoring.md").read_text("utf-8")
+MONITORING = (DOCS / "howto" / "monitoring.md").read_text("utf-8")
 DASHBOARD: dict[str, Any] = json.loads((DOCS / "grafana.json").read_text("utf-8"))
 PAGE = Metrics().exposition(gauges(SeenHarvest(), Urgency(NOW, 1, NOW))).decode()
 
