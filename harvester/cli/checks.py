@@ -203,7 +203,7 @@ def _space(path: Path) -> Diagnosis:
     queue = f"{expected.open_tasks} open tasks will need {shown_bytes(needed)} ({basis})" if needed else "no open tasks"
     log = log_bytes(path)
     text = f"{shown_bytes(free)} free, the write-ahead log takes {shown_bytes(log)}; {queue}"
-    remedy = "Free some space, or move the database to a larger disk (docs/operations.md)."
+    remedy = "Free some space, or move the database to a larger disk (docs/howto/operations.md)."
     if free < MIN_FREE_BYTES:
         return Diagnosis("space", Verdict.FAILURE, f"{text}.", remedy)
     if free < 2 * needed:

@@ -129,12 +129,16 @@ def _tell(verdict: Verdict, path: "Path", *, deep: bool) -> None:
     for line in _finding_lines(verdict.findings):
         print_data(line)
     if verdict.is_malformed:
-        print_error("SQLite calls the file damaged: nothing was changed. Restore a backup; see docs/operations.md.")
+        print_error(
+            "SQLite calls the file damaged: nothing was changed. Restore a backup; see docs/howto/operations.md."
+        )
     else:
         for damaged in verdict.lost:
             print_data(f"lost: {damaged.task_id}: past its deadline, {shown_time(damaged.expires_at_ms)}; left alone")
         if verdict.lost:
-            print_error("What is lost is in a backup, or must be embedded again; see docs/operations.md, Restoring.")
+            print_error(
+                "What is lost is in a backup, or must be embedded again; see docs/howto/operations.md, Restoring."
+            )
     if verdict.repaired:
         typer.echo(f"{counted(len(verdict.repaired), 'task')} pending again: `harvester backfill` fetches.", err=True)
     looked = "every vector was read" if deep else "structure, counts and lengths; --deep reads the vectors too"

@@ -1,7 +1,7 @@
 """Why a task is not harvested, in words: for each end and each error code what it means, and what a person can do.
 
 The codes of the API are open-ended: those that it documents are here, any other gets UNKNOWN.
-docs/troubleshooting.md holds the same words.
+docs/howto/troubleshooting.md holds the same words.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Defaults that fit the machine: where a limit leaves less memory than the usual ones take, they are made smaller.
 
-Measured with `memory.max_usage_in_bytes` of control groups, see docs/operations.md.
+Measured with `memory.max_usage_in_bytes` of control groups, see docs/howto/operations.md.
 """
 
 from dataclasses import dataclass, replace

@@ -15,7 +15,7 @@ from harvester.settings.model import describe_settings
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = (ROOT / "compose.yaml").read_text("utf-8")
 UNIT = (ROOT / "docs" / "harvester.service").read_text("utf-8")
-OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
+OPERATIONS = (ROOT / "docs" / "howto" / "operations.md").read_text("utf-8")
 IGNORED = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
 ANALYZE = shutil.which("systemd-analyze")
 
@@ -121,4 +121,4 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
 
 def test_the_links_of_the_operations_page_lead_somewhere() -> None:
     linked = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", OPERATIONS)
-    assert [name for name in linked if not (ROOT / "docs" / name).exists()] == []
+    assert [name for name in linked if not (ROOT / "docs" / "howto" / name).exists()] == []

@@ -55,7 +55,7 @@ async def test_what_is_damaged_is_harvested_again_and_what_is_lost_is_listed(she
         assert f"lost: {lost}: past its deadline, " in repaired.stdout
         assert f"error: {mended}" not in repaired.stdout
         assert "1 task pending again" in repaired.stderr
-        assert "docs/operations.md" in repaired.stderr
+        assert "docs/howto/operations.md" in repaired.stderr
         assert states == {mended: "pending", lost: "harvested", sound: "harvested"}
         assert "stored_damaged: What was stored was damaged and has been removed: the vectors" in story.stdout
         assert harvest.code == 0

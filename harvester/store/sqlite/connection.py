@@ -32,7 +32,7 @@ _FILE_PROBLEMS = {
     sqlite3.SQLITE_NOTADB: ("is not a SQLite database", "Give another file with --db or store.path."),
     sqlite3.SQLITE_CORRUPT: (
         "is damaged",
-        "Restore a backup, or save what is readable: `sqlite3 FILE '.clone new.db'`; see docs/operations.md.",
+        "Restore a backup, or save what is readable: `sqlite3 FILE '.clone new.db'`; see docs/howto/operations.md.",
     ),
     sqlite3.SQLITE_READONLY: (
         "cannot be written",

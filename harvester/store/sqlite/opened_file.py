@@ -62,7 +62,7 @@ class OpenedFile:
             raise MovedFileError(
                 f"The database {str(self.path)!a} {problem} while it was in use. Nothing more is stored.",
                 remedy="Stop every process on it, put one file there with no old -wal and -shm beside it, and start "
-                "again (docs/operations.md, Restoring).",
+                "again (docs/howto/operations.md, Restoring).",
             )
 
     def _problem_of_file(self, *, is_sure: bool) -> str | None:

@@ -14,7 +14,7 @@ from harvester.domain.tasks.task import END_STATES, TaskState
 from harvester.reports.error_codes import API_CODES, ENDS, OWN_CODES, UNKNOWN, Reason, explain
 
 PACKAGE = Path(harvester.__file__).parent
-PAGE = PACKAGE.parent / "docs" / "troubleshooting.md"
+PAGE = PACKAGE.parent / "docs" / "howto" / "troubleshooting.md"
 CODE = re.compile(r"[a-z]+(_[a-z0-9]+)*")
 
 WITH_CODE = {
