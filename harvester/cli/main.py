@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-import harvester
+from harvester._version import __version__
 from harvester.cli import (
     add,
     backfill,
@@ -73,7 +73,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  # the signature is typer's
     if wanted:
-        typer.echo(f"harvester {harvester.__version__}")
+        typer.echo(f"harvester {__version__}")
         raise typer.Exit
 
 
