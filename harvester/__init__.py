@@ -1,3 +1,31 @@
-"""Brings home the embeddings that TwelveLabs computes."""
+"""Brings home the embeddings that TwelveLabs computes.
 
-__version__ = "0.1.0"
+What a program may rely on is in `__all__`; every other name in this package may change. Importing this loads no HTTP
+client, no numpy and no database.
+"""
+
+from harvester._version import __version__
+from harvester.domain.errors import (
+    HarvesterError,
+    InvalidTaskId,
+    KeyRefusedError,
+    MachineError,
+    MovedFileError,
+    NewerSchemaError,
+    NotOursError,
+    StoreError,
+    UsageError,
+)
+
+__all__ = [
+    "HarvesterError",
+    "InvalidTaskId",
+    "KeyRefusedError",
+    "MachineError",
+    "MovedFileError",
+    "NewerSchemaError",
+    "NotOursError",
+    "StoreError",
+    "UsageError",
+    "__version__",
+]

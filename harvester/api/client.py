@@ -13,7 +13,7 @@ import aiohttp
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from harvester import __version__
+from harvester._version import __version__
 from harvester.api.body_buffer import Receiver
 from harvester.api.connections import MAX_HEADER_BYTES, MAX_HEADERS, Connector, WireResponse
 from harvester.api.decode.body import (

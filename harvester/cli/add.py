@@ -8,7 +8,14 @@ from pathlib import Path
 
 import typer
 
+from harvester.cli.console import print_json
+from harvester.cli.id_arguments import Refusals, nothing_acceptable
+from harvester.cli.id_files import read_task_ids
 from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, TaskIds
+from harvester.domain.errors import UsageError
+from harvester.settings.model import load_settings
+from harvester.store.sqlite.connection import in_transaction, open_for_writing, translating_errors
+from harvester.store.sqlite.queue import add as add_tasks
 
 BATCH = 5_000
 """Ids in one transaction: a million of them must not keep other programs from writing."""
@@ -28,12 +35,6 @@ def add(  # noqa: PLR0913  # one parameter for each option
 
     Example: harvester add --file ids.txt
     """
-    from harvester.cli.console import print_json  # noqa: PLC0415
-    from harvester.cli.id_arguments import Refusals, nothing_acceptable  # noqa: PLC0415
-    from harvester.cli.id_files import read_task_ids  # noqa: PLC0415
-    from harvester.domain.errors import UsageError  # noqa: PLC0415
-    from harvester.settings.model import load_settings  # noqa: PLC0415
-
     if not ids and file is None and column is None and field is None:
         raise UsageError("No task ids were given.", remedy="Name them, or read them with --file FILE ('-' is stdin).")
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
@@ -51,9 +52,6 @@ def add(  # noqa: PLR0913  # one parameter for each option
 
 
 def _queue(path: Path, task_ids: Iterator[str]) -> tuple[int, int]:
-    from harvester.store.sqlite.connection import in_transaction, open_for_writing, translating_errors  # noqa: PLC0415
-    from harvester.store.sqlite.queue import add as add_tasks  # noqa: PLC0415
-
     new = total = 0
     with translating_errors(path), closing(open_for_writing(path)) as connection:
         while batch := list(itertools.islice(task_ids, BATCH)):

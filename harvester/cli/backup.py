@@ -1,12 +1,17 @@
 """`harvester backup`: a checked copy while the daemon works."""
 
 import signal
+import time
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
+from harvester.cli.console import print_json
 from harvester.cli.options import AsJson, ConfigFile, Database
+from harvester.reports.formats import shown_bytes, shown_duration
+from harvester.settings.model import load_settings
+from harvester.store.sqlite.maintenance.backup import back_up
 
 Target = Annotated[
     Path, typer.Argument(metavar="FILE", readable=False, help="Where the copy goes.", show_default=False)
@@ -23,13 +28,6 @@ def backup(
 
     Example: harvester backup harvester-monday.db
     """
-    import time  # noqa: PLC0415
-
-    from harvester.cli.console import print_json  # noqa: PLC0415
-    from harvester.reports.formats import shown_bytes, shown_duration  # noqa: PLC0415
-    from harvester.settings.model import load_settings  # noqa: PLC0415
-    from harvester.store.sqlite.maintenance.backup import back_up  # noqa: PLC0415
-
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
     # So that what is half done is removed; a second one, like SIGKILL, leaves that to the next backup.
     signal.signal(signal.SIGTERM, _end)

@@ -3,14 +3,16 @@
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from harvester.cli.console import print_data, print_json
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
-
-if TYPE_CHECKING:
-    from harvester.settings.model import Settings
+from harvester.settings.api_key import resolve_api_key
+from harvester.settings.ca_certificates import trusted
+from harvester.settings.machine import MIB, read_limits
+from harvester.settings.machine_defaults import fitted
+from harvester.settings.model import Settings, load_settings
+from harvester.settings.proxies import proxy_for
 
 
 def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = False) -> None:
@@ -20,10 +22,6 @@ def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = Fal
 
     Example: harvester config --db tasks.db --json
     """
-    from harvester.settings.machine import MIB, read_limits  # noqa: PLC0415
-    from harvester.settings.machine_defaults import fitted  # noqa: PLC0415
-    from harvester.settings.model import load_settings  # noqa: PLC0415
-
     limits = read_limits()
     loaded = fitted(load_settings(config, {"store": {"path": db}}), limits)
     values = loaded.settings.flat()
@@ -56,20 +54,16 @@ def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = Fal
     print_data(f"{'processors':{name_width}}  {limits.processors}")
 
 
-def _describe_key(settings: "Settings") -> str:
+def _describe_key(settings: Settings) -> str:
     """Say whether there is a usable key. This command helps to find out why not, so it does not fail for that."""
-    from harvester.settings.api_key import resolve_api_key  # noqa: PLC0415
-
     try:
         return resolve_api_key(settings, os.environ).masked()
     except UsageError as error:
         return str(error)
 
 
-def _describe_proxy(settings: "Settings", environ: Mapping[str, str]) -> str:
+def _describe_proxy(settings: Settings, environ: Mapping[str, str]) -> str:
     """Say which proxy is in force, without its credentials, or what is wrong with it."""
-    from harvester.settings.proxies import proxy_for  # noqa: PLC0415
-
     try:
         proxy = proxy_for(settings.api.base_url, environ)
     except UsageError as error:
@@ -77,10 +71,8 @@ def _describe_proxy(settings: "Settings", environ: Mapping[str, str]) -> str:
     return "none" if proxy is None else str(proxy)
 
 
-def _describe_authorities(settings: "Settings", environ: Mapping[str, str]) -> str:
+def _describe_authorities(settings: Settings, environ: Mapping[str, str]) -> str:
     """Say whose certificates are trusted, or what is wrong with them."""
-    from harvester.settings.ca_certificates import trusted  # noqa: PLC0415
-
     if not settings.api.base_url.startswith("https:"):
         return "not needed: api.base_url is plain http on this machine"
     try:

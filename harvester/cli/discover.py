@@ -1,19 +1,23 @@
 """`harvester discover`: queue what the account has made."""
 
 import os
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import anyio
 import typer
 
+from harvester.cli.console import print_data, print_error, print_json
+from harvester.cli.durations import parse_duration_s
+from harvester.cli.logs import configure_logs
 from harvester.cli.options import AsJson, ConfigFile, Database
+from harvester.domain.errors import UsageError
 from harvester.domain.tasks.task import TaskState
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from harvester.service.discovery import DiscoveryReport
-    from harvester.settings.model import Settings
+from harvester.service.discovery import DiscoveryReport
+from harvester.service.lifecycle import stopping_on_signals
+from harvester.settings.api_key import resolve_api_key
+from harvester.settings.model import Settings, load_settings
 
 Since = Annotated[
     str | None,
@@ -40,13 +44,6 @@ def discover(
 
     Example: harvester discover --since 12h
     """
-    import anyio  # noqa: PLC0415
-
-    from harvester.cli.console import print_error  # noqa: PLC0415
-    from harvester.cli.logs import configure_logs  # noqa: PLC0415
-    from harvester.settings.api_key import resolve_api_key  # noqa: PLC0415
-    from harvester.settings.model import load_settings  # noqa: PLC0415
-
     loaded = load_settings(config, {"store": {"path": db}})
     settings = loaded.settings
     since_s = settings.discovery.since_days * DAY_S if since is None else _since_s(since)
@@ -63,9 +60,6 @@ def discover(
 
 
 def _since_s(text: str) -> float:
-    from harvester.cli.durations import parse_duration_s  # noqa: PLC0415
-    from harvester.domain.errors import UsageError  # noqa: PLC0415
-
     seconds = parse_duration_s(text, "--since")
     if seconds > LONGEST_S:
         raise UsageError(f"--since {text!a} is too long ago.", remedy="Embeddings are kept for seven days: 7d.")
@@ -73,13 +67,11 @@ def _since_s(text: str) -> float:
 
 
 async def _look(
-    settings: "Settings", key: "Callable[[], str]", *, since_s: float, dry_run: bool
-) -> "tuple[DiscoveryReport | None, int]":
+    settings: Settings, key: Callable[[], str], *, since_s: float, dry_run: bool
+) -> tuple[DiscoveryReport | None, int]:
     """Return what was found, or None and the exit code after a signal. Raises HarvesterError."""
-    import anyio  # noqa: PLC0415
-
+    # aiohttp and numpy: a missing key is known without them.
     from harvester.app import discover_once, key_refused  # noqa: PLC0415
-    from harvester.service.lifecycle import stopping_on_signals  # noqa: PLC0415
 
     report = None
     scope = anyio.CancelScope()
@@ -94,9 +86,7 @@ async def _look(
     return report, stop.exit_code or 0
 
 
-def _print(report: "DiscoveryReport", *, as_json: bool, dry_run: bool, place: str) -> None:
-    from harvester.cli.console import print_data, print_json  # noqa: PLC0415
-
+def _print(report: DiscoveryReport, *, as_json: bool, dry_run: bool, place: str) -> None:
     if as_json:
         ids = {"new_task_ids": report.queued.new_ids} if dry_run else {}
         print_json(_as_json(report) | ids)
@@ -106,7 +96,7 @@ def _print(report: "DiscoveryReport", *, as_json: bool, dry_run: bool, place: st
     typer.echo(f"{'; '.join(_facts(report))}: {'nothing written' if dry_run else place}", err=True)
 
 
-def _as_json(report: "DiscoveryReport") -> dict[str, Any]:
+def _as_json(report: DiscoveryReport) -> dict[str, Any]:
     queued = report.queued
     return {
         "new": len(queued.new_ids),
@@ -121,7 +111,7 @@ def _as_json(report: "DiscoveryReport") -> dict[str, Any]:
     }
 
 
-def _facts(report: "DiscoveryReport") -> "Iterator[str]":
+def _facts(report: DiscoveryReport) -> Iterator[str]:
     queued = report.queued
     new = ", ".join(f"{queued.new_states[state]} {state}" for state in _TOLD if queued.new_states[state])
     moved = ", ".join(f"{queued.moved[state]} now {state}" for state in _TOLD if queued.moved[state])

@@ -1,14 +1,16 @@
 """`harvester doctor`: whether everything is there that the harvest needs."""
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from harvester.cli.check_result import Diagnosis
+from harvester.cli.console import print_data, print_json
+from harvester.cli.daemon_health import ask_daemon
 from harvester.cli.options import AsJson, ConfigFile, Database
-
-if TYPE_CHECKING:
-    from harvester.cli.check_result import Diagnosis
+from harvester.reports.formats import counted
+from harvester.settings.model import load_settings
 
 Live = Annotated[
     bool, typer.Option("--live", help="Only ask the running daemon whether it is well; for health checks.")
@@ -31,16 +33,11 @@ def doctor(
 
     Example: harvester doctor --offline
     """
-    from harvester.cli.console import print_data, print_json  # noqa: PLC0415
-    from harvester.settings.model import load_settings  # noqa: PLC0415
-
     overrides = {"store": {"path": db}}
     if live:
-        from harvester.cli.daemon_health import ask_daemon  # noqa: PLC0415
-
         found = [ask_daemon(load_settings(config, overrides).settings)]
     else:
-        from harvester.cli.checks import diagnose  # noqa: PLC0415
+        from harvester.cli.checks import diagnose  # noqa: PLC0415  # aiohttp, not for --live
 
         found = list(diagnose(lambda: load_settings(config, overrides), os.environ, offline=offline))
     failures, warnings = (sum(one.verdict == verdict for one in found) for verdict in ("failure", "warning"))
@@ -50,11 +47,9 @@ def doctor(
         for one in found:
             print_data(f"{one.verdict:8} {one.name}: {one.text} {one.remedy}".rstrip())
         if not live:
-            from harvester.reports.formats import counted  # noqa: PLC0415
-
             typer.echo(f"{counted(failures, 'failure')}, {counted(warnings, 'warning')}", err=True)
     raise typer.Exit(1 if failures else 0)
 
 
-def _as_json(one: "Diagnosis") -> dict[str, str]:
+def _as_json(one: Diagnosis) -> dict[str, str]:
     return {"name": one.name, "verdict": one.verdict, "text": one.text, "remedy": one.remedy}

@@ -5,13 +5,13 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+
+import structlog
 
 from harvester.cli.streams import MessageStream
-
-if TYPE_CHECKING:
-    from harvester.settings.machine import MachineLimits
-    from harvester.settings.model import Settings
+from harvester.settings.machine import MachineLimits
+from harvester.settings.machine_defaults import excess
+from harvester.settings.model import Settings
 
 LOG_CONDITION = "log"
 
@@ -35,12 +35,8 @@ def raise_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def warn_of_excess(settings: "Settings", limits: "MachineLimits") -> None:
+def warn_of_excess(settings: Settings, limits: MachineLimits) -> None:
     """Log it when the settings let a harvest take more memory than there is."""
-    import structlog  # noqa: PLC0415  # see below
-
-    from harvester.settings.machine_defaults import excess  # noqa: PLC0415
-
     if (why := excess(settings, limits)) is not None:
         structlog.stdlib.get_logger().warning("too little memory for these settings", why=why)
 
@@ -48,8 +44,6 @@ def warn_of_excess(settings: "Settings", limits: "MachineLimits") -> None:
 @contextmanager
 def noting_lost_messages(conditions: dict[str, str]) -> Iterator[None]:
     """While the block runs, keep a condition for as long as the log cannot be written, and log how much was lost."""
-    import structlog  # noqa: PLC0415  # not wanted before the process is prepared
-
     stream, loop, log = sys.stderr, asyncio.get_running_loop(), structlog.stdlib.get_logger()
     if not isinstance(stream, MessageStream):
         yield

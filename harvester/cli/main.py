@@ -1,36 +1,19 @@
-"""The command line: which commands there are, and how an error becomes a sentence and an exit code.
+"""The command line: its options, and how an error becomes a sentence and an exit code.
 
-Every command is a file that imports nothing heavy at its top, so that `--help` is instant; the commands
-import what they work with inside their functions.
+This imports no command, so that `--help` is instant; `commands.py` loads the one that is invoked.
 """
 
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from typer.main import get_command
 
-import harvester
-from harvester.cli import (
-    add,
-    backfill,
-    backup,
-    config,
-    demo,
-    discover,
-    doctor,
-    migrate,
-    plan,
-    retry,
-    show,
-    simulate,
-    status,
-    verify,
-)
-from harvester.cli import run as run_command
+from harvester._version import __version__
+from harvester.cli.commands import CommandGroup
 from harvester.cli.console import print_error, printable
 from harvester.cli.environment_errors import environment_error
 from harvester.cli.streams import STDOUT, is_reader_gone, silence_stdout
@@ -42,27 +25,9 @@ _READER_GONE = 141  # 128 and SIGPIPE, as every other program in a pipe ends
 _DRAINING = frozenset({"run", "backfill"})
 """Commands that handle signals themselves."""
 
-# In the order of the help page; the name of a function is that of its command.
-_COMMANDS: tuple[Callable[..., None], ...] = (
-    add.add,
-    discover.discover,
-    backfill.backfill,
-    run_command.run,
-    plan.plan,
-    status.status,
-    show.show,
-    retry.retry,
-    verify.verify,
-    backup.backup,
-    migrate.migrate,
-    doctor.doctor,
-    config.config,
-    simulate.simulate,
-    demo.demo,
-)
-
 # Plain help: it takes half the time of rich's boxes and reads well in pipes and container logs.
 app = typer.Typer(
+    cls=CommandGroup,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -73,7 +38,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  # the signature is typer's
     if wanted:
-        typer.echo(f"harvester {harvester.__version__}")
+        typer.echo(f"harvester {__version__}")
         raise typer.Exit
 
 
@@ -96,10 +61,6 @@ def _root(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if context.invoked_subcommand not in _DRAINING:
         signals.behave_as_usual()
-
-
-for _command in _COMMANDS:
-    app.command()(_command)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,14 +1,17 @@
 """`harvester migrate`: bring the database to this version's schema."""
 
-from typing import TYPE_CHECKING
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import typer
 
 from harvester.cli.options import ConfigFile, Database
-
-if TYPE_CHECKING:
-    import sqlite3
-    from pathlib import Path
+from harvester.reports.formats import counted
+from harvester.settings.model import load_settings
+from harvester.store.sqlite.connection import in_transaction, open_for_writing, translating_errors
+from harvester.store.sqlite.maintenance.cover import Covered, cover
+from harvester.store.sqlite.migrations import applied_versions
 
 
 def migrate(*, db: Database = None, config: ConfigFile = None) -> None:
@@ -19,13 +22,6 @@ def migrate(*, db: Database = None, config: ConfigFile = None) -> None:
 
     Example: harvester migrate --db harvester.db
     """
-    from contextlib import closing  # noqa: PLC0415
-
-    from harvester.reports.formats import counted  # noqa: PLC0415
-    from harvester.settings.model import load_settings  # noqa: PLC0415
-    from harvester.store.sqlite.connection import open_for_writing  # noqa: PLC0415
-    from harvester.store.sqlite.migrations import applied_versions  # noqa: PLC0415
-
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
     with closing(open_for_writing(path)) as connection:
         version = max(applied_versions(connection))
@@ -35,11 +31,8 @@ def migrate(*, db: Database = None, config: ConfigFile = None) -> None:
     typer.echo(f"{path} has schema version {version}, the newest.", err=True)
 
 
-def _cover(connection: "sqlite3.Connection", path: "Path") -> int:
+def _cover(connection: sqlite3.Connection, path: Path) -> int:
     """Compute the checksums that are missing, a transaction for each batch; return how many."""
-    from harvester.store.sqlite.connection import in_transaction, translating_errors  # noqa: PLC0415
-    from harvester.store.sqlite.maintenance.cover import Covered, cover  # noqa: PLC0415
-
     total, batch = 0, Covered(0, 0)
     with translating_errors(path):
         while True:

@@ -1,15 +1,24 @@
 """`harvester plan`: what would happen next, and why."""
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from contextlib import closing
+from typing import Annotated, Any
 
 import typer
 
-from harvester.cli.options import AsJson, ConfigFile, Database, Strategy
-
-if TYPE_CHECKING:
-    from harvester.reports.plan import PlanReport
-    from harvester.settings.model import Settings
+from harvester.cli.console import print_data, print_json
+from harvester.cli.options import AsJson, ConfigFile, Database
+from harvester.cli.options import Strategy as StrategyOption
+from harvester.domain.limits.endpoint import POLL_ENDPOINTS, RateLimit
+from harvester.domain.planning.forecast import Conditions, preview
+from harvester.domain.planning.plan import Strategy, within_means
+from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.reports.plan import PlanReport, as_json, lines
+from harvester.settings.model import Settings, load_settings
+from harvester.store.sqlite.connection import open_for_reading, translating_errors
+from harvester.store.sqlite.limits import limits_in_force
+from harvester.store.sqlite.processing_times import processing_times
+from harvester.store.sqlite.queue_sample import survey
 
 Calls = Annotated[int, typer.Option("--calls", metavar="N", min=0, max=100, help="How many requests to foretell.")]
 
@@ -17,7 +26,7 @@ Calls = Annotated[int, typer.Option("--calls", metavar="N", min=0, max=100, help
 def plan(
     *,
     calls: Calls = 10,
-    strategy: Strategy = None,
+    strategy: StrategyOption = None,
     json: AsJson = False,
     db: Database = None,
     config: ConfigFile = None,
@@ -29,10 +38,6 @@ def plan(
 
     Example: harvester plan --strategy status
     """
-    from harvester.cli.console import print_data, print_json  # noqa: PLC0415
-    from harvester.reports.plan import as_json, lines  # noqa: PLC0415
-    from harvester.settings.model import load_settings  # noqa: PLC0415
-
     overrides: dict[str, dict[str, Any]] = {"store": {"path": db}, "harvest": {"strategy": strategy}}
     settings = load_settings(config, overrides).settings
     report = _look(settings, calls)
@@ -44,20 +49,8 @@ def plan(
     typer.echo(f"database {settings.store.path}", err=True)
 
 
-def _look(settings: "Settings", calls: int) -> "PlanReport":
+def _look(settings: Settings, calls: int) -> PlanReport:
     """Read the database in one transaction, and reckon."""
-    from contextlib import closing  # noqa: PLC0415
-
-    from harvester.domain.limits.endpoint import POLL_ENDPOINTS, RateLimit  # noqa: PLC0415
-    from harvester.domain.planning.forecast import Conditions, preview  # noqa: PLC0415
-    from harvester.domain.planning.plan import Strategy, within_means  # noqa: PLC0415
-    from harvester.domain.planning.processing_time import ProcessingTimes  # noqa: PLC0415
-    from harvester.reports.plan import PlanReport  # noqa: PLC0415
-    from harvester.store.sqlite.connection import open_for_reading, translating_errors  # noqa: PLC0415
-    from harvester.store.sqlite.limits import limits_in_force  # noqa: PLC0415
-    from harvester.store.sqlite.processing_times import processing_times  # noqa: PLC0415
-    from harvester.store.sqlite.queue_sample import survey  # noqa: PLC0415
-
     path, now_ms = settings.store.path, time.time_ns() // 1_000_000
     limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
     has_status_call = settings.api.version == "v1"

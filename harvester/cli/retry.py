@@ -1,20 +1,24 @@
 """`harvester retry`: give ends another chance."""
 
+import time
+from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from harvester.cli.console import print_error, print_json
+from harvester.cli.id_arguments import GivenIds, collect_task_ids
 from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, TaskIds
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from harvester.cli.id_arguments import GivenIds
-    from harvester.domain.tasks.task import TaskState
-    from harvester.service.replay import Reread
-    from harvester.store.sqlite.connection import Connection
-    from harvester.store.sqlite.dead_letters import Keeper
+from harvester.domain.errors import UsageError
+from harvester.domain.tasks.task import END_STATES, TaskState
+from harvester.reports.formats import counted
+from harvester.settings.model import load_settings
+from harvester.store.sqlite.connection import Connection, in_transaction, open_existing, translating_errors
+from harvester.store.sqlite.dead_letters import Keeper, keepers
+from harvester.store.sqlite.queue import not_ended
+from harvester.store.sqlite.queue import retry as put_back
 
 States = Annotated[
     str | None,
@@ -50,13 +54,6 @@ def retry(  # noqa: PLR0913  # one parameter for each option
 
     Example: harvester retry --state rejected,missing
     """
-    from contextlib import closing  # noqa: PLC0415
-
-    from harvester.cli.id_arguments import collect_task_ids  # noqa: PLC0415
-    from harvester.domain.errors import UsageError  # noqa: PLC0415
-    from harvester.settings.model import load_settings  # noqa: PLC0415
-    from harvester.store.sqlite.connection import open_existing, translating_errors  # noqa: PLC0415
-
     states = _states(state) if state is not None else []
     given = collect_task_ids(ids, file, column=column, field=field)
     if given.task_ids is None and not states and not from_kept:
@@ -71,14 +68,8 @@ def retry(  # noqa: PLR0913  # one parameter for each option
     raise typer.Exit(0 if is_done and not given.refused else 1)
 
 
-def _put_back(connection: "Connection", given: "GivenIds", states: "list[TaskState]", *, json: bool) -> bool:
-    from harvester.cli.console import print_error, print_json  # noqa: PLC0415
-    from harvester.reports.formats import counted  # noqa: PLC0415
-    from harvester.store.sqlite.connection import in_transaction  # noqa: PLC0415
-    from harvester.store.sqlite.queue import not_ended  # noqa: PLC0415
-    from harvester.store.sqlite.queue import retry as put_back  # noqa: PLC0415
-
-    def body(connection: "Connection") -> "tuple[int, dict[str, TaskState | None]]":
+def _put_back(connection: Connection, given: GivenIds, states: list[TaskState], *, json: bool) -> bool:
+    def body(connection: Connection) -> tuple[int, dict[str, TaskState | None]]:
         left = not_ended(connection, task_ids)
         return put_back(connection, task_ids=task_ids, states=states), left
 
@@ -96,15 +87,10 @@ def _put_back(connection: "Connection", given: "GivenIds", states: "list[TaskSta
 
 
 def _harvest_kept(
-    connection: "Connection", given: "GivenIds", states: "list[TaskState]", max_body_bytes: int, *, json: bool
+    connection: Connection, given: GivenIds, states: list[TaskState], max_body_bytes: int, *, json: bool
 ) -> bool:
     """Tell what became of each, and return whether all are harvested."""
-    import time  # noqa: PLC0415
-
-    from harvester.cli.console import print_error, print_json  # noqa: PLC0415
-    from harvester.reports.formats import counted  # noqa: PLC0415
-    from harvester.service.replay import harvest_kept  # noqa: PLC0415
-    from harvester.store.sqlite.dead_letters import keepers  # noqa: PLC0415
+    from harvester.service.replay import harvest_kept  # noqa: PLC0415  # numpy, for --from-kept only
 
     harvested, left = [], []
     for keeper in _chosen(keepers(connection), given, states):
@@ -112,7 +98,7 @@ def _harvest_kept(
             left.append({"task_id": keeper, "problem": "No body of it is kept, or it has not ended."})
             continue
         reread = harvest_kept(connection, keeper, max_body_bytes=max_body_bytes, now_ms=time.time_ns() // 1_000_000)
-        _warn_of_another_id(reread)
+        _warn_of_another_id(reread.task_id, reread.received_id)
         if reread.problem is None:
             harvested.append(reread.task_id)
         else:
@@ -128,7 +114,7 @@ def _harvest_kept(
     return not left
 
 
-def _chosen(kept: "list[Keeper]", given: "GivenIds", states: "list[TaskState]") -> "Iterator[Keeper | str]":
+def _chosen(kept: list[Keeper], given: GivenIds, states: list[TaskState]) -> Iterator[Keeper | str]:
     """Yield what was named, by id or by state, or everything; of an id without a kept body the id alone."""
     if given.task_ids is None and not states:
         yield from kept
@@ -141,17 +127,12 @@ def _chosen(kept: "list[Keeper]", given: "GivenIds", states: "list[TaskState]") 
     yield from named
 
 
-def _warn_of_another_id(reread: "Reread") -> None:
-    from harvester.cli.console import print_error  # noqa: PLC0415
-
-    if reread.received_id not in (None, reread.task_id):
-        print_error(f"the body of {reread.task_id} names another id: {reread.received_id}")
+def _warn_of_another_id(task_id: str, received_id: str | None) -> None:
+    if received_id not in (None, task_id):
+        print_error(f"the body of {task_id} names another id: {received_id}")
 
 
-def _states(text: str) -> "list[TaskState]":
-    from harvester.domain.errors import UsageError  # noqa: PLC0415
-    from harvester.domain.tasks.task import END_STATES, TaskState  # noqa: PLC0415
-
+def _states(text: str) -> list[TaskState]:
     possible = [state for state in TaskState if state in END_STATES and state is not TaskState.HARVESTED]
     wanted = [name.strip().lower() for name in text.split(",") if name.strip()]
     for name in wanted or [text]:

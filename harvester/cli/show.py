@@ -3,17 +3,23 @@
 import json as jsonlib
 import re
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Annotated
 
 import typer
 
+from harvester.cli.console import print_data, print_error, write_foreign_bytes
 from harvester.cli.options import ConfigFile, Database
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from harvester.store.sqlite.dead_letters import Payload
-    from harvester.store.sqlite.task_history import TaskStory
+from harvester.domain.errors import UsageError
+from harvester.domain.tasks.task import TaskState
+from harvester.domain.tasks.task_id import validate_task_id
+from harvester.reports.error_codes import ENDS, explain
+from harvester.reports.formats import shown_bytes, shown_time
+from harvester.settings.model import load_settings
+from harvester.store.sqlite.connection import open_for_reading, translating_errors
+from harvester.store.sqlite.dead_letters import Payload, PayloadError, kept_payload
+from harvester.store.sqlite.task_history import TaskStory, rebuild_json, task_story
 
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task.")]
 ApiJson = Annotated[bool, typer.Option("--json", help="Print the API's own JSON of a harvested task.")]
@@ -39,16 +45,6 @@ def show(
 
     Example: harvester show 66f537778d9641fe5a0d101f --json > task.json
     """
-    from contextlib import closing  # noqa: PLC0415
-
-    from harvester.cli.console import print_data, print_error  # noqa: PLC0415
-    from harvester.domain.errors import UsageError  # noqa: PLC0415
-    from harvester.domain.tasks.task_id import validate_task_id  # noqa: PLC0415
-    from harvester.settings.model import load_settings  # noqa: PLC0415
-    from harvester.store.sqlite.connection import open_for_reading, translating_errors  # noqa: PLC0415
-    from harvester.store.sqlite.dead_letters import kept_payload  # noqa: PLC0415
-    from harvester.store.sqlite.task_history import rebuild_json, task_story  # noqa: PLC0415
-
     if json and raw:
         raise UsageError("--json and --raw exclude each other.", remedy="Give one of them.")
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
@@ -72,10 +68,7 @@ def show(
         _write_json(document)
 
 
-def _write_raw(task_id: str, payload: "Payload | None") -> None:
-    from harvester.cli.console import print_error, write_foreign_bytes  # noqa: PLC0415
-    from harvester.store.sqlite.dead_letters import PayloadError  # noqa: PLC0415
-
+def _write_raw(task_id: str, payload: Payload | None) -> None:
     if payload is None:
         print_error(f"No body of the task {task_id} is kept: only those of results that could not be stored are.")
         raise typer.Exit(1)
@@ -101,9 +94,7 @@ def _escaped(match: re.Match[str]) -> str:
     return jsonlib.dumps(match[0])[1:-1] if match[0] != "\x7f" else "\\u007f"
 
 
-def _lines(story: "TaskStory") -> "Iterator[str]":
-    from harvester.reports.formats import shown_time  # noqa: PLC0415
-
+def _lines(story: TaskStory) -> Iterator[str]:
     task = story.task
     yield f"task          {task['task_id']}"
     yield f"state         {task['state']}"
@@ -120,12 +111,8 @@ def _lines(story: "TaskStory") -> "Iterator[str]":
     yield from _attempt_lines(story)
 
 
-def _trouble_lines(story: "TaskStory") -> "Iterator[str]":
+def _trouble_lines(story: TaskStory) -> Iterator[str]:
     """Say what is wrong, and what to do about it."""
-    from harvester.domain.tasks.task import TaskState  # noqa: PLC0415
-    from harvester.reports.error_codes import ENDS, explain  # noqa: PLC0415
-    from harvester.reports.formats import shown_bytes, shown_time  # noqa: PLC0415
-
     task, end = story.task, ENDS.get(TaskState(story.task["state"]))
     if end is not None:
         yield f"  means       {end.meaning}"
@@ -141,13 +128,11 @@ def _trouble_lines(story: "TaskStory") -> "Iterator[str]":
         yield f"kept body     {size} of gzip, received {shown_time(story.kept['received_at'])}{cut}"
 
 
-def _for_this(remedy: str, story: "TaskStory") -> str:
+def _for_this(remedy: str, story: TaskStory) -> str:
     return remedy.replace(" ID`", f" {story.task['task_id']}`").replace(" ID ", f" {story.task['task_id']} ")
 
 
-def _video_lines(story: "TaskStory") -> "Iterator[str]":
-    from harvester.reports.formats import shown_time  # noqa: PLC0415
-
+def _video_lines(story: TaskStory) -> Iterator[str]:
     video = story.video
     if video is None:
         yield from _listed_lines(story)
@@ -166,10 +151,8 @@ def _video_lines(story: "TaskStory") -> "Iterator[str]":
         yield f"  {group.count:>6} {kind}: {span}, {group.dim} numbers of {group.dtype}"
 
 
-def _listed_lines(story: "TaskStory") -> "Iterator[str]":
+def _listed_lines(story: TaskStory) -> Iterator[str]:
     """Describe a task whose embeddings are not here yet, as the account's list did."""
-    from harvester.reports.formats import shown_time  # noqa: PLC0415
-
     listed = story.listed
     if listed is None:
         return
@@ -181,10 +164,7 @@ def _listed_lines(story: "TaskStory") -> "Iterator[str]":
     yield f"listed        {shown_time(listed['listed_at'])}"
 
 
-def _attempt_lines(story: "TaskStory") -> "Iterator[str]":
-    from harvester.reports.error_codes import explain  # noqa: PLC0415
-    from harvester.reports.formats import shown_bytes, shown_time  # noqa: PLC0415
-
+def _attempt_lines(story: TaskStory) -> Iterator[str]:
     yield ""
     made, told = story.task["attempts"], len(story.attempts)
     yield f"attempts      {told}" + (f", of {made}: older ones are forgotten" if made > told else "")

@@ -1,15 +1,15 @@
 """`harvester simulate`: a rehearsal of the API on this machine."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from harvester.domain.errors import UsageError
-
-# The server and numpy are imported where they are used: `harvester --help` must not wait for them.
-if TYPE_CHECKING:
-    from harvester.simulator import Simulator, SimulatorClock
+from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
+from harvester.simulator.faults.files import load_faults
+from harvester.simulator.rfc3339 import parse_ms
+from harvester.simulator.serving import serve_until_stopped
 
 
 def simulate(  # noqa: PLR0913  # one for each option
@@ -58,10 +58,6 @@ def simulate(  # noqa: PLR0913  # one for each option
 
     Example: harvester simulate --port 8080 --tasks 20 --print-ids > ids.txt
     """
-    from harvester.simulator import Simulator, SimulatorSettings  # noqa: PLC0415  # see above
-    from harvester.simulator.faults.files import load_faults  # noqa: PLC0415
-    from harvester.simulator.serving import serve_until_stopped  # noqa: PLC0415
-
     shortest, longest = _one_or_two("--duration-s", duration_s)
     median, sigma = _one_or_two("--processing-s", processing_s)
     settings = SimulatorSettings(
@@ -112,17 +108,14 @@ def _one_or_two(option: str, text: str) -> tuple[float, float | None]:
         ) from None
 
 
-def _clock(start_at: str, speed: float) -> "SimulatorClock":
-    from harvester.simulator import SimulatorClock  # noqa: PLC0415  # see above
-    from harvester.simulator.rfc3339 import parse_ms  # noqa: PLC0415
-
+def _clock(start_at: str, speed: float) -> SimulatorClock:
     try:
         return SimulatorClock(parse_ms(start_at) / 1000 if start_at else None, speed=speed)
     except ValueError as error:
         raise UsageError(str(error), remedy="See --start-at and --speed.") from None
 
 
-def _announce(simulator: "Simulator") -> None:
+def _announce(simulator: Simulator) -> None:
     key = "'the key given with --key'" if simulator.settings.key else "rehearsal"
     typer.echo(
         f"Listening on {simulator.base_url} with {simulator.settings.tasks} tasks. Ctrl-C stops it.\n"

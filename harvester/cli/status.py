@@ -1,18 +1,25 @@
 """`harvester status`: the glance."""
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Annotated
 
 import typer
 
+from harvester.cli.console import print_data, print_json
+from harvester.cli.durations import parse_duration_s
 from harvester.cli.options import AsJson, ConfigFile, Database
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from harvester.domain.planning.feasibility import Feasibility
-    from harvester.settings.model import Settings
-    from harvester.store.sqlite.task_history import StatusReport
+from harvester.domain.errors import UsageError
+from harvester.domain.limits.endpoint import RateLimit
+from harvester.domain.planning.feasibility import Feasibility, assess
+from harvester.reports.deadline_warning import forewarning, shown_rate
+from harvester.reports.formats import counted, shown_bytes, shown_duration, shown_time
+from harvester.settings.model import Settings, load_settings
+from harvester.store.sqlite.connection import open_for_reading, translating_errors
+from harvester.store.sqlite.limits import limits_in_force
+from harvester.store.sqlite.task_history import StatusReport, as_json, status_report
+from harvester.store.sqlite.write_ahead_log import LARGE_LOG_BYTES, LOG_BYTES
 
 Watch = Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")]
 Every = Annotated[
@@ -30,11 +37,6 @@ def status(
 
     Example: harvester status --watch
     """
-    from harvester.cli.console import print_data, print_json  # noqa: PLC0415
-    from harvester.domain.errors import UsageError  # noqa: PLC0415
-    from harvester.settings.model import load_settings  # noqa: PLC0415
-    from harvester.store.sqlite.task_history import as_json  # noqa: PLC0415
-
     if watch and json:
         raise UsageError("--watch is for people, --json for programs.", remedy="Call `harvester status --json` again.")
     if every is not None and not watch:
@@ -42,8 +44,7 @@ def status(
     settings = load_settings(config, {"store": {"path": db}}).settings
     path = settings.store.path
     if watch:
-        from harvester.cli.durations import parse_duration_s  # noqa: PLC0415
-        from harvester.cli.status_watch import watch_status  # noqa: PLC0415
+        from harvester.cli.status_watch import watch_status  # noqa: PLC0415  # rich, 40 ms
 
         every_s = parse_duration_s(every or "2s", "--every")
         raise typer.Exit(watch_status(lambda: list(_lines(*_look(settings))), every_s))
@@ -56,16 +57,8 @@ def status(
     typer.echo(f"database {path}", err=True)
 
 
-def _look(settings: "Settings") -> "tuple[StatusReport, Feasibility]":
+def _look(settings: Settings) -> tuple[StatusReport, Feasibility]:
     """Read the database, and hold what is open against the rate that it says is in force."""
-    from contextlib import closing  # noqa: PLC0415
-
-    from harvester.domain.limits.endpoint import RateLimit  # noqa: PLC0415
-    from harvester.domain.planning.feasibility import assess  # noqa: PLC0415
-    from harvester.store.sqlite.connection import open_for_reading, translating_errors  # noqa: PLC0415
-    from harvester.store.sqlite.limits import limits_in_force  # noqa: PLC0415
-    from harvester.store.sqlite.task_history import status_report  # noqa: PLC0415
-
     path, now_ms = settings.store.path, time.time_ns() // 1_000_000
     limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
     has_status_call = settings.api.version == "v1"
@@ -75,10 +68,7 @@ def _look(settings: "Settings") -> "tuple[StatusReport, Feasibility]":
     return report, assess(report.deadlines, now_ms, pacer.results_budget(now_ms / 1000, now_ms))
 
 
-def _lines(report: "StatusReport", feasibility: "Feasibility") -> "Iterator[str]":
-    from harvester.reports.deadline_warning import forewarning, shown_rate  # noqa: PLC0415
-    from harvester.reports.formats import counted, shown_bytes, shown_duration, shown_time  # noqa: PLC0415
-
+def _lines(report: StatusReport, feasibility: Feasibility) -> Iterator[str]:
     now = time.time()
     yield _verdict(report, now)
     warning = forewarning(feasibility)
@@ -113,11 +103,8 @@ def _lines(report: "StatusReport", feasibility: "Feasibility") -> "Iterator[str]
         yield f"last error     {shown_time(error.at_ms)} {error.task_id} ({error.state}): {error.message}"
 
 
-def _room(report: "StatusReport") -> "Iterator[str]":
+def _room(report: StatusReport) -> Iterator[str]:
     """Say how long the write-ahead log is, and what is odd about that."""
-    from harvester.reports.formats import shown_bytes  # noqa: PLC0415
-    from harvester.store.sqlite.write_ahead_log import LARGE_LOG_BYTES, LOG_BYTES  # noqa: PLC0415
-
     free = report.free_bytes
     if report.log_bytes:
         why = "; another program may keep a read transaction open" if report.log_bytes >= LARGE_LOG_BYTES else ""
@@ -126,10 +113,8 @@ def _room(report: "StatusReport") -> "Iterator[str]":
         yield f"space          {shown_bytes(free)} are free: a harvest pauses before the last of it is gone"
 
 
-def _verdict(report: "StatusReport", now: float) -> str:
+def _verdict(report: StatusReport, now: float) -> str:
     """Say in one line whether somebody has to do something."""
-    from harvester.reports.formats import counted  # noqa: PLC0415
-
     lost = sum(count for state, count in report.counts.items() if not state.is_open and state != "harvested")
     total = sum(report.counts.values())
     # Those that are past theirs have a line of their own, and nobody can hurry for them.

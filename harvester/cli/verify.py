@@ -2,19 +2,23 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from harvester.cli.console import print_data, print_error, print_json
 from harvester.cli.options import AsJson, ConfigFile, Database
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from harvester.store.sqlite.maintenance.repair import Damaged
-    from harvester.store.sqlite.maintenance.verify import Finding
+from harvester.domain.errors import UsageError
+from harvester.reports.formats import counted, shown_time
+from harvester.settings.model import load_settings
+from harvester.store.sqlite.connection import open_existing, open_for_reading, translating_errors
+from harvester.store.sqlite.maintenance.repair import Damaged, examine, repair
+from harvester.store.sqlite.maintenance.verify import TOLD_OF_A_TASK, Finding
+from harvester.store.sqlite.maintenance.verify import verify as findings_of
 
 Deep = Annotated[bool, typer.Option("--deep", help="Read every vector: checksums, finite values, unit length.")]
 Repair = Annotated[
@@ -35,11 +39,6 @@ def verify(
 
     Example: harvester verify --deep
     """
-    from harvester.cli.console import print_json  # noqa: PLC0415
-    from harvester.domain.errors import UsageError  # noqa: PLC0415
-    from harvester.settings.model import load_settings  # noqa: PLC0415
-    from harvester.store.sqlite.connection import translating_errors  # noqa: PLC0415
-
     if repair and not deep:
         raise UsageError("--repair needs --deep.", remedy="Run `harvester verify --deep --repair`.")
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
@@ -56,34 +55,24 @@ def verify(
 class Verdict:
     """What is wrong, after any repair; what was put back, and what is past its deadline."""
 
-    findings: "Sequence[Finding]"
-    repaired: "Sequence[Damaged]" = ()
-    lost: "Sequence[Damaged]" = ()
+    findings: Sequence[Finding]
+    repaired: Sequence[Damaged] = ()
+    lost: Sequence[Damaged] = ()
     is_malformed: bool = False
 
     @property
-    def errors(self) -> "list[Finding]":
+    def errors(self) -> list[Finding]:
         """The findings without the warnings."""
         return [finding for finding in self.findings if not finding.is_warning]
 
 
-def _findings(path: "Path", *, deep: bool) -> "list[Finding]":
-    from contextlib import closing  # noqa: PLC0415
-
-    from harvester.store.sqlite.connection import open_for_reading  # noqa: PLC0415
-    from harvester.store.sqlite.maintenance.verify import verify as findings_of  # noqa: PLC0415
-
+def _findings(path: Path, *, deep: bool) -> list[Finding]:
     with closing(open_for_reading(path)) as connection:
         return list(findings_of(connection, deep=deep))
 
 
-def _repaired(path: "Path") -> Verdict:
+def _repaired(path: Path) -> Verdict:
     """Put back what can be had again, and look once more: only that tells whether the database is sound."""
-    from contextlib import closing  # noqa: PLC0415
-
-    from harvester.store.sqlite.connection import open_existing, open_for_reading  # noqa: PLC0415
-    from harvester.store.sqlite.maintenance.repair import examine, repair  # noqa: PLC0415
-
     with closing(open_for_reading(path)) as connection:
         found = examine(connection)
     now_ms = time.time_ns() // 1_000_000
@@ -104,10 +93,8 @@ def _as_json(verdict: Verdict, *, repair: bool) -> dict[str, object]:
     return told
 
 
-def _finding_lines(findings: "Sequence[Finding]") -> "Iterator[str]":
+def _finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
     """Name the first findings of each task, and count the rest: a long video has thousands of vectors."""
-    from harvester.store.sqlite.maintenance.verify import TOLD_OF_A_TASK  # noqa: PLC0415
-
     seen = Counter[tuple[str, str]]()
     for one in findings:
         kind, about = "warning" if one.is_warning else "error", f"{one.task_id}: " if one.task_id else ""
@@ -119,10 +106,7 @@ def _finding_lines(findings: "Sequence[Finding]") -> "Iterator[str]":
             yield f"{kind}: {about}and {count - TOLD_OF_A_TASK} more; --json lists them"
 
 
-def _tell(verdict: Verdict, path: "Path", *, deep: bool) -> None:
-    from harvester.cli.console import print_data, print_error  # noqa: PLC0415
-    from harvester.reports.formats import counted, shown_time  # noqa: PLC0415
-
+def _tell(verdict: Verdict, path: Path, *, deep: bool) -> None:
     for damaged in verdict.repaired:
         until = shown_time(damaged.expires_at_ms)
         print_data(f"repaired: {damaged.task_id}: {damaged.told}; pending again, deadline {until}")

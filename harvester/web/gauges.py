@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from harvester import __version__
+from harvester._version import __version__
 from harvester.service.room import LOG, SPACE
 from harvester.store.sqlite.counts import Urgency
 from harvester.store.sqlite.write_ahead_log import free_bytes, log_bytes

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from harvester import __version__
+from harvester._version import __version__
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS
 from harvester.domain.planning.feasibility import assess
 from harvester.store.sqlite.task_history import StatusReport, as_json

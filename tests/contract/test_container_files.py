@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.cli.run import GRACE_S
+from harvester.cli.daemon import GRACE_S
 from harvester.settings.model import describe_settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -112,3 +112,21 @@ def test_the_command_line_starts_without_the_heavy_modules(tmp_path: Path) -> No
     )
 
     assert HEAVY & set(result.stdout.split()) == set()
+
+
+@pytest.mark.parametrize("flag", ["--version", "--help"])
+def test_version_and_help_load_neither_a_command_nor_what_it_works_with(tmp_path: Path, flag: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "harvester", flag],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+
+    loaded = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines() if line.startswith("import time:")}
+    assert "harvester.cli.main" in loaded
+    assert loaded & (HEAVY | {f"harvester.cli.{name}" for name in ORDER}) == set()
+    # The handlers of signals are installed before anything else.
+    assert {name for name in loaded if name.startswith("harvester.service.")} == {"harvester.service.signals"}

@@ -4,7 +4,7 @@ from typing import NoReturn
 
 import pytest
 
-import harvester.settings.model
+import harvester.cli.config
 from harvester.cli.main import run
 from harvester.domain.errors import HarvesterError, KeyRefusedError, StoreError, UsageError
 
@@ -18,7 +18,7 @@ def failing_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[B
         def load_settings(*_: object, **__: object) -> NoReturn:
             raise error
 
-        monkeypatch.setattr(harvester.settings.model, "load_settings", load_settings)
+        monkeypatch.setattr(harvester.cli.config, "load_settings", load_settings)
 
     return install
 

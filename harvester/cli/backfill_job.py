@@ -1,0 +1,72 @@
+"""The harvest that `harvester backfill` runs: it ends when every task has ended, or when the time is up."""
+
+import sys
+from collections.abc import Callable
+
+import anyio
+
+from harvester.app import Harvest, open_harvest
+from harvester.cli.harvest_display import Summary, print_summary, show_progress
+from harvester.service.deadline_monitor import foresee
+from harvester.service.lifecycle import stopping_on_signals
+from harvester.service.scheduler import Until
+from harvester.settings.model import Settings
+from harvester.store.sqlite.counts import EVEN_DUE_MS
+
+
+class Job:
+    """One backfill, from opening the database to its summary."""
+
+    def __init__(self, settings: Settings, *, only: list[str] | None, no_wait: bool, limit_s: float | None) -> None:
+        self._settings = settings
+        self._only = only
+        self._no_wait = no_wait
+        self._limit_s = limit_s
+        self._is_over_time = False
+
+    async def run(self, key: Callable[[], str]) -> int:
+        """Harvest, show it, print the summary, and return the exit code. Raises HarvesterError."""
+        until = Until.ASKED if self._no_wait else Until.ENDED
+        async with open_harvest(self._settings, key, until=until, only=self._only) as harvest:
+            started_ms = harvest.clock.wall_ms()
+            async with stopping_on_signals(lambda: self._drain(harvest)) as stop, anyio.create_task_group() as group:
+                group.start_soon(show_progress, harvest.progress, harvest.clock, name="display")
+                if self._limit_s is not None:
+                    group.start_soon(self._stop_in_time, harvest, self._limit_s, name="deadline")
+                await harvest.scheduler.run()
+                group.cancel_scope.cancel()
+            summary = await self._summary(harvest, started_ms, stop.description)
+            print_summary(summary)
+        harvest.raise_if_refused()
+        if stop.exit_code is not None:
+            return stop.exit_code
+        return 0 if harvest.progress.open == 0 and not summary.ends else 1
+
+    async def _stop_in_time(self, harvest: Harvest, limit_s: float) -> None:
+        await anyio.sleep(limit_s)
+        self._is_over_time = True
+        harvest.scheduler.stop()
+
+    def _drain(self, harvest: Harvest) -> None:
+        harvest.scheduler.stop()
+        if harvest.progress.in_flight:
+            grace_s = self._settings.harvest.grace_s
+            note = f"Finishing {harvest.progress.in_flight} under way, {grace_s:g} s at most; again to stop at once."
+            # Over a live display this is printed above it.
+            print(note, file=sys.stderr, flush=True)  # noqa: T201
+
+    async def _summary(self, harvest: Harvest, started_ms: int, why: str | None) -> Summary:
+        if self._is_over_time:
+            why = why or "The time is up."
+        elapsed_s = harvest.clock.monotonic() - harvest.progress.started
+        # The clock may have been corrected since the start: what ended before and after that both counts.
+        started_ms = min(started_ms, harvest.clock.wall_ms() - round(elapsed_s * 1000))
+        return Summary(
+            harvest.progress,
+            await harvest.store.ends(started_ms if self._only is None else 0),
+            elapsed_s,
+            await foresee(harvest.store, harvest.throttle, harvest.clock.wall_ms()),
+            why,
+            await harvest.store.troubled(started_ms),
+            await harvest.store.held_by_reason(EVEN_DUE_MS),
+        )

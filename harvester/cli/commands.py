@@ -1,0 +1,56 @@
+"""The commands by name. Listing them imports none; invoking one imports its module alone."""
+
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+COMMANDS = {
+    "add": "Queue task ids.",
+    "discover": "Queue every task that the account has made.",
+    "backfill": "Harvest now, until each task has ended.",
+    "run": "Harvest until told to stop.",
+    "plan": "Show what would happen next, and why.",
+    "status": "Show where the queue stands.",
+    "show": "Show all that is known of a task.",
+    "retry": "Put ended tasks back to pending.",
+    "verify": "Check what the database holds.",
+    "backup": "Copy the database while it is in use.",
+    "migrate": "Create or upgrade the database.",
+    "doctor": "Check what the harvest needs.",
+    "config": "Print the settings in effect.",
+    "simulate": "Serve a stand-in for the TwelveLabs API.",
+    "demo": "Show the whole story, with no account.",
+}
+"""Each command and the first sentence of its help, in the order of the help page.
+
+The command `name` is the function `name` in the module `harvester.cli.name`.
+"""
+
+
+def load_command(name: str) -> Any:
+    """Import the module of the command `name` and return typer's object for it, with all parameters."""
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    alone.command(name)(getattr(import_module(f"harvester.cli.{name}"), name))
+    return get_command(alone)
+
+
+class CommandGroup(TyperGroup):
+    """The group of all commands: knows their names and help lines, and loads the one that is used."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {name: _Listed(name, help=line) for name, line in COMMANDS.items()}
+
+
+class _Listed(TyperCommand):
+    """A command that is not loaded yet: all that the list on the help page needs."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Load the command and return its context: invoking it and showing its help both begin here.
+
+        The callback of the group has run by then, so its handling of signals is in force during the import.
+        """
+        return load_command(str(self.name)).make_context(info_name, args, parent=parent, **extra)

@@ -1,0 +1,33 @@
+import subprocess
+import sys
+
+import pytest
+
+from harvester.cli.commands import COMMANDS, CommandGroup, load_command
+from harvester.cli.main import run
+
+# Columns for a help line in terminals of several widths.
+WIDTHS = (20, 45, 60, 200)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_listed_with_the_help_line_that_it_has_when_loaded(name: str) -> None:
+    listed, loaded = CommandGroup().commands[name], load_command(name)
+
+    assert [listed.get_short_help_str(width) for width in WIDTHS] == [
+        loaded.get_short_help_str(width) for width in WIDTHS
+    ]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_begins_with_its_usage(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"Usage: harvester {name} [OPTIONS]")
+
+
+def test_a_command_is_loaded_without_the_others() -> None:
+    code = "import sys; from harvester.cli.main import run; run(['config', '--help']); print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+
+    loaded = set(result.stdout.splitlines()[-1].split())
+    assert {name for name in COMMANDS if f"harvester.cli.{name}" in loaded} == {"config"}

@@ -1,0 +1,61 @@
+"""What a program may rely on: the names, their types, and that importing them costs little."""
+
+import subprocess
+import sys
+from types import ModuleType
+from typing import assert_type
+
+import pytest
+
+import harvester
+from harvester.domain import errors
+
+
+def test_the_public_names_are_those_that_are_there() -> None:
+    there = {name for name, value in vars(harvester).items() if not isinstance(value, ModuleType)}
+
+    assert set(harvester.__all__) == {name for name in there if not name.startswith("_")} | {"__version__"}
+    assert len(set(harvester.__all__)) == len(harvester.__all__)
+
+
+def test_the_whole_tree_of_errors_is_public() -> None:
+    tree = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+
+    assert tree == set(harvester.__all__) - {"__version__"}
+    assert all(getattr(harvester, name) is getattr(errors, name) for name in tree)
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = "import sys, harvester; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+
+    loaded = set(result.stdout.split())
+    assert "harvester.domain.errors" in loaded
+    assert loaded & {"aiohttp", "asyncio", "numpy", "pydantic", "sqlite3", "typer"} == set()
+
+
+def test_a_program_sees_the_types() -> None:
+    """Checked by mypy; at run time this only shows that the names exist."""
+    assert_type(harvester.__version__, str)
+    with pytest.raises(harvester.HarvesterError) as caught:
+        raise harvester.UsageError("It is broken.", remedy="Mend it.")
+
+    assert_type(caught.value, harvester.HarvesterError)
+    assert_type(caught.value.sentence, str)
+    assert_type(caught.value.remedy, str)
+    assert assert_type(caught.value.exit_code, int) == 2
+
+
+def test_an_error_is_caught_by_what_it_is_about() -> None:
+    def what(error: harvester.HarvesterError) -> harvester.UsageError | harvester.StoreError | None:
+        try:
+            raise error
+        except (harvester.UsageError, harvester.StoreError) as known:
+            return assert_type(known, harvester.UsageError | harvester.StoreError)
+        except harvester.HarvesterError:
+            return None
+
+    for kind in (harvester.InvalidTaskId, harvester.MovedFileError, harvester.NewerSchemaError, harvester.NotOursError):
+        assert isinstance(what(kind("It is broken.")), kind)
+    assert what(harvester.KeyRefusedError("No.")) is None
+    assert what(harvester.MachineError("No.")) is None
