@@ -13,6 +13,7 @@ from harvester.domain.errors import (
     MovedFileError,
     NewerSchemaError,
     NotOursError,
+    StoreBusyError,
     StoreError,
     UsageError,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "MovedFileError",
     "NewerSchemaError",
     "NotOursError",
+    "StoreBusyError",
     "StoreError",
     "UsageError",
     "__version__",
