@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from typer.main import get_command
 
 import harvester
-from harvester.cli.main import app
+from harvester.cli.commands import COMMANDS, load_command
 from harvester.domain import errors
 from harvester.domain.tasks.outcomes import Outcome
 from harvester.domain.tasks.task import DAY_MS, END_STATES, TaskState
@@ -61,9 +60,8 @@ def test_the_settings_are_those_of_the_program() -> None:
 
 
 def commands() -> dict[str, Any]:
-    """Return the commands, as typer makes them: it has classes of its own for them."""
-    group: Any = get_command(app)
-    return dict(group.commands)
+    """Return the commands with their parameters, as typer makes them: it has classes of its own for them."""
+    return {name: load_command(name) for name in COMMANDS}
 
 
 def options(command: Any) -> dict[str, str]:
