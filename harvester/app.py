@@ -23,11 +23,11 @@ from harvester.service.clock import ApiClock, Clock, SystemClock
 from harvester.service.decode_pool import Decoder
 from harvester.service.discovery import DiscoveryReport, ObservedLister, Schedule, discover_lately, keep_discovering
 from harvester.service.final_states import FinalStates
-from harvester.service.list_poller import Looker
-from harvester.service.observer import Observer, Unobserved
+from harvester.service.list_poller import ListPoller
+from harvester.service.observer import NullObserver, Observer
 from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
-from harvester.service.scheduler import HarvestSettings, Scheduler, Until
+from harvester.service.scheduler import HarvestSettings, Scheduler, StopWhen
 from harvester.service.secret_guard import GuardedDecoder
 from harvester.service.store_retry import StoreRetry
 from harvester.settings.ca_certificates import trusted
@@ -36,7 +36,7 @@ from harvester.settings.machine_defaults import share_of
 from harvester.settings.model import Settings
 from harvester.settings.proxies import proxy_for
 from harvester.store.sqlite.connection import translating_errors
-from harvester.store.sqlite.listed import Onlooker
+from harvester.store.sqlite.listed import DryRunStore
 from harvester.store.sqlite.store import Store
 from harvester.throttle.memory_budget import MemoryBudget
 from harvester.throttle.throttle import Throttle
@@ -108,7 +108,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
     settings: Settings,
     key: Callable[[], str],
     *,
-    until: Until = Until.ENDED,
+    until: StopWhen = StopWhen.ENDED,
     only: Sequence[str] | None = None,
     grace_s: float | None = None,
     observer: Observer | None = None,
@@ -136,7 +136,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             PlannerSettings(
                 strategy=Strategy(settings.harvest.strategy),
                 has_status_call=has_status_call,
-                asks_all=until is Until.ASKED,
+                asks_all=until is StopWhen.ASKED,
             )
         )
         final_states = FinalStates(clock, progress, key=lambda: key_fingerprint(key()))
@@ -154,8 +154,8 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             observer=observer,
             final_states=final_states,
         )
-        looker = Looker(
-            lister=ObservedLister(client, observer or Unobserved(), clock),
+        looker = ListPoller(
+            lister=ObservedLister(client, observer or NullObserver(), clock),
             hearer=store,
             planner=planner,
             pipeline=pipeline,
@@ -184,7 +184,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
         # tens of milliseconds every time.
         gc.collect()
         gc.freeze()
-        yield Harvest(store, client, throttle, scheduler, progress, clock, observer or Unobserved(), final_states.key)
+        yield Harvest(store, client, throttle, scheduler, progress, clock, observer or NullObserver(), final_states.key)
 
 
 async def discover_once(
@@ -194,8 +194,8 @@ async def discover_once(
     clock, path = ApiClock(SystemClock()), settings.store.path
     async with AsyncExitStack() as stack:
         stack.enter_context(translating_errors(path))
-        queue: Store | Onlooker = (
-            stack.enter_context(closing(Onlooker(path))) if dry_run else await stack.enter_async_context(Store(path))
+        queue: Store | DryRunStore = (
+            stack.enter_context(closing(DryRunStore(path))) if dry_run else await stack.enter_async_context(Store(path))
         )
         throttle = Throttle(_rate_limit(settings), clock.monotonic, ledger=queue, wall_ms=clock.wall_ms)
         client = Client(_client_settings(settings), key, throttle, on_api_time=clock.learn)

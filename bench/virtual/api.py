@@ -27,7 +27,7 @@ from harvester.simulator.object_ids import ObjectIdSequence
 from harvester.simulator.settings import SimulatorSettings
 from harvester.simulator.tasks import RETENTION_MS, SimulatedTask, VideoRequest
 from harvester.simulator.vectors import SimulatedEmbeddings
-from harvester.throttle.memory_budget import Hold
+from harvester.throttle.memory_budget import Reservation
 from harvester.throttle.throttle import Permit, Throttle
 
 LATENCY_S = 0.15
@@ -191,7 +191,7 @@ class ModelApi:
         self,
         task_id: str,
         permit: Permit,
-        hold: Hold,  # noqa: ARG002  # nothing is held here
+        hold: Reservation,  # noqa: ARG002  # nothing is held here
         *,
         is_fresh: bool = False,  # noqa: ARG002  # there are no connections
         version: ApiVersion | None = None,

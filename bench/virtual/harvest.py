@@ -22,10 +22,10 @@ from harvester.domain.planning.planner import Planner, PlannerSettings
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import OPEN_STATES, TaskState
 from harvester.service.decode_pool import Decoder
-from harvester.service.list_poller import Looker
+from harvester.service.list_poller import ListPoller
 from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
-from harvester.service.scheduler import HarvestSettings, Scheduler, Until
+from harvester.service.scheduler import HarvestSettings, Scheduler, StopWhen
 from harvester.service.store_retry import StoreRetry
 from harvester.simulator.limits import RateLimiter
 from harvester.simulator.settings import SimulatorSettings
@@ -203,7 +203,7 @@ class _Run:
             clock=clock,
             rng=random.Random(seed),  # noqa: S311
         )
-        looker = Looker(
+        looker = ListPoller(
             lister=api,
             hearer=store,
             planner=planner,
@@ -213,7 +213,7 @@ class _Run:
             clock=clock,
             rng=random.Random(seed),  # noqa: S311
         )
-        until = Until.ASKED if setup.asks_once else Until.STOPPED
+        until = StopWhen.ASKED if setup.asks_once else StopWhen.STOPPED
         return Scheduler(
             HarvestSettings(concurrency=setup.concurrency, until=until, lease_s=setup.lease_s),
             source=store,

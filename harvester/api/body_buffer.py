@@ -18,7 +18,7 @@ class BodyFileError(OSError):
     """This machine has no place for a long body."""
 
 
-class LargeBody:
+class SpooledBody:
     """An anonymous file, gone when it is closed or not referred to any more. Raises BodyFileError where there is none.
 
     In memory on Linux; not in /dev/shm, of which containers have 64 MB. Where the kernel refuses that, and elsewhere,
@@ -77,7 +77,7 @@ class LargeBody:
         self.close()
 
 
-class Receiver:
+class BodyBuffer:
     """Takes the pieces of one body. With `to_file` a long one goes into `file`, and `secret` is looked for in it."""
 
     def __init__(self, *, to_file: bool, secret: bytes = b"") -> None:
@@ -85,7 +85,7 @@ class Receiver:
         self._secret = secret
         self._pieces: list[bytes] = []
         self._last = b""
-        self.file: LargeBody | None = None
+        self.file: SpooledBody | None = None
         self.size = 0
 
     def add(self, piece: bytes) -> None:
@@ -94,7 +94,7 @@ class Receiver:
         self._pieces.append(piece)
         if self._to_file and self.size > IN_MEMORY_BYTES:
             if self.file is None:
-                self.file = LargeBody()
+                self.file = SpooledBody()
             self._write(self.file, self.in_memory())
             self._pieces.clear()
 
@@ -107,7 +107,7 @@ class Receiver:
         if self.file is not None:
             self.file.close()
 
-    def _write(self, file: LargeBody, piece: bytes) -> None:
+    def _write(self, file: SpooledBody, piece: bytes) -> None:
         file.write(piece)
         if self._secret and not file.holds_secret:
             # The text may begin in one piece and end in the next.

@@ -14,7 +14,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from harvester._version import __version__
-from harvester.api.body_buffer import Receiver
+from harvester.api.body_buffer import BodyBuffer
 from harvester.api.connections import MAX_HEADER_BYTES, MAX_HEADERS, Connector, WireResponse
 from harvester.api.decode.body import (
     GLANCE_BYTES,
@@ -30,11 +30,11 @@ from harvester.api.responses import error_outcome, exception_outcome, hidden_err
 from harvester.domain.errors import InvalidTaskId
 from harvester.domain.limits.endpoint import Endpoint, LimitReport
 from harvester.domain.planning.list_reader import ListPage, ListQuery
-from harvester.domain.tasks.outcomes import Outcome, Throttled, Transient, Unacceptable, misrouted
+from harvester.domain.tasks.outcomes import InvalidRequest, Outcome, Throttled, Transient, misrouted
 from harvester.domain.tasks.task import ApiVersion
 from harvester.domain.tasks.task_id import validate_task_id
 from harvester.settings.proxies import Proxy
-from harvester.throttle.memory_budget import STEP_BYTES, Hold, MemoryBudget, share_bytes
+from harvester.throttle.memory_budget import STEP_BYTES, MemoryBudget, Reservation, share_bytes
 from harvester.throttle.throttle import Permit, Throttle
 
 CHUNK_BYTES = 256 * 1024
@@ -158,7 +158,7 @@ class Client:
         self,
         task_id: str,
         permit: Permit,
-        hold: Hold | None = None,
+        hold: Reservation | None = None,
         *,
         is_fresh: bool = False,
         version: ApiVersion | None = None,
@@ -174,7 +174,7 @@ class Client:
             request = self._request(task_id, permit.endpoint, version or self._settings.version, is_fresh=is_fresh)
         except InvalidTaskId as error:
             permit.spend()
-            return self._guard.reply(Reply(Unacceptable(error.sentence, "task_id_invalid"), duration_ms=0))
+            return self._guard.reply(Reply(InvalidRequest(error.sentence, "task_id_invalid"), duration_ms=0))
         return await self._get(request, permit, hold)
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
@@ -198,7 +198,7 @@ class Client:
                 return Transient(f"Page {query.page} was asked for, and page {answer.page} came.", "another_page")
         return answer
 
-    async def _get(self, request: _Request, permit: Permit, hold: Hold | None = None) -> Reply:
+    async def _get(self, request: _Request, permit: Permit, hold: Reservation | None = None) -> Reply:
         permit.spend()
         hold = hold or MemoryBudget(sys.maxsize).take()
         session = self._fresh_session if request.is_fresh else self._session
@@ -258,7 +258,7 @@ class Client:
         return {"x-api-key": self._key(), "accept-encoding": "gzip"}
 
     async def _read(
-        self, request: _Request, permit: Permit, response: aiohttp.ClientResponse, started: float, hold: Hold
+        self, request: _Request, permit: Permit, response: aiohttp.ClientResponse, started: float, hold: Reservation
     ) -> Reply:
         status, is_good = response.status, is_success(response.status)
         report, now_s = read_limits(response.headers, self._wall_s()), server_now_s(response.headers, self._wall_s())
@@ -316,11 +316,13 @@ class Client:
         # Only a retrieval can reject.
         return outcome if request.brings_result else Transient(outcome.message, outcome.code)
 
-    async def _body(self, request: _Request, response: aiohttp.ClientResponse, hold: Hold) -> tuple[Receiver, bool]:
+    async def _body(
+        self, request: _Request, response: aiohttp.ClientResponse, hold: Reservation
+    ) -> tuple[BodyBuffer, bool]:
         """Read the body as sent, piece by piece, and stop at the cap; return it and whether that is all of it."""
         is_result = is_success(response.status) and request.brings_result
         limit = self._limit_bytes(request) if is_success(response.status) else MAX_ERROR_BYTES
-        received = Receiver(to_file=is_result, secret=self._guard.secret())
+        received = BodyBuffer(to_file=is_result, secret=self._guard.secret())
         share = partial(share_bytes, is_compressed=not is_plain(content_encoding(response.headers)))
         if is_success(response.status) and (response.content_length or 0) > limit:
             response.close()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Self
 
-from harvester.api.body_buffer import LargeBody
+from harvester.api.body_buffer import SpooledBody
 from harvester.api.decode.body import GLANCE_BYTES, SMALL_BYTES, beginning_id, holds, holds_compressed
 from harvester.domain.tasks.outcomes import Misrouted, Outcome
 
@@ -18,7 +18,7 @@ class Reply:
     trace_id: str | None = None
     body: bytes = b""
     encoding: str | None = None
-    file: LargeBody | None = None
+    file: SpooledBody | None = None
     """Holds the body instead, where it is long."""
     dropped_bytes: int = 0
     """The length as sent of a body that is not held any more."""

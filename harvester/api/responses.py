@@ -15,14 +15,14 @@ from harvester.api.decode.result import MAX_MESSAGE_CHARACTERS, received_id, unf
 from harvester.api.waits import body_retry_after_s
 from harvester.domain.limits.endpoint import MAX_BLOCK_S, MAX_GUESSED_BLOCK_S, Endpoint, LimitReport
 from harvester.domain.tasks.outcomes import (
-    Gone,
+    InvalidRequest,
+    NotFound,
     Outcome,
     Processing,
     Ready,
     Refused,
     Throttled,
     Transient,
-    Unacceptable,
 )
 from harvester.settings.proxies import Proxy
 
@@ -141,9 +141,9 @@ def _error_outcome(endpoint: Endpoint, status: int, error: _ErrorBody) -> Outcom
         case 401 | 403:
             return Refused(shown, code or f"http_{status}", is_key=status == 401)
         case 404 | 410 if error.is_api:
-            return Gone(shown, code or f"http_{status}")
+            return NotFound(shown, code or f"http_{status}")
         case 400 if code == "parameter_invalid":
-            return Unacceptable(shown, code)
+            return InvalidRequest(shown, code)
         case 400 if code == "generic_error" and endpoint is Endpoint.RETRIEVE:
             # Retrieved too early: seen by others in place of a 200 with `processing`.
             return Processing(code)

@@ -9,7 +9,7 @@ from harvester.app import Harvest, open_harvest
 from harvester.cli.harvest_display import Summary, print_summary, show_progress
 from harvester.service.deadline_monitor import foresee
 from harvester.service.lifecycle import stopping_on_signals
-from harvester.service.scheduler import Until
+from harvester.service.scheduler import StopWhen
 from harvester.settings.model import Settings
 from harvester.store.sqlite.counts import EVEN_DUE_MS
 
@@ -26,7 +26,7 @@ class Job:
 
     async def run(self, key: Callable[[], str]) -> int:
         """Harvest, show it, print the summary, and return the exit code. Raises HarvesterError."""
-        until = Until.ASKED if self._no_wait else Until.ENDED
+        until = StopWhen.ASKED if self._no_wait else StopWhen.ENDED
         async with open_harvest(self._settings, key, until=until, only=self._only) as harvest:
             started_ms = harvest.clock.wall_ms()
             async with stopping_on_signals(lambda: self._drain(harvest)) as stop, anyio.create_task_group() as group:

@@ -12,7 +12,7 @@ from harvester.cli.harvest_process import noting_lost_messages
 from harvester.cli.logs import configure_logs
 from harvester.domain.errors import UsageError
 from harvester.service.lifecycle import stopping_on_signals
-from harvester.service.scheduler import Until
+from harvester.service.scheduler import StopWhen
 from harvester.settings.api_key import ApiKey
 from harvester.settings.model import LoadedSettings
 from harvester.web import Metrics, serve
@@ -39,7 +39,9 @@ class Daemon:
         metrics, token = Metrics(), settings.server.token.get_secret_value() if settings.server.token else None
         async with (
             AsyncExitStack() as stack,
-            open_harvest(settings, self._key.reveal, until=Until.STOPPED, grace_s=grace_s, observer=metrics) as harvest,
+            open_harvest(
+                settings, self._key.reveal, until=StopWhen.STOPPED, grace_s=grace_s, observer=metrics
+            ) as harvest,
             serve(settings.server.listen, token, harvest, metrics),
         ):
             stack.enter_context(noting_lost_messages(harvest.progress.conditions))

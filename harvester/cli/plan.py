@@ -11,7 +11,7 @@ from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.cli.options import Strategy as StrategyOption
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, RateLimit
 from harvester.domain.planning.forecast import Conditions, preview
-from harvester.domain.planning.plan import Strategy, within_means
+from harvester.domain.planning.plan import Strategy, affordable_strategy
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.reports.plan import PlanReport, as_json, lines
 from harvester.settings.model import Settings, load_settings
@@ -65,7 +65,7 @@ def _look(settings: Settings, calls: int) -> PlanReport:
     budget, preferred = pacer.results_budget(now, now_ms), Strategy(settings.harvest.strategy)
     conditions = Conditions(
         budget=budget,
-        strategy=within_means(preferred, found.open_tasks, budget.rate_per_s),
+        strategy=affordable_strategy(preferred, found.open_tasks, budget.rate_per_s),
         has_status_call=has_status_call,
         waits_ms={endpoint: now_ms + round(pacer.class_wait_s(endpoint, now) * 1000) for endpoint in POLL_ENDPOINTS},
         start_ms=round(pacer.ready_at() * 1000),

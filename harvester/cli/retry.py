@@ -16,7 +16,7 @@ from harvester.domain.tasks.task import END_STATES, TaskState
 from harvester.reports.formats import counted
 from harvester.settings.model import load_settings
 from harvester.store.sqlite.connection import Connection, in_transaction, open_existing, translating_errors
-from harvester.store.sqlite.dead_letters import Keeper, keepers
+from harvester.store.sqlite.dead_letters import DeadLetter, keepers
 from harvester.store.sqlite.queue import not_ended
 from harvester.store.sqlite.queue import retry as put_back
 
@@ -114,7 +114,7 @@ def _harvest_kept(
     return not left
 
 
-def _chosen(kept: list[Keeper], given: GivenIds, states: list[TaskState]) -> Iterator[Keeper | str]:
+def _chosen(kept: list[DeadLetter], given: GivenIds, states: list[TaskState]) -> Iterator[DeadLetter | str]:
     """Yield what was named, by id or by state, or everything; of an id without a kept body the id alone."""
     if given.task_ids is None and not states:
         yield from kept

@@ -19,7 +19,7 @@ from harvester.reports.formats import shown_bytes, shown_time
 from harvester.settings.model import load_settings
 from harvester.store.sqlite.connection import open_for_reading, translating_errors
 from harvester.store.sqlite.dead_letters import Payload, PayloadError, kept_payload
-from harvester.store.sqlite.task_history import TaskStory, rebuild_json, task_story
+from harvester.store.sqlite.task_history import TaskDetails, rebuild_json, task_story
 
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task.")]
 ApiJson = Annotated[bool, typer.Option("--json", help="Print the API's own JSON of a harvested task.")]
@@ -94,7 +94,7 @@ def _escaped(match: re.Match[str]) -> str:
     return jsonlib.dumps(match[0])[1:-1] if match[0] != "\x7f" else "\\u007f"
 
 
-def _lines(story: TaskStory) -> Iterator[str]:
+def _lines(story: TaskDetails) -> Iterator[str]:
     task = story.task
     yield f"task          {task['task_id']}"
     yield f"state         {task['state']}"
@@ -111,7 +111,7 @@ def _lines(story: TaskStory) -> Iterator[str]:
     yield from _attempt_lines(story)
 
 
-def _trouble_lines(story: TaskStory) -> Iterator[str]:
+def _trouble_lines(story: TaskDetails) -> Iterator[str]:
     """Say what is wrong, and what to do about it."""
     task, end = story.task, ENDS.get(TaskState(story.task["state"]))
     if end is not None:
@@ -128,11 +128,11 @@ def _trouble_lines(story: TaskStory) -> Iterator[str]:
         yield f"kept body     {size} of gzip, received {shown_time(story.kept['received_at'])}{cut}"
 
 
-def _for_this(remedy: str, story: TaskStory) -> str:
+def _for_this(remedy: str, story: TaskDetails) -> str:
     return remedy.replace(" ID`", f" {story.task['task_id']}`").replace(" ID ", f" {story.task['task_id']} ")
 
 
-def _video_lines(story: TaskStory) -> Iterator[str]:
+def _video_lines(story: TaskDetails) -> Iterator[str]:
     video = story.video
     if video is None:
         yield from _listed_lines(story)
@@ -151,7 +151,7 @@ def _video_lines(story: TaskStory) -> Iterator[str]:
         yield f"  {group.count:>6} {kind}: {span}, {group.dim} numbers of {group.dtype}"
 
 
-def _listed_lines(story: TaskStory) -> Iterator[str]:
+def _listed_lines(story: TaskDetails) -> Iterator[str]:
     """Describe a task whose embeddings are not here yet, as the account's list did."""
     listed = story.listed
     if listed is None:
@@ -164,7 +164,7 @@ def _listed_lines(story: TaskStory) -> Iterator[str]:
     yield f"listed        {shown_time(listed['listed_at'])}"
 
 
-def _attempt_lines(story: TaskStory) -> Iterator[str]:
+def _attempt_lines(story: TaskDetails) -> Iterator[str]:
     yield ""
     made, told = story.task["attempts"], len(story.attempts)
     yield f"attempts      {told}" + (f", of {made}: older ones are forgotten" if made > told else "")

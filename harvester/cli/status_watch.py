@@ -15,7 +15,7 @@ from harvester.cli.console import print_data, printable
 from harvester.domain.errors import StoreError
 from harvester.reports.formats import shown_time
 
-Look = Callable[[], list[str]]
+ListRequest = Callable[[], list[str]]
 
 
 class _Stopped(Exception):  # noqa: N818  # reads as what it is
@@ -23,7 +23,7 @@ class _Stopped(Exception):  # noqa: N818  # reads as what it is
         self.exit_code = 128 + number
 
 
-def watch_status(look: Look, every_s: float) -> int:
+def watch_status(look: ListRequest, every_s: float) -> int:
     """Show what `look` returns, again and again, until a signal; return the exit code for it.
 
     Raises StoreError when the first look fails; a later failure is shown, and the next look may succeed.
@@ -40,7 +40,7 @@ def watch_status(look: Look, every_s: float) -> int:
     return 0
 
 
-def _pictures(look: Look, every_s: float) -> Iterator[list[str]]:
+def _pictures(look: ListRequest, every_s: float) -> Iterator[list[str]]:
     yield look()
     while True:
         time.sleep(every_s)

@@ -9,8 +9,8 @@ from typing import Any
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.limits.pacer import ClassBudget
 from harvester.domain.limits.quotas import WINDOWS_S, Quota
-from harvester.domain.planning.forecast import Call, Conditions, Preview, Survey, finished_among
-from harvester.domain.planning.plan import LAST_CHANCE_MS, SURE, Look, Step, Strategy
+from harvester.domain.planning.forecast import Call, Conditions, Preview, QueueSample, finished_among
+from harvester.domain.planning.plan import LAST_CHANCE_MS, SURE, ListRequest, Step, Strategy
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.reports.deadline_warning import forewarning, shown_rate
@@ -29,7 +29,7 @@ class PlanReport:
     The strategy of the conditions is another than the `preferred` one where the budget is too tight for that.
     """
 
-    survey: Survey
+    survey: QueueSample
     conditions: Conditions
     limits: Mapping[Endpoint, ClassBudget]
     times: ProcessingTimes
@@ -137,7 +137,7 @@ def _quota_in_force(report: PlanReport) -> Quota | None:
 
 
 def _subject(step: Step) -> str:
-    if isinstance(step, Look):
+    if isinstance(step, ListRequest):
         start, end = shown_time(step.query.started_at_ms), shown_time(step.query.ended_at_ms)
         is_same_day = start[:10] == end[:10]
         return f"list {start} to {end[11:] if is_same_day else end}"
@@ -147,7 +147,7 @@ def _subject(step: Step) -> str:
 def reason(call: Call, report: PlanReport) -> str:
     """Say why a request is made."""
     step, at_ms = call.step, call.at_ms
-    if isinstance(step, Look):
+    if isinstance(step, ListRequest):
         finished = finished_among(step, at_ms, report.times)
         next_come = ": these come next" if finished else ""
         return f"answers for {counted(len(step.tasks), 'task')}, about {finished} of them finished{next_come}"
@@ -227,7 +227,7 @@ def _outlook(report: PlanReport) -> Iterator[str]:
     yield f"at risk     {warning}"
 
 
-def _until(at_ms: int, survey: Survey) -> str:
+def _until(at_ms: int, survey: QueueSample) -> str:
     return shown_duration((at_ms - survey.at_ms) / 1000)
 
 
@@ -274,7 +274,7 @@ def as_json(report: PlanReport) -> dict[str, Any]:
 def _call_as_json(call: Call, report: PlanReport) -> dict[str, Any]:
     step = call.step
     told: dict[str, Any] = {"at_ms": call.at_ms, "endpoint": step.endpoint.value, "reason": reason(call, report)}
-    if isinstance(step, Look):
+    if isinstance(step, ListRequest):
         return told | {
             "started_at_ms": step.query.started_at_ms,
             "ended_at_ms": step.query.ended_at_ms,

@@ -43,7 +43,7 @@ async def foresee(source: DeadlineSource, limits: Limits, now_ms: int) -> Feasib
     return assess(deadlines, now_ms, limits.results_budget(now_ms))
 
 
-class Foresight:
+class DeadlineMonitor:
     """Keeps `progress` informed: its `feasibility`, and the condition `budget` while tasks are at risk."""
 
     def __init__(self, source: DeadlineSource, limits: Limits, progress: Progress, clock: Clock) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import structlog
 from anyio import to_process, to_thread
 
-from harvester.api.body_buffer import IN_MEMORY_BYTES, LargeBody
+from harvester.api.body_buffer import IN_MEMORY_BYTES, SpooledBody
 from harvester.api.decode.result import Decoded, decode_file, decode_retrieval
 from harvester.domain.tasks.outcomes import Invalid, Retrieved, Transient
 
@@ -52,7 +52,7 @@ class Decoder:
         self._max_body_bytes = max_body_bytes
         self._limiter = anyio.CapacityLimiter(self.workers)
 
-    async def decode(self, body: bytes | LargeBody, encoding: str | None) -> Decoded:
+    async def decode(self, body: bytes | SpooledBody, encoding: str | None) -> Decoded:
         """Return what the body of a retrieval means. The content of a large body is used up by that."""
         if isinstance(body, bytes) and len(body) <= IN_MEMORY_BYTES:
             cap_bytes = min(self._max_body_bytes, IN_PLACE_BYTES)
@@ -60,7 +60,7 @@ class Decoder:
             if cap_bytes == self._max_body_bytes or not _is_too_large(outcome):
                 return outcome
         try:
-            return await self._decode_large(body if isinstance(body, LargeBody) else LargeBody.of(body), encoding)
+            return await self._decode_large(body if isinstance(body, SpooledBody) else SpooledBody.of(body), encoding)
         except (anyio.BrokenWorkerProcess, KeyboardInterrupt):
             # Killed, or hit by a Ctrl-C before it could ignore it. The pool starts another for the next body.
             return Transient("The process that decoded the answer died.", "decode_worker_died")
@@ -68,7 +68,7 @@ class Decoder:
             # Also without memory or a descriptor for the exchange, on this side.
             return Transient(f"The answer could not be decoded here: {error!r}.", "decode_impossible")
 
-    async def _decode_large(self, body: LargeBody, encoding: str | None) -> Decoded:
+    async def _decode_large(self, body: SpooledBody, encoding: str | None) -> Decoded:
         async with self._limiter:
             if self._has_processes:
                 try:
@@ -84,7 +84,7 @@ class Decoder:
                     return _with_vectors(result, body) if isinstance(result, _Exchanged) else result
             return await self._decode_here(body, encoding)
 
-    async def _decode_here(self, body: LargeBody, encoding: str | None) -> Decoded:
+    async def _decode_here(self, body: SpooledBody, encoding: str | None) -> Decoded:
         def decode() -> Decoded:
             with Path(body.path).open("rb", buffering=0) as file:
                 return decode_file(file, encoding, self._max_body_bytes)
@@ -124,7 +124,7 @@ def _write_all(descriptor: int, content: memoryview) -> None:
         content = content[os.write(descriptor, content) :]
 
 
-def _with_vectors(exchanged: _Exchanged, body: LargeBody) -> Retrieved:
+def _with_vectors(exchanged: _Exchanged, body: SpooledBody) -> Retrieved:
     """Return the outcome with the vectors where they are: the mapping keeps them when the file is closed."""
     dtype = np.dtype(exchanged.dtype)
     size = exchanged.rows * exchanged.dim * dtype.itemsize

@@ -66,7 +66,7 @@ class ObservedLister:
 
 
 class Queue(Protocol):
-    """Who takes listed tasks; see `harvester.store.sqlite.store.Store`, and `Onlooker` for a dry run."""
+    """Who takes listed tasks; see `harvester.store.sqlite.store.Store`, and `DryRunStore` for a dry run."""
 
     async def queue_listed(self, tasks: Sequence[ListedTask], now_ms: int, rng: Rng, key: str | None = None) -> Queued:
         """Queue what is unknown."""

@@ -7,20 +7,20 @@ import structlog
 from harvester.api.client import Reply
 from harvester.domain.planning.decisions import GENERIC_ERROR, PATIENCE_MS, Circumstances
 from harvester.domain.planning.final_state_breaker import FinalStateBreaker
-from harvester.domain.planning.plan import Action
+from harvester.domain.planning.plan import TaskRequest
 from harvester.domain.tasks.outcomes import (
     Empty,
     Failed,
-    Gone,
     Invalid,
+    InvalidRequest,
     Misrouted,
+    NotFound,
     Outcome,
     Processing,
     Ready,
     Refused,
     Retrieved,
     Transient,
-    Unacceptable,
     misrouted,
 )
 from harvester.domain.tasks.task import Task
@@ -85,14 +85,14 @@ class FinalStates:
             breaker.remember([(task, doubts[outcome]) for task, outcome in answers if outcome in doubts], now)
         self._show()
 
-    def understood(self, action: Action, reply: Reply, outcome: Outcome) -> Outcome:
+    def understood(self, action: TaskRequest, reply: Reply, outcome: Outcome) -> Outcome:
         """Return what an answer means, given which question it answers.
 
         The other API version is asked only whether it knows the task: where it is not served, it does not. A result
         that names another id is the task's only if it does so again on a fresh connection.
         """
         if action.is_other_version and isinstance(outcome, Transient | Refused) and reply.status in _NOT_SERVED:
-            return Gone(outcome.message, outcome.code)
+            return NotFound(outcome.message, outcome.code)
         if not isinstance(outcome, Retrieved):
             return misrouted(outcome, action.task.task_id) or outcome
         received_id, task = outcome.embeddings.received_id, action.task
@@ -120,7 +120,7 @@ class FinalStates:
             case Processing(status) if status != GENERIC_ERROR:
                 has_closed = self._tasks.answered(task.key, now, is_doubtful=False, is_young=is_young)
                 self.has_closed = self.has_closed or has_closed
-            case Gone() | Unacceptable() | Failed():
+            case NotFound() | InvalidRequest() | Failed():
                 self._tasks.answered(task.key, now, is_doubtful=True)
             case Empty() | Invalid():
                 self._results.answered(task.key, now, is_doubtful=True)
@@ -144,7 +144,7 @@ class FinalStates:
             if task.gone > 0:
                 self._tasks.refuted(task.key, now)
 
-    def circumstances(self, action: Action, outcome: Outcome, key: str | None, now_ms: int) -> Circumstances:
+    def circumstances(self, action: TaskRequest, outcome: Outcome, key: str | None, now_ms: int) -> Circumstances:
         """Return what an answer to this request, asked with the key of that fingerprint, may do to its task."""
         task, now = action.task, self._clock.monotonic()
         doubted_for_s = 0.0 if task.doubted_at_ms is None else (now_ms - task.doubted_at_ms) / 1000

@@ -9,7 +9,7 @@ import structlog
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuery
-from harvester.domain.planning.plan import Look, Rng
+from harvester.domain.planning.plan import ListRequest, Rng
 from harvester.domain.planning.planner import Planner
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled, Transient
@@ -50,7 +50,7 @@ class Hearer(Protocol):
         ...
 
 
-class Looker:
+class ListPoller:
     """Asks for a page and lets store, planner and displays know what it says."""
 
     def __init__(  # noqa: PLR0913  # each is a part that a test replaces
@@ -74,7 +74,7 @@ class Looker:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
 
-    async def look(self, look: Look, permit: Permit) -> None:
+    async def look(self, look: ListRequest, permit: Permit) -> None:
         """Ask for the page of `look`; whatever comes of it, its tasks are no longer claimed afterwards."""
         started, asked_at_ms = self._clock.monotonic(), self._clock.wall_ms()
         key = self._pipeline.final_states.key()
@@ -101,7 +101,9 @@ class Looker:
         else:
             self._judge(answer)
 
-    def _learn(self, look: Look, page: ListPage, heard: list[Heard], finished: list[Task], asked_at_ms: int) -> None:
+    def _learn(
+        self, look: ListRequest, page: ListPage, heard: list[Heard], finished: list[Task], asked_at_ms: int
+    ) -> None:
         for one in heard:
             self._planner.answered(one.task, one.listed.outcome, asked_at_ms)
             if one.decision is not None:

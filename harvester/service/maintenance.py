@@ -3,7 +3,7 @@
 from harvester.domain.planning.planner import Planner
 from harvester.domain.tasks.task import DAY_MS
 from harvester.service.clock import Clock
-from harvester.service.deadline_monitor import Foresight
+from harvester.service.deadline_monitor import DeadlineMonitor
 from harvester.service.progress import Progress
 from harvester.service.room import RoomGuard
 from harvester.service.store_retry import StoreRetry
@@ -37,7 +37,7 @@ class Housekeeping:
         self._progress = progress
         self._clock = clock
         self._room = RoomGuard(source, budget, progress, clock)
-        self._foresight = Foresight(source, throttle, progress, clock)
+        self._foresight = DeadlineMonitor(source, throttle, progress, clock)
         self._prune_at = self._share_at = 0.0
         self._covered_up_to: int | None = 0
 

@@ -23,7 +23,7 @@ class Observer(Protocol):
         ...
 
 
-class Unobserved:
+class NullObserver:
     """Nobody keeps statistics."""
 
     def answered(self, endpoint: Endpoint, outcome: str, duration_s: float, received_bytes: int) -> None:

@@ -12,13 +12,13 @@ import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from harvester.api.body_buffer import LargeBody
+from harvester.api.body_buffer import SpooledBody
 from harvester.api.client import Reply
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.planning.decisions import decide
-from harvester.domain.planning.plan import Action, Rng
+from harvester.domain.planning.plan import Rng, TaskRequest
 from harvester.domain.planning.planner import Planner
-from harvester.domain.tasks.embeddings import TaskEmbeddings, VideoMetadata
+from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.outcomes import (
     Empty,
     Invalid,
@@ -37,11 +37,11 @@ from harvester.domain.tasks.task_id import is_same_id
 from harvester.service.clock import Clock
 from harvester.service.conditions import set_condition
 from harvester.service.final_states import FinalStates
-from harvester.service.observer import Observer, ReadyTimes, Unobserved
+from harvester.service.observer import NullObserver, Observer, ReadyTimes
 from harvester.service.progress import Progress
 from harvester.service.store_retry import StoreRetry
 from harvester.store.sqlite.dead_letters import MAX_PAYLOAD_BYTES
-from harvester.throttle.memory_budget import Hold, MemoryBudget
+from harvester.throttle.memory_budget import MemoryBudget, Reservation
 from harvester.throttle.throttle import Permit
 
 GROUP_SETTLEMENTS = 32
@@ -67,7 +67,13 @@ class Asker(Protocol):
     """Who sends requests; see `harvester.api.client.Client`."""
 
     async def ask(
-        self, task_id: str, permit: Permit, hold: Hold, *, is_fresh: bool = False, version: ApiVersion | None = None
+        self,
+        task_id: str,
+        permit: Permit,
+        hold: Reservation,
+        *,
+        is_fresh: bool = False,
+        version: ApiVersion | None = None,
     ) -> Reply:
         """Send the request that `permit` is for; `hold` grows with the answer.
 
@@ -81,7 +87,7 @@ class BodyDecoder(Protocol):
 
     workers: int
 
-    async def decode(self, body: bytes | LargeBody, encoding: str | None) -> Outcome:
+    async def decode(self, body: bytes | SpooledBody, encoding: str | None) -> Outcome:
         """Return what the body of a retrieval means."""
         ...
 
@@ -102,10 +108,10 @@ class Settler(Protocol):
 class Fetched:
     """An action and what came back."""
 
-    action: Action
+    action: TaskRequest
     asked_at_ms: int
     reply: Reply
-    hold: Hold
+    hold: Reservation
     key: str | None = None
     """The fingerprint of the API key that it was asked with."""
 
@@ -115,7 +121,7 @@ class Decided:
     """What is to be stored, and the memory that it holds until then."""
 
     settlement: Settlement
-    hold: Hold
+    hold: Reservation
 
 
 class Pipeline:
@@ -151,7 +157,7 @@ class Pipeline:
         self._clock = clock
         self.budget = budget or MemoryBudget(sys.maxsize)
         self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
-        self._observer = observer or Unobserved()
+        self._observer = observer or NullObserver()
         self.final_states = final_states or FinalStates(clock, progress)
         self._ready = ReadyTimes()
         self._unknown_statuses: set[str] = set()
@@ -165,7 +171,9 @@ class Pipeline:
         """How many answers are worth decoding at a time: one more for each worker, so that none waits for work."""
         return self._decoder.workers * 2
 
-    async def fetch(self, action: Action, permit: Permit, hold: Hold, replies: MemoryObjectSendStream[Fetched]) -> None:
+    async def fetch(
+        self, action: TaskRequest, permit: Permit, hold: Reservation, replies: MemoryObjectSendStream[Fetched]
+    ) -> None:
         """Send one request and pass its answer on, with its memory; waits while the next stage is full."""
         self._awaits_more = True
         asked_at_ms = self._clock.wall_ms()
@@ -272,7 +280,7 @@ class Pipeline:
             charged=not isinstance(outcome, Throttled | Refused),
         )
 
-    async def _understood(self, action: Action, reply: Reply, outcome: Outcome) -> Outcome:
+    async def _understood(self, action: TaskRequest, reply: Reply, outcome: Outcome) -> Outcome:
         """Return what the answer means; a result that names another task of this database is never this one's."""
         understood = self.final_states.understood(action, reply, outcome)
         if not isinstance(understood, Retrieved):
@@ -285,7 +293,7 @@ class Pipeline:
         message = f"The result is that of another task here, {received_id!a}."
         return Misrouted(received_id, message)
 
-    def _news(self, task: Task, outcome: Outcome) -> VideoMetadata | None:
+    def _news(self, task: Task, outcome: Outcome) -> MediaMetadata | None:
         """Return what an answer without embeddings says about a video of which that is not known yet."""
         is_known = task.model_name is not None and task.duration_s is not None
         return outcome.metadata if isinstance(outcome, Ready | Processing) and not is_known else None

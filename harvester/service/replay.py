@@ -10,7 +10,7 @@ from harvester.domain.planning.decisions import decide
 from harvester.domain.tasks.outcomes import Processing, Retrieved
 from harvester.domain.tasks.records import Attempt, Lease, Settlement
 from harvester.store.sqlite.connection import Connection, in_transaction
-from harvester.store.sqlite.dead_letters import Keeper, Payload, PayloadError, kept_payload
+from harvester.store.sqlite.dead_letters import DeadLetter, Payload, PayloadError, kept_payload
 from harvester.store.sqlite.queue import claim_ended
 from harvester.store.sqlite.results import settle
 
@@ -22,7 +22,7 @@ _LEASE_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class Reread:
+class ReplayResult:
     """What became of one task. `problem` is None if it is harvested now; `received_id` is what the body calls it."""
 
     task_id: str
@@ -31,20 +31,22 @@ class Reread:
     received_id: str | None = None
 
 
-def harvest_kept(connection: Connection, keeper: Keeper, *, max_body_bytes: int, now_ms: int) -> Reread:
+def harvest_kept(connection: Connection, keeper: DeadLetter, *, max_body_bytes: int, now_ms: int) -> ReplayResult:
     """Decode the kept body of a task and store the result if it is one; else the task stays as it is."""
     payload = kept_payload(connection, keeper.key)
     if payload is None:
-        return Reread(keeper.task_id, "Nothing is kept of it any more.")
+        return ReplayResult(keeper.task_id, "Nothing is kept of it any more.")
     if payload.is_cut:
-        return Reread(keeper.task_id, "Only the beginning of the body is kept; `harvester retry` downloads it again.")
+        return ReplayResult(
+            keeper.task_id, "Only the beginning of the body is kept; `harvester retry` downloads it again."
+        )
     started = time.monotonic()
     try:
         outcome = _decoded(payload, max_body_bytes)
     except PayloadError as error:
-        return Reread(keeper.task_id, str(error))
+        return ReplayResult(keeper.task_id, str(error))
     if not isinstance(outcome, Retrieved):
-        return Reread(keeper.task_id, _problem(outcome))
+        return ReplayResult(keeper.task_id, _problem(outcome))
     attempt = Attempt(
         at_ms=now_ms,
         endpoint=ENDPOINT,
@@ -53,8 +55,8 @@ def harvest_kept(connection: Connection, keeper: Keeper, *, max_body_bytes: int,
         duration_ms=round((time.monotonic() - started) * 1000),
     )
     if not in_transaction(connection, lambda connection: _store(connection, keeper, outcome, attempt)):
-        return Reread(keeper.task_id, "It is no longer an end: somebody else has put it back.")
-    return Reread(keeper.task_id, segments=outcome.embeddings.count, received_id=outcome.embeddings.received_id)
+        return ReplayResult(keeper.task_id, "It is no longer an end: somebody else has put it back.")
+    return ReplayResult(keeper.task_id, segments=outcome.embeddings.count, received_id=outcome.embeddings.received_id)
 
 
 def _decoded(payload: Payload, max_body_bytes: int) -> Decoded:
@@ -68,7 +70,7 @@ def _problem(outcome: Decoded) -> str:
     return "The body holds no embeddings." if outcome.message is None else outcome.message
 
 
-def _store(connection: Connection, keeper: Keeper, outcome: Retrieved, attempt: Attempt) -> bool:
+def _store(connection: Connection, keeper: DeadLetter, outcome: Retrieved, attempt: Attempt) -> bool:
     lease = Lease(f"kept-{os.getpid()}", attempt.at_ms + _LEASE_MS, attempt.at_ms)
     task = claim_ended(connection, lease, keeper.task_id)
     if task is None:

@@ -20,14 +20,14 @@ from anyio.streams.memory import MemoryObjectSendStream
 from harvester.domain.errors import StoreBusyError
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint
-from harvester.domain.planning.plan import Action, Due, Plan, Step
+from harvester.domain.planning.plan import DueTasks, Plan, Step, TaskRequest
 from harvester.domain.planning.planner import CLOSED_S, Planner
 from harvester.domain.tasks.outcomes import Refused
 from harvester.domain.tasks.records import Lease
 from harvester.service.clock import Clock
 from harvester.service.final_states import REMEMBERED_MS
 from harvester.service.lease_watch import LeaseWatch
-from harvester.service.list_poller import Looker
+from harvester.service.list_poller import ListPoller
 from harvester.service.maintenance import Housekeeping
 from harvester.service.pipeline import COMMIT_EVERY_S, Decided, Fetched, Pipeline
 from harvester.service.progress import Progress
@@ -35,7 +35,7 @@ from harvester.service.room import RoomGuard
 from harvester.service.store_retry import StoreRetry
 from harvester.service.task_source import TaskSource
 from harvester.store.sqlite.queue import LONGEST_SLEEP_MS
-from harvester.throttle.memory_budget import Hold
+from harvester.throttle.memory_budget import Reservation
 from harvester.throttle.throttle import Permit, Throttle
 
 LOOK_AGAIN_S = 1.0
@@ -73,7 +73,7 @@ LAST_WRITES_S = 15.0
 log = structlog.stdlib.get_logger()
 
 
-class Until(Enum):
+class StopWhen(Enum):
     """When a harvest is over by itself."""
 
     ENDED = "every task has ended"
@@ -91,7 +91,7 @@ class HarvestSettings:
     concurrency: int = 8
     lease_s: float = 60.0
     grace_s: float = 30.0
-    until: Until = Until.ENDED
+    until: StopWhen = StopWhen.ENDED
 
 
 class Scheduler:
@@ -104,7 +104,7 @@ class Scheduler:
         source: TaskSource,
         planner: Planner,
         pipeline: Pipeline,
-        looker: Looker,
+        looker: ListPoller,
         retry: StoreRetry,
         throttle: Throttle,
         breaker: Breaker,
@@ -144,7 +144,7 @@ class Scheduler:
         self._changed = anyio.Event()
         self._stopping = False
         self._final_states = pipeline.final_states
-        self._final_states.asks_once = settings.until is Until.ASKED
+        self._final_states.asks_once = settings.until is StopWhen.ASKED
         self._has_probe = False
         self._fetches: anyio.CancelScope | None = None
         self._everything: anyio.CancelScope | None = None
@@ -194,7 +194,7 @@ class Scheduler:
         now_ms = self._clock.wall_ms()
         await self._free_dead(now_ms)
         await self._wake_misdated(now_ms)
-        if self._settings.until is Until.ASKED:
+        if self._settings.until is StopWhen.ASKED:
             await self._retry.run(lambda: self._source.wake_early(now_ms))
         await self._housekeeping.prepare()
         since_ms = now_ms - REMEMBERED_MS
@@ -229,10 +229,10 @@ class Scheduler:
                 fetches.start_soon(self._carry_out, slot, *chosen, hold, replies, name=f"ask {chosen[0].endpoint}")
 
     async def _carry_out(
-        self, slot: object, step: Step, permit: Permit, hold: Hold, replies: MemoryObjectSendStream[Fetched]
+        self, slot: object, step: Step, permit: Permit, hold: Reservation, replies: MemoryObjectSendStream[Fetched]
     ) -> None:
         try:
-            if isinstance(step, Action):
+            if isinstance(step, TaskRequest):
                 await self._pipeline.fetch(step, permit, hold, replies)
                 return
             hold.release()
@@ -263,7 +263,7 @@ class Scheduler:
                 step = await self._next_step()
                 if not isinstance(step, float):
                     self._progress.is_waiting = False
-                    self._has_probe = self._has_probe and not isinstance(step, Action)
+                    self._has_probe = self._has_probe and not isinstance(step, TaskRequest)
                     return step, self._throttle.take(step.endpoint)
                 if self._is_over_for_now():
                     return None
@@ -274,9 +274,13 @@ class Scheduler:
 
     async def _until_request_s(self) -> float | None:
         """Return how long there is nothing due, or no request may go out; None when the harvest is over."""
-        if self._settings.until is Until.ASKED and not self._progress.in_flight and self._is_blocked_for_long():
+        if self._settings.until is StopWhen.ASKED and not self._progress.in_flight and self._is_blocked_for_long():
             return None
-        if self._settings.until is Until.ENDED and not self._progress.in_flight and self._final_states.is_open_for_long:
+        if (
+            self._settings.until is StopWhen.ENDED
+            and not self._progress.in_flight
+            and self._final_states.is_open_for_long
+        ):
             return None
         held_s = self._held_s()
         is_idle = held_s == 0 and not self._queue and not self._is_more_due
@@ -296,7 +300,7 @@ class Scheduler:
 
     def _is_probing(self) -> bool:
         """Whether no tasks are asked but probes; who asks about each task once, asks about each."""
-        return self._final_states.is_probing and self._settings.until is not Until.ASKED
+        return self._final_states.is_probing and self._settings.until is not StopWhen.ASKED
 
     def _class_wait_s(self, endpoint: Endpoint) -> float:
         """Return how long requests of that class must wait whatever the total rate, for the API's sake."""
@@ -365,12 +369,12 @@ class Scheduler:
         self._is_more_due = bool(plan.steps) and not due.is_whole
         return plan
 
-    async def _due(self, now_ms: int, limit: int) -> Due:
-        wake = self._settings.until is not Until.ASKED
+    async def _due(self, now_ms: int, limit: int) -> DueTasks:
+        wake = self._settings.until is not StopWhen.ASKED
         # Which leases are over is not for the wall clock to say: see `_free_dead`.
         return await self._retry.run(lambda: self._source.due(now_ms, limit=limit, wake=wake, lapsed=False))
 
-    def _plan_for(self, due: Due, now_ms: int, limit: int) -> Plan:
+    def _plan_for(self, due: DueTasks, now_ms: int, limit: int) -> Plan:
         return self._planner.plan(
             due,
             now_ms=now_ms,
@@ -430,10 +434,10 @@ class Scheduler:
         wait_ms = math.inf if next_due_ms is None else next_due_ms - self._clock.wall_ms()
         if wait_ms > COMMIT_EVERY_S * 1000:
             self._pipeline.expect_no_more()
-        if self._settings.until is Until.ASKED or next_due_ms is None:
-            is_over = self._settings.until is not Until.STOPPED and not self._progress.in_flight
+        if self._settings.until is StopWhen.ASKED or next_due_ms is None:
+            is_over = self._settings.until is not StopWhen.STOPPED and not self._progress.in_flight
             return None if is_over else LOOK_AGAIN_S
-        if wait_ms > NOT_WAITED_FOR_S * 1000 and self._settings.until is Until.ENDED and await self._are_all_held():
+        if wait_ms > NOT_WAITED_FOR_S * 1000 and self._settings.until is StopWhen.ENDED and await self._are_all_held():
             return None
         # Nothing sleeps that long: the clock was set back since, and whoever looks for due tasks wakes them.
         return 0.0 if wait_ms > LONGEST_SLEEP_MS else max(0.0, wait_ms / 1000)
@@ -446,7 +450,7 @@ class Scheduler:
 
     def _is_over_for_now(self) -> bool:
         """Whether each task that is left to be asked about once needs a call that is blocked for long."""
-        if self._settings.until is not Until.ASKED or not self._is_waiting_for_calls or self._progress.in_flight:
+        if self._settings.until is not StopWhen.ASKED or not self._is_waiting_for_calls or self._progress.in_flight:
             return False
         waits_s = [self._throttle.class_wait_s(endpoint) for endpoint in POLL_ENDPOINTS]
         closed_s = [wait_s for wait_s in waits_s if wait_s > CLOSED_S]
@@ -533,7 +537,7 @@ class Scheduler:
         self._changed = anyio.Event()
 
 
-def _is_full(plan: Plan, due: Due, limit: int) -> bool:
+def _is_full(plan: Plan, due: DueTasks, limit: int) -> bool:
     """Whether results fill the plan, and none with a nearer deadline can be hidden by tasks that hang."""
     results = {step.tasks[0].key for step in plan.steps if not step.is_question}
     return len(results) >= limit and (not due.pending or any(task.key in results for task in due.pending))

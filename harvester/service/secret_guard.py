@@ -2,7 +2,7 @@
 
 from anyio import to_thread
 
-from harvester.api.body_buffer import LargeBody
+from harvester.api.body_buffer import SpooledBody
 from harvester.api.redaction import KEY_ECHOED, SecretGuard
 from harvester.domain.tasks.outcomes import Empty, Invalid, Outcome
 from harvester.service.pipeline import BodyDecoder
@@ -18,12 +18,12 @@ class GuardedDecoder:
         self._guard = guard
         self._max_body_bytes = max_body_bytes
 
-    async def decode(self, body: bytes | LargeBody, encoding: str | None) -> Outcome:
+    async def decode(self, body: bytes | SpooledBody, encoding: str | None) -> Outcome:
         """Return what the body of a retrieval means."""
         outcome = await self._decoder.decode(body, encoding)
         return KEY_ECHOED if await self._repeats_key(outcome, body, encoding) else outcome
 
-    async def _repeats_key(self, outcome: Outcome, body: bytes | LargeBody, encoding: str | None) -> bool:
+    async def _repeats_key(self, outcome: Outcome, body: bytes | SpooledBody, encoding: str | None) -> bool:
         if not isinstance(outcome, Invalid | Empty):
             return self._guard.is_in_outcome(outcome)
         if not self._guard.secret():

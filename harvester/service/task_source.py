@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from harvester.domain.planning.plan import Due
-from harvester.domain.planning.processing_time import Key, Seen
+from harvester.domain.planning.plan import DueTasks
+from harvester.domain.planning.processing_time import Key, LifeTable
 from harvester.domain.tasks.records import HeldLeases, Lease
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.service.room import RoomSource
@@ -15,7 +15,7 @@ from harvester.store.sqlite.maintenance.cover import Covered
 class TaskSource(RoomSource, Protocol):
     """Where open tasks come from, and are kept meanwhile; see `harvester.store.sqlite.store.Store`."""
 
-    async def due(self, now_ms: int, *, limit: int, wake: bool = True, lapsed: bool = True) -> Due:
+    async def due(self, now_ms: int, *, limit: int, wake: bool = True, lapsed: bool = True) -> DueTasks:
         """Return due tasks; `lapsed`: also what is claimed by a lease that has ended by now."""
         ...
 
@@ -43,7 +43,7 @@ class TaskSource(RoomSource, Protocol):
         """Take tasks that nobody has in hand back from `ready` to `pending`."""
         ...
 
-    async def share_processing_times(self, fresh: Mapping[Key, Seen]) -> dict[Key, Seen]:
+    async def share_processing_times(self, fresh: Mapping[Key, LifeTable]) -> dict[Key, LifeTable]:
         """Add what was learned of processing times, and return all that is known."""
         ...
 

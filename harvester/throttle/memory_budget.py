@@ -36,7 +36,7 @@ class MemoryBudget:
         self.held_bytes = 0
         self.expected_bytes = 0
         """What the next answer is likely to take: near the longest of the last ones."""
-        self._holds: dict[Hold, None] = {}
+        self._holds: dict[Reservation, None] = {}
         self._waiting = 0
         self._changed: anyio.Event | None = None
         """There is one only while somebody waits: each answer wakes three or four times, and hardly ever anybody."""
@@ -46,9 +46,9 @@ class MemoryBudget:
         while self._waiting or (self._holds and self.held_bytes + self.expected_bytes > self.total_bytes):
             await self._change()
 
-    def take(self) -> "Hold":
+    def take(self) -> "Reservation":
         """Begin an answer: its share is as large as is expected, and for the caller to release."""
-        hold = Hold(self)
+        hold = Reservation(self)
         self._holds[hold] = None
         self._set(hold, self.expected_bytes)
         return hold
@@ -57,7 +57,7 @@ class MemoryBudget:
         """Take note of how much an answer took."""
         self.expected_bytes = max(size, self.expected_bytes - (self.expected_bytes - size) // _FORGETTING)
 
-    async def _grow(self, hold: "Hold", size: int) -> None:
+    async def _grow(self, hold: "Reservation", size: int) -> None:
         self._waiting += 1
         try:
             while not (self.held_bytes - hold.size + size <= self.total_bytes or self._is_oldest(hold)):
@@ -67,19 +67,19 @@ class MemoryBudget:
             self._wake()
         self._set(hold, size)
 
-    def _is_oldest(self, hold: "Hold") -> bool:
+    def _is_oldest(self, hold: "Reservation") -> bool:
         return next(iter(self._holds), hold) is hold
 
-    def _set(self, hold: "Hold", size: int) -> None:
+    def _set(self, hold: "Reservation", size: int) -> None:
         self.held_bytes += size - hold.size
         hold.size = size
 
-    def _shrink(self, hold: "Hold", size: int) -> None:
+    def _shrink(self, hold: "Reservation", size: int) -> None:
         if size < hold.size:
             self._set(hold, size)
             self._wake()
 
-    def _release(self, hold: "Hold") -> None:
+    def _release(self, hold: "Reservation") -> None:
         self._set(hold, 0)
         self._holds.pop(hold, None)
         self._wake()
@@ -96,7 +96,7 @@ class MemoryBudget:
             self._changed = None
 
 
-class Hold:
+class Reservation:
     """One answer's share of a budget: `size` bytes."""
 
     def __init__(self, budget: MemoryBudget) -> None:

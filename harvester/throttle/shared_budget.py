@@ -12,7 +12,14 @@ from harvester.domain.limits.endpoint import BudgetLease, Endpoint, RateLimit, c
 from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow
 from harvester.domain.limits.pacer import Pacer
 from harvester.domain.limits.quotas import WINDOWS_S, Quota
-from harvester.domain.limits.shared_limits import KnownLimits, Lesson, LimitNews, Payment, TaughtRate, TaughtWindow
+from harvester.domain.limits.shared_limits import (
+    Charge,
+    EndpointLimits,
+    LimitSnapshot,
+    LimitUpdate,
+    SharedRate,
+    TaughtWindow,
+)
 
 GRANT_S = 1.0
 """How much of the shared budget is leased at a time."""
@@ -29,7 +36,7 @@ class Ledger(Protocol):
         """Take requests out of the shared budget."""
         ...
 
-    async def share_limits(self, news: LimitNews, now_ms: int) -> KnownLimits:
+    async def share_limits(self, news: LimitUpdate, now_ms: int) -> LimitSnapshot:
         """Tell what was found out about the limits, and learn what others have."""
         ...
 
@@ -118,9 +125,9 @@ class SharedBudget:
         is_any_cut = any(self._pacer.learned_rate(endpoint, now) is not None for endpoint in self._shared)
         return GRANT_S if is_any_cut else SHARE_EVERY_S
 
-    def _news(self, now: float, now_ms: int) -> LimitNews:
+    def _news(self, now: float, now_ms: int) -> LimitUpdate:
         blocks = {endpoint: now_ms + round(self._pacer.blocked_s(endpoint, now) * 1000) for endpoint in self._blocked}
-        news = LimitNews(blocks)
+        news = LimitUpdate(blocks)
         for shared in self._shared.values():
             shared.add_news(news, now, now_ms)
         return news
@@ -135,7 +142,7 @@ class SharedBudget:
         self._heard_of.update(news.blocks.items())
         self._adopt(known.blocks)
         for endpoint, shared in self._shared.items():
-            shared.adopt(known.lessons.get(endpoint, Lesson()), self._monotonic(), self._wall_ms())
+            shared.adopt(known.lessons.get(endpoint, EndpointLimits()), self._monotonic(), self._wall_ms())
 
     def _adopt(self, blocks: Mapping[Endpoint, int]) -> None:
         """Keep to blocks that are new here: of a known one a wall clock that is set back would make a longer one."""
@@ -152,7 +159,7 @@ class _Told:
     quota: Quota | None = None
     window: TaughtWindow | None = None
     learned: LearnedRate | None = None
-    rate: TaughtRate | None = None
+    rate: SharedRate | None = None
     sent: int = 0
 
 
@@ -164,7 +171,7 @@ class _SharedClass:
         self._endpoint = endpoint
         self._held = self._telling = _Told()
 
-    def add_news(self, news: LimitNews, now: float, now_ms: int) -> None:
+    def add_news(self, news: LimitUpdate, now: float, now_ms: int) -> None:
         """Add what the ledger does not hold yet."""
         endpoint, held, known = self._endpoint, self._held, self._pacer.snapshot(self._endpoint, now)
         window, sent = _taught_window(known, now, now_ms), self._pacer.sent_since(endpoint, held.sent, now)
@@ -175,12 +182,12 @@ class _SharedClass:
             news.windows[endpoint] = window
         if known.learned is not None and known.learned is not held.learned:
             since_ms = now_ms + round((known.learned.since - now) * 1000)
-            news.rates[endpoint] = self._telling.rate = TaughtRate(known.learned.per_minute, since_ms)
+            news.rates[endpoint] = self._telling.rate = SharedRate(known.learned.per_minute, since_ms)
         rate = self._pacer.learned_rate(endpoint, now)
         if rate is not None and sent.count > 0:
-            news.payments[endpoint] = Payment(sent.count, now_ms + round((sent.first_at - now) * 1000), rate)
+            news.payments[endpoint] = Charge(sent.count, now_ms + round((sent.first_at - now) * 1000), rate)
 
-    def adopt(self, lesson: Lesson, now: float, now_ms: int) -> None:
+    def adopt(self, lesson: EndpointLimits, now: float, now_ms: int) -> None:
         """Adopt limits from the ledger, unless this process has learned others that the ledger does not hold yet."""
         held, known = self._telling, self._pacer.snapshot(self._endpoint, now)
         quota = lesson.quota if known.quota == held.quota else None

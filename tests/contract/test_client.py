@@ -13,14 +13,14 @@ from harvester.api.decode.result import decode_retrieval
 from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.quotas import Quota
 from harvester.domain.tasks.outcomes import (
-    Gone,
+    InvalidRequest,
+    NotFound,
     Processing,
     Ready,
     Refused,
     Retrieved,
     Throttled,
     Transient,
-    Unacceptable,
 )
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 from harvester.throttle.memory_budget import MemoryBudget
@@ -90,7 +90,7 @@ async def test_a_result_decodes_to_what_the_stand_in_computed() -> None:
 async def test_an_unknown_task_is_gone() -> None:
     async with rehearsal() as (sim, _), client_of(sim.base_url) as client:
         message = f"Resource with id {TASK_ID} does not exist in embedding_tasks."
-        assert (await ask(client)).outcome == Gone(message, "resource_not_exists")
+        assert (await ask(client)).outcome == NotFound(message, "resource_not_exists")
 
 
 async def test_a_wrong_key_is_refused() -> None:
@@ -176,7 +176,7 @@ async def test_a_hostile_id_is_unacceptable_before_anything_is_sent(task_id: str
     permit = throttle.take(STATUS)
     async with rehearsal() as (sim, _), client_of(sim.base_url, throttle) as client:
         reply = await client.ask(task_id, permit)
-        assert code_of(reply) == (Unacceptable, "task_id_invalid")
+        assert code_of(reply) == (InvalidRequest, "task_id_invalid")
         assert (reply.duration_ms, reply.status, len(sim.requests), KEY in repr(reply)) == (0, None, 0, False)
         # One permit of one a second is gone: the next is due a second later.
         assert throttle.wait_s(STATUS) == 1.0

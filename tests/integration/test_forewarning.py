@@ -10,7 +10,7 @@ import pytest
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.limits.quotas import Quota
-from harvester.domain.limits.shared_limits import LimitNews
+from harvester.domain.limits.shared_limits import LimitUpdate
 from harvester.domain.tasks.task import DAY_MS
 from harvester.store.sqlite.connection import in_transaction, open_for_writing
 from harvester.store.sqlite.limits import note_limits
@@ -56,7 +56,7 @@ async def test_a_rate_that_suffices_gives_no_warning(shell: Shell) -> None:
 
 async def test_status_goes_by_what_the_api_has_taught(shell: Shell) -> None:
     await queue_fresh_tasks(shell, 2000)
-    news = LimitNews(quotas={Endpoint.RETRIEVE: Quota(50, 86_400)})
+    news = LimitUpdate(quotas={Endpoint.RETRIEVE: Quota(50, 86_400)})
     with closing(open_for_writing(shell.database)) as connection:
         in_transaction(connection, lambda connection: note_limits(connection, news, time.time_ns() // 1_000_000))
 

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.limits.shared_limits import LimitNews
+from harvester.domain.limits.shared_limits import LimitUpdate
 from harvester.store.sqlite.connection import in_transaction, open_for_writing
 from harvester.store.sqlite.limits import note_limits
 from tests.integration.shell import Shell, stand_in
@@ -98,7 +98,7 @@ async def test_rows_of_other_programs_are_counted_though_nobody_has_seen_them_ye
 async def test_while_the_api_wants_no_requests_the_calls_come_after_that(shell: Shell) -> None:
     await shell.add(aged(3, DAY_S))
     until_ms = time.time_ns() // 1_000_000 + 3_600_000
-    news = LimitNews(blocks={Endpoint.RETRIEVE: until_ms})
+    news = LimitUpdate(blocks={Endpoint.RETRIEVE: until_ms})
     with closing(open_for_writing(shell.database)) as connection:
         in_transaction(connection, lambda connection: note_limits(connection, news, until_ms - 3_600_000))
 

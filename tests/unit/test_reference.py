@@ -205,6 +205,6 @@ def test_the_conditions_are_those_of_the_program() -> None:
 
 
 def test_the_outcomes_are_those_of_the_program() -> None:
-    found = {outcome.__name__.lower() for outcome in get_args(Outcome)} | {LISTED}
+    found = {outcome.kind for outcome in get_args(Outcome)} | {LISTED}
 
     assert {names(row[0])[0] for row in rows(sections("metrics.md")["Outcomes"])} == found

@@ -30,8 +30,8 @@ from harvester.domain.tasks.embeddings import (
     SCOPE_FIELDS,
     START_FIELDS,
     VECTOR_FIELDS,
+    MediaMetadata,
     TaskEmbeddings,
-    VideoMetadata,
     segments_holder,
 )
 from harvester.domain.tasks.exact_numbers import AsWritten, alters_numbers, parse_as_written
@@ -273,13 +273,13 @@ def _problem_of_time(value: Any, *, is_required: bool) -> str | None:
     return f"{value} is not a time in the video" if value < 0 or is_too_long else None
 
 
-def video_metadata(document: dict[str, Any]) -> VideoMetadata:
+def video_metadata(document: dict[str, Any]) -> MediaMetadata:
     """Return the columns of metadata; what has an unexpected type is left to the kept document."""
     video = document.get("video_embedding")
     described = video.get("metadata") if isinstance(video, dict) else document.get("metadata")
     metadata: dict[str, Any] = described if isinstance(described, dict) else {}
     scopes = metadata.get("video_embedding_scope")
-    return VideoMetadata(
+    return MediaMetadata(
         model_name=_text(document.get("model_name")),
         duration=_number(metadata.get("duration")),
         input_filename=_text(metadata.get("input_filename")),

@@ -47,7 +47,7 @@ class LearnedRate:
 
 
 @dataclass(slots=True)
-class Adapting:
+class AimdController:
     """The learned rate of one class, and what decides whether a refusal cuts it."""
 
     learned: LearnedRate | None = None

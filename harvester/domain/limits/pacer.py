@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from harvester.domain.limits.aimd import MIN_MEASURED, Adapting
+from harvester.domain.limits.aimd import MIN_MEASURED, AimdController
 from harvester.domain.limits.endpoint import (
     MAX_BLOCK_S,
     MAX_GUESSED_BLOCK_S,
@@ -15,15 +15,15 @@ from harvester.domain.limits.endpoint import (
     RateLimit,
 )
 from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow, SentSince
-from harvester.domain.limits.quotas import LATELY_S, WINDOWS_S, Quota, Sending, Sends, Window, infer_quota
-from harvester.domain.planning.feasibility import Allowance, Budget, Deadlines
+from harvester.domain.limits.quotas import LATELY_S, WINDOWS_S, Quota, Sending, SendLog, Window, infer_quota
+from harvester.domain.planning.feasibility import Budget, Deadlines, QuotaBalance
 
 CLOCK_ROUNDING_S = 0.01
 """Two readings of the wall clock and the monotonic one do not agree to the millisecond."""
 
 
 @dataclass(slots=True)
-class ClassPace:
+class EndpointLimiter:
     """One class of requests: until when it is blocked, its quota, and its own bucket while it has a learned rate.
 
     `ceiling` is the configured rate per minute (0: none). `sent_before_cut` requests went out at another rate.
@@ -34,9 +34,9 @@ class ClassPace:
     until: float = 0.0
     refusals: int = 0
     quota: Quota | None = None
-    sends: Sends = field(default_factory=Sends)
+    sends: SendLog = field(default_factory=SendLog)
     window: Window = field(default_factory=Window)
-    adapting: Adapting = field(default_factory=Adapting)
+    adapting: AimdController = field(default_factory=AimdController)
     arrival: float = -math.inf
     accepted_at: float = -math.inf
     sent_before_cut: int = 0
@@ -92,7 +92,7 @@ class ClassPace:
         if is_new:
             self._cut(is_told=told is not None, now=now)
 
-    def allowance(self, now: float, now_ms: int, resumes_s: float) -> Allowance | None:
+    def allowance(self, now: float, now_ms: int, resumes_s: float) -> QuotaBalance | None:
         """Return how the quota goes on, None without one: a window that is not open opens with the next request."""
         if self.quota is None or self.quota.limit <= 0:
             return None
@@ -100,7 +100,7 @@ class ClassPace:
         if left is None:
             left, renews_s = self.quota.limit, resumes_s + self.quota.window_s
         window_ms = self.quota.window_s * 1000
-        return Allowance(max(0, left), now_ms + round(renews_s * 1000), self.quota.limit, window_ms)
+        return QuotaBalance(max(0, left), now_ms + round(renews_s * 1000), self.quota.limit, window_ms)
 
     def snapshot(self, now: float) -> EndpointState:
         """Return what is known at `now`; `window` is None where none is open."""
@@ -185,7 +185,7 @@ class Pacer:
     def __init__(self, limit: RateLimit, *, has_status_call: bool = True) -> None:
         self._bucket = Bucket(limit)
         self._paces = {
-            endpoint: ClassPace(limit.requests_per_minute)
+            endpoint: EndpointLimiter(limit.requests_per_minute)
             for endpoint in POLL_ENDPOINTS
             if has_status_call or endpoint is not Endpoint.STATUS
         }
@@ -309,7 +309,7 @@ class Pacer:
             blocked_s=self.blocked_s(endpoint, now),
         )
 
-    def _pace(self, endpoint: Endpoint) -> ClassPace:
+    def _pace(self, endpoint: Endpoint) -> EndpointLimiter:
         """Return the pace of one of POLL_ENDPOINTS. Raises KeyError for another endpoint."""
         is_joint = endpoint is Endpoint.STATUS and endpoint not in self._paces
         return self._paces[Endpoint.RETRIEVE if is_joint else endpoint]

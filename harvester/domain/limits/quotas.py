@@ -48,7 +48,7 @@ class Sending:
 
 
 @dataclass(slots=True)
-class Sends:
+class SendLog:
     """The requests of one class: how many have been sent, and when those of the last minute were."""
 
     count: int = 0
@@ -107,7 +107,7 @@ class Window:
         if sending.number >= self.told.number:
             self.remaining, self.ends_at, self.told = None, -math.inf, sending
 
-    def left(self, sends: Sends, now: float) -> int | None:
+    def left(self, sends: SendLog, now: float) -> int | None:
         """Return how many requests the window has left, None if none is open or nothing was told of it.
 
         Requests that have had no answer yet are taken for counted.
@@ -115,7 +115,7 @@ class Window:
         is_open = self.remaining is not None and now < self.ends_at
         return self.remaining - sends.after(self.told.number, now) if self.remaining is not None and is_open else None
 
-    def due_at(self, sends: Sends, quota: Quota | None, now: float, *, is_pressing: bool = False) -> float:
+    def due_at(self, sends: SendLog, quota: Quota | None, now: float, *, is_pressing: bool = False) -> float:
         """Return when the next request may go out: any time above the reserve, else spread evenly up to the reset.
 
         What cannot wait for that is not held back by the reserve. A window that has ended is followed by one of the

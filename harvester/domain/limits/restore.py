@@ -4,11 +4,11 @@ from harvester.domain.limits.aimd import LearnedRate
 from harvester.domain.limits.endpoint import RateLimit, charge, reserve
 from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow
 from harvester.domain.limits.pacer import Pacer
-from harvester.domain.limits.shared_limits import KnownLimits, Lesson
+from harvester.domain.limits.shared_limits import EndpointLimits, LimitSnapshot
 
 
 def recall(
-    limit: RateLimit, known: KnownLimits, now_ms: int, *, arrival_ms: float = 0.0, has_status_call: bool = True
+    limit: RateLimit, known: LimitSnapshot, now_ms: int, *, arrival_ms: float = 0.0, has_status_call: bool = True
 ) -> Pacer:
     """Return a pacer on Unix time, in seconds, that goes by all that is known.
 
@@ -24,7 +24,7 @@ def recall(
     return pacer
 
 
-def _state(lesson: Lesson, now_ms: int) -> EndpointState:
+def _state(lesson: EndpointLimits, now_ms: int) -> EndpointState:
     taught, rate = lesson.window, lesson.rate
     window = None if taught is None else OpenWindow(taught.remaining, taught.ends_ms / 1000, taught.at_ms / 1000)
     if rate is None:

@@ -13,7 +13,7 @@ QUOTA_KEPT_MS = 8 * 24 * 60 * 60 * 1000
 
 
 @dataclass(frozen=True, slots=True)
-class TaughtRate:
+class SharedRate:
     """A rate that a class was cut to, and since when it climbs."""
 
     per_minute: float
@@ -30,20 +30,20 @@ class TaughtWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class EndpointLimits:
     """What the API has taught about a class: its quota with its open window, and a cut rate, each None if unknown.
 
     `arrival_ms` is the theoretical arrival time of the next request at the cut rate.
     """
 
-    rate: TaughtRate | None = None
+    rate: SharedRate | None = None
     quota: Quota | None = None
     arrival_ms: float = 0.0
     window: TaughtWindow | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Payment:
+class Charge:
     """Requests of a class with a cut rate that have gone out since the last payment: how many, and from when on."""
 
     count: int
@@ -52,25 +52,25 @@ class Payment:
 
 
 @dataclass(frozen=True, slots=True)
-class LimitNews:
+class LimitUpdate:
     """What a process has found out (until when a class is blocked, its cut rate, its quota), and what it has sent.
 
     `windows` are those of an hour or a day: one of a minute is over before anybody reads of it.
     """
 
     blocks: dict[Endpoint, int] = field(default_factory=dict)
-    rates: dict[Endpoint, TaughtRate] = field(default_factory=dict)
+    rates: dict[Endpoint, SharedRate] = field(default_factory=dict)
     quotas: dict[Endpoint, Quota] = field(default_factory=dict)
     windows: dict[Endpoint, TaughtWindow] = field(default_factory=dict)
-    payments: dict[Endpoint, Payment] = field(default_factory=dict)
+    payments: dict[Endpoint, Charge] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.blocks or self.rates or self.quotas or self.windows or self.payments)
 
 
 @dataclass(frozen=True, slots=True)
-class KnownLimits:
+class LimitSnapshot:
     """What all processes together know."""
 
     blocks: dict[Endpoint, int] = field(default_factory=dict)
-    lessons: dict[Endpoint, Lesson] = field(default_factory=dict)
+    lessons: dict[Endpoint, EndpointLimits] = field(default_factory=dict)

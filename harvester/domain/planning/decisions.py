@@ -6,7 +6,7 @@
 | Retrieved          | `harvested`; if it names another id, see `Misrouted`                                  |
 | Processing         | `pending`, asked again when planning says                                             |
 | Failed             | `failed` when the task itself says so twice; a list entry does not count              |
-| Gone, Unacceptable | three answers on three connections, then one in the other API version; then `missing` |
+| NotFound, InvalidRequest | three answers on three connections, then one in the other API version; then `missing` |
 |                    | or `rejected`, past the deadline `expired`                                            |
 | Empty              | retried, ever more rarely; past the deadline `expired`                                |
 | Invalid            | three downloads on three connections, then `rejected`                                 |
@@ -26,9 +26,10 @@ from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.outcomes import (
     Empty,
     Failed,
-    Gone,
     Invalid,
+    InvalidRequest,
     Misrouted,
+    NotFound,
     Outcome,
     Processing,
     Ready,
@@ -36,7 +37,6 @@ from harvester.domain.tasks.outcomes import (
     Retrieved,
     Throttled,
     Transient,
-    Unacceptable,
 )
 from harvester.domain.tasks.records import Decision, Problem
 from harvester.domain.tasks.task import NEVER_ANSWERED_MS, ApiVersion, Task, TaskState, deadline_ms
@@ -196,7 +196,7 @@ def _decide(case: _Case, outcome: Outcome, times: ProcessingTimes) -> Decision: 
             return _check_again(task, outcome, case.now_ms, times)
         case Failed():
             return _fail(case, outcome)
-        case Gone() | Unacceptable():
+        case NotFound() | InvalidRequest():
             return _confirm_unknown(case, outcome)
         case Empty():
             return _wait_for_segments(case, outcome)
@@ -246,7 +246,7 @@ def _dated(task: Task, created_at_ms: int | None) -> Decision:
     return replace(unchanged(task), created_at_ms=created_at_ms, expires_at_ms=expires)
 
 
-def _problem(outcome: Failed | Gone | Empty | Unacceptable | Transient | Misrouted | Invalid) -> Problem:
+def _problem(outcome: Failed | NotFound | Empty | InvalidRequest | Transient | Misrouted | Invalid) -> Problem:
     return Problem(outcome.code, outcome.message)
 
 
@@ -282,7 +282,7 @@ def _fail(case: _Case, outcome: Failed) -> Decision:
     return replace(after, next_attempt_at_ms=at_latest_before_deadline(case.task, case.now_ms, wait_ms))
 
 
-def _confirm_unknown(case: _Case, outcome: Gone | Unacceptable) -> Decision:
+def _confirm_unknown(case: _Case, outcome: NotFound | InvalidRequest) -> Decision:
     """Count the answers that do not know the task; the last one that is needed is that of the other API version."""
     task, circumstances = case.task, case.circumstances
     is_counted = _is_counted(case)
@@ -301,7 +301,7 @@ def _confirm_unknown(case: _Case, outcome: Gone | Unacceptable) -> Decision:
     if gone > GONE_ANSWERS and circumstances.is_fresh and case.may_end:
         if case.is_past_deadline:
             return replace(after, state=TaskState.EXPIRED)
-        is_rejected = isinstance(outcome, Unacceptable) or problem.code == PARAMETER_INVALID
+        is_rejected = isinstance(outcome, InvalidRequest) or problem.code == PARAMETER_INVALID
         return replace(after, state=TaskState.REJECTED if is_rejected else TaskState.MISSING)
     # READY may have been inferred, so the status is asked for before the next retrieval.
     after = replace(after, state=TaskState.PENDING)

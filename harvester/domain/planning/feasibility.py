@@ -21,7 +21,7 @@ Deadlines = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class QuotaBalance:
     """A quota as it goes on: `left` requests before `renews_ms`, and from then on `limit` in each `window_ms`."""
 
     left: int
@@ -47,7 +47,7 @@ class Budget:
 
     pace_per_s: float | None
     setting_per_s: float | None = None
-    allowance: Allowance | None = None
+    allowance: QuotaBalance | None = None
     resumes_ms: int | None = None
 
     @property

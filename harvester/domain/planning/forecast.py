@@ -12,16 +12,16 @@ from itertools import pairwise, takewhile
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.feasibility import REQUESTS_PER_TASK, Budget, Deadlines, Feasibility, assess
 from harvester.domain.planning.list_reader import PAGE_LIMIT
-from harvester.domain.planning.list_windows import MAX_TASKS, Listing
+from harvester.domain.planning.list_windows import MAX_TASKS, ListModel
 from harvester.domain.planning.plan import (
     QUESTION_SHARE,
     SURE,
     WAIT_PRICE,
-    Due,
-    Look,
+    DueTasks,
+    ListRequest,
+    PlanConstraints,
     Step,
     Strategy,
-    Terms,
     chance_finished,
     is_last_chance,
     plan,
@@ -36,7 +36,7 @@ FIRST_STEP_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class QueuedTask:
     """An open task, and from when on (Unix ms) something may be done about it."""
 
     task: Task
@@ -44,7 +44,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class QueueSample:
     """The queue at a moment.
 
     `drawn` are open tasks drawn evenly, each for `each` like it, the nearest deadline first; with 1 they are all.
@@ -58,8 +58,8 @@ class Survey:
     in_hand: int = 0
     processes: int = 0
     each: int = 1
-    drawn: Sequence[Turn] = ()
-    head: Sequence[Turn] = ()
+    drawn: Sequence[QueuedTask] = ()
+    head: Sequence[QueuedTask] = ()
     deadlines: Deadlines = ()
 
     @property
@@ -137,7 +137,7 @@ class Conditions:
     calls: int = 10
 
 
-def preview(survey: Survey, conditions: Conditions, times: ProcessingTimes) -> Preview:
+def preview(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Preview:
     """Return what would happen next, and what it would come to; pure."""
     expected = expect(survey, conditions, times)
     per_task = max(REQUESTS_PER_TASK, expected.needed / max(1, survey.open_tasks))
@@ -147,11 +147,11 @@ def preview(survey: Survey, conditions: Conditions, times: ProcessingTimes) -> P
     return Preview(todo, calls, expected, feasibility, finish_ms)
 
 
-def what_to_do(survey: Survey, conditions: Conditions, times: ProcessingTimes) -> Todo:
+def what_to_do(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Todo:
     """Return how many of the due tasks are to be treated how."""
     due = [turn.task for turn in _pending(survey) if turn.due_ms <= survey.at_ms]
-    terms = Terms(limit=len(due), questions=0, strategy=conditions.strategy)
-    found = plan(Due([], due), survey.at_ms, terms, times, Listing())
+    terms = PlanConstraints(limit=len(due), questions=0, strategy=conditions.strategy)
+    found = plan(DueTasks([], due), survey.at_ms, terms, times, ListModel())
     settled = {step.tasks[0].key for step in found.steps} | {task.key for task, _ in found.later}
     asked = [task for task in due if task.key not in settled]
     by_page = _listable(asked, survey, conditions)
@@ -166,7 +166,7 @@ def what_to_do(survey: Survey, conditions: Conditions, times: ProcessingTimes) -
     )
 
 
-def foretell(survey: Survey, conditions: Conditions, times: ProcessingTimes) -> list[Call]:
+def foretell(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> list[Call]:
     """Return the first requests that are worth making and may be made, one after the other at the rate in force.
 
     What a page will tell is not known: the results of about so many tasks as it should find come before the next call.
@@ -187,26 +187,26 @@ def foretell(survey: Survey, conditions: Conditions, times: ProcessingTimes) -> 
                 break
             calls.append(Call(step, at_ms))
             done.update(task.key for task in step.tasks)
-            found = finished_among(step, at_ms, times) if isinstance(step, Look) else 0
+            found = finished_among(step, at_ms, times) if isinstance(step, ListRequest) else 0
             at_ms += round((1 + found) * each_ms)
     return calls
 
 
-def finished_among(look: Look, at_ms: int, times: ProcessingTimes) -> int:
+def finished_among(look: ListRequest, at_ms: int, times: ProcessingTimes) -> int:
     """Return about how many of the tasks of a page have finished."""
     return round(sum(chance_finished(task, at_ms, times) for task in look.tasks))
 
 
 def _next_steps(
-    turns: Sequence[Turn], start_ms: int, conditions: Conditions, times: ProcessingTimes, *, limit: int
+    turns: Sequence[QueuedTask], start_ms: int, conditions: Conditions, times: ProcessingTimes, *, limit: int
 ) -> tuple[int, Sequence[Step]]:
     """Return the next requests, and when from `start_ms` on they are worth making and may be made; maybe none."""
-    at_ms, terms = start_ms, Terms(limit, limit, conditions.strategy, conditions.has_status_call)
+    at_ms, terms = start_ms, PlanConstraints(limit, limit, conditions.strategy, conditions.has_status_call)
     for _ in range(MAX_MOMENTS):
         due = [turn.task for turn in turns if turn.due_ms <= at_ms]
         ready, pending = _by_state(due)
         waits = {endpoint: until_ms for endpoint, until_ms in conditions.waits_ms.items() if until_ms > at_ms}
-        steps = plan(Due(ready, pending), at_ms, replace(terms, closed=frozenset(waits)), times, Listing()).steps
+        steps = plan(DueTasks(ready, pending), at_ms, replace(terms, closed=frozenset(waits)), times, ListModel()).steps
         if steps:
             return at_ms, steps
         moments = [*waits.values(), at_ms + max(FIRST_STEP_MS, (at_ms - start_ms) // 2)] if due else []
@@ -217,7 +217,7 @@ def _next_steps(
     return at_ms, []
 
 
-def expect(survey: Survey, conditions: Conditions, times: ProcessingTimes) -> Expected:
+def expect(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Expected:
     """Return about how many requests the open tasks take, in the order of their deadlines at the rate in force."""
     guesses, young = _sort_by_chance(survey, conditions, times)
     finished_ms = max((_finished_ms(task, times) for task in young), default=None)
@@ -237,7 +237,7 @@ def expect(survey: Survey, conditions: Conditions, times: ProcessingTimes) -> Ex
     return Expected(retrievals, max(at_least, wanted), retrievals + at_least, finished_ms)
 
 
-def _pending(survey: Survey) -> Iterable[Turn]:
+def _pending(survey: QueueSample) -> Iterable[QueuedTask]:
     return (turn for turn in survey.drawn if turn.task.state is TaskState.PENDING)
 
 
@@ -249,7 +249,7 @@ def _by_state(tasks: Iterable[Task]) -> tuple[list[Task], list[Task]]:
     return ready, pending
 
 
-def _sort_by_chance(survey: Survey, conditions: Conditions, times: ProcessingTimes) -> tuple[float, list[Task]]:
+def _sort_by_chance(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> tuple[float, list[Task]]:
     """Return how many retrievals will be in vain, and the tasks that are reached before they are surely finished."""
     rate_per_s = conditions.budget.rate_per_s
     each_ms = 0.0 if rate_per_s is None else survey.each * 1000 / rate_per_s
@@ -273,7 +273,7 @@ def _is_listable(task: Task, conditions: Conditions) -> bool:
     return task.is_dated and conditions.strategy is not Strategy.STATUS
 
 
-def _listable(tasks: Sequence[Task], survey: Survey, conditions: Conditions) -> int:
+def _listable(tasks: Sequence[Task], survey: QueueSample, conditions: Conditions) -> int:
     """Return how many of the tasks are asked about by pages: a single one is not, where there is a choice."""
     count = sum(_is_listable(task, conditions) for task in tasks)
     return 0 if count * survey.each == 1 and conditions.strategy is Strategy.AUTO else count

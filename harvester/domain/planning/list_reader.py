@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from harvester.domain.tasks.embeddings import VideoMetadata
+from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready
 
 PAGE_LIMIT = 50
@@ -37,7 +37,7 @@ class ListedTask:
 
     task_id: str
     outcome: Ready | Failed | Processing
-    metadata: VideoMetadata
+    metadata: MediaMetadata
 
     @property
     def created_at_ms(self) -> int | None:

@@ -35,7 +35,7 @@ MAX_TASKS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class Candidate:
     """A task, what it is worth to hear of it, and the probability that it is still processing."""
 
     task: Task
@@ -53,7 +53,7 @@ class Window:
 
 
 @dataclass(slots=True)
-class Crowd:
+class ListDensity:
     """How many entries the list has between two times: learned by the minute, and else in proportion."""
 
     ratio: float = 1.0
@@ -78,12 +78,12 @@ class Crowd:
 
 
 @dataclass(slots=True)
-class Listing:
+class ListModel:
     """What pages have taught about the list: how crowded it is, and how ids and dates belong together."""
 
     page_limit: int = PAGE_LIMIT
-    everything: Crowd = field(default_factory=Crowd)
-    processing: Crowd = field(default_factory=Crowd)
+    everything: ListDensity = field(default_factory=ListDensity)
+    processing: ListDensity = field(default_factory=ListDensity)
     _upload_ms: tuple[int, int] = UPLOAD_MS
     _uploads_ms: deque[int] = field(default_factory=lambda: deque(maxlen=DATES_KEPT))
 
@@ -142,7 +142,7 @@ def is_complete(query: ListQuery, page: ListPage) -> bool:
 
 
 def best_window(
-    scored: Iterable[Scored], listing: Listing, *, at_least: int, only_processing: bool = False
+    scored: Iterable[Candidate], listing: ListModel, *, at_least: int, only_processing: bool = False
 ) -> Window | None:
     """Return the page that is worth most, among those that answer for `at_least` so many tasks; None without one.
 
@@ -172,7 +172,9 @@ def best_window(
     return Window(query, tuple(one.task for one in ones[first : last + 1]), score)
 
 
-def finished_by(query: ListQuery, page: ListPage, tasks: Iterable[Task], listing: Listing) -> list[Task]:
+def absent_from_processing_page(
+    query: ListQuery, page: ListPage, tasks: Iterable[Task], listing: ListModel
+) -> list[Task]:
     """Return the tasks that a page of what is still processing would show, and does not."""
     shown = {task.task_id for task in page.tasks}
     to_ms = query.ended_at_ms or 0
@@ -194,14 +196,14 @@ def _oldest_ms(page: ListPage, default_ms: int) -> int:
     return min((task.created_at_ms for task in page.tasks if task.created_at_ms is not None), default=default_ms)
 
 
-def _query(spans: Sequence[tuple[int, int]], listing: Listing, *, only_processing: bool) -> ListQuery:
+def _query(spans: Sequence[tuple[int, int]], listing: ListModel, *, only_processing: bool) -> ListQuery:
     start_ms = spans[0][0] // _SECOND_MS * _SECOND_MS
     end_ms = _end_ms(max(end for _, end in spans))
     status = PROCESSING if only_processing else None
     return ListQuery(start_ms, end_ms, page=1, page_limit=listing.page_limit, status=status)
 
 
-def _entries(spans: Sequence[tuple[int, int]], own: Sequence[float], crowd: Crowd) -> list[float]:
+def _entries(spans: Sequence[tuple[int, int]], own: Sequence[float], crowd: ListDensity) -> list[float]:
     """Return for each task how many entries come with the step from the one before; `own` is its own share."""
     result: list[float] = []
     before_ms: int | None = None

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import ListQuery
-from harvester.domain.planning.list_windows import Listing, Scored, Window, best_window
+from harvester.domain.planning.list_windows import Candidate, ListModel, Window, best_window
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.task import CLOCK_SET_MS, DAY_MS, RETENTION_MS, ApiVersion, Task
 
@@ -75,7 +75,7 @@ class Strategy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class TaskRequest:
     """One request about one task; `chance` is the probability that it has finished.
 
     `is_fresh`: on a connection of its own. `version` is the API version to ask, None for the configured one.
@@ -110,14 +110,14 @@ class Action:
             return 0.0
         return 1.0 - self.chance if self.endpoint is Endpoint.RETRIEVE else 1.0
 
-    def claimed(self, tasks: Mapping[int, Task]) -> "Action | None":
+    def claimed(self, tasks: Mapping[int, Task]) -> "TaskRequest | None":
         """Return the same about the claimed task; None if it was not to be had."""
         task = tasks.get(self.task.key)
         return None if task is None else replace(self, task=task)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ListRequest:
     """One page of the list, which answers for many tasks."""
 
     query: ListQuery
@@ -126,17 +126,17 @@ class Look:
     is_question: bool = True
     cost: float = 1.0
 
-    def claimed(self, tasks: Mapping[int, Task]) -> "Look | None":
+    def claimed(self, tasks: Mapping[int, Task]) -> "ListRequest | None":
         """Return the same about those of its tasks that were claimed; None if there are none."""
         mine = tuple(tasks[task.key] for task in self.tasks if task.key in tasks)
         return replace(self, tasks=mine) if mine else None
 
 
-Step = Action | Look
+Step = TaskRequest | ListRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueTasks:
     """The tasks that are due, the nearest deadline first. `is_whole`: there are no more than these."""
 
     ready: Sequence[Task]
@@ -145,7 +145,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class PlanConstraints:
     """Under which terms to plan.
 
     At most `limit` requests, `questions` of them expected to bring no result. `closed` are the classes that the API
@@ -184,7 +184,7 @@ class Plan:
     later: list[tuple[Task, int]] = field(default_factory=list)
 
 
-def plan(due: Due, now_ms: int, terms: Terms, times: ProcessingTimes, listing: Listing) -> Plan:
+def plan(due: DueTasks, now_ms: int, terms: PlanConstraints, times: ProcessingTimes, listing: ListModel) -> Plan:
     """Return what to do about the tasks that are due; pure."""
     prospects = [_prospect(task, now_ms, times) for task in due.pending]
     results, questions, later = _sort_out(due.ready, prospects, terms)
@@ -199,7 +199,9 @@ def plan(due: Due, now_ms: int, terms: Terms, times: ProcessingTimes, listing: L
     return Plan(steps, [(one.task, _worth_a_look_ms(one.task, now_ms, times)) for one in later])
 
 
-def _look_for_evidence(tasks: Iterable[Task], now_ms: int, terms: Terms, listing: Listing) -> Look | None:
+def _look_for_evidence(
+    tasks: Iterable[Task], now_ms: int, terms: PlanConstraints, listing: ListModel
+) -> ListRequest | None:
     """Return the page that shows the tasks whose next answer may end them, if the API knows them after all.
 
     It is needed where the API has not shown since their first doubtful answer that it is well, as any page does.
@@ -209,17 +211,17 @@ def _look_for_evidence(tasks: Iterable[Task], now_ms: int, terms: Terms, listing
     ending = [task for task in unproven if _may_end_next(task, now_ms)]
     if not ending:
         return None
-    window = best_window([Scored(task, 1.0) for task in ending if task.is_dated], listing, at_least=1)
+    window = best_window([Candidate(task, 1.0) for task in ending if task.is_dated], listing, at_least=1)
     if window is not None:
-        return Look(window.query, window.tasks)
-    return Look(ListQuery(max(0, now_ms - RETENTION_MS), page_limit=listing.page_limit), (ending[0],))
+        return ListRequest(window.query, window.tasks)
+    return ListRequest(ListQuery(max(0, now_ms - RETENTION_MS), page_limit=listing.page_limit), (ending[0],))
 
 
 def _may_end_next(task: Task, now_ms: int) -> bool:
     return task.gone >= GONE_ANSWERS or task.invalid >= GONE_ANSWERS - 1 or task.is_past_deadline(now_ms)
 
 
-def within_means(strategy: Strategy, open_tasks: int, rate_per_s: float | None) -> Strategy:
+def affordable_strategy(strategy: Strategy, open_tasks: int, rate_per_s: float | None) -> Strategy:
     """Return the strategy, or `auto` where the budget is too tight for it.
 
     Who asks first takes two requests a task. Where these would take most of the time for which results are kept, the
@@ -283,8 +285,8 @@ def _unfinished_ms(task: Task, now_ms: int) -> int | None:
 
 
 def _sort_out(
-    ready: Iterable[Task], prospects: Iterable[_Prospect], terms: Terms
-) -> tuple[list[Action], list[_Prospect], list[_Prospect]]:
+    ready: Iterable[Task], prospects: Iterable[_Prospect], terms: PlanConstraints
+) -> tuple[list[TaskRequest], list[_Prospect], list[_Prospect]]:
     """Return what to retrieve, what to ask about, and what is not worth a request yet."""
     results = [_action(Endpoint.RETRIEVE, task, terms) for task in ready]
     questions, later = [], []
@@ -301,7 +303,7 @@ def _sort_out(
     return results, questions, later
 
 
-def _direct_endpoint(task: Task, terms: Terms) -> Endpoint:
+def _direct_endpoint(task: Task, terms: PlanConstraints) -> Endpoint:
     """Return the call for a task that is asked for its result straight away.
 
     A 404 may be about a result that does not exist yet; whether there is such a task its status tells.
@@ -309,13 +311,15 @@ def _direct_endpoint(task: Task, terms: Terms) -> Endpoint:
     return Endpoint.STATUS if task.gone and terms.status_call_of(task) else Endpoint.RETRIEVE
 
 
-def _action(endpoint: Endpoint, task: Task, terms: Terms, chance: float = 1.0, *, is_question: bool = False) -> Action:
+def _action(
+    endpoint: Endpoint, task: Task, terms: PlanConstraints, chance: float = 1.0, *, is_question: bool = False
+) -> TaskRequest:
     """Return the request about a task; after GONE_ANSWERS the other API version has the last word."""
     version = task.version
     if task.gone == GONE_ANSWERS:
         version = terms.other_version_of(task)
         endpoint = Endpoint.STATUS if version == "v1" else Endpoint.RETRIEVE
-    return Action(endpoint, task, chance, is_question, version)
+    return TaskRequest(endpoint, task, chance, is_question, version)
 
 
 def _is_urgent(task: Task, now_ms: int) -> bool:
@@ -339,12 +343,12 @@ def _urgency(task: Task, now_ms: int) -> tuple[bool, int, int]:
     return task.is_past_deadline(now_ms), task.expires_at_ms, task.key
 
 
-def _questions(prospects: list[_Prospect], limit: int, terms: Terms, listing: Listing) -> list[Step]:
+def _questions(prospects: list[_Prospect], limit: int, terms: PlanConstraints, listing: ListModel) -> list[Step]:
     """Return the questions that are worth most, pages or single calls, while they are worth their request."""
     room = float(len(prospects) if terms.asks_all else terms.questions)
     if limit <= 0 or room <= 0:
         return []
-    left = {one.task.key: Scored(one.task, _score(one, terms), 1.0 - one.chance) for one in prospects}
+    left = {one.task.key: Candidate(one.task, _score(one, terms), 1.0 - one.chance) for one in prospects}
     shown = {key: one for key, one in left.items() if _is_shown(one.task, terms, listing)}
     singles = [one for one in prospects if left[one.task.key].score >= 1 and _may_be_single(one, terms, shown)]
     singles.sort(key=lambda one: (-left[one.task.key].score, one.task.expires_at_ms, one.task.key))
@@ -353,7 +357,7 @@ def _questions(prospects: list[_Prospect], limit: int, terms: Terms, listing: Li
     while len(steps) < limit and room >= LEAST_ROOM:
         single = next((one for one in singles if one.task.key in left), None)
         if window is not None and (single is None or window.score >= left[single.task.key].score):
-            steps.append(Look(window.query, window.tasks))
+            steps.append(ListRequest(window.query, window.tasks))
         elif single is not None and (endpoint := _single_endpoint(single, terms)) is not None:
             steps.append(_action(endpoint, single.task, terms, single.chance, is_question=True))
         else:
@@ -362,14 +366,14 @@ def _questions(prospects: list[_Prospect], limit: int, terms: Terms, listing: Li
         for task in steps[-1].tasks:
             del left[task.key]
             shown.pop(task.key, None)
-        if isinstance(steps[-1], Look) or (window is not None and steps[-1].tasks[0] in window.tasks):
+        if isinstance(steps[-1], ListRequest) or (window is not None and steps[-1].tasks[0] in window.tasks):
             if searches == MAX_SEARCHES:
                 break
             window, searches = _best_page(shown.values(), terms, listing), searches + 1
     return steps
 
 
-def _is_shown(task: Task, terms: Terms, listing: Listing) -> bool:
+def _is_shown(task: Task, terms: PlanConstraints, listing: ListModel) -> bool:
     """Whether a page of the list answers for the task."""
     if not task.is_dated or task.key in terms.unlisted:
         return False
@@ -377,7 +381,7 @@ def _is_shown(task: Task, terms: Terms, listing: Listing) -> bool:
     return terms.strategy is not Strategy.LIST or not listing.is_crowded(task)
 
 
-def _best_page(scored: Iterable[Scored], terms: Terms, listing: Listing) -> Window | None:
+def _best_page(scored: Iterable[Candidate], terms: PlanConstraints, listing: ListModel) -> Window | None:
     if terms.strategy is Strategy.STATUS or Endpoint.LIST in terms.closed:
         return None
     if terms.strategy is Strategy.LIST:
@@ -387,18 +391,18 @@ def _best_page(scored: Iterable[Scored], terms: Terms, listing: Listing) -> Wind
     return window if window is not None and window.score >= 1 else None
 
 
-def _score(one: _Prospect, terms: Terms) -> float:
+def _score(one: _Prospect, terms: PlanConstraints) -> float:
     return 1.0 if terms.asks_all else max(float(one.is_urgent), one.wait_s * WAIT_PRICE)
 
 
-def _may_be_single(one: _Prospect, terms: Terms, shown: Container[int]) -> bool:
+def _may_be_single(one: _Prospect, terms: PlanConstraints, shown: Container[int]) -> bool:
     if _single_endpoint(one, terms) is None:
         return False
     is_on_page = terms.has_list and one.task.key in shown and not one.task.gone
     return terms.strategy is not Strategy.LIST or not is_on_page
 
 
-def _single_endpoint(one: _Prospect, terms: Terms) -> Endpoint | None:
+def _single_endpoint(one: _Prospect, terms: PlanConstraints) -> Endpoint | None:
     wanted = [Endpoint.STATUS]
     if not terms.status_call_of(one.task):
         wanted = [Endpoint.RETRIEVE]

@@ -5,21 +5,21 @@ from dataclasses import dataclass, field, replace
 
 from harvester.domain.limits.endpoint import Bucket, Endpoint, RateLimit
 from harvester.domain.planning.list_reader import ListPage
-from harvester.domain.planning.list_windows import Listing, finished_by, is_complete
+from harvester.domain.planning.list_windows import ListModel, absent_from_processing_page, is_complete
 from harvester.domain.planning.plan import (
     QUESTION_SHARE,
-    Due,
-    Look,
+    DueTasks,
+    ListRequest,
     Plan,
+    PlanConstraints,
     Step,
     Strategy,
-    Terms,
+    affordable_strategy,
     chance_finished,
     plan,
-    within_means,
 )
 from harvester.domain.planning.processing_time import ProcessingTimes
-from harvester.domain.tasks.embeddings import VideoMetadata
+from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.outcomes import Failed, Outcome, Processing, Ready, Retrieved
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 
@@ -69,13 +69,14 @@ class PlannerSettings:
 
 
 @dataclass(slots=True)
-class _Trust:
-    """How often tasks that were surely finished by reckoning turned out to be."""
+class HitRate:
+    """How often an estimate that a task has finished was right, the last TRUST_MEMORY times or so."""
 
     tries: float = TRUST_PRIOR
     hits: float = TRUST_PRIOR
 
     def learn(self, *, is_hit: bool) -> None:
+        """Count one estimate."""
         if self.tries >= TRUST_MEMORY:
             self.tries, self.hits = self.tries / 2, self.hits / 2
         self.tries += 1
@@ -83,6 +84,7 @@ class _Trust:
 
     @property
     def is_given(self) -> bool:
+        """Whether at least the share TRUSTED of the estimates was right."""
         return self.hits / self.tries >= TRUSTED
 
 
@@ -92,9 +94,9 @@ class Planner:
 
     settings: PlannerSettings = field(default_factory=PlannerSettings)
     times: ProcessingTimes = field(default_factory=ProcessingTimes)
-    listing: Listing = field(default_factory=Listing)
-    _trust: _Trust = field(default_factory=_Trust)
-    _gap_trust: _Trust = field(default_factory=_Trust)
+    listing: ListModel = field(default_factory=ListModel)
+    _trust: HitRate = field(default_factory=HitRate)
+    _gap_trust: HitRate = field(default_factory=HitRate)
     _gap_doubts: int = 0
     _gaps_doubted_until_ms: int = 0
     _presumed: dict[int, int] = field(default_factory=dict)
@@ -109,7 +111,7 @@ class Planner:
 
     def plan(  # noqa: PLR0913  # all but the first are named
         self,
-        due: Due,
+        due: DueTasks,
         *,
         now_ms: int,
         now: float,
@@ -126,10 +128,10 @@ class Planner:
         left out. `evidence_ago_s` ago the API has last shown that it is well.
         """
         self._rate_per_s = rate_per_s
-        strategy = within_means(self.settings.strategy, open_tasks, rate_per_s)
+        strategy = affordable_strategy(self.settings.strategy, open_tasks, rate_per_s)
         is_list_paused = now < self._list_paused_until
         closed = {endpoint for endpoint, wait_s in waits_s.items() if wait_s > CLOSED_S}
-        terms = Terms(
+        terms = PlanConstraints(
             limit=1 if self._wants_proof else limit,
             questions=self.allowed_questions(now, rate_per_s, strategy),
             strategy=strategy,
@@ -171,18 +173,18 @@ class Planner:
         self._presumed[task.key] = asked_at_ms + PRESUMED_MS
         self._learn(task, Ready(), asked_at_ms, is_finished=True)
 
-    def concluded(self, look: Look, page: ListPage, now_ms: int) -> list[Task]:
+    def concluded(self, look: ListRequest, page: ListPage, now_ms: int) -> list[Task]:
         """Return the tasks of `look` that have finished because a page of all unfinished ones does not show them."""
         if look.query.status is None or now_ms < self._gaps_doubted_until_ms:
             return []
-        return finished_by(look.query, page, look.tasks, self.listing)
+        return absent_from_processing_page(look.query, page, look.tasks, self.listing)
 
     def take_withdrawn(self) -> list[int]:
         """Return the keys of tasks that were noted as ready and of which that is no longer believed."""
         withdrawn, self._withdrawn = self._withdrawn, []
         return withdrawn
 
-    def read(self, look: Look, page: ListPage, told: Iterable[Task], now_ms: int) -> None:
+    def read(self, look: ListRequest, page: ListPage, told: Iterable[Task], now_ms: int) -> None:
         """Learn from a page that `look` asked for, and that told of some tasks."""
         self._list_failures = 0
         answered = {task.key for task in told}
@@ -222,7 +224,7 @@ class Planner:
         """Conclude nothing from pages of the unfinished for a while; the platform may have changed by then."""
         self._withdrawn += self._presumed
         self._presumed.clear()
-        self._gap_trust = _Trust()
+        self._gap_trust = HitRate()
         self._gaps_doubted_until_ms = now_ms + min(MAX_DOUBT_MS, DOUBT_MS * 2 ** min(self._gap_doubts, 10))
         self._gap_doubts += 1
 
@@ -238,7 +240,7 @@ class Planner:
         self._observe(task, metadata, asked_at_ms, is_finished=is_finished)
 
     def _observe(
-        self, task: Task, metadata: VideoMetadata, at_ms: int, *, is_finished: bool, is_counted: bool = False
+        self, task: Task, metadata: MediaMetadata, at_ms: int, *, is_finished: bool, is_counted: bool = False
     ) -> None:
         """Learn how long it took; `is_counted`: what was known of the video before has learned that already."""
         if metadata.created_at_ms is not None:
@@ -268,12 +270,12 @@ class Planner:
         return 0 if ahead_s < 0 else min(MAX_QUESTIONS, bucket.limit.burst, 1 + int(ahead_s / interval_s))
 
 
-def _metadata(outcome: Outcome) -> VideoMetadata:
+def _metadata(outcome: Outcome) -> MediaMetadata:
     """Return what an answer says about the video, be it nothing."""
     match outcome:
         case Retrieved():
             return outcome.embeddings.metadata
         case Ready() | Processing():
-            return outcome.metadata or VideoMetadata()
+            return outcome.metadata or MediaMetadata()
         case _:
-            return VideoMetadata()
+            return MediaMetadata()

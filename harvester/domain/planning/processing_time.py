@@ -42,26 +42,26 @@ Key = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Observation:
     """What one look teaches of one age class: how much of a task finished in it, and for how long it was watched."""
 
     age_class: int
     finished: float
-    watched_s: float
+    exposure_s: float
 
 
 @dataclass(slots=True)
-class Seen:
+class LifeTable:
     """What was seen of tasks, by age class: how many finished in it, and the seconds for which they were watched."""
 
     finished: list[float] = field(default_factory=lambda: [0.0] * CLASSES)
-    watched_s: list[float] = field(default_factory=lambda: [0.0] * CLASSES)
+    exposure_s: list[float] = field(default_factory=lambda: [0.0] * CLASSES)
 
-    def add(self, sights: Iterable[Sight]) -> None:
+    def add(self, sights: Iterable[Observation]) -> None:
         """Count what was seen."""
         for sight in sights:
             self.finished[sight.age_class] += sight.finished
-            self.watched_s[sight.age_class] += sight.watched_s
+            self.exposure_s[sight.age_class] += sight.exposure_s
 
     def fade(self) -> None:
         """Let all count a little less where there is much of it."""
@@ -69,12 +69,12 @@ class Seen:
         if total > MAX_EVENTS:
             keep = MAX_EVENTS / total
             self.finished = [keep * number for number in self.finished]
-            self.watched_s = [keep * number for number in self.watched_s]
+            self.exposure_s = [keep * number for number in self.exposure_s]
 
-    def sights(self) -> list[Sight]:
+    def sights(self) -> list[Observation]:
         """Return all of it, class by class."""
-        rows = zip(range(CLASSES), self.finished, self.watched_s, strict=True)
-        return [Sight(*row) for row in rows if row[1:] != (0.0, 0.0)]
+        rows = zip(range(CLASSES), self.finished, self.exposure_s, strict=True)
+        return [Observation(*row) for row in rows if row[1:] != (0.0, 0.0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,20 +125,20 @@ class ProcessingTime:
             age_s += length
         return math.inf
 
-    def sights(self, after_s: float, by_s: float, *, is_finished: bool) -> list[Sight]:
+    def sights(self, after_s: float, by_s: float, *, is_finished: bool) -> list[Observation]:
         """Return what a look teaches: at `after_s` the task had not finished, at `by_s` it had, or had not.
 
         When it finished between the two is shared out as this distribution has it (expectation-maximization).
         """
         if not is_finished:
-            return [Sight(number, 0.0, length) for number, _, length in self._steps(after_s, by_s)]
+            return [Observation(number, 0.0, length) for number, _, length in self._steps(after_s, by_s)]
         total, unfinished, sights = self.chance(by_s, after_s), 1.0, []
         for number, hazard, length in self._steps(after_s, by_s):
             here = unfinished * -math.expm1(-hazard * length)
             unfinished -= here
             share = here / total if total > 0 else length / (by_s - after_s)
             later = max(0.0, 1 - (1 - unfinished) / total) if total > 0 else 0.0
-            sights.append(Sight(number, share, length * (later + share / 2)))
+            sights.append(Observation(number, share, length * (later + share / 2)))
         return sights
 
     def _at_edge_before(self, age_s: float, unfinished_s: float) -> tuple["_Outlook", float]:
@@ -190,15 +190,15 @@ def _later(now: _Outlook, hazard: float, length: float) -> _Outlook:
 class ProcessingTimes:
     """The distributions that were learned. `all_seen` is what they rest on, `fresh` what is new since `take_fresh`."""
 
-    all_seen: dict[Key, Seen] = field(default_factory=dict)
-    fresh: dict[Key, Seen] = field(default_factory=dict)
+    all_seen: dict[Key, LifeTable] = field(default_factory=dict)
+    fresh: dict[Key, LifeTable] = field(default_factory=dict)
     _known: dict[Key, ProcessingTime] = field(default_factory=dict)
 
-    def load(self, stored: Mapping[Key, Seen]) -> None:
+    def load(self, stored: Mapping[Key, LifeTable]) -> None:
         """Replace what is known by what is stored, and keep what is not stored yet."""
         self.all_seen = dict(stored)
         for key, added in self.fresh.items():
-            self.all_seen.setdefault(key, Seen()).add(added.sights())
+            self.all_seen.setdefault(key, LifeTable()).add(added.sights())
         self._known = {}
 
     def of(self, model_name: str | None, duration_s: float | None) -> ProcessingTime:
@@ -233,13 +233,13 @@ class ProcessingTimes:
         for key in _keys(model_name, duration_s):
             if key in known:
                 continue
-            seen = self.all_seen.setdefault(key, Seen())
+            seen = self.all_seen.setdefault(key, LifeTable())
             seen.add(sights)
             seen.fade()
-            self.fresh.setdefault(key, Seen()).add(sights)
+            self.fresh.setdefault(key, LifeTable()).add(sights)
         self._known = {}
 
-    def take_fresh(self) -> dict[Key, Seen]:
+    def take_fresh(self) -> dict[Key, LifeTable]:
         """Return what was learned since the last call."""
         fresh, self.fresh = self.fresh, {}
         return fresh
@@ -249,7 +249,7 @@ class ProcessingTimes:
         for key in keys:
             seen = self.all_seen.get(key)
             if seen is not None:
-                hazards = tuple(map(_posterior, hazards, _WIDTHS_S, seen.finished, seen.watched_s))
+                hazards = tuple(map(_posterior, hazards, _WIDTHS_S, seen.finished, seen.exposure_s))
         return ProcessingTime(hazards)
 
 
@@ -272,10 +272,10 @@ def _keys(model_name: str | None, duration_s: float | None) -> list[Key]:
     return keys
 
 
-def _posterior(prior: float, width_s: float, finished: float, watched_s: float) -> float:
+def _posterior(prior: float, width_s: float, finished: float, exposure_s: float) -> float:
     """Return the hazard of a class, as if PRIOR_TASKS tasks had passed through it before with the prior's."""
     before_s = PRIOR_TASKS * width_s
-    return (prior * before_s + finished) / (before_s + watched_s)
+    return (prior * before_s + finished) / (before_s + exposure_s)
 
 
 def _prior() -> ProcessingTime:

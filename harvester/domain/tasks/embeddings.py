@@ -28,7 +28,7 @@ else:
 
 
 @dataclass(frozen=True, slots=True)
-class VideoMetadata:
+class MediaMetadata:
     """What the API says about the video. Times are Unix milliseconds, `duration` and `clip_length` seconds."""
 
     model_name: str | None = None
@@ -51,7 +51,7 @@ class TaskEmbeddings:
     does not know, by position: together they give the received JSON back. `received_id` is the id in the answer.
     """
 
-    metadata: VideoMetadata
+    metadata: MediaMetadata
     options: Sequence[str | None]
     scopes: Sequence[str | None]
     starts: Sequence[float | None]

@@ -7,7 +7,7 @@ say what went wrong, None where nothing did.
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from harvester.domain.tasks.embeddings import TaskEmbeddings, VideoMetadata
+from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 
 MAX_SHOWN_ID = 128
 
@@ -22,7 +22,7 @@ class Ready:
     kind: ClassVar[str] = "ready"
     code: ClassVar[None] = None
     message: ClassVar[None] = None
-    metadata: VideoMetadata | None = field(default=None, compare=False)
+    metadata: MediaMetadata | None = field(default=None, compare=False)
     received_id: str | None = field(default=None, compare=False)
 
 
@@ -45,7 +45,7 @@ class Processing:
     message: ClassVar[None] = None
     status: str = "processing"
     created_at_ms: int | None = None
-    metadata: VideoMetadata | None = field(default=None, compare=False)
+    metadata: MediaMetadata | None = field(default=None, compare=False)
     received_id: str | None = field(default=None, compare=False)
 
 
@@ -60,7 +60,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class NotFound:
     """404 or 410: the API does not know the task (any more)."""
 
     kind: ClassVar[str] = "gone"
@@ -79,7 +79,7 @@ class Empty:
 
 
 @dataclass(frozen=True, slots=True)
-class Unacceptable:
+class InvalidRequest:
     """400 `parameter_invalid`: the API will never accept this id."""
 
     kind: ClassVar[str] = "unacceptable"
@@ -141,9 +141,9 @@ Outcome = (
     | Retrieved
     | Processing
     | Failed
-    | Gone
+    | NotFound
     | Empty
-    | Unacceptable
+    | InvalidRequest
     | Throttled
     | Refused
     | Transient

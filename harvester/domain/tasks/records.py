@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from harvester.domain.tasks.embeddings import TaskEmbeddings, VideoMetadata
+from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.task import ApiVersion, Task, TaskState
 
 
@@ -64,7 +64,7 @@ class Settlement:
     body: bytes | None = None
     encoding: str | None = None
     charged: bool = True
-    metadata: VideoMetadata | None = None
+    metadata: MediaMetadata | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class Payload:
 
 
 @dataclass(frozen=True, slots=True)
-class Keeper:
+class DeadLetter:
     """A task that ended other than `harvested`, and whose body is kept."""
 
     key: int
@@ -89,10 +89,10 @@ def kept_payload(connection: sqlite3.Connection, task_key: int) -> Payload | Non
     return None if row is None else Payload(row[0], row[1], bool(row[2]), row[3])
 
 
-def keepers(connection: sqlite3.Connection) -> list[Keeper]:
+def keepers(connection: sqlite3.Connection) -> list[DeadLetter]:
     """Return the ended tasks whose bodies are kept, without the bodies."""
     rows = connection.execute(query("keepers"))
-    return [Keeper(key, task_id, TaskState(state), bool(is_cut)) for key, task_id, state, is_cut in rows]
+    return [DeadLetter(key, task_id, TaskState(state), bool(is_cut)) for key, task_id, state, is_cut in rows]
 
 
 def _slices(body: bytes) -> Iterator[bytes]:

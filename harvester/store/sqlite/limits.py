@@ -17,10 +17,10 @@ from harvester.domain.limits.quotas import Quota
 from harvester.domain.limits.restore import recall
 from harvester.domain.limits.shared_limits import (
     QUOTA_KEPT_MS,
-    KnownLimits,
-    Lesson,
-    LimitNews,
-    TaughtRate,
+    EndpointLimits,
+    LimitSnapshot,
+    LimitUpdate,
+    SharedRate,
     TaughtWindow,
 )
 from harvester.store.sqlite.queries import query
@@ -74,20 +74,20 @@ def _believable(now_ms: int) -> dict[str, int]:
     return {"now": now_ms, "latest": latest_note_ms + round(MAX_BLOCK_S * 1000), "latest_note": latest_note_ms}
 
 
-def known_limits(connection: sqlite3.Connection, now_ms: int) -> KnownLimits:
+def known_limits(connection: sqlite3.Connection, now_ms: int) -> LimitSnapshot:
     """Return what all processes have found out about the limits, as far as it is worth knowing still."""
     lessons, believable = {}, _believable(now_ms)
     for endpoint, per_minute, rate_at, limit, window_s, quota_at, arrival, *window in connection.execute(
         query("learned_limits"), believable
     ):
-        rate = None if rate_at is None else TaughtRate(per_minute, rate_at)
+        rate = None if rate_at is None else SharedRate(per_minute, rate_at)
         quota = None
         if quota_at is not None and now_ms - quota_at < QUOTA_KEPT_MS:
             quota = Quota(limit, window_s)
         with suppress(ValueError):
             open_window = None if None in window else TaughtWindow(*window)
-            lessons[Endpoint(endpoint)] = Lesson(rate, quota, arrival, open_window)
-    return KnownLimits(known_blocks(connection, now_ms), lessons)
+            lessons[Endpoint(endpoint)] = EndpointLimits(rate, quota, arrival, open_window)
+    return LimitSnapshot(known_blocks(connection, now_ms), lessons)
 
 
 def limits_in_force(
@@ -98,7 +98,7 @@ def limits_in_force(
     return recall(limit, known, now_ms, arrival_ms=arrival_ms, has_status_call=has_status_call)
 
 
-def note_limits(connection: sqlite3.Connection, news: LimitNews, now_ms: int) -> None:
+def note_limits(connection: sqlite3.Connection, news: LimitUpdate, now_ms: int) -> None:
     """Remember what a process has found out, and charge what it has sent of a class with a cut rate."""
     if news.blocks:
         note_blocks(connection, news.blocks, now_ms)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harvester.domain.limits.endpoint import BudgetLease, RateLimit, reserve
-from harvester.domain.limits.shared_limits import KnownLimits, LimitNews
+from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.domain.planning.decisions import LISTED_FAILED, decide_listed, unchanged
 from harvester.domain.planning.list_reader import ListedTask
 from harvester.domain.planning.plan import Rng
@@ -263,7 +263,7 @@ def _listed_state(decision: Decision | None) -> TaskState:
     return TaskState.FAILED if is_failed else decision.state
 
 
-class Onlooker:
+class DryRunStore:
     """Stands in for the store in a dry run: compares, and takes no requests out of the shared budget. Writes nothing.
 
     Where there is no database yet, every task is new. Close it with `contextlib.closing`. Raises StoreError.
@@ -291,8 +291,8 @@ class Onlooker:
         row = None if self._connection is None else self._connection.execute(query("budget_arrival")).fetchone()
         taken_ms = max(self._arrival_ms, row[0] if row else 0.0)
         start_ms, self._arrival_ms = reserve(taken_ms, now_ms, limit, count)
-        return BudgetLease(start_ms, (await self.share_limits(LimitNews(), now_ms)).blocks)
+        return BudgetLease(start_ms, (await self.share_limits(LimitUpdate(), now_ms)).blocks)
 
-    async def share_limits(self, _news: LimitNews, now_ms: int) -> KnownLimits:
+    async def share_limits(self, _news: LimitUpdate, now_ms: int) -> LimitSnapshot:
         """Return what is known."""
-        return KnownLimits() if self._connection is None else known_limits(self._connection, now_ms)
+        return LimitSnapshot() if self._connection is None else known_limits(self._connection, now_ms)

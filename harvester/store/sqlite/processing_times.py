@@ -4,27 +4,27 @@ import math
 import sqlite3
 from collections.abc import Mapping
 
-from harvester.domain.planning.processing_time import CLASSES, Key, Seen, Sight
+from harvester.domain.planning.processing_time import CLASSES, Key, LifeTable, Observation
 from harvester.store.sqlite.queries import query
 
 
-def processing_times(connection: sqlite3.Connection) -> dict[Key, Seen]:
+def processing_times(connection: sqlite3.Connection) -> dict[Key, LifeTable]:
     """Return what is known."""
-    known: dict[Key, Seen] = {}
+    known: dict[Key, LifeTable] = {}
     for model_name, minutes, age_class, *numbers in connection.execute(query("processing_times")):
         # A class that only a newer version knows, or numbers that nobody can have counted.
         if 0 <= age_class < CLASSES and all(0 <= number < math.inf for number in numbers):
-            known.setdefault((model_name, minutes), Seen()).add([Sight(age_class, *numbers)])
+            known.setdefault((model_name, minutes), LifeTable()).add([Observation(age_class, *numbers)])
     return known
 
 
-def share_processing_times(connection: sqlite3.Connection, fresh: Mapping[Key, Seen]) -> dict[Key, Seen]:
+def share_processing_times(connection: sqlite3.Connection, fresh: Mapping[Key, LifeTable]) -> dict[Key, LifeTable]:
     """Add what one process has learned since the last time; return what is known. The body of one transaction."""
     known = processing_times(connection)
     for key, added in fresh.items():
-        seen = known.setdefault(key, Seen())
+        seen = known.setdefault(key, LifeTable())
         seen.add(added.sights())
         seen.fade()
-        rows = [(*key, sight.age_class, sight.finished, sight.watched_s) for sight in seen.sights()]
+        rows = [(*key, sight.age_class, sight.finished, sight.exposure_s) for sight in seen.sights()]
         connection.executemany(query("set_processing_time"), rows)
     return known

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from harvester.domain.errors import InvalidTaskId
-from harvester.domain.planning.plan import MAX_LOOK_MS, Due
+from harvester.domain.planning.plan import MAX_LOOK_MS, DueTasks
 from harvester.domain.tasks.records import HeldLeases, Lease
 from harvester.domain.tasks.task import Task, TaskState, deadline_ms
 from harvester.domain.tasks.task_id import validate_task_id
@@ -117,7 +117,7 @@ def release_held(connection: sqlite3.Connection, limit: int, *, only_wanted: boo
     return connection.execute(statement, {"limit": limit}).rowcount
 
 
-def due(connection: sqlite3.Connection, now_ms: int, *, limit: int, only_wanted: bool = False) -> Due:
+def due(connection: sqlite3.Connection, now_ms: int, *, limit: int, only_wanted: bool = False) -> DueTasks:
     """Return up to `limit` due tasks of each open state, the nearest deadline first and those past theirs last.
 
     Where there are more pending ones, the newest of them too, up to `limit`: an old task that hangs must not hide them.
@@ -131,7 +131,7 @@ def due(connection: sqlite3.Connection, now_ms: int, *, limit: int, only_wanted:
         known = {task.key for task in pending}
         newest = look_at_newest(connection, TaskState.PENDING, now_ms, limit)
         pending = [*pending, *(task for task in reversed(newest) if task.key not in known)]
-    return Due(found[TaskState.READY], pending, is_whole)
+    return DueTasks(found[TaskState.READY], pending, is_whole)
 
 
 def _first(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:

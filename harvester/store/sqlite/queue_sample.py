@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harvester.domain.errors import InvalidTaskId
-from harvester.domain.planning.forecast import Survey, Turn
+from harvester.domain.planning.forecast import QueuedTask, QueueSample
 from harvester.domain.tasks.task import OPEN_STATES, TaskState, deadline_ms
 from harvester.domain.tasks.task_id import validate_task_id
 from harvester.store.sqlite.counts import task_counts
@@ -24,7 +24,7 @@ NEW = 2 * DRAWN
 """Of rows that other programs inserted and nobody has adopted, so many at most are ordered by their deadlines."""
 
 
-def survey(connection: sqlite3.Connection, now_ms: int) -> Survey:
+def survey(connection: sqlite3.Connection, now_ms: int) -> QueueSample:
     """Return the queue as a harvest that begins now would find it; best within one transaction."""
     counts = task_counts(connection)
     total = sum(counts[state] for state in OPEN_STATES)
@@ -33,7 +33,7 @@ def survey(connection: sqlite3.Connection, now_ms: int) -> Survey:
     due = {state: drawn[state].less_refused(_count_due(connection, state, now_ms)) for state in OPEN_STATES}
     in_hand, processes = connection.execute(query("in_hand"), {"now": now_ms}).fetchone()
     new = [(turn.task.expires_at_ms, each) for one in drawn.values() for turn in one.new]
-    return Survey(
+    return QueueSample(
         at_ms=now_ms,
         open_tasks=sum(drawn[state].less_refused(counts[state]) for state in OPEN_STATES),
         ready_due=due[TaskState.READY],
@@ -54,8 +54,8 @@ class _Drawn:
     connection: sqlite3.Connection
     state: TaskState
     each: int
-    known: list[Turn] = field(default_factory=list)
-    new: list[Turn] = field(default_factory=list)
+    known: list[QueuedTask] = field(default_factory=list)
+    new: list[QueuedTask] = field(default_factory=list)
     refused: int = 0
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class _Drawn:
         return max(0, count - self.refused)
 
 
-def _head(connection: sqlite3.Connection, now_ms: int) -> list[Turn]:
+def _head(connection: sqlite3.Connection, now_ms: int) -> list[QueuedTask]:
     """Return what the next requests can be about: of each state the first and the last that are due, and some later."""
     rows = connection.execute(query("unadopted"), {"limit": NEW}).fetchall()
     for state in OPEN_STATES:
@@ -90,7 +90,7 @@ def _head(connection: sqlite3.Connection, now_ms: int) -> list[Turn]:
     return _by_deadline(kept)
 
 
-def _turn(row: tuple[Any, ...]) -> Turn | None:
+def _turn(row: tuple[Any, ...]) -> QueuedTask | None:
     """Return the task with its deadline, as adopting it would; None if its id would be refused."""
     due_ms, key, task_id, state, added_at, expires_at, created_at, *rest = row
     if _is_new(row):
@@ -99,14 +99,14 @@ def _turn(row: tuple[Any, ...]) -> Turn | None:
         except InvalidTaskId:
             return None
         expires_at = max(1, deadline_ms(task_id, created_at_ms=created_at, added_at_ms=added_at))
-    return Turn(task_of((key, task_id, state, added_at, expires_at, created_at, *rest)), due_ms)
+    return QueuedTask(task_of((key, task_id, state, added_at, expires_at, created_at, *rest)), due_ms)
 
 
 def _is_new(row: tuple[Any, ...]) -> bool:
     return row[5] is None or row[5] <= 0
 
 
-def _by_deadline(turns: Iterable[Turn]) -> list[Turn]:
+def _by_deadline(turns: Iterable[QueuedTask]) -> list[QueuedTask]:
     return sorted(turns, key=lambda turn: (turn.task.expires_at_ms, turn.task.key))
 
 

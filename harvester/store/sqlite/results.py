@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress, repeat
 from typing import Any
 
-from harvester.domain.tasks.embeddings import Matrix, TaskEmbeddings, VideoMetadata
+from harvester.domain.tasks.embeddings import Matrix, MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import TaskState
 from harvester.store.sqlite.attempts import insert_attempts
@@ -79,7 +79,7 @@ def _task_row(settlement: Settlement) -> dict[str, Any]:
     }
 
 
-def keep_metadata(connection: sqlite3.Connection, task_key: int, metadata: VideoMetadata, now_ms: int) -> None:
+def keep_metadata(connection: sqlite3.Connection, task_key: int, metadata: MediaMetadata, now_ms: int) -> None:
     """Keep what the API says about the video of an open task; what it leaves out stays as it was."""
     described = {
         "task": task_key,

@@ -12,10 +12,10 @@ import anyio
 
 from harvester.domain.errors import MovedFileError
 from harvester.domain.limits.endpoint import BudgetLease, RateLimit
-from harvester.domain.limits.shared_limits import KnownLimits, LimitNews
+from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.domain.planning.list_reader import ListedTask
-from harvester.domain.planning.plan import Due, Rng
-from harvester.domain.planning.processing_time import Key, ProcessingTimes, Seen
+from harvester.domain.planning.plan import DueTasks, Rng
+from harvester.domain.planning.processing_time import Key, LifeTable, ProcessingTimes
 from harvester.domain.tasks.records import Attempt, HeldLeases, Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.store.sqlite import limits, queue
@@ -193,7 +193,7 @@ class Store:
         self.only_wanted = True
         return await self.transact(body)
 
-    async def due(self, now_ms: int, *, limit: int, wake: bool = True, lapsed: bool = True) -> Due:
+    async def due(self, now_ms: int, *, limit: int, wake: bool = True, lapsed: bool = True) -> DueTasks:
         """Adopt and wake what there is, and return up to `limit` due tasks of each open state.
 
         `lapsed`: also what is claimed by a lease that has ended by now.
@@ -202,7 +202,7 @@ class Store:
         being stored for many seconds.
         """
 
-        def body(connection: sqlite3.Connection) -> Due | None:
+        def body(connection: sqlite3.Connection) -> DueTasks | None:
             if queue.adopt(connection, now_ms) == queue.ADOPT_BATCH:
                 return None
             if wake:
@@ -308,7 +308,7 @@ class Store:
         rows = [{"id": key} for key in keys]
         await self.transact(lambda connection: connection.executemany(query("withdraw_ready"), rows))
 
-    async def share_processing_times(self, fresh: Mapping[Key, Seen]) -> dict[Key, Seen]:
+    async def share_processing_times(self, fresh: Mapping[Key, LifeTable]) -> dict[Key, LifeTable]:
         """Add what was learned of processing times, and return all that is known of them."""
         return await self.transact(lambda connection: share_processing_times(connection, fresh))
 
@@ -316,10 +316,10 @@ class Store:
         """Take requests out of the budget that all processes on this database share."""
         return await self.transact(lambda connection: limits.lease_requests(connection, limit, count, now_ms))
 
-    async def share_limits(self, news: LimitNews, now_ms: int) -> KnownLimits:
+    async def share_limits(self, news: LimitUpdate, now_ms: int) -> LimitSnapshot:
         """Remember what a process has found out about the limits; return what all of them know."""
 
-        def body(connection: sqlite3.Connection) -> KnownLimits:
+        def body(connection: sqlite3.Connection) -> LimitSnapshot:
             if news:
                 limits.note_limits(connection, news, now_ms)
             return limits.known_limits(connection, now_ms)

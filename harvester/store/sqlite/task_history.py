@@ -77,7 +77,7 @@ class SegmentGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskStory:
+class TaskDetails:
     """All that is known of one task. `task`, `video`, `listed` and `kept` (of its body) are rows by column name."""
 
     task: dict[str, Any]
@@ -162,14 +162,14 @@ def _budget_as_json(feasibility: Feasibility) -> dict[str, Any]:
     }
 
 
-def task_story(connection: sqlite3.Connection, task_id: str) -> TaskStory | None:
+def task_story(connection: sqlite3.Connection, task_id: str) -> TaskDetails | None:
     """Return all that is known of a task; None if it was never queued."""
     task = _row(connection, "find_task", {"task_id": task_id})
     if task is None:
         return None
     of_task = {"task": task["id"]}
     groups = connection.execute(query("segment_groups"), of_task).fetchall()
-    return TaskStory(
+    return TaskDetails(
         task=task,
         video=_row(connection, "find_video", of_task),
         scopes=[scope for (scope,) in connection.execute(query("video_scopes"), of_task)],

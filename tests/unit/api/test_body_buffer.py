@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from harvester.api import body_buffer as module
-from harvester.api.body_buffer import IN_MEMORY_BYTES, BodyFileError, LargeBody, Receiver
+from harvester.api.body_buffer import IN_MEMORY_BYTES, BodyBuffer, BodyFileError, SpooledBody
 
 SECRET = b"tlk_SECRET0123456789"
 
 
-def received(*pieces: bytes, to_file: bool = True) -> Receiver:
-    receiver = Receiver(to_file=to_file, secret=SECRET)
+def received(*pieces: bytes, to_file: bool = True) -> BodyBuffer:
+    receiver = BodyBuffer(to_file=to_file, secret=SECRET)
     for piece in pieces:
         receiver.add(piece)
     return receiver
@@ -69,7 +69,7 @@ def test_a_secret_is_found_however_the_body_arrives(pieces: tuple[bytes, ...], *
 
 def test_nothing_is_left_open() -> None:
     before = open_descriptors()
-    closed, forgotten, given_up = LargeBody.of(b"1"), LargeBody.of(b"2"), received(FILLER, b"3")
+    closed, forgotten, given_up = SpooledBody.of(b"1"), SpooledBody.of(b"2"), received(FILLER, b"3")
     closed.close()
     closed.close()
     given_up.close()
@@ -98,7 +98,7 @@ def test_a_long_body_has_a_file_without_a_name_that_another_process_can_open(
 ) -> None:
     monkeypatch.setattr(os, "memfd_create", refusing(*refused))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    body = LargeBody.of(b"content")
+    body = SpooledBody.of(b"content")
     read = [sys.executable, "-c", "import sys; print(open(sys.argv[1], 'r+b').read())", body.path]
     assert subprocess.run(read, capture_output=True, check=True).stdout == b"b'content'\n"
     assert list(tmp_path.iterdir()) == []
@@ -110,7 +110,7 @@ def test_a_long_body_has_a_file_without_a_name_that_another_process_can_open(
 def test_without_proc_the_file_has_a_name_and_is_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "_has_proc", lambda: False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    body = LargeBody.of(b"content")
+    body = SpooledBody.of(b"content")
     assert Path(body.path).read_bytes() == b"content"
     body.close()
     assert list(tmp_path.iterdir()) == []
@@ -120,9 +120,9 @@ def test_where_no_file_can_be_made_or_written_it_says_so(monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "memfd_create", refusing(os.MFD_CLOEXEC, os.MFD_CLOEXEC | 8))
     monkeypatch.setattr(tempfile, "mkstemp", raising(OSError(errno.EROFS, "Read-only file system")))
     with pytest.raises(BodyFileError, match="no file for a long body can be made: Read-only file system"):
-        LargeBody()
+        SpooledBody()
     monkeypatch.undo()
-    body = LargeBody()
+    body = SpooledBody()
     monkeypatch.setattr(os, "write", raising(OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(BodyFileError, match="a long body cannot be written: No space left on device"):
         body.write(b"content")

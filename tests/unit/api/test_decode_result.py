@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.api.decode.result import Decoded, decode_retrieval, timestamp_ms
-from harvester.domain.tasks.embeddings import TaskEmbeddings, VideoMetadata
+from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.outcomes import Empty, Failed, Invalid, Processing, Retrieved, Transient
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -60,7 +60,7 @@ def test_the_columns_of_a_documented_result_are_right() -> None:
 
 
 def test_the_metadata_of_a_documented_result_are_right() -> None:
-    assert embeddings_of(V1_READY).metadata == VideoMetadata(
+    assert embeddings_of(V1_READY).metadata == MediaMetadata(
         model_name="marengo3.0",
         duration=18.0,
         input_filename="01.mp4",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harvester.api.list_page import MAX_LIST_BYTES, list_parameters, parse_list
 from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuery
-from harvester.domain.tasks.embeddings import VideoMetadata
+from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready, Transient
 
 DOCUMENTED = (Path(__file__).parents[2] / "fixtures" / "list_v1.json").read_bytes()
@@ -42,7 +42,7 @@ def test_the_documented_page_is_read() -> None:
     assert parsed.tasks[0] == ListedTask(
         TASK_ID,
         Processing("processing", CREATED_MS),
-        VideoMetadata("marengo3.0", 13.4400001, "01.mp4", None, 6.0, ("clip",), CREATED_MS),
+        MediaMetadata("marengo3.0", 13.4400001, "01.mp4", None, 6.0, ("clip",), CREATED_MS),
     )
 
 
@@ -93,7 +93,7 @@ def test_claims_that_are_no_numbers_are_left_out(claim: Any) -> None:
 @pytest.mark.parametrize("page_info", [None, [], "text", 7])
 def test_a_page_without_page_info_is_read(page_info: Any) -> None:
     body = orjson.dumps({"data": [entry()], "page_info": page_info})
-    assert parse_list(body, None) == ListPage([ListedTask(TASK_ID, Ready(), VideoMetadata())], 1)
+    assert parse_list(body, None) == ListPage([ListedTask(TASK_ID, Ready(), MediaMetadata())], 1)
 
 
 @pytest.mark.parametrize(

@@ -24,14 +24,14 @@ from harvester.api.responses import error_outcome, exception_outcome, hidden_err
 from harvester.domain.limits.endpoint import MAX_GUESSED_BLOCK_S, Endpoint, LimitReport
 from harvester.domain.tasks.outcomes import (
     Failed,
-    Gone,
+    InvalidRequest,
+    NotFound,
     Outcome,
     Processing,
     Ready,
     Refused,
     Throttled,
     Transient,
-    Unacceptable,
 )
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -52,7 +52,7 @@ def shapes(code: str, message: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("status", "code", "expected"),
     [
-        (400, "parameter_invalid", Unacceptable),
+        (400, "parameter_invalid", InvalidRequest),
         (400, "parameter_unknown", Transient),
         (400, "generic_error", Transient),
         (401, "api_key_invalid", Refused),
@@ -60,9 +60,9 @@ def shapes(code: str, message: str) -> list[dict[str, Any]]:
         (403, "api_not_allowed", Refused),
         (403, "region_not_allowed", Refused),
         (403, "api_allowed_for_paid_plan", Refused),
-        (404, "resource_not_exist", Gone),
-        (404, "resource_not_exists", Gone),
-        (410, "resource_not_exists", Gone),
+        (404, "resource_not_exist", NotFound),
+        (404, "resource_not_exists", NotFound),
+        (410, "resource_not_exists", NotFound),
         (429, "too_many_requests", Throttled),
         (408, "timeout", Transient),
         (425, "too_early", Transient),
@@ -83,8 +83,8 @@ def test_every_documented_error_is_understood_in_each_shape(status: int, code: s
     ("status", "expected"),
     [
         (400, Transient("HTTP 400", "http_400")),
-        (404, Gone("HTTP 404", "http_404")),
-        (410, Gone("HTTP 410", "http_410")),
+        (404, NotFound("HTTP 404", "http_404")),
+        (410, NotFound("HTTP 410", "http_410")),
         (429, Throttled("HTTP 429", None, "too_many_requests")),
         (500, Transient("HTTP 500", "http_500")),
     ],
@@ -110,7 +110,7 @@ def test_a_compressed_page_says_nothing_about_the_task() -> None:
 
 def test_a_compressed_error_is_understood() -> None:
     body = gzip.compress(b'{"code": "resource_not_exists", "message": "Unknown."}')
-    assert error_outcome(Endpoint.RETRIEVE, 404, body, "gzip", LimitReport()) == Gone("Unknown.")
+    assert error_outcome(Endpoint.RETRIEVE, 404, body, "gzip", LimitReport()) == NotFound("Unknown.")
 
 
 def test_the_beginning_of_a_page_is_shown() -> None:

@@ -10,7 +10,7 @@ from harvester.domain.limits.aimd import (
     REPEATED_WITHIN_S,
     SETTLE_S,
     UNLIMITED,
-    Adapting,
+    AimdController,
     LearnedRate,
 )
 
@@ -43,30 +43,30 @@ def test_a_rate_never_falls_by_itself_and_never_exceeds_the_ceiling(
     assert max(rates) <= ceiling
 
 
-def refuse(subject: Adapting, now: float, *, is_told: bool, present: float = 100) -> bool:
+def refuse(subject: AimdController, now: float, *, is_told: bool, present: float = 100) -> bool:
     return subject.refused(is_told=is_told, present=present, until=now + 10, now=now)
 
 
 def test_the_first_refusal_that_tells_how_long_to_wait_cuts_nothing() -> None:
-    subject = Adapting()
+    subject = AimdController()
     assert (refuse(subject, NOW, is_told=True), subject.learned) == (False, None)
 
 
 def test_one_that_tells_nothing_cuts_to_seven_tenths_from_the_end_of_its_block_on() -> None:
-    subject = Adapting()
+    subject = AimdController()
     refuse(subject, NOW, is_told=False)
     assert subject.learned == LearnedRate(CUT * 100, NOW + 10)
 
 
 @pytest.mark.parametrize(("after_s", "cuts"), [(11, True), (REPEATED_WITHIN_S, True), (REPEATED_WITHIN_S + 10, False)])
 def test_a_repeated_refusal_cuts(after_s: float, *, cuts: bool) -> None:
-    subject = Adapting()
+    subject = AimdController()
     refuse(subject, NOW, is_told=True)
     assert refuse(subject, NOW + after_s, is_told=True) is cuts
 
 
 def test_a_cut_is_given_the_chance_to_help() -> None:
-    subject = Adapting()
+    subject = AimdController()
     cuts = [refuse(subject, NOW, is_told=False), refuse(subject, NOW + 11, is_told=False)]
     subject.succeeded()
     cuts += [refuse(subject, NOW + 30, is_told=False), refuse(subject, NOW + 31 + SETTLE_S, is_told=False)]
@@ -74,7 +74,7 @@ def test_a_cut_is_given_the_chance_to_help() -> None:
 
 
 def test_a_rate_is_not_cut_to_nothing() -> None:
-    subject, present = Adapting(), 3.0
+    subject, present = AimdController(), 3.0
     for step in range(20):
         refuse(subject, NOW + step * SETTLE_S, is_told=False, present=present)
         assert subject.learned is not None

@@ -23,13 +23,14 @@ from harvester.domain.planning.decisions import (
 )
 from harvester.domain.planning.plan import GONE_ANSWERS, LAST_CHANCE_MS, MAX_LOOK_MS, next_look_ms
 from harvester.domain.planning.processing_time import ProcessingTimes
-from harvester.domain.tasks.embeddings import TaskEmbeddings, VideoMetadata
+from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.outcomes import (
     Empty,
     Failed,
-    Gone,
     Invalid,
+    InvalidRequest,
     Misrouted,
+    NotFound,
     Outcome,
     Processing,
     Ready,
@@ -37,7 +38,6 @@ from harvester.domain.tasks.outcomes import (
     Retrieved,
     Throttled,
     Transient,
-    Unacceptable,
 )
 from harvester.domain.tasks.records import Decision, Problem
 from harvester.domain.tasks.task import DAY_MS, NEVER_ANSWERED_MS, OPEN_STATES, RETENTION_MS, Task, TaskState
@@ -72,7 +72,7 @@ def task(
 def retrieved(created_at_ms: int | None = None) -> Retrieved:
     return Retrieved(
         TaskEmbeddings(
-            VideoMetadata(created_at_ms=created_at_ms),
+            MediaMetadata(created_at_ms=created_at_ms),
             [None],
             [None],
             [0.0],
@@ -89,7 +89,7 @@ def after(one: Task, outcome: Outcome, now_ms: int = NOW, **circumstances: Any) 
     return decide(one, outcome, now_ms, Highest(), circumstances=Circumstances(**circumstances))
 
 
-UNKNOWN = [Gone("Unknown."), Unacceptable("No such id.")]
+UNKNOWN = [NotFound("Unknown."), InvalidRequest("No such id.")]
 
 
 @pytest.mark.parametrize("state", OPEN)
@@ -170,7 +170,7 @@ def test_a_confirmation_comes_on_a_connection_of_its_own(outcome: Outcome) -> No
 
 
 def test_the_confirmations_are_seconds_apart() -> None:
-    waits = [after(task(gone=before), Gone("")).next_attempt_at_ms - NOW for before in range(GONE_ANSWERS)]
+    waits = [after(task(gone=before), NotFound("")).next_attempt_at_ms - NOW for before in range(GONE_ANSWERS)]
     assert waits == [GONE_SPACING_MS + 1_000, 2 * GONE_SPACING_MS + 1_000, 1_000]
 
 
@@ -202,12 +202,12 @@ def test_under_another_key_than_knew_it_a_task_does_not_end(outcome: Outcome, ag
 
 
 def test_an_id_that_cannot_be_asked_about_is_rejected_at_once() -> None:
-    assert after(task(), Unacceptable("Odd.", "task_id_invalid")).state is TaskState.REJECTED
+    assert after(task(), InvalidRequest("Odd.", "task_id_invalid")).state is TaskState.REJECTED
 
 
 def test_past_its_deadline_a_task_that_is_unknown_in_both_versions_is_expired() -> None:
     old = task(age_ms=RETENTION_MS, gone=GONE_ANSWERS)
-    assert after(old, Gone("Unknown."), is_other_version=True).state is TaskState.EXPIRED
+    assert after(old, NotFound("Unknown."), is_other_version=True).state is TaskState.EXPIRED
 
 
 def test_past_its_deadline_a_task_without_segments_is_expired() -> None:
@@ -314,8 +314,8 @@ harmless = st.one_of(
     st.builds(Processing, st.sampled_from(["processing", "queued", "generic_error"])),
     st.just(Ready()),
 )
-counted = st.one_of(st.builds(Gone, messages), st.builds(Invalid, messages), st.just(Empty()))
-ending = st.one_of(st.builds(Failed, messages), st.builds(Unacceptable, messages), st.just(retrieved()))
+counted = st.one_of(st.builds(NotFound, messages), st.builds(Invalid, messages), st.just(Empty()))
+ending = st.one_of(st.builds(Failed, messages), st.builds(InvalidRequest, messages), st.just(retrieved()))
 rngs = st.randoms(use_true_random=False)
 ages = st.integers(0, RETENTION_MS - 1)
 
@@ -364,8 +364,8 @@ def test_only_a_retrieval_harvests(age_ms: int, outcomes: list[Outcome], rng: ra
 @pytest.mark.parametrize(
     ("outcome", "answers", "state"),
     [
-        (Gone("Unknown."), 4, TaskState.MISSING),
-        (Unacceptable("No."), 4, TaskState.REJECTED),
+        (NotFound("Unknown."), 4, TaskState.MISSING),
+        (InvalidRequest("No."), 4, TaskState.REJECTED),
         (Invalid("NaN"), 3, TaskState.REJECTED),
     ],
 )
@@ -376,18 +376,18 @@ def test_what_is_confirmed_is_believed(outcome: Outcome, answers: int, state: Ta
 
 
 def test_a_404_of_a_result_is_followed_by_a_question_for_that_it_is_ready_may_be_a_mistake() -> None:
-    decision = decide(task(TaskState.READY), Gone(""), NOW, random.Random(1))
+    decision = decide(task(TaskState.READY), NotFound(""), NOW, random.Random(1))
     assert (decision.state, decision.gone) == (TaskState.PENDING, 1)
 
 
 def test_a_task_that_is_said_to_be_ready_and_whose_result_is_always_gone_is_missing_at_last() -> None:
-    *_, (_, _, last) = drive(task(), [Ready(), Gone("")] * 9, random.Random(1))
+    *_, (_, _, last) = drive(task(), [Ready(), NotFound("")] * 9, random.Random(1))
     assert (last.state, last.gone) == (TaskState.MISSING, 4)
 
 
 @pytest.mark.parametrize("sign_of_life", [Processing(), Empty(), Invalid("NaN")])
 def test_a_sign_of_life_takes_back_that_a_task_is_gone(sign_of_life: Outcome) -> None:
-    outcomes: list[Outcome] = [Gone(""), Gone(""), sign_of_life, Gone(""), Gone("")]
+    outcomes: list[Outcome] = [NotFound(""), NotFound(""), sign_of_life, NotFound(""), NotFound("")]
     *_, (_, _, last) = drive(task(), outcomes, random.Random(1))
     assert last.state.is_open
 
@@ -414,7 +414,7 @@ def test_the_last_minutes_before_the_deadline_are_used(
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(harmless, max_size=40),
-    st.lists(st.builds(Gone, messages), max_size=2),
+    st.lists(st.builds(NotFound, messages), max_size=2),
     st.lists(st.one_of(st.builds(Invalid, messages), st.just(Empty())), max_size=2),
     rngs,
 )

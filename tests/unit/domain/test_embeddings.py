@@ -6,9 +6,9 @@ import pytest
 
 from harvester.domain.tasks.embeddings import (
     Matrix,
+    MediaMetadata,
     SegmentRow,
     TaskEmbeddings,
-    VideoMetadata,
     rebuild,
     segments_holder,
 )
@@ -34,7 +34,7 @@ def test_the_matrix_says_how_it_is_stored(dtype: str) -> None:
     matrix: Matrix = np.zeros((3, 5), f"<{dtype}")
     texts: list[str | None] = [None] * 3
     times: list[float | None] = [0.0] * 3
-    one = TaskEmbeddings(VideoMetadata(), texts, texts, times, times, matrix, b"{}", [("float",)], [0] * 3)
+    one = TaskEmbeddings(MediaMetadata(), texts, texts, times, times, matrix, b"{}", [("float",)], [0] * 3)
     assert (one.count, one.dim, one.dtype) == (3, 5, dtype)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harvester.domain.planning.feasibility import Allowance, Budget, Feasibility, assess
+from harvester.domain.planning.feasibility import Budget, Feasibility, QuotaBalance, assess
 from harvester.domain.tasks.task import DAY_MS
 
 NOW = 1_760_000_000_000
@@ -17,7 +17,7 @@ histograms = st.lists(st.tuples(minutes, st.integers(1, 3)), max_size=6, unique_
 )
 # A step of a whole number of milliseconds: the simulation must not lose a task to rounding.
 allowances = st.builds(
-    lambda left, renews, limit, window: Allowance(left, NOW + renews * 60_000, limit, window * 60_000),
+    lambda left, renews, limit, window: QuotaBalance(left, NOW + renews * 60_000, limit, window * 60_000),
     st.integers(0, 4),
     st.integers(1, 90),
     st.integers(1, 4),
@@ -148,9 +148,9 @@ def test_a_quota_loses_what_its_windows_have_no_room_for(deadlines: list[tuple[i
 def test_what_is_left_of_a_quota_is_counted() -> None:
     deadlines, pace = [(NOW + 6 * HOUR_MS, 60)], 1.0
 
-    left = assess(deadlines, NOW, Budget(pace, pace, Allowance(99, NOW + 20 * HOUR_MS, 100, DAY_MS)))
-    used_up = assess(deadlines, NOW, Budget(pace, pace, Allowance(3, NOW + 20 * HOUR_MS, 100, DAY_MS)))
-    renewed = assess(deadlines, NOW, Budget(pace, pace, Allowance(3, NOW + 5 * HOUR_MS, 100, DAY_MS)))
+    left = assess(deadlines, NOW, Budget(pace, pace, QuotaBalance(99, NOW + 20 * HOUR_MS, 100, DAY_MS)))
+    used_up = assess(deadlines, NOW, Budget(pace, pace, QuotaBalance(3, NOW + 20 * HOUR_MS, 100, DAY_MS)))
+    renewed = assess(deadlines, NOW, Budget(pace, pace, QuotaBalance(3, NOW + 5 * HOUR_MS, 100, DAY_MS)))
 
     assert (left.at_risk, left.finish_ms) == (0, NOW + 59_000)
     assert (used_up.at_risk, used_up.beyond_saving, used_up.finish_ms) == (57, 0, NOW + 20 * HOUR_MS + 56_000)
@@ -190,7 +190,7 @@ def test_an_empty_queue_needs_nothing() -> None:
     [
         (Budget(1.0, setting_per_s=1.0), True),
         (Budget(None, setting_per_s=None), False),
-        (Budget(1.0, setting_per_s=1.0, allowance=Allowance(9, NOW, 50, DAY_MS)), False),
+        (Budget(1.0, setting_per_s=1.0, allowance=QuotaBalance(9, NOW, 50, DAY_MS)), False),
         (Budget(0.5, setting_per_s=1.0), False),
         (Budget(0.5, setting_per_s=None), False),
     ],

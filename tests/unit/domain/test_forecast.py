@@ -9,15 +9,15 @@ from harvester.domain.planning.feasibility import Budget
 from harvester.domain.planning.forecast import (
     Call,
     Conditions,
-    Survey,
-    Turn,
+    QueuedTask,
+    QueueSample,
     expect,
     finished_among,
     foretell,
     preview,
     what_to_do,
 )
-from harvester.domain.planning.plan import SURE, Look, Strategy
+from harvester.domain.planning.plan import SURE, ListRequest, Strategy
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, Task, TaskState
 
@@ -29,16 +29,18 @@ UNLIMITED = Budget(None)
 TIMES = ProcessingTimes()
 
 
-def turn(key: int, *, age_ms: int, state: TaskState = TaskState.PENDING, due_ms: int = 0, dated: bool = True) -> Turn:
+def turn(
+    key: int, *, age_ms: int, state: TaskState = TaskState.PENDING, due_ms: int = 0, dated: bool = True
+) -> QueuedTask:
     born = NOW - age_ms
     task = Task(key, f"task-{key}", state, born, born + RETENTION_MS, created_at_ms=born if dated else None)
-    return Turn(task, due_ms)
+    return QueuedTask(task, due_ms)
 
 
-def survey(turns: list[Turn], *, each: int = 1) -> Survey:
+def survey(turns: list[QueuedTask], *, each: int = 1) -> QueueSample:
     drawn = sorted(turns, key=lambda one: (one.task.expires_at_ms, one.task.key))
     due = [one.task.state for one in drawn if one.due_ms <= NOW]
-    return Survey(
+    return QueueSample(
         NOW,
         open_tasks=len(drawn) * each,
         ready_due=due.count(TaskState.READY) * each,
@@ -50,11 +52,11 @@ def survey(turns: list[Turn], *, each: int = 1) -> Survey:
     )
 
 
-def finished(count: int) -> list[Turn]:
+def finished(count: int) -> list[QueuedTask]:
     return [turn(key, age_ms=DAY_MS + key) for key in range(count)]
 
 
-def young(count: int, *, age_ms: int = MINUTE_MS) -> list[Turn]:
+def young(count: int, *, age_ms: int = MINUTE_MS) -> list[QueuedTask]:
     return [turn(1000 + key, age_ms=age_ms + key) for key in range(count)]
 
 
@@ -144,7 +146,7 @@ def test_questions_that_cannot_be_spared_are_held_against_the_deadlines() -> Non
     assert at_risk[Strategy.AUTO] <= at_risk[Strategy.LIST] < at_risk[Strategy.STATUS]
 
 
-def calls(turns: list[Turn], conditions: Conditions) -> list[Call]:
+def calls(turns: list[QueuedTask], conditions: Conditions) -> list[Call]:
     return foretell(survey(turns), conditions, TIMES)
 
 
@@ -161,7 +163,7 @@ def test_a_task_that_expires_before_its_turn_comes_after_those_that_do_not() -> 
 
 def test_what_a_page_finds_comes_before_the_next_question() -> None:
     first, second = calls(young(400, age_ms=5 * MINUTE_MS), Conditions(SIXTY, calls=2))
-    assert isinstance(first.step, Look)
+    assert isinstance(first.step, ListRequest)
     found = finished_among(first.step, first.at_ms, TIMES)
     assert found > 20
     assert second.at_ms >= NOW + (1 + found) * 1000
@@ -190,7 +192,7 @@ def test_no_call_is_foretold_before_the_first_may_go_out() -> None:
 
 
 @pytest.mark.parametrize("turns", [[], finished(5)])
-def test_none_is_foretold_where_there_is_nothing_to_do_or_nobody_asks(turns: list[Turn]) -> None:
+def test_none_is_foretold_where_there_is_nothing_to_do_or_nobody_asks(turns: list[QueuedTask]) -> None:
     assert calls(turns, Conditions(SIXTY, calls=0 if turns else 10)) == []
 
 

@@ -18,7 +18,7 @@ from harvester.domain.planning.list_reader import (
     ListQuery,
     ListReader,
 )
-from harvester.domain.tasks.embeddings import VideoMetadata
+from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.outcomes import Ready
 
 NOW = 1_760_000_000_000
@@ -27,7 +27,7 @@ SINCE = NOW - 7 * DAY
 
 
 def listed(task_id: str, created_at_ms: int | None) -> ListedTask:
-    return ListedTask(task_id, Ready(), VideoMetadata(created_at_ms=created_at_ms))
+    return ListedTask(task_id, Ready(), MediaMetadata(created_at_ms=created_at_ms))
 
 
 @dataclass

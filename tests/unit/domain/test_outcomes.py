@@ -5,9 +5,10 @@ import pytest
 from harvester.domain.tasks.outcomes import (
     Empty,
     Failed,
-    Gone,
     Invalid,
+    InvalidRequest,
     Misrouted,
+    NotFound,
     Outcome,
     Processing,
     Ready,
@@ -15,7 +16,6 @@ from harvester.domain.tasks.outcomes import (
     Retrieved,
     Throttled,
     Transient,
-    Unacceptable,
 )
 
 STORED_KINDS: dict[type[Outcome], str] = {
@@ -23,9 +23,9 @@ STORED_KINDS: dict[type[Outcome], str] = {
     Retrieved: "retrieved",
     Processing: "processing",
     Failed: "failed",
-    Gone: "gone",
+    NotFound: "gone",
     Empty: "empty",
-    Unacceptable: "unacceptable",
+    InvalidRequest: "unacceptable",
     Throttled: "throttled",
     Refused: "refused",
     Transient: "transient",

@@ -9,7 +9,7 @@ from harvester.domain.limits.endpoint import MAX_BLOCK_S, MIN_BLOCK_S, POLL_ENDP
 from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow, SentSince
 from harvester.domain.limits.pacer import ClassBudget, Pacer
 from harvester.domain.limits.quotas import Quota
-from harvester.domain.planning.feasibility import Allowance, Budget
+from harvester.domain.planning.feasibility import Budget, QuotaBalance
 
 NOW = 5_000.0
 STATUS, RETRIEVE = Endpoint.STATUS, Endpoint.RETRIEVE
@@ -270,8 +270,8 @@ def test_the_budget_of_results_is_what_is_left_of_their_quota_and_then_the_quota
     over = subject.results_budget(NOW + 40_000, now_ms + 40_000_000)
     day_ms = 86_400_000
     assert untold == Budget(1.0, 1.0, None, now_ms)
-    assert told == Budget(1.0, 1.0, Allowance(4, now_ms + 36_000_000, 50, day_ms), now_ms)
-    assert over == Budget(1.0, 1.0, Allowance(50, now_ms + 40_000_000 + day_ms, 50, day_ms), now_ms + 40_000_000)
+    assert told == Budget(1.0, 1.0, QuotaBalance(4, now_ms + 36_000_000, 50, day_ms), now_ms)
+    assert over == Budget(1.0, 1.0, QuotaBalance(50, now_ms + 40_000_000 + day_ms, 50, day_ms), now_ms + 40_000_000)
 
 
 def test_a_block_of_retrievals_puts_the_budget_off_and_one_of_statuses_does_not() -> None:

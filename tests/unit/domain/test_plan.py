@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint
 from harvester.domain.planning.list_reader import PROCESSING
-from harvester.domain.planning.list_windows import Listing, Window, best_window
+from harvester.domain.planning.list_windows import ListModel, Window, best_window
 from harvester.domain.planning.plan import (
     CHANCES_MS,
     LAST_CHANCE_MS,
@@ -18,16 +18,16 @@ from harvester.domain.planning.plan import (
     LOOK_SHARE_OF_AGE,
     MAX_LOOK_MS,
     MIN_LOOK_MS,
-    Action,
-    Due,
-    Look,
+    DueTasks,
+    ListRequest,
     Plan,
+    PlanConstraints,
     Strategy,
-    Terms,
+    TaskRequest,
+    affordable_strategy,
     at_latest_before_deadline,
     next_look_ms,
     plan,
-    within_means,
 )
 from harvester.domain.planning.processing_time import PRIOR, PRIOR_MEDIAN_S, ProcessingTimes
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, Task, TaskState
@@ -40,7 +40,7 @@ SURELY_MS = 3 * 60 * MINUTE_MS
 HALF_DONE_MS = round(PRIOR_MEDIAN_S * 1010)
 """At this age it is a little more likely than not."""
 
-MANY = Terms(limit=1000, questions=1000)
+MANY = PlanConstraints(limit=1000, questions=1000)
 
 
 def task(key: int = 1, *, state: TaskState = TaskState.PENDING, age_ms: int = 0, dated: bool = True) -> Task:
@@ -55,15 +55,15 @@ def task(key: int = 1, *, state: TaskState = TaskState.PENDING, age_ms: int = 0,
     )
 
 
-def planned(pending: list[Task], terms: Terms = MANY, *, ready: list[Task] | None = None) -> Plan:
+def planned(pending: list[Task], terms: PlanConstraints = MANY, *, ready: list[Task] | None = None) -> Plan:
     def by_deadline(task: Task) -> tuple[int, int]:
         return task.expires_at_ms, task.key
 
-    due = Due(sorted(ready or [], key=by_deadline), sorted(pending, key=by_deadline))
-    return plan(due, NOW, terms, ProcessingTimes(), Listing())
+    due = DueTasks(sorted(ready or [], key=by_deadline), sorted(pending, key=by_deadline))
+    return plan(due, NOW, terms, ProcessingTimes(), ListModel())
 
 
-def endpoint_of(one: Task, terms: Terms = MANY) -> Endpoint | None:
+def endpoint_of(one: Task, terms: PlanConstraints = MANY) -> Endpoint | None:
     steps = planned([one], terms).steps
     return steps[0].endpoint if steps else None
 
@@ -74,7 +74,7 @@ pending_tasks = st.lists(
     unique_by=lambda one: one.key,
 )
 terms = st.builds(
-    Terms,
+    PlanConstraints,
     limit=st.integers(0, 60),
     questions=st.integers(0, 5),
     strategy=st.sampled_from(Strategy),
@@ -86,7 +86,9 @@ terms = st.builds(
 
 
 @given(pending_tasks, pending_tasks, terms)
-def test_no_task_is_planned_twice_and_no_term_is_broken(pending: list[Task], others: list[Task], terms: Terms) -> None:
+def test_no_task_is_planned_twice_and_no_term_is_broken(
+    pending: list[Task], others: list[Task], terms: PlanConstraints
+) -> None:
     known = {one.key for one in pending}
     ready = [replace(one, state=TaskState.READY) for one in others if one.key not in known]
     result = planned(pending, terms, ready=ready)
@@ -97,7 +99,7 @@ def test_no_task_is_planned_twice_and_no_term_is_broken(pending: list[Task], oth
     questions = [step for step in result.steps if step.is_question]
     assert terms.asks_all or sum(step.cost for step in questions) <= terms.questions + LEAST_ROOM
     if terms.strategy is Strategy.STATUS:
-        assert not any(isinstance(step, Look) for step in result.steps)
+        assert not any(isinstance(step, ListRequest) for step in result.steps)
     if not terms.has_status_call:
         assert Endpoint.STATUS not in {step.endpoint for step in result.steps}
     assert all(until_ms > NOW for _, until_ms in result.later)
@@ -105,9 +107,9 @@ def test_no_task_is_planned_twice_and_no_term_is_broken(pending: list[Task], oth
 
 @given(pending_tasks, st.randoms(use_true_random=False), terms)
 def test_the_plan_does_not_depend_on_the_order_of_the_tasks(
-    pending: list[Task], rng: random.Random, terms: Terms
+    pending: list[Task], rng: random.Random, terms: PlanConstraints
 ) -> None:
-    shuffled = plan(Due([], rng.sample(pending, len(pending))), NOW, terms, ProcessingTimes(), Listing())
+    shuffled = plan(DueTasks([], rng.sample(pending, len(pending))), NOW, terms, ProcessingTimes(), ListModel())
     assert shuffled.steps == planned(pending, terms).steps
 
 
@@ -124,7 +126,7 @@ def test_what_is_ready_is_retrieved_before_anything_is_asked_the_nearest_deadlin
 
 def test_while_results_wait_nothing_is_asked() -> None:
     ready = [task(key, state=TaskState.READY) for key in range(5)]
-    steps = planned([task(9, age_ms=HALF_DONE_MS)], Terms(limit=5, questions=5), ready=ready).steps
+    steps = planned([task(9, age_ms=HALF_DONE_MS)], PlanConstraints(limit=5, questions=5), ready=ready).steps
     assert [step.is_question for step in steps] == [False] * 5
 
 
@@ -150,19 +152,19 @@ def test_the_likelier_a_task_has_finished_the_more_directly_it_is_asked(
     is_question: bool,  # noqa: FBT001
 ) -> None:
     one = task(age_ms=age_ms)
-    steps = plan(Due([], [one]), NOW, replace(MANY, asks_all=True), ProcessingTimes(), Listing()).steps
+    steps = plan(DueTasks([], [one]), NOW, replace(MANY, asks_all=True), ProcessingTimes(), ListModel()).steps
     assert [(step.endpoint, step.is_question) for step in steps] == [(endpoint, is_question)]
 
 
 def test_where_reckoning_has_failed_the_sure_ones_are_asked_about() -> None:
     tasks = [task(key, age_ms=SURELY_MS + key) for key in range(50)]
     (step,) = planned(tasks, replace(MANY, trusts=False)).steps
-    assert isinstance(step, Look)
+    assert isinstance(step, ListRequest)
     assert len(step.tasks) == 50
 
 
-@pytest.mark.parametrize("terms", [Terms(strategy=Strategy.LIST), Terms(trusts_gaps=False)])
-def test_one_page_answers_for_fifty(terms: Terms) -> None:
+@pytest.mark.parametrize("terms", [PlanConstraints(strategy=Strategy.LIST), PlanConstraints(trusts_gaps=False)])
+def test_one_page_answers_for_fifty(terms: PlanConstraints) -> None:
     tasks = [task(key, age_ms=HALF_DONE_MS + key * 1000) for key in range(120)]
     steps = planned(tasks, replace(terms, limit=10, questions=2)).steps
     assert [step.endpoint for step in steps] == [Endpoint.LIST, Endpoint.LIST]
@@ -171,8 +173,8 @@ def test_one_page_answers_for_fifty(terms: Terms) -> None:
 
 def test_a_page_of_the_unfinished_answers_for_more() -> None:
     tasks = [task(key, age_ms=4 * HALF_DONE_MS + key * 1000) for key in range(300)]
-    (step,) = planned(tasks, Terms()).steps
-    assert isinstance(step, Look)
+    (step,) = planned(tasks, PlanConstraints()).steps
+    assert isinstance(step, ListRequest)
     assert step.query.status == PROCESSING
     assert len(step.tasks) > 200
 
@@ -190,7 +192,7 @@ def test_a_task_without_a_date_is_asked_for_its_result_at_once_and_then_by_itsel
         replace(task(key, age_ms=2 * HALF_DONE_MS, dated=False), unfinished_at_ms=NOW - HALF_DONE_MS)
         for key in range(5)
     ]
-    assert not any(isinstance(step, Look) for step in planned(asked).steps)
+    assert not any(isinstance(step, ListRequest) for step in planned(asked).steps)
 
 
 def test_who_prefers_the_list_is_told_on_which_page_a_task_without_a_date_is_by_its_result() -> None:
@@ -221,13 +223,13 @@ def test_a_class_that_is_closed_is_replaced_where_another_can_answer(closed: set
 
 def test_a_task_is_asked_about_in_the_last_minutes_before_its_deadline_whatever_is_expected() -> None:
     stuck = replace(task(age_ms=RETENTION_MS - LAST_CHANCE_MS + 1), unfinished_at_ms=NOW - LAST_CHANCE_MS)
-    assert endpoint_of(stuck, Terms(questions=0)) is Endpoint.RETRIEVE
+    assert endpoint_of(stuck, PlanConstraints(questions=0)) is Endpoint.RETRIEVE
     asked = replace(stuck, unfinished_at_ms=NOW - 1)
-    assert endpoint_of(asked, Terms(questions=0)) is None
+    assert endpoint_of(asked, PlanConstraints(questions=0)) is None
 
 
 def test_a_download_that_has_to_be_confirmed_is_asked_for_at_once() -> None:
-    assert endpoint_of(replace(task(), invalid=1), Terms(questions=0)) is Endpoint.RETRIEVE
+    assert endpoint_of(replace(task(), invalid=1), PlanConstraints(questions=0)) is Endpoint.RETRIEVE
 
 
 @pytest.mark.parametrize("age_ms", [0, RETENTION_MS - 1])
@@ -235,10 +237,10 @@ def test_a_404_is_confirmed_by_the_status_at_once_for_a_result_that_does_not_exi
     age_ms: int,
 ) -> None:
     doubtful = replace(task(age_ms=age_ms), gone=1)
-    assert endpoint_of(doubtful, Terms(questions=0)) is Endpoint.STATUS
-    assert endpoint_of(doubtful, Terms(questions=0, has_status_call=False)) is Endpoint.RETRIEVE
-    assert endpoint_of(doubtful, Terms(questions=0, closed=frozenset({Endpoint.STATUS}))) is None
-    assert endpoint_of(doubtful, Terms(questions=0, closed=frozenset({Endpoint.RETRIEVE}))) is Endpoint.STATUS
+    assert endpoint_of(doubtful, PlanConstraints(questions=0)) is Endpoint.STATUS
+    assert endpoint_of(doubtful, PlanConstraints(questions=0, has_status_call=False)) is Endpoint.RETRIEVE
+    assert endpoint_of(doubtful, PlanConstraints(questions=0, closed=frozenset({Endpoint.STATUS}))) is None
+    assert endpoint_of(doubtful, PlanConstraints(questions=0, closed=frozenset({Endpoint.RETRIEVE}))) is Endpoint.STATUS
 
 
 def test_a_fresh_task_sleeps_until_it_may_be_worth_a_look() -> None:
@@ -254,7 +256,7 @@ def test_a_plan_looks_for_few_of_many_pages_and_the_next_ones_for_the_others(
     strategy: Strategy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To look for one takes the longer, the more tasks are due, and nothing else happens meanwhile."""
-    left, listing = [task(key, age_ms=HALF_DONE_MS + key * 2_000) for key in range(1000)], Listing(page_limit=5)
+    left, listing = [task(key, age_ms=HALF_DONE_MS + key * 2_000) for key in range(1000)], ListModel(page_limit=5)
     searches: list[int] = []
 
     def counted(*arguments: Any, **named: Any) -> Window | None:
@@ -264,7 +266,9 @@ def test_a_plan_looks_for_few_of_many_pages_and_the_next_ones_for_the_others(
     monkeypatch.setattr("harvester.domain.planning.plan.best_window", counted)
     while left:
         searches.append(0)
-        steps = plan(Due([], left), NOW, replace(MANY, strategy=strategy, asks_all=True), ProcessingTimes(), listing)
+        steps = plan(
+            DueTasks([], left), NOW, replace(MANY, strategy=strategy, asks_all=True), ProcessingTimes(), listing
+        )
         asked = {one.key for step in steps.steps for one in step.tasks}
         assert asked
         left = [one for one in left if one.key not in asked]
@@ -295,20 +299,20 @@ def test_no_wait_jumps_over_a_chance(age_ms: int, delay_ms: int) -> None:
 def test_of_what_was_claimed_by_others_nothing_is_left_in_a_step() -> None:
     tasks = tuple(task(key) for key in range(3))
     mine = replace(tasks[1], claim=7)
-    look = Look(planned([task(key, age_ms=HALF_DONE_MS) for key in range(3)]).steps[0].query, tasks)  # type: ignore[union-attr]
+    look = ListRequest(planned([task(key, age_ms=HALF_DONE_MS) for key in range(3)]).steps[0].query, tasks)  # type: ignore[union-attr]
     taken = look.claimed({1: mine})
     assert taken is not None
     assert taken.tasks == (mine,)
     assert look.claimed({}) is None
-    assert Action(Endpoint.STATUS, tasks[0]).claimed({1: mine}) is None
+    assert TaskRequest(Endpoint.STATUS, tasks[0]).claimed({1: mine}) is None
 
 
 @pytest.mark.parametrize("strategy", Strategy)
 def test_a_budget_of_too_few_requests_to_ask_first_goes_into_results(strategy: Strategy) -> None:
     per_s = 50 / (DAY_MS / 1000)
-    assert within_means(strategy, 87, per_s) is strategy
-    assert within_means(strategy, 88, per_s) is Strategy.AUTO
-    assert within_means(strategy, 10**9, None) is strategy
+    assert affordable_strategy(strategy, 87, per_s) is strategy
+    assert affordable_strategy(strategy, 88, per_s) is Strategy.AUTO
+    assert affordable_strategy(strategy, 10**9, None) is strategy
 
 
 # The last chances, and what may hide a task.
@@ -321,22 +325,22 @@ def test_ever_nearer_the_deadline_a_result_is_asked_for_whatever_the_list_says(
 ) -> None:
     """A list that shows a task as processing for ever must not cost its result."""
     heard = replace(task(age_ms=RETENTION_MS - before_ms + 1), unfinished_at_ms=NOW - 2)
-    (step,) = planned([heard], Terms(questions=0, strategy=strategy, trusts=False)).steps
+    (step,) = planned([heard], PlanConstraints(questions=0, strategy=strategy, trusts=False)).steps
     assert (step.endpoint, step.is_question) == (Endpoint.RETRIEVE, False)
-    assert planned([replace(heard, unfinished_at_ms=NOW)], Terms(questions=0, strategy=strategy)).steps == []
+    assert planned([replace(heard, unfinished_at_ms=NOW)], PlanConstraints(questions=0, strategy=strategy)).steps == []
 
 
 @pytest.mark.parametrize("strategy", [Strategy.STATUS, Strategy.LIST])
 def test_an_answer_to_be_confirmed_is_not_put_off_by_others_that_wait_as_long(strategy: Strategy) -> None:
     waiting = [task(key, age_ms=2 * HALF_DONE_MS + 1) for key in range(1)]
     doubtful = replace(task(9, age_ms=3 * HALF_DONE_MS), gone=1)
-    (step,) = planned([*waiting, doubtful], Terms(strategy=strategy)).steps
+    (step,) = planned([*waiting, doubtful], PlanConstraints(strategy=strategy)).steps
     assert doubtful in step.tasks
 
 
 def test_a_likely_result_takes_less_of_the_budget_for_questions_than_a_status() -> None:
     likely = [task(key, age_ms=4 * HALF_DONE_MS) for key in range(20)]
-    alone = Terms(limit=20, questions=2, closed=frozenset({Endpoint.LIST}))
+    alone = PlanConstraints(limit=20, questions=2, closed=frozenset({Endpoint.LIST}))
     guesses = planned(likely, alone).steps
     assert {step.endpoint for step in guesses} == {Endpoint.RETRIEVE}
     assert all(0 < step.cost < 0.5 for step in guesses)
@@ -363,7 +367,10 @@ def test_what_was_heard_while_the_clock_was_ahead_keeps_no_task_waiting() -> Non
     young, old, last = (task(age_ms=age_ms) for age_ms in (HALF_DONE_MS, SURELY_MS, RETENTION_MS - LAST_CHANCE_MS + 1))
     for one in (young, old, last):
         assert endpoint_of(replace(one, unfinished_at_ms=ahead)) is endpoint_of(one) is Endpoint.RETRIEVE
-    assert endpoint_of(replace(last, unfinished_at_ms=ahead), Terms(questions=0, trusts=False)) is Endpoint.RETRIEVE
+    assert (
+        endpoint_of(replace(last, unfinished_at_ms=ahead), PlanConstraints(questions=0, trusts=False))
+        is Endpoint.RETRIEVE
+    )
 
 
 @given(st.integers(-(10**14), 10**14), st.integers(0, 10**14))

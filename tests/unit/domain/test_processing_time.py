@@ -12,10 +12,10 @@ from harvester.domain.planning.processing_time import (
     MAX_EVENTS,
     PRIOR,
     PRIOR_MEDIAN_S,
+    LifeTable,
+    Observation,
     ProcessingTime,
     ProcessingTimes,
-    Seen,
-    Sight,
     length_class,
 )
 
@@ -82,10 +82,10 @@ def test_at_the_age_of_a_wait_so_much_waiting_is_expected(wait_s: float, unfinis
 @given(ages, st.floats(0.1, WEEK_S), st.booleans())
 def test_a_look_counts_one_task_at_most_and_no_longer_than_it_took(after_s: float, length_s: float, end: bool) -> None:  # noqa: FBT001
     sights = PRIOR.sights(after_s, after_s + length_s, is_finished=end)
-    watched_s = sum(sight.watched_s for sight in sights)
+    exposure_s = sum(sight.exposure_s for sight in sights)
     assert sum(sight.finished for sight in sights) == pytest.approx(1.0 if end else 0.0)
-    assert watched_s <= length_s * (1 + 1e-9) if end else watched_s == pytest.approx(length_s)
-    assert all(sight.finished >= 0 and sight.watched_s >= 0 for sight in sights)
+    assert exposure_s <= length_s * (1 + 1e-9) if end else exposure_s == pytest.approx(length_s)
+    assert all(sight.finished >= 0 and sight.exposure_s >= 0 for sight in sights)
 
 
 @pytest.mark.parametrize("median_s", [30.0, 300.0, 3000.0])
@@ -160,12 +160,12 @@ def test_what_is_fresh_is_taken_once_and_survives_a_load_until_then() -> None:
 
 
 def test_old_tasks_fade() -> None:
-    seen = Seen()
-    seen.add([Sight(3, 2 * MAX_EVENTS, 100.0)])
+    seen = LifeTable()
+    seen.add([Observation(3, 2 * MAX_EVENTS, 100.0)])
     seen.fade()
-    assert seen.sights() == [Sight(3, MAX_EVENTS, 50.0)]
+    assert seen.sights() == [Observation(3, MAX_EVENTS, 50.0)]
     seen.fade()
-    assert seen.sights() == [Sight(3, MAX_EVENTS, 50.0)]
+    assert seen.sights() == [Observation(3, MAX_EVENTS, 50.0)]
 
 
 def test_the_classes_reach_as_far_as_results_are_kept() -> None:
@@ -193,7 +193,7 @@ def test_no_age_however_absurd_makes_nonsense_of_what_is_known(after_s: float, b
 def test_a_date_of_1970_outweighs_nobody() -> None:
     times, decades_s = ProcessingTimes(), 55 * 365 * 86_400.0
     times.observe(None, None, 0, decades_s, is_finished=False)
-    assert sum(times.all_seen["", 0].watched_s) == MAX_AGE_S
+    assert sum(times.all_seen["", 0].exposure_s) == MAX_AGE_S
 
 
 def test_what_never_finishes_is_waited_for_no_longer_than_an_age_can_be() -> None:
@@ -209,7 +209,7 @@ def test_what_another_thread_reckons_meanwhile_does_not_outlive_what_is_learned_
             found = super()._estimate(keys)
             if not self.all_seen:
                 # In between the event loop learns.
-                self.all_seen[("", 0)] = Seen([1000.0] * CLASSES, [1000.0] * CLASSES)
+                self.all_seen[("", 0)] = LifeTable([1000.0] * CLASSES, [1000.0] * CLASSES)
                 self._known = {}
             return found
 

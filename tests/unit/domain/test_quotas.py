@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.domain.limits.quotas import LATELY_S, Quota, Sending, Sends, Window, infer_quota
+from harvester.domain.limits.quotas import LATELY_S, Quota, Sending, SendLog, Window, infer_quota
 
 NOW = 5_000.0
 
@@ -30,8 +30,8 @@ def test_a_reset_after_more_than_a_day_teaches_nothing() -> None:
     assert infer_quota(Quota(8, 60), 100, 1e9) == Quota(8, 60)
 
 
-def sent(*times: float) -> Sends:
-    sends = Sends()
+def sent(*times: float) -> SendLog:
+    sends = SendLog()
     for at in times:
         sends.add(at)
     return sends
@@ -54,12 +54,12 @@ def window(remaining: int, reset_s: float = 60.0, limit: int | None = 100, numbe
 
 @pytest.mark.parametrize(("remaining", "wait_s"), [(11, -math.inf), (10, 60 / 11), (5, 10), (1, 30), (0, 60), (-3, 60)])
 def test_the_last_tenth_of_a_quota_is_spread_evenly_up_to_the_reset(remaining: int, wait_s: float) -> None:
-    assert window(remaining).due_at(Sends(), None, NOW) - NOW == pytest.approx(wait_s)
+    assert window(remaining).due_at(SendLog(), None, NOW) - NOW == pytest.approx(wait_s)
 
 
 @pytest.mark.parametrize(("remaining", "wait_s"), [(10, -math.inf), (1, -math.inf), (0, 60), (-3, 60)])
 def test_what_cannot_wait_may_have_the_last_of_a_quota_at_once(remaining: int, wait_s: float) -> None:
-    assert window(remaining).due_at(Sends(), None, NOW, is_pressing=True) - NOW == pytest.approx(wait_s)
+    assert window(remaining).due_at(SendLog(), None, NOW, is_pressing=True) - NOW == pytest.approx(wait_s)
 
 
 def test_what_is_left_is_known_while_the_window_is_open() -> None:
@@ -70,12 +70,12 @@ def test_what_is_left_is_known_while_the_window_is_open() -> None:
 
 @pytest.mark.parametrize("limit", [None, 1, 5, 19])
 def test_the_last_request_of_a_small_or_unknown_quota_is_spread(limit: int | None) -> None:
-    waits = [window(remaining, 30, limit).due_at(Sends(), None, NOW) - NOW for remaining in (2, 1)]
+    waits = [window(remaining, 30, limit).due_at(SendLog(), None, NOW) - NOW for remaining in (2, 1)]
     assert waits == [-math.inf, 15]
 
 
 def test_the_reserve_is_used_up_when_the_window_ends_and_not_before() -> None:
-    subject, sends = window(10), Sends()
+    subject, sends = window(10), SendLog()
     at: list[float] = []
     while len(at) < 50 and (due_at := max(NOW, subject.due_at(sends, None, sends.last_at))) < NOW + 60:
         sends.add(due_at)

@@ -5,7 +5,7 @@ from harvester.domain.limits.endpoint import Endpoint, RateLimit
 from harvester.domain.limits.pacer import Pacer
 from harvester.domain.limits.quotas import Quota
 from harvester.domain.limits.restore import recall
-from harvester.domain.limits.shared_limits import KnownLimits, Lesson, TaughtRate
+from harvester.domain.limits.shared_limits import EndpointLimits, LimitSnapshot, SharedRate
 from harvester.domain.planning.feasibility import Budget
 
 NOW = 1_760_000_000_000
@@ -13,8 +13,8 @@ DAY_S = 86_400
 SIXTY = RateLimit(60)
 
 
-def taught(lesson: Lesson, endpoint: Endpoint = Endpoint.RETRIEVE) -> KnownLimits:
-    return KnownLimits(lessons={endpoint: lesson})
+def taught(lesson: EndpointLimits, endpoint: Endpoint = Endpoint.RETRIEVE) -> LimitSnapshot:
+    return LimitSnapshot(lessons={endpoint: lesson})
 
 
 def results(pacer: Pacer, now_ms: int) -> Budget:
@@ -22,26 +22,26 @@ def results(pacer: Pacer, now_ms: int) -> Budget:
 
 
 def test_without_lessons_the_setting_is_the_budget() -> None:
-    budget = results(recall(SIXTY, KnownLimits(), NOW), NOW)
+    budget = results(recall(SIXTY, LimitSnapshot(), NOW), NOW)
 
     assert (budget.rate_per_s, budget.setting_per_s, budget.resumes_ms) == (1.0, 1.0, NOW)
 
 
 def test_a_quota_of_results_is_the_rate_and_the_setting_does_not_hold_it() -> None:
-    budget = results(recall(SIXTY, taught(Lesson(quota=Quota(50, DAY_S))), NOW), NOW)
+    budget = results(recall(SIXTY, taught(EndpointLimits(quota=Quota(50, DAY_S))), NOW), NOW)
 
     assert budget.rate_per_s == pytest.approx(50 / DAY_S)
     assert not budget.is_held_by_setting
 
 
 def test_what_was_learned_of_questions_saves_no_results() -> None:
-    known = taught(Lesson(quota=Quota(50, DAY_S)), Endpoint.LIST)
+    known = taught(EndpointLimits(quota=Quota(50, DAY_S)), Endpoint.LIST)
 
     assert results(recall(SIXTY, known, NOW), NOW).rate_per_s == 1.0
 
 
 def test_a_cut_rate_climbs_with_the_time_since_and_is_over_at_last() -> None:
-    known = taught(Lesson(rate=TaughtRate(CUT * 60, NOW)))
+    known = taught(EndpointLimits(rate=SharedRate(CUT * 60, NOW)))
 
     rates = [results(recall(SIXTY, known, at), at).rate_per_s for at in (NOW, NOW + 60_000, NOW + 3_600_000)]
 
@@ -49,15 +49,15 @@ def test_a_cut_rate_climbs_with_the_time_since_and_is_over_at_last() -> None:
 
 
 def test_a_block_and_a_budget_that_others_have_reserved_put_the_next_request_off() -> None:
-    blocked = recall(SIXTY, KnownLimits(blocks={Endpoint.RETRIEVE: NOW + 3_600_000}), NOW)
-    reserved = recall(SIXTY, KnownLimits(), NOW, arrival_ms=NOW + 5_000)
+    blocked = recall(SIXTY, LimitSnapshot(blocks={Endpoint.RETRIEVE: NOW + 3_600_000}), NOW)
+    reserved = recall(SIXTY, LimitSnapshot(), NOW, arrival_ms=NOW + 5_000)
 
     assert results(blocked, NOW).resumes_ms == NOW + 3_600_000
     assert results(reserved, NOW).resumes_ms == NOW + 5_000
 
 
 def test_where_one_call_gives_status_and_result_statuses_are_limited_as_results_are() -> None:
-    known = KnownLimits({Endpoint.STATUS: NOW + 60_000}, {Endpoint.STATUS: Lesson(quota=Quota(5, DAY_S))})
+    known = LimitSnapshot({Endpoint.STATUS: NOW + 60_000}, {Endpoint.STATUS: EndpointLimits(quota=Quota(5, DAY_S))})
 
     budget = results(recall(SIXTY, known, NOW, has_status_call=False), NOW)
 

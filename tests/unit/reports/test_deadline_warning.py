@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.domain.planning.feasibility import Allowance, Budget, Deadlines, assess
+from harvester.domain.planning.feasibility import Budget, Deadlines, QuotaBalance, assess
 from harvester.domain.tasks.task import DAY_MS
 from harvester.reports.deadline_warning import forewarning, shown_rate
 
@@ -26,7 +26,7 @@ def test_it_says_what_will_be_lost_what_is_needed_and_what_to_do() -> None:
 
 
 def test_where_the_api_allows_no_more_raising_the_setting_is_no_remedy() -> None:
-    sentence = said([(IN_A_WEEK, 2000)], Budget(1.0, 1.0, Allowance(50, NOW + DAY_MS, 50, DAY_MS)))
+    sentence = said([(IN_A_WEEK, 2000)], Budget(1.0, 1.0, QuotaBalance(50, NOW + DAY_MS, 50, DAY_MS)))
 
     assert sentence is not None
     assert sentence.startswith("At 50 requests a day about 1,650 of these 2,000 tasks will expire; 12 requests an hour")
@@ -48,7 +48,7 @@ def test_where_no_rate_helps_none_is_asked_for() -> None:
 
 @pytest.mark.parametrize(("left", "says"), [(0, "no requests are"), (1, "1 request is"), (4, "4 requests are")])
 def test_where_the_quota_is_used_up_too_early_it_says_so(left: int, says: str) -> None:
-    budget = Budget(1.0, 1.0, Allowance(left, NOW + DAY_MS, 1000, DAY_MS))
+    budget = Budget(1.0, 1.0, QuotaBalance(left, NOW + DAY_MS, 1000, DAY_MS))
 
     assert said([(NOW + 60 * MINUTE_MS, 10)], budget) == (
         f"{'All' if left == 0 else f'About {10 - left}'} of these 10 tasks will expire: "

@@ -20,9 +20,9 @@ CODE = re.compile(r"[a-z]+(_[a-z0-9]+)*")
 WITH_CODE = {
     "Misrouted",
     "Failed",
-    "Gone",
+    "NotFound",
     "Empty",
-    "Unacceptable",
+    "InvalidRequest",
     "Throttled",
     "Refused",
     "Transient",

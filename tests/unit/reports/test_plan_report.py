@@ -5,7 +5,7 @@ import pytest
 from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.pacer import Pacer
 from harvester.domain.limits.quotas import Quota
-from harvester.domain.planning.forecast import Conditions, Survey, Turn, preview
+from harvester.domain.planning.forecast import Conditions, QueuedTask, QueueSample, preview
 from harvester.domain.planning.plan import Strategy
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, Task, TaskState
@@ -29,8 +29,8 @@ def report(
 ) -> PlanReport:
     pacer, times = pacer or Pacer(RateLimit(60)), times or ProcessingTimes()
     states = [one.state for one in tasks]
-    turns = [Turn(one) for one in tasks]
-    survey = Survey(
+    turns = [QueuedTask(one) for one in tasks]
+    survey = QueueSample(
         NOW,
         open_tasks=len(tasks),
         ready_due=states.count(TaskState.READY),

@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 from harvester.domain.errors import StoreBusyError
 from harvester.domain.limits.endpoint import RateLimit
 from harvester.domain.tasks.task import DAY_MS
-from harvester.service.deadline_monitor import CONDITION, LOOK_EVERY_S, Foresight
+from harvester.service.deadline_monitor import CONDITION, LOOK_EVERY_S, DeadlineMonitor
 from harvester.service.progress import Progress
 from tests.unit.web.builders import NOW, FixedThrottle, StandingClock
 
@@ -32,7 +32,7 @@ class Bench:
     progress: Progress = field(default_factory=lambda: Progress(started=0.0))
 
     def __post_init__(self) -> None:
-        self.foresight = Foresight(self.source, self.throttle, self.progress, self.clock)
+        self.foresight = DeadlineMonitor(self.source, self.throttle, self.progress, self.clock)
 
     async def look_a_minute_later(self) -> list[str]:
         """Return what was logged."""

@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 import pytest
 
-from harvester.api.body_buffer import IN_MEMORY_BYTES, LargeBody
+from harvester.api.body_buffer import IN_MEMORY_BYTES, SpooledBody
 from harvester.api.decode.body import too_large
 from harvester.api.decode.result import decode_retrieval
 from harvester.domain.tasks.outcomes import Invalid, Processing, Retrieved, Transient
@@ -127,7 +127,7 @@ async def test_a_worker_survives_the_ctrl_c_of_the_terminal() -> None:
 
 
 async def test_without_a_descriptor_for_the_exchange_the_body_is_asked_for_again() -> None:
-    decoder, received = Decoder(CAP_BYTES, workers=1), LargeBody.of(large_body())
+    decoder, received = Decoder(CAP_BYTES, workers=1), SpooledBody.of(large_body())
     short = zlib.compress(b" " * 4_000_000, 9, zlib.MAX_WBITS | 16)
     await decoder.decode(large_body(), None)
     with no_descriptor_left():

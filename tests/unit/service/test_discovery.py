@@ -10,10 +10,10 @@ import pytest
 
 from harvester.domain.errors import StoreBusyError, StoreError
 from harvester.domain.limits.endpoint import BudgetLease, Endpoint, LimitReport, RateLimit
-from harvester.domain.limits.shared_limits import KnownLimits, LimitNews
+from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuery
 from harvester.domain.planning.plan import Rng
-from harvester.domain.tasks.embeddings import VideoMetadata
+from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.outcomes import Outcome, Ready, Refused, Throttled, Transient
 from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.service.clock import ApiClock, SystemClock
@@ -30,7 +30,7 @@ from harvester.service.discovery import (
     discover_lately,
     keep_discovering,
 )
-from harvester.service.observer import Unobserved
+from harvester.service.observer import NullObserver
 from harvester.service.progress import Progress
 from harvester.store.sqlite.listed import Queued
 from harvester.throttle.throttle import Permit, Throttle
@@ -131,7 +131,7 @@ class Api:
 
 
 def listed(created_at_ms: int, name: str = "task") -> ListedTask:
-    return ListedTask(f"{name}-{created_at_ms}", Ready(), VideoMetadata(created_at_ms=created_at_ms))
+    return ListedTask(f"{name}-{created_at_ms}", Ready(), MediaMetadata(created_at_ms=created_at_ms))
 
 
 def page(*created_at_ms: int, invalid: int = 0) -> ListPage:
@@ -154,10 +154,10 @@ class FakeLedger:
         self.leased += count
         return BudgetLease(now_ms, {})
 
-    async def share_limits(self, news: LimitNews, _now_ms: int) -> KnownLimits:
+    async def share_limits(self, news: LimitUpdate, _now_ms: int) -> LimitSnapshot:
         if news.blocks:
             self.told_at.append(self.clock.monotonic() - self.began)
-        return KnownLimits()
+        return LimitSnapshot()
 
 
 @dataclass
@@ -446,7 +446,7 @@ async def test_a_longer_look_back_counts_with_the_next_look() -> None:
 async def test_an_observer_is_told_of_every_list_request() -> None:
     told: list[tuple[Endpoint, str]] = []
 
-    class Told(Unobserved):
+    class Told(NullObserver):
         def answered(self, endpoint: Endpoint, outcome: str, duration_s: float, received_bytes: int) -> None:  # noqa: ARG002
             told.append((endpoint, outcome))
 

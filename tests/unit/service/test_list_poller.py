@@ -12,15 +12,15 @@ from harvester.domain.limits.circuit_breaker import MIN_SAMPLE, Breaker
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.decisions import decide
 from harvester.domain.planning.list_reader import PROCESSING, ListedTask, ListPage, ListQuery
-from harvester.domain.planning.plan import Due, Look
+from harvester.domain.planning.plan import DueTasks, ListRequest
 from harvester.domain.planning.planner import Planner
 from harvester.domain.planning.processing_time import ProcessingTimes
-from harvester.domain.tasks.embeddings import VideoMetadata
-from harvester.domain.tasks.outcomes import Gone, Outcome, Processing, Ready, Refused, Throttled, Transient
+from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.outcomes import NotFound, Outcome, Processing, Ready, Refused, Throttled, Transient
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 from harvester.service.clock import SystemClock
-from harvester.service.list_poller import Looker
+from harvester.service.list_poller import ListPoller
 from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
 from harvester.service.store_retry import StoreRetry
@@ -96,7 +96,7 @@ class Bench:
             progress=self.progress,
             clock=clock,
         )
-        self.looker = Looker(
+        self.looker = ListPoller(
             lister=self.api,
             hearer=self.hearer,
             planner=self.planner,
@@ -109,7 +109,7 @@ class Bench:
 
     async def look(self, *tasks: Task) -> None:
         query = ListQuery(NOW - AGE_MS - 1000, NOW - AGE_MS + 1000, status=PROCESSING)
-        await self.looker.look(Look(query, tasks), Permit(Endpoint.LIST))
+        await self.looker.look(ListRequest(query, tasks), Permit(Endpoint.LIST))
 
     @property
     def is_list_paused(self) -> bool:
@@ -123,7 +123,7 @@ def task(key: int) -> Task:
 
 def page(**outcomes: Ready | Processing) -> ListPage:
     listed = [
-        ListedTask(task_id.replace("_", "-"), outcome, VideoMetadata(created_at_ms=NOW - AGE_MS))
+        ListedTask(task_id.replace("_", "-"), outcome, MediaMetadata(created_at_ms=NOW - AGE_MS))
         for task_id, outcome in outcomes.items()
     ]
     return ListPage(listed, len(listed), len(listed))
@@ -145,7 +145,7 @@ async def test_store_planner_and_displays_hear_what_a_page_says() -> None:
 
 FAILURES: list[Outcome] = [
     Transient("HTTP 500", "http_500"),
-    Gone("There is no such call.", "http_404"),
+    NotFound("There is no such call.", "http_404"),
     Refused("Not for you.", "api_not_allowed"),
     Throttled("Too many.", 30.0),
 ]
@@ -190,7 +190,7 @@ async def test_after_a_refused_list_one_task_is_asked_about_at_once_to_see_wheth
     bench = Bench(Refused("No."))
     await bench.look(task(1))
     found = []
-    due = Due([], [replace(task(key), unfinished_at_ms=NOW - 1000) for key in (1, 2, 3)])
+    due = DueTasks([], [replace(task(key), unfinished_at_ms=NOW - 1000) for key in (1, 2, 3)])
     for _ in range(2):
         found.append(
             bench.planner.plan(due, now_ms=NOW, now=1000.0, limit=8, open_tasks=3, rate_per_s=1.0, waits_s={}).steps

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 import anyio
 import numpy as np
 
-from harvester.api.body_buffer import LargeBody
+from harvester.api.body_buffer import SpooledBody
 from harvester.api.client import Reply
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.plan import Action
+from harvester.domain.planning.plan import TaskRequest
 from harvester.domain.planning.planner import Planner
 from harvester.domain.tasks.embeddings import TaskEmbeddings
 from harvester.domain.tasks.outcomes import Outcome, Processing, Ready, Retrieved, Transient
@@ -19,7 +19,7 @@ from harvester.service.observer import MAX_REMEMBERED, ReadyTimes
 from harvester.service.pipeline import Decided, Fetched, Pipeline
 from harvester.service.progress import Progress
 from harvester.service.store_retry import StoreRetry
-from harvester.throttle.memory_budget import Hold, MemoryBudget
+from harvester.throttle.memory_budget import MemoryBudget, Reservation
 from harvester.throttle.throttle import Permit
 from tests.unit.store.builders import embeddings
 from tests.unit.web.builders import NOW, StandingClock
@@ -90,10 +90,10 @@ class Parts:
         self._decoded = decoded
         self._accepts = accepts
 
-    async def ask(self, task_id: str, permit: Permit, hold: Hold, **_how: object) -> Reply:
+    async def ask(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Reply:
         raise NotImplementedError
 
-    async def decode(self, body: bytes | LargeBody, encoding: str | None) -> Outcome:
+    async def decode(self, body: bytes | SpooledBody, encoding: str | None) -> Outcome:
         del body, encoding
         return Retrieved(replace(self._decoded, received_id=PENDING.task_id))
 
@@ -133,7 +133,7 @@ async def observed(*fetched: Fetched, accepts: bool = True) -> Notes:
 
 def answer(task: Task, endpoint: Endpoint, outcome: Outcome | None, body: bytes = b"12345") -> Fetched:
     reply = Reply(outcome, duration_ms=250, status=200, body=body)
-    return Fetched(Action(endpoint, task), NOW, reply, MemoryBudget(0).take())
+    return Fetched(TaskRequest(endpoint, task), NOW, reply, MemoryBudget(0).take())
 
 
 async def test_an_answer_is_told_with_what_decoding_made_of_it() -> None:

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from harvester.api.body_buffer import LargeBody
+from harvester.api.body_buffer import SpooledBody
 from harvester.api.client import Reply
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.plan import Action
+from harvester.domain.planning.plan import TaskRequest
 from harvester.domain.planning.planner import Planner
 from harvester.domain.tasks.outcomes import Empty, Invalid, Outcome, Transient
 from harvester.domain.tasks.records import Settlement
@@ -19,7 +19,7 @@ from harvester.service.clock import SystemClock
 from harvester.service.pipeline import COMMIT_EVERY_S, Decided, Fetched, Pipeline
 from harvester.service.progress import Progress
 from harvester.service.store_retry import StoreRetry
-from harvester.throttle.memory_budget import Hold, MemoryBudget
+from harvester.throttle.memory_budget import MemoryBudget, Reservation
 from harvester.throttle.throttle import Permit
 
 BODY_BYTES = 1_000_000
@@ -28,10 +28,10 @@ BODY_BYTES = 1_000_000
 class Api:
     """Answers with a body that takes `BODY_BYTES`."""
 
-    def __init__(self, file: Callable[[bytes], LargeBody] | None) -> None:
+    def __init__(self, file: Callable[[bytes], SpooledBody] | None) -> None:
         self.file = file
 
-    async def ask(self, task_id: str, permit: Permit, hold: Hold, **_how: object) -> Reply:
+    async def ask(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Reply:
         permit.spend()
         body = task_id.encode().ljust(BODY_BYTES)
         await hold.grow_to(len(body))
@@ -48,7 +48,7 @@ class Refusing:
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
 
-    async def decode(self, body: bytes | LargeBody, encoding: str | None) -> Outcome:
+    async def decode(self, body: bytes | SpooledBody, encoding: str | None) -> Outcome:
         assert (len(body), encoding) == (BODY_BYTES, None)
         return self.outcome
 
@@ -70,7 +70,7 @@ class Store:
         return [True] * len(settlements)
 
 
-async def carried(outcome: Outcome, answers: int, file: Callable[[bytes], LargeBody] | None) -> Store:
+async def carried(outcome: Outcome, answers: int, file: Callable[[bytes], SpooledBody] | None) -> Store:
     """Return the store after so many answers of that outcome, all of which were there when writing began."""
     budget, clock = MemoryBudget(100 * BODY_BYTES), SystemClock()
     store, progress = Store(budget), Progress(started=clock.monotonic())
@@ -89,7 +89,7 @@ async def carried(outcome: Outcome, answers: int, file: Callable[[bytes], LargeB
     decided, to_write = anyio.create_memory_object_stream[Decided](answers)
     for number in range(answers):
         task = Task(number, f"task-{number}", TaskState.READY, added_at_ms=0, expires_at_ms=clock.wall_ms() + DAY_MS)
-        await stages.fetch(Action(Endpoint.RETRIEVE, task), Permit(Endpoint.RETRIEVE), budget.take(), replies)
+        await stages.fetch(TaskRequest(Endpoint.RETRIEVE, task), Permit(Endpoint.RETRIEVE), budget.take(), replies)
     replies.close()
     await stages.decode(to_decode, decided)
     await stages.write(to_write)
@@ -97,10 +97,10 @@ async def carried(outcome: Outcome, answers: int, file: Callable[[bytes], LargeB
     return store
 
 
-@pytest.mark.parametrize("file", [None, LargeBody.of], ids=["in memory", "in a file"])
+@pytest.mark.parametrize("file", [None, SpooledBody.of], ids=["in memory", "in a file"])
 @pytest.mark.parametrize("outcome", [Invalid("It is odd."), Empty()])
 async def test_a_body_that_may_be_kept_counts_as_held_until_it_is_written(
-    outcome: Outcome, file: Callable[[bytes], LargeBody] | None
+    outcome: Outcome, file: Callable[[bytes], SpooledBody] | None
 ) -> None:
     store = await carried(outcome, answers=3, file=file)
     assert store.held_bytes[0] >= 3 * BODY_BYTES
@@ -108,7 +108,7 @@ async def test_a_body_that_may_be_kept_counts_as_held_until_it_is_written(
 
 async def test_a_transaction_holds_a_few_megabytes_of_kept_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "GROUP_BYTES", 2 * BODY_BYTES)
-    store = await carried(Invalid("It is odd."), answers=7, file=LargeBody.of)
+    store = await carried(Invalid("It is odd."), answers=7, file=SpooledBody.of)
     assert store.groups == [2, 2, 2, 1]
 
 
@@ -143,7 +143,9 @@ async def written_one_by_one(count: int, pause_s: float, outcome: Outcome) -> li
         async with replies:
             for number in range(count):
                 task = Task(number, f"task-{number}", TaskState.READY, 0, clock.wall_ms() + DAY_MS)
-                await stages.fetch(Action(Endpoint.RETRIEVE, task), Permit(Endpoint.RETRIEVE), budget.take(), replies)
+                await stages.fetch(
+                    TaskRequest(Endpoint.RETRIEVE, task), Permit(Endpoint.RETRIEVE), budget.take(), replies
+                )
                 await anyio.wait_all_tasks_blocked()
                 clock.now += pause_s
     return store.groups

@@ -7,7 +7,7 @@ import pytest
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import PAGE_LIMIT, PROCESSING, ListedTask, ListPage, ListQuery
-from harvester.domain.planning.plan import Action, Due, Look, Step, Strategy
+from harvester.domain.planning.plan import DueTasks, ListRequest, Step, Strategy, TaskRequest
 from harvester.domain.planning.planner import (
     DOUBT_MS,
     LIST_MISSED_S,
@@ -20,8 +20,8 @@ from harvester.domain.planning.planner import (
     Planner,
     PlannerSettings,
 )
-from harvester.domain.tasks.embeddings import VideoMetadata
-from harvester.domain.tasks.outcomes import Failed, Gone, Outcome, Processing, Ready, Retrieved, Transient
+from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.outcomes import Failed, NotFound, Outcome, Processing, Ready, Retrieved, Transient
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 from tests.unit.store.builders import embeddings
 
@@ -54,19 +54,19 @@ def steps(
     limit: int = 1000,
     waits_s: dict[Endpoint, float] | None = None,
 ) -> list[Step]:
-    due = Due([], sorted(tasks, key=lambda one: (one.expires_at_ms, one.key)))
+    due = DueTasks([], sorted(tasks, key=lambda one: (one.expires_at_ms, one.key)))
     return planner.plan(
         due, now_ms=now_ms, now=now, limit=limit, open_tasks=len(tasks), rate_per_s=PER_S, waits_s=waits_s or {}
     ).steps
 
 
-def look(*tasks: Task, status: str | None = PROCESSING) -> Look:
+def look(*tasks: Task, status: str | None = PROCESSING) -> ListRequest:
     born = [one.born_ms for one in tasks]
-    return Look(ListQuery(min(born) // 1000 * 1000, max(born) + 1000, status=status), tasks)
+    return ListRequest(ListQuery(min(born) // 1000 * 1000, max(born) + 1000, status=status), tasks)
 
 
 def page(*shown: Task, count: int | None = None, total: int | None = None) -> ListPage:
-    metadata = [VideoMetadata(created_at_ms=one.created_at_ms) for one in shown]
+    metadata = [MediaMetadata(created_at_ms=one.created_at_ms) for one in shown]
     listed = [ListedTask(one.task_id, Processing(), about) for one, about in zip(shown, metadata, strict=True)]
     return ListPage(listed, len(listed) if count is None else count, total)
 
@@ -76,7 +76,9 @@ def answer_all(planner: Planner, tasks: Iterable[Task], outcome: Outcome, asked_
         planner.answered(one, outcome, asked_at_ms)
 
 
-def conclude(planner: Planner, asked: Look, found: ListPage, heard: Iterable[Task] = (), at_ms: int = NOW) -> set[int]:
+def conclude(
+    planner: Planner, asked: ListRequest, found: ListPage, heard: Iterable[Task] = (), at_ms: int = NOW
+) -> set[int]:
     """Let the planner read a page as the looker does; return the keys of what it concludes to have finished."""
     finished = planner.concluded(asked, found, at_ms)
     for one in finished:
@@ -86,7 +88,7 @@ def conclude(planner: Planner, asked: Look, found: ListPage, heard: Iterable[Tas
 
 
 def retrieved(found: list[Step]) -> set[int]:
-    return {step.task.key for step in found if isinstance(step, Action) and not step.is_question}
+    return {step.task.key for step in found if isinstance(step, TaskRequest) and not step.is_question}
 
 
 # Questions and what they may cost.
@@ -98,16 +100,16 @@ def test_questions_are_a_part_of_the_budget() -> None:
     planner = Planner()
     first = steps(planner, young)
     assert [step.is_question for step in first] == [True]
-    planner.spent([Look(ListQuery(0), (young,))], 1000.0)
+    planner.spent([ListRequest(ListQuery(0), (young,))], 1000.0)
     assert planner.allowed_questions(1000.0, PER_S) == 0
     assert planner.allowed_questions(1005.0, PER_S) == 1
 
 
 def test_results_cost_nothing_of_it_and_a_guess_only_what_it_is_likely_to_waste() -> None:
     planner = Planner()
-    planner.spent([Action(Endpoint.RETRIEVE, task())] * 5, 1000.0)
+    planner.spent([TaskRequest(Endpoint.RETRIEVE, task())] * 5, 1000.0)
     assert planner.allowed_questions(1000.0, PER_S) == 1
-    planner.spent([Action(Endpoint.RETRIEVE, task(), chance=0.8, is_question=True)], 1000.0)
+    planner.spent([TaskRequest(Endpoint.RETRIEVE, task(), chance=0.8, is_question=True)], 1000.0)
     assert planner.allowed_questions(1000.5, PER_S) == 0
     assert planner.allowed_questions(1001.1, PER_S) == 1
 
@@ -115,7 +117,7 @@ def test_results_cost_nothing_of_it_and_a_guess_only_what_it_is_likely_to_waste(
 def test_a_rate_that_has_risen_is_not_waited_for_at_the_old_one() -> None:
     planner, a_day = Planner(), 86_400.0
     planner.allowed_questions(0.0, 1 / a_day)
-    planner.spent([Look(ListQuery(0), (task(),))], 0.0)
+    planner.spent([ListRequest(ListQuery(0), (task(),))], 0.0)
     assert planner.allowed_questions(3_600.0, 1 / a_day) == 0
     planner.allowed_questions(3_600.0, PER_S)
     assert planner.allowed_questions(3_605.0, PER_S) == 1
@@ -170,7 +172,7 @@ def test_conclusions_that_hold_are_trusted_though_one_fails_now_and_then() -> No
         planner.answered(replace(one, state=TaskState.READY), Ready() if number % 20 else Processing(), NOW)
 
 
-@pytest.mark.parametrize("outcome", [Transient("reset", "connection_lost"), Gone("no such task")])
+@pytest.mark.parametrize("outcome", [Transient("reset", "connection_lost"), NotFound("no such task")])
 def test_an_answer_that_says_nothing_of_it_leaves_the_conclusion(outcome: Outcome) -> None:
     planner, one = Planner(), task()
     conclude(planner, look(one), page())
@@ -184,13 +186,13 @@ def test_an_answer_that_says_nothing_of_it_leaves_the_conclusion(outcome: Outcom
 def test_tasks_that_a_whole_page_does_not_show_are_asked_about_by_themselves_for_a_while() -> None:
     planner, tasks = Planner(), [task(key) for key in range(6)]
     shown, hidden = tasks[:4], tasks[4:]
-    assert [step.tasks for step in steps(planner, *hidden) if isinstance(step, Look)] == [tuple(hidden)]
+    assert [step.tasks for step in steps(planner, *hidden) if isinstance(step, ListRequest)] == [tuple(hidden)]
     planner.read(look(*tasks, status=None), page(*shown), shown, NOW)
     again_ms = NOW + UNLISTED_MS + hidden[0].age_ms(NOW)
     for now_ms in (NOW, again_ms - 1):
         asked = steps(planner, *hidden, now_ms=now_ms, now=5000.0)
         assert asked
-        assert not any(isinstance(step, Look) for step in asked)
+        assert not any(isinstance(step, ListRequest) for step in asked)
     (later,) = steps(planner, *hidden, now_ms=again_ms, now=5000.0, limit=1)
     assert later.tasks == tuple(hidden)
     planner.tidy(again_ms)
@@ -209,7 +211,7 @@ def test_a_task_that_two_full_pages_do_not_show_is_asked_about_by_itself(status:
         planner.tidy(NOW + round_ms)
     assert set(planner._unlisted) == {0, 1, 2}
     assert not planner._misses
-    assert not any(isinstance(step, Look) for step in steps(planner, *hidden, now_ms=NOW + 60_000))
+    assert not any(isinstance(step, ListRequest) for step in steps(planner, *hidden, now_ms=NOW + 60_000))
 
 
 def test_a_miss_is_not_remembered_for_ever() -> None:
@@ -241,18 +243,18 @@ def test_a_task_that_has_ended_leaves_nothing_behind() -> None:
 def test_a_list_that_fails_is_left_alone_ever_longer() -> None:
     planner, tasks, now = Planner(), [task(key) for key in range(20)], 1000.0
     for pause_s in (LIST_PAUSE_S, 2 * LIST_PAUSE_S, 4 * LIST_PAUSE_S):
-        assert isinstance(steps(planner, *tasks, now=now)[0], Look)
+        assert isinstance(steps(planner, *tasks, now=now)[0], ListRequest)
         planner.list_failed(now)
-        assert not any(isinstance(step, Look) for step in steps(planner, *tasks, now=now + pause_s - 1))
+        assert not any(isinstance(step, ListRequest) for step in steps(planner, *tasks, now=now + pause_s - 1))
         now += pause_s
     for _ in range(20):
         planner.list_failed(now)
-    assert isinstance(steps(planner, *tasks, now=now + MAX_LIST_PAUSE_S)[0], Look)
+    assert isinstance(steps(planner, *tasks, now=now + MAX_LIST_PAUSE_S)[0], ListRequest)
 
 
 def test_a_list_that_fails_for_ever_takes_little_of_a_small_budget() -> None:
     planner, tasks, per_day = Planner(), [task(key) for key in range(20)], 50 / 86_400
-    planner.plan(Due([], tasks), now_ms=NOW, now=0.0, limit=1, open_tasks=20, rate_per_s=per_day, waits_s={})
+    planner.plan(DueTasks([], tasks), now_ms=NOW, now=0.0, limit=1, open_tasks=20, rate_per_s=per_day, waits_s={})
     planner.list_failed(0.0)
     assert planner._list_paused_until == pytest.approx(LIST_PAUSE_REQUESTS / per_day)
 
@@ -263,16 +265,16 @@ def test_a_page_ends_the_pauses() -> None:
         planner.list_failed(1000.0)
     planner.read(look(*tasks), page(*tasks), tasks, NOW)
     planner.list_failed(2000.0)
-    assert isinstance(steps(planner, *tasks, now=2000.0 + LIST_PAUSE_S)[0], Look)
+    assert isinstance(steps(planner, *tasks, now=2000.0 + LIST_PAUSE_S)[0], ListRequest)
 
 
 def test_who_prefers_the_list_is_answered_without_it_where_it_fails_or_is_blocked_for_long() -> None:
     planner, one = Planner(PlannerSettings(strategy=Strategy.LIST)), task()
-    assert isinstance(steps(planner, one)[0], Look)
+    assert isinstance(steps(planner, one)[0], ListRequest)
     assert steps(planner, one, waits_s={Endpoint.LIST: LIST_MISSED_S}) == []
-    assert isinstance(steps(planner, one, waits_s={Endpoint.LIST: LIST_MISSED_S + 1})[0], Action)
+    assert isinstance(steps(planner, one, waits_s={Endpoint.LIST: LIST_MISSED_S + 1})[0], TaskRequest)
     planner.list_failed(1000.0)
-    assert isinstance(steps(planner, one)[0], Action)
+    assert isinstance(steps(planner, one)[0], TaskRequest)
 
 
 def test_a_class_that_waits_is_not_planned_with() -> None:
@@ -297,8 +299,8 @@ def test_how_long_a_model_takes_is_learned_from_whatever_tells_the_model() -> No
     planner = Planner()
     for number in range(200):
         one = task(number, age_ms=20_000)
-        planner.answered(one, Ready(VideoMetadata("fast1", 60.0)), NOW)
-        planner.answered(task(number, age_ms=3_600_000), Processing(metadata=VideoMetadata("slow1", 60.0)), NOW)
+        planner.answered(one, Ready(MediaMetadata("fast1", 60.0)), NOW)
+        planner.answered(task(number, age_ms=3_600_000), Processing(metadata=MediaMetadata("slow1", 60.0)), NOW)
     fast, slow = (planner.times.of(name, 60.0).chance(60.0) for name in ("fast1", "slow1"))
     assert fast > 0.9
     assert slow < 0.1
@@ -307,7 +309,7 @@ def test_how_long_a_model_takes_is_learned_from_whatever_tells_the_model() -> No
 @pytest.mark.parametrize("retrieved", [True, False])
 def test_what_a_page_did_not_show_counts_for_its_model_once_that_is_told(retrieved: bool) -> None:  # noqa: FBT001
     """Else a model would be known by its unfinished tasks alone, of which pages tell, and be thought slow."""
-    planner, video = Planner(), VideoMetadata("marengo3.0", 60.0)
+    planner, video = Planner(), MediaMetadata("marengo3.0", 60.0)
     tasks = [task(key, age_ms=10 * MINUTE_MS + key) for key in range(50)]
     shown, hidden = tasks[:10], tasks[10:]
     answer_all(planner, shown, Processing(metadata=video))
@@ -337,7 +339,7 @@ def test_of_an_age_that_the_answer_itself_corrects_nothing_is_learned() -> None:
     planner, created_ms = Planner(), NOW - MINUTE_MS
     hinted = f"{(NOW - OLD_MS) // 1000:08x}{1:016x}"
     early = replace(task(age_ms=OLD_MS, dated=False), task_id=hinted, added_at_ms=created_ms)
-    planner.answered(early, Processing("processing", created_ms, VideoMetadata(created_at_ms=created_ms)), NOW)
-    assert sum(planner.times.all_seen["", 0].watched_s) == pytest.approx(60.0)
+    planner.answered(early, Processing("processing", created_ms, MediaMetadata(created_at_ms=created_ms)), NOW)
+    assert sum(planner.times.all_seen["", 0].exposure_s) == pytest.approx(60.0)
     # But that such a reckoning was wrong.
     assert planner._trust.hits < planner._trust.tries

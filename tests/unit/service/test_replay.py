@@ -15,10 +15,10 @@ from harvester.domain.planning.decisions import decide
 from harvester.domain.tasks.outcomes import Invalid
 from harvester.domain.tasks.records import Attempt, Settlement
 from harvester.domain.tasks.task import TaskState
-from harvester.service.replay import Reread, harvest_kept
+from harvester.service.replay import ReplayResult, harvest_kept
 from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import Connection, in_transaction, open_for_writing
-from harvester.store.sqlite.dead_letters import Keeper, keepers
+from harvester.store.sqlite.dead_letters import DeadLetter, keepers
 from harvester.store.sqlite.results import settle
 from harvester.store.sqlite.task_history import rebuild_json, task_story
 from tests.unit.store.builders import NOW, add_tasks, claim, contents, object_id
@@ -35,7 +35,7 @@ def connection(tmp_path: Path) -> Iterator[Connection]:
         yield connection
 
 
-def rejected(connection: Connection, body: bytes, encoding: str | None = None) -> Keeper:
+def rejected(connection: Connection, body: bytes, encoding: str | None = None) -> DeadLetter:
     """A task whose body today's decoder sees for the first time: an older one did not understand it."""
     add_tasks(connection, AN_ID)
     (task,) = claim(connection)
@@ -56,7 +56,7 @@ def rejected(connection: Connection, body: bytes, encoding: str | None = None) -
     return keeper
 
 
-def reread(connection: Connection, keeper: Keeper, max_body_bytes: int = 1 << 20) -> Reread:
+def reread(connection: Connection, keeper: DeadLetter, max_body_bytes: int = 1 << 20) -> ReplayResult:
     return harvest_kept(connection, keeper, max_body_bytes=max_body_bytes, now_ms=LATER)
 
 
@@ -100,7 +100,7 @@ def test_what_is_still_not_understood_stays_and_the_reason_is_told(
 
     told = reread(connection, keeper)
 
-    assert told == Reread(AN_ID, problem)
+    assert told == ReplayResult(AN_ID, problem)
     assert contents(connection) == before
 
 

@@ -11,26 +11,26 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from harvester.api.body_buffer import LargeBody
+from harvester.api.body_buffer import SpooledBody
 from harvester.api.client import Reply
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, LimitReport, RateLimit
-from harvester.domain.limits.shared_limits import LimitNews
+from harvester.domain.limits.shared_limits import LimitUpdate
 from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.planning.planner import Planner, PlannerSettings
-from harvester.domain.tasks.embeddings import VideoMetadata
-from harvester.domain.tasks.outcomes import Outcome, Processing, Retrieved, Throttled, Transient, Unacceptable
+from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.outcomes import InvalidRequest, Outcome, Processing, Retrieved, Throttled, Transient
 from harvester.domain.tasks.records import Lease
 from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.domain.tasks.task_id import MAX_LENGTH
 from harvester.service.clock import SystemClock
-from harvester.service.list_poller import Looker
+from harvester.service.list_poller import ListPoller
 from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
-from harvester.service.scheduler import MAX_CLAIMED_AHEAD, NARROW_VIEW, HarvestSettings, Scheduler, Until
+from harvester.service.scheduler import MAX_CLAIMED_AHEAD, NARROW_VIEW, HarvestSettings, Scheduler, StopWhen
 from harvester.service.store_retry import StoreRetry
 from harvester.store.sqlite.store import Store
-from harvester.throttle.memory_budget import Hold
+from harvester.throttle.memory_budget import Reservation
 from harvester.throttle.throttle import Permit, Throttle
 from tests.unit.store.builders import claim_due, embeddings
 
@@ -61,7 +61,7 @@ class Api:
         self.pages: list[ListQuery] = []
         self.page: ListPage | Outcome = Transient("There is no list.", "no_list")
 
-    async def ask(self, task_id: str, permit: Permit, hold: Hold, **_how: object) -> Reply:
+    async def ask(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Reply:
         permit.spend()
         hold.shrink_to(0)
         self.asked[task_id, permit.endpoint] += 1
@@ -78,7 +78,7 @@ class Api:
 class NoDecoder:
     workers = 1
 
-    async def decode(self, body: bytes | LargeBody, encoding: str | None) -> Outcome:
+    async def decode(self, body: bytes | SpooledBody, encoding: str | None) -> Outcome:
         raise AssertionError((body, encoding))
 
 
@@ -104,14 +104,20 @@ class Bench:
     """The parts of one harvest."""
 
     def __init__(
-        self, store: Store, api: Api, *, until: Until = Until.ENDED, concurrency: int = 1, lease_s: float = LEASE_S
+        self,
+        store: Store,
+        api: Api,
+        *,
+        until: StopWhen = StopWhen.ENDED,
+        concurrency: int = 1,
+        lease_s: float = LEASE_S,
     ) -> None:
         self.store = store
         self.clock = JumpingClock()
         self.throttle = Throttle(RateLimit(0), self.clock.monotonic, ledger=store, wall_ms=self.clock.wall_ms)
         self.progress = Progress(started=self.clock.monotonic())
         breaker = Breaker()
-        planner = self.planner = Planner(PlannerSettings(asks_all=until is Until.ASKED))
+        planner = self.planner = Planner(PlannerSettings(asks_all=until is StopWhen.ASKED))
         retry = StoreRetry(self.progress, self.clock)
         pipeline = Pipeline(
             asker=api,
@@ -123,7 +129,7 @@ class Bench:
             progress=self.progress,
             clock=self.clock,
         )
-        looker = Looker(
+        looker = ListPoller(
             lister=api,
             hearer=store,
             planner=planner,
@@ -209,7 +215,7 @@ async def test_the_tasks_of_a_process_that_was_killed_come_back_when_its_lease_i
 
 @pytest.mark.parametrize("ahead_ms", [290, -290, 3 * 3_600_000])
 async def test_a_live_process_keeps_its_tasks_whatever_clock_it_goes_by(store: Store, ahead_ms: int) -> None:
-    bench = Bench(store, Api(harvested), lease_s=0.3, until=Until.STOPPED)
+    bench = Bench(store, Api(harvested), lease_s=0.3, until=StopWhen.STOPPED)
     (task_id,) = bench.queue(1, age_ms=DAY_MS)
 
     def lease() -> Lease:
@@ -244,7 +250,7 @@ LAST_OF_A_WINDOW = 200, LimitReport(remaining=1, reset_s=10_800)
 
 @pytest.mark.parametrize("told", [BLOCKED, LAST_OF_A_WINDOW])
 async def test_held_statuses_do_not_keep_a_result_waiting(store: Store, told: tuple[int, LimitReport]) -> None:
-    bench = Bench(store, Api(harvested), until=Until.STOPPED)
+    bench = Bench(store, Api(harvested), until=StopWhen.STOPPED)
     bench.queue(100, age_ms=0)
     bench.throttle.learn(Endpoint.STATUS, *told)
     ready = an_id(1000, bench.clock.wall_ms())
@@ -265,7 +271,7 @@ async def test_held_statuses_do_not_keep_a_result_waiting(store: Store, told: tu
 
 @pytest.mark.parametrize("told", [BLOCKED, LAST_OF_A_WINDOW])
 async def test_asking_once_does_not_sit_out_a_long_wait(store: Store, told: tuple[int, LimitReport]) -> None:
-    bench = Bench(store, Api(harvested), until=Until.ASKED)
+    bench = Bench(store, Api(harvested), until=StopWhen.ASKED)
     bench.queue(3, age_ms=DAY_MS)
     for endpoint in (Endpoint.STATUS, Endpoint.RETRIEVE):
         bench.throttle.learn(endpoint, *told)
@@ -274,7 +280,7 @@ async def test_asking_once_does_not_sit_out_a_long_wait(store: Store, told: tupl
 
 async def blocks(bench: Bench) -> set[Endpoint]:
     """Return what the database knows to be blocked."""
-    return set((await bench.store.share_limits(LimitNews(), bench.clock.wall_ms())).blocks)
+    return set((await bench.store.share_limits(LimitUpdate(), bench.clock.wall_ms())).blocks)
 
 
 async def test_a_long_block_that_ends_a_harvest_is_known_to_the_next(store: Store) -> None:
@@ -282,7 +288,7 @@ async def test_a_long_block_that_ends_a_harvest_is_known_to_the_next(store: Stor
         bench.throttle.learn(endpoint, *BLOCKED)
         return Throttled("Too many.", 10_800)
 
-    bench = Bench(store, Api(refused), until=Until.ASKED)
+    bench = Bench(store, Api(refused), until=StopWhen.ASKED)
     bench.throttle.learn(Endpoint.STATUS, *BLOCKED)
     bench.queue(1, age_ms=DAY_MS)
     await bench.run()
@@ -290,7 +296,7 @@ async def test_a_long_block_that_ends_a_harvest_is_known_to_the_next(store: Stor
 
 
 async def test_a_long_block_is_stored_while_it_is_sat_out(store: Store) -> None:
-    bench = Bench(store, Api(harvested), until=Until.STOPPED)
+    bench = Bench(store, Api(harvested), until=StopWhen.STOPPED)
     bench.queue(1, age_ms=DAY_MS)
     for endpoint in POLL_ENDPOINTS:
         bench.throttle.learn(endpoint, *BLOCKED)
@@ -304,7 +310,7 @@ async def test_a_long_block_is_stored_while_it_is_sat_out(store: Store) -> None:
 
 async def test_asking_once_asks_once(store: Store) -> None:
     api = Api(lambda _task_id, _endpoint: Processing())
-    bench = Bench(store, api, until=Until.ASKED)
+    bench = Bench(store, api, until=StopWhen.ASKED)
     bench.queue(5, age_ms=DAY_MS)
     assert await bench.run() == {TaskState.PENDING: 5}
     assert set(api.asked.values()) == {1}
@@ -320,7 +326,7 @@ async def test_asking_once_asks_one_by_one_about_the_tasks_of_pages_that_are_blo
             return Throttled("Too many.", 10_800)
 
     api = ListBlocks(lambda _task_id, _endpoint: Processing())
-    bench = Bench(store, api, until=Until.ASKED)
+    bench = Bench(store, api, until=StopWhen.ASKED)
     now_ms = bench.clock.wall_ms()
     for number in range(120):
         bench.insert("INSERT INTO tasks(task_id) VALUES (?)", an_id(number, now_ms - 30_000 - number * 5_000))
@@ -361,7 +367,7 @@ async def test_a_harvested_task_set_back_by_hand_keeps_what_is_stored(store: Sto
 
 async def test_an_impossible_id_with_a_deadline_of_its_own_stops_nobody(store: Store) -> None:
     def answer(task_id: str, endpoint: Endpoint) -> Outcome:
-        return Unacceptable("no such id") if len(task_id) > MAX_LENGTH else harvested(task_id, endpoint)
+        return InvalidRequest("no such id") if len(task_id) > MAX_LENGTH else harvested(task_id, endpoint)
 
     bench = Bench(store, Api(answer))
     bench.queue(2, age_ms=DAY_MS)
@@ -382,7 +388,7 @@ async def test_a_stop_gives_every_claim_back(store: Store) -> None:
 @pytest.mark.parametrize("state", ["ready", "pending"])
 async def test_asking_once_does_not_sit_out_a_long_block_of_results_alone(store: Store, state: str) -> None:
     """What has surely finished, and what is known to have, needs no other call."""
-    bench = Bench(store, Api(harvested), until=Until.ASKED)
+    bench = Bench(store, Api(harvested), until=StopWhen.ASKED)
     bench.queue(3, age_ms=DAY_MS)
     bench.insert("UPDATE tasks SET state = ?", state)
     bench.throttle.learn(Endpoint.RETRIEVE, *BLOCKED)
@@ -415,9 +421,9 @@ async def test_tasks_that_hang_hide_no_result_with_a_nearer_deadline_than_others
 
 async def test_what_an_answer_says_about_an_unfinished_video_is_kept(store: Store) -> None:
     def answer(_task_id: str, _endpoint: Endpoint) -> Outcome:
-        return Processing(metadata=VideoMetadata("marengo3.0", 12.5))
+        return Processing(metadata=MediaMetadata("marengo3.0", 12.5))
 
-    bench = Bench(store, Api(answer), until=Until.ASKED)
+    bench = Bench(store, Api(answer), until=StopWhen.ASKED)
     bench.queue(1, age_ms=DAY_MS)
     await bench.run()
     (found,) = (await store.due(bench.clock.wall_ms() + DAY_MS, limit=5)).pending

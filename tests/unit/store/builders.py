@@ -14,17 +14,17 @@ import numpy as np
 
 from harvester.domain.planning.decisions import Circumstances, decide
 from harvester.domain.planning.plan import GONE_ANSWERS
-from harvester.domain.tasks.embeddings import Matrix, TaskEmbeddings, VideoMetadata
+from harvester.domain.tasks.embeddings import Matrix, MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.outcomes import (
     Failed,
-    Gone,
+    InvalidRequest,
+    NotFound,
     Outcome,
     Processing,
     Ready,
     Refused,
     Retrieved,
     Throttled,
-    Unacceptable,
 )
 from harvester.domain.tasks.records import Attempt, Decision, Lease, Settlement
 from harvester.domain.tasks.task import Task
@@ -101,7 +101,7 @@ def claim_new(connection: sqlite3.Connection, number: int = 0) -> Task:
 def embeddings_of(vectors: Matrix, *, clip_s: float = 6.0, scopes: tuple[str, ...] = ("clip",)) -> TaskEmbeddings:
     count = len(vectors)
     return TaskEmbeddings(
-        metadata=VideoMetadata(
+        metadata=MediaMetadata(
             model_name="marengo3.0",
             duration=count * clip_s,
             input_filename="holiday.mp4",
@@ -130,9 +130,9 @@ def settlement(
     task: Task, outcome: Outcome, *, now_ms: int = NOW, body: bytes | None = None, encoding: str | None = None
 ) -> Settlement:
     """What the service makes of an outcome; one that must be confirmed is the last answer that is needed for that."""
-    circumstances = Circumstances(is_other_version=isinstance(outcome, Gone | Unacceptable))
+    circumstances = Circumstances(is_other_version=isinstance(outcome, NotFound | InvalidRequest))
     confirmed = replace(task, gone=GONE_ANSWERS if circumstances.is_other_version else task.gone, doubted_at_ms=now_ms)
-    is_last = isinstance(outcome, Gone | Unacceptable | Failed)
+    is_last = isinstance(outcome, NotFound | InvalidRequest | Failed)
     decided = decide(confirmed if is_last else task, outcome, now_ms, random.Random(0), circumstances=circumstances)
     return settlement_as(
         task,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.domain.tasks.outcomes import Empty, Failed, Gone, Invalid, Outcome
+from harvester.domain.tasks.outcomes import Empty, Failed, Invalid, NotFound, Outcome
 from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.store.sqlite import dead_letters
 from harvester.store.sqlite.dead_letters import Payload, PayloadError, keepers, kept_payload, packed
@@ -115,7 +115,7 @@ def test_an_empty_result_past_the_deadline_is_kept_too(connection: sqlite3.Conne
 
 
 def test_other_ends_keep_no_body(connection: sqlite3.Connection) -> None:
-    outcomes: list[Outcome] = [Failed("no"), Gone("no")]
+    outcomes: list[Outcome] = [Failed("no"), NotFound("no")]
     tasks = [claim_new(connection, number) for number in range(2)]
     for task, outcome in zip(tasks, outcomes, strict=True):
         settle_all(connection, settlement(task, outcome, now_ms=NOW + WEEK_MS))

@@ -8,7 +8,7 @@ import pytest
 
 from harvester.domain.planning.list_reader import ListedTask
 from harvester.domain.planning.processing_time import ProcessingTimes
-from harvester.domain.tasks.embeddings import VideoMetadata
+from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready, Retrieved
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import RETENTION_MS, Task
@@ -31,9 +31,9 @@ CREATED = NOW - 480_000
 ASKED = Attempt(NOW, "list", "", http_status=200)
 
 
-def listed(number: int, outcome: Ready | Failed | Processing, *, metadata: VideoMetadata | None = None) -> ListedTask:
+def listed(number: int, outcome: Ready | Failed | Processing, *, metadata: MediaMetadata | None = None) -> ListedTask:
     return ListedTask(
-        object_id(number), outcome, metadata or VideoMetadata("marengo3.0", 12.5, "a.mp4", created_at_ms=CREATED)
+        object_id(number), outcome, metadata or MediaMetadata("marengo3.0", 12.5, "a.mp4", created_at_ms=CREATED)
     )
 
 
@@ -145,7 +145,7 @@ def test_a_ready_task_keeps_its_turn_when_the_list_dates_it(connection: sqlite3.
 def test_an_answer_without_a_date_leaves_the_known_one(connection: sqlite3.Connection) -> None:
     queued(connection, 1)
     told(connection, [listed(0, Processing())])
-    told(connection, [listed(0, Processing(), metadata=VideoMetadata())])
+    told(connection, [listed(0, Processing(), metadata=MediaMetadata())])
     (found,) = claim(connection, now_ms=NOW + 10 * LEASE_MS)
     assert (found.created_at_ms, found.model_name, found.duration_s) == (CREATED, "marengo3.0", 12.5)
 
@@ -156,7 +156,7 @@ def test_what_a_single_answer_says_about_the_video_is_kept_like_a_list_entrys(
 ) -> None:
     queued(connection, 1)
     (one,) = claim(connection)
-    settle_all(connection, settlement(one, outcome(metadata=VideoMetadata("marengo3.0", 12.5))))
+    settle_all(connection, settlement(one, outcome(metadata=MediaMetadata("marengo3.0", 12.5))))
     (found,) = claim(connection, now_ms=NOW + 10 * LEASE_MS)
     assert (found.model_name, found.duration_s) == ("marengo3.0", 12.5)
 

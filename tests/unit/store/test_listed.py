@@ -11,15 +11,15 @@ import pytest
 
 from harvester.domain.errors import StoreError
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
-from harvester.domain.limits.shared_limits import KnownLimits, LimitNews
+from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.domain.planning.list_reader import ListedTask
 from harvester.domain.planning.plan import MIN_LOOK_MS
-from harvester.domain.tasks.embeddings import VideoMetadata
+from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready, Retrieved, Transient
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.store.sqlite import limits
 from harvester.store.sqlite.connection import in_transaction, open_for_writing
-from harvester.store.sqlite.listed import Onlooker, Queued, compare_listed, queue_listed
+from harvester.store.sqlite.listed import DryRunStore, Queued, compare_listed, queue_listed
 from harvester.store.sqlite.task_history import task_story
 from tests.unit.store.builders import (
     NOW,
@@ -43,7 +43,7 @@ PROCESSING = Processing("processing", CREATED)
 def listed(
     number: int = 0, outcome: Ready | Failed | Processing = PROCESSING, *, created_at_ms: int | None = CREATED
 ) -> ListedTask:
-    metadata = VideoMetadata("marengo3.0", 12.5, "a.mp4", created_at_ms=created_at_ms)
+    metadata = MediaMetadata("marengo3.0", 12.5, "a.mp4", created_at_ms=created_at_ms)
     return ListedTask(object_id(number), outcome, metadata)
 
 
@@ -205,21 +205,21 @@ def _states(**counts: int) -> Counter[TaskState]:
 
 
 @pytest.fixture
-def onlooker_on_nothing(path: Path) -> Iterator[Onlooker]:
-    with closing(Onlooker(path)) as onlooker:
+def onlooker_on_nothing(path: Path) -> Iterator[DryRunStore]:
+    with closing(DryRunStore(path)) as onlooker:
         yield onlooker
     assert not path.exists()
 
 
-async def test_without_a_database_all_is_new_and_none_is_created(onlooker_on_nothing: Onlooker) -> None:
+async def test_without_a_database_all_is_new_and_none_is_created(onlooker_on_nothing: DryRunStore) -> None:
     told = await onlooker_on_nothing.queue_listed([listed(0), listed(1)], NOW, RNG)
     assert (len(told.new_ids), told.known) == (2, 0)
-    assert (await onlooker_on_nothing.share_limits(LimitNews(), NOW)) == KnownLimits()
+    assert (await onlooker_on_nothing.share_limits(LimitUpdate(), NOW)) == LimitSnapshot()
 
 
 async def test_an_onlooker_waits_behind_the_budget_of_others_and_takes_nothing_out_of_it(path: Path) -> None:
     limit = RateLimit(60)
-    with closing(open_for_writing(path)) as connection, closing(Onlooker(path)) as onlooker:
+    with closing(open_for_writing(path)) as connection, closing(DryRunStore(path)) as onlooker:
         in_transaction(connection, lambda connection: limits.lease_requests(connection, limit, 3, NOW))
         in_transaction(connection, lambda connection: limits.note_blocks(connection, {Endpoint.LIST: NOW + 9}, NOW))
         leases = [await onlooker.lease_requests(limit, 1, NOW) for _ in range(2)]
@@ -245,7 +245,7 @@ def test_a_block_that_was_noted_by_a_clock_that_was_ahead_is_forgotten(connectio
 async def test_an_onlooker_sees_what_is_known(path: Path) -> None:
     with closing(open_for_writing(path)) as connection:
         add_tasks(connection, object_id(0))
-    with closing(Onlooker(path)) as onlooker:
+    with closing(DryRunStore(path)) as onlooker:
         told = await onlooker.queue_listed([listed(0), listed(1)], NOW, RNG)
     assert (told.new_ids, told.known) == ([object_id(1)], 1)
 
@@ -253,4 +253,4 @@ async def test_an_onlooker_sees_what_is_known(path: Path) -> None:
 def test_an_onlooker_refuses_what_is_no_database(path: Path) -> None:
     path.write_bytes(b"not SQLite at all" * 100)
     with pytest.raises(StoreError):
-        Onlooker(path)
+        DryRunStore(path)

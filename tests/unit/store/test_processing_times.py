@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from harvester.domain.planning.processing_time import CLASSES, MAX_EVENTS, ProcessingTimes, Seen, Sight
+from harvester.domain.planning.processing_time import CLASSES, MAX_EVENTS, LifeTable, Observation, ProcessingTimes
 from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.processing_times import processing_times, share_processing_times
 
@@ -52,6 +52,6 @@ def test_numbers_that_nobody_can_have_counted_are_not_believed(
 ) -> None:
     connection.execute("INSERT INTO processing_times VALUES ('', 0, ?, ?, ?)", row)
     connection.execute("INSERT INTO processing_times VALUES ('', 0, 5, 2.0, 300.0)")
-    expected = Seen()
-    expected.add([Sight(5, 2.0, 300.0)])
+    expected = LifeTable()
+    expected.add([Observation(5, 2.0, 300.0)])
     assert processing_times(connection) == {("", 0): expected}

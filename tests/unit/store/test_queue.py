@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.domain.planning.decisions import decide
-from harvester.domain.planning.plan import Due
-from harvester.domain.tasks.outcomes import Failed, Gone, Processing, Ready, Retrieved, Transient
+from harvester.domain.planning.plan import DueTasks
+from harvester.domain.tasks.outcomes import Failed, NotFound, Processing, Ready, Retrieved, Transient
 from harvester.domain.tasks.records import HeldLeases, Lease
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, Task, TaskState
 from harvester.store.sqlite import queue
@@ -122,7 +122,7 @@ def test_a_claim_carries_the_row(connection: sqlite3.Connection) -> None:
 
 
 def test_the_counters_come_back_with_the_next_claim(connection: sqlite3.Connection) -> None:
-    task, outcome = claim_new(connection), Gone("no such task")
+    task, outcome = claim_new(connection), NotFound("no such task")
     settle_all(connection, settlement_as(task, decide(task, outcome, NOW, random.Random(0)), outcome=outcome))
     (again,) = claim(connection, now_ms=NOW + DAY_MS)
     assert (again.gone, again.failures, again.invalid) == (1, 0, 0)
@@ -373,7 +373,7 @@ def test_the_named_tasks_are_found_wherever_they_are_among_the_others(
         next_ms = next_due_ms(connection, only_wanted=True)
     in_time = [task for task in expected if not task.is_past_deadline(now_ms)]
     newest = [task for task in in_time[-limit:] if task not in expected[:limit]]
-    assert due == Due([], [*expected[:limit], *newest], is_whole=len(expected) < limit)
+    assert due == DueTasks([], [*expected[:limit], *newest], is_whole=len(expected) < limit)
     assert next_ms == (0 if expected else min(sleeping, default=None))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.domain.planning.forecast import Turn
+from harvester.domain.planning.forecast import QueuedTask
 from harvester.domain.tasks.outcomes import Ready
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS
 from harvester.store.sqlite import queue, queue_sample
@@ -26,7 +26,7 @@ from tests.unit.store.builders import (
 HOUR_MS = 3_600_000
 
 
-def ids(turns: Sequence[Turn]) -> list[str]:
+def ids(turns: Sequence[QueuedTask]) -> list[str]:
     return [turn.task.task_id for turn in turns]
 
 

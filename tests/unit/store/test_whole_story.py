@@ -14,8 +14,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from harvester.domain.tasks.outcomes import (
     Empty,
     Failed,
-    Gone,
     Invalid,
+    InvalidRequest,
+    NotFound,
     Outcome,
     Processing,
     Ready,
@@ -23,7 +24,6 @@ from harvester.domain.tasks.outcomes import (
     Retrieved,
     Throttled,
     Transient,
-    Unacceptable,
 )
 from harvester.domain.tasks.task import DAY_MS, OPEN_STATES, Task, TaskState
 from harvester.store.sqlite import queue
@@ -50,9 +50,9 @@ OUTCOMES: list[Outcome] = [
     Ready(),
     Processing(),
     Failed("bad video"),
-    Gone("no such task"),
+    NotFound("no such task"),
     Empty(),
-    Unacceptable("no such id"),
+    InvalidRequest("no such id"),
     Throttled("slow down"),
     Refused("bad key"),
     Transient("reset", "connection_lost"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.throttle.memory_budget import Hold, MemoryBudget, share_bytes
+from harvester.throttle.memory_budget import MemoryBudget, Reservation, share_bytes
 
 DEFAULT_BYTES = 256 * 1024 * 1024
 FOUR_HOURS_BYTES = 46_000_000
@@ -30,7 +30,7 @@ async def trying(wait: Callable[[], Awaitable[None]]) -> AsyncIterator[anyio.Eve
         group.cancel_scope.cancel()
 
 
-async def grown(budget: MemoryBudget, size: int) -> Hold:
+async def grown(budget: MemoryBudget, size: int) -> Reservation:
     hold = budget.take()
     with anyio.fail_after(1):
         await hold.grow_to(size)
@@ -160,7 +160,7 @@ def test_whatever_is_asked_for_all_end_and_at_most_one_goes_beyond_the_budget(
     total: int, bodies: list[list[int]]
 ) -> None:
     async def run() -> None:
-        budget, holds = MemoryBudget(total), list[Hold]()
+        budget, holds = MemoryBudget(total), list[Reservation]()
 
         async def receive(pieces: list[int]) -> None:
             await budget.room()

@@ -9,7 +9,7 @@ import pytest
 from harvester.domain.errors import StoreBusyError
 from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.quotas import Quota
-from harvester.domain.limits.shared_limits import KnownLimits, LimitNews
+from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.store.sqlite.store import Store
 from harvester.throttle.throttle import Throttle
 
@@ -41,13 +41,13 @@ class Process:
 
     def __init__(self, store: Store, clock: FakeTime, limit: RateLimit, **settings: bool) -> None:
         self.store = store
-        self.news: list[LimitNews] = []
+        self.news: list[LimitUpdate] = []
         self.fails = False
         self.while_sharing: Callable[[], None] = lambda: None
         self.throttle = Throttle(limit, clock.monotonic, ledger=self, wall_ms=clock.wall_ms, **settings)
         self.lease_requests = store.lease_requests
 
-    async def share_limits(self, news: LimitNews, now_ms: int) -> KnownLimits:
+    async def share_limits(self, news: LimitUpdate, now_ms: int) -> LimitSnapshot:
         if self.fails:
             raise StoreBusyError("The database is locked.", reason="database is locked")
         self.news.append(news)

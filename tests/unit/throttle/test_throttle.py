@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from harvester.domain.limits.endpoint import BudgetLease, Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.quotas import Quota
-from harvester.domain.limits.shared_limits import KnownLimits, LimitNews
+from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.throttle.throttle import Permit, Throttle
 
 STATUS, RETRIEVE = Endpoint.STATUS, Endpoint.RETRIEVE
@@ -111,9 +111,9 @@ class Ledger:
         await anyio.lowlevel.checkpoint()
         return BudgetLease(now_ms + (self.leases - 1) * count * 1000.0, {})
 
-    async def share_limits(self, _news: LimitNews, _now_ms: int) -> KnownLimits:
+    async def share_limits(self, _news: LimitUpdate, _now_ms: int) -> LimitSnapshot:
         await anyio.lowlevel.checkpoint()
-        return KnownLimits()
+        return LimitSnapshot()
 
 
 async def test_two_who_wait_for_the_shared_budget_take_one_lease() -> None:
