@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import groupby
 
 from bench.bounds import FutureTask, Reckoned, Slots, clairvoyant, polled_one_by_one
@@ -53,6 +54,8 @@ class Workload:
     foreign: int = 0
     per_minute: float = 60.0
     per_day: int = 0
+    median_s: float = 300.0
+    """Half of the tasks take longer."""
     seeds: int = MANY_SEEDS
     """At most so many runs of each contender."""
     look_every_s: float | None = None
@@ -63,8 +66,8 @@ class Workload:
         return Workload(**{**parts, **shrunk})
 
     def submissions(self, seed: int) -> list[Submission]:
-        ours = draw_submissions(self.tasks, self.spread_s, seed=seed)
-        return ours + draw_submissions(self.foreign, self.spread_s, seed=seed, foreign=True)
+        drawn = partial(draw_submissions, spread_s=self.spread_s, seed=seed, processing_median_s=self.median_s)
+        return drawn(self.tasks) + drawn(self.foreign, foreign=True)
 
 
 WORKLOADS = [
@@ -108,6 +111,14 @@ WORKLOADS = [
         text="2,880 tasks over a day, 60 requests a minute",
         tasks=2880,
         spread_s=DAY_S,
+    ),
+    Workload(
+        name="slow",
+        text="5,000 tasks over 30 minutes that take 40 minutes (median), 600 requests a minute",
+        tasks=5000,
+        spread_s=1800,
+        per_minute=600,
+        median_s=2400,
     ),
     Workload(
         name="free-plan",
