@@ -47,7 +47,7 @@ class SecretGuard:
         self._passwords = passwords
 
     def secret(self) -> bytes:
-        """Return what must not occur in an answer; nothing if the key is too short to be told from chance."""
+        """Return what must not occur in an answer; nothing if good answers hold so short a key by chance."""
         key = self._key().encode()
         return key if len(key) >= SECRET_CHARACTERS else b""
 

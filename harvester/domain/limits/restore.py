@@ -1,4 +1,4 @@
-"""The limits in force as the database remembers them: for whoever only looks, sends nothing and asks no process."""
+"""The limits in force as the database remembers them: for readers, which send nothing and ask no process."""
 
 from harvester.domain.limits.aimd import LearnedRate
 from harvester.domain.limits.endpoint import RateLimit, charge, reserve

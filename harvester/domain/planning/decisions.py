@@ -6,8 +6,8 @@
 | Retrieved          | `harvested`; if it names another id, see `Misrouted`                                  |
 | Processing         | `pending`, asked again when planning says                                             |
 | Failed             | `failed` when the task itself says so twice; a list entry does not count              |
-| NotFound, InvalidRequest | three answers on three connections, then one in the other API version; then `missing` |
-|                    | or `rejected`, past the deadline `expired`                                            |
+| NotFound,          | three answers on three connections, then one in the other API version; then `missing` |
+| InvalidRequest     | or `rejected`, past the deadline `expired`                                            |
 | Empty              | retried, ever more rarely; past the deadline `expired`                                |
 | Invalid            | three downloads on three connections, then `rejected`                                 |
 | Misrouted          | asked again on a fresh connection                                                     |
