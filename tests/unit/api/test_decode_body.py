@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from harvester.api.decode.body import EXCERPT_CHARACTERS, BodyError, decompress, excerpt, holds, parse_object
+from harvester.domain.decompression import GZIP_MAGIC
 from harvester.domain.tasks.outcomes import Invalid, Transient
 
 MANY = 1 << 20
@@ -26,16 +27,18 @@ def syntax_of(body: bytes) -> Transient | Invalid:
     return caught.value.outcome
 
 
+# Content that is gzip in turn is a further layer, which is removed too; no JSON begins so.
+
+
 @given(st.binary(max_size=2_000))
 def test_a_compressed_body_comes_back_whole(body: bytes) -> None:
-    assume(not body.startswith(b"\x1f\x8b"))
+    assume(not body.startswith(GZIP_MAGIC))
     assert decompress(gzip.compress(body), "gzip", MANY) == body
 
 
 @given(st.binary(max_size=2_000))
 def test_deflate_is_understood_too(body: bytes) -> None:
-    # What is gzip in turn is a further layer, which is taken off too; no JSON begins so.
-    assume(not body.startswith(b"\x1f\x8b"))
+    assume(not body.startswith(GZIP_MAGIC))
     assert decompress(zlib.compress(body), "deflate", MANY) == body
 
 
@@ -46,7 +49,9 @@ def test_a_plain_body_passes_unchanged(encoding: str | None) -> None:
 
 @given(st.lists(st.binary(max_size=100), min_size=1, max_size=5))
 def test_the_members_of_a_gzip_stream_are_joined(parts: list[bytes]) -> None:
-    assert decompress(b"".join(map(gzip.compress, parts)), "gzip", MANY) == b"".join(parts)
+    body = b"".join(parts)
+    assume(not body.startswith(GZIP_MAGIC))
+    assert decompress(b"".join(map(gzip.compress, parts)), "gzip", MANY) == body
 
 
 def test_the_cap_holds_over_all_members_together() -> None:
