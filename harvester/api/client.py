@@ -23,7 +23,7 @@ from harvester.api.decode.body import (
 )
 from harvester.api.encodings import actual_encoding, content_encoding
 from harvester.api.list_page import MAX_LIST_BYTES, list_parameters, parse_list
-from harvester.api.rate_limit_headers import api_time_s, clock_skew_s, quota_told, read_limits, server_now_s
+from harvester.api.rate_limit_headers import api_time_s, quota_told, read_limits
 from harvester.api.redaction import KEY_ECHOED, SecretGuard
 from harvester.api.response import Reply, is_success
 from harvester.api.responses import error_outcome, exception_outcome, hidden_error, is_thread_refused, status_outcome
@@ -261,8 +261,7 @@ class Client:
         self, request: _Request, permit: Permit, response: aiohttp.ClientResponse, started: float, hold: Reservation
     ) -> Reply:
         status, is_good = response.status, is_success(response.status)
-        report, now_s = read_limits(response.headers, self._wall_s()), server_now_s(response.headers, self._wall_s())
-        self._learn_time(response.headers)
+        report, now_s = read_limits(response.headers, self._wall_s()), self._learn_time(response.headers)
         encoding, outcome = content_encoding(response.headers), None
         if is_good:
             self._throttle.learn(permit.endpoint, status, report, permit.sending)
@@ -290,11 +289,14 @@ class Client:
         trace_id = response.headers.get("x-trace-id")
         return Reply(outcome, _since_ms(started), status, trace_id, body, encoding, file)
 
-    def _learn_time(self, headers: CIMultiDictProxy[str]) -> None:
-        self.clock_skew_s, api_s = clock_skew_s(headers, self._wall_s()), api_time_s(headers)
+    def _learn_time(self, headers: CIMultiDictProxy[str]) -> float:
+        """Return the time of the answer in Unix seconds: the server's, else this machine's."""
+        own_s, api_s = self._wall_s(), api_time_s(headers)
+        self.clock_skew_s = None if api_s is None else own_s - api_s
         # What a firewall or a proxy says by itself is a page; the API answers with JSON, also when it refuses.
         if api_s is not None and "json" in headers.get("content-type", "").lower():
             self._on_api_time(api_s)
+        return own_s if api_s is None else api_s
 
     def _learn_from_error(self, permit: Permit, status: int, outcome: Outcome, report: LimitReport) -> None:
         if isinstance(outcome, Throttled):

@@ -49,12 +49,6 @@ def read_limits(headers: Mapping[str, str], now_s: float) -> LimitReport:
     return LimitReport(retry_after_s=retry_after)
 
 
-def server_now_s(headers: Mapping[str, str], now_s: float) -> float:
-    """Return the time of the answer in Unix seconds: the server's, else `now_s`."""
-    server_now = api_time_s(headers)
-    return now_s if server_now is None else server_now
-
-
 def _draft_fields(value: str) -> dict[str, str]:
     """Return the numbers of one `ratelimit` header (`limit=100, remaining=0, reset=50`, `"day";r=0;t=50`) by name."""
     found = _DRAFT_FIELD.findall(value[:1000])
@@ -76,12 +70,6 @@ def api_time_s(headers: Mapping[str, str]) -> float | None:
     named = {name.lower(): value for name, value in headers.items()}
     date_s, age_s = http_date(named.get("date")), _number(named.get("age", "")) or 0.0
     return None if date_s is None else date_s + min(_MAX_AGE_S, max(0.0, age_s))
-
-
-def clock_skew_s(headers: Mapping[str, str], now_s: float) -> float | None:
-    """Return by how much `now_s` is ahead of the server's time (whole seconds); None where it is unknown."""
-    server_now = api_time_s(headers)
-    return None if server_now is None else now_s - server_now
 
 
 def _number(value: str) -> float | None:

@@ -62,11 +62,12 @@ class SecretGuard:
             reply = reply.without_body()
         elif key and reply.repeats(key):
             reply = replace(reply.without_body(), outcome=KEY_ECHOED)
+        trace_id = self.text(reply.trace_id)[:MAX_TRACE_ID_CHARACTERS] if reply.trace_id else None
+        encoding = self.text(reply.encoding) if reply.encoding else None
+        if reply.outcome is None and (trace_id, encoding) == (reply.trace_id, reply.encoding):
+            return reply
         return replace(
-            reply,
-            outcome=reply.outcome and self.outcome(reply.outcome),
-            trace_id=self.text(reply.trace_id or "")[:MAX_TRACE_ID_CHARACTERS] or None,
-            encoding=self.text(reply.encoding or "") or None,
+            reply, outcome=reply.outcome and self.outcome(reply.outcome), trace_id=trace_id, encoding=encoding
         )
 
     def outcome(self, outcome: Outcome) -> Outcome:

@@ -91,6 +91,8 @@ class ApiClock:
 
     def __init__(self, clock: Clock, changed: Callable[[str | None], None] = lambda _text: None) -> None:
         self._clock = clock
+        self.monotonic = clock.monotonic
+        """Return seconds that never jump. It is called dozens of times for each request, so nothing stands between."""
         self._changed = changed
         self._offsets: deque[float] = deque(maxlen=SAMPLES)
         self._offset_s: float | None = None
@@ -100,15 +102,13 @@ class ApiClock:
         """Return Unix milliseconds: the machine's own, or the API's where these are more than a minute apart."""
         own_ms = self._clock.wall_ms()
         off_ms = self._off_ms(own_ms)
-        if off_ms is None or (self._noted_ms is None and abs(off_ms) <= 1000 * OFF_S) or self._is_right(own_ms):
+        if self._noted_ms is None and abs(off_ms) <= 1000 * OFF_S:
+            return own_ms
+        if self._is_right(own_ms):
             self._note(None)
             return own_ms
         self._note(off_ms)
         return own_ms - off_ms
-
-    def monotonic(self) -> float:
-        """Return seconds that never jump."""
-        return self._clock.monotonic()
 
     async def wait(self, event: anyio.Event, timeout_s: float) -> None:
         """Return when `event` is set or the time is over, whichever comes first."""
@@ -119,7 +119,7 @@ class ApiClock:
         if api_s * 1000 < CLOCK_SET_MS:
             return
         self._offsets.append(api_s - self._clock.monotonic())
-        middle = statistics.median(self._offsets)
+        middle = sorted(self._offsets)[len(self._offsets) // 2]
         agreeing = [offset for offset in self._offsets if abs(offset - middle) <= AGREE_S]
         if len(agreeing) < AGREEING:
             return
@@ -139,11 +139,9 @@ class ApiClock:
         own_offset = own_ms / 1000 - self._clock.monotonic()
         return any(abs(own_offset - offset) <= bound_s for offset in self._offsets)
 
-    def _off_ms(self, own_ms: int) -> int | None:
-        """Return by how much the wall clock is ahead of the API's; None while that is unknown."""
-        if self._offset_s is None:
-            return None
-        return own_ms - round((self._clock.monotonic() + self._offset_s) * 1000)
+    def _off_ms(self, own_ms: int) -> int:
+        """Return by how much the wall clock is ahead of the API's; 0 while that is unknown."""
+        return 0 if self._offset_s is None else own_ms - round((self.monotonic() + self._offset_s) * 1000)
 
     def _note(self, off_ms: int | None) -> None:
         """Tell of a clock that has become wrong, is wrong by another amount, or is right again."""

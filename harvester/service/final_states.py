@@ -178,12 +178,12 @@ class FinalStates:
     @property
     def is_open(self) -> bool:
         """Whether ends are held back."""
-        return any(one.is_open for one in self._both)
+        return self._tasks.is_open or self._results.is_open
 
     @property
     def is_probing(self) -> bool:
         """Whether no tasks are asked but probes."""
-        return any(one.only_probes(self._clock.monotonic(), self.rate_per_s) for one in self._open)
+        return self.is_open and any(one.only_probes(self._clock.monotonic(), self.rate_per_s) for one in self._open)
 
     @property
     def is_open_for_long(self) -> bool:

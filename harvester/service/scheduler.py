@@ -304,13 +304,25 @@ class Scheduler:
 
     def _class_wait_s(self, endpoint: Endpoint) -> float:
         """Return how long requests of that class must wait whatever the total rate, for the API's sake."""
-        wait_s = self._throttle.class_wait_s(endpoint)
-        if endpoint in _ABOUT_TASKS and self._is_probing() and not self._has_probe:
-            return max(wait_s, self._final_states.probe_wait_s(), 2 * CLOSED_S)
-        return wait_s
+        return max(self._throttle.class_wait_s(endpoint), self._hold_s(endpoint))
 
     def _request_wait_s(self, endpoint: Endpoint) -> float:
-        return max(self._throttle.wait_s(endpoint), self._class_wait_s(endpoint))
+        return max(self._throttle.wait_s(endpoint), self._hold_s(endpoint))
+
+    def _hold_s(self, endpoint: Endpoint) -> float:
+        """Return how long requests of that class are held back because only probes are sent."""
+        if endpoint in _ABOUT_TASKS and not self._has_probe and self._is_probing():
+            return max(self._final_states.probe_wait_s(), 2 * CLOSED_S)
+        return 0.0
+
+    def _soonest_s(self, endpoints: Iterable[Endpoint]) -> float:
+        """Return how long no request of any of these classes may go out; infinite for none."""
+        soonest_s = math.inf
+        for endpoint in endpoints:
+            soonest_s = min(soonest_s, self._request_wait_s(endpoint))
+            if soonest_s == 0:
+                break
+        return soonest_s
 
     def _has_nothing_to_ask(self) -> bool:
         """Whether neither the budget nor a request under way is waited for, but a task to be worth a request."""
@@ -323,7 +335,7 @@ class Scheduler:
         if not self._breaker.allows(self._progress.in_flight, now):
             # While a probe is under way its answer wakes this up.
             return self._breaker.wait_s(now) or LOOK_AGAIN_S
-        return min(self._request_wait_s(endpoint) for endpoint in POLL_ENDPOINTS)
+        return self._soonest_s(POLL_ENDPOINTS)
 
     async def _next_step(self) -> Step | float:
         """Return the first claimed step that may be taken now, after claiming more if there is none; else a wait.
@@ -353,8 +365,8 @@ class Scheduler:
         self._queue.remove(step)
         return step
 
-    def _wait_s(self, steps: Iterable[Step]) -> float:
-        return min((self._request_wait_s(step.endpoint) for step in steps), default=0.0)
+    def _wait_s(self, steps: Sequence[Step]) -> float:
+        return self._soonest_s({step.endpoint for step in steps}) if steps else 0.0
 
     async def _plan(self, now_ms: int) -> Plan:
         limit = self._claim_limit()
@@ -402,7 +414,8 @@ class Scheduler:
 
         Due at once, not at a time: a harvest that asks about each task once wakes nobody.
         """
-        closed = {endpoint for endpoint in POLL_ENDPOINTS if self._class_wait_s(endpoint) > CLOSED_S}
+        queued = {step.endpoint for step in self._queue}
+        closed = {endpoint for endpoint in queued if self._class_wait_s(endpoint) > CLOSED_S}
         await self._give_back([step for step in self._queue if step.endpoint in closed])
 
     async def _give_back_lapsed(self) -> None:

@@ -6,6 +6,7 @@ for each hour of video, which would stall the event loop.
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, BinaryIO
 
 import orjson
@@ -231,7 +232,7 @@ def _keep_as_written(
     extras: dict[int, dict[str, Any]], segments: list[dict[str, Any]], columns: Iterable[Sequence[str | None]]
 ) -> None:
     """Add, by position, the fields whose column holds only the nearest float."""
-    if not any(isinstance(value, AsWritten) for segment in segments for value in segment.values()):
+    if AsWritten not in map(type, chain.from_iterable(map(dict.values, segments))):
         return
     for names in columns:
         for position, (segment, name) in enumerate(zip(segments, names, strict=True)):
@@ -241,6 +242,8 @@ def _keep_as_written(
 
 def _texts(segments: list[dict[str, Any]], names: Sequence[str | None], path: str) -> list[str | None]:
     values = [segment[name] if name else None for segment, name in zip(segments, names, strict=True)]
+    if set(map(type, values)) == {str}:
+        return values
     for index, value in enumerate(values):
         if value is not None and not isinstance(value, str):
             raise _UnacceptableSegmentError(f"{path}[{index}].{names[index]}: {type(value).__name__} instead of a text")
@@ -251,7 +254,10 @@ def _seconds(
     segments: list[dict[str, Any]], names: Sequence[str | None], path: str, *, required: str | None
 ) -> list[float | None]:
     """Return a column of times; `required` is the name under which a missing one is reported."""
-    values = [_nearest(segment[name]) if name else None for segment, name in zip(segments, names, strict=True)]
+    received: list[Any] = [segment[name] if name else None for segment, name in zip(segments, names, strict=True)]
+    if set(map(type, received)) <= {int, float} and 0 <= min(received) <= max(received) < MAX_EXACT_INTEGER:
+        return list(map(float, received))
+    values = list(map(_nearest, received))
     for index, value in enumerate(values):
         if problem := _problem_of_time(value, is_required=required is not None):
             raise _UnacceptableSegmentError(f"{path}[{index}].{names[index] or required}: {problem}")

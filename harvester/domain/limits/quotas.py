@@ -123,7 +123,7 @@ class Window:
         """
         left, limit, ends_at = self.left(sends, now), self.limit, self.ends_at
         if left is None:
-            waiting = sends.after(self.told.number, now)
+            waiting = 0 if quota is None else sends.after(self.told.number, now)
             if quota is None or not waiting:
                 return -math.inf
             left, limit, ends_at = quota.limit - waiting, quota.limit, sends.last_at + quota.window_s

@@ -188,7 +188,7 @@ def _decide(case: _Case, outcome: Outcome, times: ProcessingTimes) -> Decision: 
     task = case.task
     match outcome:
         case Retrieved():
-            return replace(_dated(task, outcome.embeddings.metadata.created_at_ms), state=TaskState.HARVESTED)
+            return _dated(task, outcome.embeddings.metadata.created_at_ms, TaskState.HARVESTED)
         case Ready():
             # How often it was gone still counts: it takes a result to disprove that.
             return replace(unchanged(task), state=TaskState.READY, failures=0)
@@ -223,10 +223,14 @@ def backoff_ms(failures: int, rng: Rng) -> int:
 
 def unchanged(task: Task) -> Decision:
     """Return the decision that leaves the task as it is, due at once."""
+    return _known(task, task.state, task.created_at_ms, task.expires_at_ms)
+
+
+def _known(task: Task, state: TaskState, created_at_ms: int | None, expires_at_ms: int) -> Decision:
     return Decision(
-        state=task.state,
-        expires_at_ms=task.expires_at_ms,
-        created_at_ms=task.created_at_ms,
+        state=state,
+        expires_at_ms=expires_at_ms,
+        created_at_ms=created_at_ms,
         failures=task.failures,
         gone=task.gone,
         invalid=task.invalid,
@@ -238,12 +242,12 @@ def unchanged(task: Task) -> Decision:
     )
 
 
-def _dated(task: Task, created_at_ms: int | None) -> Decision:
+def _dated(task: Task, created_at_ms: int | None, state: TaskState) -> Decision:
     """Let the API's `created_at` overrule the hint from the id."""
     if created_at_ms is None:
-        return unchanged(task)
+        return _known(task, state, task.created_at_ms, task.expires_at_ms)
     expires = deadline_ms(task.task_id, created_at_ms=created_at_ms, added_at_ms=task.added_at_ms)
-    return replace(unchanged(task), created_at_ms=created_at_ms, expires_at_ms=expires)
+    return _known(task, state, created_at_ms, expires)
 
 
 def _problem(outcome: Failed | NotFound | Empty | InvalidRequest | Transient | Misrouted | Invalid) -> Problem:
@@ -251,11 +255,10 @@ def _problem(outcome: Failed | NotFound | Empty | InvalidRequest | Transient | M
 
 
 def _check_again(task: Task, outcome: Processing, now_ms: int, times: ProcessingTimes) -> Decision:
-    dated = _dated(task, outcome.created_at_ms)
+    dated = _dated(task, outcome.created_at_ms, TaskState.PENDING)
     known = replace(task, created_at_ms=dated.created_at_ms, expires_at_ms=dated.expires_at_ms)
     return replace(
         dated,
-        state=TaskState.PENDING,
         failures=0,
         gone=0,
         doubted_at_ms=None,

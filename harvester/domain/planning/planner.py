@@ -243,7 +243,7 @@ class Planner:
         self, task: Task, metadata: MediaMetadata, at_ms: int, *, is_finished: bool, is_counted: bool = False
     ) -> None:
         """Learn how long it took; `is_counted`: what was known of the video before has learned that already."""
-        if metadata.created_at_ms is not None:
+        if metadata.created_at_ms not in (None, task.expires_at_ms - RETENTION_MS):
             # The time in an id may be hours off: of the age that follows from it nothing is to be learned.
             task = replace(task, expires_at_ms=metadata.created_at_ms + RETENTION_MS)
         model_name, duration_s = task.model_name or metadata.model_name, task.duration_s or metadata.duration

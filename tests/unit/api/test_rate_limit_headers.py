@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.api.rate_limit_headers import api_time_s, clock_skew_s, quota_told, read_limits
+from harvester.api.rate_limit_headers import api_time_s, quota_told, read_limits
 from harvester.domain.limits.endpoint import LimitReport
 from harvester.domain.limits.quotas import Quota
 
@@ -126,10 +126,9 @@ def test_without_a_usable_date_this_clock_has_to_do(date: dict[str, str]) -> Non
     assert read_limits(date | {"retry-after": str(NOW + 30)}, NOW).retry_after_s == 30.0
 
 
-@pytest.mark.parametrize("skew_s", [-90.0, 0.0, 3600.5])
-def test_the_skew_of_this_clock_is_told_by_the_date(skew_s: float) -> None:
-    assert clock_skew_s({"Date": DATE["date"]}, NOW + skew_s) == skew_s
-    assert clock_skew_s({"date": "yesterday"}, NOW + skew_s) is None
+def test_the_time_of_the_server_is_that_of_the_date() -> None:
+    assert api_time_s({"Date": DATE["date"]}) == NOW
+    assert api_time_s({"date": "yesterday"}) is None
 
 
 @pytest.mark.parametrize(("age", "added_s"), [("90", 90), ("-5", 0), ("soon", 0), ("1e300", 7 * 24 * 3600)])
