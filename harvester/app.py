@@ -21,8 +21,9 @@ from harvester.domain.tasks.task import DAY_MS
 from harvester.service.clock import CONDITION as CLOCK_CONDITION
 from harvester.service.clock import ApiClock, Clock, SystemClock
 from harvester.service.decode_pool import Decoder
-from harvester.service.discovery import DiscoveryReport, ObservedLister, Schedule, discover_lately, keep_discovering
+from harvester.service.discovery import DiscoveryReport, Schedule, discover_lately, keep_discovering
 from harvester.service.final_states import FinalStates
+from harvester.service.list_api import ObservedListApi
 from harvester.service.list_poller import ListPoller
 from harvester.service.observer import NullObserver, Observer
 from harvester.service.pipeline import Pipeline
@@ -78,7 +79,7 @@ class Harvest:
     async def keep_discovering(self, settings: Callable[[], Settings]) -> None:
         """Queue what the account makes, as `settings` says at the moment; a refused key stops the harvest."""
         refusal = await keep_discovering(
-            lister=ObservedLister(self.client, self.observer, self.clock),
+            api=ObservedListApi(self.client, self.observer, self.clock),
             throttle=self.throttle,
             queue=self.store,
             clock=self.clock,
@@ -155,7 +156,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             final_states=final_states,
         )
         looker = ListPoller(
-            lister=ObservedLister(client, observer or NullObserver(), clock),
+            api=ObservedListApi(client, observer or NullObserver(), clock),
             hearer=store,
             planner=planner,
             pipeline=pipeline,
@@ -200,7 +201,7 @@ async def discover_once(
         throttle = Throttle(_rate_limit(settings), clock.monotonic, ledger=queue, wall_ms=clock.wall_ms)
         client = Client(_client_settings(settings), key, throttle, on_api_time=clock.learn)
         return await discover_lately(
-            lister=await stack.enter_async_context(client),
+            api=await stack.enter_async_context(client),
             throttle=throttle,
             queue=queue,
             clock=clock,

@@ -204,7 +204,7 @@ class _Run:
             rng=random.Random(seed),  # noqa: S311
         )
         looker = ListPoller(
-            lister=api,
+            api=api,
             hearer=store,
             planner=planner,
             pipeline=pipeline,

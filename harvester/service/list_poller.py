@@ -8,7 +8,7 @@ import structlog
 
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuery
+from harvester.domain.planning.list_reader import ListedTask, ListPage
 from harvester.domain.planning.plan import ListRequest, Rng
 from harvester.domain.planning.planner import Planner
 from harvester.domain.planning.processing_time import ProcessingTimes
@@ -16,20 +16,13 @@ from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled, Transie
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.service.clock import Clock
+from harvester.service.list_api import ListApi
 from harvester.service.pipeline import Pipeline
 from harvester.service.store_retry import StoreRetry
 from harvester.store.sqlite.listed import Heard
 from harvester.throttle.throttle import Permit
 
 log = structlog.stdlib.get_logger()
-
-
-class Lister(Protocol):
-    """Who asks for the list; see `harvester.api.client.Client`."""
-
-    async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
-        """Ask for one page."""
-        ...
 
 
 class Hearer(Protocol):
@@ -56,7 +49,7 @@ class ListPoller:
     def __init__(  # noqa: PLR0913  # each is a part that a test replaces
         self,
         *,
-        lister: Lister,
+        api: ListApi,
         hearer: Hearer,
         planner: Planner,
         pipeline: Pipeline,
@@ -65,7 +58,7 @@ class ListPoller:
         clock: Clock,
         rng: Rng | None = None,
     ) -> None:
-        self._lister = lister
+        self._api = api
         self._hearer = hearer
         self._planner = planner
         self._pipeline = pipeline
@@ -74,11 +67,11 @@ class ListPoller:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
 
-    async def look(self, look: ListRequest, permit: Permit) -> None:
+    async def poll(self, look: ListRequest, permit: Permit) -> None:
         """Ask for the page of `look`; whatever comes of it, its tasks are no longer claimed afterwards."""
         started, asked_at_ms = self._clock.monotonic(), self._clock.wall_ms()
         key = self._pipeline.final_states.key()
-        answer = await self._lister.list_tasks(look.query, permit)
+        answer = await self._api.list_tasks(look.query, permit)
         duration_ms = round((self._clock.monotonic() - started) * 1000)
         attempt = Attempt(asked_at_ms, Endpoint.LIST.value, "", http_status=200, duration_ms=duration_ms)
         page = answer if isinstance(answer, ListPage) else ListPage((), 0)

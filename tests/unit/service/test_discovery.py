@@ -24,12 +24,12 @@ from harvester.service.discovery import (
     SCHEDULE_S,
     TRIES,
     DiscoveryReport,
-    ObservedLister,
     Schedule,
     discover,
     discover_lately,
     keep_discovering,
 )
+from harvester.service.list_api import ObservedListApi
 from harvester.service.observer import NullObserver
 from harvester.service.progress import Progress
 from harvester.store.sqlite.listed import Queued
@@ -177,7 +177,7 @@ class Stage:
 
     async def look(self, since_ms: int = NOW_MS) -> DiscoveryReport:
         return await discover(
-            lister=self.api,
+            api=self.api,
             throttle=self.throttle,
             queue=self.queue,
             clock=self.clock,
@@ -187,7 +187,7 @@ class Stage:
 
     async def keep_looking(self) -> Refused:
         return await keep_discovering(
-            lister=self.api,
+            api=self.api,
             throttle=self.throttle,
             queue=self.queue,
             clock=self.clock,
@@ -340,7 +340,7 @@ async def look_lately(on: Stage, *, is_dry: bool = False) -> DiscoveryReport:
     clock = ApiClock(on.clock)
     on.api.hear_time = lambda: clock.learn((on.clock.wall_ms() - on.clock.wall_offset_ms) / 1000)
     return await discover_lately(
-        lister=on.api,
+        api=on.api,
         throttle=on.throttle,
         queue=on.queue,
         clock=clock,
@@ -457,7 +457,7 @@ async def test_an_observer_is_told_of_every_list_request() -> None:
         async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:  # noqa: ARG002
             return self.left.pop(0)
 
-    lister = ObservedLister(Answers(), Told(), SystemClock())
+    api = ObservedListApi(Answers(), Told(), SystemClock())
     for _ in range(2):
-        await lister.list_tasks(ListQuery(0), Permit(Endpoint.LIST))
+        await api.list_tasks(ListQuery(0), Permit(Endpoint.LIST))
     assert told == [(Endpoint.LIST, "transient"), (Endpoint.LIST, "listed")]

@@ -97,7 +97,7 @@ class Bench:
             clock=clock,
         )
         self.looker = ListPoller(
-            lister=self.api,
+            api=self.api,
             hearer=self.hearer,
             planner=self.planner,
             pipeline=self.pipeline,
@@ -109,7 +109,7 @@ class Bench:
 
     async def look(self, *tasks: Task) -> None:
         query = ListQuery(NOW - AGE_MS - 1000, NOW - AGE_MS + 1000, status=PROCESSING)
-        await self.looker.look(ListRequest(query, tasks), Permit(Endpoint.LIST))
+        await self.looker.poll(ListRequest(query, tasks), Permit(Endpoint.LIST))
 
     @property
     def is_list_paused(self) -> bool:

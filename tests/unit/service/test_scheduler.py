@@ -130,7 +130,7 @@ class Bench:
             clock=self.clock,
         )
         looker = ListPoller(
-            lister=api,
+            api=api,
             hearer=store,
             planner=planner,
             pipeline=pipeline,
