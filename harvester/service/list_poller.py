@@ -8,10 +8,11 @@ import structlog
 
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.list_reader import ListedTask, ListPage
+from harvester.domain.planning.list_reader import ListPage
 from harvester.domain.planning.plan import ListRequest, Rng
 from harvester.domain.planning.planner import Planner
 from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled, Transient
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import Task, TaskState

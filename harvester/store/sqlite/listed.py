@@ -10,9 +10,9 @@ from typing import Any
 from harvester.domain.limits.endpoint import BudgetLease, RateLimit, reserve
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.domain.planning.decisions import LISTED_FAILED, decide_listed, unchanged
-from harvester.domain.planning.list_reader import ListedTask
 from harvester.domain.planning.plan import Rng
 from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.records import Attempt, Decision
 from harvester.domain.tasks.task import Task, TaskState, deadline_ms
 from harvester.store.sqlite.attempts import insert_attempts

@@ -13,9 +13,9 @@ import anyio
 from harvester.domain.errors import MovedFileError
 from harvester.domain.limits.endpoint import BudgetLease, RateLimit
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
-from harvester.domain.planning.list_reader import ListedTask
 from harvester.domain.planning.plan import DueTasks, Rng
 from harvester.domain.planning.processing_time import Key, LifeTable, ProcessingTimes
+from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.records import Attempt, HeldLeases, Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.store.sqlite import limits, queue

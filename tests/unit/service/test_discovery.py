@@ -11,9 +11,10 @@ import pytest
 from harvester.domain.errors import StoreBusyError, StoreError
 from harvester.domain.limits.endpoint import BudgetLease, Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
-from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuery
+from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.planning.plan import Rng
 from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Outcome, Ready, Refused, Throttled, Transient
 from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.service.clock import ApiClock, SystemClock

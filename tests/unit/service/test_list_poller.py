@@ -11,11 +11,12 @@ import pytest
 from harvester.domain.limits.circuit_breaker import MIN_SAMPLE, Breaker
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.decisions import decide
-from harvester.domain.planning.list_reader import PROCESSING, ListedTask, ListPage, ListQuery
+from harvester.domain.planning.list_reader import PROCESSING, ListPage, ListQuery
 from harvester.domain.planning.plan import DueTasks, ListRequest
 from harvester.domain.planning.planner import Planner
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import NotFound, Outcome, Processing, Ready, Refused, Throttled, Transient
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState

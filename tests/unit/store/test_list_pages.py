@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from harvester.domain.planning.list_reader import ListedTask
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready, Retrieved
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import RETENTION_MS, Task

@@ -12,9 +12,9 @@ import pytest
 from harvester.domain.errors import StoreError
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
-from harvester.domain.planning.list_reader import ListedTask
 from harvester.domain.planning.plan import MIN_LOOK_MS
 from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready, Retrieved, Transient
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.store.sqlite import limits
