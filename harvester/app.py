@@ -81,7 +81,7 @@ class Harvest:
         refusal = await keep_discovering(
             api=ObservedListApi(self.client, self.observer, self.clock),
             throttle=self.throttle,
-            queue=self.store,
+            store=self.store,
             clock=self.clock,
             progress=self.progress,
             schedule=lambda: _schedule(settings()),
@@ -157,7 +157,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
         )
         looker = ListPoller(
             api=ObservedListApi(client, observer or NullObserver(), clock),
-            hearer=store,
+            store=store,
             planner=planner,
             pipeline=pipeline,
             retry=retry,
@@ -195,15 +195,15 @@ async def discover_once(
     clock, path = ApiClock(SystemClock()), settings.store.path
     async with AsyncExitStack() as stack:
         stack.enter_context(translating_errors(path))
-        queue: Store | DryRunStore = (
+        store: Store | DryRunStore = (
             stack.enter_context(closing(DryRunStore(path))) if dry_run else await stack.enter_async_context(Store(path))
         )
-        throttle = Throttle(_rate_limit(settings), clock.monotonic, ledger=queue, wall_ms=clock.wall_ms)
+        throttle = Throttle(_rate_limit(settings), clock.monotonic, ledger=store, wall_ms=clock.wall_ms)
         client = Client(_client_settings(settings), key, throttle, on_api_time=clock.learn)
         return await discover_lately(
             api=await stack.enter_async_context(client),
             throttle=throttle,
-            queue=queue,
+            store=store,
             clock=clock,
             key=lambda: key_fingerprint(key()),
             lately_ms=round(since_s * 1000),

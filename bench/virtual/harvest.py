@@ -205,7 +205,7 @@ class _Run:
         )
         looker = ListPoller(
             api=api,
-            hearer=store,
+            store=store,
             planner=planner,
             pipeline=pipeline,
             retry=retry,

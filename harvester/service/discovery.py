@@ -2,9 +2,8 @@
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import anyio
 import structlog
@@ -14,13 +13,12 @@ from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.decisions import backoff_ms
 from harvester.domain.planning.list_reader import ListPage, ListReader
 from harvester.domain.planning.plan import Rng
-from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Refused, Throttled
 from harvester.service.clock import OFF_S, SAMPLES, ApiClock, Clock
 from harvester.service.conditions import set_condition
 from harvester.service.list_api import ListApi
+from harvester.service.list_settlement import ListStore, Queued, queue_page
 from harvester.service.progress import Progress
-from harvester.store.sqlite.listed import Queued
 from harvester.throttle.throttle import Permit, Throttle
 
 TRIES = 6
@@ -39,14 +37,6 @@ SCHEDULE_S = 5.0
 CONDITION = "discovery"
 
 log = structlog.stdlib.get_logger()
-
-
-class Queue(Protocol):
-    """Who takes listed tasks; see `harvester.store.sqlite.store.Store`, and `DryRunStore` for a dry run."""
-
-    async def queue_listed(self, tasks: Sequence[ListedTask], now_ms: int, rng: Rng, key: str | None = None) -> Queued:
-        """Queue what is unknown."""
-        ...
 
 
 @dataclass(slots=True)
@@ -96,7 +86,7 @@ async def discover(  # noqa: PLR0913  # each is a part that a test replaces
     *,
     api: ListApi,
     throttle: Throttle,
-    queue: Queue,
+    store: ListStore,
     clock: Clock,
     since_ms: int,
     rng: Rng | None = None,
@@ -117,7 +107,7 @@ async def discover(  # noqa: PLR0913  # each is a part that a test replaces
         if isinstance(answer, ListPage):
             failures = 0
             report.invalid += answer.count - len(answer.tasks)
-            report.queued.add(await queue.queue_listed(reader.take(answer), clock.wall_ms(), rng, asked_with))
+            report.queued.add(await queue_page(store, reader.take(answer), clock.wall_ms(), rng, key=asked_with))
             report.newest_ms = reader.newest_ms
         elif isinstance(answer, Refused):
             report.refusal = answer
@@ -138,7 +128,7 @@ async def discover_lately(  # noqa: PLR0913  # each is a part that a test replac
     *,
     api: ListApi,
     throttle: Throttle,
-    queue: Queue,
+    store: ListStore,
     clock: ApiClock,
     lately_ms: int,
     is_dry: bool = False,
@@ -148,12 +138,12 @@ async def discover_lately(  # noqa: PLR0913  # each is a part that a test replac
     """Queue what was created in the last `lately_ms`; see `discover`.
 
     A clock that is ahead would hide the oldest of it: the look goes farther back as soon as the API's time shows that,
-    after a few requests. `is_dry`: the queue only compares, so all that is new is new again in each look.
+    after a few requests. `is_dry`: the store only compares, so all that is new is new again in each look.
     """
     report = DiscoveryReport()
     for _ in range(SAMPLES):
         since_ms = clock.wall_ms() - lately_ms
-        look = await discover(api=api, throttle=throttle, queue=queue, clock=clock, since_ms=since_ms, rng=rng, key=key)
+        look = await discover(api=api, throttle=throttle, store=store, clock=clock, since_ms=since_ms, rng=rng, key=key)
         if is_dry:
             report.queued = Queued()
         report.add_wider(look)
@@ -167,7 +157,7 @@ async def keep_discovering(  # noqa: PLR0913  # each is a part that a test repla
     *,
     api: ListApi,
     throttle: Throttle,
-    queue: Queue,
+    store: ListStore,
     clock: Clock,
     progress: Progress,
     schedule: Callable[[], Schedule | None],
@@ -190,7 +180,7 @@ async def keep_discovering(  # noqa: PLR0913  # each is a part that a test repla
         since_ms = looks.since_ms(plan, clock.wall_ms(), started)
         try:
             report = await discover(
-                api=api, throttle=throttle, queue=queue, clock=clock, since_ms=since_ms, rng=rng, key=key
+                api=api, throttle=throttle, store=store, clock=clock, since_ms=since_ms, rng=rng, key=key
             )
         except StoreBusyError as error:
             report = DiscoveryReport(problem=f"The database cannot be written: {error.reason}.")

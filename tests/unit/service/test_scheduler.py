@@ -131,7 +131,7 @@ class Bench:
         )
         looker = ListPoller(
             api=api,
-            hearer=store,
+            store=store,
             planner=planner,
             pipeline=pipeline,
             retry=retry,

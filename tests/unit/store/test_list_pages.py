@@ -2,22 +2,25 @@
 
 import random
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
+import anyio
 import pytest
 
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.embeddings import MediaMetadata
-from harvester.domain.tasks.listing import ListedTask
+from harvester.domain.tasks.listing import ListedChange, ListedTask
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready, Retrieved
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import RETENTION_MS, Task
+from harvester.service.list_settlement import settle_page
 from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import in_transaction
-from harvester.store.sqlite.listed import Heard, hear
 from tests.unit.store.builders import (
     LEASE_MS,
     NOW,
+    ListPages,
     add_tasks,
     claim,
     embeddings,
@@ -42,13 +45,11 @@ def told(
     page: Sequence[ListedTask],
     claimed: Sequence[Task] = (),
     finished: Sequence[Task] = (),
-) -> list[Heard]:
-    return in_transaction(
-        connection,
-        lambda connection: hear(
-            connection, page, claimed, finished=finished, attempt=ASKED, rng=random.Random(0), times=ProcessingTimes()
-        ),
-    )
+    meanwhile: Callable[[], object] = lambda: None,
+) -> list[ListedChange]:
+    """Settle a page as the list poller does."""
+    decide = partial(settle_page, finished=finished, attempt=ASKED, rng=random.Random(0), times=ProcessingTimes())
+    return anyio.run(decide, ListPages(connection, meanwhile), page, claimed)
 
 
 def queued(connection: sqlite3.Connection, count: int) -> None:
