@@ -32,11 +32,12 @@ RETURNING id
 
 -- name: update_listed
 -- What the list says about a task, unless its row has changed since it was read: a claim and a result raise the fencing
--- number, and other programs may set the state. A ready task keeps its turn.
+-- number, and other programs may set the state. A ready task keeps its turn; claimed for this page, it was due.
 UPDATE tasks
 SET claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attempts + :charged,
     unfinished_at = :unfinished_at, state = :state, created_at = :created_at, expires_at = max(1, :expires_at),
-    ended_at = :ended_at, next_attempt_at = CASE state WHEN 'ready' THEN next_attempt_at ELSE :next_attempt_at END,
+    ended_at = :ended_at,
+    next_attempt_at = iif(state = 'ready' AND lease_owner IS NULL, next_attempt_at, :next_attempt_at),
     failures = :failures, gone = :gone, invalid = :invalid, doubted_at = :doubted_at, seen_with = :seen_with,
     error_code = coalesce(:error_code, error_code),
     error_message = coalesce(:error_message, error_message),

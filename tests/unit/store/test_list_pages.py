@@ -143,6 +143,16 @@ def test_a_ready_task_keeps_its_turn_when_the_list_dates_it(connection: sqlite3.
     assert row(connection, one.key, "next_attempt_at", "expires_at") == (0, CREATED + RETENTION_MS)
 
 
+def test_a_ready_task_that_the_page_was_requested_for_is_due_again_when_the_list_dates_it(
+    connection: sqlite3.Connection,
+) -> None:
+    queued(connection, 1)
+    connection.execute("UPDATE tasks SET state = 'ready'")
+    (mine,) = claim(connection)
+    told(connection, [listed(0, Ready())], [mine])
+    assert row(connection, mine.key, "next_attempt_at", "lease_owner", "created_at") == (0, None, CREATED)
+
+
 def test_an_answer_without_a_date_leaves_the_known_one(connection: sqlite3.Connection) -> None:
     queued(connection, 1)
     told(connection, [listed(0, Processing())])
