@@ -211,24 +211,24 @@ def _states(**counts: int) -> Counter[TaskState]:
 
 
 @pytest.fixture
-def onlooker_on_nothing(path: Path) -> Iterator[DryRunStore]:
-    with closing(DryRunStore(path)) as onlooker:
-        yield onlooker
+def dry_run_on_nothing(path: Path) -> Iterator[DryRunStore]:
+    with closing(DryRunStore(path)) as dry_run:
+        yield dry_run
     assert not path.exists()
 
 
-async def test_without_a_database_all_is_new_and_none_is_created(onlooker_on_nothing: DryRunStore) -> None:
-    told = await queue_page(onlooker_on_nothing, [listed(0), listed(1)], NOW, RNG)
+async def test_without_a_database_all_is_new_and_none_is_created(dry_run_on_nothing: DryRunStore) -> None:
+    told = await queue_page(dry_run_on_nothing, [listed(0), listed(1)], NOW, RNG)
     assert (len(told.new_ids), told.known) == (2, 0)
-    assert (await onlooker_on_nothing.share_limits(LimitUpdate(), NOW)) == LimitSnapshot()
+    assert (await dry_run_on_nothing.share_limits(LimitUpdate(), NOW)) == LimitSnapshot()
 
 
-async def test_an_onlooker_waits_behind_the_budget_of_others_and_takes_nothing_out_of_it(path: Path) -> None:
+async def test_a_dry_run_waits_behind_the_budget_of_others_and_takes_nothing_out_of_it(path: Path) -> None:
     limit = RateLimit(60)
-    with closing(open_for_writing(path)) as connection, closing(DryRunStore(path)) as onlooker:
+    with closing(open_for_writing(path)) as connection, closing(DryRunStore(path)) as dry_run:
         in_transaction(connection, lambda connection: limits.lease_requests(connection, limit, 3, NOW))
         in_transaction(connection, lambda connection: limits.note_blocks(connection, {Endpoint.LIST: NOW + 9}, NOW))
-        leases = [await onlooker.lease_requests(limit, 1, NOW) for _ in range(2)]
+        leases = [await dry_run.lease_requests(limit, 1, NOW) for _ in range(2)]
         assert [lease.start_ms for lease in leases] == [NOW + 3_000, NOW + 4_000]
         assert leases[0].blocks == {Endpoint.LIST: NOW + 9}
         assert limits.lease_requests(connection, limit, 1, NOW).start_ms == NOW + 3_000
@@ -248,15 +248,15 @@ def test_a_block_that_was_noted_by_a_clock_that_was_ahead_is_forgotten(connectio
     assert note(Endpoint.LIST, 60_000) == {Endpoint.STATUS: until_ms, Endpoint.LIST: until_ms + 60_000}
 
 
-async def test_an_onlooker_sees_what_is_known(path: Path) -> None:
+async def test_a_dry_run_sees_what_is_known(path: Path) -> None:
     with closing(open_for_writing(path)) as connection:
         add_tasks(connection, object_id(0))
-    with closing(DryRunStore(path)) as onlooker:
-        told = await queue_page(onlooker, [listed(0), listed(1)], NOW, RNG)
+    with closing(DryRunStore(path)) as dry_run:
+        told = await queue_page(dry_run, [listed(0), listed(1)], NOW, RNG)
     assert (told.new_ids, told.known) == ([object_id(1)], 1)
 
 
-def test_an_onlooker_refuses_what_is_no_database(path: Path) -> None:
+def test_a_dry_run_refuses_what_is_no_database(path: Path) -> None:
     path.write_bytes(b"not SQLite at all" * 100)
     with pytest.raises(StoreError):
         DryRunStore(path)
