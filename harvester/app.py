@@ -21,8 +21,9 @@ from harvester.domain.tasks.task import DAY_MS
 from harvester.service.clock import CONDITION as CLOCK_CONDITION
 from harvester.service.clock import ApiClock, Clock, SystemClock
 from harvester.service.decode_pool import Decoder
-from harvester.service.discovery import DiscoveryReport, ObservedLister, Schedule, discover_lately, keep_discovering
+from harvester.service.discovery import DiscoveryReport, Schedule, discover_lately, keep_discovering
 from harvester.service.final_states import FinalStates
+from harvester.service.list_api import ObservedListApi
 from harvester.service.list_poller import ListPoller
 from harvester.service.observer import NullObserver, Observer
 from harvester.service.pipeline import Pipeline
@@ -78,9 +79,9 @@ class Harvest:
     async def keep_discovering(self, settings: Callable[[], Settings]) -> None:
         """Queue what the account makes, as `settings` says at the moment; a refused key stops the harvest."""
         refusal = await keep_discovering(
-            lister=ObservedLister(self.client, self.observer, self.clock),
+            api=ObservedListApi(self.client, self.observer, self.clock),
             throttle=self.throttle,
-            queue=self.store,
+            store=self.store,
             clock=self.clock,
             progress=self.progress,
             schedule=lambda: _schedule(settings()),
@@ -155,8 +156,8 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             final_states=final_states,
         )
         looker = ListPoller(
-            lister=ObservedLister(client, observer or NullObserver(), clock),
-            hearer=store,
+            api=ObservedListApi(client, observer or NullObserver(), clock),
+            store=store,
             planner=planner,
             pipeline=pipeline,
             retry=retry,
@@ -194,15 +195,15 @@ async def discover_once(
     clock, path = ApiClock(SystemClock()), settings.store.path
     async with AsyncExitStack() as stack:
         stack.enter_context(translating_errors(path))
-        queue: Store | DryRunStore = (
+        store: Store | DryRunStore = (
             stack.enter_context(closing(DryRunStore(path))) if dry_run else await stack.enter_async_context(Store(path))
         )
-        throttle = Throttle(_rate_limit(settings), clock.monotonic, ledger=queue, wall_ms=clock.wall_ms)
+        throttle = Throttle(_rate_limit(settings), clock.monotonic, ledger=store, wall_ms=clock.wall_ms)
         client = Client(_client_settings(settings), key, throttle, on_api_time=clock.learn)
         return await discover_lately(
-            lister=await stack.enter_async_context(client),
+            api=await stack.enter_async_context(client),
             throttle=throttle,
-            queue=queue,
+            store=store,
             clock=clock,
             key=lambda: key_fingerprint(key()),
             lately_ms=round(since_s * 1000),

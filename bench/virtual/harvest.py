@@ -204,8 +204,8 @@ class _Run:
             rng=random.Random(seed),  # noqa: S311
         )
         looker = ListPoller(
-            lister=api,
-            hearer=store,
+            api=api,
+            store=store,
             planner=planner,
             pipeline=pipeline,
             retry=retry,

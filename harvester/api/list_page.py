@@ -6,7 +6,8 @@ from typing import Any
 from harvester.api.decode.body import BodyError, decompress, excerpt, parse_object
 from harvester.api.decode.result import unfinished, video_metadata
 from harvester.domain.errors import InvalidTaskId
-from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuery
+from harvester.domain.planning.list_reader import ListPage, ListQuery
+from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Ready, Transient
 from harvester.domain.tasks.task_id import validate_task_id
 

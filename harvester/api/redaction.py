@@ -14,8 +14,8 @@ from typing import Any, Final
 from harvester.api.decode.body import dump_json
 from harvester.api.response import Reply, is_success
 from harvester.domain.decompression import DamagedStreamError, Decompressor
-from harvester.domain.planning.list_reader import ListedTask
 from harvester.domain.tasks.embeddings import TaskEmbeddings
+from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Outcome, Retrieved, Transient
 
 HIDDEN_KEY = "[the API key]"

@@ -2,9 +2,8 @@
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import anyio
 import structlog
@@ -12,14 +11,14 @@ import structlog
 from harvester.domain.errors import StoreBusyError
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.decisions import backoff_ms
-from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuery, ListReader
+from harvester.domain.planning.list_reader import ListPage, ListReader
 from harvester.domain.planning.plan import Rng
-from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled
+from harvester.domain.tasks.outcomes import Refused, Throttled
 from harvester.service.clock import OFF_S, SAMPLES, ApiClock, Clock
 from harvester.service.conditions import set_condition
-from harvester.service.observer import LISTED, Observer
+from harvester.service.list_api import ListApi
+from harvester.service.list_settlement import ListStore, Queued, queue_page
 from harvester.service.progress import Progress
-from harvester.store.sqlite.listed import Queued
 from harvester.throttle.throttle import Permit, Throttle
 
 TRIES = 6
@@ -38,39 +37,6 @@ SCHEDULE_S = 5.0
 CONDITION = "discovery"
 
 log = structlog.stdlib.get_logger()
-
-
-class Lister(Protocol):
-    """Who asks for the list; see `harvester.api.client.Client`."""
-
-    async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
-        """Ask for one page."""
-        ...
-
-
-class ObservedLister:
-    """Tells an observer of each list request; the outcome of a page is `listed`."""
-
-    def __init__(self, lister: Lister, observer: Observer, clock: Clock) -> None:
-        self._lister = lister
-        self._observer = observer
-        self._clock = clock
-
-    async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
-        """Ask for one page."""
-        started = self._clock.monotonic()
-        answer = await self._lister.list_tasks(query, permit)
-        outcome = LISTED if isinstance(answer, ListPage) else answer.kind
-        self._observer.answered(Endpoint.LIST, outcome, self._clock.monotonic() - started, 0)
-        return answer
-
-
-class Queue(Protocol):
-    """Who takes listed tasks; see `harvester.store.sqlite.store.Store`, and `DryRunStore` for a dry run."""
-
-    async def queue_listed(self, tasks: Sequence[ListedTask], now_ms: int, rng: Rng, key: str | None = None) -> Queued:
-        """Queue what is unknown."""
-        ...
 
 
 @dataclass(slots=True)
@@ -118,9 +84,9 @@ class Schedule:
 
 async def discover(  # noqa: PLR0913  # each is a part that a test replaces
     *,
-    lister: Lister,
+    api: ListApi,
     throttle: Throttle,
-    queue: Queue,
+    store: ListStore,
     clock: Clock,
     since_ms: int,
     rng: Rng | None = None,
@@ -136,12 +102,12 @@ async def discover(  # noqa: PLR0913  # each is a part that a test replaces
     while reader.query is not None:
         permit = await _permit(throttle, clock)
         asked_with = key()
-        answer = await lister.list_tasks(reader.query, permit)
+        answer = await api.list_tasks(reader.query, permit)
         report.requests += 1
         if isinstance(answer, ListPage):
             failures = 0
             report.invalid += answer.count - len(answer.tasks)
-            report.queued.add(await queue.queue_listed(reader.take(answer), clock.wall_ms(), rng, asked_with))
+            report.queued.add(await queue_page(store, reader.take(answer), clock.wall_ms(), rng, key=asked_with))
             report.newest_ms = reader.newest_ms
         elif isinstance(answer, Refused):
             report.refusal = answer
@@ -160,9 +126,9 @@ async def discover(  # noqa: PLR0913  # each is a part that a test replaces
 
 async def discover_lately(  # noqa: PLR0913  # each is a part that a test replaces
     *,
-    lister: Lister,
+    api: ListApi,
     throttle: Throttle,
-    queue: Queue,
+    store: ListStore,
     clock: ApiClock,
     lately_ms: int,
     is_dry: bool = False,
@@ -172,14 +138,12 @@ async def discover_lately(  # noqa: PLR0913  # each is a part that a test replac
     """Queue what was created in the last `lately_ms`; see `discover`.
 
     A clock that is ahead would hide the oldest of it: the look goes farther back as soon as the API's time shows that,
-    after a few requests. `is_dry`: the queue only compares, so all that is new is new again in each look.
+    after a few requests. `is_dry`: the store only compares, so all that is new is new again in each look.
     """
     report = DiscoveryReport()
     for _ in range(SAMPLES):
         since_ms = clock.wall_ms() - lately_ms
-        look = await discover(
-            lister=lister, throttle=throttle, queue=queue, clock=clock, since_ms=since_ms, rng=rng, key=key
-        )
+        look = await discover(api=api, throttle=throttle, store=store, clock=clock, since_ms=since_ms, rng=rng, key=key)
         if is_dry:
             report.queued = Queued()
         report.add_wider(look)
@@ -191,9 +155,9 @@ async def discover_lately(  # noqa: PLR0913  # each is a part that a test replac
 
 async def keep_discovering(  # noqa: PLR0913  # each is a part that a test replaces
     *,
-    lister: Lister,
+    api: ListApi,
     throttle: Throttle,
-    queue: Queue,
+    store: ListStore,
     clock: Clock,
     progress: Progress,
     schedule: Callable[[], Schedule | None],
@@ -216,7 +180,7 @@ async def keep_discovering(  # noqa: PLR0913  # each is a part that a test repla
         since_ms = looks.since_ms(plan, clock.wall_ms(), started)
         try:
             report = await discover(
-                lister=lister, throttle=throttle, queue=queue, clock=clock, since_ms=since_ms, rng=rng, key=key
+                api=api, throttle=throttle, store=store, clock=clock, since_ms=since_ms, rng=rng, key=key
             )
         except StoreBusyError as error:
             report = DiscoveryReport(problem=f"The database cannot be written: {error.reason}.")

@@ -1,63 +1,36 @@
 """Carries out a look at the list: one page that answers for many tasks."""
 
 import random
-from collections.abc import Sequence
-from typing import Protocol
 
 import structlog
 
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuery
+from harvester.domain.planning.list_reader import ListPage
 from harvester.domain.planning.plan import ListRequest, Rng
 from harvester.domain.planning.planner import Planner
-from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.tasks.listing import ListedChange
 from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled, Transient
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.service.clock import Clock
+from harvester.service.list_api import ListApi
+from harvester.service.list_settlement import ListStore, settle_page
 from harvester.service.pipeline import Pipeline
 from harvester.service.store_retry import StoreRetry
-from harvester.store.sqlite.listed import Heard
 from harvester.throttle.throttle import Permit
 
 log = structlog.stdlib.get_logger()
 
 
-class Lister(Protocol):
-    """Who asks for the list; see `harvester.api.client.Client`."""
-
-    async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
-        """Ask for one page."""
-        ...
-
-
-class Hearer(Protocol):
-    """Who stores what a page says; see `harvester.store.sqlite.store.Store`."""
-
-    async def hear(  # noqa: PLR0913  # all are about one page
-        self,
-        tasks: Sequence[ListedTask],
-        claimed: Sequence[Task],
-        *,
-        finished: Sequence[Task],
-        attempt: Attempt,
-        rng: Rng,
-        times: ProcessingTimes,
-        key: str | None = None,
-    ) -> list[Heard]:
-        """Take a page for an answer about open tasks, and give back the claimed ones of which it does not tell."""
-        ...
-
-
 class ListPoller:
-    """Asks for a page and lets store, planner and displays know what it says."""
+    """Requests a page, settles what it says, and passes it on to planner and displays."""
 
     def __init__(  # noqa: PLR0913  # each is a part that a test replaces
         self,
         *,
-        lister: Lister,
-        hearer: Hearer,
+        api: ListApi,
+        store: ListStore,
         planner: Planner,
         pipeline: Pipeline,
         retry: StoreRetry,
@@ -65,8 +38,8 @@ class ListPoller:
         clock: Clock,
         rng: Rng | None = None,
     ) -> None:
-        self._lister = lister
-        self._hearer = hearer
+        self._api = api
+        self._store = store
         self._planner = planner
         self._pipeline = pipeline
         self._retry = retry
@@ -74,17 +47,18 @@ class ListPoller:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
 
-    async def look(self, look: ListRequest, permit: Permit) -> None:
-        """Ask for the page of `look`; whatever comes of it, its tasks are no longer claimed afterwards."""
+    async def poll(self, look: ListRequest, permit: Permit) -> None:
+        """Request the page of `look`; whatever comes of it, its tasks are no longer claimed afterwards."""
         started, asked_at_ms = self._clock.monotonic(), self._clock.wall_ms()
         key = self._pipeline.final_states.key()
-        answer = await self._lister.list_tasks(look.query, permit)
+        answer = await self._api.list_tasks(look.query, permit)
         duration_ms = round((self._clock.monotonic() - started) * 1000)
         attempt = Attempt(asked_at_ms, Endpoint.LIST.value, "", http_status=200, duration_ms=duration_ms)
         page = answer if isinstance(answer, ListPage) else ListPage((), 0)
         finished = self._planner.concluded(look, page, asked_at_ms) if isinstance(answer, ListPage) else []
-        heard = await self._retry.run(
-            lambda: self._hearer.hear(
+        changes = await self._retry.run(
+            lambda: settle_page(
+                self._store,
                 page.tasks,
                 look.tasks,
                 finished=finished,
@@ -96,27 +70,27 @@ class ListPoller:
         )
         if isinstance(answer, ListPage):
             self._breaker.succeeded()
-            self._pipeline.final_states.record_page(one.task for one in heard)
-            self._learn(look, answer, heard, finished, asked_at_ms)
+            self._pipeline.final_states.record_page(one.task for one in changes)
+            self._learn(look, answer, changes, finished, asked_at_ms)
         else:
             self._judge(answer)
 
     def _learn(
-        self, look: ListRequest, page: ListPage, heard: list[Heard], finished: list[Task], asked_at_ms: int
+        self, look: ListRequest, page: ListPage, changes: list[ListedChange], finished: list[Task], asked_at_ms: int
     ) -> None:
-        for one in heard:
+        for one in changes:
             self._planner.answered(one.task, one.listed.outcome, asked_at_ms)
             if one.decision is not None:
                 self._pipeline.moved(one.task, one.decision.state, asked_at_ms)
         for task in finished:
             self._planner.presumed(task, asked_at_ms)
             self._pipeline.moved(task, TaskState.READY, asked_at_ms)
-        self._planner.read(look, page, [*(one.task for one in heard), *finished], asked_at_ms)
+        self._planner.read(look, page, [*(one.task for one in changes), *finished], asked_at_ms)
         log.debug(
             "looked at the list",
             asked_about=len(look.tasks),
             listed=page.count,
-            heard=len(heard),
+            heard=len(changes),
             finished=len(finished),
         )
 

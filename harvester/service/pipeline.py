@@ -63,8 +63,8 @@ MAX_KNOWN_STATUSES = 50
 log = structlog.stdlib.get_logger()
 
 
-class Asker(Protocol):
-    """Who sends requests; see `harvester.api.client.Client`."""
+class TaskApi(Protocol):
+    """Sends requests about one task; see `harvester.api.client.Client`."""
 
     async def ask(
         self,
@@ -92,8 +92,8 @@ class BodyDecoder(Protocol):
         ...
 
 
-class Settler(Protocol):
-    """Who stores; see `harvester.store.sqlite.store.Store`."""
+class ResultStore(Protocol):
+    """Stores results; see `harvester.store.sqlite.store.Store`."""
 
     async def settle(self, settlements: list[Settlement]) -> list[bool]:
         """Store a group of results in one transaction."""
@@ -134,9 +134,9 @@ class Pipeline:
     def __init__(  # noqa: PLR0913  # each is a part that a test replaces
         self,
         *,
-        asker: Asker,
+        asker: TaskApi,
         decoder: BodyDecoder,
-        settler: Settler,
+        settler: ResultStore,
         breaker: Breaker,
         retry: StoreRetry,
         planner: Planner,

@@ -238,7 +238,7 @@ class Scheduler:
             hold.release()
             self._progress.requests[step.endpoint] += 1
             try:
-                await self._looker.look(step, permit)
+                await self._looker.poll(step, permit)
             finally:
                 self._on_settled(1)
         finally:

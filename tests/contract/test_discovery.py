@@ -83,7 +83,7 @@ class Account:
 async def look(sim: Simulator, store: Store, *, since_ms: int = QUERY.started_at_ms) -> DiscoveryReport:
     throttle = Throttle(RateLimit(0), lambda: 1_000.0)
     async with Client(ClientSettings(sim.base_url), lambda: KEY, throttle, lambda: NOON) as client:
-        return await discover(lister=client, throttle=throttle, queue=store, clock=StoppedClock(), since_ms=since_ms)
+        return await discover(api=client, throttle=throttle, store=store, clock=StoppedClock(), since_ms=since_ms)
 
 
 @pytest.fixture
@@ -342,7 +342,7 @@ def endless(number: int) -> dict[str, Any]:
 async def test_endless_pages_end_with_a_warning(store: Store) -> None:
     async with listing_of(endless) as client:
         report = await discover(
-            lister=client, throttle=unlimited(), queue=store, clock=StoppedClock(), since_ms=QUERY.started_at_ms
+            api=client, throttle=unlimited(), store=store, clock=StoppedClock(), since_ms=QUERY.started_at_ms
         )
     assert report.problem is not None
     assert (len(report.queued.new_ids), report.requests < 15) == (50, True)

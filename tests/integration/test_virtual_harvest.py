@@ -166,7 +166,7 @@ def test_the_list_shows_every_task_as_it_was_a_lag_ago() -> None:
             throttle = Throttle(RateLimit(0), clock.monotonic)
             api = ModelApi([one.task for one in submissions], clock, throttle, latency_s=0.0, list_lag_s=lag_s)
             await anyio.sleep(listed_after_s)
-            return await discover(lister=api, throttle=throttle, queue=store, clock=clock, since_ms=START_MS)
+            return await discover(api=api, throttle=throttle, store=store, clock=clock, since_ms=START_MS)
 
     report = run_virtually(look())
     shown_at_ms = START_MS + round((listed_after_s - lag_s) * 1000)

@@ -53,7 +53,7 @@ GENERIC_ERROR = "generic_error"
 """Stands in place of a status where a retrieval was refused with it: it does not show that there is such a task."""
 
 PARAMETER_INVALID = "parameter_invalid"
-TASK_ID_INVALID, LISTED_FAILED = "task_id_invalid", "listed_failed"
+TASK_ID_INVALID = "task_id_invalid"
 
 SHORTEST_HOLD_MS = 2_000
 """The first wait for a confirmation; each further one is as long as the doubt has lasted."""
@@ -114,27 +114,6 @@ def decide(  # noqa: PLR0913, PLR0917  # the last two have defaults
     return replace(
         decision, version=circumstances.version or task.version, seen_with=circumstances.key or task.seen_with
     )
-
-
-def decide_listed(  # noqa: PLR0913  # as decide
-    task: Task,
-    outcome: Ready | Failed | Processing,
-    now_ms: int,
-    rng: Rng,
-    times: ProcessingTimes | None = None,
-    *,
-    key: str | None = None,
-) -> Decision:
-    """Return what a list entry makes of a pending task. It never ends one: an entry that says `failed` has no reason.
-
-    Such a task has finished, so it is asked for its result, which tells how.
-    """
-    circumstances = Circumstances(key=key)
-    if not isinstance(outcome, Failed):
-        return decide(task, outcome, now_ms, rng, times, circumstances)
-    message = "The list says that the task has failed; the task itself is asked for the reason."
-    problem = Problem(code="listed_failed", message=message)
-    return replace(decide(task, Ready(), now_ms, rng, times, circumstances), problem=problem)
 
 
 def is_known_by(outcome: Outcome) -> bool:

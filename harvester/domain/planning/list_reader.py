@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from harvester.domain.tasks.embeddings import MediaMetadata
-from harvester.domain.tasks.outcomes import Failed, Processing, Ready
+from harvester.domain.tasks.listing import ListedTask
 
 PAGE_LIMIT = 50
 """The most that the API gives at a time (documented)."""
@@ -29,20 +28,6 @@ MAX_IDLE_REQUESTS = 8
 """So many requests in a row may bring nothing; a server that repeats itself must not be asked for ever."""
 
 _SECOND_MS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class ListedTask:
-    """One entry of the list; `outcome` is what a status call would have said."""
-
-    task_id: str
-    outcome: Ready | Failed | Processing
-    metadata: MediaMetadata
-
-    @property
-    def created_at_ms(self) -> int | None:
-        """When the task was created, in Unix milliseconds."""
-        return self.metadata.created_at_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,10 @@ SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger')
 SELECT next_attempt_at FROM tasks WHERE id = :id AND claim = :claim AND state IN ('pending', 'ready')
 
 -- name: find_listed
-SELECT id, state, added_at, created_at, next_attempt_at, failures, gone, invalid, unfinished_at, claim, lease_owner,
+-- A task that a page of the list names, whatever its state. The page itself has what is stored in `listed`.
+SELECT lease_owner IS NOT NULL,
+       id, task_id, state, added_at, coalesce(expires_at, 1), created_at, failures, gone, invalid, claim, unfinished_at,
+       NULL, NULL,
        doubted_at, api_version, other_id, seen_with, error_code, error_message
 FROM tasks WHERE task_id = :task_id
 
@@ -24,20 +27,23 @@ INSERT INTO tasks (task_id, state, added_at, created_at, expires_at, ended_at, n
                    error_code, error_message, error_at, seen_with, scheduled_at)
 VALUES (:task_id, :state, :now, :created_at, max(1, :expires_at), :ended_at, :next_attempt_at, :unfinished_at,
         :error_code, :error_message, :error_at, :seen_with, :now)
+ON CONFLICT (task_id) DO NOTHING
 RETURNING id
 
 -- name: update_listed
--- What the list says about a task that nobody else works on at the moment.
+-- What the list says about a task, unless its row has changed since it was read: a claim and a result raise the fencing
+-- number, and other programs may set the state. A ready task keeps its turn; claimed for this page, it was due.
 UPDATE tasks
 SET claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attempts + :charged,
     unfinished_at = :unfinished_at, state = :state, created_at = :created_at, expires_at = max(1, :expires_at),
-    ended_at = :ended_at, next_attempt_at = :next_attempt_at, failures = :failures, gone = :gone, invalid = :invalid,
-    doubted_at = :doubted_at, seen_with = :seen_with,
+    ended_at = :ended_at,
+    next_attempt_at = iif(state = 'ready' AND lease_owner IS NULL, next_attempt_at, :next_attempt_at),
+    failures = :failures, gone = :gone, invalid = :invalid, doubted_at = :doubted_at, seen_with = :seen_with,
     error_code = coalesce(:error_code, error_code),
     error_message = coalesce(:error_message, error_message),
     error_at = coalesce(:error_at, error_at),
     scheduled_at = :now
-WHERE id = :id
+WHERE id = :id AND task_id = :task_id AND claim = :claim AND state = :state_read
 
 -- name: presume_ready
 -- A page of all that is still processing did not show the task: it has finished, and its result is worth a request.
@@ -51,8 +57,10 @@ WHERE id = :id AND claim = :claim AND state = 'pending'
 UPDATE tasks SET state = 'pending', claim = claim + 1 WHERE id = :id AND state = 'ready' AND lease_owner IS NULL
 
 -- name: keep_listed
+-- What the API says about the video of a task, unless it has ended or was deleted since it was read.
 INSERT INTO listed (task, listed_at, model_name, duration, input_filename, input_url)
-VALUES (:task, :now, :model_name, :duration, :input_filename, :input_url)
+SELECT id, :now, :model_name, :duration, :input_filename, :input_url FROM tasks
+WHERE id = :task AND task_id = :task_id AND state IN ('pending', 'ready')
 ON CONFLICT (task) DO UPDATE
 SET listed_at = excluded.listed_at,
     model_name = coalesce(excluded.model_name, model_name), duration = coalesce(excluded.duration, duration),

@@ -8,7 +8,7 @@ from typing import Any
 
 from harvester.domain.tasks.embeddings import Matrix, MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.records import Settlement
-from harvester.domain.tasks.task import TaskState
+from harvester.domain.tasks.task import Task, TaskState
 from harvester.store.sqlite.attempts import insert_attempts
 from harvester.store.sqlite.content import Content
 from harvester.store.sqlite.dead_letters import keep, packed
@@ -48,7 +48,7 @@ def _settle_task(connection: sqlite3.Connection, settlement: Settlement) -> bool
 
 def _keep_beside(connection: sqlite3.Connection, settlement: Settlement) -> None:
     if settlement.decision.state.is_open and settlement.metadata is not None:
-        keep_metadata(connection, settlement.task.key, settlement.metadata, settlement.settled_at_ms)
+        keep_metadata(connection, settlement.task, settlement.metadata, settlement.settled_at_ms)
     if settlement.decision.state in _ENDS_WITH_BODY and settlement.body:
         keep(connection, settlement.task.key, packed(settlement.body, settlement.encoding, settlement.attempt.at_ms))
 
@@ -79,17 +79,21 @@ def _task_row(settlement: Settlement) -> dict[str, Any]:
     }
 
 
-def keep_metadata(connection: sqlite3.Connection, task_key: int, metadata: MediaMetadata, now_ms: int) -> None:
-    """Keep what the API says about the video of an open task; what it leaves out stays as it was."""
+def keep_metadata(connection: sqlite3.Connection, task: Task, metadata: MediaMetadata, now_ms: int) -> bool:
+    """Keep what the API says about the video of an open task; what it leaves out stays as it was.
+
+    Return False if the task is not open any more.
+    """
     described = {
-        "task": task_key,
+        "task": task.key,
+        "task_id": task.task_id,
         "now": now_ms,
         "model_name": metadata.model_name,
         "duration": metadata.duration,
         "input_filename": metadata.input_filename,
         "input_url": metadata.input_url,
     }
-    connection.execute(query("keep_listed"), described)
+    return connection.execute(query("keep_listed"), described).rowcount > 0
 
 
 def _insert_embeddings(connection: sqlite3.Connection, settlements: Iterable[Settlement]) -> None:

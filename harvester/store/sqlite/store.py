@@ -13,10 +13,10 @@ import anyio
 from harvester.domain.errors import MovedFileError
 from harvester.domain.limits.endpoint import BudgetLease, RateLimit
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
-from harvester.domain.planning.list_reader import ListedTask
-from harvester.domain.planning.plan import DueTasks, Rng
-from harvester.domain.planning.processing_time import Key, LifeTable, ProcessingTimes
-from harvester.domain.tasks.records import Attempt, HeldLeases, Lease, Settlement
+from harvester.domain.planning.plan import DueTasks
+from harvester.domain.planning.processing_time import Key, LifeTable
+from harvester.domain.tasks.listing import ListedRow, ListSettlement
+from harvester.domain.tasks.records import HeldLeases, Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.store.sqlite import limits, queue
 from harvester.store.sqlite.attempts import recent_answers
@@ -39,7 +39,7 @@ from harvester.store.sqlite.counts import (
     troubled,
 )
 from harvester.store.sqlite.deadlines import deadlines
-from harvester.store.sqlite.listed import Heard, Queued, hear, queue_listed
+from harvester.store.sqlite.listed import apply_list_page, listed_rows
 from harvester.store.sqlite.maintenance.cover import Covered, cover
 from harvester.store.sqlite.maintenance.save import save_copy
 from harvester.store.sqlite.opened_file import OpenedFile
@@ -261,27 +261,16 @@ class Store:
         """Give the claims of the owner back; return how many there were."""
         return await self.transact(lambda connection: queue.release(connection, owner))
 
-    async def queue_listed(self, tasks: Sequence[ListedTask], now_ms: int, rng: Rng, key: str | None = None) -> Queued:
-        """Queue what the account's list of tasks holds, as `key` was shown it; tell what was new."""
-        return await self.transact(lambda connection: queue_listed(connection, tasks, now_ms, rng, key))
+    async def listed_rows(self, task_ids: Sequence[str]) -> dict[str, ListedRow]:
+        """Return the rows of those tasks that are stored, by task id."""
+        return await self.read(lambda connection: listed_rows(connection, task_ids))
 
-    async def hear(  # noqa: PLR0913  # all are about one page
-        self,
-        tasks: Sequence[ListedTask],
-        claimed: Sequence[Task],
-        *,
-        finished: Sequence[Task],
-        attempt: Attempt,
-        rng: Rng,
-        times: ProcessingTimes,
-        key: str | None = None,
-    ) -> list[Heard]:
-        """Take for an answer what a page of the list says about open tasks, and give back what it does not tell of."""
-        return await self.transact(
-            lambda connection: hear(
-                connection, tasks, claimed, finished=finished, attempt=attempt, rng=rng, times=times, key=key
-            )
-        )
+    async def apply_list_page(self, page: ListSettlement) -> list[bool]:
+        """Store what a page of the list says; return for each change whether it was stored.
+
+        A row that is no longer as it was read is left alone. Claimed tasks are given back unless the page settles them.
+        """
+        return await self.transact(lambda connection: apply_list_page(connection, page))
 
     async def release_held(self, limit: int) -> int:
         """Make due up to `limit` tasks that wait for a confirmation; return how many."""

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.api.list_page import MAX_LIST_BYTES, list_parameters, parse_list
-from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuery
+from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready, Transient
 
 DOCUMENTED = (Path(__file__).parents[2] / "fixtures" / "list_v1.json").read_bytes()

@@ -19,7 +19,6 @@ from harvester.domain.planning.decisions import (
     Circumstances,
     backoff_ms,
     decide,
-    decide_listed,
 )
 from harvester.domain.planning.plan import GONE_ANSWERS, LAST_CHANCE_MS, MAX_LOOK_MS, next_look_ms
 from harvester.domain.planning.processing_time import ProcessingTimes
@@ -240,13 +239,6 @@ def test_a_bad_payload_is_downloaded_three_times_and_then_rejected(before: int, 
 
 def test_a_payload_is_not_rejected_for_being_late() -> None:
     assert after(task(TaskState.READY, age_ms=RETENTION_MS), Invalid("NaN")).state is TaskState.READY
-
-
-def test_a_list_that_says_failed_makes_the_task_be_asked_for_its_result() -> None:
-    decision = decide_listed(task(), Failed("broken"), NOW, Highest(), key="mine")
-    assert (decision.state, decision.next_attempt_at_ms, decision.seen_with) == (TaskState.READY, 0, "mine")
-    assert decision.problem is not None
-    assert decision.problem.code == "listed_failed"
 
 
 def test_an_answer_that_names_another_task_is_remembered_and_asked_for_again() -> None:

@@ -13,12 +13,12 @@ from harvester.domain.planning.list_reader import (
     MAX_IDLE_REQUESTS,
     MAX_REQUESTS,
     PAGE_LIMIT,
-    ListedTask,
     ListPage,
     ListQuery,
     ListReader,
 )
 from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Ready
 
 NOW = 1_760_000_000_000

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.domain.planning.list_reader import PAGE_LIMIT, PROCESSING, ListedTask, ListPage, ListQuery
+from harvester.domain.planning.list_reader import PAGE_LIMIT, PROCESSING, ListPage, ListQuery
 from harvester.domain.planning.list_windows import (
     MAX_TASKS,
     UPLOAD_MS,
@@ -14,6 +14,7 @@ from harvester.domain.planning.list_windows import (
     best_window,
 )
 from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Processing
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 

@@ -11,11 +11,11 @@ import pytest
 from harvester.domain.errors import StoreBusyError, StoreError
 from harvester.domain.limits.endpoint import BudgetLease, Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
-from harvester.domain.planning.list_reader import ListedTask, ListPage, ListQuery
-from harvester.domain.planning.plan import Rng
+from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement
 from harvester.domain.tasks.outcomes import Outcome, Ready, Refused, Throttled, Transient
-from harvester.domain.tasks.task import DAY_MS, TaskState
+from harvester.domain.tasks.task import DAY_MS, Task, TaskState
 from harvester.service.clock import ApiClock, SystemClock
 from harvester.service.discovery import (
     CONDITION,
@@ -24,15 +24,14 @@ from harvester.service.discovery import (
     SCHEDULE_S,
     TRIES,
     DiscoveryReport,
-    ObservedLister,
     Schedule,
     discover,
     discover_lately,
     keep_discovering,
 )
+from harvester.service.list_api import ObservedListApi
 from harvester.service.observer import NullObserver
 from harvester.service.progress import Progress
-from harvester.store.sqlite.listed import Queued
 from harvester.throttle.throttle import Permit, Throttle
 
 NOW_MS = 1_760_000_000_000
@@ -71,32 +70,29 @@ class FakeClock:
 
 
 @dataclass
-class FakeQueue:
+class FakeStore:
+    """Every task of which it knows has ended."""
+
     tasks: list[str] = field(default_factory=list)
     error: StoreError | None = None
 
-    async def queue_listed(
-        self,
-        tasks: Sequence[ListedTask],
-        now_ms: int,  # noqa: ARG002
-        rng: Rng,  # noqa: ARG002
-        key: str | None = None,  # noqa: ARG002
-    ) -> Queued:
+    async def listed_rows(self, task_ids: Sequence[str]) -> dict[str, ListedRow]:
         if self.error is not None:
             error, self.error = self.error, None
             raise error
-        new = [task.task_id for task in tasks if task.task_id not in self.tasks]
-        self.tasks += new
-        return Queued(new, _ready(len(new)), len(tasks) - len(new))
+        known = [task_id for task_id in task_ids if task_id in self.tasks]
+        return {task_id: ListedRow(Task(1, task_id, TaskState.HARVESTED, 0, 0), is_claimed=False) for task_id in known}
+
+    async def apply_list_page(self, page: ListSettlement) -> list[bool]:
+        self.tasks += [change.task.task_id for change in page.changes]
+        return [True] * len(page.changes)
 
 
-class Comparing(FakeQueue):
+class Comparing(FakeStore):
     """Queues nothing: all is new each time."""
 
-    async def queue_listed(
-        self, tasks: Sequence[ListedTask], _now_ms: int, _rng: Rng, _key: str | None = None
-    ) -> Queued:
-        return Queued([task.task_id for task in tasks], _ready(len(tasks)))
+    async def apply_list_page(self, page: ListSettlement) -> list[bool]:
+        return [True] * len(page.changes)
 
 
 def _ready(count: int) -> Counter[TaskState]:
@@ -165,7 +161,7 @@ class Stage:
     clock: FakeClock
     throttle: Throttle
     api: Api
-    queue: FakeQueue
+    store: FakeStore
     progress: Progress
     schedule: Schedule | None = QUARTER_HOURLY
 
@@ -177,9 +173,9 @@ class Stage:
 
     async def look(self, since_ms: int = NOW_MS) -> DiscoveryReport:
         return await discover(
-            lister=self.api,
+            api=self.api,
             throttle=self.throttle,
-            queue=self.queue,
+            store=self.store,
             clock=self.clock,
             since_ms=since_ms,
             rng=Steady(),
@@ -187,9 +183,9 @@ class Stage:
 
     async def keep_looking(self) -> Refused:
         return await keep_discovering(
-            lister=self.api,
+            api=self.api,
             throttle=self.throttle,
-            queue=self.queue,
+            store=self.store,
             clock=self.clock,
             progress=self.progress,
             schedule=lambda: self.schedule,
@@ -200,7 +196,7 @@ class Stage:
 def stage(*answers: Answer, requests_per_minute: float = 0) -> Stage:
     clock = FakeClock()
     throttle = Throttle(RateLimit(requests_per_minute), clock.monotonic)
-    return Stage(clock, throttle, Api(clock, throttle, *answers), FakeQueue(), Progress(started=0))
+    return Stage(clock, throttle, Api(clock, throttle, *answers), FakeStore(), Progress(started=0))
 
 
 # One look.
@@ -210,7 +206,7 @@ async def test_each_page_is_stored_before_the_next_is_asked_for() -> None:
     newest = NOW_MS + 100_000
 
     def second(_api: Api, query: ListQuery) -> ListPage:
-        assert len(on.queue.tasks) == 50
+        assert len(on.store.tasks) == 50
         assert query.ended_at_ms == newest - 48_000
         return page(newest - 49_000, newest - 50_000)
 
@@ -268,7 +264,7 @@ async def test_failures_that_do_not_pass_end_the_look_and_keep_what_was_found() 
     on = stage(page(*(NOW_MS + 10**6 - number * 1000 for number in range(50))), *[BROKEN] * TRIES)
     report = await on.look()
     assert report.problem == "The list of tasks could not be read: The connection broke."
-    assert (report.is_complete, len(on.queue.tasks), len(on.api.asked)) == (False, 50, 1 + TRIES)
+    assert (report.is_complete, len(on.store.tasks), len(on.api.asked)) == (False, 50, 1 + TRIES)
 
 
 async def test_a_refused_key_ends_the_look() -> None:
@@ -340,9 +336,9 @@ async def look_lately(on: Stage, *, is_dry: bool = False) -> DiscoveryReport:
     clock = ApiClock(on.clock)
     on.api.hear_time = lambda: clock.learn((on.clock.wall_ms() - on.clock.wall_offset_ms) / 1000)
     return await discover_lately(
-        lister=on.api,
+        api=on.api,
         throttle=on.throttle,
-        queue=on.queue,
+        store=on.store,
         clock=clock,
         lately_ms=7 * DAY_MS,
         is_dry=is_dry,
@@ -356,7 +352,7 @@ async def test_a_clock_that_is_ahead_hides_nothing_from_a_single_look(*, is_dry:
     on = stage(*telling_the_time(page(newest), page(newest), page(newest), page(newest, oldest)))
     on.clock.wall_offset_ms = 3 * DAY_MS
     if is_dry:
-        on.queue = Comparing()
+        on.store = Comparing()
     report = await look_lately(on, is_dry=is_dry)
     looked_back_days = [round((NOW_MS - query.started_at_ms) / DAY_MS) for _, query in on.api.asked]
     assert (looked_back_days, report.requests) == ([4, 4, 4, 7], 4)
@@ -400,14 +396,14 @@ async def test_an_incomplete_look_is_not_what_the_next_one_goes_on_from() -> Non
 
 async def test_a_full_disk_is_a_condition() -> None:
     on = stage(page(NOW_MS), page(NOW_MS))
-    on.queue.error = StoreBusyError("The database cannot grow.", reason="database or disk is full")
+    on.store.error = StoreBusyError("The database cannot grow.", reason="database or disk is full")
     await on.keep_looking()
-    assert (len(on.queue.tasks), on.api.times[1], on.progress.conditions) == (1, RETRY_LOOK_S, {})
+    assert (len(on.store.tasks), on.api.times[1], on.progress.conditions) == (1, RETRY_LOOK_S, {})
 
 
 async def test_a_damaged_database_is_no_condition() -> None:
     on = stage(page(NOW_MS))
-    on.queue.error = StoreError("The database is damaged.")
+    on.store.error = StoreError("The database is damaged.")
     with pytest.raises(StoreError, match="is damaged"):
         await on.keep_looking()
 
@@ -457,7 +453,7 @@ async def test_an_observer_is_told_of_every_list_request() -> None:
         async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:  # noqa: ARG002
             return self.left.pop(0)
 
-    lister = ObservedLister(Answers(), Told(), SystemClock())
+    api = ObservedListApi(Answers(), Told(), SystemClock())
     for _ in range(2):
-        await lister.list_tasks(ListQuery(0), Permit(Endpoint.LIST))
+        await api.list_tasks(ListQuery(0), Permit(Endpoint.LIST))
     assert told == [(Endpoint.LIST, "transient"), (Endpoint.LIST, "listed")]

@@ -1,7 +1,7 @@
 """A look at the list: who hears of it, whatever the answer is."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,21 +10,18 @@ import pytest
 
 from harvester.domain.limits.circuit_breaker import MIN_SAMPLE, Breaker
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.decisions import decide
-from harvester.domain.planning.list_reader import PROCESSING, ListedTask, ListPage, ListQuery
+from harvester.domain.planning.list_reader import PROCESSING, ListPage, ListQuery
 from harvester.domain.planning.plan import DueTasks, ListRequest
 from harvester.domain.planning.planner import Planner
-from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement
 from harvester.domain.tasks.outcomes import NotFound, Outcome, Processing, Ready, Refused, Throttled, Transient
-from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 from harvester.service.clock import SystemClock
 from harvester.service.list_poller import ListPoller
 from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
 from harvester.service.store_retry import StoreRetry
-from harvester.store.sqlite.listed import Heard
 from harvester.throttle.throttle import Permit
 
 NOW = 1_760_000_000_000
@@ -51,39 +48,28 @@ class Api:
         return self.answer
 
 
-class Hearer:
-    """Hears of every claimed task that is on the page, and decides as the store does."""
+class Pages:
+    """Stores every change but those of `refused`, as if another process had changed these rows."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[Sequence[ListedTask], Sequence[Task], Attempt]] = []
-        self.finished: list[int] = []
+        self.rows: dict[str, ListedRow] = {}
+        self.refused: Iterable[str] = ()
+        self.settled: list[ListSettlement] = []
 
-    async def hear(
-        self,
-        tasks: Sequence[ListedTask],
-        claimed: Sequence[Task],
-        *,
-        finished: Sequence[Task],
-        attempt: Attempt,
-        rng: Any,
-        times: ProcessingTimes,
-        key: str | None = None,  # noqa: ARG002
-    ) -> list[Heard]:
+    async def listed_rows(self, task_ids: Sequence[str]) -> dict[str, ListedRow]:
         await anyio.lowlevel.checkpoint()
-        self.calls.append((tasks, claimed, attempt))
-        self.finished += [one.key for one in finished]
-        by_id = {one.task_id: one for one in claimed}
-        return [
-            Heard(by_id[one.task_id], one, decide(by_id[one.task_id], one.outcome, attempt.at_ms, rng, times))
-            for one in tasks
-            if one.task_id in by_id
-        ]
+        return {task_id: self.rows[task_id] for task_id in task_ids if task_id in self.rows}
+
+    async def apply_list_page(self, page: ListSettlement) -> list[bool]:
+        await anyio.lowlevel.checkpoint()
+        self.settled.append(page)
+        return [change.task.task_id not in self.refused for change in page.changes]
 
 
 class Bench:
     def __init__(self, answer: ListPage | Outcome) -> None:
         clock, self.planner, self.breaker, self.api = Clock(), Planner(), Breaker(), Api(answer)
-        self.progress, self.hearer = Progress(started=0.0), Hearer()
+        self.progress, self.store = Progress(started=0.0), Pages()
         never: Any = None
         retry = StoreRetry(self.progress, clock)
         self.pipeline = Pipeline(
@@ -97,8 +83,8 @@ class Bench:
             clock=clock,
         )
         self.looker = ListPoller(
-            lister=self.api,
-            hearer=self.hearer,
+            api=self.api,
+            store=self.store,
             planner=self.planner,
             pipeline=self.pipeline,
             retry=retry,
@@ -108,8 +94,9 @@ class Bench:
         )
 
     async def look(self, *tasks: Task) -> None:
+        self.store.rows = {one.task_id: ListedRow(one, is_claimed=True) for one in tasks}
         query = ListQuery(NOW - AGE_MS - 1000, NOW - AGE_MS + 1000, status=PROCESSING)
-        await self.looker.look(ListRequest(query, tasks), Permit(Endpoint.LIST))
+        await self.looker.poll(ListRequest(query, tasks), Permit(Endpoint.LIST))
 
     @property
     def is_list_paused(self) -> bool:
@@ -132,15 +119,25 @@ def page(**outcomes: Ready | Processing) -> ListPage:
 async def test_store_planner_and_displays_hear_what_a_page_says() -> None:
     bench = Bench(page(task_1=Ready(), task_2=Processing()))
     await bench.look(task(1), task(2), task(3))
-    ((listed, claimed, attempt),) = bench.hearer.calls
-    assert [one.task_id for one in listed] == ["task-1", "task-2"]
-    assert [one.key for one in claimed] == [1, 2, 3]
+    (settled,) = bench.store.settled
+    assert [one.task.task_id for one in settled.changes] == ["task-1", "task-2"]
+    assert [one.decision and one.decision.state for one in settled.changes] == [TaskState.READY, TaskState.PENDING]
+    assert [one.key for one in settled.claimed] == [1, 2, 3]
+    attempt = settled.attempt
+    assert attempt is not None
     assert (attempt.at_ms, attempt.endpoint, attempt.http_status) == (NOW, "list", 200)
     assert bench.progress.counts.get(TaskState.READY) == 2
-    assert bench.hearer.finished == [3]
+    assert [one.key for one in settled.finished] == [3]
     assert set(bench.planner._presumed) == {3}
     assert bench.planner.times.all_seen
     assert not bench.is_list_paused
+
+
+async def test_what_another_process_has_changed_since_is_no_news_to_planner_and_displays() -> None:
+    bench = Bench(page(task_1=Ready(), task_2=Ready(), task_3=Ready()))
+    bench.store.refused = ["task-1", "task-3"]
+    await bench.look(task(1), task(2), task(3))
+    assert bench.progress.counts.get(TaskState.READY) == 1
 
 
 FAILURES: list[Outcome] = [
@@ -155,8 +152,8 @@ FAILURES: list[Outcome] = [
 async def test_whatever_goes_wrong_the_tasks_are_given_back_and_nothing_is_concluded(failure: Outcome) -> None:
     bench = Bench(failure)
     await bench.look(task(1), task(2))
-    ((listed, claimed, _),) = bench.hearer.calls
-    assert (list(listed), [one.key for one in claimed]) == ([], [1, 2])
+    (settled,) = bench.store.settled
+    assert (list(settled.changes), [one.key for one in settled.claimed]) == ([], [1, 2])
     assert not bench.planner._presumed
     assert not bench.planner._unlisted
     # A block is kept by the throttle, and ends by itself.

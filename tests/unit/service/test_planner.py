@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.list_reader import PAGE_LIMIT, PROCESSING, ListedTask, ListPage, ListQuery
+from harvester.domain.planning.list_reader import PAGE_LIMIT, PROCESSING, ListPage, ListQuery
 from harvester.domain.planning.plan import DueTasks, ListRequest, Step, Strategy, TaskRequest
 from harvester.domain.planning.planner import (
     DOUBT_MS,
@@ -21,6 +21,7 @@ from harvester.domain.planning.planner import (
     PlannerSettings,
 )
 from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Failed, NotFound, Outcome, Processing, Ready, Retrieved, Transient
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 from tests.unit.store.builders import embeddings

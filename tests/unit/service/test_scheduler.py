@@ -130,8 +130,8 @@ class Bench:
             clock=self.clock,
         )
         looker = ListPoller(
-            lister=api,
-            hearer=store,
+            api=api,
+            store=store,
             planner=planner,
             pipeline=pipeline,
             retry=retry,

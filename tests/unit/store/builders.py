@@ -3,7 +3,7 @@
 import itertools
 import random
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from harvester.domain.planning.decisions import Circumstances, decide
 from harvester.domain.planning.plan import GONE_ANSWERS
 from harvester.domain.tasks.embeddings import Matrix, MediaMetadata, TaskEmbeddings
+from harvester.domain.tasks.listing import ListedRow, ListSettlement
 from harvester.domain.tasks.outcomes import (
     Failed,
     InvalidRequest,
@@ -30,6 +31,7 @@ from harvester.domain.tasks.records import Attempt, Decision, Lease, Settlement
 from harvester.domain.tasks.task import Task
 from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import in_transaction, open_for_writing
+from harvester.store.sqlite.listed import apply_list_page, listed_rows
 from harvester.store.sqlite.results import settle
 from harvester.store.sqlite.store import Store
 
@@ -169,6 +171,24 @@ def settlement_as(
 def settle_all(connection: sqlite3.Connection, *settlements: Settlement) -> list[bool]:
     """One group in one transaction."""
     return in_transaction(connection, lambda connection: settle(connection, settlements))
+
+
+class ListPages:
+    """The two steps of `Store` for a page of the list, on one connection; `meanwhile` happens between the two."""
+
+    def __init__(self, connection: sqlite3.Connection, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self._connection = connection
+        self._meanwhile = meanwhile
+        self.transactions = 0
+
+    async def listed_rows(self, task_ids: Sequence[str]) -> dict[str, ListedRow]:
+        rows = listed_rows(self._connection, task_ids)
+        self._meanwhile()
+        return rows
+
+    async def apply_list_page(self, page: ListSettlement) -> list[bool]:
+        self.transactions += 1
+        return in_transaction(self._connection, lambda connection: apply_list_page(connection, page))
 
 
 def row(connection: sqlite3.Connection, key: int, *columns: str) -> tuple[Any, ...]:

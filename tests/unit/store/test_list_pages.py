@@ -2,22 +2,25 @@
 
 import random
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
+import anyio
 import pytest
 
-from harvester.domain.planning.list_reader import ListedTask
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.listing import ListedChange, ListedTask
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready, Retrieved
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import RETENTION_MS, Task
+from harvester.service.list_settlement import settle_page
 from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import in_transaction
-from harvester.store.sqlite.listed import Heard, hear
 from tests.unit.store.builders import (
     LEASE_MS,
     NOW,
+    ListPages,
     add_tasks,
     claim,
     embeddings,
@@ -42,13 +45,11 @@ def told(
     page: Sequence[ListedTask],
     claimed: Sequence[Task] = (),
     finished: Sequence[Task] = (),
-) -> list[Heard]:
-    return in_transaction(
-        connection,
-        lambda connection: hear(
-            connection, page, claimed, finished=finished, attempt=ASKED, rng=random.Random(0), times=ProcessingTimes()
-        ),
-    )
+    meanwhile: Callable[[], object] = lambda: None,
+) -> list[ListedChange]:
+    """Settle a page as the list poller does."""
+    decide = partial(settle_page, finished=finished, attempt=ASKED, rng=random.Random(0), times=ProcessingTimes())
+    return anyio.run(decide, ListPages(connection, meanwhile), page, claimed)
 
 
 def queued(connection: sqlite3.Connection, count: int) -> None:
@@ -140,6 +141,16 @@ def test_a_ready_task_keeps_its_turn_when_the_list_dates_it(connection: sqlite3.
     settle_all(connection, settlement(one, Ready()))
     told(connection, [listed(0, Ready())])
     assert row(connection, one.key, "next_attempt_at", "expires_at") == (0, CREATED + RETENTION_MS)
+
+
+def test_a_ready_task_that_the_page_was_requested_for_is_due_again_when_the_list_dates_it(
+    connection: sqlite3.Connection,
+) -> None:
+    queued(connection, 1)
+    connection.execute("UPDATE tasks SET state = 'ready'")
+    (mine,) = claim(connection)
+    told(connection, [listed(0, Ready())], [mine])
+    assert row(connection, mine.key, "next_attempt_at", "lease_owner", "created_at") == (0, None, CREATED)
 
 
 def test_an_answer_without_a_date_leaves_the_known_one(connection: sqlite3.Connection) -> None:

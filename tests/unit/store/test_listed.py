@@ -7,22 +7,25 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 
 from harvester.domain.errors import StoreError
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
-from harvester.domain.planning.list_reader import ListedTask
 from harvester.domain.planning.plan import MIN_LOOK_MS
 from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready, Retrieved, Transient
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
+from harvester.service.list_settlement import Queued, queue_page
 from harvester.store.sqlite import limits
 from harvester.store.sqlite.connection import in_transaction, open_for_writing
-from harvester.store.sqlite.listed import DryRunStore, Queued, compare_listed, queue_listed
+from harvester.store.sqlite.listed import DryRunStore
 from harvester.store.sqlite.task_history import task_story
 from tests.unit.store.builders import (
     NOW,
+    ListPages,
     add_tasks,
     claim,
     claim_new,
@@ -48,7 +51,8 @@ def listed(
 
 
 def store(connection: sqlite3.Connection, *tasks: ListedTask, now_ms: int = NOW) -> Queued:
-    return in_transaction(connection, lambda connection: queue_listed(connection, tasks, now_ms, RNG))
+    """Queue a page as discovery does."""
+    return anyio.run(queue_page, ListPages(connection), tasks, now_ms, RNG)
 
 
 def columns(connection: sqlite3.Connection, *names: str, number: int = 0) -> tuple[object, ...]:
@@ -190,14 +194,16 @@ def test_a_task_that_has_ended_is_left_alone(
 # A dry run.
 
 
-def test_comparing_tells_the_same_and_writes_nothing(connection: sqlite3.Connection) -> None:
-    add_tasks(connection, object_id(0), object_id(1))
+async def test_a_dry_run_tells_the_same_and_writes_nothing(path: Path) -> None:
     page = [listed(0, Ready()), listed(1), listed(2, Ready()), listed(3, Failed("No sound."))]
-    before = connection.total_changes
-    told = compare_listed(connection, page, NOW, random.Random(0))
-    assert connection.total_changes == before
-    assert told == in_transaction(connection, lambda connection: queue_listed(connection, page, NOW, RNG))
-    assert told == Queued([object_id(2), object_id(3)], _states(ready=1, failed=1), 2, _states(ready=1))
+    with closing(open_for_writing(path)) as connection:
+        add_tasks(connection, object_id(0), object_id(1))
+        before = contents(connection)
+        with closing(DryRunStore(path)) as dry_run:
+            found = await queue_page(dry_run, page, NOW, RNG)
+        assert contents(connection) == before
+        assert found == await queue_page(ListPages(connection), page, NOW, RNG)
+    assert found == Queued([object_id(2), object_id(3)], _states(ready=1, failed=1), 2, _states(ready=1))
 
 
 def _states(**counts: int) -> Counter[TaskState]:
@@ -205,24 +211,24 @@ def _states(**counts: int) -> Counter[TaskState]:
 
 
 @pytest.fixture
-def onlooker_on_nothing(path: Path) -> Iterator[DryRunStore]:
-    with closing(DryRunStore(path)) as onlooker:
-        yield onlooker
+def dry_run_on_nothing(path: Path) -> Iterator[DryRunStore]:
+    with closing(DryRunStore(path)) as dry_run:
+        yield dry_run
     assert not path.exists()
 
 
-async def test_without_a_database_all_is_new_and_none_is_created(onlooker_on_nothing: DryRunStore) -> None:
-    told = await onlooker_on_nothing.queue_listed([listed(0), listed(1)], NOW, RNG)
+async def test_without_a_database_all_is_new_and_none_is_created(dry_run_on_nothing: DryRunStore) -> None:
+    told = await queue_page(dry_run_on_nothing, [listed(0), listed(1)], NOW, RNG)
     assert (len(told.new_ids), told.known) == (2, 0)
-    assert (await onlooker_on_nothing.share_limits(LimitUpdate(), NOW)) == LimitSnapshot()
+    assert (await dry_run_on_nothing.share_limits(LimitUpdate(), NOW)) == LimitSnapshot()
 
 
-async def test_an_onlooker_waits_behind_the_budget_of_others_and_takes_nothing_out_of_it(path: Path) -> None:
+async def test_a_dry_run_waits_behind_the_budget_of_others_and_takes_nothing_out_of_it(path: Path) -> None:
     limit = RateLimit(60)
-    with closing(open_for_writing(path)) as connection, closing(DryRunStore(path)) as onlooker:
+    with closing(open_for_writing(path)) as connection, closing(DryRunStore(path)) as dry_run:
         in_transaction(connection, lambda connection: limits.lease_requests(connection, limit, 3, NOW))
         in_transaction(connection, lambda connection: limits.note_blocks(connection, {Endpoint.LIST: NOW + 9}, NOW))
-        leases = [await onlooker.lease_requests(limit, 1, NOW) for _ in range(2)]
+        leases = [await dry_run.lease_requests(limit, 1, NOW) for _ in range(2)]
         assert [lease.start_ms for lease in leases] == [NOW + 3_000, NOW + 4_000]
         assert leases[0].blocks == {Endpoint.LIST: NOW + 9}
         assert limits.lease_requests(connection, limit, 1, NOW).start_ms == NOW + 3_000
@@ -242,15 +248,15 @@ def test_a_block_that_was_noted_by_a_clock_that_was_ahead_is_forgotten(connectio
     assert note(Endpoint.LIST, 60_000) == {Endpoint.STATUS: until_ms, Endpoint.LIST: until_ms + 60_000}
 
 
-async def test_an_onlooker_sees_what_is_known(path: Path) -> None:
+async def test_a_dry_run_sees_what_is_known(path: Path) -> None:
     with closing(open_for_writing(path)) as connection:
         add_tasks(connection, object_id(0))
-    with closing(DryRunStore(path)) as onlooker:
-        told = await onlooker.queue_listed([listed(0), listed(1)], NOW, RNG)
+    with closing(DryRunStore(path)) as dry_run:
+        told = await queue_page(dry_run, [listed(0), listed(1)], NOW, RNG)
     assert (told.new_ids, told.known) == ([object_id(1)], 1)
 
 
-def test_an_onlooker_refuses_what_is_no_database(path: Path) -> None:
+def test_a_dry_run_refuses_what_is_no_database(path: Path) -> None:
     path.write_bytes(b"not SQLite at all" * 100)
     with pytest.raises(StoreError):
         DryRunStore(path)

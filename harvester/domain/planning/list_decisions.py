@@ -1,0 +1,64 @@
+"""What to do about a task that a page of the list names: (task, entry) -> decision.
+
+| state of the task | the entry says | decision                                                                  |
+| ----------------- | -------------- | ------------------------------------------------------------------------- |
+| pending           | processing     | as after a status call                                                    |
+| pending           | ready          | as after a status call                                                    |
+| pending           | failed         | `ready`: the entry has no reason, so the task itself is asked for it      |
+| ready             | anything       | its creation time and deadline, if they were unknown; else nothing is new |
+
+A list entry never ends a task.
+"""
+
+from dataclasses import replace
+
+from harvester.domain.planning.decisions import Circumstances, decide, unchanged
+from harvester.domain.planning.plan import Rng
+from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.tasks.listing import ListedTask
+from harvester.domain.tasks.outcomes import Failed, Ready
+from harvester.domain.tasks.records import Decision, Problem
+from harvester.domain.tasks.task import Task, TaskState
+
+LISTED_FAILED = "listed_failed"
+
+
+def decide_listed(  # noqa: PLR0913  # as decide
+    task: Task,
+    listed: ListedTask,
+    now_ms: int,
+    rng: Rng,
+    times: ProcessingTimes | None = None,
+    *,
+    key: str | None = None,
+) -> Decision | None:
+    """Return what the entry makes of the open `task`; None if it says nothing new.
+
+    `task` is as it was stored before. `key` is the fingerprint of the API key that the list was requested with.
+    """
+    described = listed.describe(task)
+    if task.state is TaskState.PENDING:
+        return _decide_pending(described, listed, now_ms, rng, times, Circumstances(key=key))
+    is_news = task.created_at_ms is None and listed.created_at_ms is not None
+    return unchanged(described) if is_news else None
+
+
+def listed_state(decision: Decision) -> TaskState:
+    """Return the state that the list names: `failed` for a task that is asked for the reason of its failure."""
+    is_failed = decision.problem is not None and decision.problem.code == LISTED_FAILED
+    return TaskState.FAILED if is_failed else decision.state
+
+
+def _decide_pending(  # noqa: PLR0913, PLR0917  # as decide
+    task: Task,
+    listed: ListedTask,
+    now_ms: int,
+    rng: Rng,
+    times: ProcessingTimes | None,
+    circumstances: Circumstances,
+) -> Decision:
+    if not isinstance(listed.outcome, Failed):
+        return decide(task, listed.outcome, now_ms, rng, times, circumstances)
+    message = "The list says that the task has failed; the task itself is asked for the reason."
+    problem = Problem(code="listed_failed", message=message)
+    return replace(decide(task, Ready(), now_ms, rng, times, circumstances), problem=problem)
