@@ -83,7 +83,7 @@ async def one_run(store: Store, view: int, at_once: int) -> tuple[list[float], l
 async def look(store: Store, view: int) -> list[Task]:
     """Look for due tasks, the most urgent ones first, as the scheduler does."""
     assert await store.next_due_ms() is not None
-    due = await store.due(NOW_MS, limit=NARROW_VIEW)
+    due = await store.due(NOW_MS, limit=NARROW_VIEW, newest=False)
     if view > NARROW_VIEW and not due.is_whole:
         due = await store.due(NOW_MS, limit=view)
     return [*due.ready, *due.pending]

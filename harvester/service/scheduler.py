@@ -370,21 +370,23 @@ class Scheduler:
 
     async def _plan(self, now_ms: int) -> Plan:
         limit = self._claim_limit()
-        due = await self._due(now_ms, max(limit, NARROW_VIEW))
+        due = await self._due(now_ms, max(limit, NARROW_VIEW), newest=False)
         plan = self._plan_for(due, now_ms, limit)
         if not due.is_whole and not _is_full(plan, due, limit):
             # What is surely finished, and which questions are worth most, needs a wider view.
-            plan = self._plan_for(await self._due(now_ms, WIDE_VIEW), now_ms, limit)
+            plan = self._plan_for(await self._due(now_ms, WIDE_VIEW, newest=True), now_ms, limit)
         if plan.later:
             await self._retry.run(lambda: self._source.postpone(plan.later, now_ms))
         # Then the store, which may be writing, need not be asked once more whether any are due.
         self._is_more_due = bool(plan.steps) and not due.is_whole
         return plan
 
-    async def _due(self, now_ms: int, limit: int) -> DueTasks:
+    async def _due(self, now_ms: int, limit: int, *, newest: bool) -> DueTasks:
         wake = self._settings.until is not StopWhen.ASKED
         # Which leases are over is not for the wall clock to say: see `_free_dead`.
-        return await self._retry.run(lambda: self._source.due(now_ms, limit=limit, wake=wake, lapsed=False))
+        return await self._retry.run(
+            lambda: self._source.due(now_ms, limit=limit, newest=newest, wake=wake, lapsed=False)
+        )
 
     def _plan_for(self, due: DueTasks, now_ms: int, limit: int) -> Plan:
         return self._planner.plan(

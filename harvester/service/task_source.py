@@ -15,7 +15,9 @@ from harvester.store.sqlite.maintenance.cover import Covered
 class TaskSource(RoomSource, Protocol):
     """Where open tasks come from, and are kept meanwhile; see `harvester.store.sqlite.store.Store`."""
 
-    async def due(self, now_ms: int, *, limit: int, wake: bool = True, lapsed: bool = True) -> DueTasks:
+    async def due(
+        self, now_ms: int, *, limit: int, newest: bool = True, wake: bool = True, lapsed: bool = True
+    ) -> DueTasks:
         """Return due tasks; `lapsed`: also what is claimed by a lease that has ended by now."""
         ...
 

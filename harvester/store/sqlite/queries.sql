@@ -102,6 +102,22 @@ UPDATE tasks SET next_attempt_at = 0, lease_owner = NULL, lease_until = NULL
 WHERE state = :state AND next_attempt_at > :latest_wait
   AND (lease_owner IS NULL OR (:lapsed AND next_attempt_at > :latest))
 
+-- name: needs_upkeep
+-- Whether find_new finds a row or, with :wake, one of the two statements above would change one.
+SELECT EXISTS (
+    SELECT 1 FROM tasks INDEXED BY tasks_by_deadline WHERE state IN ('pending', 'ready') AND expires_at IS NULL
+) OR EXISTS (
+    SELECT 1 FROM tasks INDEXED BY tasks_by_deadline WHERE state IN ('pending', 'ready') AND expires_at <= 0
+) OR (:wake AND (EXISTS (
+    SELECT 1 FROM tasks INDEXED BY tasks_by_turn
+    WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND next_attempt_at <= :now
+      AND (:lapsed OR lease_owner IS NULL)
+) OR EXISTS (
+    SELECT 1 FROM tasks INDEXED BY tasks_by_turn
+    WHERE state IN ('pending', 'ready') AND next_attempt_at > :latest_wait
+      AND (lease_owner IS NULL OR (:lapsed AND next_attempt_at > :latest))
+)))
+
 -- name: is_any_misdated
 -- Whether anything sleeps whose waking was set by a clock that was ahead.
 SELECT EXISTS (

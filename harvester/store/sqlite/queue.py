@@ -67,6 +67,12 @@ def adopt(connection: sqlite3.Connection, now_ms: int) -> int:
     return len(found)
 
 
+def needs_upkeep(connection: sqlite3.Connection, now_ms: int, *, wake: bool, lapsed: bool) -> bool:
+    """Return whether `adopt` or, with `wake`, `wake` would change anything; only reads."""
+    times = {"now": now_ms, "latest_wait": now_ms + LONGEST_WAIT_MS, "latest": now_ms + LONGEST_SLEEP_MS}
+    return bool(connection.execute(query("needs_upkeep"), {**times, "wake": wake, "lapsed": lapsed}).fetchone()[0])
+
+
 def want(connection: sqlite3.Connection, task_ids: Iterable[str]) -> None:
     """Restrict this connection's claims and counts to the given tasks, which must have been added."""
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (task INTEGER PRIMARY KEY)")
@@ -117,20 +123,23 @@ def release_held(connection: sqlite3.Connection, limit: int, *, only_wanted: boo
     return connection.execute(statement, {"limit": limit}).rowcount
 
 
-def due(connection: sqlite3.Connection, now_ms: int, *, limit: int, only_wanted: bool = False) -> DueTasks:
+def due(
+    connection: sqlite3.Connection, now_ms: int, *, limit: int, only_wanted: bool = False, newest: bool = True
+) -> DueTasks:
     """Return up to `limit` due tasks of each open state, the nearest deadline first and those past theirs last.
 
-    Where there are more pending ones, the newest of them too, up to `limit`: an old task that hangs must not hide them.
+    Where there are more pending ones, with `newest` also up to `limit` of the newest: an old task that hangs must not
+    hide them.
     """
     look, look_at_newest = (_first_wanted, _newest_wanted) if only_wanted else (_first, _newest)
     found = {state: look(connection, state, now_ms, limit) for state in _OPEN}
     pending = found[TaskState.PENDING]
     is_whole = all(len(tasks) < limit for tasks in found.values())
     # Those past their deadline come last: with one of them, none in time is missing.
-    if len(pending) == limit and not pending[-1].is_past_deadline(now_ms):
+    if newest and len(pending) == limit and not pending[-1].is_past_deadline(now_ms):
         known = {task.key for task in pending}
-        newest = look_at_newest(connection, TaskState.PENDING, now_ms, limit)
-        pending = [*pending, *(task for task in reversed(newest) if task.key not in known)]
+        last = look_at_newest(connection, TaskState.PENDING, now_ms, limit)
+        pending = [*pending, *(task for task in reversed(last) if task.key not in known)]
     return DueTasks(found[TaskState.READY], pending, is_whole)
 
 

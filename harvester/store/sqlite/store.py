@@ -193,25 +193,42 @@ class Store:
         self.only_wanted = True
         return await self.transact(body)
 
-    async def due(self, now_ms: int, *, limit: int, wake: bool = True, lapsed: bool = True) -> DueTasks:
-        """Adopt and wake what there is, and return up to `limit` due tasks of each open state.
+    async def due(
+        self, now_ms: int, *, limit: int, newest: bool = True, wake: bool = True, lapsed: bool = True
+    ) -> DueTasks:
+        """Return up to `limit` due tasks of each open state, and with `newest` also of the newest pending ones.
 
-        `lapsed`: also what is claimed by a lease that has ended by now.
-
-        What other programs have inserted is adopted a batch in one transaction: a million rows would keep results from
-        being stored for many seconds.
+        Rows of other programs are adopted before and, with `wake`, sleeping tasks woken whose time has come; with
+        `lapsed` also tasks that are claimed by a lease that has ended. Nearly always neither is needed: then this only
+        reads, and waits for no other process that writes.
         """
 
-        def body(connection: sqlite3.Connection) -> DueTasks | None:
-            if queue.adopt(connection, now_ms) == queue.ADOPT_BATCH:
-                return None
-            if wake:
-                queue.wake(connection, now_ms, lapsed=lapsed)
-            return queue.due(connection, now_ms, limit=limit, only_wanted=self.only_wanted)
+        def look(connection: sqlite3.Connection) -> DueTasks:
+            if self._file is not None:
+                self._file.check(connection)
+            return queue.due(connection, now_ms, limit=limit, only_wanted=self.only_wanted, newest=newest)
 
-        while (found := await self.transact(body)) is None:
-            pass
+        def look_unless_changes_are_due(connection: sqlite3.Connection) -> DueTasks | None:
+            is_needed = queue.needs_upkeep(connection, now_ms, wake=wake, lapsed=lapsed)
+            return None if is_needed else look(connection)
+
+        found = await self.read(look_unless_changes_are_due)
+        if found is None:
+            await self._upkeep(now_ms, wake=wake, lapsed=lapsed)
+            found = await self.read(look)
         return found
+
+    async def _upkeep(self, now_ms: int, *, wake: bool, lapsed: bool) -> None:
+        """Adopt rows, a batch in one transaction: a million would keep results from being stored for many seconds."""
+
+        def body(connection: sqlite3.Connection) -> bool:
+            is_more = queue.adopt(connection, now_ms) == queue.ADOPT_BATCH
+            if wake and not is_more:
+                queue.wake(connection, now_ms, lapsed=lapsed)
+            return is_more
+
+        while await self.transact(body):
+            pass
 
     async def claim(self, lease: Lease, tasks: Sequence[Task]) -> list[Task]:
         """Claim those of the tasks that nobody has had in hand since they were looked at; return them as claimed."""

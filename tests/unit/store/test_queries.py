@@ -16,6 +16,7 @@ from tests.unit.store.builders import add_tasks, claim, object_id, settle_all, s
 HOT_PATH = (
     "wake",
     "wake_strayed",
+    "needs_upkeep",
     "due",
     "due_newest",
     "due_overdue",

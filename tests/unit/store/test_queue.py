@@ -262,6 +262,37 @@ def test_a_task_that_is_not_worth_a_request_yet_sleeps(connection: sqlite3.Conne
     assert len(claim(connection, now_ms=NOW + 5_000)) == 1
 
 
+@settings(max_examples=60)
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.sampled_from(["pending", "ready", "harvested"]),
+            st.sampled_from([None, -1, 0, 1, NOW + DAY_MS]),
+            st.sampled_from([0, 1, NOW, NOW + 1, NOW + queue.LONGEST_WAIT_MS + 1, NOW + queue.LONGEST_SLEEP_MS + 1]),
+            st.sampled_from([None, "other"]),
+        ),
+        max_size=3,
+    ),
+    wake=st.booleans(),
+    lapsed=st.booleans(),
+)
+def test_upkeep_is_needed_exactly_where_it_changes_something(
+    rows: list[tuple[str, int | None, int, str | None]], *, wake: bool, lapsed: bool
+) -> None:
+    with throwaway_database() as connection:
+        connection.executemany(
+            "INSERT INTO tasks (task_id, state, expires_at, next_attempt_at, lease_owner) VALUES (?, ?, ?, ?, ?)",
+            [(object_id(number), *row) for number, row in enumerate(rows)],
+        )
+        is_needed = queue.needs_upkeep(connection, NOW, wake=wake, lapsed=lapsed)
+        before = connection.total_changes
+        queue.adopt(connection, NOW)
+        if wake:
+            queue.wake(connection, NOW, lapsed=lapsed)
+        assert is_needed == (connection.total_changes > before)
+        assert not queue.needs_upkeep(connection, NOW, wake=wake, lapsed=lapsed)
+
+
 def test_what_was_put_off_while_the_clock_was_ahead_is_woken(connection: sqlite3.Connection) -> None:
     add_tasks(connection, object_id(1), object_id(2))
     asleep, claimed = queue.due(connection, NOW, limit=5).pending

@@ -255,6 +255,20 @@ async def test_results_are_stored_while_a_large_insert_is_adopted(store: Store, 
     assert ended == ["settle", "look"]
 
 
+async def test_a_look_waits_for_no_other_writer_where_nothing_is_to_be_changed(store: Store, path: Path) -> None:
+    await store.want([object_id(1)], NOW)
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert len((await store.due(NOW, limit=5)).pending) == 1
+        writer.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("newest", [False, True])
+async def test_the_newest_tasks_are_looked_at_on_request(store: Store, *, newest: bool) -> None:
+    await store.want([object_id(number, created_ms=NOW - (9 - number) * 60_000) for number in range(9)], NOW)
+    assert len((await store.due(NOW, limit=3, newest=newest)).pending) == (6 if newest else 3)
+
+
 async def test_without_a_wish_everything_is_claimed(store: Store, path: Path) -> None:
     insert_like_another_program(path, INSERT, [object_id(1)])
     assert [task.task_id for task in await claim_due(store, lease(), now_ms=NOW, limit=10)] == [object_id(1)]
