@@ -55,7 +55,7 @@ class ApiSettings(_Section):
     )
     key_file: Path | None = Field(
         default=None,
-        description="File that holds the API key, for container secrets; TWELVELABS_API_KEY goes first.",
+        description="File that holds the API key, for container secrets; TWELVELABS_API_KEY overrides it.",
     )
     connect_timeout_s: float = Field(
         default=10, gt=0, le=300, description="Seconds to wait for a connection to the API."
@@ -64,7 +64,7 @@ class ApiSettings(_Section):
         default=60,
         gt=0,
         le=3600,
-        description="Seconds without a byte after which an answer counts as broken off.",
+        description="Seconds without a byte after which an answer is given up.",
     )
     max_body_bytes: int = Field(
         default=256 * _MIB,
@@ -120,7 +120,7 @@ class HarvestSettings(_Section):
     concurrency: int = Field(default=8, ge=1, le=256, description="Tasks worked on at the same time.")
     strategy: Literal["auto", "status", "list"] = Field(
         default="auto",
-        description="How to find out what is ready: status asks task by task, list by pages, auto as is cheapest.",
+        description="How to find out what is ready: status asks task by task, list by pages, auto takes the cheaper.",
     )
     lease_s: float = Field(
         default=60,
@@ -132,13 +132,13 @@ class HarvestSettings(_Section):
         default=30,
         ge=0,
         le=3600,
-        description="Seconds that SIGINT or SIGTERM leave for finishing what is under way.",
+        description="Seconds to finish the downloads under way after SIGINT or SIGTERM.",
     )
     memory_budget_bytes: int = Field(
         default=256 * _MIB,
         ge=_MIB,
         le=1024 * 1024 * _MIB,
-        description="Bytes of answers under way, with the vectors made of them; a longer answer passes alone.",
+        description="Bytes for answers under way and their vectors; a longer answer is processed alone.",
     )
 
 
@@ -147,7 +147,7 @@ class StoreSettings(_Section):
 
     path: Path = Field(
         default=Path("harvester.db"),
-        description="The SQLite file, seen from the current directory; ~ is your home.",
+        description="The SQLite file, relative to the current directory; ~ is your home.",
     )
 
     @field_validator("path")
@@ -164,7 +164,7 @@ class ServerSettings(_Section):
 
     listen: str = Field(
         default="127.0.0.1:9464",
-        description="Where the daemon serves health, metrics and status; empty is nowhere.",
+        description="Address at which the daemon serves health, metrics and status; empty turns it off.",
     )
     token: SecretStr | None = Field(
         default=None,
@@ -190,16 +190,16 @@ class DiscoverySettings(_Section):
     """Whether the daemon looks for tasks by itself."""
 
     enabled: bool = Field(default=False, description="Whether the daemon queues every task that the account makes.")
-    every_s: float = Field(default=900, ge=10, le=86_400, description="Seconds between two looks.")
+    every_s: float = Field(default=900, ge=10, le=86_400, description="Seconds between two readings of the list.")
     since_days: float = Field(
-        default=7, gt=0, le=7, description="How many days back to look; embeddings are kept for 7."
+        default=7, gt=0, le=7, description="How many days back to read; embeddings are kept for 7."
     )
 
 
 class LogSettings(_Section):
     """The log, on stderr."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least to log.")
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Lowest level to log.")
     format: Literal["auto", "console", "json"] = Field(
         default="auto",
         description="console is for people, json for machines; auto is console on a terminal, else json.",
