@@ -11,13 +11,13 @@ ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore \
     PIP_NO_COMPILE=1
-# The environment that is taken along has no pip: that of this stage installs into it.
+# The environment that is copied has no pip: the pip of this stage installs into it.
 RUN python -m venv --without-pip /opt/harvester \
     && python -m venv /opt/build
 WORKDIR /src
-# What others wrote, in a layer of its own: a change of this program's code does not install it again.
-# Compiled here, since the user of the last stage may not write beside the code, and without the time of the source:
-# layers round times, and every start would compile everything anew.
+# Dependencies have a layer of their own, so a change of this program's code does not install them again.
+# They are compiled here, because the user of the last stage may not write beside the code, and without the time of the
+# source: layers round times, and every start would compile everything anew.
 COPY pyproject.toml constraints.txt ./
 RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb')); \
 print(*p['project']['dependencies'], sep='\n', file=open('/tmp/run.txt', 'w')); \
@@ -43,16 +43,16 @@ ENV PATH=/opt/harvester/bin:$PATH \
 ARG VERSION=dev
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="harvester" \
-      org.opencontainers.image.description="Brings home the embeddings that TwelveLabs computes." \
+      org.opencontainers.image.description="Fetches the embeddings that TwelveLabs computes." \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# As a number: Kubernetes proves by it that this is not root.
+# A number, by which Kubernetes can check that this is not root.
 USER 10001:10001
 WORKDIR /data
 VOLUME /data
 STOPSIGNAL SIGTERM
-# For the daemon; a one-shot has nobody who listens: run that with --no-healthcheck.
+# For the daemon only: other commands serve no pages, so start them with --no-healthcheck.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 CMD ["harvester", "doctor", "--live"]
 # Exec form: signals reach the program itself.
 ENTRYPOINT ["harvester"]

@@ -1,6 +1,6 @@
-"""Brings home the embeddings that TwelveLabs computes.
+"""Fetches the embeddings that TwelveLabs computes.
 
-What a program may rely on is in `__all__`; every other name in this package may change. Importing this loads no HTTP
+A program may rely on the names in `__all__`; every other name in this package may change. Importing this loads no HTTP
 client, no numpy and no database.
 """
 

@@ -18,7 +18,7 @@ from harvester.store.sqlite.connection import in_transaction, open_for_writing, 
 from harvester.store.sqlite.queue import add as add_tasks
 
 BATCH = 5_000
-"""Ids in one transaction: a million of them must not keep other programs from writing."""
+"""Ids in one transaction. One transaction for a million ids would keep other programs from writing for too long."""
 
 
 def add(  # noqa: PLR0913  # one parameter for each option
@@ -31,7 +31,7 @@ def add(  # noqa: PLR0913  # one parameter for each option
     db: Database = None,
     config: ConfigFile = None,
 ) -> None:
-    """Queue task ids. Known ones stay as they are; lines that cannot be ids are refused one by one.
+    """Queue task ids. Known ids stay as they are; lines that cannot be ids are refused one by one.
 
     Example: harvester add --file ids.txt
     """

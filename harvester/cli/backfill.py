@@ -18,7 +18,9 @@ from harvester.settings.machine_defaults import fitted, refuse_too_little
 from harvester.settings.model import load_settings
 from harvester.store.sqlite.connection import check_exists
 
-NoWait = Annotated[bool, typer.Option("--no-wait", help="Ask about each task once, and leave what is not ready.")]
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Ask about each task once, and leave those that are not ready.")
+]
 TimeLimit = Annotated[
     str | None, typer.Option("--deadline", metavar="TIME", help="Stop after this time: 90s, 30m, 2h, 1d.")
 ]
@@ -38,9 +40,9 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
 ) -> None:
     """Harvest now, until each task has ended.
 
-    Takes the given tasks, or all that are open.
+    Harvests the given tasks, or all that are open.
 
-    Ctrl-C finishes and stores what is being downloaded; a second one stops at once. Run it again to go on.
+    Ctrl-C finishes and stores the downloads under way; a second one stops at once. Run it again to continue.
 
     Example: harvester backfill --file ids.txt --deadline 2h
     """
@@ -52,14 +54,14 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     limit_s = parse_duration_s(deadline, "--deadline") if deadline is not None else None
     key = resolve_api_key(loaded.settings, os.environ)
     given = collect_task_ids(ids, file, column=column, field=field)
-    # The display tells what happens; the log adds to it only what somebody asked for.
+    # The display shows what happens; the log adds lines only if the user set a level.
     is_asked = loaded.origins["log.level"] != "default"
     configure_logs(loaded.settings.log.level if is_asked else "warning", loaded.settings.log.format)
     warn_of_excess(loaded.settings, limits)
     if given.task_ids is None:
         # Without ids there must be a queue already; a misspelt path would otherwise look like an empty one.
         check_exists(loaded.settings.store.path)
-    # The HTTP client and numpy take much of a small memory: only once it is known to be large enough.
+    # The HTTP client and numpy take much memory: they are imported only when there is enough.
     from harvester.cli.backfill_job import Job  # noqa: PLC0415
 
     job = Job(loaded.settings, only=given.task_ids, no_wait=no_wait, limit_s=limit_s)

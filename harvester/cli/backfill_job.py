@@ -51,7 +51,9 @@ class Job:
         harvest.scheduler.stop()
         if harvest.progress.in_flight:
             grace_s = self._settings.harvest.grace_s
-            note = f"Finishing {harvest.progress.in_flight} under way, {grace_s:g} s at most; again to stop at once."
+            note = (
+                f"Finishing {harvest.progress.in_flight} under way, {grace_s:g} s at most; press again to stop at once."
+            )
             # Over a live display this is printed above it.
             print(note, file=sys.stderr, flush=True)  # noqa: T201
 
@@ -59,7 +61,7 @@ class Job:
         if self._is_over_time:
             why = why or "The time is up."
         elapsed_s = harvest.clock.monotonic() - harvest.progress.started
-        # The clock may have been corrected since the start: what ended before and after that both counts.
+        # The clock may have been corrected since the start: ends before and after the correction both count.
         started_ms = min(started_ms, harvest.clock.wall_ms() - round(elapsed_s * 1000))
         return Summary(
             harvest.progress,

@@ -14,7 +14,7 @@ from harvester.settings.model import load_settings
 from harvester.store.sqlite.maintenance.backup import back_up
 
 Target = Annotated[
-    Path, typer.Argument(metavar="FILE", readable=False, help="Where the copy goes.", show_default=False)
+    Path, typer.Argument(metavar="FILE", readable=False, help="The file to write the copy to.", show_default=False)
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")]
 
@@ -24,12 +24,12 @@ def backup(
 ) -> None:
     """Copy the database while it is in use.
 
-    The copy shows one moment and is checked as by `verify`. FILE exists only once it is complete.
+    The copy shows the database at one moment and is checked as by `verify`. FILE appears only when it is complete.
 
     Example: harvester backup harvester-monday.db
     """
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
-    # So that what is half done is removed; a second one, like SIGKILL, leaves that to the next backup.
+    # SIGTERM removes the unfinished copy; after a second one, or SIGKILL, the next backup does.
     signal.signal(signal.SIGTERM, _end)
     started = time.monotonic()
     done = back_up(path, file, replace=force)

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """How a check ended; only a failure keeps the harvester from working."""
+    """The result of a check; only a failure stops the harvester from working."""
 
     OK = "ok"
     WARNING = "warning"

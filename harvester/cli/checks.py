@@ -1,4 +1,4 @@
-"""What `harvester doctor` looks at: each check is a function that returns a verdict, its reason and the remedy."""
+"""The checks of `harvester doctor`: each is a function that returns a verdict, its reason and the remedy."""
 
 import os
 import resource
@@ -33,7 +33,7 @@ from harvester.store.sqlite.write_ahead_log import LARGE_LOG_BYTES, log_bytes, l
 
 MAX_SKEW_S = 60.0
 MIN_FREE_BYTES = 64_000_000
-"""Less leaves no room for the write-ahead log of one long video."""
+"""Free space below which there is no room for the write-ahead log of one long video."""
 
 _BETWEEN = {
     "blocked_by_proxy",
@@ -44,14 +44,14 @@ _BETWEEN = {
     "proxy_unreachable",
     "tls_failed",
 }
-"""Codes whose own remedy says more than the general one: not the API, but something before it, has answered."""
+"""Codes whose own remedy is better than the general one: something between this machine and the API has answered."""
 
 SPARE_FILES = 64
-"""Files that are open beside the connections to the API: the database, worker processes, pages, libraries."""
+"""Open files besides the connections to the API: the database, worker processes, pages, libraries."""
 
 
 def diagnose(load: Callable[[], LoadedSettings], environ: Mapping[str, str], *, offline: bool) -> Iterator[Diagnosis]:
-    """Yield the diagnoses; `load` reads the settings, and without them most cannot be made. Sends one request."""
+    """Yield the results of all checks. Most need the settings, which `load` reads. Sends one request to the API."""
     limits = read_limits()
     try:
         loaded = fitted(load(), limits)
@@ -84,7 +84,7 @@ def _api(settings: Settings, environ: Mapping[str, str], *, offline: bool) -> It
         yield Diagnosis("key", Verdict.FAILURE, error.sentence, error.remedy)
         return
     if any(one.verdict is Verdict.FAILURE for one in way):
-        yield Diagnosis("key", Verdict.WARNING, f"{key.masked()}; not tried, see above.", "Mend that first.")
+        yield Diagnosis("key", Verdict.WARNING, f"{key.masked()}; not tried, see above.", "Fix that first.")
         return
     if offline:
         yield Diagnosis("key", Verdict.OK, f"{key.masked()}; not tried (--offline)")
@@ -96,7 +96,7 @@ def _api(settings: Settings, environ: Mapping[str, str], *, offline: bool) -> It
 
 
 def _way(base_url: str, environ: Mapping[str, str]) -> Iterator[Diagnosis]:
-    """Look at what stands between this machine and the API: the proxy, and who is trusted."""
+    """Check the proxy between this machine and the API, and the certificate authorities."""
     try:
         proxy = proxy_for(base_url, environ)
         yield Diagnosis("proxy", Verdict.OK, "none" if proxy is None else str(proxy))
@@ -125,10 +125,10 @@ def _key(answer: ListPage | Outcome, key: ApiKey, base_url: str) -> Diagnosis:
             return Diagnosis("key", Verdict.FAILURE, text, f"Check {key.source}, and whether the key has expired.")
         case Throttled(message, retry_after_s):
             wait = "" if retry_after_s is None else f", for {shown_duration(retry_after_s)}"
-            text = f"not proven: the API wants no requests now{wait} ({message.rstrip('.')})."
+            text = f"not tested: the API accepts no requests now{wait} ({message.rstrip('.')})."
             return Diagnosis("key", Verdict.WARNING, text, "Wait; `harvester run` and `backfill` do so by themselves.")
         case _:
-            message = "an answer that makes no sense" if answer.message is None else answer.message
+            message = "an unexpected answer" if answer.message is None else answer.message
             text = f"{base_url} cannot be asked: {message.rstrip('.')}."
             remedy = explain(answer.code).remedy if answer.code in _BETWEEN else ""
             remedy = remedy or "Check api.base_url, the network, name lookup and proxies."
@@ -143,7 +143,7 @@ def _clock(skew_s: float | None) -> Diagnosis:
     side = "ahead of" if skew_s > 0 else "behind"
     text = f"{shown_duration(abs(skew_s))} {side} the API's."
     return Diagnosis(
-        "clock", Verdict.WARNING, text, "Set it by NTP: a harvest goes by the API's time, other commands by this clock."
+        "clock", Verdict.WARNING, text, "Set it with NTP: a harvest uses the API's time, other commands this clock."
     )
 
 
@@ -158,7 +158,7 @@ def _database(path: Path) -> Iterator[Diagnosis]:
         if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
             yield Diagnosis("database", Verdict.OK, f"{path} will be created")
         else:
-            text = f"{path} cannot be created: its folder does not exist or may not be written."
+            text = f"{path} cannot be created: its folder does not exist or is not writable."
             yield Diagnosis("database", Verdict.FAILURE, text, "Create it, or name another with --db or store.path.")
         return
     try:
@@ -183,13 +183,13 @@ def _database(path: Path) -> Iterator[Diagnosis]:
 def _file_system(path: Path) -> Diagnosis:
     mount = mount_of(path)
     if mount is None:
-        return Diagnosis("file system", Verdict.WARNING, "unknown: this system does not tell.", LOCAL_DISK)
+        return Diagnosis("file system", Verdict.WARNING, "unknown: this system does not report it.", LOCAL_DISK)
     where = f"{mount.kind} at {mount.point}"
     if mount.is_network:
         text = f"{where} is a network file system, where SQLite's write-ahead log does not work."
         return Diagnosis("file system", Verdict.FAILURE, text, LOCAL_DISK)
     if mount.is_opaque:
-        text = f"{where} does not tell what is behind it; SQLite needs a local disk and shared memory."
+        text = f"{where} hides what is behind it; SQLite needs a local disk and shared memory."
         return Diagnosis("file system", Verdict.WARNING, text, LOCAL_DISK)
     return Diagnosis("file system", Verdict.OK, where)
 
@@ -199,7 +199,7 @@ def _space(path: Path) -> Diagnosis:
     free = shutil.disk_usage(folder).free
     expected = _forecast(path)
     needed = expected.bytes
-    basis = "the mean of what is stored" if expected.is_measured else "an hour of video each"
+    basis = "the mean of the stored tasks" if expected.is_measured else "an hour of video each"
     queue = f"{expected.open_tasks} open tasks will need {shown_bytes(needed)} ({basis})" if needed else "no open tasks"
     log = log_bytes(path)
     text = f"{shown_bytes(free)} free, the write-ahead log takes {shown_bytes(log)}; {queue}"
@@ -220,7 +220,7 @@ def _forecast(path: Path) -> Forecast:
         with translating_errors(path), closing(open_for_reading(path, any_age=True)) as connection:
             return forecast(connection)
     except StoreError:
-        # Said already, in the line about the database.
+        # The line about the database has reported it.
         return Forecast(open_tasks=0, bytes_each=0, is_measured=False)
 
 
@@ -232,7 +232,7 @@ def _sqlite() -> Diagnosis:
         return Diagnosis("SQLite", Verdict.FAILURE, f"{shown} is older than {oldest}.", "Use a newer Python or system.")
     if release.may_lose_wal_reset(version):
         text = (
-            f"{shown} has the WAL-reset bug, unless your distribution has mended it: two connections that write or "
+            f"{shown} has the WAL-reset bug, unless your distribution has fixed it: two connections that write or "
             "checkpoint at the same instant can, very rarely, damage the database."
         )
         remedy = (
@@ -244,7 +244,7 @@ def _sqlite() -> Diagnosis:
 
 
 def _open_files(concurrency: int) -> Diagnosis:
-    # A harvest raises its own limit as far as it may.
+    # A harvest raises its soft limit to the hard limit.
     soft, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = concurrency + SPARE_FILES
     if limit == resource.RLIM_INFINITY:
@@ -267,7 +267,7 @@ def _memory(settings: Settings, limits: MachineLimits) -> Diagnosis:
         remedy = "Lower it, leave it out for a default that fits, or raise the limit."
         return Diagnosis("memory", Verdict.WARNING, too_much, remedy)
     if limits.memory_bytes is None:
-        return Diagnosis("memory", Verdict.WARNING, "unknown: this system does not tell.")
+        return Diagnosis("memory", Verdict.WARNING, "unknown: this system does not report it.")
     harvest, workers = settings.harvest, share_of(limits).workers
     text = (
         f"{limits.memory_bytes // MIB} MiB by {limits.memory_limit}, {counted(limits.processors, 'processor')}; "

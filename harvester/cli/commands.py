@@ -11,18 +11,18 @@ COMMANDS = {
     "add": "Queue task ids.",
     "discover": "Queue every task that the account has made.",
     "backfill": "Harvest now, until each task has ended.",
-    "run": "Harvest until told to stop.",
+    "run": "Harvest until a signal stops it.",
     "plan": "Show what would happen next, and why.",
-    "status": "Show where the queue stands.",
-    "show": "Show all that is known of a task.",
+    "status": "Show the state of the queue.",
+    "show": "Show everything about a task.",
     "retry": "Put ended tasks back to pending.",
-    "verify": "Check what the database holds.",
+    "verify": "Check the data in the database.",
     "backup": "Copy the database while it is in use.",
     "migrate": "Create or upgrade the database.",
     "doctor": "Check what the harvest needs.",
     "config": "Print the settings in effect.",
     "simulate": "Serve a stand-in for the TwelveLabs API.",
-    "demo": "Show the whole story, with no account.",
+    "demo": "Run a whole harvest, without an account.",
 }
 """Each command and the first sentence of its help, in the order of the help page.
 

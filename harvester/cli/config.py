@@ -18,7 +18,7 @@ from harvester.settings.proxies import proxy_for
 def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = False) -> None:
     """Print the settings in effect.
 
-    Each with its value and where it comes from. The API key is not shown.
+    Each has its value and its source. The API key is not shown.
 
     Example: harvester config --db tasks.db --json
     """
@@ -55,7 +55,7 @@ def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = Fal
 
 
 def _describe_key(settings: Settings) -> str:
-    """Say whether there is a usable key. This command helps to find out why not, so it does not fail for that."""
+    """Describe the key, or the problem with it: this command helps to find the problem, so it does not fail."""
     try:
         return resolve_api_key(settings, os.environ).masked()
     except UsageError as error:
@@ -63,7 +63,7 @@ def _describe_key(settings: Settings) -> str:
 
 
 def _describe_proxy(settings: Settings, environ: Mapping[str, str]) -> str:
-    """Say which proxy is in force, without its credentials, or what is wrong with it."""
+    """Describe the proxy in force, without its credentials, or the problem with it."""
     try:
         proxy = proxy_for(settings.api.base_url, environ)
     except UsageError as error:
@@ -72,7 +72,7 @@ def _describe_proxy(settings: Settings, environ: Mapping[str, str]) -> str:
 
 
 def _describe_authorities(settings: Settings, environ: Mapping[str, str]) -> str:
-    """Say whose certificates are trusted, or what is wrong with them."""
+    """Describe the certificate authorities in force, or the problem with them."""
     if not settings.api.base_url.startswith("https:"):
         return "not needed: api.base_url is plain http on this machine"
     try:

@@ -1,7 +1,7 @@
-"""What reaches the terminal: text for people on stderr, data on stdout, foreign text made harmless.
+"""Writes to the terminal: text for people on stderr, data on stdout, foreign text escaped.
 
-File names, error messages of the API and lines of input files are written by others. Control characters in them
-could recolour, hide or overwrite what stands on the screen, and bidi marks could show it in another order.
+File names, error messages of the API and lines of input files come from others. Control characters in them could
+recolour, hide or overwrite text on the screen, and bidi marks could change its order.
 """
 
 import codecs
@@ -19,7 +19,7 @@ _HARMFUL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def printable(text: str) -> str:
-    r"""Return `text` with every character that acts on a terminal as a visible escape: `\x1b`, `\n`, `\u202e`."""
+    r"""Return `text` with a visible escape for every character that acts on a terminal: `\x1b`, `\n`, `\u202e`."""
     if text.isprintable():
         return text
     return "".join(
@@ -29,7 +29,7 @@ def printable(text: str) -> str:
 
 
 def write_foreign_bytes(pieces: Iterable[bytes]) -> None:
-    """Write bytes that others made to stdout: as they are into a pipe or a file, harmless to a terminal."""
+    """Write foreign bytes to stdout: unchanged into a pipe or a file, escaped on a terminal."""
     if not sys.stdout.isatty():
         sys.stdout.flush()
         for piece in pieces:
@@ -48,7 +48,7 @@ def _printable_lines(text: str) -> str:
 
 
 def print_error(text: str) -> None:
-    """Tell on stderr, in one line, what went wrong."""
+    """Write an error to stderr, in one line."""
     print(f"harvester: {printable(text)}", file=sys.stderr, flush=True)  # noqa: T201
 
 
@@ -58,12 +58,12 @@ def print_data(line: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Write `value` to stdout as indented JSON; whatever is no JSON type as its `str`. ASCII, hence harmless."""
+    """Write `value` to stdout as indented JSON in ASCII; a value of no JSON type is written as its `str`."""
     print(json.dumps(value, indent=2, default=str), flush=True)  # noqa: T201
 
 
 def stderr_console() -> "Console":
-    """Return a rich console on stderr that takes every text literally: no markup, no emoji codes, no guesses."""
-    from rich.console import Console  # noqa: PLC0415  # 40 ms, wanted only by commands that draw
+    """Return a rich console on stderr that prints every text literally: no markup, no emoji codes, no highlighting."""
+    from rich.console import Console  # noqa: PLC0415  # 40 ms, needed only by commands that draw
 
     return Console(stderr=True, markup=False, emoji=False, highlight=False)

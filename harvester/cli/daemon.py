@@ -18,13 +18,13 @@ from harvester.settings.model import LoadedSettings
 from harvester.web import Metrics, serve
 
 GRACE_S = 60.0
-"""A daemon is stopped by a service manager, which waits longer than a person does."""
+"""Seconds to finish downloads after a signal. A service manager stops the daemon, and waits longer than a person."""
 
 _RELOADABLE = ("rate.", "harvest.concurrency", "discovery.", "log.")
 
 
 class Daemon:
-    """One daemon, from opening the database to its exit code. `reread` loads the settings again, for SIGHUP."""
+    """One daemon, from opening the database to its exit code. SIGHUP calls `reread` to load the settings again."""
 
     def __init__(self, loaded: LoadedSettings, key: ApiKey, reread: Callable[[], LoadedSettings]) -> None:
         self._loaded = loaded
@@ -66,7 +66,7 @@ class Daemon:
         return stop.exit_code or 0
 
     def _reload(self, harvest: Harvest) -> None:
-        """Take over what can change while running; a bad file changes nothing."""
+        """Apply the settings that can change at run time; a bad file changes nothing."""
         try:
             loaded = self._reread()
         except UsageError as error:

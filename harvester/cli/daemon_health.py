@@ -1,4 +1,4 @@
-"""Asks the daemon on this machine whether it is well. Imports little: a container does this every half minute."""
+"""Asks the daemon on this machine for its health. It imports little: a container runs it every half minute."""
 
 import http.client
 import json
@@ -14,14 +14,14 @@ _NAME = "daemon"
 
 
 def ask_daemon(settings: Settings) -> Diagnosis:
-    """Ask the daemon on this machine whether it is well: one local request, nothing else."""
+    """Ask the daemon on this machine for its health, with one local request."""
     listen = settings.server.listen
     if not listen:
         return Diagnosis(
-            _NAME, Verdict.FAILURE, "server.listen is empty: there is nobody to ask.", "Give it an address."
+            _NAME, Verdict.FAILURE, "server.listen is empty: the daemon serves no pages.", "Give it an address."
         )
     host, port = split_address(listen)
-    # Listening everywhere is listening here.
+    # A daemon that listens on every address is reachable on the loopback address.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared with, not listened on
     connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:
@@ -37,8 +37,8 @@ def ask_daemon(settings: Settings) -> Diagnosis:
         connection.close()
     page = _page(body)
     if status == 200 and page.get("status") == "ok":
-        return Diagnosis(_NAME, Verdict.OK, f"well, says {listen}")
-    reasons = " ".join(map(str, page.get("reasons", ()))) or "Something other than the harvester listens there."
+        return Diagnosis(_NAME, Verdict.OK, f"healthy at {listen}")
+    reasons = " ".join(map(str, page.get("reasons", ()))) or "Another program than the harvester listens there."
     return Diagnosis(
         _NAME, Verdict.FAILURE, f"{listen} answers {status}. {reasons}", "See the daemon's log; then restart it."
     )

@@ -1,4 +1,4 @@
-"""`harvester demo`: the whole story against the stand-in, with the real commands."""
+"""`harvester demo`: a whole harvest against the stand-in, with the real commands."""
 
 import itertools
 import os
@@ -17,16 +17,16 @@ from harvester.domain.errors import UsageError
 
 TASKS = 30
 
-# Everything that a demo writes, so that a second run starts afresh and deletes nothing else.
+# Everything that a demo writes: a second run deletes these files and nothing else.
 _FILES = ("harvester.db", "harvester.db-wal", "harvester.db-shm", "ids.txt", "requests.jsonl")
 
 Folder = Annotated[Path, typer.Option("--folder", metavar="DIR", readable=False, help="Where to put the demo's files.")]
 
 
 def demo(folder: Folder = Path("harvester-demo")) -> None:
-    """Show the whole story, with no account.
+    """Run a whole harvest, without an account.
 
-    Half a minute: a stand-in for the API, a harvest from it, a look at the result.
+    It takes half a minute: it starts a stand-in for the API, harvests from it, and checks the result.
 
     Example: harvester demo
     """
@@ -50,7 +50,7 @@ def demo(folder: Folder = Path("harvester-demo")) -> None:
     raise typer.Exit(exit_code)
 
 
-_NOW_TRY = """Now try, with what the demo left behind:
+_NOW_TRY = """Now try, with the files of the demo:
   harvester show {an_id} --db {database}
   sqlite3 {database} "SELECT task_id, embedding_option, start_offset_sec, dim FROM segment_vectors LIMIT 5"
 and with your own account:
@@ -74,7 +74,7 @@ def _prepare(folder: Path) -> None:
 def _stand_in(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Run `harvester simulate` in its own process; yield its base URL and the ids of its tasks."""
     options = ["--tasks", str(TASKS), "--failed-ratio", "0.1", "--duration-s", "60,900"]
-    # Made three minutes ago, and finished after about as long: nobody would ask about younger ones so soon.
+    # Made three minutes ago and finished after about three: the scheduler would not ask about younger ones so soon.
     options += [
         "--age-s",
         "190",
@@ -95,7 +95,7 @@ def _stand_in(folder: Path) -> Iterator[tuple[str, list[str]]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A Ctrl-C is for the harvest, which still needs its API to finish what is being downloaded.
+        # Ctrl-C goes to the harvest alone, which still needs the API to finish its downloads.
         start_new_session=True,
     )
     try:
@@ -114,7 +114,7 @@ def _started(stdout: IO[str] | None, stderr: IO[str] | None) -> tuple[str, list[
 
 
 def _run(arguments: list[str], environ: dict[str, str]) -> int:
-    """Print a command and run it as the user would; a Ctrl-C is the command's own affair."""
+    """Print a command and run it as the user would; only the command handles a Ctrl-C."""
     _say(f"\n$ harvester {shlex.join(arguments)}")
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:

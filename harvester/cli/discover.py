@@ -1,4 +1,4 @@
-"""`harvester discover`: queue what the account has made."""
+"""`harvester discover`: queue the tasks of the account."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -39,8 +39,8 @@ def discover(
 ) -> None:
     """Queue every task that the account has made.
 
-    One request lists up to 50 tasks; those that are already finished are queued as ready. Known ones stay, but for
-    what the list tells about them. `harvester run` does this by itself with discovery.enabled.
+    One request lists up to 50 tasks; those that have finished are queued as ready. Known tasks that the list shows as
+    finished become ready as well. `harvester run` does this by itself with discovery.enabled.
 
     Example: harvester discover --since 12h
     """
@@ -62,15 +62,15 @@ def discover(
 def _since_s(text: str) -> float:
     seconds = parse_duration_s(text, "--since")
     if seconds > LONGEST_S:
-        raise UsageError(f"--since {text!a} is too long ago.", remedy="Embeddings are kept for seven days: 7d.")
+        raise UsageError(f"--since {text!a} is too far back.", remedy="Embeddings are kept for seven days: 7d.")
     return seconds
 
 
 async def _look(
     settings: Settings, key: Callable[[], str], *, since_s: float, dry_run: bool
 ) -> tuple[DiscoveryReport | None, int]:
-    """Return what was found, or None and the exit code after a signal. Raises HarvesterError."""
-    # aiohttp and numpy: a missing key is known without them.
+    """Return the report, or None and the exit code after a signal. Raises HarvesterError."""
+    # They load aiohttp and numpy, which are not needed to report a missing key.
     from harvester.app import discover_once, key_refused  # noqa: PLC0415
 
     report = None
@@ -79,7 +79,7 @@ async def _look(
         with scope:
             report = await discover_once(settings, key, since_s=since_s, dry_run=dry_run)
     if report is None:
-        # Whole pages have been stored, and the next look finds the rest.
+        # Whole pages have been stored, and the next discovery finds the rest.
         typer.echo(stop.description, err=True)
     elif report.refusal is not None:
         raise key_refused(report.refusal)
@@ -119,7 +119,7 @@ def _facts(report: DiscoveryReport) -> Iterator[str]:
         f"{len(queued.new_ids)} new{f' ({new})' if new else ''}, {queued.known} known{f' ({moved})' if moved else ''}"
     )
     if report.invalid:
-        yield f"{report.invalid} ids that cannot be asked about"
+        yield f"{report.invalid} impossible ids"
     yield f"{report.requests} request{'' if report.requests == 1 else 's'}"
 
 

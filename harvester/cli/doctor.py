@@ -1,4 +1,4 @@
-"""`harvester doctor`: whether everything is there that the harvest needs."""
+"""`harvester doctor`: checks everything that a harvest needs."""
 
 import os
 from typing import Annotated
@@ -12,10 +12,8 @@ from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.reports.formats import counted
 from harvester.settings.model import load_settings
 
-Live = Annotated[
-    bool, typer.Option("--live", help="Only ask the running daemon whether it is well; for health checks.")
-]
-Offline = Annotated[bool, typer.Option("--offline", help="Do not ask the API; else it gets one request.")]
+Live = Annotated[bool, typer.Option("--live", help="Only ask the running daemon for its health.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Send no request to the API; else one is sent.")]
 
 
 def doctor(
@@ -28,8 +26,8 @@ def doctor(
 ) -> None:
     """Check what the harvest needs.
 
-    Settings, key, clock, database, file system, space, SQLite and limits; each is ok, a warning or a failure with its
-    remedy. Exit 1 after a failure.
+    Checks settings, key, clock, database, file system, space, SQLite and limits. Each is ok, a warning or a failure
+    with its remedy. Exit 1 after a failure.
 
     Example: harvester doctor --offline
     """
@@ -37,7 +35,7 @@ def doctor(
     if live:
         found = [ask_daemon(load_settings(config, overrides).settings)]
     else:
-        from harvester.cli.checks import diagnose  # noqa: PLC0415  # aiohttp, not for --live
+        from harvester.cli.checks import diagnose  # noqa: PLC0415  # it loads aiohttp, which --live does not need
 
         found = list(diagnose(lambda: load_settings(config, overrides), os.environ, offline=offline))
     failures, warnings = (sum(one.verdict == verdict for one in found) for verdict in ("failure", "warning"))

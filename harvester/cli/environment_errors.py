@@ -1,6 +1,6 @@
-"""Errors of the environment as a sentence with a remedy: this machine's limits, a file, or what the caller has set.
+"""Turns errors of the environment into a sentence with a remedy: limits of this machine, files, variables.
 
-The one boundary for what nothing below has translated. An error that is not listed here is a bug of the program.
+This is the last place for errors that no layer below has translated. An error that is not listed here is a bug.
 """
 
 import errno
@@ -11,33 +11,31 @@ from harvester.cli.streams import STDOUT
 from harvester.domain.errors import HarvesterError, MachineError, UsageError
 
 _MEMORY = MachineError(
-    "This machine gives the program no more memory.",
+    "This machine has no more memory for the program.",
     remedy="Raise the limit (of the container, MemoryMax=, `ulimit -v`), or lower harvest.memory_budget_bytes and "
     "harvest.concurrency; `harvester doctor` compares them.",
 )
 _THREADS = MachineError(
-    "This machine lets the program start no more threads or processes.",
+    "This machine refuses to start more threads or processes.",
     remedy="Raise the limit (of the container's processes, TasksMax=, `ulimit -u`).",
 )
-_FILES = MachineError(
-    "This machine lets the program open no more files.", remedy="Raise the limit (`ulimit -n`, LimitNOFILE=)."
-)
+_FILES = MachineError("This machine refuses to open more files.", remedy="Raise the limit (`ulimit -n`, LimitNOFILE=).")
 _FREE_SPACE = "Free some space there, or write to another place."
-_PERMISSIONS = "Check who may use it, and as which user this runs."
+_PERMISSIONS = "Check its permissions, and which user this program runs as."
 
 _LIMITS = {errno.ENOMEM: _MEMORY, errno.EMFILE: _FILES, errno.ENFILE: _FILES, errno.EAGAIN: _THREADS}
 
 _REMEDIES = {
     errno.ENOSPC: _FREE_SPACE,
     errno.EDQUOT: _FREE_SPACE,
-    errno.EFBIG: "Raise the limit of the size of files (`ulimit -f`, LimitFSIZE=).",
+    errno.EFBIG: "Raise the limit on file size (`ulimit -f`, LimitFSIZE=).",
     errno.EROFS: "Write to another place.",
     errno.EACCES: _PERMISSIONS,
     errno.EPERM: _PERMISSIONS,
     errno.EIO: "Check the disk or the terminal behind it.",
 }
 
-# What the loader of shared libraries says where memory or descriptors are at an end; Python has only its text.
+# Messages of the loader of shared libraries when memory or descriptors run out; Python has only this text.
 _LOADER_MEMORY = (
     "failed to map segment",
     "cannot allocate memory",
@@ -47,7 +45,7 @@ _LOADER_MEMORY = (
 
 
 def environment_error(error: BaseException) -> HarvesterError | None:
-    """Return what the error, or each one in its group, says about the environment; None if it may be a bug."""
+    """Return the translation of the error, or of the first one in its group; None if any of them may be a bug."""
     found = [_translated(one) for one in _leaves(error)]
     if any(one is None for one in found):
         return None
@@ -93,7 +91,7 @@ def _translated(error: BaseException) -> HarvesterError | None:
 def _of_the_system(error: OSError) -> HarvesterError:
     if error.filename is None and _is_folder_gone():
         return UsageError(
-            "The current folder does not exist any more, or may not be looked at.",
+            "The current folder does not exist any more, or cannot be read.",
             remedy="Go to another folder, or write paths in full.",
         )
     if error.errno in _LIMITS and error.filename != STDOUT:

@@ -1,4 +1,4 @@
-"""A running harvest for a person: a live display on a terminal, plain lines in a pipe, and the summary at the end."""
+"""Shows a running harvest: a live display on a terminal, plain lines in a pipe, and a summary at the end."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,13 +26,13 @@ PLAIN_EVERY_S = 10.0
 _REMEDIES = {
     TaskState.FAILED: "the platform could not embed these; submit them again, or see `harvester show ID`",
     TaskState.EXPIRED: "dropped by the platform after seven days; they must be embedded again",
-    TaskState.MISSING: "unknown to the API for this key; check the id and whose key it is",
-    TaskState.REJECTED: "see `harvester show ID`; once the cause is gone: `harvester retry --state rejected`",
+    TaskState.MISSING: "unknown to the API for this key; check the id and which account the key belongs to",
+    TaskState.REJECTED: "see `harvester show ID`; when the cause is removed: `harvester retry --state rejected`",
 }
 
 
 async def show_progress(progress: Progress, clock: Clock) -> None:
-    """Show `progress`, which goes by `clock`, until cancelled."""
+    """Show `progress`, whose times are those of `clock`, until cancelled."""
     console = stderr_console()
     if not console.is_terminal:
         await _print_lines(progress, clock)
@@ -92,7 +92,7 @@ def _speed(progress: Progress, clock: Clock) -> Iterator[str]:
 
 def _outlook(progress: Progress, clock: Clock) -> Iterator[str]:
     if progress.is_waiting and progress.open:
-        yield "nothing to ask yet, `harvester plan` says what is next"
+        yield "no request is due yet, `harvester plan` shows what is next"
     if progress.nearest_deadline_ms is not None:
         left_s = (progress.nearest_deadline_ms - clock.wall_ms()) / 1000
         yield f"nearest deadline {'in ' if left_s >= 0 else ''}{shown_duration(left_s)}"
@@ -107,7 +107,7 @@ def _troubles(progress: Progress) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How a harvest ended, and what lies ahead of the open tasks. `why` says what ended it early, if anything did."""
+    """The result of a harvest, and the forecast for the open tasks. `why` says what ended it early; None if nothing."""
 
     progress: Progress
     ends: Sequence[Ends]
@@ -116,11 +116,11 @@ class Summary:
     why: str | None = None
     troubled: Troubled | None = None
     held: Mapping[str, int] = field(default_factory=dict)
-    """How many open tasks wait for a confirmation, by reason."""
+    """Open tasks that wait for a confirmation, by reason."""
 
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
-    """Tell on stderr what was harvested, what was not, and what to do about it."""
+    """Print to stderr what was harvested, what was not, and what to do about it."""
     console = console or stderr_console()
     for line in _summary_lines(summary):
         console.print(line, soft_wrap=True)
@@ -147,7 +147,11 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
         yield f"  {counted(progress.stale, 'result')} refused: another process has taken the task over."
     if progress.open:
         until_ms = progress.blocked_until_ms
-        when = f" after {shown_time(until_ms)}: no result may be asked for before" if until_ms is not None else ""
+        when = (
+            f" after {shown_time(until_ms)}: the API accepts no requests for results before"
+            if until_ms is not None
+            else ""
+        )
         yield f"  {progress.open} still to do: {_open_states(progress)}. Run `harvester backfill` again{when}."
     if progress.open and summary.troubled is not None:
         example = f"{summary.troubled.example_task_id}: {summary.troubled.example_message}"
@@ -158,16 +162,16 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
 
 
 def _held_lines(summary: Summary) -> Iterator[str]:
-    """Say which tasks stay open although the API has no result for them, and why that is no end."""
+    """Yield lines about tasks that stay open although the API has no result for them."""
     unknown = summary.held.get(UNKNOWN, 0)
     others = sum(summary.held.values()) - unknown
     if unknown and summary.progress.total == unknown:
         ids = counted(unknown, "id")
-        yield f"  The API knows none of these {ids} with this key; they stay open. Check the ids, and whose key it is."
+        yield f"  The API knows none of these {ids} with this key; they stay open. Check ids and key."
     elif unknown:
         yield f"  The API does not know {counted(unknown, 'id')} with this key so far; they stay open to be confirmed."
     if others:
-        yield f"  {counted(others, 'task')} without a result so far; they stay open, and are asked ever more rarely."
+        yield f"  {counted(others, 'task')} without a result so far; they stay open and are tried ever more rarely."
 
 
 def _open_states(progress: Progress) -> str:

@@ -1,4 +1,4 @@
-"""What a process does for itself before it harvests: descriptors, threads, a log that holds nothing up."""
+"""Prepares a process for a harvest: descriptors, threads, a log that never blocks it."""
 
 import asyncio
 import resource
@@ -27,7 +27,7 @@ def prepare_process() -> None:
 
 
 def raise_open_files() -> None:
-    """Raise the soft limit of open files to the hard one: idle connections of others must not take what is needed."""
+    """Raise the soft limit of open files to the hard one, so that idle clients of the pages do not use them up."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         # Some systems allow less than the hard limit says.
@@ -36,14 +36,14 @@ def raise_open_files() -> None:
 
 
 def warn_of_excess(settings: Settings, limits: MachineLimits) -> None:
-    """Log it when the settings let a harvest take more memory than there is."""
+    """Log a warning if the settings let a harvest take more memory than there is."""
     if (why := excess(settings, limits)) is not None:
         structlog.stdlib.get_logger().warning("too little memory for these settings", why=why)
 
 
 @contextmanager
 def noting_lost_messages(conditions: dict[str, str]) -> Iterator[None]:
-    """While the block runs, keep a condition for as long as the log cannot be written, and log how much was lost."""
+    """During the block, set a condition while the log cannot be written, and then log how many lines were lost."""
     stream, loop, log = sys.stderr, asyncio.get_running_loop(), structlog.stdlib.get_logger()
     if not isinstance(stream, MessageStream):
         yield
@@ -51,12 +51,12 @@ def noting_lost_messages(conditions: dict[str, str]) -> Iterator[None]:
 
     def note() -> None:
         if stream.trouble is not None:
-            conditions[LOG_CONDITION] = f"{stream.trouble}; the harvest goes on without it"
+            conditions[LOG_CONDITION] = f"{stream.trouble}; the harvest continues without it"
         elif conditions.pop(LOG_CONDITION, None) is not None:
             log.warning("lines of the log were lost", count=stream.take_lost())
 
     def call_note() -> None:
-        # From the thread that writes, for which the loop may have ended meanwhile.
+        # The writing thread calls this, when the loop may already have ended.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(note)
 

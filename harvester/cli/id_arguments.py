@@ -1,4 +1,4 @@
-"""The ids that a user names, as a list; what is refused is told on stderr, and the rest goes on."""
+"""Collects the ids that a user names; refused lines are reported on stderr, and the rest is used."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ SHOWN_REFUSALS = 20
 
 
 class Refusals:
-    """Counts the refused lines of a source, and tells of the first ones."""
+    """Counts the refused lines of a source, and reports the first ones on stderr."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -27,12 +27,12 @@ class Refusals:
             if self.count <= SHOWN_REFUSALS:
                 print_error(f"refused {item}")
             elif self.count == SHOWN_REFUSALS + 1:
-                print_error("further refused lines are only counted")
+                print_error("further refused lines are counted, not shown")
 
 
 @dataclass(frozen=True, slots=True)
 class GivenIds:
-    """The named ids without repetitions; None where the user named no source at all."""
+    """The named ids without repetitions; None if the user named no source."""
 
     task_ids: list[str] | None
     refused: int = 0
@@ -54,4 +54,4 @@ def collect_task_ids(
 def nothing_acceptable(refused: int) -> UsageError:
     """Return the error for sources without a single acceptable id."""
     found = f"all {refused} were refused" if refused else "there are none"
-    return UsageError(f"No task ids: {found}.", remedy="Give ids as the API returned them, one in a line.")
+    return UsageError(f"No task ids: {found}.", remedy="Give ids as the API returned them, one per line.")

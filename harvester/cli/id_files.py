@@ -1,7 +1,7 @@
 """Reading task ids from arguments, files and stdin: plain lines, CSV with a header, or JSON lines.
 
-Everything streams, so a million ids need no more memory than one. A line that holds no acceptable id becomes a
-`RefusedLine` in its place, and the rest is read all the same. Blank lines and those that begin with # are skipped.
+Everything streams, so a million ids need no more memory than one. A line without an acceptable id becomes a
+`RefusedLine` in its place, and reading continues. Blank lines and lines that begin with # are skipped.
 """
 
 import csv
@@ -28,7 +28,7 @@ _JSON_SUFFIXES = {".jsonl", ".ndjson"}
 
 @dataclass(frozen=True, slots=True)
 class RefusedLine:
-    """A line without an acceptable id. `line` counts from 1; among arguments it is the position."""
+    """A line without an acceptable id. `line` counts from 1; for arguments it is their position."""
 
     source: str
     line: int
@@ -42,7 +42,7 @@ class RefusedLine:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """What a format found: where, and the text that should be an id."""
+    """A text that should be an id, and the number of its line."""
 
     line: int
     text: str
@@ -59,8 +59,8 @@ def read_task_ids(
     """Yield the ids among `arguments`, then those in `file` ("-" is stdin).
 
     The format follows from `column` (CSV) or `field` (JSON lines), else from the suffix, else from the first
-    character. UsageError if the file cannot be read or lacks the column; before the first id, unless reading
-    breaks off later.
+    character. Raises UsageError if the file cannot be read or lacks the column: before the first id, unless reading
+    fails later.
     """
     if column is not None and field is not None:
         raise UsageError("--column is for CSV and --field for JSON lines.", remedy="Give one of them.")
@@ -113,7 +113,7 @@ def _from_plain_lines(lines: "_Lines") -> Iterator[_Candidate | RefusedLine]:
 
 
 def _from_csv(lines: "_Lines", column: str | None) -> Iterator[_Candidate | RefusedLine]:
-    """Find the column in the header, and return what reads the rows below it."""
+    """Find the column in the header, and return an iterator over the rows below it."""
     records = _CsvRecords(lines)
     header = next(records, None)
     if header is None:
@@ -157,13 +157,13 @@ def _from_json_lines(lines: "_Lines", field: str | None) -> Iterator[_Candidate 
         if name is not None and isinstance(value[name], str):
             yield _Candidate(lines.number, value[name].strip())
         else:
-            yield lines.refuse(text, f"this is no object with a text field {_either(wanted)}")
+            yield lines.refuse(text, f"this is not an object with a text field {_either(wanted)}")
 
 
 class _Lines:
-    """The lines of a byte stream as stripped text, without blank ones and comments.
+    """The lines of a byte stream as stripped text, without blank lines and comments.
 
-    One that is not UTF-8 or longer than a mebibyte comes as a RefusedLine.
+    A line that is not UTF-8, or is longer than a mebibyte, becomes a RefusedLine.
     """
 
     def __init__(self, stream: BinaryIO, source: str) -> None:
@@ -176,7 +176,7 @@ class _Lines:
         return self
 
     def __next__(self) -> str | RefusedLine:
-        """Return the next line that says something."""
+        """Return the next line that is neither blank nor a comment."""
         line, self._ahead = self._ahead, None
         while not line:
             line = self.next_raw()
@@ -186,7 +186,7 @@ class _Lines:
         return line
 
     def next_raw(self) -> str | RefusedLine:
-        """Return the very next line, be it blank or a comment; StopIteration at the end."""
+        """Return the next line, also if it is blank or a comment; StopIteration at the end."""
         line = self._read()
         if not line:
             raise StopIteration
@@ -203,7 +203,7 @@ class _Lines:
             return self.refuse(line.decode(errors="replace"), "the line is not UTF-8")
 
     def begin_with(self, prefix: str) -> bool:
-        """Tell whether the line that comes next begins so, without taking it."""
+        """Return whether the next line begins with `prefix`, without consuming it."""
         if self._ahead is None:
             self._ahead = next(self, None)
         return isinstance(self._ahead, str) and self._ahead.startswith(prefix)
@@ -220,14 +220,14 @@ class _Lines:
 
 
 class _CsvRecords:
-    """The records of a CSV file, of which a quoted field may run over several lines; broken ones are refused."""
+    """The records of a CSV file; a quoted field may span several lines, and broken records are refused."""
 
     def __init__(self, lines: _Lines) -> None:
         self.first_line = 0
         self._first_text = ""
         self._first_is_fed = True
         self._lines = lines
-        # Not a generator: that would be over after its first exception, and with it the file.
+        # Not a generator: a generator ends with its first exception, and the rest of the file would be lost.
         self._reader = csv.reader(iter(self._feed, None), strict=True)
 
     def __iter__(self) -> "_CsvRecords":
@@ -241,7 +241,7 @@ class _CsvRecords:
         try:
             return next(self._reader)
         except csv.Error as error:
-            # An unclosed quote swallows lines, so it is said which.
+            # An unclosed quote swallows lines, so the message names them.
             return self.refuse(f"this is not CSV, {error}; lines {self.first_line} to {self._lines.number} are skipped")
 
     def refuse(self, reason: str) -> RefusedLine:

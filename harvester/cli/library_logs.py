@@ -1,7 +1,7 @@
-"""What libraries log, as events of the log: a line for each, and not what others have sent.
+"""Logs the messages of libraries as events of one line each, without the bytes that clients have sent.
 
-aiohttp and asyncio write tracebacks, and into them the bytes of any client of the port: lines that look like those of
-the log, escapes for the terminal, and the token of a request that was a little too long.
+aiohttp and asyncio log tracebacks that contain bytes of any client of the port: these may look like lines of the log,
+contain escapes for the terminal, or the token of a request that was too long.
 """
 
 import logging
@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 EVERY_S = 60.0
-"""How often the same is logged."""
+"""Seconds between two lines about the same problem."""
 
 _MAX_KINDS = 200
 _MAX_CHARACTERS = 120
@@ -26,16 +26,16 @@ class _Seen:
 
 
 class LibraryLogHandler(logging.Handler):
-    """Turns a record of `logging` into an event: where it comes from and the kind of the error, never its text."""
+    """Turns a record of `logging` into an event with its origin and the class of the error, never the error's text."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self._seen: dict[tuple[str, ...], _Seen] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log it, unless the same was logged a moment ago."""
+        """Log the record, unless the same was logged within `EVERY_S`."""
         error = record.exc_info[1] if record.exc_info else None
-        # The message before anything is put into it, and of asyncio's the first line: the others show objects.
+        # The message without its arguments; only the first line, because asyncio shows objects in the others.
         message = str(record.msg).partition("\n")[0][:_MAX_CHARACTERS]
         kind = type(error).__name__ if error is not None else None
         now, key = time.monotonic(), (record.name, message, kind or "")

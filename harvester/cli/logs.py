@@ -1,4 +1,4 @@
-"""Sets up structlog: to stderr, for people on a terminal, else JSON; foreign text is made harmless."""
+"""Sets up structlog: to stderr, as text on a terminal, else as JSON, with foreign text escaped."""
 
 import logging
 import sys
@@ -12,7 +12,7 @@ from harvester.cli.library_logs import LibraryLogHandler
 
 
 class _CurrentStderr:
-    """Writes to whatever `sys.stderr` is at the moment: a live display puts itself in its place."""
+    """Writes to the current `sys.stderr`: a live display replaces it while it runs."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)
@@ -44,8 +44,8 @@ def configure_logs(level: str, style: Literal["auto", "console", "json"]) -> Non
     if not any(isinstance(handler, LibraryLogHandler) for handler in root.handlers):
         root.addHandler(LibraryLogHandler())
         logging.captureWarnings(capture=True)
-    # At the end anyio kills its idle worker processes. Which of it and asyncio's watcher collects them is a race, of
-    # which the watcher warns when it has lost: "Unknown child process pid 4711, will report returncode 255".
+    # At the end anyio kills its idle worker processes. It races with asyncio's watcher to collect them, and the watcher
+    # warns when it loses: "Unknown child process pid 4711, will report returncode 255".
     logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 

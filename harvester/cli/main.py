@@ -1,4 +1,4 @@
-"""The command line: its options, and how an error becomes a sentence and an exit code.
+"""The command line: global options, and the translation of an error into a sentence and an exit code.
 
 This imports no command, so that `--help` is instant; `commands.py` loads the one that is invoked.
 """
@@ -20,7 +20,7 @@ from harvester.cli.streams import STDOUT, is_reader_gone, silence_stdout
 from harvester.service import signals
 
 _UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
-_READER_GONE = 141  # 128 and SIGPIPE, as every other program in a pipe ends
+_READER_GONE = 141  # 128 + SIGPIPE, as of other programs in a pipe
 
 _DRAINING = frozenset({"run", "backfill"})
 """Commands that handle signals themselves."""
@@ -52,12 +52,12 @@ def _root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     _debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an unexpected error. Stands anywhere.")
+        bool, typer.Option("--debug", help="Show the traceback of an unexpected error. Allowed anywhere.")
     ] = False,
 ) -> None:
-    """Bring home the embeddings that TwelveLabs computes, before they are deleted after seven days."""
-    # No product of matrices is computed: threads for them would only take memory, and count as processes. numpy, which
-    # is imported later, ends the program where it gets neither.
+    """Fetch the embeddings that TwelveLabs computes, before they are deleted after seven days."""
+    # The program computes no matrix products, so OpenBLAS needs no threads: they take memory and count as processes.
+    # numpy, which is imported later, ends the program if it gets neither.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if context.invoked_subcommand not in _DRAINING:
         signals.behave_as_usual()
@@ -68,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
     arguments, debug = _without_debug(arguments)
     try:
         return _invoke(arguments)
-    except Exception as error:  # noqa: BLE001  # nobody is above
+    except Exception as error:  # noqa: BLE001  # no caller is above
         return _report(error, debug=debug)
 
 
@@ -79,16 +79,16 @@ def _invoke(arguments: Sequence[str]) -> int:
     except SystemExit as leaving:  # how typer ends
         exit_code = leaving.code if isinstance(leaving.code, int) else exit_code
     if is_reader_gone():
-        # typer has caught that, and makes 1 of it.
+        # typer has caught the error and would exit with 1.
         silence_stdout()
         return _READER_GONE
-    # What is still buffered would otherwise fail after the last line of this program.
+    # Buffered output would otherwise fail after the last line of this program.
     sys.stdout.flush()
     return exit_code
 
 
 def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """Take `--debug` out: the message that recommends it is easiest followed by appending it."""
+    """Remove `--debug` from anywhere: a user appends it to the command line that failed."""
     arguments = list(arguments)
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = [argument for argument in arguments[:end] if argument != "--debug"]
@@ -96,7 +96,7 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
 
 
 def _report(error: Exception, *, debug: bool) -> int:
-    """Print the error for its reader and return the exit code."""
+    """Print the error and return the exit code."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     if isinstance(error, OSError) and error.filename == STDOUT:

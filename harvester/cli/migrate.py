@@ -17,8 +17,8 @@ from harvester.store.sqlite.migrations import applied_versions
 def migrate(*, db: Database = None, config: ConfigFile = None) -> None:
     """Create or upgrade the database.
 
-    Commands that write do the same by themselves. What an older version stored gets its checksum here at once, in a
-    harvest bit by bit.
+    Commands that write do the same by themselves. This command also computes the checksums that an older version did
+    not store, all at once; a harvest does so bit by bit.
 
     Example: harvester migrate --db harvester.db
     """
@@ -32,7 +32,7 @@ def migrate(*, db: Database = None, config: ConfigFile = None) -> None:
 
 
 def _cover(connection: sqlite3.Connection, path: Path) -> int:
-    """Compute the checksums that are missing, a transaction for each batch; return how many."""
+    """Compute the missing checksums, one transaction for each batch; return how many."""
     total, batch = 0, Covered(0, 0)
     with translating_errors(path):
         while True:

@@ -1,9 +1,9 @@
 """Options that several commands share, so that each is spelt and explained once.
 
-None means "not given": the settings file, the environment or the default decide. A command hands the options that
+None means "not given": the settings file, the environment or the default decides. A command passes the options that
 stand for settings to `harvester.settings.model.load_settings` as overrides.
 
-`readable=False`: a file that may not be read is told by what opens it, which knows the exit code and the remedy.
+`readable=False`: the code that opens a file reports that it cannot be read, with the exit code and the remedy.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ Strategy = Annotated[
     typer.Option(
         "--strategy",
         metavar="auto|status|list",
-        help="How to find out what is ready (harvest.strategy): task by task, by pages of the list, or as is cheapest.",
+        help="How to find out what is ready (harvest.strategy): task by task, by pages of the list, or the cheaper.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the data as JSON.")]
@@ -40,7 +40,7 @@ IdFile = Annotated[
         "--file",
         metavar="FILE",
         readable=False,
-        help="Read ids from a file, '-' for stdin: one in a line, CSV or JSON lines.",
+        help="Read ids from a file, '-' for stdin: one per line, CSV or JSON lines.",
     ),
 ]
 IdColumn = Annotated[

@@ -1,4 +1,4 @@
-"""`harvester plan`: what would happen next, and why."""
+"""`harvester plan`: shows what would happen next, and why."""
 
 import time
 from contextlib import closing
@@ -20,7 +20,9 @@ from harvester.store.sqlite.limits import limits_in_force
 from harvester.store.sqlite.processing_times import processing_times
 from harvester.store.sqlite.queue_sample import survey
 
-Calls = Annotated[int, typer.Option("--calls", metavar="N", min=0, max=100, help="How many requests to foretell.")]
+Calls = Annotated[
+    int, typer.Option("--calls", metavar="N", min=0, max=100, help="How many of the next requests to show.")
+]
 
 
 def plan(
@@ -33,8 +35,8 @@ def plan(
 ) -> None:
     """Show what would happen next, and why.
 
-    The request budget in force, what is to be done about which tasks, the next requests each with its reason, how many
-    it will take, when all is done, and which tasks are at risk. Nothing is asked and nothing is written.
+    Shows the request budget in force, the due tasks, the next requests with their reasons, the number of requests that
+    the queue needs, when the last task will be done, and the tasks at risk. Sends no request and writes nothing.
 
     Example: harvester plan --strategy status
     """
@@ -50,7 +52,7 @@ def plan(
 
 
 def _look(settings: Settings, calls: int) -> PlanReport:
-    """Read the database in one transaction, and reckon."""
+    """Read the database in one transaction, and compute the plan."""
     path, now_ms = settings.store.path, time.time_ns() // 1_000_000
     limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
     has_status_call = settings.api.version == "v1"

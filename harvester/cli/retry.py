@@ -1,4 +1,4 @@
-"""`harvester retry`: give ends another chance."""
+"""`harvester retry`: puts ended tasks back to pending, or decodes kept bodies again."""
 
 import time
 from collections.abc import Iterator
@@ -26,11 +26,13 @@ States = Annotated[
 ]
 FromKept = Annotated[
     bool,
-    typer.Option("--from-kept", help="Decode the kept bodies again, of these or of all, instead of asking the API."),
+    typer.Option(
+        "--from-kept", help="Decode kept bodies again, of these tasks or of all, without a request to the API."
+    ),
 ]
 
 TOLD = 10
-"""So many of the ids that are left alone are named; --json has them all."""
+"""Ids to name of those that stay as they are; --json has them all."""
 
 
 def retry(  # noqa: PLR0913  # one parameter for each option
@@ -47,10 +49,10 @@ def retry(  # noqa: PLR0913  # one parameter for each option
 ) -> None:
     """Put ended tasks back to pending.
 
-    Harvested ones stay as they are: nothing undoes a harvest.
+    Harvested tasks stay as they are: nothing undoes a harvest.
 
-    With --from-kept nothing is asked again: what could not be stored is decoded once more from its kept body, as after
-    an upgrade that understands it. What is good now is harvested, without a request or a key; exit 1 if some is not.
+    With --from-kept no request is sent: kept bodies are decoded again, for example after an upgrade that understands
+    them. Tasks whose body can be stored now are harvested, without a key; exit 1 if any cannot.
 
     Example: harvester retry --state rejected,missing
     """
@@ -79,7 +81,7 @@ def _put_back(connection: Connection, given: GivenIds, states: list[TaskState], 
         print_json({"pending_again": count, "left": left, "refused": given.refused})
     else:
         for task_id, state in islice(left.items(), TOLD):
-            print_error(f"{task_id} stays as it is: {f'it is {state}' if state else 'no such task is queued here'}.")
+            print_error(f"{task_id} stays as it is: {f'it is {state}' if state else 'the database has no such task'}.")
         if len(left) > TOLD:
             print_error(f"and {len(left) - TOLD} more that are open, harvested or unknown.")
         typer.echo(f"{counted(count, 'task')} pending again.", err=True)
@@ -89,13 +91,13 @@ def _put_back(connection: Connection, given: GivenIds, states: list[TaskState], 
 def _harvest_kept(
     connection: Connection, given: GivenIds, states: list[TaskState], max_body_bytes: int, *, json: bool
 ) -> bool:
-    """Tell what became of each, and return whether all are harvested."""
+    """Print the result for each task, and return whether all are harvested."""
     from harvester.service.replay import harvest_kept  # noqa: PLC0415  # numpy, for --from-kept only
 
     harvested, left = [], []
     for keeper in _chosen(keepers(connection), given, states):
         if isinstance(keeper, str):
-            left.append({"task_id": keeper, "problem": "No body of it is kept, or it has not ended."})
+            left.append({"task_id": keeper, "problem": "No body is kept, or the task has not ended."})
             continue
         reread = harvest_kept(connection, keeper, max_body_bytes=max_body_bytes, now_ms=time.time_ns() // 1_000_000)
         _warn_of_another_id(reread.task_id, reread.received_id)
@@ -115,7 +117,7 @@ def _harvest_kept(
 
 
 def _chosen(kept: list[DeadLetter], given: GivenIds, states: list[TaskState]) -> Iterator[DeadLetter | str]:
-    """Yield what was named, by id or by state, or everything; of an id without a kept body the id alone."""
+    """Yield the kept bodies that were named by id or by state, or all; for an id without a kept body yield the id."""
     if given.task_ids is None and not states:
         yield from kept
         return

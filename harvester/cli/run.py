@@ -17,16 +17,16 @@ from harvester.settings.sources import find_config_file
 
 
 def run(*, strategy: Strategy = None, db: Database = None, config: ConfigFile = None) -> None:
-    """Harvest until told to stop.
+    """Harvest until a signal stops it.
 
-    Takes up what any program queues, within two seconds. SIGTERM finishes and stores what is being downloaded, a
+    Starts within two seconds on tasks that any program queues. SIGTERM finishes and stores the downloads under way, a
     second one stops at once; SIGHUP reads rates, concurrency, discovery and log level from the settings again.
 
     Example: harvester run --db harvester.db
     """
     prepare_process()
     overrides: dict[str, dict[str, Any]] = {"store": {"path": db}, "harvest": {"strategy": strategy}}
-    # Named from now on: a file that vanishes must not count as one without settings when they are read again.
+    # From now on the file has a name, so that a reload fails if it has disappeared instead of using the defaults.
     found = find_config_file(config, os.environ)
     config = found[0] if found else None
     limits = read_limits()
@@ -35,7 +35,7 @@ def run(*, strategy: Strategy = None, db: Database = None, config: ConfigFile = 
     key = resolve_api_key(loaded.settings, os.environ)
     configure_logs(loaded.settings.log.level, loaded.settings.log.format)
     warn_of_excess(loaded.settings, limits)
-    # The HTTP client and numpy take much of a small memory: only once it is known to be large enough.
+    # The HTTP client and numpy take much memory: they are imported only when there is enough.
     from harvester.cli.daemon import Daemon  # noqa: PLC0415
 
     daemon = Daemon(loaded, key, lambda: fitted(load_settings(config, overrides), limits))

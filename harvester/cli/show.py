@@ -1,4 +1,4 @@
-"""`harvester show`: all that is known of one task."""
+"""`harvester show`: shows everything about one task."""
 
 import json as jsonlib
 import re
@@ -22,7 +22,7 @@ from harvester.store.sqlite.dead_letters import Payload, PayloadError, kept_payl
 from harvester.store.sqlite.task_history import TaskDetails, rebuild_json, task_story
 
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task.")]
-ApiJson = Annotated[bool, typer.Option("--json", help="Print the API's own JSON of a harvested task.")]
+ApiJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON of a harvested task.")]
 
 Raw = Annotated[bool, typer.Option("--raw", help="Print the kept body of a result that could not be stored.")]
 
@@ -38,10 +38,10 @@ def show(
     db: Database = None,
     config: ConfigFile = None,
 ) -> None:
-    """Show all that is known of a task.
+    """Show everything about a task.
 
-    Metadata, segments by option and scope, what is wrong and what to do about it, and every attempt; or the API's own
-    JSON, floats to the last digit; or what the API sent in place of a result: its bytes, on a terminal made harmless.
+    Shows metadata, segments by option and scope, the error with its remedy, and every attempt. --json prints the API's
+    JSON instead, floats to the last digit; --raw prints the kept body, escaped on a terminal.
 
     Example: harvester show 66f537778d9641fe5a0d101f --json > task.json
     """
@@ -62,7 +62,7 @@ def show(
         for line in _lines(story):
             print_data(line)
     elif document is None:
-        print_error(f"The task {task_id} is {story.task['state']}, not harvested: there is no JSON to give back.")
+        print_error(f"The task {task_id} is {story.task['state']}, not harvested: there is no JSON to print.")
         raise typer.Exit(1)
     else:
         _write_json(document)
@@ -70,7 +70,7 @@ def show(
 
 def _write_raw(task_id: str, payload: Payload | None) -> None:
     if payload is None:
-        print_error(f"No body of the task {task_id} is kept: only those of results that could not be stored are.")
+        print_error(f"No body of the task {task_id} is kept: only bodies that could not be stored are.")
         raise typer.Exit(1)
     try:
         write_foreign_bytes(payload.pieces())
@@ -79,7 +79,7 @@ def _write_raw(task_id: str, payload: Payload | None) -> None:
             print_error(str(error))
             raise typer.Exit(1) from None
     if payload.is_cut:
-        print_error("This is only the beginning: the body was too large to be kept whole.")
+        print_error("This is only the beginning: the rest of the body was too large to keep.")
 
 
 def _write_json(document: bytes) -> None:
@@ -112,7 +112,7 @@ def _lines(story: TaskDetails) -> Iterator[str]:
 
 
 def _trouble_lines(story: TaskDetails) -> Iterator[str]:
-    """Say what is wrong, and what to do about it."""
+    """Yield the error and its remedy."""
     task, end = story.task, ENDS.get(TaskState(story.task["state"]))
     if end is not None:
         yield f"  means       {end.meaning}"
@@ -152,7 +152,7 @@ def _video_lines(story: TaskDetails) -> Iterator[str]:
 
 
 def _listed_lines(story: TaskDetails) -> Iterator[str]:
-    """Describe a task whose embeddings are not here yet, as the account's list did."""
+    """Yield what the account's list says about a task that is not harvested yet."""
     listed = story.listed
     if listed is None:
         return
@@ -166,8 +166,8 @@ def _listed_lines(story: TaskDetails) -> Iterator[str]:
 
 def _attempt_lines(story: TaskDetails) -> Iterator[str]:
     yield ""
-    made, told = story.task["attempts"], len(story.attempts)
-    yield f"attempts      {told}" + (f", of {made}: older ones are forgotten" if made > told else "")
+    made, shown = story.task["attempts"], len(story.attempts)
+    yield f"attempts      {shown}" + (f", of {made}: older ones are deleted" if made > shown else "")
     for attempt in story.attempts:
         http = f" HTTP {attempt.http_status}" if attempt.http_status else ""
         size = f", {shown_bytes(attempt.bytes)}" if attempt.bytes else ""

@@ -1,4 +1,4 @@
-"""`harvester simulate`: a rehearsal of the API on this machine."""
+"""`harvester simulate`: serves a stand-in for the API on this machine."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -54,7 +54,7 @@ def simulate(  # noqa: PLR0913  # one for each option
 ) -> None:
     """Serve a stand-in for the TwelveLabs API.
 
-    To rehearse without spending quota.
+    Use it to rehearse without spending quota.
 
     Example: harvester simulate --port 8080 --tasks 20 --print-ids > ids.txt
     """
@@ -122,7 +122,7 @@ def _announce(simulator: Simulator) -> None:
         "In another terminal:\n\n"
         f"  export TWELVELABS_API_KEY={key}\n"
         f"  export HARVESTER_API__BASE_URL={simulator.base_url}\n"
-        "  harvester add --file ids.txt   # what --print-ids wrote\n"
+        "  harvester add --file ids.txt   # the output of --print-ids\n"
         "  harvester backfill\n",
         err=True,
     )

@@ -1,4 +1,4 @@
-"""`harvester status`: the glance."""
+"""`harvester status`: shows the state of the queue."""
 
 import time
 from collections.abc import Iterator
@@ -21,26 +21,26 @@ from harvester.store.sqlite.limits import limits_in_force
 from harvester.store.sqlite.task_history import StatusReport, as_json, status_report
 from harvester.store.sqlite.write_ahead_log import LARGE_LOG_BYTES, LOG_BYTES
 
-Watch = Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Show it repeatedly, until Ctrl-C.")]
 Every = Annotated[
-    str | None, typer.Option("--every", metavar="TIME", help="With --watch, the time between two looks; else 2s.")
+    str | None, typer.Option("--every", metavar="TIME", help="With --watch: the time between two readings; else 2s.")
 ]
 
 
 def status(
     *, watch: Watch = False, every: Every = None, json: AsJson = False, db: Database = None, config: ConfigFile = None
 ) -> None:
-    """Show where the queue stands.
+    """Show the state of the queue.
 
-    Counts by state, the next deadline, whether the request budget saves every task, the oldest open task, the last
-    errors, and how much is stored.
+    Shows the counts by state, the next deadline, whether the request budget saves every task, the oldest open task, the
+    last errors, and the size of the stored data.
 
     Example: harvester status --watch
     """
     if watch and json:
         raise UsageError("--watch is for people, --json for programs.", remedy="Call `harvester status --json` again.")
     if every is not None and not watch:
-        raise UsageError("--every says how often --watch looks.", remedy="Add --watch.")
+        raise UsageError("--every needs --watch.", remedy="Add --watch.")
     settings = load_settings(config, {"store": {"path": db}}).settings
     path = settings.store.path
     if watch:
@@ -58,7 +58,7 @@ def status(
 
 
 def _look(settings: Settings) -> tuple[StatusReport, Feasibility]:
-    """Read the database, and hold what is open against the rate that it says is in force."""
+    """Read the database, and compare the open tasks with the rate that is in force."""
     path, now_ms = settings.store.path, time.time_ns() // 1_000_000
     limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
     has_status_call = settings.api.version == "v1"
@@ -85,7 +85,7 @@ def _lines(report: StatusReport, feasibility: Feasibility) -> Iterator[str]:
     rate_per_s = feasibility.budget.rate_per_s
     if feasibility.open_tasks and rate_per_s is not None:
         left = shown_duration((feasibility.finish_ms - report.at_ms) / 1000)
-        yield f"budget         {shown_rate(rate_per_s)}: through by {shown_time(feasibility.finish_ms)} ({left})"
+        yield f"budget         {shown_rate(rate_per_s)}: done by {shown_time(feasibility.finish_ms)} ({left})"
     if feasibility.overdue:
         yield f"overdue        {counted(feasibility.overdue, 'open task')} past the deadline"
     if report.held is not None:
@@ -95,7 +95,7 @@ def _lines(report: StatusReport, feasibility: Feasibility) -> Iterator[str]:
         waited = shown_duration(now - report.oldest_open_added_at_ms / 1000)
         yield f"oldest open    queued {waited} ago: {report.oldest_open_task_id}"
     for endpoint, until_ms in report.blocked_until_ms.items():
-        yield f"rate limit     the API wants no {endpoint} requests until {shown_time(until_ms)}"
+        yield f"rate limit     the API accepts no {endpoint} requests until {shown_time(until_ms)}"
     hours = report.video_seconds / 3600
     yield f"stored         {report.segments} segments of {hours:.1f} h of video, {shown_bytes(report.file_bytes)}"
     yield from _room(report)
@@ -104,20 +104,20 @@ def _lines(report: StatusReport, feasibility: Feasibility) -> Iterator[str]:
 
 
 def _room(report: StatusReport) -> Iterator[str]:
-    """Say how long the write-ahead log is, and what is odd about that."""
+    """Yield the length of the write-ahead log, and warnings about it and the free space."""
     free = report.free_bytes
     if report.log_bytes:
         why = "; another program may keep a read transaction open" if report.log_bytes >= LARGE_LOG_BYTES else ""
         yield f"log            {shown_bytes(report.log_bytes)} of that in the write-ahead log{why}"
     if free is not None and free < 4 * LOG_BYTES:
-        yield f"space          {shown_bytes(free)} are free: a harvest pauses before the last of it is gone"
+        yield f"space          {shown_bytes(free)} are free: a harvest pauses before the space runs out"
 
 
 def _verdict(report: StatusReport, now: float) -> str:
-    """Say in one line whether somebody has to do something."""
+    """Return in one line whether a person has to act."""
     lost = sum(count for state, count in report.counts.items() if not state.is_open and state != "harvested")
     total = sum(report.counts.values())
-    # Those that are past theirs have a line of their own, and nobody can hurry for them.
+    # Overdue tasks have a line of their own, and hurrying does not help them.
     ahead_ms = next((at_ms for at_ms, _ in report.deadlines if at_ms / 1000 > now), None)
     if total == 0:
         return "The queue is empty: `harvester add --file ids.txt` fills it."

@@ -1,4 +1,4 @@
-"""`harvester status --watch`: the glance in place on a terminal, one after the other in a pipe."""
+"""`harvester status --watch`: refreshes the status in place on a terminal, and repeats it in a pipe."""
 
 import signal
 import sys
@@ -24,9 +24,9 @@ class _Stopped(Exception):  # noqa: N818  # reads as what it is
 
 
 def watch_status(look: ListRequest, every_s: float) -> int:
-    """Show what `look` returns, again and again, until a signal; return the exit code for it.
+    """Show the lines that `look` returns, repeatedly, until a signal; return the exit code for the signal.
 
-    Raises StoreError when the first look fails; a later failure is shown, and the next look may succeed.
+    Raises StoreError if the first call fails; a later failure is shown, and the next call may succeed.
     """
     with _raising_on_signals():
         try:
@@ -53,7 +53,7 @@ def _pictures(look: ListRequest, every_s: float) -> Iterator[list[str]]:
 
 def _show_in_place(pictures: Iterator[list[str]], every_s: float) -> None:
     console = Console(markup=False, emoji=False, highlight=False)
-    # What was seen last stays on the screen.
+    # The last status stays on the screen.
     with Live(console=console, auto_refresh=False) as live:
         for lines in pictures:
             head = f"{_now()}, every {every_s:g} s; Ctrl-C ends"

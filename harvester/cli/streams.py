@@ -1,7 +1,7 @@
-"""The standard streams, so that none of them ends the program: missing, broken, full, or with another encoding.
+"""Replaces the standard streams, so that a missing, broken or full one, or another encoding, does not end the program.
 
-stderr is for people. What cannot be written there is lost and counted, and the work goes on. stdout is data: what
-cannot be written there is an error, whose file name is STDOUT.
+stderr is for people: text that cannot be written there is dropped and counted, and the work continues. stdout is for
+data: a failure to write there is an error, whose file name is STDOUT.
 """
 
 import codecs
@@ -20,17 +20,17 @@ from typing import Any
 STDOUT = "standard output"
 
 MAX_WAITING_BYTES = 256 * 1024
-"""Text that waits for a reader of stderr; more is dropped. About a thousand lines of a log."""
+"""Bytes of text that wait for a reader of stderr; more is dropped. About a thousand lines of a log."""
 
 LAST_WRITES_S = 2.0
-"""How long the end of the program waits for a reader of stderr that is slow."""
+"""Seconds for which the program, at its end, waits for a slow reader of stderr."""
 
 
 class MessageStream(io.TextIOBase):
     """stderr. Writing never raises, and after `write_in_background` never waits either.
 
-    `trouble` says why text is being lost, `lost` how many pieces (mostly lines) have been lost. `on_change` is called
-    whenever `trouble` begins or ends, from whatever thread writes.
+    `trouble` says why text is being lost, None while it is not; `lost` counts the lost pieces, mostly lines.
+    `on_change` is called when `trouble` begins or ends, in the thread that writes.
     """
 
     encoding: str = "utf-8"
@@ -54,9 +54,9 @@ class MessageStream(io.TextIOBase):
         self._writer: threading.Thread | None = None
 
     def write(self, text: str) -> int:
-        """Take the text; it goes out with the end of its line, or with `flush`."""
+        """Take the text; it is written at the end of its line, or by `flush`."""
         if not isinstance(text, str):
-            # How libraries find out whether a stream takes bytes.
+            # Libraries try this to find out whether a stream takes bytes.
             raise TypeError(f"text is written here, not {type(text).__name__}")
         with self._lock:
             self._text.append(text)
@@ -65,7 +65,7 @@ class MessageStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Pass on what was written."""
+        """Write the pending text, or queue it for the writing thread."""
         with self._lock:
             content = self._encoder.encode("".join(self._text))
             self._text.clear()
@@ -81,20 +81,20 @@ class MessageStream(io.TextIOBase):
                 self._changed.notify_all()
 
     def write_in_background(self) -> None:
-        """Write from a thread from now on: a pipe that is not read then holds up nothing else."""
+        """Write in a thread from now on, so that a pipe that is not read does not block the program."""
         if self._writer is None:
             writer = threading.Thread(target=self._write_on, name="stderr", daemon=True)
             writer.start()
             self._writer = writer
 
     def take_lost(self) -> int:
-        """Return how many pieces were lost since this was asked."""
+        """Return how many pieces were lost since the last call."""
         with self._lock:
             lost, self.lost = self.lost, 0
         return lost
 
     def finish(self) -> None:
-        """Wait a little for what is still to be written."""
+        """Wait at most `LAST_WRITES_S` for pending text to be written."""
         with suppress(Exception):
             self.flush()
         give_up_at = time.monotonic() + LAST_WRITES_S
@@ -103,11 +103,11 @@ class MessageStream(io.TextIOBase):
                 self._changed.wait(LAST_WRITES_S / 20)
 
     def fileno(self) -> int:
-        """Return the descriptor, of which the size of a terminal is asked."""
+        """Return the descriptor, by which libraries ask for the size of the terminal."""
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Return whether a person is likely to look."""
+        """Return whether stderr is a terminal."""
         return self._is_terminal
 
     def writable(self) -> bool:
@@ -153,7 +153,7 @@ class MessageStream(io.TextIOBase):
 
 
 class _DataStream(io.FileIO):
-    """stdout below its buffer: an error names it."""
+    """stdout below its buffer: its errors have the file name STDOUT."""
 
     is_reader_gone = False
 
@@ -166,7 +166,7 @@ class _DataStream(io.FileIO):
 
 
 def prepare_streams() -> MessageStream:
-    """Put streams in place that the program can rely on; return that for people."""
+    """Replace the standard streams by safe ones; return stderr."""
     for descriptor in (0, 1, 2):
         _fill(descriptor)
         if descriptor < 2:
@@ -185,7 +185,7 @@ def is_reader_gone() -> bool:
 
 
 def silence_stdout() -> None:
-    """Let the interpreter's last flush go nowhere: what could not be written before cannot be written then."""
+    """Redirect stdout to the null device, so that the interpreter's last flush does not fail again."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -204,7 +204,7 @@ def _data_stream(original: io.TextIOBase | Any) -> io.TextIOWrapper:
 
 
 def _encoding(stream: Any) -> str:
-    """Return what the environment wants, if it can be made to hold any text."""
+    """Return the encoding of the environment if it can express any text, with escapes; else UTF-8."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         "\u6771".encode(encoding, "backslashreplace")
@@ -214,17 +214,17 @@ def _encoding(stream: Any) -> str:
 
 
 def _fill(descriptor: int) -> None:
-    """Take up a standard descriptor that is missing: else the database could become what messages are written to."""
+    """Open a missing standard descriptor: else the database could get it, and messages would go into the file."""
     try:
         os.fstat(descriptor)
     except OSError:
         with suppress(OSError):
-            # The lowest free one: this.
+            # The system assigns the lowest free descriptor, which is this one.
             os.open(os.devnull, os.O_RDWR)
 
 
 def _make_blocking(descriptor: int) -> None:
-    # Another program may have left the pipe or terminal in a state in which a write fails that has to wait.
+    # Another program may have set the pipe or terminal to non-blocking, in which a write fails instead of waiting.
     with suppress(OSError):
         os.set_blocking(descriptor, True)
 

@@ -1,4 +1,4 @@
-"""`harvester verify`: checks whether the database keeps its promises, and repairs what can be had again."""
+"""`harvester verify`: checks the database, and puts damaged tasks back to pending."""
 
 import time
 from collections import Counter
@@ -30,12 +30,12 @@ Repair = Annotated[
 def verify(
     *, deep: Deep = False, repair: Repair = False, json: AsJson = False, db: Database = None, config: ConfigFile = None
 ) -> None:
-    """Check what the database holds.
+    """Check the data in the database.
 
-    Integrity, counts, dimensions and lengths, with --deep the numbers too. Exit 1 with the list of what is wrong.
+    Checks integrity, counts, dimensions and lengths, with --deep the numbers too. Exit 1 with a list of findings.
 
-    With --repair the tasks that are stored damaged go back to pending, if their seven days are not over; the others are
-    listed and stay. Without it nothing is changed: that is the rehearsal. Exit 1 if something is still wrong.
+    --repair puts damaged tasks back to pending if their seven days are not over; others are listed and stay as they
+    are. Without --repair nothing is changed. Exit 1 if something is still wrong.
 
     Example: harvester verify --deep
     """
@@ -53,7 +53,7 @@ def verify(
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is wrong, after any repair; what was put back, and what is past its deadline."""
+    """The findings after any repair, the repaired tasks, and the damaged tasks that are past their deadline."""
 
     findings: Sequence[Finding]
     repaired: Sequence[Damaged] = ()
@@ -72,7 +72,7 @@ def _findings(path: Path, *, deep: bool) -> list[Finding]:
 
 
 def _repaired(path: Path) -> Verdict:
-    """Put back what can be had again, and look once more: only that tells whether the database is sound."""
+    """Repair the tasks that the platform still has, and check again: only that shows whether the database is sound."""
     with closing(open_for_reading(path)) as connection:
         found = examine(connection)
     now_ms = time.time_ns() // 1_000_000
@@ -86,11 +86,11 @@ def _repaired(path: Path) -> Verdict:
 
 def _as_json(verdict: Verdict, *, repair: bool) -> dict[str, object]:
     findings = [{"task_id": one.task_id, "text": one.text, "warning": one.is_warning} for one in verdict.findings]
-    told: dict[str, object] = {"ok": not verdict.errors, "findings": findings}
+    document: dict[str, object] = {"ok": not verdict.errors, "findings": findings}
     if repair:
-        told["repaired"] = [{"task_id": one.task_id, "was": one.texts} for one in verdict.repaired]
-        told["lost"] = [] if verdict.is_malformed else [one.task_id for one in verdict.lost]
-    return told
+        document["repaired"] = [{"task_id": one.task_id, "was": one.texts} for one in verdict.repaired]
+        document["lost"] = [] if verdict.is_malformed else [one.task_id for one in verdict.lost]
+    return document
 
 
 def _finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
@@ -114,17 +114,19 @@ def _tell(verdict: Verdict, path: Path, *, deep: bool) -> None:
         print_data(line)
     if verdict.is_malformed:
         print_error(
-            "SQLite calls the file damaged: nothing was changed. Restore a backup; see docs/howto/operations.md."
+            "SQLite reports a damaged file: nothing was changed. Restore a backup; see docs/howto/operations.md."
         )
     else:
         for damaged in verdict.lost:
             print_data(f"lost: {damaged.task_id}: past its deadline, {shown_time(damaged.expires_at_ms)}; left alone")
         if verdict.lost:
             print_error(
-                "What is lost is in a backup, or must be embedded again; see docs/howto/operations.md, Restoring."
+                "Restore lost tasks from a backup, or embed the videos again; see docs/howto/operations.md, Restoring."
             )
     if verdict.repaired:
-        typer.echo(f"{counted(len(verdict.repaired), 'task')} pending again: `harvester backfill` fetches.", err=True)
+        typer.echo(
+            f"{counted(len(verdict.repaired), 'task')} pending again: `harvester backfill` retrieves them.", err=True
+        )
     looked = "every vector was read" if deep else "structure, counts and lengths; --deep reads the vectors too"
     errors, warnings = len(verdict.errors), len(verdict.findings) - len(verdict.errors)
     said = counted(errors, "error") if errors else "The database is sound"

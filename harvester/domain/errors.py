@@ -9,7 +9,7 @@ HarvesterError            exit code, one sentence, a remedy
     ├── StoreBusyError    4  it cannot be used at the moment: locked, full disk, I/O error
     ├── MovedFileError    4  the file is gone from its path, or another is there
     ├── NewerSchemaError  4  it was written by a newer program
-    └── NotOursError      4  not SQLite, or somebody else's SQLite
+    └── NotOursError      4  not SQLite, or the database of another program
 """
 
 from typing import ClassVar
@@ -30,12 +30,12 @@ class HarvesterError(Exception):
 
 
 class UsageError(HarvesterError):
-    """Settings, arguments or input files that cannot be worked with."""
+    """Settings, arguments or input files that cannot be used."""
 
     exit_code = 2
 
 
-class InvalidTaskId(UsageError):  # noqa: N818  # reads as what it is: "this id is invalid"
+class InvalidTaskId(UsageError):  # noqa: N818  # it reads as a sentence: "this id is invalid"
     """A task id that cannot exist; see `harvester.domain.tasks.task_id`."""
 
 

@@ -1,17 +1,17 @@
-"""What is said when the request budget does not save every task: figures, and what can be done about it."""
+"""The warning when the request budget does not save every task: figures, and a remedy."""
 
 import math
 
 from harvester.domain.planning.feasibility import Feasibility
 
 _UNITS = (("a minute", 60, 1.0), ("an hour", 3600, 10.0), ("a day", 86_400, 0.0))
-"""Each with its seconds, and from how many requests on it is the one to speak of."""
+"""Name, seconds, and the smallest number of requests for which the unit is used."""
 
 _EXACT_BELOW = 100
 
 
 def forewarning(feasibility: Feasibility) -> str | None:
-    """Return what will be lost and what would save it, in one or two sentences; None if nothing will be lost."""
+    """Return one or two sentences on the expected loss and the rate that would avoid it; None without a loss."""
     if not feasibility.at_risk:
         return None
     lost = _of(feasibility.at_risk, feasibility.open_tasks)
@@ -25,7 +25,7 @@ def forewarning(feasibility: Feasibility) -> str | None:
 
 
 def shown_rate(per_s: float, *, round_up: bool = False) -> str:
-    """Return `50 requests a day`, in the unit that makes a handy number; rounded up, it is never too little."""
+    """Return `50 requests a day`, in the unit that gives a short number; rounded up, it is never too small."""
     unit, seconds, _ = next(unit for unit in _UNITS if per_s * unit[1] >= unit[2])
     number = _shown_number(per_s * seconds, round_up=round_up)
     return f"{number} request{'' if number == '1' else 's'} {unit}"
@@ -51,7 +51,7 @@ def _remedy(feasibility: Feasibility) -> str:
 
 
 def _shown_number(value: float, *, round_up: bool) -> str:
-    # One decimal where it makes a difference that matters.
+    # One decimal for small numbers only.
     scale = 1 if value >= 10 else 10
     tenths = math.ceil(value * scale - 1e-6) if round_up else round(value * scale)
     return f"{max(tenths, 1) / scale:,.1f}".removesuffix(".0")
@@ -69,7 +69,7 @@ def _about(count: int) -> str:
 
 
 def _rounded(count: int) -> int:
-    """Round to a twentieth of the leading digit's unit: 1,666 to 1,650, for a forecast is no count."""
+    """Round to a twentieth of the leading digit's unit, as a forecast is not exact: 1,666 to 1,650."""
     if count < _EXACT_BELOW:
         return count
     step = round(10.0 ** (len(str(count)) - 1) / 20)

@@ -1,4 +1,4 @@
-"""The preview of a harvest in words, and as programs read it."""
+"""The forecast of a harvest as text and as JSON."""
 
 import math
 from collections import Counter
@@ -17,16 +17,16 @@ from harvester.reports.deadline_warning import forewarning, shown_rate
 from harvester.reports.formats import counted, shown_duration, shown_interval, shown_time
 
 MAX_CLASSES = 3
-"""So many models and lengths are named, those of which most is known."""
+"""Classes of models and lengths to show: those with most observations."""
 
 _WINDOWS = {60: "a minute", 3600: "an hour", 86_400: "a day"}
 
 
 @dataclass(frozen=True, slots=True)
 class PlanReport:
-    """The queue, the conditions, and what they come to; `limits` is what is known of each class of requests.
+    """The queue, the conditions and the forecast; `limits` has the known limits of each endpoint.
 
-    The strategy of the conditions is another than the `preferred` one where the budget is too tight for that.
+    The strategy of the conditions differs from `preferred` if the budget is too small for that one.
     """
 
     survey: QueueSample
@@ -38,7 +38,7 @@ class PlanReport:
 
 
 def lines(report: PlanReport) -> Iterator[str]:
-    """Yield the preview, line by line."""
+    """Yield the lines of the text."""
     yield from _budget(report)
     yield ""
     yield from _queue(report)
@@ -55,21 +55,21 @@ def _budget(report: PlanReport) -> Iterator[str]:
     budget = report.conditions.budget
     rate = "unlimited" if budget.rate_per_s is None else shown_rate(budget.rate_per_s)
     setting = "unlimited" if budget.setting_per_s is None else shown_rate(budget.setting_per_s)
-    why = "as configured" if rate == setting else f"configured are {setting}; the API allows no more"
+    why = "as configured" if rate == setting else f"{setting} configured; the API allows no more"
     yield f"budget      {rate}, {why}; all processes on this database share it"
     followed, preferred = report.conditions.strategy, report.preferred
     if followed is not preferred:
-        yield f"strategy    {followed}: the budget is too tight for {preferred}, which asks first"
+        yield f"strategy    {followed}: the budget is too small for {preferred}, which asks first"
     for endpoint, limit in report.limits.items():
-        taught = "; ".join(_taught(limit, report.survey.at_ms))
-        if taught:
-            yield f"taught      {endpoint}: {taught}"
+        known = "; ".join(_known(limit, report.survey.at_ms))
+        if known:
+            yield f"API limits  {endpoint}: {known}"
     if report.survey.in_hand:
         by = "a process" if report.survey.processes == 1 else f"{report.survey.processes} processes"
-        yield f"at work     {by} with {counted(report.survey.in_hand, 'task')} in hand"
+        yield f"at work     {by} with {counted(report.survey.in_hand, 'claimed task')}"
 
 
-def _taught(limit: ClassBudget, at_ms: int) -> Iterator[str]:
+def _known(limit: ClassBudget, at_ms: int) -> Iterator[str]:
     if limit.quota is not None:
         window = _WINDOWS.get(limit.quota.window_s, f"in {shown_duration(limit.quota.window_s)}")
         left = "" if limit.remaining is None else f", {max(0, limit.remaining):,} left"
@@ -79,7 +79,7 @@ def _taught(limit: ClassBudget, at_ms: int) -> Iterator[str]:
     if limit.learned_per_minute is not None:
         yield f"cut to {shown_rate(limit.learned_per_minute / 60)} after refusals"
     if limit.blocked_s > 0:
-        yield f"none wanted until {shown_time(at_ms + round(limit.blocked_s * 1000))}"
+        yield f"no requests until {shown_time(at_ms + round(limit.blocked_s * 1000))}"
 
 
 def _queue(report: PlanReport) -> Iterator[str]:
@@ -94,14 +94,14 @@ def _queue(report: PlanReport) -> Iterator[str]:
         f"{survey.pending_due:,} pending and due now, {later}"
     )
     first = f", the first at {shown_time(todo.first_ms)}" if todo.first_ms is not None else ""
-    about = "about " if survey.each > 1 else ""
+    estimated = " (estimated)" if survey.each > 1 else ""
     for count, what in (
         (todo.retrieve, "retrieve: known to be ready"),
         (
             todo.straight_away,
-            f"retrieve straight away: {about}so many have surely finished, are near their deadline or tell no age",
+            f"retrieve without asking first{estimated}: almost surely finished, near the deadline or undated",
         ),
-        (todo.by_page, "ask by page of the list, as soon as that is worth a request and the budget has one to spare"),
+        (todo.by_page, "ask by page of the list, when that is worth a request and the budget allows one"),
         (todo.singly, "ask singly"),
         (todo.wait, f"wait: not worth a request yet{first}"),
     ):
@@ -114,11 +114,9 @@ def _calls(report: PlanReport) -> Iterator[str]:
     every = f"one every {shown_interval(1 / rate_per_s)}" if rate_per_s else "as fast as they are answered"
     quota = _quota_in_force(report)
     if quota is not None:
-        every += (
-            f" on average: what is left of the quota of {_WINDOWS[quota.window_s]} need not wait, its last tenth does"
-        )
+        every += f" on average: the quota of {_WINDOWS[quota.window_s]} may be used at once, except its last tenth"
     if not report.preview.calls:
-        yield "next calls  none asked for" if not report.conditions.calls else "next calls  none that can be foretold"
+        yield "next calls  not shown" if not report.conditions.calls else "next calls  cannot be predicted"
         return
     yield f"next calls  {every}"
     for number, call in enumerate(report.preview.calls):
@@ -129,7 +127,7 @@ def _calls(report: PlanReport) -> Iterator[str]:
 
 
 def _quota_in_force(report: PlanReport) -> Quota | None:
-    """Return the quota that makes the rate, if it is of an hour or a day."""
+    """Return the quota that determines the rate, if its window is an hour or a day."""
     limit, rate_per_s = report.limits[Endpoint.RETRIEVE], report.conditions.budget.rate_per_s
     if limit.quota is None or rate_per_s is None or limit.quota.window_s <= WINDOWS_S[0]:
         return None
@@ -145,56 +143,56 @@ def _subject(step: Step) -> str:
 
 
 def reason(call: Call, report: PlanReport) -> str:
-    """Say why a request is made."""
+    """Return in words why a request is made."""
     step, at_ms = call.step, call.at_ms
     if isinstance(step, ListRequest):
         finished = finished_among(step, at_ms, report.times)
-        next_come = ": these come next" if finished else ""
+        next_come = ", retrieved next" if finished else ""
         return f"answers for {counted(len(step.tasks), 'task')}, about {finished} of them finished{next_come}"
     task, likely = step.task, f"{_percent(step.chance)} likely to have finished"
     if task.state is TaskState.READY:
         return f"ready, {_expiry(task, at_ms)}"
     if task.gone or task.invalid:
-        return "the last answer about it is to be confirmed"
+        return "the last answer about it must be confirmed"
     if not step.is_question:
         return _why_straight_away(step.chance, task, at_ms, report.conditions.strategy)
     if step.endpoint is Endpoint.RETRIEVE:
-        return f"{likely}: a result costs no more than a question"
+        return f"{likely}: a retrieval costs no more than asking"
     if report.conditions.strategy is Strategy.STATUS:
-        return f"{likely}, and each is asked about singly, as told"
+        return f"{likely}, and strategy status asks about each task singly"
     if not task.is_dated:
-        return f"{likely}, and on which page of the list it would be, nothing tells"
-    return f"{likely}, alone in its time"
+        return f"{likely}, and its page of the list is unknown"
+    return f"{likely}, and no other task is near it in the list"
 
 
 def _why_straight_away(chance: float, task: Task, at_ms: int, strategy: Strategy) -> str:
     if strategy is Strategy.AUTO and chance >= SURE:
-        return f"{_percent(chance)} sure to be finished, asking first would cost more"
+        return f"{_percent(chance)} likely to have finished, so asking first would cost more"
     if strategy is Strategy.AUTO and not task.is_dated:
-        return "nothing tells its age, and a result costs no more than a question"
+        return "its age is unknown, and a retrieval costs no more than asking"
     is_last = task.expires_at_ms - at_ms <= LAST_CHANCE_MS
-    return f"{_expiry(task, at_ms)}: {'the last chance' if is_last else 'time to ask for its result, come what may'}"
+    return f"{_expiry(task, at_ms)}: {'the last chance' if is_last else 'time to retrieve it in any case'}"
 
 
 def _expiry(task: Task, at_ms: int) -> str:
     left = shown_duration(abs(task.expires_at_ms - at_ms) / 1000)
-    return f"past its deadline since {left}" if task.is_past_deadline(at_ms) else f"expires in {left}"
+    return f"past its deadline for {left}" if task.is_past_deadline(at_ms) else f"expires in {left}"
 
 
 def _percent(chance: float) -> str:
-    # Nothing is surer than what was never seen to fail.
+    # Never 100 %: the estimate may be wrong.
     return f"{min(99.9, 100 * chance):.{1 if chance > 0.995 else 0}f} %"
 
 
 def _processing(times: ProcessingTimes) -> str:
-    """Say in one line what is learned of processing times, or what is believed before."""
+    """Return in one line the learned processing times, or the assumed ones."""
     counts = Counter({key: sum(seen.finished) for key, seen in times.all_seen.items()})
     if counts[("", 0)] < 1:
-        return f"{_median(times, None, 0)}: a guess, nothing is learned yet"
-    # Where nothing but the whole is known, the whole.
+        return f"{_median(times, None, 0)}: an assumption, nothing is learned yet"
+    # Without any class, show the total.
     keys = [key for key, _ in counts.most_common() if key != ("", 0)][:MAX_CLASSES] or [("", 0)]
-    told = "; ".join(f"{_class(*key)}{_median(times, *key)}" for key in keys)
-    return f"{told}; learned of about {counts[('', 0)]:.0f} tasks"
+    shown = "; ".join(f"{_class(*key)}{_median(times, *key)}" for key in keys)
+    return f"{shown}; learned from about {counts[('', 0)]:.0f} tasks"
 
 
 def _class(model_name: str, minutes: int) -> str:
@@ -219,7 +217,7 @@ def _outlook(report: PlanReport) -> Iterator[str]:
     why = "when the youngest has finished" if late else "at this rate"
     warning, first_loss_ms = forewarning(preview.feasibility) or "no task", preview.feasibility.first_loss_ms
     if first_loss_ms is not None:
-        why += ", the lost ones included"
+        why += ", including the lost ones"
         warning += f" The first at {shown_time(first_loss_ms)} (in {_until(first_loss_ms, survey)})."
     yield f"finish      about {shown_time(preview.finish_ms)} (in {_until(preview.finish_ms, survey)}), {why}"
     if preview.feasibility.overdue:
@@ -232,7 +230,7 @@ def _until(at_ms: int, survey: QueueSample) -> str:
 
 
 def as_json(report: PlanReport) -> dict[str, Any]:
-    """Return the preview as programs read it; times are Unix milliseconds."""
+    """Return the forecast as a JSON object; times are Unix milliseconds."""
     survey, preview, budget = report.survey, report.preview, report.conditions.budget
     ahead = preview.feasibility
     return {
@@ -273,16 +271,16 @@ def as_json(report: PlanReport) -> dict[str, Any]:
 
 def _call_as_json(call: Call, report: PlanReport) -> dict[str, Any]:
     step = call.step
-    told: dict[str, Any] = {"at_ms": call.at_ms, "endpoint": step.endpoint.value, "reason": reason(call, report)}
+    shown: dict[str, Any] = {"at_ms": call.at_ms, "endpoint": step.endpoint.value, "reason": reason(call, report)}
     if isinstance(step, ListRequest):
-        return told | {
+        return shown | {
             "started_at_ms": step.query.started_at_ms,
             "ended_at_ms": step.query.ended_at_ms,
             "status": step.query.status,
             "task_ids": [task.task_id for task in step.tasks],
             "finished": finished_among(step, call.at_ms, report.times),
         }
-    return told | {
+    return shown | {
         "task_id": step.task.task_id,
         "expires_at_ms": step.task.expires_at_ms,
         "chance": step.chance,
@@ -291,10 +289,10 @@ def _call_as_json(call: Call, report: PlanReport) -> dict[str, Any]:
 
 
 def _times_as_json(times: ProcessingTimes) -> list[dict[str, Any]]:
-    told = []
+    shown = []
     for model_name, minutes in {("", 0): None, **times.all_seen}:
         time, seen = times.of(model_name, minutes * 60 or None), times.all_seen.get((model_name, minutes))
-        told.append(
+        shown.append(
             {
                 "model_name": model_name or None,
                 "up_to_minutes": minutes or None,
@@ -303,4 +301,4 @@ def _times_as_json(times: ProcessingTimes) -> list[dict[str, Any]]:
                 "learned_of_tasks": sum(seen.finished) if seen else 0.0,
             }
         )
-    return told
+    return shown

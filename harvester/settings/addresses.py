@@ -1,11 +1,11 @@
-"""Addresses in the settings: where the key travels, so a URL that would show it is refused, and where to listen."""
+"""Checks addresses in the settings: the URL that the key is sent to, and the address to listen on."""
 
 import ipaddress
 from urllib.parse import urlsplit
 
 
 def check_base_url(value: str) -> str:
-    """Return `value` without trailing slashes; ValueError says, without repeating it, why it is refused."""
+    """Return `value` without trailing slashes. Raises ValueError with the reason, which does not repeat `value`."""
     if not value.isascii() or not value.isprintable() or " " in value or "\\" in value:
         raise ValueError("a URL has no spaces, backslashes, control or non-ASCII characters")
     if may_hold_secret(value):
@@ -18,17 +18,17 @@ def check_base_url(value: str) -> str:
     if url.scheme not in {"http", "https"} or not host:
         raise ValueError("it takes a URL such as https://api.twelvelabs.io/v1.3")
     if url.scheme == "http" and not is_this_machine(host):
-        raise ValueError("the key would travel in the clear; http goes no further than this machine")
+        raise ValueError("the key would be sent unencrypted; http is allowed to this machine only")
     return value.rstrip("/")
 
 
 def may_hold_secret(value: str) -> bool:
-    """Tell whether a text meant as base URL has the parts in which people put passwords and tokens."""
+    """Return whether a text meant as base URL has the parts in which people put passwords and tokens."""
     return not set("@?#").isdisjoint(value)
 
 
 def split_address(value: str) -> tuple[str, int]:
-    """Split `127.0.0.1:9464` or `[::1]:9464` into host and port; ValueError says what is wrong with it."""
+    """Split `127.0.0.1:9464` or `[::1]:9464` into host and port. Raises ValueError with the reason."""
     try:
         parts = urlsplit(f"//{value}")
         host, port = parts.hostname, parts.port
@@ -40,7 +40,7 @@ def split_address(value: str) -> tuple[str, int]:
 
 
 def is_this_machine(host: str) -> bool:
-    """Tell whether only programs on this machine can reach that host."""
+    """Return whether only programs on this machine can reach that host."""
     if host == "localhost":
         return True
     try:

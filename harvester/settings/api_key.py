@@ -1,4 +1,4 @@
-"""The API key: where it comes from, and an object that gives it away only when asked by `reveal()`."""
+"""The API key: its sources, and an object that shows it only through `reveal()`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +35,7 @@ class ApiKey:
         return self.__value
 
     def masked(self) -> str:
-        """Return what may be shown: "set, 24 characters, from TWELVELABS_API_KEY"."""
+        """Return a description without the key: "set, 24 characters, from TWELVELABS_API_KEY"."""
         return f"set, {len(self.__value)} characters, from {self.source}"
 
     def __repr__(self) -> str:
@@ -48,7 +48,7 @@ class ApiKey:
 def resolve_api_key(settings: _Settings, environ: Mapping[str, str]) -> ApiKey:
     """Return the key from the environment, else from `api.key_file`.
 
-    UsageError if there is none, or it cannot be a key; it names the source and never shows the value.
+    Raises UsageError if there is none, or it cannot be a key; the error names the source and never shows the value.
     """
     key_file = settings.api.key_file
     if KEY_VARIABLE in environ:
@@ -66,16 +66,16 @@ def _read_key_file(path: Path) -> ApiKey:
     source = f"api.key_file {path}"
     try:
         with path.open("rb") as file:
-            # latin-1 decodes any byte; what is not ASCII is refused with the other flaws.
+            # latin-1 decodes any byte; characters beyond ASCII are refused with the other flaws.
             text = file.read(_MAX_KEY_BYTES + 1).decode("latin-1")
     except OSError as error:
         raise UsageError(f"The API key cannot be read from {source}: {error.strerror}.", remedy=_BOTH_WAYS) from None
-    # Editors and `echo` end a file with one newline. More than one means that something else is in there.
+    # Editors and `echo` end a file with one newline. More than one means that the file holds something else.
     return ApiKey(text.removesuffix("\n").removesuffix("\r"), source=source)
 
 
 def _flaw(key: ApiKey) -> str | None:
-    """Say why this cannot be a key: in the request header a line break would begin another header."""
+    """Return why this cannot be a key, or None: in the request header a line break would begin another header."""
     if not key.reveal().strip():
         return "is blank"
     if len(key.reveal()) > _MAX_KEY_BYTES:

@@ -1,4 +1,4 @@
-"""Which certificate authorities are trusted: this machine's, or those that a variable names.
+"""Chooses the trusted certificate authorities: this machine's, or those that a variable names.
 
 `SSL_CERT_FILE` and `SSL_CERT_DIR` are OpenSSL's own; `REQUESTS_CA_BUNDLE` and `CURL_CA_BUNDLE` name a file or a folder.
 """
@@ -19,7 +19,7 @@ _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The TLS context in force, and where its authorities come from. `is_empty`: there are none."""
+    """The TLS context, and the source of its authorities. `is_empty`: there are none."""
 
     context: ssl.SSLContext
     described: str
@@ -27,7 +27,7 @@ class Trust:
 
 
 def trusted(environ: Mapping[str, str]) -> Trust:
-    """Return what is trusted; verification is always on. Raises UsageError for a file or folder that is of no use."""
+    """Return the trusted authorities; verification is always on. Raises UsageError for an unusable file or folder."""
     variables = [name for name in (_FILE, _FOLDER) if environ.get(name)]
     if len(variables) > 1 and not _folders_of(environ[_FOLDER]):
         # The file is enough; the folder may be the usual one, which some systems leave empty.
@@ -37,7 +37,7 @@ def trusted(environ: Mapping[str, str]) -> Trust:
     if not variables:
         return _of_the_machine()
     default = ssl.get_default_verify_paths()
-    # As OpenSSL does: a variable for the file leaves the folder as it is, and the other way round.
+    # As in OpenSSL, a variable for the file leaves the folder as it is, and the other way round.
     file, folders = default.openssl_cafile, [default.openssl_capath]
     for name in variables:
         is_folder = name == _FOLDER or (name in _BUNDLES and Path(environ[name]).is_dir())

@@ -1,4 +1,4 @@
-"""What this process may use of the machine: memory and processors, by the limits of its container and of its user.
+"""Reads how much memory and how many processors this process may use, by the limits of its container and its user.
 
 Control groups nest, in two versions: the smallest limit from this process's group up to the root counts.
 https://docs.kernel.org/admin-guide/cgroup-v2.html and https://docs.kernel.org/admin-guide/cgroup-v1/memory.html
@@ -14,17 +14,17 @@ from pathlib import Path
 MIB = 1024 * 1024
 
 _UNLIMITED_BYTES = 1 << 60
-"""Version 1 has no word for "unlimited": there it is the largest multiple of a page."""
+"""Bytes from which a limit means "unlimited": version 1 has no word for it and gives the largest multiple of a page."""
 
 _ADDRESS_SPACE_BYTES = 400 * MIB
-"""How much more address space than memory this program takes: libraries, stacks of threads, arenas of the allocator."""
+"""Bytes of address space that this program takes beyond memory: libraries, stacks of threads, the allocator."""
 
 
 @dataclass(frozen=True, slots=True)
 class MachineLimits:
-    """`memory_bytes`: what all processes of this program may take together, by `memory_limit`; None if unknown.
+    """`memory_bytes`: the limit for all processes of this program together, set by `memory_limit`; None if unknown.
 
-    `processors`: how many of them may be busy at the same time, at least 1.
+    `processors`: how many processors they may use at the same time, at least 1.
     """
 
     memory_bytes: int | None
@@ -40,7 +40,7 @@ class _Mount:
 
 
 def read_limits(root: Path = Path("/")) -> MachineLimits:
-    """Return the limits, with `proc` and `sys` below `root`. What cannot be read limits nothing."""
+    """Return the limits, with `proc` and `sys` below `root`. A file that cannot be read sets no limit."""
     limits = [*_memory_limits(root), *_process_limits()]
     memory_bytes, memory_limit = min(limits, default=(None, "unknown"))
     quotas = [max(1, math.ceil(quota)) for quota in _processor_quotas(root)]
@@ -48,7 +48,7 @@ def read_limits(root: Path = Path("/")) -> MachineLimits:
 
 
 def _memory_limits(root: Path) -> Iterator[tuple[int, str]]:
-    """Yield bytes, and what limits to them."""
+    """Yield each limit in bytes, and its name."""
     for folder in _groups(root, "memory"):
         for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
             number = _number(_text(folder / name))
@@ -58,7 +58,7 @@ def _memory_limits(root: Path) -> Iterator[tuple[int, str]]:
             name, _, value = line.partition(" ")
             number = _number(value) if name == "hierarchical_memory_limit" else None
             if number is not None and number < _UNLIMITED_BYTES:
-                # Of groups above that this container does not see.
+                # The limit of groups above, which this container does not see.
                 yield number, f"{name} of the control group"
     for line in _text(root / "proc/meminfo").splitlines():
         name, _, value = line.partition(":")
@@ -105,7 +105,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _mounts(root: Path) -> Iterator[tuple[str, _Mount]]:
-    """Yield where each controller of version 1 is mounted, and, without a name, version 2."""
+    """Yield the mount of each controller of version 1, and that of version 2 under an empty name."""
     for line in _text(root / "proc/self/mountinfo").splitlines():
         fields, _, rest = line.partition(" - ")
         parts, kind = fields.split(" "), rest.split(" ")
@@ -120,7 +120,7 @@ def _mounts(root: Path) -> Iterator[tuple[str, _Mount]]:
 
 
 def _below(group: str, within: str) -> str:
-    """Return the path of a group below the one that is mounted; that one itself where it cannot be seen from there."""
+    """Return the path of a group relative to the mounted one; empty if the mount does not show the group."""
     if within != "/" and (group == within or group.startswith(f"{within}/")):
         group = group[len(within) :]
     elif within != "/":
@@ -140,7 +140,7 @@ def _text(path: Path) -> str:
 
 
 def _number(text: str) -> int | None:
-    """Return a number of what a limit allows; None for "max", -1 and what is missing."""
+    """Return the number of a limit; None for "max", -1 and a missing text."""
     return int(text) if text.isascii() and text.isdigit() else None
 
 

@@ -1,4 +1,4 @@
-"""Defaults that fit the machine: where a limit leaves less memory than the usual ones take, they are made smaller.
+"""Lowers the defaults if the machine or its limits have less memory than the usual defaults take.
 
 Measured with `memory.max_usage_in_bytes` of control groups, see docs/howto/operations.md.
 """
@@ -11,23 +11,23 @@ from harvester.settings.machine import MIB, MachineLimits
 from harvester.settings.model import LoadedSettings, Settings
 
 BASE_BYTES = 80 * MIB
-"""What the process takes without any answer: the interpreter, libraries, SQLite's cache."""
+"""Bytes of the process without any answer: the interpreter, libraries, SQLite's cache."""
 
 WORKER_BYTES = 72 * MIB
-"""What a process that decodes takes besides an answer."""
+"""Bytes of a process that decodes, without its answer."""
 
 LEAST_BUDGET_BYTES = 16 * MIB
-"""20 minutes of video, with the vectors made of them, pass in a budget of this size."""
+"""Bytes of the smallest budget: enough for the result of 20 minutes of video with its vectors."""
 
 LEAST_BYTES = BASE_BYTES + LEAST_BUDGET_BYTES
 
 _BYTES_EACH = 8 * MIB
-"""So much of the budget for each request under way: with less they would only wait for each other."""
+"""Bytes of the budget for each request under way: with less the requests would only wait for each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How the memory is used: `workers` decode in processes of their own; with 0 it is done in this one."""
+    """The use of the memory: `workers` processes decode; with 0 this process decodes."""
 
     memory_budget_bytes: int
     concurrency: int
@@ -40,7 +40,7 @@ def share_of(limits: MachineLimits) -> Share:
     if limits.memory_bytes is None:
         return Share(usual.memory_budget_bytes, usual.concurrency, limits.processors)
     spare = max(0, limits.memory_bytes - BASE_BYTES)
-    # Half for the workers, half for the answers; a worker that would leave less than its own size for them is none.
+    # Half for the workers, half for the answers; no worker is started that would leave less than its size for answers.
     workers = min(limits.processors, spare // 2 // WORKER_BYTES)
     budget = (spare - workers * WORKER_BYTES) // 2
     budget = min(usual.memory_budget_bytes, max(LEAST_BUDGET_BYTES, budget))
@@ -48,7 +48,7 @@ def share_of(limits: MachineLimits) -> Share:
 
 
 def fitted(loaded: LoadedSettings, limits: MachineLimits) -> LoadedSettings:
-    """Return the settings with those defaults made smaller that the limits leave no memory for."""
+    """Return the settings, with defaults lowered to the memory that the limits leave."""
     share, harvest = share_of(limits), loaded.settings.harvest
     fitting: dict[str, Any] = {"memory_budget_bytes": share.memory_budget_bytes, "concurrency": share.concurrency}
     smaller = {
@@ -64,7 +64,7 @@ def fitted(loaded: LoadedSettings, limits: MachineLimits) -> LoadedSettings:
 
 
 def excess(settings: Settings, limits: MachineLimits) -> str | None:
-    """Say by how much a harvest with these settings may exceed the limit; None if it does not."""
+    """Return a sentence about the excess if a harvest with these settings may exceed the limit; else None."""
     needed = BASE_BYTES + share_of(limits).workers * WORKER_BYTES + settings.harvest.memory_budget_bytes
     if limits.memory_bytes is None or needed <= limits.memory_bytes:
         return None
@@ -75,10 +75,10 @@ def excess(settings: Settings, limits: MachineLimits) -> str | None:
 
 
 def refuse_too_little(limits: MachineLimits) -> None:
-    """Raise UsageError where the program would be killed for want of memory: a restart would not help."""
+    """Raise UsageError if there is too little memory: the program would be killed, and a restart would not help."""
     if limits.memory_bytes is not None and limits.memory_bytes < LEAST_BYTES:
         raise UsageError(
             f"A harvest needs {LEAST_BYTES // MIB} MiB of memory, and {limits.memory_limit} allows "
             f"{limits.memory_bytes // MIB} MiB.",
-            remedy="Raise that limit; 128 MiB suffice for videos of 20 minutes, 512 MiB for those of four hours.",
+            remedy="Raise that limit; 128 MiB are enough for videos of 20 minutes, 512 MiB for four hours.",
         )

@@ -1,7 +1,7 @@
 """The settings: one frozen object, built once from TOML file, environment and flags, and passed down.
 
-Adding a setting is adding a field: its name carries the unit, its `Field` the default, the bounds and the
-sentence that documents it. How it is read, how misspelt ones are refused and the `config` command follow.
+To add a setting, add a field: its name has the unit, its `Field` the default, the bounds and the sentence that
+documents it. Reading it, refusing misspelt names, and the `config` command need no further change.
 """
 
 import os
@@ -44,7 +44,7 @@ class _Section(BaseModel):
 
 
 class ApiSettings(_Section):
-    """The TwelveLabs side."""
+    """The API of TwelveLabs."""
 
     base_url: str = Field(
         default="https://api.twelvelabs.io/v1.3",
@@ -55,7 +55,7 @@ class ApiSettings(_Section):
     )
     key_file: Path | None = Field(
         default=None,
-        description="File that holds the API key, for container secrets; TWELVELABS_API_KEY goes first.",
+        description="File that holds the API key, for container secrets; TWELVELABS_API_KEY overrides it.",
     )
     connect_timeout_s: float = Field(
         default=10, gt=0, le=300, description="Seconds to wait for a connection to the API."
@@ -64,7 +64,7 @@ class ApiSettings(_Section):
         default=60,
         gt=0,
         le=3600,
-        description="Seconds without a byte after which an answer counts as broken off.",
+        description="Seconds without a byte after which an answer is given up.",
     )
     max_body_bytes: int = Field(
         default=256 * _MIB,
@@ -89,7 +89,7 @@ class ApiSettings(_Section):
 
 
 class RateSettings(_Section):
-    """How fast to ask. A ceiling: what the API's answers say can only slow it down."""
+    """The rate of requests. It is a ceiling: the API's answers can only lower it."""
 
     requests_per_minute: float = Field(
         default=60,
@@ -97,7 +97,7 @@ class RateSettings(_Section):
         le=1_000_000,
         description="Requests per minute, over all endpoints; 0 means unlimited.",
     )
-    # With 1 no minute sees more requests than the rate allows, wherever the API's own minutes begin.
+    # With 1 no minute has more requests than the rate allows, wherever the API's own minutes begin.
     burst: int = Field(
         default=1,
         ge=1,
@@ -108,19 +108,19 @@ class RateSettings(_Section):
     @field_validator("requests_per_minute")
     @classmethod
     def _not_next_to_nothing(cls, value: float) -> float:
-        # A request in ten weeks saves nothing that is kept for one, and what is far slower cannot be reckoned with.
+        # At one request in ten weeks every task expires, and the arithmetic does not work for far smaller rates.
         if 0 < value < _LEAST_PER_MINUTE:
             raise ValueError("it takes a number from 0.00001 to 1,000,000, or 0 for unlimited")
         return value
 
 
 class HarvestSettings(_Section):
-    """How the work is done."""
+    """How a harvest works."""
 
     concurrency: int = Field(default=8, ge=1, le=256, description="Tasks worked on at the same time.")
     strategy: Literal["auto", "status", "list"] = Field(
         default="auto",
-        description="How to find out what is ready: status asks task by task, list by pages, auto as is cheapest.",
+        description="How to find out what is ready: status asks task by task, list by pages, auto takes the cheaper.",
     )
     lease_s: float = Field(
         default=60,
@@ -132,13 +132,13 @@ class HarvestSettings(_Section):
         default=30,
         ge=0,
         le=3600,
-        description="Seconds that SIGINT or SIGTERM leave for finishing what is under way.",
+        description="Seconds to finish the downloads under way after SIGINT or SIGTERM.",
     )
     memory_budget_bytes: int = Field(
         default=256 * _MIB,
         ge=_MIB,
         le=1024 * 1024 * _MIB,
-        description="Bytes of answers under way, with the vectors made of them; a longer answer passes alone.",
+        description="Bytes for answers under way and their vectors; a longer answer is processed alone.",
     )
 
 
@@ -147,7 +147,7 @@ class StoreSettings(_Section):
 
     path: Path = Field(
         default=Path("harvester.db"),
-        description="The SQLite file, seen from the current directory; ~ is your home.",
+        description="The SQLite file, relative to the current directory; ~ is your home.",
     )
 
     @field_validator("path")
@@ -164,7 +164,7 @@ class ServerSettings(_Section):
 
     listen: str = Field(
         default="127.0.0.1:9464",
-        description="Where the daemon serves health, metrics and status; empty is nowhere.",
+        description="Address at which the daemon serves health, metrics and status; empty turns it off.",
     )
     token: SecretStr | None = Field(
         default=None,
@@ -187,19 +187,19 @@ class ServerSettings(_Section):
 
 
 class DiscoverySettings(_Section):
-    """Whether the daemon looks for tasks by itself."""
+    """Whether the daemon queues the account's tasks by itself."""
 
     enabled: bool = Field(default=False, description="Whether the daemon queues every task that the account makes.")
-    every_s: float = Field(default=900, ge=10, le=86_400, description="Seconds between two looks.")
+    every_s: float = Field(default=900, ge=10, le=86_400, description="Seconds between two readings of the list.")
     since_days: float = Field(
-        default=7, gt=0, le=7, description="How many days back to look; embeddings are kept for 7."
+        default=7, gt=0, le=7, description="How many days back to read; embeddings are kept for 7."
     )
 
 
 class LogSettings(_Section):
     """The log, on stderr."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least to log.")
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Lowest level to log.")
     format: Literal["auto", "console", "json"] = Field(
         default="auto",
         description="console is for people, json for machines; auto is console on a terminal, else json.",
@@ -233,7 +233,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave only arguments: a variable called API or LOG belongs to somebody else."""
+        """Use arguments only: a variable called API or LOG belongs to another program."""
         return (init_settings,)
 
     def flat(self) -> dict[str, Any]:
@@ -243,7 +243,7 @@ class Settings(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class SettingDescription:
-    """What there is to say about one setting, for documentation and error messages."""
+    """The description of one setting, for documentation and error messages."""
 
     section: str
     key: str
@@ -264,7 +264,7 @@ class SettingDescription:
 
 @dataclass(frozen=True, slots=True)
 class LoadedSettings:
-    """The settings and, by dotted name, where each came from: "default", a file, a variable or a flag."""
+    """The settings and, by dotted name, the source of each: "default", a file, a variable or a flag."""
 
     settings: Settings
     origins: dict[str, str]
@@ -275,7 +275,7 @@ def load_settings(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> LoadedSettings:
-    """Build the settings from the TOML file, over it `environ`, over it `overrides` (section, key, value).
+    """Build the settings from the TOML file; `environ` overrides it, and `overrides` (section, key, value) both.
 
     Raises UsageError for the first unknown name, unreadable file or unacceptable value.
     """
@@ -312,7 +312,7 @@ def _validate(layers: list[Layer], origins: Mapping[str, str]) -> Settings:
         return Settings(**arguments)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-    # Raised out here so that pydantic's error, which repeats the input, is no part of the traceback.
+    # Raised outside the handler, so that the traceback does not contain pydantic's error, which repeats the input.
     section, key = first["loc"][:2]
     name = f"{section}.{key}"
     setting = next(setting for setting in describe_settings() if setting.name == name)
@@ -325,7 +325,7 @@ def _validate(layers: list[Layer], origins: Mapping[str, str]) -> Settings:
 
 
 def _shown(name: str, value: Any) -> str:
-    """Return ` = value`, or nothing where the value may contain a secret."""
+    """Return ` = value`, or nothing if the value may contain a secret."""
     text = str(value)
     secret = (
         name == "server.token"
@@ -336,7 +336,7 @@ def _shown(name: str, value: Any) -> str:
 
 
 def _accepts(field: FieldInfo) -> str:
-    """Say in words what a field takes: "a whole number from 1 to 256"."""
+    """Return in words the values that a field takes: "a whole number from 1 to 256"."""
     kind: Any = field.annotation
     if get_origin(kind) is Literal:
         return " or ".join(f'"{choice}"' for choice in kind.__args__)
@@ -348,7 +348,7 @@ def _accepts(field: FieldInfo) -> str:
 
 
 def _is_path(path: Path) -> bool:
-    # No file has a name with a zero byte; what opens files would take that for a bug.
+    # No file has a name with a zero byte; opening it would raise an error that looks like a bug.
     return path != Path() and "\0" not in str(path)
 
 

@@ -1,8 +1,8 @@
 """The proxy between this machine and the API, from the variables that HTTP clients read.
 
 `https_proxy`, `HTTPS_PROXY`, `all_proxy` and `ALL_PROXY` name it, in this order; `no_proxy` and `NO_PROXY` name the
-hosts that are reached without it. The key travels to an https address only, so it passes a proxy inside TLS. A plain
-http address is one of this machine, and no address of this machine is asked through a proxy.
+hosts that are reached without it. The key is sent to an https address only, so it passes a proxy inside TLS. A plain
+http address is one of this machine, and requests to this machine never use a proxy.
 """
 
 import ipaddress
@@ -22,13 +22,13 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """Where the proxy is, without credentials, and which variable names it. `authorization` is for its header."""
+    """The address of the proxy, without credentials, and the variable that names it; `authorization` is its header."""
 
     url: str
     variable: str
     authorization: str | None = field(default=None, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What must not be shown: the password, also as it was written and as it is sent."""
+    """Texts that must not be shown: the password, also as it was written and as it is sent."""
 
     @property
     def host(self) -> str:
@@ -40,9 +40,9 @@ class Proxy:
 
 
 def proxy_for(base_url: str, environ: Mapping[str, str]) -> Proxy | None:
-    """Return the proxy for requests to `base_url`, None for a direct way.
+    """Return the proxy for requests to `base_url`; None for a direct connection.
 
-    Raises UsageError, which does not repeat the value, for a proxy that cannot be used.
+    Raises UsageError for a proxy that cannot be used; the error does not repeat the value.
     """
     target = urlsplit(base_url)
     host = (target.hostname or "").rstrip(".")
@@ -58,7 +58,7 @@ def proxy_for(base_url: str, environ: Mapping[str, str]) -> Proxy | None:
 
 
 def _value(environ: Mapping[str, str], name: str) -> tuple[str, str]:
-    """Return the variable that counts and its value: in lower case it overrules the other, also if it is empty."""
+    """Return the variable in force and its value; the one in lower case overrides the other, also if it is empty."""
     variable = name if name in environ else name.upper()
     return variable, environ.get(variable, "").strip()
 

@@ -1,7 +1,7 @@
-"""The three places settings come from, each read into a `Layer`: a TOML file, the environment, flags.
+"""Reads the three sources of settings into a `Layer` each: a TOML file, the environment, flags.
 
-A name that is not a setting is refused here, with the nearest one that is. pydantic-settings, which merges
-and validates the layers, would ignore such variables, and it does not say where a value came from.
+A name that is not a setting is refused here, with the nearest setting in the message. pydantic-settings, which merges
+and validates the layers, would ignore such variables, and does not report the source of a value.
 """
 
 import difflib
@@ -21,10 +21,10 @@ _PREFIX = "HARVESTER_"
 _KEY_REMEDY = "Put the key into TWELVELABS_API_KEY, or into a file that api.key_file names."
 _FLAG_NAMES = {"store.path": "--db", "log.level": "--log-level", "log.format": "--log-format"}
 
-# Where an empty value says something: here that nothing is served.
+# Settings for which an empty value has a meaning: here that no pages are served.
 _MAY_BE_EMPTY = {"server.listen"}
 
-# What Kubernetes adds to a pod for a service called harvester-api: HARVESTER_API_SERVICE_HOST and the like.
+# Variables that Kubernetes sets in a pod for a service called harvester-api, such as HARVESTER_API_SERVICE_HOST.
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_.+)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?$")
 
 KnownSettings = Mapping[str, Collection[str]]
@@ -33,13 +33,13 @@ KnownSettings = Mapping[str, Collection[str]]
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one source sets: the values by section and key, and for each `section.key` where it stands."""
+    """The values of one source by section and key, and for each `section.key` its place."""
 
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
 
     def put(self, section: str, key: str, value: Any, origin: str) -> None:
-        """Record one value and where it stands."""
+        """Record one value and its place."""
         self.values.setdefault(section, {})[key] = value
         self.origins[f"{section}.{key}"] = origin
 
@@ -55,7 +55,7 @@ def flag_name(section: str, key: str) -> str:
 
 
 def find_config_file(chosen: Path | None, environ: Mapping[str, str]) -> tuple[Path, str] | None:
-    """Return the file to read and what names it; None if none is named and `./harvester.toml` is absent."""
+    """Return the file to read and the source of its name; None if none is named and `./harvester.toml` is absent."""
     if chosen is not None:
         return chosen, "--config"
     named = environ.get(CONFIG_VARIABLE)
@@ -69,7 +69,7 @@ def find_config_file(chosen: Path | None, environ: Mapping[str, str]) -> tuple[P
 
 
 def read_toml(path: Path, named_by: str, known: KnownSettings) -> Layer:
-    """Read the settings file; UsageError names the file, and the line where it is not TOML."""
+    """Read the settings file. Raises UsageError, which names the file, and the line that is not TOML."""
     layer = Layer()
     for section, table in _parse_toml(path, named_by).items():
         if section not in known:
@@ -111,7 +111,7 @@ def _parse_toml(path: Path, named_by: str) -> dict[str, Any]:
 
 
 def read_environ(environ: Mapping[str, str], known: KnownSettings) -> Layer:
-    """Read the variables `HARVESTER_<SECTION>__<KEY>`; others that only look like ours are left alone."""
+    """Read the variables `HARVESTER_<SECTION>__<KEY>`; similar variables of other programs are ignored."""
     layer = Layer()
     settings = {variable_name(section, key): (section, key) for section, key in _pairs(known)}
     for variable in sorted(name for name in environ if name.upper().startswith(_PREFIX)):
@@ -119,7 +119,7 @@ def read_environ(environ: Mapping[str, str], known: KnownSettings) -> Layer:
             section, key = settings[variable]
             value = environ[variable]
             if not value.strip() and f"{section}.{key}" not in _MAY_BE_EMPTY:
-                # Mostly a variable that was never filled in; to go on with the default would be a surprise.
+                # Usually a variable that was never filled in; using the default would be a surprise.
                 raise UsageError(f"{variable} is empty.", remedy=f"Unset it, or give {section}.{key} a value.")
             layer.put(section, key, value, variable)
         elif _is_meant_for_us(variable.upper(), known):
@@ -130,7 +130,7 @@ def read_environ(environ: Mapping[str, str], known: KnownSettings) -> Layer:
 
 
 def _is_meant_for_us(variable: str, known: KnownSettings) -> bool:
-    """Tell a mistyped setting from other variables, such as HARVESTER_PORT of a Kubernetes service link."""
+    """Return whether a variable is a mistyped setting, and not, say, HARVESTER_PORT of a Kubernetes service link."""
     if variable == CONFIG_VARIABLE:
         return False
     rest = variable.removeprefix(_PREFIX)
@@ -140,7 +140,7 @@ def _is_meant_for_us(variable: str, known: KnownSettings) -> bool:
 
 
 def read_flags(overrides: Mapping[str, Mapping[str, Any]], known: KnownSettings) -> Layer:
-    """Take what the command line says; None means that the flag was not given."""
+    """Read the values of the command line; None means that the flag was not given."""
     layer = Layer()
     for section, values in overrides.items():
         for key, value in values.items():

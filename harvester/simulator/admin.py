@@ -1,6 +1,6 @@
-"""Steering the stand-in from another process: its clock, its tasks, what it was asked.
+"""Calls by which another process controls the stand-in: its clock, its tasks, its request log.
 
-Outside the API's prefix: these calls need no key, and are neither counted nor recorded.
+They are outside the API's prefix: they need no key, and are neither counted nor recorded.
 """
 
 from collections.abc import Callable
@@ -59,13 +59,13 @@ class Admin:
             for name in [] if unknown else numbers:
                 steps[name](numbers[name])
         except (ValueError, TypeError) as error:
-            return _json({"message": f"The clock cannot be set so: {error}"}, status=400)
+            return _json({"message": f"The clock cannot be set like this: {error}"}, status=400)
         if unknown or not numbers:
             return _json({"message": f"Give one or more of {', '.join(steps)}."}, status=400)
         return await self.clock(request)
 
     async def tasks(self, _request: web.Request) -> web.Response:
-        """`GET /simulator/tasks`: `[{"_id", "status", "exists"}]`, the oldest first, also those long gone."""
+        """`GET /simulator/tasks`: `[{"_id", "status", "exists"}]`, the oldest first, also expired ones."""
         now_ms = self._clock.now_ms()
         tasks = map(self._catalogue.task, self._catalogue.ids())
         return _json(

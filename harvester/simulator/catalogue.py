@@ -1,4 +1,4 @@
-"""The tasks that the stand-in holds, and everything that can be asked about them."""
+"""The tasks of the stand-in, and the answers to all requests about them."""
 
 from bisect import bisect_left, bisect_right, insort
 
@@ -13,13 +13,12 @@ from harvester.simulator.settings import SimulatorSettings
 from harvester.simulator.tasks import RETENTION_MS, SimulatedTask, TaskStatus, VideoRequest, draw_task
 from harvester.simulator.vectors import SimulatedEmbeddings, embeddings_of
 
-# An id is made when the upload begins, created_at is written when it ends: seconds later, as seen in the
-# API's own example.
+# Seconds. The API makes an id when the upload begins, and created_at when it ends: seconds later in its example.
 _SHORTEST_UPLOAD_S, _LONGEST_UPLOAD_S = 0.2, 9.0
 
 
 class Catalogue:
-    """The tasks of one organization, on one clock; a task past its retention is as if it had never been."""
+    """The tasks of one organization, on one clock; a task past its retention is unknown."""
 
     def __init__(self, settings: SimulatorSettings, clock: SimulatorClock) -> None:
         self._settings = settings
@@ -31,20 +30,20 @@ class Catalogue:
         self._seed_tasks()
 
     def ids(self) -> list[str]:
-        """Return every id ever given out, the oldest first, whether or not it is past its retention."""
+        """Return every id that was ever made, the oldest first, also those past their retention."""
         return [task_id for _, task_id in self._by_creation]
 
     def find(self, task_id: str) -> SimulatedTask | None:
-        """Return the task, or None when it never existed or is gone by now."""
+        """Return the task, or None if it never existed or is past its retention."""
         task = self._tasks.get(task_id.lower())
         return task if task is not None and task.exists_at(self._clock.now_ms()) else None
 
     def task(self, task_id: str) -> SimulatedTask:
-        """Return the task whatever the time is; KeyError for an id that was never given out."""
+        """Return the task at any time; KeyError for an id that was never made."""
         return self._tasks[task_id.lower()]
 
     def status(self, task_id: str) -> TaskStatus:
-        """Return the status at this moment; KeyError for an id that was never given out."""
+        """Return the status at this moment; KeyError for an id that was never made."""
         return self.task(task_id).status_at(self._clock.now_ms())
 
     def create(self, request: VideoRequest) -> SimulatedTask:
@@ -66,9 +65,9 @@ class Catalogue:
         return Page(on_page, len(matching), query)
 
     def embeddings(self, task_id: str, options: tuple[str, ...] = ()) -> SimulatedEmbeddings:
-        """Compute what a client must end up with, ready or not; without `options`, all that the task has.
+        """Compute the embeddings that a client must store, ready or not; without `options`, those of all options.
 
-        The same seed and id give the same numbers, bit for bit. KeyError for an id that was never given out.
+        The same seed and id give the same numbers, bit for bit. KeyError for an id that was never made.
         """
         task = self.task(task_id)
         computed = task.request.options

@@ -9,8 +9,7 @@ _END_OF_OBJECT_IDS = 2**32  # their time has four bytes
 class SimulatorClock:
     """Wall time in epoch seconds that runs `speed` times as fast as a monotonic source.
 
-    `start` defaults to the present. A speed of 0 stops the clock: it then moves only by `advance` and `set`,
-    which is what tests want.
+    `start` defaults to the present. A speed of 0 stops the clock, for tests: it then moves only by `advance` and `set`.
     """
 
     def __init__(
@@ -31,7 +30,7 @@ class SimulatorClock:
 
     def now_ms(self) -> int:
         """Return the stand-in's time in whole Unix milliseconds."""
-        # Rounded, not floored: 1.7e9 + 0.3 has no exact float, and 299 ms would surprise whoever set 300.
+        # Rounded, not floored: 1.7e9 + 0.3 has no exact float, and a caller that set 300 ms must not read 299.
         return round(self.now() * 1000)
 
     @property

@@ -1,4 +1,4 @@
-"""Tasks as the API writes them down: one function for each shape of JSON."""
+"""Writes tasks as the API does: one function for each shape of JSON."""
 
 from typing import Any
 

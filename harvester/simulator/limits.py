@@ -1,4 +1,4 @@
-"""Rate limits: fixed windows over all requests of the organization, and the headers that tell about them.
+"""Rate limits: fixed windows over all requests of the organization, and the headers that report them.
 
 A window opens with the first request that finds none open: a daily limit of the API has been seen to end at
 01:20:49. Times are the stand-in's: on a clock that runs 60 times as fast, a minute's window lasts a second.
@@ -9,8 +9,8 @@ from math import ceil
 
 from harvester.simulator.settings import HeaderScheme, SimulatorSettings
 
-# Reading uses up no minutes of video, and uploads are not metered here: the newer scheme's second dimension
-# is there to be told apart from the first.
+# The newer scheme has a second dimension, minutes of video. Reading uses none, and uploads are not metered here: it is
+# sent so that clients must distinguish it from the first one.
 _VIDEO_MINUTES_PER_WINDOW = 600
 
 
@@ -25,7 +25,7 @@ class Quota:
 
     @property
     def remaining(self) -> int:
-        """How many more requests the window lets through."""
+        """Requests that the window still allows."""
         return self.limit - self.used
 
 
@@ -39,7 +39,7 @@ class Admission:
 
 
 class FixedWindow:
-    """Lets `limit` requests through in each `length_s` seconds."""
+    """Allows `limit` requests in each `length_s` seconds."""
 
     def __init__(self, limit: int, length_s: int, unit: str) -> None:
         self.limit = limit
@@ -50,7 +50,7 @@ class FixedWindow:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the open window lets nothing more through."""
+        """Whether the open window allows no more requests."""
         return self._used >= self.limit
 
     @property
@@ -84,14 +84,14 @@ class RateLimiter:
         self._windows = [window for window in windows if window.limit]
 
     def admit(self, now: float) -> Admission:
-        """Decide about one request at `now` (epoch seconds) and count it when it may pass."""
+        """Decide about one request at `now` (epoch seconds), and count it if it is admitted."""
         if not self._windows:
             return Admission(admitted=True, quota=None)
         for window in self._windows:
             window.open_at(now)
         exhausted = [window for window in self._windows if window.exhausted]
         if exhausted:
-            # The one that ends last: before that a new try is refused again.
+            # The window that ends last: before its end a new request is refused again.
             barrier = max(exhausted, key=lambda window: window.ends_at)
             wait_s = max(1, ceil(barrier.ends_at - now))
             return Admission(admitted=False, quota=barrier.quota(), retry_after_s=wait_s)

@@ -1,4 +1,4 @@
-"""The list of tasks: what can be asked, and one page of the answer."""
+"""The list of tasks: its query and one page of the answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class ListQuery:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The tasks of one page, newest first, and how many the query matches in all."""
+    """The tasks of one page, newest first, and the number of all tasks that the query matches."""
 
     tasks: list[SimulatedTask]
     total_results: int
@@ -38,7 +38,7 @@ class Page:
 
 
 def parse_list_query(parameters: Mapping[str, str]) -> ListQuery:
-    """Read the query string of `GET /embed/tasks`; ApiProblem (400) names the parameter that is wrong."""
+    """Read the query string of `GET /embed/tasks`; ApiProblem (400) names the wrong parameter."""
     page_limit = _positive(parameters, "page_limit", 10)
     if page_limit > MAX_PAGE_LIMIT:
         raise invalid_parameter("page_limit", f"The value must be at most {MAX_PAGE_LIMIT}.")

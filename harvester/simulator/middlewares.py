@@ -1,4 +1,4 @@
-"""What happens around each call: the record, compression, problems as JSON, the key, the limits."""
+"""The middlewares around each call: request log, compression, problems as JSON, key, limits."""
 
 import asyncio
 import secrets
@@ -18,12 +18,12 @@ from harvester.simulator.settings import SimulatorSettings
 
 _ENDPOINTS: tuple[Endpoint, ...] = ("status", "retrieve", "list", "create")
 _GZIP_WINDOW = 31  # zlib's wbits for the gzip format
-_GZIP_LEVEL = 1  # a rehearsal wants speed; decimals of random numbers hardly get smaller at 9
+_GZIP_LEVEL = 1  # for speed; decimals of random numbers hardly get smaller at 9
 _LARGE_BYTES = 1 << 16  # larger bodies are compressed in a thread
 
 
 def recorded(clock: SimulatorClock, log: RequestLog) -> Middleware:
-    """Stamp each answer with `date` and `x-trace-id`, and write it to the log. Belongs outermost."""
+    """Add `date` and `x-trace-id` to each answer, and write it to the log. This is the outermost middleware."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -78,7 +78,7 @@ def problems_as_json() -> Middleware:
 
 
 def admitted(settings: SimulatorSettings, clock: SimulatorClock, limiter: RateLimiter) -> Middleware:
-    """Let in who has the key and is within the limits; the quota goes with each answer, refusals too.
+    """Admit requests with the key and within the limits; every answer has the quota, also a refusal.
 
     A request with a wrong key belongs to no organization and is therefore not counted.
     """

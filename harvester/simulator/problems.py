@@ -21,7 +21,7 @@ class ApiProblem(Exception):  # noqa: N818  # an answer, not a failure of the st
 
 
 def invalid_parameter(name: str, reason: str) -> ApiProblem:
-    """400: a parameter cannot be worked with; `reason` is a sentence."""
+    """400: a parameter is invalid; `reason` is a sentence."""
     return ApiProblem(400, "parameter_invalid", f"The {name} parameter is invalid. {reason}")
 
 

@@ -1,4 +1,4 @@
-"""Which requests came in and what was answered: for tests that count, and for people who watch."""
+"""The log of requests and their answers: for tests that count, and for people who watch."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ class RequestLog:
     def __enter__(self) -> Self:
         """Open the file, if one was given; OSError when it cannot be written."""
         if self._path is not None:
-            # Without a buffer: whoever follows the file sees each request at once.
+            # Without a buffer, so that a reader of the file sees each request at once.
             self._file = FileIO(self._path, "a")
         return self
 
@@ -73,5 +73,5 @@ class RequestLog:
         return sum(endpoint in {None, record.endpoint} and status in {None, record.status} for record in self._records)
 
     def clear(self) -> None:
-        """Forget what was remembered; the file keeps it."""
+        """Forget all records; the file keeps them."""
         self._records.clear()

@@ -20,18 +20,18 @@ from harvester.simulator.request_log import RequestLog
 from harvester.simulator.settings import SimulatorSettings
 
 API_PREFIX = "/v1.3"
-# Who stops a rehearsal does not want to wait for its last answer.
+# Seconds. A person who stops a rehearsal does not want to wait for the last answer.
 _SHUTDOWN_S = 0.1
-# One listens on every address, but connects to one.
+# A server listens on every address, but a client connects to one.
 _REACHABLE_AS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # names, not a binding
 
 
 class Simulator:
     """A stand-in for the TwelveLabs API: an async context manager that listens while it is open.
 
-    `port` 0 picks a free one; see `base_url`. `middlewares` go between the request log and the API: they see
-    each answer as it would be sent and may replace it. `faults` are the rules by which it misbehaves; UsageError names
-    one that cannot be worked with. OSError when it cannot listen or write `log_file`.
+    `port` 0 picks a free one; see `base_url`. `middlewares` run between the request log and the API: they get
+    each answer before it is sent and may replace it. `faults` are the rules by which it misbehaves. Raises UsageError
+    for an invalid rule, and OSError if it cannot listen or write `log_file`.
     """
 
     def __init__(  # noqa: PLR0913  # all but the first are named
@@ -73,13 +73,13 @@ class Simulator:
 
     @property
     def root_url(self) -> str:
-        """Where the server is, as seen from this machine, without a path: `http://127.0.0.1:8080`."""
+        """The address of the server for programs on this machine, without a path: `http://127.0.0.1:8080`."""
         host = _REACHABLE_AS.get(self._host, self._host)
         return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
 
     @property
     def base_url(self) -> str:
-        """What to give to a client in place of `https://api.twelvelabs.io/v1.3`."""
+        """The base URL for a client, in place of `https://api.twelvelabs.io/v1.3`."""
         return self.root_url + API_PREFIX
 
     def _app(self) -> web.Application:
@@ -91,7 +91,7 @@ class Simulator:
         return app
 
     def _api_middlewares(self) -> list[Middleware]:
-        """Return them from the outermost to the innermost."""
+        """Return the middlewares from the outermost to the innermost."""
         return [
             recorded(self.clock, self.requests),
             *self._middlewares,

@@ -1,4 +1,4 @@
-"""What a rehearsal looks like: how many tasks, how long they take, which limits apply."""
+"""The settings of a rehearsal: number of tasks, processing times, limits."""
 
 from dataclasses import dataclass
 from math import inf
@@ -12,11 +12,11 @@ HeaderScheme = Literal["older", "newer"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorSettings:
-    """One rehearsal; UsageError says which setting cannot be worked with.
+    """One rehearsal; UsageError names an invalid setting.
 
     `duration_s` is (shortest, longest): the videos' lengths are uniform between them. The processing time is
     log-normal. The seeded tasks are spread evenly over `spread_s`, the newest being `age_s` old. A limit of 0
-    is no limit. Without `options`, those that the model computes by default; without `key`, any key will do.
+    is no limit. Without `options`, the model computes its default options; without `key`, any key is accepted.
     """
 
     tasks: int = 0

@@ -1,4 +1,4 @@
-"""One embedding task: what was asked for, how long it takes, how it ends."""
+"""One embedding task: the request, its processing time, its end."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +15,7 @@ RETENTION_MS = 7 * 24 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoRequest:
-    """What a client asks for when it creates a task; `span_s` is the part of the video to embed."""
+    """A client's request to create a task; `span_s` is the part of the video to embed, in seconds."""
 
     model: Model
     options: tuple[str, ...]
@@ -28,7 +28,7 @@ class VideoRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedTask:
-    """A task with its whole future: nothing about it is decided later than at its creation."""
+    """A task with its whole future, which is decided when it is made."""
 
     task_id: str
     request: VideoRequest
@@ -54,9 +54,9 @@ class SimulatedTask:
 
 
 def draw_task(settings: SimulatorSettings, task_id: str, request: VideoRequest, created_at_ms: int) -> SimulatedTask:
-    """Decide length, processing time and end of a task; the same seed and id always give the same."""
+    """Decide length, processing time and end of a task; the same seed and id always give the same task."""
     draw = np.random.default_rng([settings.seed, int(task_id, 16)])
-    # Drawn in this order, needed or not, so that one setting does not change what another decides.
+    # All three are drawn in this order, needed or not, so that one setting does not change the effect of another.
     length, deviation, luck = draw.random(), draw.standard_normal(), draw.random()
     shortest, longest = settings.duration_s
     duration_s = round(shortest + (longest - shortest) * length, 6)

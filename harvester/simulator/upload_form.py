@@ -1,4 +1,4 @@
-"""The form of `POST /embed/tasks`: read part by part, the video itself is received and forgotten."""
+"""Reads the form of `POST /embed/tasks` part by part; the video itself is received and discarded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ _MAX_FIELD_BYTES = 8192
 
 @dataclass(slots=True)
 class _Form:
-    """The fields as they came, and the name of the file."""
+    """The fields as received, and the name of the file."""
 
     fields: dict[str, list[str]] = field(default_factory=dict)
     filename: str = ""
@@ -27,7 +27,7 @@ class _Form:
 
 
 async def read_video_request(request: web.Request, settings: SimulatorSettings) -> VideoRequest:
-    """Receive the upload and return what it asks for; ApiProblem (400) names the field that is wrong."""
+    """Receive the upload and return its request; ApiProblem (400) names the wrong field."""
     form = await _receive(request)
     model = _model(form.one("model_name"))
     url = form.one("video_url")

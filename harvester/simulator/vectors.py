@@ -1,4 +1,4 @@
-"""The embeddings of a task: segments as columns and one matrix, computed when asked for, always the same."""
+"""The embeddings of a task: segments as columns and one matrix, computed on request, always the same."""
 
 from dataclasses import dataclass
 
@@ -47,7 +47,7 @@ def segments_per_option(task: SimulatedTask) -> list[tuple[str, float, float]]:
 
 
 def embeddings_of(seed: int, task: SimulatedTask, options: tuple[str, ...]) -> SimulatedEmbeddings:
-    """Compute the segments of `options`; an option's vectors do not depend on which others are asked for."""
+    """Compute the segments of `options`; an option's vectors do not depend on the other options."""
     segments = segments_per_option(task)
     dim = task.request.model.dim
     vectors = np.empty((len(options) * len(segments), dim), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What the daemon shows of itself over HTTP: health, metrics, status. `serve` is all that the outside needs."""
+"""The daemon's pages over HTTP: health, metrics, status. Other rooms need `serve` alone."""
 
 from harvester.web.metrics import Metrics
 from harvester.web.server import WebServer, serve

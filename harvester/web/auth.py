@@ -1,4 +1,4 @@
-"""Who may read: a bearer token where one is set, programs on this machine where none is. Errors are JSON as well."""
+"""Decides who may read the pages: with a token its bearers, without one programs on this machine. Errors are JSON."""
 
 import hmac
 import json
@@ -12,13 +12,13 @@ from aiohttp.typedefs import Handler, Middleware
 from harvester.settings.addresses import is_this_machine
 
 OPEN_PATHS = frozenset({"/healthz"})
-"""What an orchestrator may ask without a secret: names of stages and seconds, nothing else."""
+"""Pages that an orchestrator may read without a token: they hold names of stages and seconds, nothing else."""
 
 HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
-    # In place of the names and versions of Python and aiohttp.
+    # It replaces the names and versions of Python and aiohttp.
     "server": "harvester",
     "x-content-type-options": "nosniff",
 }
@@ -27,12 +27,12 @@ log = structlog.stdlib.get_logger()
 
 
 def as_page(value: Any, status: int = 200) -> web.Response:
-    """Return JSON, ASCII only: what others wrote into it cannot act on a terminal."""
+    """Return `value` as a JSON page in ASCII, so that foreign text cannot act on a terminal."""
     return web.json_response(value, status=status, dumps=lambda value: json.dumps(value, default=str) + "\n")
 
 
 def guarded(token: str | None) -> Middleware:
-    """Return the middleware that lets readers in, and gives every answer its headers."""
+    """Return the middleware that admits readers and adds `HEADERS` to every answer."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -42,8 +42,8 @@ def guarded(token: str | None) -> Middleware:
             response = as_page({"error": problem.reason}, problem.status)
             if "allow" in problem.headers:
                 response.headers["allow"] = problem.headers["allow"]
-        except Exception as error:  # noqa: BLE001  # nobody is above
-            # Not the whole traceback: in a terminal it would come with the local variables, the token among them.
+        except Exception as error:  # noqa: BLE001  # no caller is above
+            # Not the whole traceback: on a terminal it would contain the local variables, and the token among them.
             where = traceback.extract_tb(error.__traceback__)[-1]
             log.error("a page failed", path=request.path, why=repr(error), where=f"{where.filename}:{where.lineno}")  # noqa: TRY400
             response = as_page({"error": "Internal Server Error"}, 500)
@@ -59,7 +59,7 @@ def _turned_away(request: web.Request, token: str | None) -> web.Response | None
     if token is None:
         if _is_addressed_here(request):
             return None
-        # A web page that makes its own name point to 127.0.0.1 would otherwise read this through its visitor's browser.
+        # Else a web page whose name resolves to 127.0.0.1 could read this through its visitor's browser.
         return as_page({"error": "Without server.token only requests to this machine by its own name are served."}, 403)
     if _has_token(request, token):
         return None

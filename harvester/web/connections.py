@@ -1,7 +1,7 @@
-"""Bounds what those who reach the port can take: the number of connections, and the time and bytes of each.
+"""Bounds what clients of the port can use: the number of connections, and the time and bytes of each.
 
-aiohttp waits for ever for a request that never comes, and for a reader that never reads. A connection is closed when it
-has not brought a whole request in time, when its answer is not read in time, and when another one needs its place.
+aiohttp waits without limit for a request that never comes, and for a reader that never reads. A connection is closed
+when it brings no whole request in time, when its answer is not read in time, and when another one needs its place.
 """
 
 import asyncio
@@ -11,16 +11,16 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 MAX_CONNECTIONS = 64
-"""Each takes a descriptor, and some tens of kilobytes."""
+"""Open connections. Each takes a descriptor, and some tens of kilobytes."""
 
 REQUEST_S = 10.0
-"""For a request from its connection on, and from the answer before it to the next: then the connection is idle."""
+"""Seconds for a whole request to arrive, from the connection or the last answer on, and for an answer to be read."""
 
 ANSWER_S = 60.0
-"""For what happens between a request and its answer; a page may wait for a locked database."""
+"""Seconds between a request and its answer; a page may wait for a locked database."""
 
 MAX_REQUEST_BYTES = 64 * 1024
-"""What is taken of one request: nothing that is served here needs a body."""
+"""Bytes accepted of one request: no page needs a body."""
 
 BACKLOG = 64
 
@@ -41,7 +41,7 @@ class Connections:
 
     @property
     def middleware(self) -> Middleware:
-        """What tells when a whole request has come over a connection, and when its answer is on its way."""
+        """The middleware that notes when a whole request has arrived, and when its answer is ready."""
 
         @web.middleware
         async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -60,7 +60,7 @@ class Connections:
     def _add(self, transport: asyncio.BaseTransport, connection: "_Connection") -> None:
         self._open[transport] = connection
         if len(self._open) > MAX_CONNECTIONS:
-            # The one that has been open without a request for longest; in the order of opening.
+            # The oldest connection without a request: the dictionary is in the order of opening.
             idle = next((one for one in self._open.values() if not one.is_busy), connection)
             idle.drop()
 
@@ -69,7 +69,7 @@ class Connections:
 
 
 class _Connection(asyncio.Protocol):
-    """Passes everything on to aiohttp's protocol, as long as the limits are kept."""
+    """Passes everything to aiohttp's protocol while the limits are kept."""
 
     def __init__(self, all_of_them: Connections, inner: asyncio.Protocol) -> None:
         self.is_busy = False
@@ -87,7 +87,7 @@ class _Connection(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(seconds, self.drop)
 
     def drop(self) -> None:
-        """Close the connection, whatever is still to be sent."""
+        """Close the connection at once and discard unsent data."""
         if self._transport is not None:
             self._all._remove(self._transport)  # noqa: SLF001  # the two are one thing
             self._transport.abort()

@@ -1,4 +1,4 @@
-"""What Prometheus reads of the present moment: queue, deadlines, rate limit, troubles."""
+"""The gauges for Prometheus: queue, deadlines, rate limit, conditions."""
 
 import platform
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ WATCHED_CONDITIONS = ("api", "database", "budget", SPACE, LOG)
 
 
 def gauges(view: HarvestView, urgency: Urgency | None) -> Iterator[Metric]:
-    """Describe the harvest as it is now. `urgency` is None where the database cannot be read."""
+    """Describe the harvest as it is now. `urgency` is None if the database cannot be read."""
     progress = view.progress
     counts = {state.value: count for state, count in progress.counts.items()}
     yield _labelled("harvester_tasks", "Tasks in each state.", "state", counts)
@@ -64,7 +64,7 @@ def _limits(view: HarvestView) -> Iterator[Metric]:
     blocked = {endpoint.value: (until or 0) / 1000 for endpoint, until in blocked_until_ms(view).items()}
     yield _labelled(
         "harvester_blocked_until_timestamp_seconds",
-        "Until when the API wants no requests of this class, Unix time; 0 where it wants them.",
+        "Until when the API accepts no requests of this class, Unix time; 0 if it accepts them.",
         "endpoint",
         blocked,
     )
@@ -86,7 +86,7 @@ def _troubles(view: HarvestView, *, is_readable: bool) -> Iterator[Metric]:
     degraded = {what: float(what in conditions) for what in {*WATCHED_CONDITIONS, *conditions}}
     if not is_readable:
         degraded["database"] = 1.0
-    yield _labelled("harvester_degraded", "1 while work goes on only slowly or not at all.", "what", degraded)
+    yield _labelled("harvester_degraded", "1 while the condition holds: work is slow or stopped.", "what", degraded)
     yield _gauge("harvester_key_refused", "1 once the API has refused the key.", float(view.refusal is not None))
     yield CounterMetricFamily(
         "harvester_stale_results",

@@ -1,4 +1,4 @@
-"""What the pages need to see of a running harvest, and how they read the database beside it."""
+"""The view of a running harvest that the pages need, and their reader of its database."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -29,11 +29,11 @@ class ThrottleView(Protocol):
         ...
 
     def results_budget(self, now_ms: int) -> Budget:
-        """Return what may be spent on results from now on."""
+        """Return the budget for results from now on."""
         ...
 
     def blocked_s(self, endpoint: Endpoint) -> float:
-        """Return how long the API has asked that class to stay away."""
+        """Return for how many seconds the API accepts no requests of that class; 0 if it accepts them."""
         ...
 
 
@@ -42,7 +42,7 @@ class HarvestView(Protocol):
 
     @property
     def progress(self) -> Progress:
-        """What is known of it at any moment."""
+        """The progress of the harvest, at any moment."""
         ...
 
     @property
@@ -52,21 +52,21 @@ class HarvestView(Protocol):
 
     @property
     def clock(self) -> Clock:
-        """The time it goes by."""
+        """The clock of the harvest."""
         ...
 
     @property
     def refusal(self) -> Refused | None:
-        """What the API said when it refused the key."""
+        """The API's refusal of the key; None without one."""
         ...
 
     @property
     def database(self) -> Path:
-        """The file it stores in."""
+        """The file of the database."""
         ...
 
     def check_file(self) -> None:
-        """Raise StoreError if the file at the path is not the one it stores in."""
+        """Raise StoreError if the file at the path is not the one that the harvest has opened."""
         ...
 
 
@@ -108,7 +108,7 @@ class DatabaseReader:
 
 
 def blocked_until_ms(view: HarvestView) -> dict[Endpoint, int | None]:
-    """Return until when the API wants no requests of each class, in Unix milliseconds; None where it wants them."""
+    """Return until when the API accepts no requests of each class, in Unix milliseconds; None if it accepts them."""
     now_ms = view.clock.wall_ms()
     blocked = {endpoint: view.throttle.blocked_s(endpoint) for endpoint in POLL_ENDPOINTS}
     return {endpoint: now_ms + round(seconds * 1000) if seconds > 0 else None for endpoint, seconds in blocked.items()}

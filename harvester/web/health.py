@@ -1,4 +1,4 @@
-"""Whether the daemon lives and whether it can do its work, with reasons. Pure functions of what is known."""
+"""Decides whether the daemon is alive and whether it can work, with reasons. Pure functions."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from harvester.service.observer import LISTED
 from harvester.service.room import SPACE
 
 STUCK_AFTER_S = 300.0
-"""A stage may wait behind others for a locked database, 30 s each, and then pause for 30 s; this is beyond that."""
+"""Seconds without a report after which a stage is stuck: longer than its waits for a locked database and its pauses."""
 
 KEY_PROVING = frozenset(
     {"ready", "retrieved", "processing", "failed", "gone", "empty", "unacceptable", "invalid", LISTED}
@@ -26,9 +26,9 @@ class Health:
 
 
 def liveness(beats: Heartbeats, now: float) -> Health:
-    """Judge the stages. That the event loop turns is shown by answering at all.
+    """Judge the stages; the answer itself shows that the event loop runs.
 
-    A full disk, a locked database or a refusing API is not a reason: a restart mends none of them.
+    A full disk, a locked database or a refused key is no reason here: a restart fixes none of them.
     """
     stages = stages_as_json(beats, now)
     reasons = [
@@ -42,13 +42,13 @@ def liveness(beats: Heartbeats, now: float) -> Health:
 def readiness(
     unwritable: str | None, conditions: dict[str, str], refusal: Refused | None, *, is_proven: bool
 ) -> Health:
-    """Judge what the work needs: a database that can be written, and a key that was not refused."""
-    # Without room nothing more is asked for, though what is under way can still be written.
+    """Judge whether the daemon can work: it needs a writable database, and a key that was not refused."""
+    # Without space the harvest sends no more requests, though results under way can still be written.
     database = unwritable or conditions.get("database") or conditions.get(SPACE)
     key = "refused" if refusal is not None else "accepted" if is_proven else "not tried yet"
     reasons = [f"Database: {database}"] if database else []
     if refusal is not None:
-        # Its code, not its message: that may repeat the key.
+        # The code, because the message may repeat the key.
         reasons.append(f"The API refuses the key ({refusal.code}).")
     page = {
         "status": "not ready" if reasons else "ready",
@@ -61,7 +61,7 @@ def readiness(
 
 
 def stages_as_json(beats: Heartbeats, now: float) -> dict[str, dict[str, Any]]:
-    """Return for each stage its state, how long it has been silent over its work, and when it last reported in."""
+    """Return for each stage its state, for how long it has worked without a report, and when it last reported."""
     return {name: _stage(beats, name, now) for name in sorted(beats.last)}
 
 

@@ -1,4 +1,4 @@
-"""Counters and histograms that the pipeline feeds, and the page that Prometheus reads."""
+"""Counters and histograms of the pipeline, and the page for Prometheus."""
 
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
@@ -58,7 +58,7 @@ class Metrics:
         self._begin_at_zero()
 
     def answered(self, endpoint: Endpoint, outcome: str, duration_s: float, received_bytes: int) -> None:
-        """Take note of what a request ended in."""
+        """Count the outcome of a request."""
         self.requests[endpoint, outcome] += 1
         self.is_key_proven = self.is_key_proven or outcome in KEY_PROVING
         self._requests.labels(endpoint.value, outcome).inc()
@@ -66,7 +66,7 @@ class Metrics:
         self._received.inc(received_bytes)
 
     def ended(self, state: TaskState, *, ready_to_stored_s: float | None, segments: int, stored_bytes: int) -> None:
-        """Take note that a task has ended."""
+        """Count the end of a task."""
         self._ended.labels(state.value).inc()
         self._segments.inc(segments)
         self._stored.inc(stored_bytes)
@@ -74,7 +74,7 @@ class Metrics:
             self._ready_to_stored.observe(ready_to_stored_s)
 
     def exposition(self, gauges: Iterable[Metric]) -> bytes:
-        """Return the page: what was counted, and `gauges` as they are now."""
+        """Return the page: all counters and histograms, and `gauges` as they are now."""
         return generate_latest(_Page(self._registry, gauges))
 
     def _begin_at_zero(self) -> None:

@@ -1,4 +1,4 @@
-"""The server inside the daemon: which pages there are, and where they are served."""
+"""The web server of the daemon: its pages and its address."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ from harvester.web.harvest_view import DatabaseReader, HarvestView
 from harvester.web.metrics import CONTENT_TYPE, Metrics
 from harvester.web.status import status_document
 
-# A scraper's kept connection must not hold up the end of the daemon.
+# Seconds. A scraper's idle connection must not delay the end of the daemon.
 _SHUTDOWN_S = 1.0
 
 
@@ -40,7 +40,7 @@ async def serve(listen: str, token: str | None, harvest: HarvestView, metrics: M
 class WebServer:
     """An async context manager that listens while it is open; port 0 picks a free one, see `url`.
 
-    Raises UsageError for an address that others can reach where there is no token, or that cannot be listened on.
+    Raises UsageError for an address that other machines can reach without a token, or that cannot be listened on.
     """
 
     def __init__(self, listen: str, token: str | None, harvest: HarvestView, metrics: Metrics) -> None:
@@ -102,7 +102,7 @@ class Pages:
         self._database = DatabaseReader(harvest.database, harvest.check_file)
 
     def routes(self) -> list[web.RouteDef]:
-        """Return them all; each answers HEAD as well."""
+        """Return the routes of all pages; each answers HEAD as well."""
         return [
             web.get("/", self.index),
             web.get("/healthz", self.healthz),
@@ -120,13 +120,13 @@ class Pages:
         return _verdict(health.liveness(self._harvest.progress.beats, self._harvest.clock.monotonic()))
 
     async def readyz(self, _request: web.Request) -> web.Response:
-        """Answer 200 while the work can be done, else 503."""
+        """Answer 200 while the daemon can work, else 503."""
         unwritable = await self._database.why_not_writable()
         conditions, refusal = self._harvest.progress.conditions, self._harvest.refusal
         return _verdict(health.readiness(unwritable, conditions, refusal, is_proven=self._metrics.is_key_proven))
 
     async def metrics(self, _request: web.Request) -> web.Response:
-        """Answer with what Prometheus reads, also while the database cannot be read."""
+        """Answer with the metrics, also while the database cannot be read."""
         page = self._metrics.exposition(gauges(self._harvest, await self._urgency()))
         return web.Response(body=page, headers={"content-type": CONTENT_TYPE})
 

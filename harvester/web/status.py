@@ -1,4 +1,4 @@
-"""The document behind `/status.json`: what `harvester status --json` prints, and what only the daemon knows."""
+"""The document of `/status.json`: the fields of `harvester status --json`, and those that only the daemon has."""
 
 from typing import Any
 

@@ -159,7 +159,10 @@ async def test_row_10_a_404_is_missing_after_confirmation_and_expired_when_old(s
         assert_kept(shell, api, {young: "missing", old: "expired"})
         asked = [sum(task in one.path for one in api.requests) for task in (young, old, back)]
         assert asked == [4, 4, 4]
-    assert "1 missing: unknown to the API for this key; check the id and whose key it is" in runs[3].stderr
+    assert (
+        "1 missing: unknown to the API for this key; check the id and which account the key belongs to"
+        in runs[3].stderr
+    )
     assert "1 expired: dropped by the platform after seven days; they must be embedded again" in runs[3].stderr
     assert f"Resource with id {young} does not exist" in runs[3].stderr
 

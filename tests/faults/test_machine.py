@@ -110,7 +110,7 @@ async def test_row_50_where_no_thread_can_be_started_this_machine_is_named(shell
     for command in ("backfill", "run"):
         ended = await shell.run(command)
         assert ended.code == 4, ended.stderr
-        assert ended.last_line.startswith("harvester: This machine lets the program start no more threads")
+        assert ended.last_line.startswith("harvester: This machine refuses to start more threads")
     assert shell.states() == {AN_ID: "pending"}
 
 

@@ -57,7 +57,7 @@ async def test_row_25_a_signal_lets_what_is_under_way_finish_and_the_next_run_do
 
         assert (ended.code, shell.count("harvested"), shell.count("pending")) == (code, 8, 4), ended.stderr
         lines = ended.stderr.splitlines()
-        assert lines[0] == "Finishing 4 under way, 30 s at most; again to stop at once."
+        assert lines[0] == "Finishing 4 under way, 30 s at most; press again to stop at once."
         assert lines[1] == f"Stopped by {number.name}."
         assert lines[2].startswith("Harvested 8 tasks (")
         assert lines[3:] == ["  4 still to do: 4 pending. Run `harvester backfill` again."]

@@ -170,7 +170,7 @@ async def test_row_31_the_settings_say_that_there_is_a_key_and_not_which(shell: 
         ({"TWELVELABS_API_KEY": f"{KEY}\n"}, ["contains spaces, line breaks", "Set TWELVELABS_API_KEY"]),
         (
             {"HARVESTER_API__BASE_URL": "http://api.example.com/v1.3"},
-            ["from HARVESTER_API__BASE_URL", "the key would travel in the clear", "Correct it there"],
+            ["from HARVESTER_API__BASE_URL", "the key would be sent unencrypted", "Correct it there"],
         ),
         ({"HARVESTER_RATE__BRUST": "2"}, ["HARVESTER_RATE__BRUST", "Did you mean HARVESTER_RATE__BURST?"]),
         ({"HARVESTER_CONFIG": "own.toml"}, ["own.toml sets harvest.concurency", "Did you mean harvest.concurrency?"]),

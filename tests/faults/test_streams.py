@@ -75,7 +75,7 @@ async def test_row_53_the_daemon_survives_the_reader_of_its_log_and_says_so(shel
 
         assert code == 143
         assert ready_page["conditions"] == {
-            "log": "cannot be written: Broken pipe; the harvest goes on without it",
+            "log": "cannot be written: Broken pipe; the harvest continues without it",
         }
         assert ready_page["status"] == "ready"
         assert_kept(shell, api)

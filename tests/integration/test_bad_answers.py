@@ -69,7 +69,7 @@ async def test_results_that_stay_unacceptable_are_rejected_after_three_downloads
     assert "3 still to do: 3 pending." in runs[1].stderr
     assert "still to do" not in runs[2].stderr
     # Two have the same code, of which the first is the example; with its own message.
-    assert " rejected: see `harvester show ID`; once the cause is gone: `harvester retry --state rejected`" in (
+    assert " rejected: see `harvester show ID`; when the cause is removed: `harvester retry --state rejected`" in (
         runs[2].stderr
     )
     first, _, *others = odd

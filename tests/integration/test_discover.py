@@ -106,7 +106,7 @@ async def test_what_the_list_tells_is_shown_before_the_harvest(shell: Shell, api
 async def test_impossible_ids_are_counted_and_the_others_queued(shell: Shell, api: ScriptedApi) -> None:
     api.will_say("embed/tasks", as_json({"data": [{"_id": "../admin"}, entry(0), None]}))
     ended = await shell.run("discover")
-    assert ended.stderr == "1 new (1 ready), 0 known; 2 ids that cannot be asked about; 1 request: harvester.db\n"
+    assert ended.stderr == "1 new (1 ready), 0 known; 2 impossible ids; 1 request: harvester.db\n"
     assert list(shell.states()) == [FIRST]
 
 

@@ -85,7 +85,7 @@ async def test_a_limit_that_is_used_up_proves_nothing_and_fails_nothing(shell: S
     ended = await shell.run("doctor", "--json")
     key = checks(ended)["key"]
     assert (ended.code, key["verdict"]) == (0, "warning")
-    assert "the API wants no requests now, for 2 h" in key["text"]
+    assert "the API accepts no requests now, for 2 h" in key["text"]
 
 
 async def test_offline_sends_nothing_and_a_missing_key_is_named(shell: Shell, api: ScriptedApi) -> None:
@@ -228,7 +228,7 @@ async def test_a_running_daemon_is_well_and_a_stopped_one_is_not(shell: Shell) -
         await daemon.ended()
         stopped = await shell.run("doctor", "--live", "--json")
 
-    assert (answer.stdout, answer.stderr) == (f"ok       daemon: well, says {address}\n", "")
+    assert (answer.stdout, answer.stderr) == (f"ok       daemon: healthy at {address}\n", "")
     assert (stopped.code, checks(stopped)["daemon"]["verdict"]) == (1, "failure")
     assert list(api.requests) == []
 
@@ -236,15 +236,15 @@ async def test_a_running_daemon_is_well_and_a_stopped_one_is_not(shell: Shell) -
 @pytest.mark.parametrize(
     ("page", "status", "code", "says"),
     [
-        ({"status": "ok", "reasons": []}, 200, 0, "ok       daemon: well"),
+        ({"status": "ok", "reasons": []}, 200, 0, "ok       daemon: healthy"),
         (
             {"status": "stuck", "reasons": ["The stage save is silent."]},
             503,
             1,
             "answers 503. The stage save is silent.",
         ),
-        ({"status": "UP"}, 200, 1, "Something other than the harvester listens there."),
-        (["ok"], 200, 1, "Something other than the harvester listens there."),
+        ({"status": "UP"}, 200, 1, "Another program than the harvester listens there."),
+        (["ok"], 200, 1, "Another program than the harvester listens there."),
     ],
 )
 async def test_the_health_is_what_the_daemon_says(shell: Shell, page: Any, status: int, code: int, says: str) -> None:
@@ -266,4 +266,4 @@ async def test_where_nobody_listens_there_is_nobody_to_ask(shell: Shell) -> None
     config = shell.folder / "harvester.toml"
     config.write_text('[server]\nlisten = ""\n')
     ended = await shell.run("doctor", "--live")
-    assert (ended.code, "server.listen is empty: there is nobody to ask." in ended.stdout) == (1, True)
+    assert (ended.code, "server.listen is empty: the daemon serves no pages." in ended.stdout) == (1, True)

@@ -50,7 +50,7 @@ async def test_a_rate_that_suffices_gives_no_warning(shell: Shell) -> None:
     budget = json.loads((await shell.run("status", "--json")).stdout)["budget"]
 
     assert "will expire" not in ended.stdout
-    assert "budget         60 requests a minute: through by " in ended.stdout
+    assert "budget         60 requests a minute: done by " in ended.stdout
     assert (budget["requests_per_s"], budget["at_risk"], budget["warning"]) == (None, 0, None)
 
 

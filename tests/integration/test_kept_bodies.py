@@ -146,13 +146,13 @@ async def test_the_story_of_a_rejected_task_says_what_it_means_and_what_to_do(sh
     story = (await shell.run("show", AN_ID)).stdout
 
     assert "state         rejected\n" in story
-    assert "  means       The id, or three downloads in a row, were not acceptable.\n" in story
+    assert "  means       The API refuses the id, or three downloads could not be stored.\n" in story
     assert "segments_invalid: segments[0]: not an object.\n" in story
     assert f"`harvester show {AN_ID} --raw`" in story
     assert f"`harvester retry --from-kept {AN_ID}`" in story
     assert "kept body     " in story
     assert "attempts      4\n" in story
-    assert "  http_502: The API, or a proxy before it, is in trouble" in story
+    assert "  http_502: The API, or a proxy before it, failed" in story
 
 
 async def test_json_and_raw_exclude_each_other(shell: Shell) -> None:

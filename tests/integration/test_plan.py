@@ -31,7 +31,7 @@ async def test_the_free_plan_is_told_what_it_saves_and_what_it_will_cost(shell: 
     assert "budget      50 requests a day, as configured; " in ended.stdout
     assert "queue       2,000 open: 0 ready, 2,000 pending and due now, none later\n" in ended.stdout
     assert "next calls  one every 28 min 49 s\n" in ended.stdout
-    assert " sure to be finished, asking first would cost more\n" in ended.stdout
+    assert " likely to have finished, so asking first would cost more\n" in ended.stdout
     assert "requests    about 2,00" in ended.stdout
     assert "at risk     At 50 requests a day about 1,650 of these 2,000 tasks will expire; 12 " in ended.stdout
 
@@ -61,7 +61,7 @@ async def test_a_strategy_that_the_budget_is_too_tight_for_is_not_followed_and_t
 
     told = await shell.run("plan", "--strategy", "status", **FIFTY_A_DAY)
 
-    assert "strategy    auto: the budget is too tight for status, which asks first\n" in told.stdout
+    assert "strategy    auto: the budget is too small for status, which asks first\n" in told.stdout
     assert "requests    about 250 in all, 1.00 a task: 250 for results, 0 to ask\n" in told.stdout
     assert "at risk     no task\n" in told.stdout
 
@@ -105,7 +105,7 @@ async def test_while_the_api_wants_no_requests_the_calls_come_after_that(shell: 
     text = (await shell.run("plan")).stdout
     plan = json.loads((await shell.run("plan", "--json")).stdout)
 
-    assert "taught      retrieve: none wanted until " in text
+    assert "API limits  retrieve: no requests until " in text
     assert [call["at_ms"] for call in plan["calls"]] == pytest.approx([until_ms] * 3, abs=5)
     assert plan["expected"]["finish_ms"] >= until_ms - 5
 

@@ -24,7 +24,7 @@ def queued(shell: Shell) -> set[str]:
     [
         ("ids.txt", PLAIN, "ids.txt:5: The task id '../admin' contains something other than letters"),
         ("ids.csv", CSV, "ids.csv:4: The task id 'a?b' contains something other than letters"),
-        ("ids.jsonl", JSON_LINES, "ids.jsonl:3: this is no object with a text field 'task_id' or '_id' or 'id'"),
+        ("ids.jsonl", JSON_LINES, "ids.jsonl:3: this is not an object with a text field 'task_id' or '_id' or 'id'"),
         ("windows.txt", f"\ufeff{PLAIN}".replace("\n", "\r\n"), "windows.txt:5: The task id '../admin' contains"),
     ],
 )
@@ -86,7 +86,7 @@ async def test_many_refused_lines_are_counted_and_the_first_ones_shown(shell: Sh
     assert ended.code == 1
     assert lines[0].startswith("harvester: refused stdin:1: The task id 'a b' contains")
     assert lines[20:] == [
-        "harvester: further refused lines are only counted",
+        "harvester: further refused lines are counted, not shown",
         "1 new, 0 known, 1000 refused: harvester.db",
     ]
 
@@ -127,7 +127,7 @@ async def test_retry_names_what_it_leaves_alone(shell: Shell) -> None:
 
     assert ended.stderr.splitlines() == [
         f"harvester: {FIRST} stays as it is: it is pending.",
-        "harvester: unheard-of stays as it is: no such task is queued here.",
+        "harvester: unheard-of stays as it is: the database has no such task.",
         "0 tasks pending again.",
     ]
     assert json.loads(listed.stdout)["left"] == {FIRST: "pending", "unheard-of": None}

@@ -42,7 +42,7 @@ async def test_a_process_that_is_killed_as_soon_as_it_was_told_to_wait_has_left_
     again = await shell.run("backfill", "--no-wait", *OLD)
 
     assert (again.code, len(api.asked)) == (1, 1), again.stderr
-    assert "no result may be asked for before." in again.stderr
+    assert "the API accepts no requests for results before." in again.stderr
 
 
 async def test_a_429_for_statuses_does_not_hold_up_retrievals(shell: Shell, api: ScriptedApi) -> None:
@@ -77,7 +77,7 @@ async def test_where_one_call_gives_status_and_result_a_long_block_of_it_ends_a_
     assert (first.code, again.code, len(api.asked)) == (1, 1, 1)
     for ended in (first, again):
         assert "Run `harvester backfill` again after 20" in ended.stderr
-        assert "Z: no result may be asked for before." in ended.stderr
+        assert "Z: the API accepts no requests for results before." in ended.stderr
 
 
 @pytest.mark.parametrize("scheme", ["older", "newer"])

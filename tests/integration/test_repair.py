@@ -96,7 +96,7 @@ async def test_a_malformed_file_is_not_touched(shell: Shell) -> None:
         assert repaired.code == 1
         assert "error: SQLite: " in repaired.stdout
         assert "repaired: " not in repaired.stdout
-        assert "SQLite calls the file damaged: nothing was changed. Restore a backup" in repaired.stderr
+        assert "SQLite reports a damaged file: nothing was changed. Restore a backup" in repaired.stderr
         assert before == shell.database.read_bytes()
 
 

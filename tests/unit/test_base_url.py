@@ -49,7 +49,7 @@ def test_trailing_slashes_are_cut_off() -> None:
     ],
 )
 def test_every_other_address_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"URL|user info|clear") as caught:
+    with pytest.raises(ValueError, match=r"URL|user info|unencrypted") as caught:
         check_base_url(url)
 
     assert "password" not in str(caught.value)

@@ -225,7 +225,7 @@ class TestValues:
         message = refusal(environ={"HARVESTER_API__BASE_URL": "http://example.com"})
 
         assert "'http://example.com'" in message
-        assert "the key would travel in the clear" in message
+        assert "the key would be sent unencrypted" in message
 
 
 class TestFilesThatCannotBeRead:

@@ -198,13 +198,17 @@ def test_the_fields_that_every_event_of_a_task_has_are_named() -> None:
     assert names(sentence) == [keyword.arg for keyword in bound.keywords]
 
 
-def test_the_conditions_are_those_of_the_program() -> None:
-    found = {one.CONDITION for one in (clock, deadline_monitor, discovery, final_states)} | set(WATCHED_CONDITIONS)
+def conditions() -> set[str]:
+    return {one.CONDITION for one in (clock, deadline_monitor, discovery, final_states)} | set(WATCHED_CONDITIONS)
 
-    assert {names(row[0])[0] for row in rows(sections("log.md")["Conditions"])} == found
+
+def test_the_conditions_are_those_of_the_program() -> None:
+    assert {names(row[0])[0] for row in rows(sections("log.md")["Conditions"])} == conditions()
+
+
+def outcomes() -> set[str]:
+    return {outcome.kind for outcome in get_args(Outcome)} | {LISTED}
 
 
 def test_the_outcomes_are_those_of_the_program() -> None:
-    found = {outcome.kind for outcome in get_args(Outcome)} | {LISTED}
-
-    assert {names(row[0])[0] for row in rows(sections("metrics.md")["Outcomes"])} == found
+    assert {names(row[0])[0] for row in rows(sections("metrics.md")["Outcomes"])} == outcomes()

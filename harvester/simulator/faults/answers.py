@@ -1,4 +1,4 @@
-"""Faults of the API: whole answers that stand where another one should."""
+"""Faults of the API: whole answers that replace the right one."""
 
 import zlib
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def answered(occasion: Occasion, body: bytes, status: int = 200, **headers: str)
 
 
 def saying(body: bytes, content_type: str = "application/json") -> Serve:
-    """Return what answers 200 with that body."""
+    """Return a function that answers 200 with that body."""
     return lambda occasion: answered(occasion, body, content_type=content_type)
 
 
@@ -47,11 +47,11 @@ def problem(occasion: Occasion) -> web.Response:
 
 def throttled(occasion: Occasion) -> web.Response:
     """Answer 429. `value` is the Retry-After; `date+30` is written as the date in 30 seconds, empty sends none."""
-    told = occasion.value("1")
-    if told.startswith("date"):
-        told = formatdate(occasion.now + float(told.removeprefix("date")), usegmt=True)
+    wait = occasion.value("1")
+    if wait.startswith("date"):
+        wait = formatdate(occasion.now + float(wait.removeprefix("date")), usegmt=True)
     body = orjson.dumps({"code": "too_many_requests", "message": "You have exceeded the rate limit."})
-    return answered(occasion, body, 429, **({"retry_after": told} if told else {}))
+    return answered(occasion, body, 429, **({"retry_after": wait} if wait else {}))
 
 
 def blocked(occasion: Occasion) -> web.Response:
@@ -62,50 +62,50 @@ def blocked(occasion: Occasion) -> web.Response:
 
 def busy(occasion: Occasion) -> web.Response:
     """Fail with the rule's `status` (503) and ask to wait: `value` is a header line, or a body in JSON."""
-    told, body = occasion.value("retry-after: 1"), b'{"code":"unavailable","message":"Maintenance."}'
-    if told.startswith("{"):
-        return answered(occasion, told.encode(), occasion.fault.status or 503)
-    name, _, text = told.partition(":")
+    wait, body = occasion.value("retry-after: 1"), b'{"code":"unavailable","message":"Maintenance."}'
+    if wait.startswith("{"):
+        return answered(occasion, wait.encode(), occasion.fault.status or 503)
+    name, _, text = wait.partition(":")
     return answered(occasion, body, occasion.fault.status or 503, **{name.strip(): text.strip()})
 
 
 def long_headers(occasion: Occasion) -> web.Response:
-    """Answer rightly, with more and longer headers than most servers send: 300, one of 20 KB."""
+    """Give the right answer with more and longer headers than most servers send: 300, one of 20 KB."""
     many = {f"x-policy-{number}": "none" for number in range(300)}
     return answered(occasion, occasion.body, occasion.answer.status, **many, x_security_policy="x" * 20_000)
 
 
 def odd_encoding(occasion: Occasion) -> web.Response:
-    """Answer rightly, in gzip that is named as `value` says: another spelling, or nothing at all."""
+    """Give the right answer in gzip, with `value` as the name of the encoding: another spelling, or none."""
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     packed = packer.compress(occasion.body) + packer.flush()
     return answered(occasion, packed, occasion.answer.status, content_encoding=occasion.value("x-gzip"))
 
 
 def unpacked(occasion: Occasion) -> web.Response:
-    """Answer rightly and plainly, but call it gzip: proxies unpack bodies and leave the header."""
+    """Give the right answer uncompressed, but call it gzip: proxies unpack bodies and leave the header."""
     return answered(occasion, occasion.body, occasion.answer.status, content_encoding="gzip")
 
 
 def raw_deflate(occasion: Occasion) -> web.Response:
-    """Answer rightly, in deflate without zlib's frame, as old servers send it."""
+    """Give the right answer in deflate without zlib's frame, as old servers send it."""
     packer = zlib.compressobj(1, zlib.DEFLATED, -15)
     packed = packer.compress(occasion.body) + packer.flush()
     return answered(occasion, packed, occasion.answer.status, content_encoding="deflate")
 
 
 def byte_order_mark(occasion: Occasion) -> web.Response:
-    """Answer rightly, with a mark before the JSON and NULs behind it."""
+    """Give the right answer with a byte order mark before the JSON and NULs behind it."""
     return answered(occasion, b"\xef\xbb\xbf" + occasion.body + b"\0\0", occasion.answer.status)
 
 
 def redirect(occasion: Occasion) -> web.Response:
-    """Send the client elsewhere: to the rule's `value`."""
+    """Redirect the client to the rule's `value`."""
     return answered(occasion, b"", occasion.fault.status or 302, location=occasion.value("https://elsewhere.invalid/"))
 
 
 def bomb(occasion: Occasion) -> web.Response:
-    """Send a few kilobytes of gzip that hold as many MiB of blanks as `value` says."""
+    """Send a few kilobytes of gzip that hold `value` MiB of blanks."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     blanks = b" " * _MEBIBYTE
     first = packer.compress(b'{"a":"') + packer.flush(zlib.Z_FULL_FLUSH)
@@ -115,7 +115,7 @@ def bomb(occasion: Occasion) -> web.Response:
 
 
 def cut_gzip(occasion: Occasion) -> web.Response:
-    """Send a gzip stream without its end, in a body that is as long as it says."""
+    """Send a gzip stream without its end, in a body of the announced length."""
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     packed = packer.compress(occasion.body) + packer.flush()
     return answered(occasion, packed[: len(packed) * 2 // 3], occasion.answer.status, content_encoding="gzip")
@@ -139,7 +139,7 @@ def _with_key(occasion: Occasion, spell: Callable[[str], str]) -> web.Response |
 
 
 def altered(change: Callable[[dict[str, Any]], None]) -> Serve:
-    """Return what changes a good answer's JSON object in place."""
+    """Return a function that applies `change` to the JSON object of a good answer."""
 
     def serve(occasion: Occasion) -> web.Response | None:
         if occasion.answer.status != 200:
@@ -158,7 +158,7 @@ def unknown_status(document: dict[str, Any]) -> None:
 
 
 def status_goes_back(document: dict[str, Any]) -> None:
-    """Say `processing`, whatever was said before."""
+    """Say `processing`, whatever earlier answers said."""
     document["status"] = "processing"
     document.get("video_embedding", {}).pop("segments", None)
 
@@ -169,7 +169,7 @@ def another_id(document: dict[str, Any]) -> None:
 
 
 def neighbours_id(occasion: Occasion) -> web.Response | None:
-    """Answer as for the task that was made next, and with its id: the answer to another request."""
+    """Give the answer for the next task, with its id: the answer to another request."""
     ids = occasion.catalogue.ids()
     if occasion.answer.status != 200 or len(ids) < 2:
         return None
@@ -178,7 +178,7 @@ def neighbours_id(occasion: Occasion) -> web.Response | None:
 
 
 def id_refused(occasion: Occasion) -> web.Response:
-    """Call the id no acceptable one, as the API does for a mistyped one."""
+    """Refuse the id, as the API does for a mistyped one."""
     body = orjson.dumps({"code": "parameter_invalid", "message": "The task_id parameter is invalid."})
     return answered(occasion, body, 400)
 
@@ -196,24 +196,24 @@ def listed_failed(document: dict[str, Any]) -> None:
 
 
 def total_page_too_small(document: dict[str, Any]) -> None:
-    """Claim that this is all."""
+    """Claim that this page is the last."""
     document["page_info"] |= {"total_page": 1, "total_results": len(document["data"])}
 
 
 def total_page_too_large(document: dict[str, Any]) -> None:
-    """Claim that there is more and more."""
+    """Claim that there are very many pages."""
     document["page_info"] |= {"total_page": ENDLESS_PAGES, "total_results": ENDLESS_PAGES * MAX_PAGE_LIMIT}
 
 
 def list_shifts(occasion: Occasion) -> web.Response:
-    """Answer rightly; but before the next page is asked for, somebody makes a task, and every later one moves on."""
+    """Give the right answer, and make a task before the next page is requested, so that all later tasks move on."""
     newest = occasion.catalogue.task(occasion.catalogue.ids()[-1]).request
     occasion.catalogue.create(replace(newest, filename="later.mp4"))
     return answered(occasion, occasion.body, occasion.answer.status)
 
 
 def endless_list(occasion: Occasion) -> web.Response | None:
-    """Give the first page again and again, whichever is asked for, and promise more."""
+    """Give the first page for every request, and claim that there are more."""
     if occasion.answer.status != 200:
         return None
     asked = parse_list_query(occasion.request.query)

@@ -1,4 +1,4 @@
-"""Faults of a kept connection: the right answer, and something after it that was not asked for."""
+"""Faults of a kept connection: the right answer, and unrequested bytes after it."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Extra = Callable[[web.Response], bytes]
 
 
 class FollowedResponse(web.Response):
-    """The right answer; `late_s` after it the bytes of `extra` follow on the same connection, which stays open."""
+    """The right answer; the bytes of `extra` follow `late_s` seconds later on the same connection, which stays open."""
 
     def __init__(self, answer: web.Response, extra: Extra, late_s: float) -> None:
         super().__init__(status=answer.status, headers=answer.headers, body=answer.body)
@@ -24,7 +24,7 @@ class FollowedResponse(web.Response):
         self._late_s = late_s
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Write the answer, and see to it that the rest follows."""
+        """Write the answer, and schedule the bytes that follow."""
         request = self._req
         await super().write_eof(data)
         transport = None if request is None else request.transport
@@ -38,7 +38,7 @@ def _write(transport: asyncio.WriteTransport, content: bytes) -> None:
 
 
 def followed(extra: Extra, late_s: float = LATE_S) -> Serve:
-    """Return what serves that fault; the rule's `value` overrides the seconds."""
+    """Return the function that serves this fault; the rule's `value` overrides the seconds."""
 
     def serve(occasion: Occasion) -> web.Response:
         return FollowedResponse(occasion.answer, extra, occasion.seconds(late_s))
@@ -61,7 +61,7 @@ def not_found(_answer: web.Response) -> bytes:
 
 
 def idle_too_long(_answer: web.Response) -> bytes:
-    """Return what some servers send before they close an idle connection."""
+    """Return the answer that some servers send before they close an idle connection."""
     return b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 

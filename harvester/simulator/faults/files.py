@@ -1,4 +1,4 @@
-"""Rules from a TOML file: a `[[fault]]` for each."""
+"""Reads rules from a TOML file, with a `[[fault]]` for each."""
 
 import difflib
 import tomllib
@@ -26,9 +26,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def load_faults(path: Path) -> list[Fault]:
-    """Return the rules of the file; UsageError names what is wrong with it, and where.
+    """Return the rules of the file; UsageError names the error and its place.
 
-    A `seed` above all rules is that of each rule without one of its own.
+    A `seed` above all rules applies to each rule without its own.
     """
     document = _parse(path)
     if unknown := sorted(document.keys() - {"seed", "fault"}):

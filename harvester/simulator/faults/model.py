@@ -1,4 +1,4 @@
-"""What a fault is: a kind of misbehaviour, and for whom, when, and how often."""
+"""A fault: a kind of misbehaviour, and the requests and times that it applies to."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from harvester.simulator.catalogue import Catalogue
 from harvester.simulator.request_log import Endpoint
 
 FAULT = web.ResponseKey("fault", str)
-"""Where an answer carries the name of the fault that it is."""
+"""The key under which an answer carries the name of its fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One rule. `kind` is a name of `harvester.simulator.faults.kinds.KINDS`; the rest narrows it down.
 
-    Of the requests that match, the part `rate` is hit. Empty `endpoints` and `tasks` mean all; `share` picks that part
-    of the tasks for good. Times are the stand-in's seconds since it was started. `times` limits how often it is served
-    in all, `times_per_task` how often for one task. `value` and `status` say more about some kinds.
+    The fault hits the part `rate` of the matching requests. Empty `endpoints` and `tasks` mean all; `share` selects a
+    fixed part of the tasks. Times are the stand-in's seconds since its start. `times` limits how often the fault is
+    served in total, `times_per_task` how often for one task. `value` and `status` are parameters of some kinds.
     """
 
     kind: str
@@ -38,7 +38,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """An answer that is about to be spoilt; `now` is the stand-in's time in epoch seconds."""
+    """An answer to change; `now` is the stand-in's time in epoch seconds."""
 
     fault: Fault
     request: web.Request
@@ -53,11 +53,11 @@ class Occasion:
 
     @property
     def task_id(self) -> str:
-        """The task that was asked about; empty for the list."""
+        """The task of the request; empty for the list."""
         return self.request.match_info.get("task_id", "")
 
     def value(self, default: str) -> str:
-        """Return the rule's `value`, or what the kind takes without one."""
+        """Return the rule's `value`, or `default` without one."""
         return default if self.fault.value is None else self.fault.value
 
     def seconds(self, default: float) -> float:
@@ -66,15 +66,15 @@ class Occasion:
 
 
 Serve = Callable[[Occasion], web.Response | None]
-"""Makes the faulty answer; None where the fault does not fit this one, which is then sent as it is."""
+"""Makes the faulty answer; None if the fault does not apply, and the right answer is sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of misbehaviour: the rows of `docs/faults.md` that it is for, and the calls that it can befall."""
+    """A kind of misbehaviour: its rows of `docs/faults.md`, and the calls that it can apply to."""
 
     rows: tuple[int, ...]
     serve: Serve
     endpoints: tuple[Endpoint, ...] = ("status", "retrieve", "list")
     value: Callable[[str], object] = str
-    """Reads the rule's `value`; ValueError where it is none."""
+    """Reads the rule's `value`; ValueError if it is invalid."""

@@ -1,4 +1,4 @@
-"""Faults of the payload: results that are spoilt in one place. Pure functions of the JSON text."""
+"""Faults of the payload: results that are wrong in one place. Pure functions of the JSON text."""
 
 import re
 from collections.abc import Callable
@@ -24,7 +24,7 @@ _FIRST_MODEL = re.compile(rb'("model_name":)"[^"]*"')
 
 
 def spoilt(change: Callable[[bytes], bytes]) -> Serve:
-    """Return what changes the text of a result."""
+    """Return a function that applies `change` to the text of a result."""
 
     def serve(occasion: Occasion) -> web.Response | None:
         if occasion.answer.status != 200 or b'"segments":[' not in occasion.body:
@@ -35,7 +35,7 @@ def spoilt(change: Callable[[bytes], bytes]) -> Serve:
 
 
 def first_number(written: bytes) -> Callable[[bytes], bytes]:
-    """Return what writes something else in place of the first number of the first vector."""
+    """Return a function that replaces the first number of the first vector by `written`."""
     return lambda body: _FIRST_NUMBER.sub(lambda found: found[1] + written, body, count=1)
 
 
@@ -45,19 +45,19 @@ def lone_surrogate(body: bytes) -> bytes:
 
 
 def deep(body: bytes) -> bytes:
-    """Put a list into a list into a list."""
+    """Add lists that are nested `DEPTH` levels deep."""
     return body[:-1] + b',"nested":' + b"[" * DEPTH + b"]" * DEPTH + b"}"
 
 
 def exact_numbers(body: bytes) -> bytes:
-    """Add numbers to the metadata and to a segment that no floating-point number gives back."""
+    """Add numbers to the metadata and to a segment that no floating-point number represents."""
     numbers = b'"checksum":123456789012345678901234567890,"gain":1e-400,"rate":0.1234567890123456789,'
     with_metadata = body.replace(b'"metadata":{', b'"metadata":{' + numbers, 1)
     return with_metadata.replace(b'"float":[', b'"frame_hash":340282366920938463463374607431768211455,"float":[', 1)
 
 
 def duplicate_key(body: bytes) -> bytes:
-    """Say at the end that the result is of another model than it says at the beginning."""
+    """Name another model at the end of the result than at its beginning."""
     return body[:-1] + b',"model_name":"another"}'
 
 
@@ -72,7 +72,7 @@ def duplicate_key_in_segment(body: bytes) -> bytes:
 
 
 def segments(change: Callable[[list[dict[str, Any]]], None]) -> Callable[[bytes], bytes]:
-    """Return what changes the list of segments in place; no other number is written differently."""
+    """Return a function that applies `change` to the list of segments; all other numbers stay as written."""
 
     def changed(body: bytes) -> bytes:
         document = orjson.loads(body)
@@ -114,13 +114,13 @@ def doubles(found: list[dict[str, Any]]) -> None:
 
 
 def as_doubles(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return what the kind `doubles` sends in place of these vectors, float64[n, dim]."""
+    """Return the vectors that the kind `doubles` sends in place of these, float64[n, dim]."""
     written = orjson.loads(orjson.dumps(vectors, option=orjson.OPT_SERIALIZE_NUMPY))
     return np.array(written, dtype=np.float64) * BEYOND_FLOAT32
 
 
 def hostile_name(occasion: Occasion) -> web.Response | None:
-    """Name the file in a way that is dangerous wherever it is shown; `value` is another such name."""
+    """Give the file a name that is dangerous to show; `value` is another such name."""
 
     def change(body: bytes) -> bytes:
         document = orjson.loads(body)

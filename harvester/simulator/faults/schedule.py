@@ -1,4 +1,4 @@
-"""Which fault befalls which answer: the rules in their order, the first that hits is served."""
+"""Applies the rules to each answer, in their order; the first rule that hits is served."""
 
 import difflib
 import random
@@ -17,10 +17,10 @@ from harvester.simulator.faults.model import FAULT, Fault, Occasion
 
 
 class FaultSchedule:
-    """The faults of one rehearsal. UsageError names a rule that cannot be worked with.
+    """The faults of one rehearsal. UsageError names an invalid rule.
 
-    What is hit depends on the seed, the rule, the task and how often it was asked about, and not on what happens
-    beside it: so it is the same in every run.
+    Whether a rule hits depends only on the seed, the rule, the task and the number of requests about it, so every run
+    is the same.
     """
 
     def __init__(self, faults: Sequence[Fault], clock: SimulatorClock, catalogue: Catalogue) -> None:
@@ -35,7 +35,7 @@ class FaultSchedule:
         """How often each kind was served."""
 
     def add(self, *faults: Fault) -> None:
-        """Add rules behind those that there are."""
+        """Add rules after the present ones."""
         for fault in faults:
             check(fault)
         self._faults += faults
@@ -86,7 +86,7 @@ class FaultSchedule:
 
 
 def check(fault: Fault) -> None:
-    """Raise UsageError, with the remedy, for a rule that cannot be worked with."""
+    """Raise UsageError, with the remedy, for an invalid rule."""
     if fault.kind not in KINDS:
         nearest = difflib.get_close_matches(fault.kind, KINDS, n=1)
         remedy = f"Did you mean {nearest[0]}?" if nearest else f"Choose one of {', '.join(KINDS)}."
@@ -95,7 +95,7 @@ def check(fault: Fault) -> None:
     for endpoint in fault.endpoints:
         if endpoint not in kind.endpoints:
             raise UsageError(
-                f"The fault {fault.kind} cannot befall {endpoint!a}.",
+                f"The fault {fault.kind} does not apply to {endpoint!a}.",
                 remedy=f"Choose from {', '.join(kind.endpoints)}.",
             )
     for name, number in (("rate", fault.rate), ("share", fault.share)):

@@ -1,4 +1,4 @@
-"""Faults of the connection: bytes that a server library would never write, straight onto the transport."""
+"""Faults of the connection: bytes that a server library would never write, written directly to the transport."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ from harvester.simulator.faults.model import Occasion, Serve
 
 LOOK_S = 0.05
 ARRIVAL_S = 0.02
-"""On one machine bytes arrive within this: what follows is not read together with them."""
+"""Seconds in which bytes arrive on one machine, so that the next bytes are not read together with them."""
 
 _PATIENCE_S = 3600.0
 
@@ -38,7 +38,7 @@ class Wire:
         self.transport.write(self.head + b"content-length: %d\r\n\r\n" % length)
 
     async def left(self, seconds: float) -> None:
-        """Wait until the client hangs up, but no longer than that."""
+        """Wait until the client closes the connection, for at most `seconds`."""
         async with asyncio.timeout(seconds):
             while not self.transport.is_closing():  # noqa: ASYNC110  # a transport sets no event
                 await asyncio.sleep(LOOK_S)
@@ -48,7 +48,7 @@ Write = Callable[[Wire], Awaitable[None]]
 
 
 class BrokenResponse(web.Response):
-    """An answer that goes out as `write` likes; the connection ends with it. The body may be replaced before."""
+    """An answer that `write` sends; the connection ends with it. The body may be replaced before."""
 
     def __init__(self, answer: web.Response, write: Write, seconds: float) -> None:
         super().__init__(status=answer.status, headers=answer.headers, body=answer.body)
@@ -56,7 +56,7 @@ class BrokenResponse(web.Response):
         self._seconds = seconds
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
-        """Write everything; the library has no part in it."""
+        """Write the whole answer, without the library."""
         self.force_close()
         transport = request.transport
         body = self.body if isinstance(self.body, bytes) else b""
@@ -76,7 +76,7 @@ class BrokenResponse(web.Response):
 
 
 def broken(write: Write, seconds: float = _PATIENCE_S) -> Serve:
-    """Return what serves that fault; the rule's `value` overrides the seconds."""
+    """Return the function that serves this fault; the rule's `value` overrides the seconds."""
 
     def serve(occasion: Occasion) -> web.Response:
         return BrokenResponse(occasion.answer, write, occasion.seconds(seconds))
@@ -149,7 +149,7 @@ async def length_over_any_cap(wire: Wire) -> None:
 
 
 async def endless(wire: Wire) -> None:
-    """Announce no length, and send blanks after the body for as long as somebody reads them."""
+    """Announce no length, and send blanks after the body for as long as the client reads them."""
     blanks = b" " * (1 << 18)
     wire.transport.write(wire.head + b"connection: close\r\n\r\n" + wire.middle)
     while not wire.transport.is_closing():
@@ -164,7 +164,7 @@ async def dropped(wire: Wire) -> None:
 
 
 async def not_http(wire: Wire) -> None:
-    """Answer with something else than HTTP."""
+    """Answer with bytes that are not HTTP."""
     wire.transport.write(b"\x16\x03\x01 SSH-2.0-OpenSSH_9.6\r\n\r\n")
     wire.transport.close()
 

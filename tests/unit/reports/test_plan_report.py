@@ -57,38 +57,38 @@ UNFINISHED = replace(task(age_ms=9 * MINUTE_MS), unfinished_at_ms=NOW - 4 * MINU
         (report(task(state=TaskState.READY)), "retrieve task-1 — ready, expires in 6 d"),
         (
             report(task(age_ms=RETENTION_MS + 60_000, state=TaskState.READY)),
-            "retrieve task-1 — ready, past its deadline since 1 min",
+            "retrieve task-1 — ready, past its deadline for 1 min",
         ),
-        (report(task()), "retrieve task-1 — 99.9 % sure to be finished, asking first would cost more"),
+        (report(task()), "retrieve task-1 — 99.9 % likely to have finished, so asking first would cost more"),
         (
             report(task(age_ms=MINUTE_MS, dated=False)),
-            "retrieve task-1 — nothing tells its age, and a result costs no more than a question",
+            "retrieve task-1 — its age is unknown, and a retrieval costs no more than asking",
         ),
-        (report(replace(task(), gone=1)), "status task-1 — the last answer about it is to be confirmed"),
+        (report(replace(task(), gone=1)), "status task-1 — the last answer about it must be confirmed"),
         (
             report(replace(UNFINISHED, expires_at_ms=NOW + 60_000, unfinished_at_ms=NOW - DAY_MS)),
             "retrieve task-1 — expires in 1 min: the last chance",
         ),
         (
             report(task(age_ms=4 * DAY_MS), strategy=Strategy.STATUS),
-            "retrieve task-1 — expires in 3 d: time to ask for its result, come what may",
+            "retrieve task-1 — expires in 3 d: time to retrieve it in any case",
         ),
-        (report(UNFINISHED), "status task-1 — 44 % likely to have finished, alone in its time"),
+        (report(UNFINISHED), "status task-1 — 44 % likely to have finished, and no other task is near it in the list"),
         (
             report(replace(UNFINISHED, created_at_ms=None)),
-            "status task-1 — 44 % likely to have finished, and on which page of the list it would be, nothing tells",
+            "status task-1 — 44 % likely to have finished, and its page of the list is unknown",
         ),
         (
             report(UNFINISHED, has_status_call=False),
-            "retrieve task-1 — 44 % likely to have finished: a result costs no more than a question",
+            "retrieve task-1 — 44 % likely to have finished: a retrieval costs no more than asking",
         ),
         (
             report(UNFINISHED, strategy=Strategy.STATUS),
-            "status task-1 — 44 % likely to have finished, and each is asked about singly, as told",
+            "status task-1 — 44 % likely to have finished, and strategy status asks about each task singly",
         ),
         (
             report(*(task(key, age_ms=5 * MINUTE_MS) for key in range(40))),
-            "list 2025-10-09 08:48:20Z to 08:48:21Z — answers for 40 tasks, about 20 of them finished: these come next",
+            "list 2025-10-09 08:48:20Z to 08:48:21Z — answers for 40 tasks, about 20 of them finished, retrieved next",
         ),
     ],
 )
@@ -103,12 +103,12 @@ def test_the_budget_tells_what_the_api_has_taught() -> None:
     told = report(task(), pacer=pacer)
 
     assert line(told, "budget") == (
-        "budget      50 requests a day, configured are 60 requests a minute; the API allows no more; "
+        "budget      50 requests a day, 60 requests a minute configured; the API allows no more; "
         "all processes on this database share it"
     )
-    assert [line for line in lines(told) if line.startswith("taught")] == [
-        "taught      retrieve: a quota of 50 requests a day",
-        "taught      list: none wanted until 2025-10-09 09:53:20Z",
+    assert [line for line in lines(told) if line.startswith("API limits")] == [
+        "API limits  retrieve: a quota of 50 requests a day",
+        "API limits  list: no requests until 2025-10-09 09:53:20Z",
     ]
 
 
@@ -117,8 +117,8 @@ def test_it_tells_what_is_left_of_a_quota_and_until_when() -> None:
     pacer.accepted(Endpoint.RETRIEVE, LimitReport(limit=50, remaining=4, reset_s=7200), NOW / 1000)
     told = report(task(1), pacer=pacer)
 
-    assert line(told, "taught") == (
-        "taught      retrieve: a quota of 50 requests a day, 4 left until 2025-10-09 10:53:20Z"
+    assert line(told, "API limits") == (
+        "API limits  retrieve: a quota of 50 requests a day, 4 left until 2025-10-09 10:53:20Z"
     )
 
 
@@ -129,8 +129,7 @@ def test_what_a_quota_of_a_day_lets_through_at_once_is_not_told_to_wait() -> Non
     told = report(task(1), task(2), pacer=pacer)
 
     assert line(told, "next calls") == (
-        "next calls  one every 28 min 48 s on average: "
-        "what is left of the quota of a day need not wait, its last tenth does"
+        "next calls  one every 28 min 48 s on average: the quota of a day may be used at once, except its last tenth"
     )
     assert line(told, "  now").startswith("  now             retrieve task-1 ")
     assert line(told, "  then").startswith("  then            retrieve task-2 ")
@@ -143,17 +142,19 @@ def test_when_the_first_is_lost_is_told() -> None:
     near = [replace(task(key), expires_at_ms=NOW + DAY_MS) for key in range(100)]
     pacer = Pacer(RateLimit(50 / 1440))
     told = report(*near, pacer=pacer)
-    assert line(told, "finish").endswith(", at this rate, the lost ones included")
+    assert line(told, "finish").endswith(", at this rate, including the lost ones")
     assert line(told, "at risk").endswith(" The first at 2025-10-10 08:53:20Z (in 1 d).")
 
 
 def test_processing_times_are_a_guess_until_something_is_learned() -> None:
     times = ProcessingTimes()
-    assert "half within 5 min 1 s, 95 % within 26 min 7 s: a guess" in line(report(task(), times=times), "processing")
+    assert "half within 5 min 1 s, 95 % within 26 min 7 s: an assumption" in line(
+        report(task(), times=times), "processing"
+    )
     for _ in range(300):
         times.observe("marengo3.0", 600.0, 50.0, 60.0, is_finished=True)
     assert line(report(task(), times=times), "processing").startswith("processing  marengo3.0 ")
-    assert line(report(task(), times=times), "processing").endswith("; learned of about 300 tasks")
+    assert line(report(task(), times=times), "processing").endswith("; learned from about 300 tasks")
 
 
 def test_the_sums_and_the_risk_are_told() -> None:

@@ -101,7 +101,7 @@ def test_a_fault_that_does_not_fit_the_answer_is_not_counted() -> None:
         (Fault(kind="rest"), "no fault of the kind 'rest'. Did you mean reset?"),
         (Fault(kind="reset", rate=1.5), "a rate of 1.5. Give a number from 0 to 1."),
         (Fault(kind="reset", share=-1), "a share of -1."),
-        (Fault(kind="nan", endpoints=("list",)), "cannot befall 'list'. Choose from retrieve."),
+        (Fault(kind="nan", endpoints=("list",)), "does not apply to 'list'. Choose from retrieve."),
         (Fault(kind="reset", from_s=9, until_s=3), "lasts from 9 to 3 s."),
         (Fault(kind="stall", value="long"), "cannot work with the value 'long'."),
         (Fault(kind="throttled", value="date soon"), "cannot work with the value 'date soon'."),
