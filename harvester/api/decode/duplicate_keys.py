@@ -56,8 +56,11 @@ def _colons(document: dict[str, Any]) -> int:
                 elif kind is dict or (kind is list and key not in VECTOR_FIELDS):
                     waiting.append(value)
         else:
-            colons += sum(value.count(":") for value in holder if isinstance(value, str))
-            waiting += [value for value in holder if isinstance(value, dict | list)]
+            kinds = set(map(type, holder))
+            if str in kinds:
+                colons += sum(value.count(":") for value in holder if isinstance(value, str))
+            if not kinds.isdisjoint((dict, list)):
+                waiting += [value for value in holder if isinstance(value, dict | list)]
     return colons
 
 

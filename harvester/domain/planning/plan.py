@@ -253,6 +253,8 @@ def at_latest_before_deadline(task: Task, now_ms: int, delay_ms: int) -> int:
 
 def is_last_chance(task: Task, now_ms: int) -> bool:
     """Return whether one of CHANCES_MS has come, and nothing was heard of the task since."""
+    if now_ms < task.expires_at_ms - CHANCES_MS[0]:
+        return False
     heard_ms = _unfinished_ms(task, now_ms) or 0
     return any(now_ms >= chance_ms > heard_ms for chance_ms in _chances_ms(task))
 

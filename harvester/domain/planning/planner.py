@@ -1,7 +1,7 @@
 """Remembers what planning needs from one plan to the next, and learns from every answer."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from harvester.domain.limits.endpoint import Bucket, Endpoint, RateLimit
 from harvester.domain.planning.list_reader import ListPage
@@ -21,7 +21,7 @@ from harvester.domain.planning.plan import (
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.outcomes import Failed, Outcome, Processing, Ready, Retrieved
-from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
+from harvester.domain.tasks.task import Task, TaskState, age_ms
 
 MAX_QUESTIONS = 16
 
@@ -243,12 +243,12 @@ class Planner:
         self, task: Task, metadata: MediaMetadata, at_ms: int, *, is_finished: bool, is_counted: bool = False
     ) -> None:
         """Learn how long it took; `is_counted`: what was known of the video before has learned that already."""
-        if metadata.created_at_ms not in (None, task.expires_at_ms - RETENTION_MS):
-            # The time in an id may be hours off: of the age that follows from it nothing is to be learned.
-            task = replace(task, expires_at_ms=metadata.created_at_ms + RETENTION_MS)
+        # The time in an id may be hours off, so an age that follows from it teaches nothing.
+        created_at_ms = task.born_ms if metadata.created_at_ms is None else metadata.created_at_ms
         model_name, duration_s = task.model_name or metadata.model_name, task.duration_s or metadata.duration
-        after_s = 0.0 if task.unfinished_at_ms is None else task.age_ms(task.unfinished_at_ms) / 1000
-        by_s = task.age_ms(at_ms) / 1000
+        by_s, after_s = age_ms(created_at_ms, task.added_at_ms, at_ms) / 1000, 0.0
+        if task.unfinished_at_ms is not None:
+            after_s = age_ms(created_at_ms, task.added_at_ms, task.unfinished_at_ms) / 1000
         if not is_finished or after_s > 0 or self.times.of(model_name, duration_s).chance(by_s) < FORETOLD:
             # Of a task that was first looked at long after its end there is nothing to learn.
             counted = (task.model_name, task.duration_s) if is_counted else None

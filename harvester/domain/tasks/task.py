@@ -58,6 +58,15 @@ def deadline_ms(task_id: str, *, created_at_ms: int | None, added_at_ms: int) ->
     return (hint if added_at_ms < CLOCK_SET_MS else min(hint, added_at_ms)) + RETENTION_MS
 
 
+def age_ms(created_at_ms: int, added_at_ms: int, now_ms: int) -> int:
+    """Return the age of a task in milliseconds, never negative; all three times are Unix milliseconds.
+
+    A task that was created after it was queued was not: the API's clock is ahead of the one that queued it. But that
+    one may never have been set.
+    """
+    return max(0, now_ms - (created_at_ms if added_at_ms < CLOCK_SET_MS else min(created_at_ms, added_at_ms)))
+
+
 @dataclass(slots=True, unsafe_hash=True)
 class Task:
     """An open task, claimed for one attempt. Times are Unix milliseconds.
@@ -104,13 +113,8 @@ class Task:
         return self.expires_at_ms - RETENTION_MS
 
     def age_ms(self, now_ms: int) -> int:
-        """Return the time since the task was created, as well as it is known; never negative.
-
-        What was created after it was queued was not: the API's clock is ahead of the one that queued it. But that one
-        may never have been set.
-        """
-        added_at_ms = self.added_at_ms
-        return max(0, now_ms - (self.born_ms if added_at_ms < CLOCK_SET_MS else min(self.born_ms, added_at_ms)))
+        """Return the time since the task was created, as well as it is known; never negative."""
+        return age_ms(self.born_ms, self.added_at_ms, now_ms)
 
     def is_past_deadline(self, now_ms: int) -> bool:
         """Whether the platform may have dropped the embeddings by now."""
