@@ -15,6 +15,7 @@ from harvester.cli.check_result import Diagnosis, Verdict
 from harvester.domain.errors import StoreError, UsageError
 from harvester.domain.planning.list_reader import ListPage
 from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled
+from harvester.ports.space import LARGE_LOG_BYTES, DiskForecast
 from harvester.reports.error_codes import explain
 from harvester.reports.formats import counted, shown_bytes, shown_duration
 from harvester.settings.api_key import ApiKey, resolve_api_key
@@ -24,12 +25,12 @@ from harvester.settings.machine_defaults import excess, fitted, refuse_too_littl
 from harvester.settings.model import LoadedSettings, Settings
 from harvester.settings.proxies import proxy_for
 from harvester.store.sqlite.connection import exists, open_for_reading, translating_errors
-from harvester.store.sqlite.disk_estimate import Forecast, forecast
+from harvester.store.sqlite.disk_estimate import forecast
 from harvester.store.sqlite.maintenance import release
 from harvester.store.sqlite.maintenance.file_systems import LOCAL_DISK, mount_of
 from harvester.store.sqlite.maintenance.probe import why_not_writable
 from harvester.store.sqlite.migrations import applied_versions, load_migrations
-from harvester.store.sqlite.write_ahead_log import LARGE_LOG_BYTES, log_bytes, log_path
+from harvester.store.sqlite.write_ahead_log import log_bytes, log_path
 
 MAX_SKEW_S = 60.0
 MIN_FREE_BYTES = 64_000_000
@@ -215,13 +216,13 @@ def _space(path: Path) -> Diagnosis:
     return Diagnosis("space", Verdict.OK, text)
 
 
-def _forecast(path: Path) -> Forecast:
+def _forecast(path: Path) -> DiskForecast:
     try:
         with translating_errors(path), closing(open_for_reading(path, any_age=True)) as connection:
             return forecast(connection)
     except StoreError:
         # The line about the database has reported it.
-        return Forecast(open_tasks=0, bytes_each=0, is_measured=False)
+        return DiskForecast(open_tasks=0, bytes_each=0, is_measured=False)
 
 
 def _sqlite() -> Diagnosis:

@@ -7,10 +7,11 @@ from pathlib import Path
 import typer
 
 from harvester.cli.options import ConfigFile, Database
+from harvester.ports.maintenance import Covered
 from harvester.reports.formats import counted
 from harvester.settings.model import load_settings
 from harvester.store.sqlite.connection import in_transaction, open_for_writing, translating_errors
-from harvester.store.sqlite.maintenance.cover import Covered, cover
+from harvester.store.sqlite.maintenance.cover import cover
 from harvester.store.sqlite.migrations import applied_versions
 
 

@@ -12,11 +12,12 @@ from harvester.cli.console import print_error, print_json
 from harvester.cli.id_arguments import GivenIds, collect_task_ids
 from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, TaskIds
 from harvester.domain.errors import UsageError
+from harvester.domain.tasks.dead_letter import DeadLetter
 from harvester.domain.tasks.task import END_STATES, TaskState
 from harvester.reports.formats import counted
 from harvester.settings.model import load_settings
 from harvester.store.sqlite.connection import Connection, in_transaction, open_existing, translating_errors
-from harvester.store.sqlite.dead_letters import DeadLetter, keepers
+from harvester.store.sqlite.dead_letters import keepers
 from harvester.store.sqlite.queue import not_ended
 from harvester.store.sqlite.queue import retry as put_back
 

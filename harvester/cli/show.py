@@ -12,14 +12,16 @@ import typer
 from harvester.cli.console import print_data, print_error, write_foreign_bytes
 from harvester.cli.options import ConfigFile, Database
 from harvester.domain.errors import UsageError
+from harvester.domain.tasks.dead_letter import Payload, PayloadError
 from harvester.domain.tasks.task import TaskState
 from harvester.domain.tasks.task_id import validate_task_id
+from harvester.domain.tasks.task_reports import TaskDetails
 from harvester.reports.error_codes import ENDS, explain
 from harvester.reports.formats import shown_bytes, shown_time
 from harvester.settings.model import load_settings
 from harvester.store.sqlite.connection import open_for_reading, translating_errors
-from harvester.store.sqlite.dead_letters import Payload, PayloadError, kept_payload
-from harvester.store.sqlite.task_history import TaskDetails, rebuild_json, task_story
+from harvester.store.sqlite.dead_letters import kept_payload
+from harvester.store.sqlite.task_history import rebuild_json, task_story
 
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task.")]
 ApiJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON of a harvested task.")]

@@ -13,13 +13,15 @@ from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
 from harvester.domain.limits.endpoint import RateLimit
 from harvester.domain.planning.feasibility import Feasibility, assess
+from harvester.domain.tasks.task_reports import StatusReport
+from harvester.ports.space import LARGE_LOG_BYTES, LOG_BYTES
 from harvester.reports.deadline_warning import forewarning, shown_rate
 from harvester.reports.formats import counted, shown_bytes, shown_duration, shown_time
+from harvester.reports.status import as_json
 from harvester.settings.model import Settings, load_settings
 from harvester.store.sqlite.connection import open_for_reading, translating_errors
 from harvester.store.sqlite.limits import limits_in_force
-from harvester.store.sqlite.task_history import StatusReport, as_json, status_report
-from harvester.store.sqlite.write_ahead_log import LARGE_LOG_BYTES, LOG_BYTES
+from harvester.store.sqlite.task_history import status_report
 
 Watch = Annotated[bool, typer.Option("--watch", help="Show it repeatedly, until Ctrl-C.")]
 Every = Annotated[

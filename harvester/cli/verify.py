@@ -13,11 +13,11 @@ import typer
 from harvester.cli.console import print_data, print_error, print_json
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
+from harvester.ports.maintenance import TOLD_OF_A_TASK, Damaged, Finding
 from harvester.reports.formats import counted, shown_time
 from harvester.settings.model import load_settings
 from harvester.store.sqlite.connection import open_existing, open_for_reading, translating_errors
-from harvester.store.sqlite.maintenance.repair import Damaged, examine, repair
-from harvester.store.sqlite.maintenance.verify import TOLD_OF_A_TASK, Finding
+from harvester.store.sqlite.maintenance.repair import examine, repair
 from harvester.store.sqlite.maintenance.verify import verify as findings_of
 
 Deep = Annotated[bool, typer.Option("--deep", help="Read every vector: checksums, finite values, unit length.")]

@@ -18,6 +18,7 @@ from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.planning.decisions import decide
 from harvester.domain.planning.plan import Rng, TaskRequest
 from harvester.domain.planning.planner import Planner
+from harvester.domain.tasks.dead_letter import MAX_PAYLOAD_BYTES
 from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.outcomes import (
     Empty,
@@ -40,7 +41,6 @@ from harvester.service.final_states import FinalStates
 from harvester.service.observer import NullObserver, Observer, ReadyTimes
 from harvester.service.progress import Progress
 from harvester.service.store_retry import StoreRetry
-from harvester.store.sqlite.dead_letters import MAX_PAYLOAD_BYTES
 from harvester.throttle.memory_budget import MemoryBudget, Reservation
 from harvester.throttle.throttle import Permit
 

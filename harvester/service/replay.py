@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from harvester.api.decode.result import Decoded, decode_retrieval
 from harvester.domain.planning.decisions import decide
+from harvester.domain.tasks.dead_letter import DeadLetter, Payload, PayloadError
 from harvester.domain.tasks.outcomes import Processing, Retrieved
 from harvester.domain.tasks.records import Attempt, Lease, Settlement
 from harvester.store.sqlite.connection import Connection, in_transaction
-from harvester.store.sqlite.dead_letters import DeadLetter, Payload, PayloadError, kept_payload
+from harvester.store.sqlite.dead_letters import kept_payload
 from harvester.store.sqlite.queue import claim_ended
 from harvester.store.sqlite.results import settle
 

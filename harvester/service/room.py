@@ -3,10 +3,10 @@
 import math
 from typing import Protocol
 
+from harvester.ports.space import LARGE_LOG_BYTES, LogReport, Room
 from harvester.service.clock import Clock
 from harvester.service.conditions import set_condition
 from harvester.service.progress import Progress
-from harvester.store.sqlite.write_ahead_log import LARGE_LOG_BYTES, LogReport, Room
 from harvester.throttle.memory_budget import MemoryBudget
 
 SPACE = "space"

@@ -5,11 +5,11 @@ from typing import Protocol
 
 from harvester.domain.planning.plan import DueTasks
 from harvester.domain.planning.processing_time import Key, LifeTable
+from harvester.domain.tasks.queue_reports import Deadline
 from harvester.domain.tasks.records import HeldLeases, Lease
 from harvester.domain.tasks.task import Task, TaskState
+from harvester.ports.maintenance import Covered
 from harvester.service.room import RoomSource
-from harvester.store.sqlite.counts import Deadline
-from harvester.store.sqlite.maintenance.cover import Covered
 
 
 class TaskSource(RoomSource, Protocol):

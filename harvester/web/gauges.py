@@ -7,8 +7,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from harvester._version import __version__
+from harvester.domain.tasks.queue_reports import Urgency
 from harvester.service.room import LOG, SPACE
-from harvester.store.sqlite.counts import Urgency
 from harvester.store.sqlite.write_ahead_log import free_bytes, log_bytes
 from harvester.web.harvest_view import HarvestView, blocked_until_ms
 

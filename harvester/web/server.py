@@ -9,8 +9,9 @@ from typing import Self
 from aiohttp import web
 
 from harvester.domain.errors import StoreError, UsageError
+from harvester.domain.tasks.queue_reports import Urgency
 from harvester.settings.addresses import is_this_machine, split_address
-from harvester.store.sqlite.counts import Urgency, urgency
+from harvester.store.sqlite.counts import urgency
 from harvester.store.sqlite.task_history import status_report
 from harvester.web import health
 from harvester.web.auth import as_page, guarded

@@ -1,47 +1,10 @@
 """Where the queue stands: counts, what falls due next, the nearest deadline, the ends by reason."""
 
 import sqlite3
-from dataclasses import dataclass
 
+from harvester.domain.tasks.queue_reports import Deadline, Ends, Troubled, Urgency
 from harvester.domain.tasks.task import DAY_MS, OPEN_STATES, TaskState
 from harvester.store.sqlite.queries import query
-
-
-@dataclass(frozen=True, slots=True)
-class Deadline:
-    """The open task that the platform drops first. Unix milliseconds."""
-
-    task_id: str
-    expires_at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Urgency:
-    """How much time the open tasks have left, and how long they have waited. Unix milliseconds, None for no task."""
-
-    nearest_deadline_ms: int | None
-    expiring_within_a_day: int
-    oldest_added_at_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """Tasks that ended in the same state for the same reason, with one of them as an example."""
-
-    state: TaskState
-    code: str
-    count: int
-    example_task_id: str
-    example_message: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Troubled:
-    """Open tasks of which an error was the last answer, with the latest as an example."""
-
-    count: int
-    example_task_id: str
-    example_message: str
 
 
 def _named(name: str, *, only_wanted: bool) -> str:
@@ -112,12 +75,6 @@ def troubled(connection: sqlite3.Connection, since_ms: int, *, only_wanted: bool
     statement = _named("troubled", only_wanted=only_wanted)
     count, task_id, message, _ = connection.execute(statement, {"since": since_ms}).fetchone()
     return Troubled(count, task_id, message or "") if count else None
-
-
-UNKNOWN = "unknown"
-
-EVEN_DUE_MS = -1
-"""All held tasks sleep until after this time, also those that are due."""
 
 
 def held(connection: sqlite3.Connection) -> Troubled | None:

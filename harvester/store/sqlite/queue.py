@@ -12,16 +12,13 @@ from typing import Any
 
 from harvester.domain.errors import InvalidTaskId
 from harvester.domain.planning.plan import MAX_LOOK_MS, DueTasks
-from harvester.domain.tasks.records import HeldLeases, Lease
+from harvester.domain.tasks.records import LONGEST_SLEEP_MS, HeldLeases, Lease
 from harvester.domain.tasks.task import Task, TaskState, deadline_ms
 from harvester.domain.tasks.task_id import validate_task_id
 from harvester.store.sqlite.foreign_triggers import check_changed_by_others, check_known
 from harvester.store.sqlite.queries import query
 
 ADOPT_BATCH = 1000
-
-LONGEST_SLEEP_MS = 25 * 3600 * 1000
-"""Claims last a day at most."""
 
 LONGEST_WAIT_MS = MAX_LOOK_MS + 3600 * 1000
 """No task that nobody has in hand sleeps longer than that."""

@@ -16,8 +16,11 @@ from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.domain.planning.plan import DueTasks
 from harvester.domain.planning.processing_time import Key, LifeTable
 from harvester.domain.tasks.listing import ListedRow, ListSettlement
+from harvester.domain.tasks.queue_reports import Deadline, Ends, Troubled
 from harvester.domain.tasks.records import HeldLeases, Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
+from harvester.ports.maintenance import Covered
+from harvester.ports.space import LOG_BYTES, LogReport, Room
 from harvester.store.sqlite import limits, queue
 from harvester.store.sqlite.attempts import recent_answers
 from harvester.store.sqlite.connection import (
@@ -28,10 +31,7 @@ from harvester.store.sqlite.connection import (
     store_error,
 )
 from harvester.store.sqlite.counts import (
-    Deadline,
-    Ends,
     TaskCounter,
-    Troubled,
     ends_by_reason,
     held_by_reason,
     nearest_deadline,
@@ -40,13 +40,13 @@ from harvester.store.sqlite.counts import (
 )
 from harvester.store.sqlite.deadlines import deadlines
 from harvester.store.sqlite.listed import apply_list_page, listed_rows
-from harvester.store.sqlite.maintenance.cover import Covered, cover
+from harvester.store.sqlite.maintenance.cover import cover
 from harvester.store.sqlite.maintenance.save import save_copy
 from harvester.store.sqlite.opened_file import OpenedFile
 from harvester.store.sqlite.processing_times import share_processing_times
 from harvester.store.sqlite.queries import query
 from harvester.store.sqlite.results import settle
-from harvester.store.sqlite.write_ahead_log import LOG_BYTES, LogReport, Room, log_bytes, room, shrink_log
+from harvester.store.sqlite.write_ahead_log import log_bytes, room, shrink_log
 
 T = TypeVar("T")
 

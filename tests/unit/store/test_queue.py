@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from harvester.domain.planning.decisions import decide
 from harvester.domain.planning.plan import DueTasks
 from harvester.domain.tasks.outcomes import Failed, NotFound, Processing, Ready, Retrieved, Transient
-from harvester.domain.tasks.records import HeldLeases, Lease
+from harvester.domain.tasks.records import LONGEST_SLEEP_MS, HeldLeases, Lease
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, Task, TaskState
 from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import in_transaction
@@ -268,7 +268,7 @@ def test_a_task_that_is_not_worth_a_request_yet_sleeps(connection: sqlite3.Conne
         st.tuples(
             st.sampled_from(["pending", "ready", "harvested"]),
             st.sampled_from([None, -1, 0, 1, NOW + DAY_MS]),
-            st.sampled_from([0, 1, NOW, NOW + 1, NOW + queue.LONGEST_WAIT_MS + 1, NOW + queue.LONGEST_SLEEP_MS + 1]),
+            st.sampled_from([0, 1, NOW, NOW + 1, NOW + queue.LONGEST_WAIT_MS + 1, NOW + LONGEST_SLEEP_MS + 1]),
             st.sampled_from([None, "other"]),
         ),
         max_size=3,

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from harvester.domain.tasks import dead_letter
 from harvester.domain.tasks.embeddings import Matrix
 from harvester.domain.tasks.outcomes import (
     Failed,
@@ -24,7 +25,7 @@ from harvester.domain.tasks.outcomes import (
 )
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import DAY_MS, Task, TaskState
-from harvester.store.sqlite import dead_letters, queue, results
+from harvester.store.sqlite import queue, results
 from harvester.store.sqlite.connection import in_transaction
 from tests.unit.store.builders import (
     LEASE_MS,
@@ -274,7 +275,7 @@ def test_a_body_that_came_as_gzip_is_kept_as_it_came(connection: sqlite3.Connect
 
 
 def test_a_kept_body_is_cut(connection: sqlite3.Connection, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dead_letters, "MAX_PAYLOAD_BYTES", 10)
+    monkeypatch.setattr(dead_letter, "MAX_PAYLOAD_BYTES", 10)
     settle_all(connection, rejected(task, b"0123456789abc"))
     assert gzip.decompress(kept_body(connection)) == b"0123456789"
 

@@ -11,9 +11,9 @@ import pytest
 
 from harvester.domain.errors import NotOursError, StoreBusyError, StoreError
 from harvester.domain.tasks.outcomes import Failed, Ready, Retrieved, Transient
+from harvester.domain.tasks.queue_reports import Deadline, Ends
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, TaskState
 from harvester.store.sqlite import connection, queue
-from harvester.store.sqlite.counts import Deadline, Ends
 from harvester.store.sqlite.store import Store
 from tests.unit.store.builders import (
     LEASE_MS,

@@ -1,0 +1,77 @@
+"""What commands need for the care of a store: checks, repairs, copies, upgrades."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harvester.domain.tasks.task import TaskState
+
+TOLD_OF_A_TASK = 3
+"""So many findings about a task are told to a person; a program gets them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong, or with `is_warning` only unusual. `task_id` is None where no task is at fault.
+
+    `is_damage` where the embeddings of that task are not what was received; `is_malformed` where SQLite itself calls
+    the file damaged.
+    """
+
+    text: str
+    task_id: str | None = None
+    is_warning: bool = False
+    is_damage: bool = False
+    is_malformed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A task with its findings. `claim` is its fencing number when they were found."""
+
+    key: int
+    task_id: str
+    claim: int
+    expires_at_ms: int
+    texts: list[str] = field(default_factory=list)
+
+    @property
+    def told(self) -> str:
+        """The first findings, and how many more: a long video has thousands of vectors."""
+        more = len(self.texts) - TOLD_OF_A_TASK
+        return "; ".join([*self.texts[:TOLD_OF_A_TASK], *([f"and {more} more"] if more > 0 else [])])
+
+    def can_be_had(self, now_ms: int) -> bool:
+        """Whether the platform still has the embeddings."""
+        return self.expires_at_ms > now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What a look at one moment of the database found; `damaged` only where repairing it makes sense."""
+
+    findings: list[Finding]
+    damaged: list[Damaged]
+
+    @property
+    def is_malformed(self) -> bool:
+        """Whether SQLite itself calls the file damaged: then nobody may write to it."""
+        return any(finding.is_malformed for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A copy that has passed its checks. `taken_at_ms` (Unix milliseconds) is the moment that it shows."""
+
+    path: Path
+    taken_at_ms: int
+    bytes: int
+    schema_version: int
+    counts: dict[TaskState, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What a batch came to: how many tasks have their checksum now, and the last one that was looked at."""
+
+    count: int
+    last_task: int
