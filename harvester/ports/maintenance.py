@@ -1,9 +1,12 @@
 """What commands need for the care of a store: checks, repairs, copies, upgrades."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from harvester.domain.tasks.task import TaskState
+from harvester.ports.check_result import Diagnosis
 
 TOLD_OF_A_TASK = 3
 """So many findings about a task are told to a person; a program gets them all."""
@@ -75,3 +78,43 @@ class Covered:
 
     count: int
     last_task: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """The version of the schema now, and how many tasks of an older version have got their checksum."""
+
+    schema_version: int
+    covered: int
+
+
+class StoreMaintenance(Protocol):
+    """Looks after a store that no method leaves open. Each raises StoreError."""
+
+    def check_exists(self) -> None:
+        """Raise StoreError if there is nothing that could be a store."""
+        ...
+
+    def migrate(self) -> Upgrade:
+        """Create the store or bring it to the newest schema, and compute missing checksums of an older version."""
+        ...
+
+    def verify(self, *, deep: bool) -> list[Finding]:
+        """Return what is wrong; with `deep` every stored number is looked at."""
+        ...
+
+    def examine(self) -> Examination:
+        """Look at every stored number, and return what is wrong together with the tasks to repair."""
+        ...
+
+    def repair(self, damaged: Sequence[Damaged], now_ms: int) -> list[Damaged]:
+        """Put back to `pending` what the platform still has; return those that were. `now_ms`: Unix milliseconds."""
+        ...
+
+    def back_up(self, target: Path, *, replace: bool = False) -> Backup:
+        """Copy the store to the file `target` while others write to it. Raises UsageError for a bad target."""
+        ...
+
+    def diagnose(self) -> Iterator[Diagnosis]:
+        """Yield what `harvester doctor` says about the store, its place and the program behind it; raises nothing."""
+        ...

@@ -38,3 +38,11 @@ class DiskForecast:
     def bytes(self) -> int:
         """What the open tasks will add to the file."""
         return self.open_tasks * self.bytes_each
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceUsed:
+    """Bytes of the log beside a store, and free bytes of its volume; None where the system does not say."""
+
+    log_bytes: int
+    free_bytes: int | None

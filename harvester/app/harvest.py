@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harvester.api.client import Client, ClientSettings
 from harvester.api.redaction import SecretGuard
+from harvester.app.stores import open_reader
 from harvester.domain.errors import KeyRefusedError
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
@@ -18,6 +19,7 @@ from harvester.domain.planning.planner import Planner, PlannerSettings
 from harvester.domain.tasks.key_fingerprint import key_fingerprint
 from harvester.domain.tasks.outcomes import Outcome, Refused
 from harvester.domain.tasks.task import DAY_MS
+from harvester.ports.insights import StoreReader
 from harvester.service.clock import CONDITION as CLOCK_CONDITION
 from harvester.service.clock import ApiClock, Clock, SystemClock
 from harvester.service.decode_pool import Decoder
@@ -66,6 +68,11 @@ class Harvest:
     def refusal(self) -> Refused | None:
         """What the API said when it refused the key; None while it has not."""
         return self.scheduler.refusal
+
+    @property
+    def reader(self) -> StoreReader:
+        """What reads the store beside the harvest."""
+        return open_reader(self.store.path)
 
     def check_file(self) -> None:
         """Raise StoreError if the file at the path is not the one that is stored in."""
