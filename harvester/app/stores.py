@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,32 @@ if TYPE_CHECKING:
     from harvester.ports.insights import Insights, StoreReader
     from harvester.ports.maintenance import StoreMaintenance
     from harvester.ports.queue_editor import QueueEditor
+    from harvester.ports.store import DiscoveryStore, HarvestStore
+
+
+@asynccontextmanager
+async def open_store(path: Path) -> AsyncIterator[HarvestStore]:
+    """Open the store at `path` for one harvest, or create it. Raises StoreError, also for errors in the block."""
+    from harvester.store.sqlite.connection import translating_errors
+    from harvester.store.sqlite.store import Store
+
+    with translating_errors(path):
+        async with Store(path) as store:
+            yield store
+
+
+@asynccontextmanager
+async def open_discovery_store(path: Path, *, dry_run: bool) -> AsyncIterator[DiscoveryStore]:
+    """Open the store at `path` for one look at the list; for a dry run, what only compares. Raises StoreError."""
+    from harvester.store.sqlite.connection import translating_errors
+    from harvester.store.sqlite.listed import DryRunStore
+
+    if dry_run:
+        with translating_errors(path), closing(DryRunStore(path)) as store:
+            yield store
+    else:
+        async with open_store(path) as store:
+            yield store
 
 
 def open_reader(path: Path) -> StoreReader:

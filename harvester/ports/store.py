@@ -193,6 +193,10 @@ class StoreUpkeep(SpaceWatch, Protocol):
         ...
 
 
+class DiscoveryStore(ListStore, LimitStore, Protocol):
+    """What a single look at the account's list needs."""
+
+
 class TaskStore(TaskQueue, StoreUpkeep, Protocol):
     """What the scheduler needs."""
 
