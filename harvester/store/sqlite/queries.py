@@ -1,9 +1,25 @@
 """The named statements of queries.sql."""
 
+import re
+from enum import Enum
 from functools import cache
 from pathlib import Path
 
 _NAME = "-- name: "
+_TASKS = re.compile(r"\{(tasks[^}]*)\}")
+_WANTED = "temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task"
+
+
+class Scope(Enum):
+    """The tasks that a statement is about. The value is what the names of its statements end with."""
+
+    ALL = ""
+    SELECTED = "_wanted"
+    """The tasks that `queue.want` has noted for the connection."""
+
+    def query(self, name: str) -> str:
+        """Return the statement called `name` for the tasks in scope."""
+        return query(name + self.value)
 
 
 @cache
@@ -17,6 +33,10 @@ def load_queries() -> dict[str, str]:
             queries[name] = ""
         elif name and not line.startswith("--") and line.strip():
             queries[name] += line + "\n"
+    for name, sql in list(queries.items()):
+        if _TASKS.search(sql):
+            queries[name] = _TASKS.sub(r"\1", sql)
+            queries[name + Scope.SELECTED.value] = _TASKS.sub(_WANTED, sql)
     return queries
 
 
