@@ -13,7 +13,7 @@ from harvester.app.stores import open_maintenance
 from harvester.cli.console import print_data, print_error, print_json
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
-from harvester.ports.maintenance import TOLD_OF_A_TASK, Damaged, Finding, StoreMaintenance
+from harvester.ports.maintenance import SHOWN_OF_A_TASK, Damaged, Finding, StoreMaintenance
 from harvester.reports.formats import counted, shown_time
 from harvester.settings.model import load_settings
 
@@ -89,17 +89,17 @@ def _finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
     for one in findings:
         kind, about = "warning" if one.is_warning else "error", f"{one.task_id}: " if one.task_id else ""
         seen[kind, about] += 1
-        if not about or seen[kind, about] <= TOLD_OF_A_TASK:
+        if not about or seen[kind, about] <= SHOWN_OF_A_TASK:
             yield f"{kind}: {about}{one.text}"
     for (kind, about), count in seen.items():
-        if about and count > TOLD_OF_A_TASK:
-            yield f"{kind}: {about}and {count - TOLD_OF_A_TASK} more; --json lists them"
+        if about and count > SHOWN_OF_A_TASK:
+            yield f"{kind}: {about}and {count - SHOWN_OF_A_TASK} more; --json lists them"
 
 
 def _tell(verdict: Verdict, path: Path, *, deep: bool) -> None:
     for damaged in verdict.repaired:
         until = shown_time(damaged.expires_at_ms)
-        print_data(f"repaired: {damaged.task_id}: {damaged.told}; pending again, deadline {until}")
+        print_data(f"repaired: {damaged.task_id}: {damaged.summary}; pending again, deadline {until}")
     for line in _finding_lines(verdict.findings):
         print_data(line)
     if verdict.is_malformed:

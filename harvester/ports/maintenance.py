@@ -8,8 +8,8 @@ from typing import Protocol
 from harvester.domain.tasks.task import TaskState
 from harvester.ports.check_result import Diagnosis
 
-TOLD_OF_A_TASK = 3
-"""So many findings about a task are told to a person; a program gets them all."""
+SHOWN_OF_A_TASK = 3
+"""Findings about one task that a person is shown; a program gets them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class Damaged:
     texts: list[str] = field(default_factory=list)
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The first findings, and how many more: a long video has thousands of vectors."""
-        more = len(self.texts) - TOLD_OF_A_TASK
-        return "; ".join([*self.texts[:TOLD_OF_A_TASK], *([f"and {more} more"] if more > 0 else [])])
+        more = len(self.texts) - SHOWN_OF_A_TASK
+        return "; ".join([*self.texts[:SHOWN_OF_A_TASK], *([f"and {more} more"] if more > 0 else [])])
 
     def can_be_had(self, now_ms: int) -> bool:
         """Whether the platform still has the embeddings."""
@@ -57,7 +57,7 @@ class Examination:
 
     @property
     def is_malformed(self) -> bool:
-        """Whether SQLite itself calls the file damaged: then nobody may write to it."""
+        """Whether SQLite itself calls the file damaged: then it must not be written."""
         return any(finding.is_malformed for finding in self.findings)
 
 

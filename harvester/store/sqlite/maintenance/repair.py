@@ -51,7 +51,7 @@ def _damaged(connection: sqlite3.Connection, findings: Iterable[Finding]) -> lis
 
 def _putting_back(one: Damaged, now_ms: int) -> Callable[[sqlite3.Connection], bool]:
     def body(connection: sqlite3.Connection) -> bool:
-        message = f"What was stored was damaged and has been removed: {one.told}."
+        message = f"What was stored was damaged and has been removed: {one.summary}."
         parameters = {"id": one.key, "claim": one.claim, "now": now_ms, "code": DAMAGED, "message": message}
         if connection.execute(query("put_back_damaged"), parameters).rowcount == 0:
             return False
