@@ -1,6 +1,7 @@
 -- Each block is one statement, named by the line above it. A test prepares every block.
 -- The text "state IN ('pending', 'ready')" is that of the partial indexes: SQLite compares it word by word.
 -- CROSS JOIN makes the table on its left the outer one: the few wanted tasks, not the whole queue.
+-- {claimable} stands for the columns that `queue.task_of` reads, of tasks and of what the list says about their videos.
 -- {tasks ...} makes two statements of one: `name` reads tasks so, and `name_wanted` the wanted tasks by their list.
 
 -- name: add
@@ -172,26 +173,20 @@ ORDER BY recent.id DESC
 
 -- name: due
 -- The due tasks of one state whose embeddings the platform still has, the nearest deadline first.
-SELECT tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim, unfinished_at,
-       listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at = 0 AND expires_at > max(0, :now)
 ORDER BY expires_at LIMIT :limit
 
 -- name: due_newest
-SELECT tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim, unfinished_at,
-       listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at = 0 AND expires_at > max(0, :now)
 ORDER BY expires_at DESC LIMIT :limit
 
 -- name: due_overdue
 -- Those whose embeddings the platform may have dropped: they must not cost others theirs.
-SELECT tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim, unfinished_at,
-       listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at = 0 AND expires_at > 0 AND expires_at <= :now
 ORDER BY expires_at LIMIT :limit
@@ -199,9 +194,7 @@ ORDER BY expires_at LIMIT :limit
 -- name: due_wanted
 -- The same among the ids that a user named, driven by their list: all of them are read and sorted. The nearest deadline
 -- first or, with :direction -1, last, and those past theirs after all.
-SELECT tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures,
-       tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT {claimable}
 FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.state = :state AND tasks.next_attempt_at = 0 AND tasks.expires_at > 0
 ORDER BY tasks.expires_at <= :now, tasks.expires_at * :direction LIMIT :limit
@@ -210,9 +203,7 @@ ORDER BY tasks.expires_at <= :now, tasks.expires_at * :direction LIMIT :limit
 -- The wanted ones among the first due tasks, in the order of the index: where most tasks are wanted, the first few of
 -- a long list are found without reading it. Looks at no more tasks than are wanted: then reading the list is cheaper.
 -- SQLite keeps the order of a subquery that has a limit, and sorting would read all that was looked at.
-SELECT tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures,
-       tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT {claimable}
 FROM (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
     WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
@@ -222,9 +213,7 @@ LEFT JOIN listed ON listed.task = tasks.id
 LIMIT :limit
 
 -- name: last_wanted
-SELECT tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures,
-       tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT {claimable}
 FROM (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
     WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
@@ -244,17 +233,13 @@ SELECT EXISTS (
 -- name: drawn
 -- Each so manieth task of one open state, also those that sleep, that somebody has in hand or that have no deadline yet.
 -- The index has the ids too: only of the drawn tasks the rows are read.
-SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
-       unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT next_attempt_at, {claimable}
 FROM tasks INDEXED BY tasks_by_turn LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND tasks.id % :every = 0
 
 -- name: woken
 -- What waking would make due: the nearest deadline first or, with :direction -1, last, and those past theirs after all.
-SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
-       unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT next_attempt_at, {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.id IN (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
@@ -264,18 +249,14 @@ WHERE tasks.id IN (
 
 -- name: next_turns
 -- Those that fall due next by themselves; what somebody has in hand does so only if he dies.
-SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
-       unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT next_attempt_at, {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at > :now AND lease_owner IS NULL
 ORDER BY next_attempt_at LIMIT :limit
 
 -- name: unadopted
 -- What find_new finds, whole.
-SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
-       unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT next_attempt_at, {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.id IN (
     SELECT id FROM tasks INDEXED BY tasks_by_deadline WHERE state IN ('pending', 'ready') AND expires_at IS NULL

@@ -265,6 +265,6 @@ def claim_ended(connection: sqlite3.Connection, lease: Lease, task_id: str) -> T
 
 
 def task_of(row: tuple[Any, ...]) -> Task:
-    """Return the task of a row of the query `due`: the columns are in the order of the fields, as names cost time."""
+    """Return the task of a row of {claimable}: the columns are in the order of the fields, as names cost time."""
     key, task_id, state, *others = row
     return Task(key, task_id, TaskState(state), *others)
