@@ -23,9 +23,9 @@ from harvester.api.decode.result import Decoded, decode_retrieval
 from harvester.api.list_page import parse_list
 from harvester.api.responses import error_outcome, status_outcome
 from harvester.domain.limits.endpoint import Endpoint, LimitReport
+from harvester.domain.tasks.dead_letter import PayloadError, packed
 from harvester.domain.tasks.embeddings import SegmentRow, TaskEmbeddings, rebuild
 from harvester.domain.tasks.outcomes import Outcome, Retrieved
-from harvester.store.sqlite.dead_letters import PayloadError, packed
 from harvester.store.sqlite.json_columns import dump_json, load_json
 
 MAX_BODY_BYTES = 64 * 1024

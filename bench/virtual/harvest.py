@@ -109,7 +109,7 @@ class _Settlements:
         self._store = store
         self._clock = clock
 
-    async def settle(self, settlements: list[Settlement]) -> list[bool]:
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         accepted = await self._store.settle(settlements)
         for one, is_accepted in zip(settlements, accepted, strict=True):
             if is_accepted and one.decision.state is TaskState.HARVESTED:

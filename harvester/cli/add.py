@@ -3,19 +3,17 @@
 import itertools
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import typer
 
+from harvester.app.stores import open_queue_editor
 from harvester.cli.console import print_json
 from harvester.cli.id_arguments import Refusals, nothing_acceptable
 from harvester.cli.id_files import read_task_ids
 from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, TaskIds
 from harvester.domain.errors import UsageError
 from harvester.settings.model import load_settings
-from harvester.store.sqlite.connection import in_transaction, open_for_writing, translating_errors
-from harvester.store.sqlite.queue import add as add_tasks
 
 BATCH = 5_000
 """Ids in one transaction. One transaction for a million ids would keep other programs from writing for too long."""
@@ -53,9 +51,8 @@ def add(  # noqa: PLR0913  # one parameter for each option
 
 def _queue(path: Path, task_ids: Iterator[str]) -> tuple[int, int]:
     new = total = 0
-    with translating_errors(path), closing(open_for_writing(path)) as connection:
+    with open_queue_editor(path, must_exist=False) as queue:
         while batch := list(itertools.islice(task_ids, BATCH)):
-            now_ms = time.time_ns() // 1_000_000
-            new += in_transaction(connection, lambda connection: add_tasks(connection, batch, now_ms))  # noqa: B023
+            new += queue.add(batch, time.time_ns() // 1_000_000)
             total += len(batch)
     return new, total

@@ -6,6 +6,7 @@ from typing import Annotated
 import anyio
 import typer
 
+from harvester.app.stores import open_maintenance
 from harvester.cli.durations import parse_duration_s
 from harvester.cli.harvest_process import prepare_process, warn_of_excess
 from harvester.cli.id_arguments import collect_task_ids
@@ -16,7 +17,6 @@ from harvester.settings.api_key import resolve_api_key
 from harvester.settings.machine import read_limits
 from harvester.settings.machine_defaults import fitted, refuse_too_little
 from harvester.settings.model import load_settings
-from harvester.store.sqlite.connection import check_exists
 
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Ask about each task once, and leave those that are not ready.")
@@ -60,7 +60,7 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     warn_of_excess(loaded.settings, limits)
     if given.task_ids is None:
         # Without ids there must be a queue already; a misspelt path would otherwise look like an empty one.
-        check_exists(loaded.settings.store.path)
+        open_maintenance(loaded.settings.store.path).check_exists()
     # The HTTP client and numpy take much memory: they are imported only when there is enough.
     from harvester.cli.backfill_job import Job  # noqa: PLC0415
 

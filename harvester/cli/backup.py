@@ -7,11 +7,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from harvester.app.stores import open_maintenance
 from harvester.cli.console import print_json
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.reports.formats import shown_bytes, shown_duration
 from harvester.settings.model import load_settings
-from harvester.store.sqlite.maintenance.backup import back_up
 
 Target = Annotated[
     Path, typer.Argument(metavar="FILE", readable=False, help="The file to write the copy to.", show_default=False)
@@ -32,7 +32,7 @@ def backup(
     # SIGTERM removes the unfinished copy; after a second one, or SIGKILL, the next backup does.
     signal.signal(signal.SIGTERM, _end)
     started = time.monotonic()
-    done = back_up(path, file, replace=force)
+    done = open_maintenance(path).back_up(file, replace=force)
     took_s = time.monotonic() - started
     if json:
         print_json(

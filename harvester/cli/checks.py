@@ -1,39 +1,26 @@
 """The checks of `harvester doctor`: each is a function that returns a verdict, its reason and the remedy."""
 
-import os
 import resource
-import shutil
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
-from pathlib import Path
 
 import anyio
 
-from harvester.app import ask_once
-from harvester.cli.check_result import Diagnosis, Verdict
-from harvester.domain.errors import StoreError, UsageError
+from harvester.app.harvest import ask_once
+from harvester.app.stores import check_store_engine, open_maintenance
+from harvester.domain.errors import UsageError
 from harvester.domain.planning.list_reader import ListPage
 from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled
+from harvester.ports.check_result import Diagnosis, Verdict
 from harvester.reports.error_codes import explain
-from harvester.reports.formats import counted, shown_bytes, shown_duration
+from harvester.reports.formats import counted, shown_duration
 from harvester.settings.api_key import ApiKey, resolve_api_key
 from harvester.settings.ca_certificates import trusted
 from harvester.settings.machine import MIB, MachineLimits, read_limits
 from harvester.settings.machine_defaults import excess, fitted, refuse_too_little, share_of
 from harvester.settings.model import LoadedSettings, Settings
 from harvester.settings.proxies import proxy_for
-from harvester.store.sqlite.connection import exists, open_for_reading, translating_errors
-from harvester.store.sqlite.disk_estimate import Forecast, forecast
-from harvester.store.sqlite.maintenance import release
-from harvester.store.sqlite.maintenance.file_systems import LOCAL_DISK, mount_of
-from harvester.store.sqlite.maintenance.probe import why_not_writable
-from harvester.store.sqlite.migrations import applied_versions, load_migrations
-from harvester.store.sqlite.write_ahead_log import LARGE_LOG_BYTES, log_bytes, log_path
 
 MAX_SKEW_S = 60.0
-MIN_FREE_BYTES = 64_000_000
-"""Free space below which there is no room for the write-ahead log of one long video."""
 
 _BETWEEN = {
     "blocked_by_proxy",
@@ -57,15 +44,12 @@ def diagnose(load: Callable[[], LoadedSettings], environ: Mapping[str, str], *, 
         loaded = fitted(load(), limits)
     except UsageError as error:
         yield Diagnosis("settings", Verdict.FAILURE, error.sentence, error.remedy)
-        yield _sqlite()
+        yield check_store_engine()
         return
     settings = loaded.settings
     yield _settings(loaded)
     yield from _api(settings, environ, offline=offline)
-    yield from _database(settings.store.path)
-    yield _file_system(settings.store.path)
-    yield _space(settings.store.path)
-    yield _sqlite()
+    yield from open_maintenance(settings.store.path).diagnose()
     yield _open_files(settings.harvest.concurrency)
     yield _memory(settings, limits)
 
@@ -145,102 +129,6 @@ def _clock(skew_s: float | None) -> Diagnosis:
     return Diagnosis(
         "clock", Verdict.WARNING, text, "Set it with NTP: a harvest uses the API's time, other commands this clock."
     )
-
-
-def _database(path: Path) -> Iterator[Diagnosis]:
-    try:
-        is_there = exists(path)
-    except StoreError as error:
-        yield Diagnosis("database", Verdict.FAILURE, error.sentence, error.remedy)
-        return
-    if not is_there:
-        folder = path.absolute().parent
-        if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
-            yield Diagnosis("database", Verdict.OK, f"{path} will be created")
-        else:
-            text = f"{path} cannot be created: its folder does not exist or is not writable."
-            yield Diagnosis("database", Verdict.FAILURE, text, "Create it, or name another with --db or store.path.")
-        return
-    try:
-        with translating_errors(path), closing(open_for_reading(path, any_age=True)) as connection:
-            version, expected = max(applied_versions(connection)), forecast(connection)
-    except StoreError as error:
-        yield Diagnosis("database", Verdict.FAILURE, error.sentence, error.remedy)
-        return
-    problem = why_not_writable(path)
-    if problem is not None:
-        remedy = "Check the permissions of the file and its folder, and which programs have it open."
-        yield Diagnosis("database", Verdict.FAILURE, problem, remedy)
-        return
-    newest = max(migration.version for migration in load_migrations())
-    if version < newest:
-        text = f"{path} has schema version {version}; the next command that writes upgrades it to {newest}."
-        yield Diagnosis("database", Verdict.WARNING, text, "Make a backup first: `harvester backup FILE`.")
-        return
-    yield Diagnosis("database", Verdict.OK, f"{path} can be read and written, {expected.open_tasks} open tasks")
-
-
-def _file_system(path: Path) -> Diagnosis:
-    mount = mount_of(path)
-    if mount is None:
-        return Diagnosis("file system", Verdict.WARNING, "unknown: this system does not report it.", LOCAL_DISK)
-    where = f"{mount.kind} at {mount.point}"
-    if mount.is_network:
-        text = f"{where} is a network file system, where SQLite's write-ahead log does not work."
-        return Diagnosis("file system", Verdict.FAILURE, text, LOCAL_DISK)
-    if mount.is_opaque:
-        text = f"{where} hides what is behind it; SQLite needs a local disk and shared memory."
-        return Diagnosis("file system", Verdict.WARNING, text, LOCAL_DISK)
-    return Diagnosis("file system", Verdict.OK, where)
-
-
-def _space(path: Path) -> Diagnosis:
-    folder = next((parent for parent in path.absolute().parents if os.access(parent, os.X_OK)), Path("/"))
-    free = shutil.disk_usage(folder).free
-    expected = _forecast(path)
-    needed = expected.bytes
-    basis = "the mean of the stored tasks" if expected.is_measured else "an hour of video each"
-    queue = f"{expected.open_tasks} open tasks will need {shown_bytes(needed)} ({basis})" if needed else "no open tasks"
-    log = log_bytes(path)
-    text = f"{shown_bytes(free)} free, the write-ahead log takes {shown_bytes(log)}; {queue}"
-    remedy = "Free some space, or move the database to a larger disk (docs/howto/operations.md)."
-    if free < MIN_FREE_BYTES:
-        return Diagnosis("space", Verdict.FAILURE, f"{text}.", remedy)
-    if free < 2 * needed:
-        return Diagnosis("space", Verdict.WARNING, f"{text}: less than twice that is left.", remedy)
-    if log >= LARGE_LOG_BYTES:
-        text += "; the log grows while another program keeps a read transaction open."
-        remedy = f"End that transaction: `fuser {log_path(path)}` names the processes that have the log open."
-        return Diagnosis("space", Verdict.WARNING, text, remedy)
-    return Diagnosis("space", Verdict.OK, text)
-
-
-def _forecast(path: Path) -> Forecast:
-    try:
-        with translating_errors(path), closing(open_for_reading(path, any_age=True)) as connection:
-            return forecast(connection)
-    except StoreError:
-        # The line about the database has reported it.
-        return Forecast(open_tasks=0, bytes_each=0, is_measured=False)
-
-
-def _sqlite() -> Diagnosis:
-    version = sqlite3.sqlite_version_info
-    shown = release.shown(version)
-    if release.is_too_old(version):
-        oldest = release.shown(release.OLDEST)
-        return Diagnosis("SQLite", Verdict.FAILURE, f"{shown} is older than {oldest}.", "Use a newer Python or system.")
-    if release.may_lose_wal_reset(version):
-        text = (
-            f"{shown} has the WAL-reset bug, unless your distribution has fixed it: two connections that write or "
-            "checkpoint at the same instant can, very rarely, damage the database."
-        )
-        remedy = (
-            "Use SQLite 3.51.3 or newer (or 3.50.7, 3.44.6); until then let one process at a time write, "
-            "and make backups with `harvester backup`."
-        )
-        return Diagnosis("SQLite", Verdict.WARNING, text, remedy)
-    return Diagnosis("SQLite", Verdict.OK, shown)
 
 
 def _open_files(concurrency: int) -> Diagnosis:

@@ -4,7 +4,7 @@ import http.client
 import json
 from typing import Any
 
-from harvester.cli.check_result import Diagnosis, Verdict
+from harvester.ports.check_result import Diagnosis, Verdict
 from harvester.settings.addresses import split_address
 from harvester.settings.model import Settings
 

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from harvester.cli.check_result import Diagnosis
 from harvester.cli.console import print_data, print_json
 from harvester.cli.daemon_health import ask_daemon
 from harvester.cli.options import AsJson, ConfigFile, Database
+from harvester.ports.check_result import Diagnosis
 from harvester.reports.formats import counted
 from harvester.settings.model import load_settings
 

@@ -13,12 +13,12 @@ from rich.text import Text
 
 from harvester.cli.console import printable, stderr_console
 from harvester.domain.planning.feasibility import Feasibility
+from harvester.domain.tasks.queue_reports import UNKNOWN, Ends, Troubled
 from harvester.domain.tasks.task import TaskState
 from harvester.reports.deadline_warning import forewarning
 from harvester.reports.formats import counted, shown_bytes, shown_duration, shown_time
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
-from harvester.store.sqlite.counts import UNKNOWN, Ends, Troubled
 
 REFRESH_S = 0.2
 PLAIN_EVERY_S = 10.0

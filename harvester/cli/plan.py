@@ -1,11 +1,11 @@
 """`harvester plan`: shows what would happen next, and why."""
 
 import time
-from contextlib import closing
 from typing import Annotated, Any
 
 import typer
 
+from harvester.app.stores import open_insights
 from harvester.cli.console import print_data, print_json
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.cli.options import Strategy as StrategyOption
@@ -15,10 +15,6 @@ from harvester.domain.planning.plan import Strategy, affordable_strategy
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.reports.plan import PlanReport, as_json, lines
 from harvester.settings.model import Settings, load_settings
-from harvester.store.sqlite.connection import open_for_reading, translating_errors
-from harvester.store.sqlite.limits import limits_in_force
-from harvester.store.sqlite.processing_times import processing_times
-from harvester.store.sqlite.queue_sample import survey
 
 Calls = Annotated[
     int, typer.Option("--calls", metavar="N", min=0, max=100, help="How many of the next requests to show.")
@@ -52,16 +48,15 @@ def plan(
 
 
 def _look(settings: Settings, calls: int) -> PlanReport:
-    """Read the database in one transaction, and compute the plan."""
-    path, now_ms = settings.store.path, time.time_ns() // 1_000_000
+    """Read one moment of the database, and compute the plan."""
+    now_ms = time.time_ns() // 1_000_000
     limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
     has_status_call = settings.api.version == "v1"
     times = ProcessingTimes()
-    with translating_errors(path), closing(open_for_reading(path)) as connection:
-        connection.execute("BEGIN")
-        found = survey(connection, now_ms)
-        times.load(processing_times(connection))
-        pacer = limits_in_force(connection, limit, now_ms, has_status_call=has_status_call)
+    with open_insights(settings.store.path) as insights:
+        found = insights.queue_sample(now_ms)
+        times.load(insights.processing_times())
+        pacer = insights.limits_in_force(limit, now_ms, has_status_call=has_status_call)
     now = now_ms / 1000
     pacer.press(found.deadlines, now, now_ms)
     budget, preferred = pacer.results_budget(now, now_ms), Strategy(settings.harvest.strategy)

@@ -2,23 +2,21 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from itertools import islice
 from typing import Annotated
 
 import typer
 
+from harvester.app.stores import open_queue_editor
 from harvester.cli.console import print_error, print_json
 from harvester.cli.id_arguments import GivenIds, collect_task_ids
 from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, TaskIds
 from harvester.domain.errors import UsageError
+from harvester.domain.tasks.dead_letter import DeadLetter
 from harvester.domain.tasks.task import END_STATES, TaskState
+from harvester.ports.queue_editor import QueueEditor
 from harvester.reports.formats import counted
 from harvester.settings.model import load_settings
-from harvester.store.sqlite.connection import Connection, in_transaction, open_existing, translating_errors
-from harvester.store.sqlite.dead_letters import DeadLetter, keepers
-from harvester.store.sqlite.queue import not_ended
-from harvester.store.sqlite.queue import retry as put_back
 
 States = Annotated[
     str | None,
@@ -61,22 +59,17 @@ def retry(  # noqa: PLR0913  # one parameter for each option
     if given.task_ids is None and not states and not from_kept:
         raise UsageError("Nothing to retry was named.", remedy="Give ids, --file FILE or --state failed,missing.")
     settings = load_settings(config, {"store": {"path": db}}).settings
-    path = settings.store.path
-    with translating_errors(path), closing(open_existing(path)) as connection:
+    with open_queue_editor(settings.store.path) as queue:
         if from_kept:
-            is_done = _harvest_kept(connection, given, states, settings.api.max_body_bytes, json=json)
+            is_done = _harvest_kept(queue, given, states, settings.api.max_body_bytes, json=json)
         else:
-            is_done = _put_back(connection, given, states, json=json)
+            is_done = _put_back(queue, given, states, json=json)
     raise typer.Exit(0 if is_done and not given.refused else 1)
 
 
-def _put_back(connection: Connection, given: GivenIds, states: list[TaskState], *, json: bool) -> bool:
-    def body(connection: Connection) -> tuple[int, dict[str, TaskState | None]]:
-        left = not_ended(connection, task_ids)
-        return put_back(connection, task_ids=task_ids, states=states), left
-
-    task_ids = given.task_ids or []
-    count, left = in_transaction(connection, body)
+def _put_back(queue: QueueEditor, given: GivenIds, states: list[TaskState], *, json: bool) -> bool:
+    done = queue.put_back(given.task_ids or [], states)
+    count, left = done.count, done.left
     if json:
         print_json({"pending_again": count, "left": left, "refused": given.refused})
     else:
@@ -89,17 +82,17 @@ def _put_back(connection: Connection, given: GivenIds, states: list[TaskState], 
 
 
 def _harvest_kept(
-    connection: Connection, given: GivenIds, states: list[TaskState], max_body_bytes: int, *, json: bool
+    queue: QueueEditor, given: GivenIds, states: list[TaskState], max_body_bytes: int, *, json: bool
 ) -> bool:
     """Print the result for each task, and return whether all are harvested."""
     from harvester.service.replay import harvest_kept  # noqa: PLC0415  # numpy, for --from-kept only
 
     harvested, left = [], []
-    for keeper in _chosen(keepers(connection), given, states):
+    for keeper in _chosen(queue.dead_letters(), given, states):
         if isinstance(keeper, str):
             left.append({"task_id": keeper, "problem": "No body is kept, or the task has not ended."})
             continue
-        reread = harvest_kept(connection, keeper, max_body_bytes=max_body_bytes, now_ms=time.time_ns() // 1_000_000)
+        reread = harvest_kept(queue, keeper, max_body_bytes=max_body_bytes, now_ms=time.time_ns() // 1_000_000)
         _warn_of_another_id(reread.task_id, reread.received_id)
         if reread.problem is None:
             harvested.append(reread.task_id)

@@ -4,22 +4,21 @@ import json as jsonlib
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Annotated
 
 import typer
 
+from harvester.app.stores import open_insights
 from harvester.cli.console import print_data, print_error, write_foreign_bytes
 from harvester.cli.options import ConfigFile, Database
 from harvester.domain.errors import UsageError
+from harvester.domain.tasks.dead_letter import Payload, PayloadError
 from harvester.domain.tasks.task import TaskState
 from harvester.domain.tasks.task_id import validate_task_id
+from harvester.domain.tasks.task_reports import TaskDetails
 from harvester.reports.error_codes import ENDS, explain
 from harvester.reports.formats import shown_bytes, shown_time
 from harvester.settings.model import load_settings
-from harvester.store.sqlite.connection import open_for_reading, translating_errors
-from harvester.store.sqlite.dead_letters import Payload, PayloadError, kept_payload
-from harvester.store.sqlite.task_history import TaskDetails, rebuild_json, task_story
 
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task.")]
 ApiJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON of a harvested task.")]
@@ -49,10 +48,10 @@ def show(
         raise UsageError("--json and --raw exclude each other.", remedy="Give one of them.")
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
     task_id = validate_task_id(id)
-    with translating_errors(path), closing(open_for_reading(path)) as connection:
-        story = task_story(connection, task_id)
-        document = rebuild_json(connection, task_id) if json else None
-        payload = kept_payload(connection, story.task["id"]) if story is not None and raw else None
+    with open_insights(path) as insights:
+        story = insights.task(task_id)
+        document = insights.api_json(task_id) if json else None
+        payload = insights.payload(story.task["id"]) if story is not None and raw else None
     if story is None:
         print_error(f"The task {task_id} is not in {path}. Queue it: `harvester add {task_id}`.")
         raise typer.Exit(1)

@@ -2,24 +2,23 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Annotated
 
 import typer
 
+from harvester.app.stores import open_insights
 from harvester.cli.console import print_data, print_json
 from harvester.cli.durations import parse_duration_s
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
 from harvester.domain.limits.endpoint import RateLimit
 from harvester.domain.planning.feasibility import Feasibility, assess
+from harvester.domain.tasks.task_reports import StatusReport
+from harvester.ports.space import LARGE_LOG_BYTES, LOG_BYTES
 from harvester.reports.deadline_warning import forewarning, shown_rate
 from harvester.reports.formats import counted, shown_bytes, shown_duration, shown_time
+from harvester.reports.status import as_json
 from harvester.settings.model import Settings, load_settings
-from harvester.store.sqlite.connection import open_for_reading, translating_errors
-from harvester.store.sqlite.limits import limits_in_force
-from harvester.store.sqlite.task_history import StatusReport, as_json, status_report
-from harvester.store.sqlite.write_ahead_log import LARGE_LOG_BYTES, LOG_BYTES
 
 Watch = Annotated[bool, typer.Option("--watch", help="Show it repeatedly, until Ctrl-C.")]
 Every = Annotated[
@@ -59,12 +58,12 @@ def status(
 
 def _look(settings: Settings) -> tuple[StatusReport, Feasibility]:
     """Read the database, and compare the open tasks with the rate that is in force."""
-    path, now_ms = settings.store.path, time.time_ns() // 1_000_000
+    now_ms = time.time_ns() // 1_000_000
     limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
     has_status_call = settings.api.version == "v1"
-    with translating_errors(path), closing(open_for_reading(path)) as connection:
-        report = status_report(connection, path, now_ms)
-        pacer = limits_in_force(connection, limit, now_ms, has_status_call=has_status_call)
+    with open_insights(settings.store.path) as insights:
+        report = insights.status(now_ms)
+        pacer = insights.limits_in_force(limit, now_ms, has_status_call=has_status_call)
     return report, assess(report.deadlines, now_ms, pacer.results_budget(now_ms / 1000, now_ms))
 
 

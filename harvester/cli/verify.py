@@ -3,22 +3,19 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from harvester.app.stores import open_maintenance
 from harvester.cli.console import print_data, print_error, print_json
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
+from harvester.ports.maintenance import SHOWN_OF_A_TASK, Damaged, Finding, StoreMaintenance
 from harvester.reports.formats import counted, shown_time
 from harvester.settings.model import load_settings
-from harvester.store.sqlite.connection import open_existing, open_for_reading, translating_errors
-from harvester.store.sqlite.maintenance.repair import Damaged, examine, repair
-from harvester.store.sqlite.maintenance.verify import TOLD_OF_A_TASK, Finding
-from harvester.store.sqlite.maintenance.verify import verify as findings_of
 
 Deep = Annotated[bool, typer.Option("--deep", help="Read every vector: checksums, finite values, unit length.")]
 Repair = Annotated[
@@ -42,8 +39,8 @@ def verify(
     if repair and not deep:
         raise UsageError("--repair needs --deep.", remedy="Run `harvester verify --deep --repair`.")
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
-    with translating_errors(path):
-        verdict = _repaired(path) if repair else Verdict(_findings(path, deep=deep))
+    store = open_maintenance(path)
+    verdict = _repaired(store) if repair else Verdict(store.verify(deep=deep))
     if json:
         print_json(_as_json(verdict, repair=repair))
     else:
@@ -66,22 +63,15 @@ class Verdict:
         return [finding for finding in self.findings if not finding.is_warning]
 
 
-def _findings(path: Path, *, deep: bool) -> list[Finding]:
-    with closing(open_for_reading(path)) as connection:
-        return list(findings_of(connection, deep=deep))
-
-
-def _repaired(path: Path) -> Verdict:
+def _repaired(store: StoreMaintenance) -> Verdict:
     """Repair the tasks that the platform still has, and check again: only that shows whether the database is sound."""
-    with closing(open_for_reading(path)) as connection:
-        found = examine(connection)
+    found = store.examine()
     now_ms = time.time_ns() // 1_000_000
     lost = [one for one in found.damaged if not one.can_be_had(now_ms)]
     if found.is_malformed or len(lost) == len(found.damaged):
         return Verdict(found.findings, lost=lost, is_malformed=found.is_malformed)
-    with closing(open_existing(path)) as connection:
-        repaired = repair(connection, found.damaged, now_ms)
-    return Verdict(_findings(path, deep=True), repaired, lost)
+    repaired = store.repair(found.damaged, now_ms)
+    return Verdict(store.verify(deep=True), repaired, lost)
 
 
 def _as_json(verdict: Verdict, *, repair: bool) -> dict[str, object]:
@@ -99,17 +89,17 @@ def _finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
     for one in findings:
         kind, about = "warning" if one.is_warning else "error", f"{one.task_id}: " if one.task_id else ""
         seen[kind, about] += 1
-        if not about or seen[kind, about] <= TOLD_OF_A_TASK:
+        if not about or seen[kind, about] <= SHOWN_OF_A_TASK:
             yield f"{kind}: {about}{one.text}"
     for (kind, about), count in seen.items():
-        if about and count > TOLD_OF_A_TASK:
-            yield f"{kind}: {about}and {count - TOLD_OF_A_TASK} more; --json lists them"
+        if about and count > SHOWN_OF_A_TASK:
+            yield f"{kind}: {about}and {count - SHOWN_OF_A_TASK} more; --json lists them"
 
 
 def _tell(verdict: Verdict, path: Path, *, deep: bool) -> None:
     for damaged in verdict.repaired:
         until = shown_time(damaged.expires_at_ms)
-        print_data(f"repaired: {damaged.task_id}: {damaged.told}; pending again, deadline {until}")
+        print_data(f"repaired: {damaged.task_id}: {damaged.summary}; pending again, deadline {until}")
     for line in _finding_lines(verdict.findings):
         print_data(line)
     if verdict.is_malformed:

@@ -5,6 +5,7 @@ from typing import Protocol
 import structlog
 
 from harvester.domain.planning.feasibility import Budget, Deadlines, Feasibility, assess
+from harvester.ports.store import DeadlineSource
 from harvester.reports.deadline_warning import forewarning
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
@@ -14,14 +15,6 @@ LOOK_EVERY_S = 60.0
 CONDITION = "budget"
 
 log = structlog.stdlib.get_logger()
-
-
-class DeadlineSource(Protocol):
-    """Who knows the deadlines; see `harvester.store.sqlite.store.Store`."""
-
-    async def deadlines(self, now_ms: int) -> list[tuple[int, int]]:
-        """Return deadlines, the nearest first, and how many open tasks have each."""
-        ...
 
 
 class Limits(Protocol):

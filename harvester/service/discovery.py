@@ -14,10 +14,11 @@ from harvester.domain.planning.decisions import backoff_ms
 from harvester.domain.planning.list_reader import ListPage, ListReader
 from harvester.domain.planning.plan import Rng
 from harvester.domain.tasks.outcomes import Refused, Throttled
+from harvester.ports.store import ListStore
 from harvester.service.clock import OFF_S, SAMPLES, ApiClock, Clock
 from harvester.service.conditions import set_condition
 from harvester.service.list_api import ListApi
-from harvester.service.list_settlement import ListStore, Queued, queue_page
+from harvester.service.list_settlement import Queued, queue_page
 from harvester.service.progress import Progress
 from harvester.throttle.throttle import Permit, Throttle
 

@@ -13,9 +13,10 @@ from harvester.domain.tasks.listing import ListedChange
 from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled, Transient
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import Task, TaskState
+from harvester.ports.store import ListStore
 from harvester.service.clock import Clock
 from harvester.service.list_api import ListApi
-from harvester.service.list_settlement import ListStore, settle_page
+from harvester.service.list_settlement import settle_page
 from harvester.service.pipeline import Pipeline
 from harvester.service.store_retry import StoreRetry
 from harvester.throttle.throttle import Permit

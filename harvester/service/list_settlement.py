@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import Protocol
 
 import anyio
 
@@ -18,18 +17,7 @@ from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.listing import ListedChange, ListedRow, ListedTask, ListSettlement, new_task
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import Task, TaskState
-
-
-class ListStore(Protocol):
-    """Stores what pages say; see `harvester.store.sqlite.store.Store`, and `DryRunStore` for a dry run."""
-
-    async def listed_rows(self, task_ids: Sequence[str]) -> dict[str, ListedRow]:
-        """Return the rows of those tasks that are stored, by task id. Only reads."""
-        ...
-
-    async def apply_list_page(self, page: ListSettlement) -> list[bool]:
-        """Store the changes in one transaction and give claimed tasks back; return for each change if it was stored."""
-        ...
+from harvester.ports.store import ListStore
 
 
 @dataclass(slots=True)

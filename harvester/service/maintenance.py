@@ -2,12 +2,12 @@
 
 from harvester.domain.planning.planner import Planner
 from harvester.domain.tasks.task import DAY_MS
+from harvester.ports.store import TaskStore
 from harvester.service.clock import Clock
 from harvester.service.deadline_monitor import DeadlineMonitor
 from harvester.service.progress import Progress
 from harvester.service.room import RoomGuard
 from harvester.service.store_retry import StoreRetry
-from harvester.service.task_source import TaskSource
 from harvester.throttle.memory_budget import MemoryBudget
 from harvester.throttle.throttle import Throttle
 
@@ -22,7 +22,7 @@ class Housekeeping:
     def __init__(  # noqa: PLR0913  # all are parts of the scheduler
         self,
         *,
-        source: TaskSource,
+        source: TaskStore,
         planner: Planner,
         retry: StoreRetry,
         budget: MemoryBudget,

@@ -18,6 +18,7 @@ from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.planning.decisions import decide
 from harvester.domain.planning.plan import Rng, TaskRequest
 from harvester.domain.planning.planner import Planner
+from harvester.domain.tasks.dead_letter import MAX_PAYLOAD_BYTES
 from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.outcomes import (
     Empty,
@@ -34,13 +35,13 @@ from harvester.domain.tasks.outcomes import (
 from harvester.domain.tasks.records import Attempt, Settlement
 from harvester.domain.tasks.task import ApiVersion, Task, TaskState
 from harvester.domain.tasks.task_id import is_same_id
+from harvester.ports.store import ResultStore
 from harvester.service.clock import Clock
 from harvester.service.conditions import set_condition
 from harvester.service.final_states import FinalStates
 from harvester.service.observer import NullObserver, Observer, ReadyTimes
 from harvester.service.progress import Progress
 from harvester.service.store_retry import StoreRetry
-from harvester.store.sqlite.dead_letters import MAX_PAYLOAD_BYTES
 from harvester.throttle.memory_budget import MemoryBudget, Reservation
 from harvester.throttle.throttle import Permit
 
@@ -89,18 +90,6 @@ class BodyDecoder(Protocol):
 
     async def decode(self, body: bytes | SpooledBody, encoding: str | None) -> Outcome:
         """Return what the body of a retrieval means."""
-        ...
-
-
-class ResultStore(Protocol):
-    """Stores results; see `harvester.store.sqlite.store.Store`."""
-
-    async def settle(self, settlements: list[Settlement]) -> list[bool]:
-        """Store a group of results in one transaction."""
-        ...
-
-    async def is_queued(self, task_id: str) -> bool:
-        """Return whether the database has a task of that id."""
         ...
 
 

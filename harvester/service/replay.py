@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from harvester.api.decode.result import Decoded, decode_retrieval
 from harvester.domain.planning.decisions import decide
+from harvester.domain.tasks.dead_letter import DeadLetter, Payload, PayloadError
 from harvester.domain.tasks.outcomes import Processing, Retrieved
 from harvester.domain.tasks.records import Attempt, Lease, Settlement
-from harvester.store.sqlite.connection import Connection, in_transaction
-from harvester.store.sqlite.dead_letters import DeadLetter, Payload, PayloadError, kept_payload
-from harvester.store.sqlite.queue import claim_ended
-from harvester.store.sqlite.results import settle
+from harvester.domain.tasks.task import Task
+from harvester.ports.queue_editor import QueueEditor
 
 ENDPOINT = "kept"
 """Stands in the story of a task in place of the class of a request."""
@@ -31,9 +30,9 @@ class ReplayResult:
     received_id: str | None = None
 
 
-def harvest_kept(connection: Connection, keeper: DeadLetter, *, max_body_bytes: int, now_ms: int) -> ReplayResult:
+def harvest_kept(queue: QueueEditor, keeper: DeadLetter, *, max_body_bytes: int, now_ms: int) -> ReplayResult:
     """Decode the kept body of a task and store the result if it is one; else the task stays as it is."""
-    payload = kept_payload(connection, keeper.key)
+    payload = queue.payload(keeper.key)
     if payload is None:
         return ReplayResult(keeper.task_id, "Nothing is kept of it any more.")
     if payload.is_cut:
@@ -54,7 +53,7 @@ def harvest_kept(connection: Connection, keeper: DeadLetter, *, max_body_bytes: 
         bytes=len(payload.body),
         duration_ms=round((time.monotonic() - started) * 1000),
     )
-    if not in_transaction(connection, lambda connection: _store(connection, keeper, outcome, attempt)):
+    if not _store(queue, keeper, outcome, attempt):
         return ReplayResult(keeper.task_id, "It is no longer an end: somebody else has put it back.")
     return ReplayResult(keeper.task_id, segments=outcome.embeddings.count, received_id=outcome.embeddings.received_id)
 
@@ -70,16 +69,15 @@ def _problem(outcome: Decoded) -> str:
     return "The body holds no embeddings." if outcome.message is None else outcome.message
 
 
-def _store(connection: Connection, keeper: DeadLetter, outcome: Retrieved, attempt: Attempt) -> bool:
+def _store(queue: QueueEditor, keeper: DeadLetter, outcome: Retrieved, attempt: Attempt) -> bool:
+    def settlement(task: Task) -> Settlement:
+        return Settlement(
+            task=task,
+            decision=decide(task, outcome, attempt.at_ms, random.Random()),  # noqa: S311  # spreads waits, guards nothing
+            attempt=attempt,
+            settled_at_ms=attempt.at_ms,
+            embeddings=outcome.embeddings,
+        )
+
     lease = Lease(f"kept-{os.getpid()}", attempt.at_ms + _LEASE_MS, attempt.at_ms)
-    task = claim_ended(connection, lease, keeper.task_id)
-    if task is None:
-        return False
-    settlement = Settlement(
-        task=task,
-        decision=decide(task, outcome, attempt.at_ms, random.Random()),  # noqa: S311  # spreads waits, guards nothing
-        attempt=attempt,
-        settled_at_ms=attempt.at_ms,
-        embeddings=outcome.embeddings,
-    )
-    return settle(connection, [settlement]) == [True]
+    return queue.settle_ended(lease, keeper.task_id, settlement)

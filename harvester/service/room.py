@@ -1,12 +1,12 @@
 """Whether there is room for more results on the volume of the database: intake pauses before the last of it is gone."""
 
 import math
-from typing import Protocol
 
+from harvester.ports.space import LARGE_LOG_BYTES
+from harvester.ports.store import SpaceWatch
 from harvester.service.clock import Clock
 from harvester.service.conditions import set_condition
 from harvester.service.progress import Progress
-from harvester.store.sqlite.write_ahead_log import LARGE_LOG_BYTES, LogReport, Room
 from harvester.throttle.memory_budget import MemoryBudget
 
 SPACE = "space"
@@ -19,22 +19,10 @@ SPARE = 1.25
 """Intake goes on when a quarter more is free than is needed: else it would stop again at once."""
 
 
-class RoomSource(Protocol):
-    """Who stores; see `harvester.store.sqlite.store.Store`."""
-
-    def room(self) -> Room | None:
-        """Return what room there is; None where the system does not say."""
-        ...
-
-    async def tend_log(self) -> LogReport:
-        """Cut the log where it is too long or nothing is written; return how long it is."""
-        ...
-
-
 class RoomGuard:
     """Keeps the conditions `space` (no room for more results) and `log` (a reader keeps it long)."""
 
-    def __init__(self, source: RoomSource, budget: MemoryBudget, progress: Progress, clock: Clock) -> None:
+    def __init__(self, source: SpaceWatch, budget: MemoryBudget, progress: Progress, clock: Clock) -> None:
         self._source = source
         self._budget = budget
         self._progress = progress

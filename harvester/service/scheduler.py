@@ -23,7 +23,8 @@ from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint
 from harvester.domain.planning.plan import DueTasks, Plan, Step, TaskRequest
 from harvester.domain.planning.planner import CLOSED_S, Planner
 from harvester.domain.tasks.outcomes import Refused
-from harvester.domain.tasks.records import Lease
+from harvester.domain.tasks.records import LONGEST_SLEEP_MS, Lease
+from harvester.ports.store import TaskStore
 from harvester.service.clock import Clock
 from harvester.service.final_states import REMEMBERED_MS
 from harvester.service.lease_watch import LeaseWatch
@@ -33,8 +34,6 @@ from harvester.service.pipeline import COMMIT_EVERY_S, Decided, Fetched, Pipelin
 from harvester.service.progress import Progress
 from harvester.service.room import RoomGuard
 from harvester.service.store_retry import StoreRetry
-from harvester.service.task_source import TaskSource
-from harvester.store.sqlite.queue import LONGEST_SLEEP_MS
 from harvester.throttle.memory_budget import Reservation
 from harvester.throttle.throttle import Permit, Throttle
 
@@ -101,7 +100,7 @@ class Scheduler:
         self,
         settings: HarvestSettings,
         *,
-        source: TaskSource,
+        source: TaskStore,
         planner: Planner,
         pipeline: Pipeline,
         looker: ListPoller,

@@ -3,23 +3,22 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import anyio
 
 from harvester.domain.limits.aimd import LearnedRate
-from harvester.domain.limits.endpoint import BudgetLease, Endpoint, RateLimit, charge
+from harvester.domain.limits.endpoint import Endpoint, RateLimit, charge
 from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow
 from harvester.domain.limits.pacer import Pacer
 from harvester.domain.limits.quotas import WINDOWS_S, Quota
 from harvester.domain.limits.shared_limits import (
     Charge,
     EndpointLimits,
-    LimitSnapshot,
     LimitUpdate,
     SharedRate,
     TaughtWindow,
 )
+from harvester.ports.store import LimitStore
 
 GRANT_S = 1.0
 """How much of the shared budget is leased at a time."""
@@ -27,18 +26,6 @@ GRANT_S = 1.0
 MAX_GRANTED = 16
 
 SHARE_EVERY_S = 5.0
-
-
-class Ledger(Protocol):
-    """Where processes share one budget; see `harvester.store.sqlite.store.Store`."""
-
-    async def lease_requests(self, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
-        """Take requests out of the shared budget."""
-        ...
-
-    async def share_limits(self, news: LimitUpdate, now_ms: int) -> LimitSnapshot:
-        """Tell what was found out about the limits, and learn what others have."""
-        ...
 
 
 class SharedBudget:
@@ -50,7 +37,7 @@ class SharedBudget:
     """
 
     def __init__(
-        self, ledger: Ledger, pacer: Pacer, monotonic: Callable[[], float], wall_ms: Callable[[], int]
+        self, ledger: LimitStore, pacer: Pacer, monotonic: Callable[[], float], wall_ms: Callable[[], int]
     ) -> None:
         self._ledger = ledger
         self._pacer = pacer

@@ -8,7 +8,8 @@ from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.pacer import ClassBudget, Pacer
 from harvester.domain.limits.quotas import Quota, Sending
 from harvester.domain.planning.feasibility import Budget, Deadlines
-from harvester.throttle.shared_budget import Ledger, SharedBudget
+from harvester.ports.store import LimitStore
+from harvester.throttle.shared_budget import SharedBudget
 
 WORTH_SHARING_S = 1.0
 
@@ -40,7 +41,7 @@ class Throttle:
         limit: RateLimit,
         monotonic: Callable[[], float] = time.monotonic,
         *,
-        ledger: Ledger | None = None,
+        ledger: LimitStore | None = None,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         has_status_call: bool = True,
     ) -> None:

@@ -7,9 +7,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from harvester._version import __version__
+from harvester.domain.tasks.queue_reports import Urgency
 from harvester.service.room import LOG, SPACE
-from harvester.store.sqlite.counts import Urgency
-from harvester.store.sqlite.write_ahead_log import free_bytes, log_bytes
 from harvester.web.harvest_view import HarvestView, blocked_until_ms
 
 WATCHED_CONDITIONS = ("api", "database", "budget", SPACE, LOG)
@@ -71,14 +70,14 @@ def _limits(view: HarvestView) -> Iterator[Metric]:
 
 
 def _room(view: HarvestView) -> Iterator[Metric]:
+    space = view.reader.space()
     yield _gauge(
         "harvester_database_log_bytes",
         "Length of the write-ahead log; it grows while another program keeps a read transaction open.",
-        log_bytes(view.database),
+        space.log_bytes,
     )
-    free = free_bytes(view.database)
-    if free is not None:
-        yield _gauge("harvester_database_free_bytes", "Free space on the volume of the database.", free)
+    if space.free_bytes is not None:
+        yield _gauge("harvester_database_free_bytes", "Free space on the volume of the database.", space.free_bytes)
 
 
 def _troubles(view: HarvestView, *, is_readable: bool) -> Iterator[Metric]:

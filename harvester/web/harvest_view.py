@@ -1,7 +1,6 @@
 """The view of a running harvest that the pages need, and their reader of its database."""
 
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -12,10 +11,9 @@ from harvester.domain.errors import StoreError
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, RateLimit
 from harvester.domain.planning.feasibility import Budget
 from harvester.domain.tasks.outcomes import Refused
+from harvester.ports.insights import Insights, StoreReader
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
-from harvester.store.sqlite.connection import Connection, open_for_reading, translating_errors
-from harvester.store.sqlite.maintenance.probe import why_not_writable
 
 T = TypeVar("T")
 
@@ -38,7 +36,7 @@ class ThrottleView(Protocol):
 
 
 class HarvestView(Protocol):
-    """A running harvest; see `harvester.app.Harvest`."""
+    """A running harvest; see `harvester.app.harvest.Harvest`."""
 
     @property
     def progress(self) -> Progress:
@@ -65,32 +63,37 @@ class HarvestView(Protocol):
         """The file of the database."""
         ...
 
+    @property
+    def reader(self) -> StoreReader:
+        """What reads the store beside it."""
+        ...
+
     def check_file(self) -> None:
         """Raise StoreError if the file at the path is not the one that the harvest has opened."""
         ...
 
 
 class DatabaseReader:
-    """Reads the database in a thread, on connections of its own: no page ever keeps the writer waiting.
+    """Reads the store in a thread: no page ever keeps the writer waiting.
 
     One page at a time, however often it is asked for.
     `check` raises StoreError where the path leads to another file by now:
     no page answers from that one.
     """
 
-    def __init__(self, path: Path, check: Callable[[], None] = lambda: None) -> None:
-        self.path = path
+    def __init__(self, reader: StoreReader, check: Callable[[], None] = lambda: None) -> None:
+        self._reader = reader
         self._check = check
         self._turns = anyio.CapacityLimiter(1)
         self._probes = anyio.CapacityLimiter(1)
 
-    async def read(self, body: Callable[[Connection], T]) -> T:
+    async def read(self, body: Callable[[Insights], T]) -> T:
         """Return what `body` reads. Raises StoreError."""
 
         def in_thread() -> T:
             self._check()
-            with translating_errors(self.path), closing(open_for_reading(self.path)) as connection:
-                return body(connection)
+            with self._reader.insights() as insights:
+                return body(insights)
 
         return await to_thread.run_sync(in_thread, limiter=self._turns)
 
@@ -102,7 +105,7 @@ class DatabaseReader:
                 self._check()
             except StoreError as error:
                 return error.sentence
-            return why_not_writable(self.path)
+            return self._reader.why_not_writable()
 
         return await to_thread.run_sync(in_thread, limiter=self._probes)
 

@@ -9,9 +9,8 @@ from typing import Self
 from aiohttp import web
 
 from harvester.domain.errors import StoreError, UsageError
+from harvester.domain.tasks.queue_reports import Urgency
 from harvester.settings.addresses import is_this_machine, split_address
-from harvester.store.sqlite.counts import Urgency, urgency
-from harvester.store.sqlite.task_history import status_report
 from harvester.web import health
 from harvester.web.auth import as_page, guarded
 from harvester.web.connections import BACKLOG, Connections
@@ -99,7 +98,7 @@ class Pages:
     def __init__(self, harvest: HarvestView, metrics: Metrics) -> None:
         self._harvest = harvest
         self._metrics = metrics
-        self._database = DatabaseReader(harvest.database, harvest.check_file)
+        self._database = DatabaseReader(harvest.reader, harvest.check_file)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of all pages; each answers HEAD as well."""
@@ -132,9 +131,9 @@ class Pages:
 
     async def status(self, _request: web.Request) -> web.Response:
         """Answer with the whole status; 503 while the database cannot be read."""
-        now_ms, path = self._harvest.clock.wall_ms(), self._harvest.database
+        now_ms = self._harvest.clock.wall_ms()
         try:
-            report = await self._database.read(lambda connection: status_report(connection, path, now_ms))
+            report = await self._database.read(lambda insights: insights.status(now_ms))
         except StoreError as error:
             return as_page({"error": error.sentence}, 503)
         return as_page(status_document(report, self._harvest, self._metrics))
@@ -142,7 +141,7 @@ class Pages:
     async def _urgency(self) -> Urgency | None:
         now_ms = self._harvest.clock.wall_ms()
         try:
-            return await self._database.read(lambda connection: urgency(connection, now_ms))
+            return await self._database.read(lambda insights: insights.urgency(now_ms))
         except StoreError:
             return None
 

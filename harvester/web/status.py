@@ -5,7 +5,8 @@ from typing import Any
 from harvester._version import __version__
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS
 from harvester.domain.planning.feasibility import assess
-from harvester.store.sqlite.task_history import StatusReport, as_json
+from harvester.domain.tasks.task_reports import StatusReport
+from harvester.reports.status import as_json
 from harvester.web.harvest_view import HarvestView, blocked_until_ms
 from harvester.web.health import stages_as_json
 from harvester.web.metrics import Metrics

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harvester.store.sqlite.counts import Urgency
+from harvester.domain.tasks.queue_reports import Urgency
 from harvester.web.gauges import gauges
 from harvester.web.metrics import Metrics
 from tests.unit.web.builders import NOW, SeenHarvest

@@ -14,8 +14,9 @@ from harvester.domain.errors import UsageError
 from harvester.domain.planning.feasibility import assess
 from harvester.domain.tasks.outcomes import Refused
 from harvester.domain.tasks.task import TaskState
+from harvester.reports.status import as_json
 from harvester.store.sqlite.connection import open_for_writing
-from harvester.store.sqlite.task_history import as_json, status_report
+from harvester.store.sqlite.task_history import status_report
 from harvester.web import Metrics, WebServer, serve
 from harvester.web.health import STUCK_AFTER_S
 from tests.unit.store.builders import add_tasks, insert_like_another_program, object_id

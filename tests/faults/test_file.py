@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from harvester.ports.space import LOG_BYTES
 from harvester.simulator import Simulator
-from harvester.store.sqlite.write_ahead_log import LOG_BYTES
 from tests.faults.invariants import assert_kept, assert_stored_as_sent
 from tests.integration.shell import Gate, Shell, retrieved, stand_in, until
 

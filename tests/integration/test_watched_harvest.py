@@ -5,7 +5,7 @@ from typing import Any
 
 import aiohttp
 
-from harvester.app import open_harvest
+from harvester.app.harvest import open_harvest
 from harvester.service.scheduler import StopWhen
 from harvester.settings.model import load_settings
 from harvester.web import Metrics, WebServer

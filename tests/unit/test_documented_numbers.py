@@ -14,18 +14,18 @@ from harvester.domain.limits.aimd import CUT
 from harvester.domain.limits.quotas import RESERVE_SHARE
 from harvester.domain.planning.decisions import INVALID_DOWNLOADS
 from harvester.domain.planning.plan import GONE_ANSWERS
+from harvester.domain.tasks.dead_letter import MAX_PAYLOAD_BYTES
 from harvester.domain.tasks.task import DAY_MS, NEVER_ANSWERED_MS, RETENTION_MS
 from harvester.domain.tasks.task_id import MAX_LENGTH
+from harvester.ports.space import LARGE_LOG_BYTES, LOG_BYTES
 from harvester.service import deadline_monitor
 from harvester.service.clock import AGREEING, OFF_S, SAMPLES
 from harvester.service.maintenance import ATTEMPTS_KEPT_MS
 from harvester.service.progress import RATE_WINDOW_S
 from harvester.settings.machine_defaults import BASE_BYTES, LEAST_BYTES, WORKER_BYTES
 from harvester.settings.model import Settings
-from harvester.store.sqlite.dead_letters import MAX_PAYLOAD_BYTES
 from harvester.store.sqlite.maintenance.release import may_lose_wal_reset
 from harvester.store.sqlite.store import BUSY_TIMEOUT_S
-from harvester.store.sqlite.write_ahead_log import LARGE_LOG_BYTES, LOG_BYTES
 from harvester.web.connections import MAX_CONNECTIONS, MAX_REQUEST_BYTES, REQUEST_S
 from harvester.web.health import STUCK_AFTER_S
 

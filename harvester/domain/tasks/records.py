@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.task import ApiVersion, Task, TaskState
 
+LONGEST_SLEEP_MS = 25 * 3600 * 1000
+"""No claimed task falls due later than this after the claim: a claim lasts a day at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

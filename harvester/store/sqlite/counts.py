@@ -1,57 +1,15 @@
 """Where the queue stands: counts, what falls due next, the nearest deadline, the ends by reason."""
 
 import sqlite3
-from dataclasses import dataclass
 
+from harvester.domain.tasks.queue_reports import Deadline, Ends, Troubled, Urgency
 from harvester.domain.tasks.task import DAY_MS, OPEN_STATES, TaskState
-from harvester.store.sqlite.queries import query
+from harvester.store.sqlite.queries import Scope, query
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
-    """The open task that the platform drops first. Unix milliseconds."""
-
-    task_id: str
-    expires_at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Urgency:
-    """How much time the open tasks have left, and how long they have waited. Unix milliseconds, None for no task."""
-
-    nearest_deadline_ms: int | None
-    expiring_within_a_day: int
-    oldest_added_at_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """Tasks that ended in the same state for the same reason, with one of them as an example."""
-
-    state: TaskState
-    code: str
-    count: int
-    example_task_id: str
-    example_message: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Troubled:
-    """Open tasks of which an error was the last answer, with the latest as an example."""
-
-    count: int
-    example_task_id: str
-    example_message: str
-
-
-def _named(name: str, *, only_wanted: bool) -> str:
-    return query(f"{name}_wanted" if only_wanted else name)
-
-
-def task_counts(connection: sqlite3.Connection, *, only_wanted: bool = False) -> dict[TaskState, int]:
+def task_counts(connection: sqlite3.Connection, scope: Scope = Scope.ALL) -> dict[TaskState, int]:
     """Return the number of tasks in each state, 0 included."""
-    name = "count_wanted_by_state" if only_wanted else "count_by_state"
-    found = dict(connection.execute(query(name)).fetchall())
+    found = dict(connection.execute(scope.query("count_by_state")).fetchall())
     return {state: found.get(state, 0) for state in TaskState}
 
 
@@ -62,30 +20,30 @@ class TaskCounter:
     """
 
     def __init__(self) -> None:
-        self._seen: tuple[int, int, bool] | None = None
+        self._seen: tuple[int, int, Scope] | None = None
         self._counts: dict[TaskState, int] = {}
 
-    def count(self, connection: sqlite3.Connection, *, only_wanted: bool = False) -> dict[TaskState, int]:
+    def count(self, connection: sqlite3.Connection, scope: Scope = Scope.ALL) -> dict[TaskState, int]:
         """Return the number of tasks in each state, 0 included; the caller may change it."""
         # Asked before counting: what others commit in between changes it for the next time.
         (of_others,) = connection.execute("PRAGMA data_version").fetchone()
-        seen = (of_others, connection.total_changes, only_wanted)
+        seen = (of_others, connection.total_changes, scope)
         if seen != self._seen:
-            self._counts = task_counts(connection, only_wanted=only_wanted)
+            self._counts = task_counts(connection, scope)
             self._seen = seen
         return dict(self._counts)
 
 
-def next_due_ms(connection: sqlite3.Connection, *, only_wanted: bool = False) -> int | None:
+def next_due_ms(connection: sqlite3.Connection, scope: Scope = Scope.ALL) -> int | None:
     """Return when the next open task falls due (Unix ms): 0 if one is due now, None if none is open."""
-    statement = _named("next_due", only_wanted=only_wanted)
+    statement = scope.query("next_due")
     due = [connection.execute(statement, {"state": state}).fetchone()[0] for state in OPEN_STATES]
     return min((at for at in due if at is not None), default=None)
 
 
-def nearest_deadline(connection: sqlite3.Connection, *, only_wanted: bool = False) -> Deadline | None:
-    """Return the nearest deadline of all open tasks, or of the wanted ones; None if none is open."""
-    nearest = connection.execute(_named("nearest_deadline", only_wanted=only_wanted)).fetchone()
+def nearest_deadline(connection: sqlite3.Connection, scope: Scope = Scope.ALL) -> Deadline | None:
+    """Return the nearest deadline of the open tasks; None if none is open."""
+    nearest = connection.execute(scope.query("nearest_deadline")).fetchone()
     return Deadline(*nearest) if nearest else None
 
 
@@ -100,24 +58,18 @@ def urgency(connection: sqlite3.Connection, now_ms: int) -> Urgency:
     )
 
 
-def ends_by_reason(connection: sqlite3.Connection, since_ms: int, *, only_wanted: bool = False) -> list[Ends]:
+def ends_by_reason(connection: sqlite3.Connection, since_ms: int, scope: Scope = Scope.ALL) -> list[Ends]:
     """Return the ends other than `harvested` since that time, the most frequent reason first."""
-    statement = _named("ends_by_reason", only_wanted=only_wanted)
+    statement = scope.query("ends_by_reason")
     rows = connection.execute(statement, {"since": since_ms}).fetchall()
     return [Ends(TaskState(state), code, count, task_id, message) for state, code, count, task_id, message in rows]
 
 
-def troubled(connection: sqlite3.Connection, since_ms: int, *, only_wanted: bool = False) -> Troubled | None:
+def troubled(connection: sqlite3.Connection, since_ms: int, scope: Scope = Scope.ALL) -> Troubled | None:
     """Return the open tasks that have met an error since that time, and no good answer after it; None without any."""
-    statement = _named("troubled", only_wanted=only_wanted)
+    statement = scope.query("troubled")
     count, task_id, message, _ = connection.execute(statement, {"since": since_ms}).fetchone()
     return Troubled(count, task_id, message or "") if count else None
-
-
-UNKNOWN = "unknown"
-
-EVEN_DUE_MS = -1
-"""All held tasks sleep until after this time, also those that are due."""
 
 
 def held(connection: sqlite3.Connection) -> Troubled | None:
@@ -126,10 +78,10 @@ def held(connection: sqlite3.Connection) -> Troubled | None:
     return Troubled(count, task_id, message or "") if count else None
 
 
-def held_by_reason(connection: sqlite3.Connection, after_ms: int, *, only_wanted: bool = False) -> dict[str, int]:
+def held_by_reason(connection: sqlite3.Connection, after_ms: int, scope: Scope = Scope.ALL) -> dict[str, int]:
     """Return how many open tasks wait for a confirmation until after that time (Unix ms), by reason.
 
     That is UNKNOWN where the API does not know them, else the error code.
     """
-    statement = _named("held_by_reason", only_wanted=only_wanted)
+    statement = scope.query("held_by_reason")
     return dict(connection.execute(statement, {"after": after_ms}).fetchall())

@@ -2,16 +2,16 @@
 
 import sqlite3
 
-from harvester.store.sqlite.queries import query
+from harvester.store.sqlite.queries import Scope, query
 
 
-def deadlines(connection: sqlite3.Connection, now_ms: int, *, only_wanted: bool = False) -> list[tuple[int, int]]:
+def deadlines(connection: sqlite3.Connection, now_ms: int, scope: Scope = Scope.ALL) -> list[tuple[int, int]]:
     """Return deadlines in Unix milliseconds, the nearest first, and how many open tasks have each.
 
     Tasks whose deadlines lie close together count as one slice, at its beginning: at most a 128th of the time left too
     soon. Those past their deadline are one entry, at `now_ms`.
     """
-    if only_wanted:
+    if scope is Scope.SELECTED:
         return connection.execute(query("deadlines_wanted")).fetchall()
     (overdue,) = connection.execute(query("count_expiring"), {"before": now_ms + 1}).fetchone()
     ahead = connection.execute(query("deadlines_ahead"), {"now": now_ms}).fetchall()

@@ -1,9 +1,32 @@
 """The named statements of queries.sql."""
 
+import re
+from enum import Enum
 from functools import cache
 from pathlib import Path
 
 _NAME = "-- name: "
+_TASKS = re.compile(r"\{(tasks[^}]*)\}")
+_CLAIMABLE = (
+    "tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures, "
+    "tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration, "
+    "tasks.doubted_at, tasks.api_version, tasks.other_id, tasks.seen_with, tasks.error_code, tasks.error_message"
+)
+"""In the order of the fields of Task."""
+
+_WANTED = "temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task"
+
+
+class Scope(Enum):
+    """The tasks that a statement is about. The value is what the names of its statements end with."""
+
+    ALL = ""
+    SELECTED = "_wanted"
+    """The tasks that `queue.want` has noted for the connection."""
+
+    def query(self, name: str) -> str:
+        """Return the statement called `name` for the tasks in scope."""
+        return query(name + self.value)
 
 
 @cache
@@ -16,7 +39,11 @@ def load_queries() -> dict[str, str]:
             name = line.removeprefix(_NAME).strip()
             queries[name] = ""
         elif name and not line.startswith("--") and line.strip():
-            queries[name] += line + "\n"
+            queries[name] += line.replace("{claimable}", _CLAIMABLE) + "\n"
+    for name, sql in list(queries.items()):
+        if _TASKS.search(sql):
+            queries[name] = _TASKS.sub(r"\1", sql)
+            queries[name + Scope.SELECTED.value] = _TASKS.sub(_WANTED, sql)
     return queries
 
 

@@ -1,6 +1,8 @@
 -- Each block is one statement, named by the line above it. A test prepares every block.
 -- The text "state IN ('pending', 'ready')" is that of the partial indexes: SQLite compares it word by word.
 -- CROSS JOIN makes the table on its left the outer one: the few wanted tasks, not the whole queue.
+-- {claimable} stands for the columns that `queue.task_of` reads, of tasks and of what the list says about their videos.
+-- {tasks ...} makes two statements of one: `name` reads tasks so, and `name_wanted` the wanted tasks by their list.
 
 -- name: add
 -- Queue a task, or leave the known one as it is.
@@ -129,7 +131,7 @@ SELECT EXISTS (
 UPDATE tasks SET next_attempt_at = 0
 WHERE state = :state AND next_attempt_at > :now AND scheduled_at > :latest AND lease_owner IS NULL
 
--- name: wake_wanted
+-- name: wake_open_wanted
 -- Somebody asks for an answer now: backed-off tasks need not wait. Claimed ones stay with their owner.
 UPDATE tasks SET next_attempt_at = 0
 WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS NULL
@@ -143,17 +145,8 @@ WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS N
 -- Tasks that wait for a confirmation fall due: the nearest deadline first.
 UPDATE tasks SET next_attempt_at = 0
 WHERE id IN (
-    SELECT id FROM tasks INDEXED BY tasks_by_doubt
+    SELECT id FROM {tasks INDEXED BY tasks_by_doubt}
     WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS NULL
-    ORDER BY expires_at LIMIT :limit
-)
-
--- name: release_held_wanted
-UPDATE tasks SET next_attempt_at = 0
-WHERE id IN (
-    SELECT id FROM tasks INDEXED BY tasks_by_doubt
-    WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS NULL
-      AND id IN (SELECT task FROM temp.wanted)
     ORDER BY expires_at LIMIT :limit
 )
 
@@ -165,15 +158,8 @@ WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready')
 -- name: held_by_reason
 -- Those of them that sleep beyond a time: how many the API does not know, and the others by error code.
 SELECT CASE WHEN gone > 0 THEN 'unknown' ELSE coalesce(error_code, '') END AS reason, count(*)
-FROM tasks INDEXED BY tasks_by_doubt
+FROM {tasks INDEXED BY tasks_by_doubt}
 WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready') AND next_attempt_at > :after AND lease_owner IS NULL
-GROUP BY reason
-
--- name: held_by_reason_wanted
-SELECT CASE WHEN gone > 0 THEN 'unknown' ELSE coalesce(error_code, '') END AS reason, count(*)
-FROM tasks INDEXED BY tasks_by_doubt
-WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready') AND next_attempt_at > :after AND lease_owner IS NULL
-  AND id IN (SELECT task FROM temp.wanted)
 GROUP BY reason
 
 -- name: recent_attempts
@@ -187,26 +173,20 @@ ORDER BY recent.id DESC
 
 -- name: due
 -- The due tasks of one state whose embeddings the platform still has, the nearest deadline first.
-SELECT tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim, unfinished_at,
-       listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at = 0 AND expires_at > max(0, :now)
 ORDER BY expires_at LIMIT :limit
 
 -- name: due_newest
-SELECT tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim, unfinished_at,
-       listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at = 0 AND expires_at > max(0, :now)
 ORDER BY expires_at DESC LIMIT :limit
 
 -- name: due_overdue
 -- Those whose embeddings the platform may have dropped: they must not cost others theirs.
-SELECT tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim, unfinished_at,
-       listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at = 0 AND expires_at > 0 AND expires_at <= :now
 ORDER BY expires_at LIMIT :limit
@@ -214,9 +194,7 @@ ORDER BY expires_at LIMIT :limit
 -- name: due_wanted
 -- The same among the ids that a user named, driven by their list: all of them are read and sorted. The nearest deadline
 -- first or, with :direction -1, last, and those past theirs after all.
-SELECT tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures,
-       tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT {claimable}
 FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.state = :state AND tasks.next_attempt_at = 0 AND tasks.expires_at > 0
 ORDER BY tasks.expires_at <= :now, tasks.expires_at * :direction LIMIT :limit
@@ -225,9 +203,7 @@ ORDER BY tasks.expires_at <= :now, tasks.expires_at * :direction LIMIT :limit
 -- The wanted ones among the first due tasks, in the order of the index: where most tasks are wanted, the first few of
 -- a long list are found without reading it. Looks at no more tasks than are wanted: then reading the list is cheaper.
 -- SQLite keeps the order of a subquery that has a limit, and sorting would read all that was looked at.
-SELECT tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures,
-       tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT {claimable}
 FROM (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
     WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
@@ -237,9 +213,7 @@ LEFT JOIN listed ON listed.task = tasks.id
 LIMIT :limit
 
 -- name: last_wanted
-SELECT tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures,
-       tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT {claimable}
 FROM (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
     WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
@@ -259,17 +233,13 @@ SELECT EXISTS (
 -- name: drawn
 -- Each so manieth task of one open state, also those that sleep, that somebody has in hand or that have no deadline yet.
 -- The index has the ids too: only of the drawn tasks the rows are read.
-SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
-       unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT next_attempt_at, {claimable}
 FROM tasks INDEXED BY tasks_by_turn LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND tasks.id % :every = 0
 
 -- name: woken
 -- What waking would make due: the nearest deadline first or, with :direction -1, last, and those past theirs after all.
-SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
-       unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT next_attempt_at, {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.id IN (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
@@ -279,18 +249,14 @@ WHERE tasks.id IN (
 
 -- name: next_turns
 -- Those that fall due next by themselves; what somebody has in hand does so only if he dies.
-SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
-       unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT next_attempt_at, {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at > :now AND lease_owner IS NULL
 ORDER BY next_attempt_at LIMIT :limit
 
 -- name: unadopted
 -- What find_new finds, whole.
-SELECT next_attempt_at, tasks.id, task_id, state, added_at, expires_at, created_at, failures, gone, invalid, claim,
-       unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+SELECT next_attempt_at, {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.id IN (
     SELECT id FROM tasks INDEXED BY tasks_by_deadline WHERE state IN ('pending', 'ready') AND expires_at IS NULL
@@ -429,10 +395,7 @@ DELETE FROM attempts WHERE id IN (
 )
 
 -- name: count_by_state
-SELECT state, count(*) FROM tasks GROUP BY state
-
--- name: count_wanted_by_state
-SELECT tasks.state, count(*) FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task GROUP BY tasks.state
+SELECT state, count(*) FROM {tasks} GROUP BY state
 
 -- name: next_due
 -- When the next sleeping or claimed task of a state falls due; 0 if one is due now.
@@ -458,14 +421,9 @@ SELECT coalesce(
 
 -- name: nearest_deadline
 -- Left to itself SQLite sorts all open tasks.
-SELECT task_id, expires_at FROM tasks INDEXED BY tasks_by_deadline
+SELECT task_id, expires_at FROM {tasks INDEXED BY tasks_by_deadline}
 WHERE state IN ('pending', 'ready') AND expires_at > 0
 ORDER BY expires_at LIMIT 1
-
--- name: nearest_deadline_wanted
-SELECT tasks.task_id, tasks.expires_at FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task
-WHERE tasks.state IN ('pending', 'ready') AND tasks.expires_at > 0
-ORDER BY tasks.expires_at LIMIT 1
 
 -- name: count_expiring
 -- Of the open tasks only, however long the table has grown.
@@ -500,27 +458,15 @@ GROUP BY tasks.expires_at ORDER BY tasks.expires_at
 
 -- name: ends_by_reason
 -- Beside a single min(), SQLite takes a bare column from the row of the minimum: the message is the example's own.
-SELECT state, coalesce(error_code, ''), count(*), min(task_id), error_message FROM tasks
+SELECT state, coalesce(error_code, ''), count(*), min(task_id), error_message FROM {tasks}
 WHERE state IN ('failed', 'expired', 'missing', 'rejected') AND ended_at >= :since
 GROUP BY state, coalesce(error_code, '')
 ORDER BY count(*) DESC
 
--- name: ends_by_reason_wanted
-SELECT tasks.state, coalesce(tasks.error_code, ''), count(*), min(tasks.task_id), tasks.error_message
-FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task
-WHERE tasks.state IN ('failed', 'expired', 'missing', 'rejected') AND tasks.ended_at >= :since
-GROUP BY tasks.state, coalesce(tasks.error_code, '')
-ORDER BY count(*) DESC
-
 -- name: troubled
 -- Open tasks of which an error was the last answer; beside a single max(), the bare columns are those of the latest.
-SELECT count(*), task_id, coalesce(error_message, error_code), max(error_at) FROM tasks INDEXED BY tasks_by_error
+SELECT count(*), task_id, coalesce(error_message, error_code), max(error_at) FROM {tasks INDEXED BY tasks_by_error}
 WHERE error_at >= :since AND state IN ('pending', 'ready')
-
--- name: troubled_wanted
-SELECT count(*), tasks.task_id, coalesce(tasks.error_message, tasks.error_code), max(tasks.error_at)
-FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task
-WHERE tasks.error_at >= :since AND tasks.state IN ('pending', 'ready')
 
 -- name: oldest_open
 SELECT task_id, added_at FROM tasks INDEXED BY tasks_by_arrival

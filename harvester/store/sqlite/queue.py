@@ -12,16 +12,13 @@ from typing import Any
 
 from harvester.domain.errors import InvalidTaskId
 from harvester.domain.planning.plan import MAX_LOOK_MS, DueTasks
-from harvester.domain.tasks.records import HeldLeases, Lease
+from harvester.domain.tasks.records import LONGEST_SLEEP_MS, HeldLeases, Lease
 from harvester.domain.tasks.task import Task, TaskState, deadline_ms
 from harvester.domain.tasks.task_id import validate_task_id
 from harvester.store.sqlite.foreign_triggers import check_changed_by_others, check_known
-from harvester.store.sqlite.queries import query
+from harvester.store.sqlite.queries import Scope, query
 
 ADOPT_BATCH = 1000
-
-LONGEST_SLEEP_MS = 25 * 3600 * 1000
-"""Claims last a day at most."""
 
 LONGEST_WAIT_MS = MAX_LOOK_MS + 3600 * 1000
 """No task that nobody has in hand sleeps longer than that."""
@@ -112,26 +109,25 @@ def _misdated(state: TaskState, now_ms: int) -> dict[str, Any]:
     return {"state": state, "now": now_ms, "latest": now_ms + MISDATED_MS}
 
 
-def wake_early(connection: sqlite3.Connection, *, only_wanted: bool) -> None:
+def wake_early(connection: sqlite3.Connection, scope: Scope) -> None:
     """Make due what is backed off, whether its time has come or not."""
-    connection.execute(query("wake_wanted" if only_wanted else "wake_open"))
+    connection.execute(scope.query("wake_open"))
 
 
-def release_held(connection: sqlite3.Connection, limit: int, *, only_wanted: bool) -> int:
+def release_held(connection: sqlite3.Connection, limit: int, scope: Scope) -> int:
     """Make due up to `limit` tasks that wait for a confirmation, the nearest deadline first; return how many."""
-    statement = query("release_held_wanted" if only_wanted else "release_held")
-    return connection.execute(statement, {"limit": limit}).rowcount
+    return connection.execute(scope.query("release_held"), {"limit": limit}).rowcount
 
 
 def due(
-    connection: sqlite3.Connection, now_ms: int, *, limit: int, only_wanted: bool = False, newest: bool = True
+    connection: sqlite3.Connection, now_ms: int, scope: Scope = Scope.ALL, *, limit: int, newest: bool = True
 ) -> DueTasks:
     """Return up to `limit` due tasks of each open state, the nearest deadline first and those past theirs last.
 
     Where there are more pending ones, with `newest` also up to `limit` of the newest: an old task that hangs must not
     hide them.
     """
-    look, look_at_newest = (_first_wanted, _newest_wanted) if only_wanted else (_first, _newest)
+    look, look_at_newest = (_first_wanted, _newest_wanted) if scope is Scope.SELECTED else (_first, _newest)
     found = {state: look(connection, state, now_ms, limit) for state in _OPEN}
     pending = found[TaskState.PENDING]
     is_whole = all(len(tasks) < limit for tasks in found.values())
@@ -269,6 +265,6 @@ def claim_ended(connection: sqlite3.Connection, lease: Lease, task_id: str) -> T
 
 
 def task_of(row: tuple[Any, ...]) -> Task:
-    """Return the task of a row of the query `due`: the columns are in the order of the fields, as names cost time."""
+    """Return the task of a row of {claimable}: the columns are in the order of the fields, as names cost time."""
     key, task_id, state, *others = row
     return Task(key, task_id, TaskState(state), *others)

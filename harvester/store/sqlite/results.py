@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress, repeat
 from typing import Any
 
+from harvester.domain.tasks.dead_letter import packed
 from harvester.domain.tasks.embeddings import Matrix, MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.store.sqlite.attempts import insert_attempts
 from harvester.store.sqlite.content import Content
-from harvester.store.sqlite.dead_letters import keep, packed
+from harvester.store.sqlite.dead_letters import keep
 from harvester.store.sqlite.foreign_triggers import check_changed_by_others, check_stored
 from harvester.store.sqlite.inserting import insert_rows
 from harvester.store.sqlite.json_columns import dump_json

@@ -16,8 +16,11 @@ from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.domain.planning.plan import DueTasks
 from harvester.domain.planning.processing_time import Key, LifeTable
 from harvester.domain.tasks.listing import ListedRow, ListSettlement
+from harvester.domain.tasks.queue_reports import Deadline, Ends, Troubled
 from harvester.domain.tasks.records import HeldLeases, Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
+from harvester.ports.maintenance import Covered
+from harvester.ports.space import LOG_BYTES, LogReport, Room
 from harvester.store.sqlite import limits, queue
 from harvester.store.sqlite.attempts import recent_answers
 from harvester.store.sqlite.connection import (
@@ -28,10 +31,7 @@ from harvester.store.sqlite.connection import (
     store_error,
 )
 from harvester.store.sqlite.counts import (
-    Deadline,
-    Ends,
     TaskCounter,
-    Troubled,
     ends_by_reason,
     held_by_reason,
     nearest_deadline,
@@ -40,13 +40,13 @@ from harvester.store.sqlite.counts import (
 )
 from harvester.store.sqlite.deadlines import deadlines
 from harvester.store.sqlite.listed import apply_list_page, listed_rows
-from harvester.store.sqlite.maintenance.cover import Covered, cover
+from harvester.store.sqlite.maintenance.cover import cover
 from harvester.store.sqlite.maintenance.save import save_copy
 from harvester.store.sqlite.opened_file import OpenedFile
 from harvester.store.sqlite.processing_times import share_processing_times
-from harvester.store.sqlite.queries import query
+from harvester.store.sqlite.queries import Scope, query
 from harvester.store.sqlite.results import settle
-from harvester.store.sqlite.write_ahead_log import LOG_BYTES, LogReport, Room, log_bytes, room, shrink_log
+from harvester.store.sqlite.write_ahead_log import log_bytes, room, shrink_log
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.only_wanted = False
+        self._scope = Scope.ALL
         self._counter = TaskCounter()
         self._file: OpenedFile | None = None
         self._moved: MovedFileError | None = None
@@ -187,10 +187,10 @@ class Store:
             added = queue.add(connection, task_ids, now_ms)
             queue.want(connection, task_ids)
             # Named by somebody who wants an answer now, not when a back-off ends.
-            queue.wake_early(connection, only_wanted=True)
+            queue.wake_early(connection, Scope.SELECTED)
             return added
 
-        self.only_wanted = True
+        self._scope = Scope.SELECTED
         return await self.transact(body)
 
     async def due(
@@ -206,7 +206,7 @@ class Store:
         def look(connection: sqlite3.Connection) -> DueTasks:
             if self._file is not None:
                 self._file.check(connection)
-            return queue.due(connection, now_ms, limit=limit, only_wanted=self.only_wanted, newest=newest)
+            return queue.due(connection, now_ms, self._scope, limit=limit, newest=newest)
 
         def look_unless_changes_are_due(connection: sqlite3.Connection) -> DueTasks | None:
             is_needed = queue.needs_upkeep(connection, now_ms, wake=wake, lapsed=lapsed)
@@ -258,7 +258,7 @@ class Store:
 
         def body(connection: sqlite3.Connection) -> None:
             queue.wake(connection, now_ms)
-            queue.wake_early(connection, only_wanted=self.only_wanted)
+            queue.wake_early(connection, self._scope)
 
         await self.transact(body)
 
@@ -291,13 +291,11 @@ class Store:
 
     async def release_held(self, limit: int) -> int:
         """Make due up to `limit` tasks that wait for a confirmation; return how many."""
-        return await self.transact(
-            lambda connection: queue.release_held(connection, limit, only_wanted=self.only_wanted)
-        )
+        return await self.transact(lambda connection: queue.release_held(connection, limit, self._scope))
 
     async def held_by_reason(self, after_ms: int) -> dict[str, int]:
         """Return how many open tasks wait for a confirmation until after that time, by reason."""
-        return await self.read(lambda connection: held_by_reason(connection, after_ms, only_wanted=self.only_wanted))
+        return await self.read(lambda connection: held_by_reason(connection, after_ms, self._scope))
 
     async def recent_answers(self, since_ms: int, now_ms: int) -> list[tuple[int, str]]:
         """Return the last requests since that time, the oldest first: the row id of the task, and the outcome."""
@@ -343,24 +341,24 @@ class Store:
 
     async def counts(self) -> dict[TaskState, int]:
         """Return the number of tasks in each state."""
-        return await self.read(lambda connection: self._counter.count(connection, only_wanted=self.only_wanted))
+        return await self.read(lambda connection: self._counter.count(connection, self._scope))
 
     async def next_due_ms(self) -> int | None:
         """Return when the next open task falls due: 0 if one is due now, None if none is open."""
-        return await self.read(lambda connection: next_due_ms(connection, only_wanted=self.only_wanted))
+        return await self.read(lambda connection: next_due_ms(connection, self._scope))
 
     async def nearest_deadline(self) -> Deadline | None:
         """Return the nearest deadline; None if no task is open."""
-        return await self.read(lambda connection: nearest_deadline(connection, only_wanted=self.only_wanted))
+        return await self.read(lambda connection: nearest_deadline(connection, self._scope))
 
     async def deadlines(self, now_ms: int) -> list[tuple[int, int]]:
         """Return deadlines, the nearest first, and how many open tasks have each."""
-        return await self.read(lambda connection: deadlines(connection, now_ms, only_wanted=self.only_wanted))
+        return await self.read(lambda connection: deadlines(connection, now_ms, self._scope))
 
     async def ends(self, since_ms: int) -> list[Ends]:
         """Return the ends other than `harvested` since that time, grouped by reason."""
-        return await self.read(lambda connection: ends_by_reason(connection, since_ms, only_wanted=self.only_wanted))
+        return await self.read(lambda connection: ends_by_reason(connection, since_ms, self._scope))
 
     async def troubled(self, since_ms: int) -> Troubled | None:
         """Return the open tasks of which an error has been the last answer since that time."""
-        return await self.read(lambda connection: troubled(connection, since_ms, only_wanted=self.only_wanted))
+        return await self.read(lambda connection: troubled(connection, since_ms, self._scope))

@@ -8,31 +8,9 @@ import os
 import shutil
 import sqlite3
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-LOG_BYTES = 4 * 1024 * 1024
-"""The log is copied into the database once it is longer than this, and cut to this when it begins anew."""
-
-LARGE_LOG_BYTES = 8 * LOG_BYTES
-"""So long it becomes only by one large transaction, or while another program keeps a read transaction open."""
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What the log takes, what is left on the volume, and what must be left for the next small commits."""
-
-    log_bytes: int
-    free_bytes: int
-    needed_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class LogReport:
-    """How long the log is, and whether a reader keeps it from becoming shorter."""
-
-    bytes: int
-    is_pinned: bool
+from harvester.ports.space import LOG_BYTES, Room
 
 
 def log_path(database: Path) -> Path:

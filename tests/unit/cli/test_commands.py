@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +32,22 @@ def test_a_command_is_loaded_without_the_others() -> None:
 
     loaded = set(result.stdout.splitlines()[-1].split())
     assert {name for name in COMMANDS if f"harvester.cli.{name}" in loaded} == {"config"}
+
+
+def test_commands_that_work_on_the_queue_load_neither_numpy_nor_the_http_client(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from harvester.cli.main import run
+
+for command in (["add", "66f537778d9641fe5a0d101f"], ["status"], ["plan"], ["show", "66f537778d9641fe5a0d101f"]):
+    assert run([*command, "--db", "harvester.db"]) == 0
+print(*sys.modules)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30
+    )
+
+    loaded = set(result.stdout.splitlines()[-1].split())
+    assert "harvester.store.sqlite.reader" in loaded
+    assert loaded & {"numpy", "aiohttp", "aiosqlite", "harvester.api.client"} == set()

@@ -1,6 +1,6 @@
 """The stages between network and store: what they hold is counted, and one transaction never holds too much."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 import pytest
@@ -64,7 +64,7 @@ class Store:
     async def is_queued(self, task_id: str) -> bool:
         raise NotImplementedError
 
-    async def settle(self, settlements: list[Settlement]) -> list[bool]:
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         self.groups.append(len(settlements))
         self.held_bytes.append(self.budget.held_bytes)
         return [True] * len(settlements)

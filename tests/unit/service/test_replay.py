@@ -12,13 +12,15 @@ import orjson
 import pytest
 
 from harvester.domain.planning.decisions import decide
+from harvester.domain.tasks.dead_letter import DeadLetter
 from harvester.domain.tasks.outcomes import Invalid
 from harvester.domain.tasks.records import Attempt, Settlement
 from harvester.domain.tasks.task import TaskState
 from harvester.service.replay import ReplayResult, harvest_kept
 from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import Connection, in_transaction, open_for_writing
-from harvester.store.sqlite.dead_letters import DeadLetter, keepers
+from harvester.store.sqlite.dead_letters import keepers
+from harvester.store.sqlite.editor import SqliteQueueEditor
 from harvester.store.sqlite.results import settle
 from harvester.store.sqlite.task_history import rebuild_json, task_story
 from tests.unit.store.builders import NOW, add_tasks, claim, contents, object_id
@@ -57,7 +59,7 @@ def rejected(connection: Connection, body: bytes, encoding: str | None = None) -
 
 
 def reread(connection: Connection, keeper: DeadLetter, max_body_bytes: int = 1 << 20) -> ReplayResult:
-    return harvest_kept(connection, keeper, max_body_bytes=max_body_bytes, now_ms=LATER)
+    return harvest_kept(SqliteQueueEditor(connection), keeper, max_body_bytes=max_body_bytes, now_ms=LATER)
 
 
 @pytest.mark.parametrize("encoding", [None, "gzip"])

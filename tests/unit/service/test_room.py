@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from harvester.ports.space import LARGE_LOG_BYTES, LogReport, Room
 from harvester.service.progress import Progress
 from harvester.service.room import LOG, LOOK_EVERY_S, SPACE, RoomGuard
-from harvester.store.sqlite.write_ahead_log import LARGE_LOG_BYTES, LogReport, Room
 from harvester.throttle.memory_budget import MemoryBudget
 from tests.unit.web.builders import StandingClock
 

@@ -74,14 +74,13 @@ def claim(
     *,
     now_ms: int = NOW,
     limit: int = 100,
-    only_wanted: bool = False,
 ) -> list[Task]:
     """Adopt, wake and claim, as the service does."""
 
     def body(connection: sqlite3.Connection) -> list[Task]:
         queue.adopt(connection, now_ms)
         queue.wake(connection, now_ms)
-        due = queue.due(connection, now_ms, limit=limit, only_wanted=only_wanted)
+        due = queue.due(connection, now_ms, limit=limit)
         return queue.claim(connection, lease(owner, now_ms=now_ms), [*due.ready, *due.pending][:limit])
 
     return in_transaction(connection, body)

@@ -14,9 +14,10 @@ import pytest
 
 from harvester.domain.errors import StoreError
 from harvester.domain.tasks.outcomes import Retrieved
+from harvester.ports.maintenance import Covered
 from harvester.store.sqlite.connection import in_transaction, open_for_reading, open_for_writing
 from harvester.store.sqlite.content import Content
-from harvester.store.sqlite.maintenance.cover import Covered, cover
+from harvester.store.sqlite.maintenance.cover import cover
 from harvester.store.sqlite.maintenance.repair import examine, repair
 from harvester.store.sqlite.maintenance.verify import verify
 from harvester.store.sqlite.task_history import rebuild_json

@@ -10,6 +10,7 @@ from harvester.domain.tasks.task import TaskState
 from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.counts import TaskCounter, task_counts
+from harvester.store.sqlite.queries import Scope
 from tests.unit.store.builders import (
     NOW,
     add_tasks,
@@ -67,7 +68,7 @@ def test_what_another_program_queues_is_counted(
 def test_the_wanted_tasks_are_counted_apart(connection: sqlite3.Connection, counter: TaskCounter) -> None:
     in_transaction(connection, lambda connection: queue.want(connection, [object_id(1), object_id(2)]))
 
-    assert counter.count(connection, only_wanted=True)[TaskState.PENDING] == 2
+    assert counter.count(connection, Scope.SELECTED)[TaskState.PENDING] == 2
     assert counter.count(connection)[TaskState.PENDING] == QUEUED
 
 

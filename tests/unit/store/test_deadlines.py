@@ -9,6 +9,7 @@ from harvester.domain.tasks.task import DAY_MS, RETENTION_MS
 from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.deadlines import deadlines
+from harvester.store.sqlite.queries import Scope
 from tests.unit.store.builders import NOW, add_tasks, claim_new, object_id, settle_all, settlement
 
 
@@ -56,12 +57,12 @@ def test_every_task_is_in_one_slice_that_begins_at_most_a_128th_of_its_time_too_
     assert len(slices) < 2500
 
 
-@pytest.mark.parametrize("only_wanted", [False, True])
-def test_the_deadlines_are_those_that_decide(connection: sqlite3.Connection, *, only_wanted: bool) -> None:
+@pytest.mark.parametrize("scope", Scope)
+def test_the_deadlines_are_those_that_decide(connection: sqlite3.Connection, scope: Scope) -> None:
     ids = [object_id(number, created_ms=NOW - 1000 * (number + 1)) for number in range(50)]
     add_tasks(connection, *ids)
     in_transaction(connection, lambda connection: queue.want(connection, ids[:20]))
 
-    found = assess(deadlines(connection, NOW, only_wanted=only_wanted), NOW, Budget(1 / 86_400), requests_per_task=1.0)
+    found = assess(deadlines(connection, NOW, scope), NOW, Budget(1 / 86_400), requests_per_task=1.0)
 
-    assert (found.open_tasks, found.at_risk) == ((20, 13) if only_wanted else (50, 43))
+    assert (found.open_tasks, found.at_risk) == ((20, 13) if scope is Scope.SELECTED else (50, 43))

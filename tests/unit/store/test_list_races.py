@@ -1,4 +1,4 @@
-"""A page of the list against what other processes and programs do to its rows between the read and the write."""
+"""A page of the list against what other programs do to its rows between the read and the write."""
 
 import random
 import sqlite3
@@ -13,12 +13,10 @@ import pytest
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedChange, ListedRow, ListedTask, ListSettlement
-from harvester.domain.tasks.outcomes import Failed, Processing, Ready, Retrieved
-from harvester.domain.tasks.records import Attempt, Lease
+from harvester.domain.tasks.outcomes import Failed, Processing, Ready
+from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.service.list_settlement import Queued, queue_page, settle_page
-from harvester.store.sqlite import queue
-from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.store import Store
 from tests.unit.store.builders import (
     LEASE_MS,
@@ -27,11 +25,7 @@ from tests.unit.store.builders import (
     add_tasks,
     claim,
     contents,
-    embeddings,
     object_id,
-    row,
-    settle_all,
-    settlement,
 )
 
 Deed = Callable[[sqlite3.Connection], object]
@@ -65,24 +59,6 @@ def everything(connection: sqlite3.Connection) -> object:
     return contents(connection), connection.execute("SELECT * FROM listed").fetchall()
 
 
-def claimed_by_another(connection: sqlite3.Connection) -> Task:
-    (task,) = claim(connection, "another", now_ms=NOW + LEASE_MS)
-    return task
-
-
-def harvested(connection: sqlite3.Connection) -> None:
-    settle_all(connection, settlement(claimed_by_another(connection), Retrieved(embeddings())))
-
-
-def found_unfinished(connection: sqlite3.Connection) -> None:
-    settle_all(connection, settlement(claimed_by_another(connection), Processing(), now_ms=NOW + 1))
-
-
-def claimed_and_given_back(connection: sqlite3.Connection) -> None:
-    claimed_by_another(connection)
-    in_transaction(connection, lambda connection: queue.release(connection, "another"))
-
-
 def ended_by_hand(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE tasks SET state = 'expired', ended_at = ?", [NOW])
 
@@ -99,15 +75,7 @@ def replaced(connection: sqlite3.Connection) -> None:
     add_tasks(connection, object_id(9))
 
 
-DEEDS = [
-    claimed_by_another,
-    harvested,
-    found_unfinished,
-    claimed_and_given_back,
-    ended_by_hand,
-    deleted,
-    replaced,
-]
+DEEDS = [ended_by_hand, deleted, replaced]
 
 deeds = pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
 outcomes = pytest.mark.parametrize("outcome", [Ready(), Processing(), Failed("No sound.")], ids=lambda one: one.kind)
@@ -162,7 +130,7 @@ def test_a_task_that_the_page_does_not_show_stays_as_another_has_left_it(
     assert everything(connection) == after.stored
 
 
-@pytest.mark.parametrize("deed", [ended_by_hand, deleted, replaced], ids=lambda deed: deed.__name__)
+@deeds
 def test_of_a_ready_task_that_is_gone_since_nothing_is_kept(connection: sqlite3.Connection, deed: Deed) -> None:
     """The page has nothing new to say about it but the video."""
     add_tasks(connection, object_id(0))
@@ -171,25 +139,6 @@ def test_of_a_ready_task_that_is_gone_since_nothing_is_kept(connection: sqlite3.
     after = After(deed)
     assert settle_while(connection, after, listed(Ready()), claimed=(mine,)) == []
     assert everything(connection) == after.stored
-
-
-def test_a_result_of_ones_own_that_comes_between_stays(connection: sqlite3.Connection) -> None:
-    add_tasks(connection, object_id(0))
-    (mine,) = claim(connection, "mine")
-    after = After(lambda connection: settle_all(connection, settlement(mine, Retrieved(embeddings()))))
-    assert settle_while(connection, after, listed(Processing()), claimed=(mine,)) == []
-    assert everything(connection) == after.stored
-
-
-def test_a_lease_that_is_renewed_between_is_no_change(connection: sqlite3.Connection) -> None:
-    add_tasks(connection, object_id(0))
-    (mine,) = claim(connection, "mine")
-    renewed = Lease("mine", NOW + 2 * LEASE_MS, NOW + 1)
-    changes = settle_while(
-        connection, lambda connection: queue.renew(connection, renewed), listed(Ready()), claimed=(mine,)
-    )
-    assert [one.task.key for one in changes] == [mine.key]
-    assert row(connection, mine.key, "state", "attempts", "lease_owner") == ("ready", 1, None)
 
 
 @pytest.mark.parametrize(("read_ms", "now_ms"), [(NOW + LEASE_MS, 0), (0, NOW + LEASE_MS)])
@@ -204,13 +153,6 @@ def test_a_ready_task_that_is_woken_or_postponed_between_gets_its_deadline_and_k
         listed(Ready()),
     )
     assert connection.execute("SELECT next_attempt_at, created_at FROM tasks").fetchall() == [(now_ms, CREATED)]
-
-
-def test_a_task_that_another_queues_between_is_known(connection: sqlite3.Connection) -> None:
-    after = After(lambda connection: add_tasks(connection, object_id(0)))
-    queued = queue_while(connection, after, listed(Ready()), listed(Ready(), 1))
-    assert (queued.new_ids, queued.known) == ([object_id(1)], 1)
-    assert row(connection, 1, "task_id", "state", "claim") == (object_id(0), "pending", 0)
 
 
 def test_a_page_of_ended_tasks_opens_no_transaction(connection: sqlite3.Connection) -> None:

@@ -1,8 +1,9 @@
 import sqlite3
 from pathlib import Path
 
+from harvester.domain.tasks.queue_reports import Urgency
 from harvester.store.sqlite.connection import in_transaction
-from harvester.store.sqlite.counts import Urgency, urgency
+from harvester.store.sqlite.counts import urgency
 from harvester.store.sqlite.maintenance.probe import why_not_writable
 from tests.unit.store.builders import NOW, add_tasks, insert_like_another_program, object_id
 

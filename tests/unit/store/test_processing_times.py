@@ -22,21 +22,6 @@ def watched(model_name: str, takes_s: float, count: int = 50) -> ProcessingTimes
     return times
 
 
-def test_what_was_learned_outlives_a_restart(connection: sqlite3.Connection) -> None:
-    times, after = watched("marengo3.0", 1000.0), ProcessingTimes()
-    share(connection, times)
-    share(connection, after)
-    assert after.of("marengo3.0", 60.0) == times.of("marengo3.0", 60.0) != ProcessingTimes().of("marengo3.0", 60.0)
-
-
-def test_two_processes_learn_from_each_other_and_count_nothing_twice(connection: sqlite3.Connection) -> None:
-    one, other = watched("marengo3.0", 100.0), watched("marengo3.0", 5000.0)
-    for times in (one, other, one, other, one):
-        share(connection, times)
-    assert one.all_seen == other.all_seen
-    assert sum(one.all_seen["marengo3.0", 1].finished) == pytest.approx(100)
-
-
 def test_what_was_learned_fades(connection: sqlite3.Connection) -> None:
     for _ in range(5):
         share(connection, watched("marengo3.0", 100.0, count=400))

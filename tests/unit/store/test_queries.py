@@ -35,7 +35,7 @@ HOT_PATH = (
     "nearest_deadline",
     "nearest_deadline_wanted",
     "count_expiring",
-    "count_wanted_by_state",
+    "count_by_state_wanted",
     "deadlines_ahead",
     "deadlines_wanted",
     "ends_by_reason_wanted",
@@ -130,7 +130,7 @@ def test_the_wanted_among_the_first_tasks_are_found_in_the_order_of_an_index(
     [
         "due_wanted",
         "nearest_deadline_wanted",
-        "count_wanted_by_state",
+        "count_by_state_wanted",
         "deadlines_wanted",
         "ends_by_reason_wanted",
         "troubled_wanted",

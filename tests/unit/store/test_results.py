@@ -10,24 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from harvester.domain.tasks import dead_letter
 from harvester.domain.tasks.embeddings import Matrix
 from harvester.domain.tasks.outcomes import (
     Failed,
     Invalid,
     Outcome,
-    Processing,
     Ready,
-    Refused,
     Retrieved,
-    Throttled,
     Transient,
 )
 from harvester.domain.tasks.records import Settlement
-from harvester.domain.tasks.task import DAY_MS, Task, TaskState
-from harvester.store.sqlite import dead_letters, queue, results
-from harvester.store.sqlite.connection import in_transaction
+from harvester.domain.tasks.task import Task
+from harvester.store.sqlite import results
 from tests.unit.store.builders import (
-    LEASE_MS,
     NOW,
     add_tasks,
     claim,
@@ -189,116 +185,10 @@ def test_an_error_of_sqlite_on_any_table_stores_nothing_of_the_group(
 OUTCOMES: list[Outcome] = [Ready(), Retrieved(embeddings()), Failed("bad video"), Transient("reset", "connection_lost")]
 
 
-@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: type(outcome).__name__)
-def test_the_result_of_a_stale_owner_changes_nothing(
-    connection: sqlite3.Connection, other: sqlite3.Connection, task: Task, outcome: Outcome
-) -> None:
-    (taken_over,) = claim(other, "backfill", now_ms=NOW + LEASE_MS)
-    before = contents(connection)
-    assert settle_all(connection, settlement(task, outcome)) == [False]
-    assert contents(connection) == before
-    assert settle_all(other, settlement(taken_over, outcome)) == [True]
-
-
-@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: type(outcome).__name__)
-def test_repeating_a_result_whose_acknowledgement_was_lost_changes_nothing(
-    connection: sqlite3.Connection, task: Task, outcome: Outcome
-) -> None:
-    settle_all(connection, settlement(task, outcome))
-    before = contents(connection)
-    assert settle_all(connection, settlement(task, outcome)) == [False]
-    assert contents(connection) == before
-
-
-def test_one_claim_settles_once_even_within_a_group(connection: sqlite3.Connection, task: Task) -> None:
-    twice = settlement(task, Retrieved(embeddings()))
-    assert settle_all(connection, twice, twice) == [True, False]
-    assert row_counts(connection)["videos"] == 1
-
-
-def test_a_refused_result_leaves_the_rest_of_its_group_alone(connection: sqlite3.Connection, task: Task) -> None:
-    claim(connection, "backfill", now_ms=NOW + LEASE_MS)
-    valid = claim_new(connection, 1)
-    group = [settlement(task, Failed("bad video")), settlement(valid, Retrieved(embeddings()))]
-    assert settle_all(connection, *group) == [False, True]
-
-
-def test_a_late_result_is_kept_while_nobody_else_has_claimed_the_task(
-    connection: sqlite3.Connection, task: Task
-) -> None:
-    in_transaction(connection, lambda connection: queue.release(connection, "daemon"))
-    assert settle_all(connection, settlement(task, Failed("bad video"))) == [True]
-
-
-@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: type(outcome).__name__)
-def test_harvested_is_never_undone(connection: sqlite3.Connection, task: Task, outcome: Outcome) -> None:
-    settle_all(connection, settlement(task, Retrieved(embeddings(count=3))))
-    before = contents(connection)
-    for number in range(3):
-        settle_all(connection, settlement(replace(task, claim=number), outcome, now_ms=NOW + DAY_MS))
-    add_tasks(connection, task.task_id)
-    in_transaction(connection, lambda connection: queue.retry(connection, task_ids=[task.task_id], states=TaskState))
-    assert claim(connection, now_ms=NOW + DAY_MS) == []
-    assert contents(connection) == before
-
-
-@pytest.mark.parametrize("outcome", [Throttled("slow down"), Refused("bad key")], ids=["throttled", "refused"])
-def test_what_says_nothing_about_the_task_leaves_its_counters_and_its_error_alone(
-    connection: sqlite3.Connection, task: Task, outcome: Outcome
-) -> None:
-    settle_all(connection, settlement(task, Transient("reset", "connection_lost")))
-    (again,) = claim(connection, now_ms=NOW + DAY_MS)
-    before = row(connection, task.key, *COUNTERS)
-    settle_all(connection, settlement(again, outcome, now_ms=NOW + DAY_MS))
-    assert row(connection, task.key, *COUNTERS) == before
-    assert before == (1, 1, 0, 0, "connection_lost", "reset", NOW)
-    assert row(connection, task.key, "state", "next_attempt_at", "lease_owner") == ("pending", 0, None)
-
-
-def test_an_answer_without_a_problem_ends_the_last_error(connection: sqlite3.Connection, task: Task) -> None:
-    settle_all(connection, settlement(task, Transient("reset", "connection_lost")))
-    (again,) = claim(connection, now_ms=NOW + DAY_MS)
-    settle_all(connection, settlement(again, Processing(), now_ms=NOW + DAY_MS))
-    assert row(connection, task.key, *COUNTERS) == (2, 0, 0, 0, None, None, None)
-
-
-def test_the_body_of_a_rejected_answer_is_kept_as_gzip(connection: sqlite3.Connection, task: Task) -> None:
-    settle_all(connection, rejected(task, b'{"segments": [NaN]}'))
-    assert gzip.decompress(kept_body(connection)) == b'{"segments": [NaN]}'
-
-
-def test_a_body_that_came_as_gzip_is_kept_as_it_came(connection: sqlite3.Connection, task: Task) -> None:
-    body = gzip.compress(b"{}")
-    settle_all(connection, rejected(task, body, "gzip"))
-    assert kept_body(connection) == body
-
-
 def test_a_kept_body_is_cut(connection: sqlite3.Connection, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dead_letters, "MAX_PAYLOAD_BYTES", 10)
+    monkeypatch.setattr(dead_letter, "MAX_PAYLOAD_BYTES", 10)
     settle_all(connection, rejected(task, b"0123456789abc"))
     assert gzip.decompress(kept_body(connection)) == b"0123456789"
-
-
-def test_a_task_rejected_again_keeps_the_newest_body(connection: sqlite3.Connection, task: Task) -> None:
-    settle_all(connection, rejected(task, b"first"))
-    in_transaction(connection, lambda connection: queue.retry(connection, task_ids=[task.task_id]))
-    (again,) = claim(connection)
-    settle_all(connection, rejected(again, b"second"))
-    assert gzip.decompress(kept_body(connection)) == b"second"
-
-
-def test_no_body_is_kept_while_a_task_is_still_tried(connection: sqlite3.Connection, task: Task) -> None:
-    settle_all(connection, settlement(task, Invalid("segments[0].float: NaN"), body=b"{}"))
-    assert row_counts(connection)["payloads"] == 0
-
-
-def test_each_request_is_on_record(connection: sqlite3.Connection, task: Task) -> None:
-    told = settlement(task, Transient("reset", "connection_lost"))
-    attempt = replace(told.attempt, code="c", message="m", trace_id="t", bytes=7, duration_ms=9)
-    settle_all(connection, replace(told, attempt=attempt))
-    assert contents(connection)["attempts"] == [
-        (1, task.key, NOW, "retrieve", 200, "transient", "c", "m", "t", 7, 9),
-    ]
 
 
 def test_the_requests_of_all_ids_have_their_own_rows(connection: sqlite3.Connection) -> None:

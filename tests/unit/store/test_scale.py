@@ -12,7 +12,7 @@ from harvester.domain.tasks.task import DAY_MS, Task
 from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import in_transaction, open_for_writing
 from harvester.store.sqlite.counts import nearest_deadline, next_due_ms
-from harvester.store.sqlite.queries import query
+from harvester.store.sqlite.queries import Scope, query
 from harvester.store.sqlite.results import settle
 from tests.unit.store.builders import LEASE_MS, NOW, claim, embeddings, lease, object_id, settlement, steps_of
 
@@ -76,7 +76,7 @@ def adopt_wake_and_claim(connection: sqlite3.Connection) -> None:
 
 
 def claim_wanted(connection: sqlite3.Connection) -> None:
-    due = queue.due(connection, NOW, limit=8, only_wanted=True)
+    due = queue.due(connection, NOW, Scope.SELECTED, limit=8)
     assert len(queue.claim(connection, lease("other"), due.pending[:8])) == 8
 
 
@@ -104,7 +104,7 @@ DEEDS: dict[str, Deed] = {
     "want a few and claim": want_a_few_and_claim,
     "take over": take_over,
     "next due": next_due_ms,
-    "next due of the wanted": lambda connection: next_due_ms(connection, only_wanted=True),
+    "next due of the wanted": lambda connection: next_due_ms(connection, Scope.SELECTED),
     "nearest deadline": nearest_deadline,
     "renew": lambda connection: queue.renew(connection, lease()),
     "release": lambda connection: queue.release(connection, "daemon"),

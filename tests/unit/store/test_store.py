@@ -10,13 +10,11 @@ import anyio.to_thread
 import pytest
 
 from harvester.domain.errors import NotOursError, StoreBusyError, StoreError
-from harvester.domain.tasks.outcomes import Failed, Ready, Retrieved, Transient
-from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, TaskState
+from harvester.domain.tasks.outcomes import Retrieved
+from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.store.sqlite import connection, queue
-from harvester.store.sqlite.counts import Deadline, Ends
 from harvester.store.sqlite.store import Store
 from tests.unit.store.builders import (
-    LEASE_MS,
     NOW,
     claim_due,
     contents,
@@ -220,15 +218,6 @@ async def limit_pages(store: Store, count: int) -> None:
     await store.transact(lambda connection: connection.execute(f"PRAGMA max_page_count = {count or 1}").fetchall())
 
 
-async def test_wanting_ids_queues_them_and_restricts_everything_to_them(store: Store, path: Path) -> None:
-    insert_like_another_program(path, INSERT, [object_id(1)])
-    assert await store.want([object_id(2), object_id(3), object_id(2)], NOW) == 2
-    assert await open_count(store) == 2
-    assert await store.nearest_deadline() == Deadline(object_id(2), NOW // 1000 * 1000 + RETENTION_MS)
-    tasks = await claim_due(store, lease(), now_ms=NOW, limit=10)
-    assert [task.task_id for task in tasks] == [object_id(2), object_id(3)]
-
-
 async def test_a_large_insert_of_another_program_is_adopted_before_the_look(store: Store, path: Path) -> None:
     urgent = object_id(2500, created_ms=NOW - DAY_MS)
     insert_like_another_program(path, INSERT_MANY, [NOW // 1000])
@@ -272,72 +261,3 @@ async def test_the_newest_tasks_are_looked_at_on_request(store: Store, *, newest
 async def test_without_a_wish_everything_is_claimed(store: Store, path: Path) -> None:
     insert_like_another_program(path, INSERT, [object_id(1)])
     assert [task.task_id for task in await claim_due(store, lease(), now_ms=NOW, limit=10)] == [object_id(1)]
-
-
-async def test_a_claim_that_does_not_wake_leaves_the_backed_off_asleep(store: Store) -> None:
-    await store.want([object_id(1)], NOW)
-    (task,) = await claim_due(store, lease(), now_ms=NOW, limit=1)
-    await store.settle([settlement(task, Transient("reset", "connection_lost"))])
-    assert await claim_due(store, lease(), now_ms=NOW + LEASE_MS, limit=1, wake=False) == []
-    await store.wake_early(NOW + 1)
-    assert len(await claim_due(store, lease(), now_ms=NOW + 1, limit=1, wake=False)) == 1
-
-
-async def test_an_early_wake_takes_over_what_a_dead_process_left(store: Store) -> None:
-    await store.want([object_id(1)], NOW)
-    await claim_due(store, lease("killed"), now_ms=NOW, limit=1)
-    await store.wake_early(NOW + LEASE_MS - 1)
-    assert await claim_due(store, lease(), now_ms=NOW + LEASE_MS - 1, limit=1, wake=False) == []
-    await store.wake_early(NOW + LEASE_MS)
-    assert len(await claim_due(store, lease(), now_ms=NOW + LEASE_MS, limit=1, wake=False)) == 1
-
-
-async def test_renew_and_release_count_the_owners_claims(store: Store) -> None:
-    await store.want([object_id(1), object_id(2)], NOW)
-    await claim_due(store, lease(), now_ms=NOW, limit=2)
-    assert (await store.renew(lease()), await store.renew(lease("nobody"))) == (2, 0)
-    assert (await store.release("nobody"), await store.release("daemon"), await store.release("daemon")) == (0, 2, 0)
-
-
-async def test_the_next_due_task_says_when_to_look_again(store: Store) -> None:
-    assert await store.next_due_ms() is None
-    await store.want([object_id(1)], NOW)
-    assert await store.next_due_ms() == 0
-    (task,) = await claim_due(store, lease(), now_ms=NOW, limit=1)
-    assert await store.next_due_ms() == NOW + LEASE_MS
-    await store.settle([settlement(task, Failed("bad video"))])
-    assert await store.next_due_ms() is None
-
-
-async def test_the_nearest_deadline_is_that_of_an_open_task(store: Store) -> None:
-    assert await store.nearest_deadline() is None
-    await store.want([object_id(1)], NOW)
-    (task,) = await claim_due(store, lease(), now_ms=NOW, limit=1)
-    assert await store.nearest_deadline() == Deadline(object_id(1), NOW // 1000 * 1000 + RETENTION_MS)
-    await store.settle([settlement(task, Failed("bad video"))])
-    assert await store.nearest_deadline() is None
-
-
-async def test_old_attempts_are_forgotten_and_the_tasks_stay(store: Store) -> None:
-    await store.want([object_id(1)], NOW)
-    for turn in range(3):
-        (task,) = await claim_due(store, lease(), now_ms=NOW, limit=1)
-        await store.settle([settlement(task, Ready(), now_ms=NOW + turn)])
-    assert (await store.prune(NOW + 2), await store.prune(NOW + 2)) == (2, 0)
-    assert (await store.counts())[TaskState.READY] == 1
-
-
-async def test_ends_are_grouped_by_reason_the_most_frequent_first(store: Store) -> None:
-    await store.want([object_id(number) for number in range(4)], NOW)
-    tasks = await claim_due(store, lease(), now_ms=NOW, limit=4)
-    codes = ["too_short", "no_sound", "no_sound", "too_old"]
-    await store.settle(
-        [
-            settlement(task, Failed(f"because {code}", code), now_ms=NOW - (code == "too_old"))
-            for task, code in zip(tasks, codes, strict=True)
-        ]
-    )
-    assert await store.ends(NOW) == [
-        Ends(TaskState.FAILED, "no_sound", 2, object_id(1), "because no_sound"),
-        Ends(TaskState.FAILED, "too_short", 1, object_id(0), "because too_short"),
-    ]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from harvester.ports.space import LOG_BYTES
 from harvester.store.sqlite.connection import Connection, in_transaction, open_for_writing
 from harvester.store.sqlite.queue import add
 from harvester.store.sqlite.store import Store
-from harvester.store.sqlite.write_ahead_log import LOG_BYTES, free_bytes, log_bytes, log_path, room, shrink_log
+from harvester.store.sqlite.write_ahead_log import free_bytes, log_bytes, log_path, room, shrink_log
 from tests.unit.store.builders import object_id
 
 NOW = 1_760_000_000_000

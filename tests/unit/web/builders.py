@@ -9,6 +9,7 @@ from harvester.domain.limits.endpoint import Endpoint, RateLimit
 from harvester.domain.planning.feasibility import Budget, Deadlines
 from harvester.domain.tasks.outcomes import Refused
 from harvester.service.progress import Progress
+from harvester.store.sqlite.reader import SqliteReader
 
 NOW = 1_760_000_000_000
 
@@ -53,6 +54,10 @@ class SeenHarvest:
     throttle: FixedThrottle = field(default_factory=FixedThrottle)
     progress: Progress = field(default_factory=lambda: Progress(started=990.0))
     refusal: Refused | None = None
+
+    @property
+    def reader(self) -> SqliteReader:
+        return SqliteReader(self.database)
 
     def check_file(self) -> None:
         """Find nothing wrong."""

@@ -6,8 +6,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
 from harvester.domain.planning.feasibility import Budget, assess
 from harvester.domain.tasks.outcomes import Refused
+from harvester.domain.tasks.queue_reports import Urgency
 from harvester.domain.tasks.task import DAY_MS, TaskState
-from harvester.store.sqlite.counts import Urgency
 from harvester.web.gauges import gauges
 from harvester.web.metrics import Metrics
 from tests.unit.web.builders import NOW, SeenHarvest

@@ -1,7 +1,8 @@
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.feasibility import assess
 from harvester.domain.tasks.task import DAY_MS, TaskState
-from harvester.store.sqlite.task_history import StatusReport, as_json
+from harvester.domain.tasks.task_reports import StatusReport
+from harvester.reports.status import as_json
 from harvester.web.metrics import Metrics
 from harvester.web.status import status_document
 from tests.unit.web.builders import NOW, SeenHarvest

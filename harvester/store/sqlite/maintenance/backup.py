@@ -8,14 +8,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from harvester.domain.errors import StoreError, UsageError
 from harvester.domain.tasks.task import TaskState
+from harvester.ports.maintenance import Backup, Finding
 from harvester.store.sqlite.connection import open_for_reading, primary_code, store_error, translating_errors
 from harvester.store.sqlite.counts import task_counts
-from harvester.store.sqlite.maintenance.verify import Finding, verify, verify_structure
+from harvester.store.sqlite.maintenance.verify import verify, verify_structure
 from harvester.store.sqlite.migrations import applied_versions, load_migrations
 
 STEP_PAGES = 512
@@ -25,17 +25,6 @@ _WORKSHOP = ".harvester-backup-"
 _LEFT_BESIDE = ("-wal", "-journal")
 _BESIDE = (*_LEFT_BESIDE, "-shm")
 _WRITING = {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_TRUNCATE, sqlite3.SQLITE_IOERR_FSYNC}
-
-
-@dataclass(frozen=True, slots=True)
-class Backup:
-    """A copy that has passed its checks. `taken_at_ms` (Unix milliseconds) is the moment that it shows."""
-
-    path: Path
-    taken_at_ms: int
-    bytes: int
-    schema_version: int
-    counts: dict[TaskState, int]
 
 
 def back_up(database: Path, target: Path, *, replace: bool = False) -> Backup:

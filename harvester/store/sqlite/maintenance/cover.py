@@ -1,22 +1,14 @@
 """Gives what an older version stored its checksum over all that is given back, a batch at a time."""
 
 import sqlite3
-from dataclasses import dataclass
 
+from harvester.ports.maintenance import Covered
 from harvester.store.sqlite.content import read_content, vectors_of
 from harvester.store.sqlite.queries import query
 
 BATCH_TASKS = 64
 BATCH_SEGMENTS = 8192
 """16 MB of vectors: the writer's thread is busy for some 20 ms."""
-
-
-@dataclass(frozen=True, slots=True)
-class Covered:
-    """What a batch came to: how many tasks have their checksum now, and the last one that was looked at."""
-
-    count: int
-    last_task: int
 
 
 def cover(connection: sqlite3.Connection, after_task: int) -> Covered | None:

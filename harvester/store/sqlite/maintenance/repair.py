@@ -2,12 +2,12 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
 from harvester.domain.tasks.records import Attempt
+from harvester.ports.maintenance import Damaged, Examination, Finding
 from harvester.store.sqlite.attempts import insert_attempts
 from harvester.store.sqlite.connection import in_transaction
-from harvester.store.sqlite.maintenance.verify import TOLD_OF_A_TASK, Finding, verify
+from harvester.store.sqlite.maintenance.verify import verify
 from harvester.store.sqlite.queries import query
 
 DAMAGED = "stored_damaged"
@@ -16,40 +16,6 @@ ENDPOINT = "verify"
 
 _STORED_ROWS = ("forget_embeddings", "forget_segments", "forget_scopes", "forget_video")
 """Those that refer to others first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Damaged:
-    """A task with its findings. `claim` is its fencing number when they were found."""
-
-    key: int
-    task_id: str
-    claim: int
-    expires_at_ms: int
-    texts: list[str] = field(default_factory=list)
-
-    @property
-    def told(self) -> str:
-        """The first findings, and how many more: a long video has thousands of vectors."""
-        more = len(self.texts) - TOLD_OF_A_TASK
-        return "; ".join([*self.texts[:TOLD_OF_A_TASK], *([f"and {more} more"] if more > 0 else [])])
-
-    def can_be_had(self, now_ms: int) -> bool:
-        """Whether the platform still has the embeddings."""
-        return self.expires_at_ms > now_ms
-
-
-@dataclass(frozen=True, slots=True)
-class Examination:
-    """What a look at one moment of the database found; `damaged` only where repairing it makes sense."""
-
-    findings: list[Finding]
-    damaged: list[Damaged]
-
-    @property
-    def is_malformed(self) -> bool:
-        """Whether SQLite itself calls the file damaged: then nobody may write to it."""
-        return any(finding.is_malformed for finding in self.findings)
 
 
 def examine(connection: sqlite3.Connection) -> Examination:
@@ -85,7 +51,7 @@ def _damaged(connection: sqlite3.Connection, findings: Iterable[Finding]) -> lis
 
 def _putting_back(one: Damaged, now_ms: int) -> Callable[[sqlite3.Connection], bool]:
     def body(connection: sqlite3.Connection) -> bool:
-        message = f"What was stored was damaged and has been removed: {one.told}."
+        message = f"What was stored was damaged and has been removed: {one.summary}."
         parameters = {"id": one.key, "claim": one.claim, "now": now_ms, "code": DAMAGED, "message": message}
         if connection.execute(query("put_back_damaged"), parameters).rowcount == 0:
             return False

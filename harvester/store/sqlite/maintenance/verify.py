@@ -2,35 +2,17 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harvester.ports.maintenance import Finding
 from harvester.store.sqlite.content import StoredContent, VectorRow, read_content, vectors_of
 from harvester.store.sqlite.migrations import applied_versions
 from harvester.store.sqlite.queries import query
 from harvester.store.sqlite.schema import schema_problems
 
 UNIT_NORM_TOLERANCE = 1e-3
-
-TOLD_OF_A_TASK = 3
-"""So many findings about a task are told to a person; a program gets them all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is wrong, or with `is_warning` only unusual. `task_id` is None where no task is at fault.
-
-    `is_damage` where the embeddings of that task are not what was received; `is_malformed` where SQLite itself calls
-    the file damaged.
-    """
-
-    text: str
-    task_id: str | None = None
-    is_warning: bool = False
-    is_damage: bool = False
-    is_malformed: bool = False
 
 
 def verify(connection: sqlite3.Connection, *, deep: bool = False, schema: bool = True) -> Iterator[Finding]:

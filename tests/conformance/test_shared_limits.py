@@ -1,8 +1,6 @@
-"""What one process has learned about the limits serves the others, and the next start: real SQLite, a fake clock."""
+"""What one process has learned about the limits serves the others, and the next start: real stores, a fake clock."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -10,7 +8,7 @@ from harvester.domain.errors import StoreBusyError
 from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.quotas import Quota
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
-from harvester.store.sqlite.store import Store
+from harvester.ports.store import HarvestStore
 from harvester.throttle.throttle import Throttle
 
 START_MS = 1_760_000_000_000
@@ -39,7 +37,7 @@ class FakeTime:
 class Process:
     """A throttle on the shared database, and what it tells its ledger."""
 
-    def __init__(self, store: Store, clock: FakeTime, limit: RateLimit, **settings: bool) -> None:
+    def __init__(self, store: HarvestStore, clock: FakeTime, limit: RateLimit, **settings: bool) -> None:
         self.store = store
         self.news: list[LimitUpdate] = []
         self.fails = False
@@ -63,13 +61,7 @@ def clock() -> FakeTime:
     return FakeTime()
 
 
-@pytest.fixture
-async def stores(tmp_path: Path) -> AsyncIterator[list[Store]]:
-    async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(Store(tmp_path / "shared.db")) for _ in range(2)]
-
-
-async def test_a_cut_rate_and_a_quota_survive_a_restart(stores: list[Store], clock: FakeTime) -> None:
+async def test_a_cut_rate_and_a_quota_survive_a_restart(stores: list[HarvestStore], clock: FakeTime) -> None:
     before = Process(stores[0], clock, RateLimit(60))
     before.throttle.learn(RETRIEVE, 429, UNTOLD)
     before.throttle.learn(STATUS, 200, DAILY)
@@ -84,7 +76,7 @@ async def test_a_cut_rate_and_a_quota_survive_a_restart(stores: list[Store], clo
     assert after.throttle.budget(STATUS).quota == Quota(100, 86_400)
 
 
-async def test_what_is_left_of_a_quota_survives_a_restart(stores: list[Store], clock: FakeTime) -> None:
+async def test_what_is_left_of_a_quota_survives_a_restart(stores: list[HarvestStore], clock: FakeTime) -> None:
     before = Process(stores[0], clock, RateLimit(0))
     before.throttle.learn(RETRIEVE, 200, LimitReport(remaining=5, reset_s=36_000, limit=50))
     await before.throttle.tell()
@@ -100,7 +92,7 @@ async def test_what_is_left_of_a_quota_survives_a_restart(stores: list[Store], c
     assert waits == pytest.approx([6000, 5940, 5880, 5820], abs=0.01)
 
 
-async def test_of_a_quota_the_latest_answer_counts_whoever_had_it(stores: list[Store], clock: FakeTime) -> None:
+async def test_of_a_quota_the_latest_answer_counts_whoever_had_it(stores: list[HarvestStore], clock: FakeTime) -> None:
     first, second = (Process(store, clock, RateLimit(0)) for store in stores)
     for process, remaining in ((first, 9), (second, 4)):
         process.throttle.learn(RETRIEVE, 200, LimitReport(remaining=remaining, reset_s=36_000, limit=100))
@@ -111,7 +103,7 @@ async def test_of_a_quota_the_latest_answer_counts_whoever_had_it(stores: list[S
     assert [process.throttle.budget(RETRIEVE).remaining for process in (first, second)] == [4, 4]
 
 
-async def test_windows_of_a_minute_are_not_worth_a_write(stores: list[Store], clock: FakeTime) -> None:
+async def test_windows_of_a_minute_are_not_worth_a_write(stores: list[HarvestStore], clock: FakeTime) -> None:
     process = Process(stores[0], clock, RateLimit(0))
     process.throttle.learn(RETRIEVE, 200, LimitReport(remaining=5, reset_s=30, limit=8))
     await process.throttle.tell()
@@ -120,7 +112,7 @@ async def test_windows_of_a_minute_are_not_worth_a_write(stores: list[Store], cl
 
 @pytest.mark.parametrize("jump_ms", [-86_400_000, 86_400_000])
 async def test_what_was_left_by_a_clock_that_is_off_is_not_believed_for_long(
-    stores: list[Store], clock: FakeTime, jump_ms: int
+    stores: list[HarvestStore], clock: FakeTime, jump_ms: int
 ) -> None:
     before = Process(stores[0], clock, RateLimit(0))
     before.throttle.learn(RETRIEVE, 200, LimitReport(remaining=5, reset_s=36_000, limit=50))
@@ -138,7 +130,7 @@ async def test_what_was_left_by_a_clock_that_is_off_is_not_believed_for_long(
 
 @pytest.mark.parametrize("remaining", [-(10**30), 10**30])
 async def test_absurd_numbers_of_requests_left_stop_nothing(
-    stores: list[Store], clock: FakeTime, remaining: int
+    stores: list[HarvestStore], clock: FakeTime, remaining: int
 ) -> None:
     process = Process(stores[0], clock, RateLimit(0))
     process.throttle.learn(RETRIEVE, 200, LimitReport(remaining=remaining, reset_s=36_000, limit=50))
@@ -151,7 +143,7 @@ async def test_absurd_numbers_of_requests_left_stop_nothing(
 
 @pytest.mark.parametrize(("hours", "rate", "quota"), [(0.5, None, Quota(100, 86_400)), (8 * 24, None, None)])
 async def test_what_is_old_is_forgotten(
-    stores: list[Store], clock: FakeTime, hours: float, rate: float | None, quota: Quota | None
+    stores: list[HarvestStore], clock: FakeTime, hours: float, rate: float | None, quota: Quota | None
 ) -> None:
     before = Process(stores[0], clock, RateLimit(0))
     before.throttle.learn(RETRIEVE, 429, UNTOLD)
@@ -163,7 +155,9 @@ async def test_what_is_old_is_forgotten(
     assert (after.learned(), after.throttle.budget(RETRIEVE).quota) == (rate, quota)
 
 
-async def test_what_was_sent_before_a_cut_is_not_charged_at_the_cut_rate(stores: list[Store], clock: FakeTime) -> None:
+async def test_what_was_sent_before_a_cut_is_not_charged_at_the_cut_rate(
+    stores: list[HarvestStore], clock: FakeTime
+) -> None:
     process = Process(stores[0], clock, RateLimit(0))
     permits = [process.throttle.take(RETRIEVE) for _ in range(4)]
     process.throttle.learn(RETRIEVE, 200, UNTOLD, permits[0].sending)
@@ -178,7 +172,7 @@ async def test_what_was_sent_before_a_cut_is_not_charged_at_the_cut_rate(stores:
     assert process.throttle.wait_s(RETRIEVE) == pytest.approx(60 / 7, abs=0.1)
 
 
-async def test_another_process_goes_by_the_cut_rate_too(stores: list[Store], clock: FakeTime) -> None:
+async def test_another_process_goes_by_the_cut_rate_too(stores: list[HarvestStore], clock: FakeTime) -> None:
     told, other = (Process(store, clock, RateLimit(60)) for store in stores)
     await other.throttle.refill()
     told.throttle.learn(RETRIEVE, 429, UNTOLD)
@@ -193,7 +187,7 @@ async def test_another_process_goes_by_the_cut_rate_too(stores: list[Store], clo
 
 
 @pytest.mark.parametrize("cut_from", [30, 600])
-async def test_processes_together_keep_a_cut_rate(stores: list[Store], clock: FakeTime, cut_from: int) -> None:
+async def test_processes_together_keep_a_cut_rate(stores: list[HarvestStore], clock: FakeTime, cut_from: int) -> None:
     processes = [Process(store, clock, RateLimit(cut_from)) for store in stores]
     processes[0].throttle.learn(RETRIEVE, 429, UNTOLD)
     for process in processes:
@@ -213,7 +207,7 @@ async def test_processes_together_keep_a_cut_rate(stores: list[Store], clock: Fa
     assert min(counts) > 0.3 * sum(counts)
 
 
-async def test_only_what_is_new_is_written(stores: list[Store], clock: FakeTime) -> None:
+async def test_only_what_is_new_is_written(stores: list[HarvestStore], clock: FakeTime) -> None:
     process = Process(stores[0], clock, RateLimit(60))
     process.throttle.learn(RETRIEVE, 429, UNTOLD)
     for _ in range(20):
@@ -223,7 +217,7 @@ async def test_only_what_is_new_is_written(stores: list[Store], clock: FakeTime)
     assert [bool(news) for news in process.news] == [True] + [False] * 19
 
 
-async def test_what_could_not_be_written_is_told_again(stores: list[Store], clock: FakeTime) -> None:
+async def test_what_could_not_be_written_is_told_again(stores: list[HarvestStore], clock: FakeTime) -> None:
     process = Process(stores[0], clock, RateLimit(60))
     process.throttle.learn(RETRIEVE, 429, LimitReport(retry_after_s=600))
     process.throttle.learn(STATUS, 429, UNTOLD)
@@ -237,7 +231,7 @@ async def test_what_could_not_be_written_is_told_again(stores: list[Store], cloc
     assert (set(news.blocks), set(news.rates), set(news.quotas)) == ({RETRIEVE}, {STATUS}, {STATUS})
 
 
-async def test_a_block_can_be_told_while_nothing_may_be_leased(stores: list[Store], clock: FakeTime) -> None:
+async def test_a_block_can_be_told_while_nothing_may_be_leased(stores: list[HarvestStore], clock: FakeTime) -> None:
     before = Process(stores[0], clock, RateLimit(0))
     before.throttle.learn(RETRIEVE, 429, LimitReport(retry_after_s=11_382))
     for _ in range(3):
@@ -248,7 +242,7 @@ async def test_a_block_can_be_told_while_nothing_may_be_leased(stores: list[Stor
     assert len(before.news) == 1
 
 
-async def test_what_is_learned_while_others_are_heard_is_kept(stores: list[Store], clock: FakeTime) -> None:
+async def test_what_is_learned_while_others_are_heard_is_kept(stores: list[HarvestStore], clock: FakeTime) -> None:
     other, busy = (Process(store, clock, RateLimit(60)) for store in stores)
     other.throttle.learn(RETRIEVE, 429, UNTOLD)
     await other.throttle.refill()
@@ -261,7 +255,9 @@ async def test_what_is_learned_while_others_are_heard_is_kept(stores: list[Store
     assert [set(news.rates) for news in busy.news] == [set(), {RETRIEVE}]
 
 
-async def test_a_quota_that_another_process_saw_change_is_taken_over(stores: list[Store], clock: FakeTime) -> None:
+async def test_a_quota_that_another_process_saw_change_is_taken_over(
+    stores: list[HarvestStore], clock: FakeTime
+) -> None:
     first, second = (Process(store, clock, RateLimit(60)) for store in stores)
     for process, report in ((first, DAILY), (second, LimitReport(remaining=3, reset_s=30, limit=8))):
         process.throttle.learn(STATUS, 200, report)
@@ -272,7 +268,9 @@ async def test_a_quota_that_another_process_saw_change_is_taken_over(stores: lis
 
 
 @pytest.mark.parametrize("jump_ms", [-400 * 86_400_000, 400 * 86_400_000])
-async def test_a_wall_clock_that_jumps_makes_no_long_wait(stores: list[Store], clock: FakeTime, jump_ms: int) -> None:
+async def test_a_wall_clock_that_jumps_makes_no_long_wait(
+    stores: list[HarvestStore], clock: FakeTime, jump_ms: int
+) -> None:
     processes = [Process(store, clock, RateLimit(60)) for store in stores]
     processes[0].throttle.learn(RETRIEVE, 429, UNTOLD)
     taken = 0
@@ -289,7 +287,7 @@ async def test_a_wall_clock_that_jumps_makes_no_long_wait(stores: list[Store], c
     assert taken >= 80
 
 
-async def test_without_a_status_call_the_retrievals_are_told_of(stores: list[Store], clock: FakeTime) -> None:
+async def test_without_a_status_call_the_retrievals_are_told_of(stores: list[HarvestStore], clock: FakeTime) -> None:
     process = Process(stores[0], clock, RateLimit(60), has_status_call=False)
     process.throttle.learn(STATUS, 429, UNTOLD)
     await process.throttle.refill()

@@ -3,12 +3,13 @@
 import gc
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from harvester.api.client import Client, ClientSettings
 from harvester.api.redaction import SecretGuard
+from harvester.app.stores import open_discovery_store, open_reader, open_store
 from harvester.domain.errors import KeyRefusedError
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
@@ -18,6 +19,8 @@ from harvester.domain.planning.planner import Planner, PlannerSettings
 from harvester.domain.tasks.key_fingerprint import key_fingerprint
 from harvester.domain.tasks.outcomes import Outcome, Refused
 from harvester.domain.tasks.task import DAY_MS
+from harvester.ports.insights import StoreReader
+from harvester.ports.store import HarvestStore
 from harvester.service.clock import CONDITION as CLOCK_CONDITION
 from harvester.service.clock import ApiClock, Clock, SystemClock
 from harvester.service.decode_pool import Decoder
@@ -36,9 +39,6 @@ from harvester.settings.machine import read_limits
 from harvester.settings.machine_defaults import share_of
 from harvester.settings.model import Settings
 from harvester.settings.proxies import proxy_for
-from harvester.store.sqlite.connection import translating_errors
-from harvester.store.sqlite.listed import DryRunStore
-from harvester.store.sqlite.store import Store
 from harvester.throttle.memory_budget import MemoryBudget
 from harvester.throttle.throttle import Throttle
 
@@ -47,7 +47,7 @@ from harvester.throttle.throttle import Throttle
 class Harvest:
     """A harvest that is ready to run, and what displays read while it does."""
 
-    store: Store
+    store: HarvestStore
     client: Client
     throttle: Throttle
     scheduler: Scheduler
@@ -66,6 +66,11 @@ class Harvest:
     def refusal(self) -> Refused | None:
         """What the API said when it refused the key; None while it has not."""
         return self.scheduler.refusal
+
+    @property
+    def reader(self) -> StoreReader:
+        """What reads the store beside the harvest."""
+        return open_reader(self.store.path)
 
     def check_file(self) -> None:
         """Raise StoreError if the file at the path is not the one that is stored in."""
@@ -118,8 +123,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
     breaker, progress = Breaker(), Progress(started=SystemClock().monotonic())
     clock = ApiClock(SystemClock(), lambda text: progress.note(CLOCK_CONDITION, text))
     async with AsyncExitStack() as stack:
-        stack.enter_context(translating_errors(settings.store.path))
-        store = await stack.enter_async_context(Store(settings.store.path))
+        store = await stack.enter_async_context(open_store(settings.store.path))
         has_status_call = settings.api.version == "v1"
         throttle = Throttle(
             _rate_limit(settings),
@@ -192,12 +196,9 @@ async def discover_once(
     settings: Settings, key: Callable[[], str], *, since_s: float, dry_run: bool = False
 ) -> DiscoveryReport:
     """Queue what the account has made in the last `since_s` seconds. A dry run only compares. Raises StoreError."""
-    clock, path = ApiClock(SystemClock()), settings.store.path
+    clock = ApiClock(SystemClock())
     async with AsyncExitStack() as stack:
-        stack.enter_context(translating_errors(path))
-        store: Store | DryRunStore = (
-            stack.enter_context(closing(DryRunStore(path))) if dry_run else await stack.enter_async_context(Store(path))
-        )
+        store = await stack.enter_async_context(open_discovery_store(settings.store.path, dry_run=dry_run))
         throttle = Throttle(_rate_limit(settings), clock.monotonic, ledger=store, wall_ms=clock.wall_ms)
         client = Client(_client_settings(settings), key, throttle, on_api_time=clock.learn)
         return await discover_lately(

@@ -1,16 +1,10 @@
-"""Processes on one database share one budget: real SQLite, a fake clock."""
-
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
+"""Processes on one database share one budget: real stores, a fake clock."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from harvester.domain.limits.endpoint import MAX_BLOCK_S, Endpoint, LimitReport, RateLimit, is_to_be_leased, reserve
+from harvester.domain.limits.endpoint import MAX_BLOCK_S, Endpoint, LimitReport, RateLimit
 from harvester.domain.tasks.task import DAY_MS
-from harvester.store.sqlite.store import Store
+from harvester.ports.store import HarvestStore
 from harvester.throttle.throttle import Throttle
 
 START_MS = 1_760_000_000_000
@@ -29,13 +23,7 @@ class FakeTime:
         return self.wall_offset_ms + round(self.now * 1000)
 
 
-@pytest.fixture
-async def stores(tmp_path: Path) -> AsyncIterator[list[Store]]:
-    async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(Store(tmp_path / "shared.db")) for _ in range(2)]
-
-
-def throttles(stores: list[Store], clock: FakeTime, limit: RateLimit) -> list[Throttle]:
+def throttles(stores: list[HarvestStore], clock: FakeTime, limit: RateLimit) -> list[Throttle]:
     return [Throttle(limit, clock.monotonic, ledger=store, wall_ms=clock.wall_ms) for store in stores]
 
 
@@ -54,7 +42,9 @@ async def taken_in(clock: FakeTime, subjects: list[Throttle], seconds: float, st
 
 
 @pytest.mark.parametrize("requests_per_minute", [30, 60, 600])
-async def test_two_processes_together_keep_the_rate_of_one(stores: list[Store], requests_per_minute: float) -> None:
+async def test_two_processes_together_keep_the_rate_of_one(
+    stores: list[HarvestStore], requests_per_minute: float
+) -> None:
     clock = FakeTime()
     counts = await taken_in(clock, throttles(stores, clock, RateLimit(requests_per_minute)), 60)
     assert requests_per_minute * 0.9 <= sum(counts) <= requests_per_minute + 1
@@ -62,7 +52,7 @@ async def test_two_processes_together_keep_the_rate_of_one(stores: list[Store], 
 
 @pytest.mark.parametrize("requests_per_minute", [30, 60, 120, 600])
 async def test_what_the_connection_sends_once_more_is_paid_for_at_any_rate(
-    stores: list[Store], requests_per_minute: float
+    stores: list[HarvestStore], requests_per_minute: float
 ) -> None:
     clock, sent = FakeTime(), 0
     (subject,) = throttles(stores[:1], clock, RateLimit(requests_per_minute))
@@ -76,7 +66,7 @@ async def test_what_the_connection_sends_once_more_is_paid_for_at_any_rate(
     assert requests_per_minute * 0.9 <= sent <= requests_per_minute * (1 + 1 / 60) + 2
 
 
-async def test_what_was_sent_once_more_is_paid_for_after_a_restart_of_the_lease(stores: list[Store]) -> None:
+async def test_what_was_sent_once_more_is_paid_for_after_a_restart_of_the_lease(stores: list[HarvestStore]) -> None:
     clock, limit = FakeTime(), RateLimit(50 / 1440)
     first, other = throttles(stores, clock, limit)
     await first.refill()
@@ -88,19 +78,19 @@ async def test_what_was_sent_once_more_is_paid_for_after_a_restart_of_the_lease(
     assert other.wait_s(STATUS) == pytest.approx(2 * limit.interval_s)
 
 
-async def test_both_get_their_part(stores: list[Store]) -> None:
+async def test_both_get_their_part(stores: list[HarvestStore]) -> None:
     clock = FakeTime()
     first, second = await taken_in(clock, throttles(stores, clock, RateLimit(600)), 30)
     assert min(first, second) > 0.3 * (first + second)
 
 
-async def test_one_alone_has_the_whole_rate(stores: list[Store]) -> None:
+async def test_one_alone_has_the_whole_rate(stores: list[HarvestStore]) -> None:
     clock = FakeTime()
     (count,) = await taken_in(clock, throttles(stores[:1], clock, RateLimit(60)), 60)
     assert count == 60
 
 
-async def test_an_idle_process_takes_nothing_from_the_budget(stores: list[Store]) -> None:
+async def test_an_idle_process_takes_nothing_from_the_budget(stores: list[HarvestStore]) -> None:
     clock = FakeTime()
     idle, busy = throttles(stores, clock, RateLimit(60))
     await idle.refill()
@@ -108,7 +98,9 @@ async def test_an_idle_process_takes_nothing_from_the_budget(stores: list[Store]
     assert count >= 59
 
 
-async def test_a_process_that_ends_while_it_waits_for_a_budget_of_few_requests_wastes_none(stores: list[Store]) -> None:
+async def test_a_process_that_ends_while_it_waits_for_a_budget_of_few_requests_wastes_none(
+    stores: list[HarvestStore],
+) -> None:
     clock, limit = FakeTime(), RateLimit(50 / 1440)
     (first,) = throttles(stores[:1], clock, limit)
     await first.refill()
@@ -120,19 +112,19 @@ async def test_a_process_that_ends_while_it_waits_for_a_budget_of_few_requests_w
     assert restarted.wait_s(STATUS) == pytest.approx(limit.interval_s - 300)
 
 
-async def test_two_processes_share_a_budget_of_few_requests(stores: list[Store]) -> None:
+async def test_two_processes_share_a_budget_of_few_requests(stores: list[HarvestStore]) -> None:
     clock = FakeTime()
     counts = await taken_in(clock, throttles(stores, clock, RateLimit(50 / 1440)), 86_400, step_s=30)
     assert 45 <= sum(counts) <= 50
 
 
-async def test_a_burst_of_a_budget_of_few_requests_goes_out_at_once(stores: list[Store]) -> None:
+async def test_a_burst_of_a_budget_of_few_requests_goes_out_at_once(stores: list[HarvestStore]) -> None:
     clock = FakeTime()
     counts = await taken_in(clock, throttles(stores, clock, RateLimit(50 / 1440, burst=5)), 86_400, step_s=30)
     assert 50 <= sum(counts) <= 55
 
 
-async def test_what_was_leased_long_ago_is_not_sent_late(stores: list[Store]) -> None:
+async def test_what_was_leased_long_ago_is_not_sent_late(stores: list[HarvestStore]) -> None:
     clock = FakeTime()
     late, busy = throttles(stores, clock, RateLimit(600))
     await late.refill()
@@ -141,7 +133,7 @@ async def test_what_was_leased_long_ago_is_not_sent_late(stores: list[Store]) ->
     assert sum(counts) <= 61
 
 
-async def test_a_block_holds_the_other_process_back(stores: list[Store]) -> None:
+async def test_a_block_holds_the_other_process_back(stores: list[HarvestStore]) -> None:
     clock = FakeTime()
     told, other = throttles(stores, clock, RateLimit(0))
     await other.refill()
@@ -155,7 +147,7 @@ async def test_a_block_holds_the_other_process_back(stores: list[Store]) -> None
 
 @pytest.mark.parametrize("is_own", [True, False])
 async def test_a_block_is_no_longer_after_the_wall_clock_was_set_back_a_day(
-    stores: list[Store], *, is_own: bool
+    stores: list[HarvestStore], *, is_own: bool
 ) -> None:
     clock = FakeTime()
     first, other = throttles(stores, clock, RateLimit(60))
@@ -169,7 +161,7 @@ async def test_a_block_is_no_longer_after_the_wall_clock_was_set_back_a_day(
     assert (first if is_own else other).blocked_s(RETRIEVE) == pytest.approx(30)
 
 
-async def test_a_block_survives_a_restart(stores: list[Store]) -> None:
+async def test_a_block_survives_a_restart(stores: list[HarvestStore]) -> None:
     clock = FakeTime()
     before, _ = throttles(stores, clock, RateLimit(60))
     before.learn(STATUS, 429, LimitReport(retry_after_s=11_382))
@@ -180,7 +172,9 @@ async def test_a_block_survives_a_restart(stores: list[Store]) -> None:
 
 
 @pytest.mark.parametrize("jump_ms", [-86_400_000, 86_400_000])
-async def test_a_wall_clock_that_jumps_a_day_does_not_stop_the_requests(stores: list[Store], jump_ms: int) -> None:
+async def test_a_wall_clock_that_jumps_a_day_does_not_stop_the_requests(
+    stores: list[HarvestStore], jump_ms: int
+) -> None:
     clock = FakeTime()
     subjects = throttles(stores, clock, RateLimit(60))
     await taken_in(clock, subjects, 5)
@@ -188,7 +182,9 @@ async def test_a_wall_clock_that_jumps_a_day_does_not_stop_the_requests(stores: 
     assert sum(await taken_in(clock, subjects, 60)) >= 55
 
 
-async def test_a_block_that_was_noted_by_a_clock_far_ahead_does_not_outlive_its_mistake(stores: list[Store]) -> None:
+async def test_a_block_that_was_noted_by_a_clock_far_ahead_does_not_outlive_its_mistake(
+    stores: list[HarvestStore],
+) -> None:
     """Adopted again and again, it would stop all requests until that far time, a day and an hour at a time."""
     clock = FakeTime()
     (told,) = throttles(stores[:1], clock, RateLimit(60))
@@ -208,7 +204,7 @@ async def test_a_block_that_was_noted_by_a_clock_far_ahead_does_not_outlive_its_
 
 
 async def test_the_longest_block_is_kept_by_who_looked_at_the_clock_before_and_then_waited_to_write(
-    stores: list[Store],
+    stores: list[HarvestStore],
 ) -> None:
     clock = FakeTime()
     first, second = throttles(stores, clock, RateLimit(60))
@@ -223,7 +219,7 @@ async def test_the_longest_block_is_kept_by_who_looked_at_the_clock_before_and_t
     assert later.blocked_s(STATUS) == pytest.approx(MAX_BLOCK_S)
 
 
-async def test_a_lowered_rate_holds_at_once(stores: list[Store]) -> None:
+async def test_a_lowered_rate_holds_at_once(stores: list[HarvestStore]) -> None:
     clock = FakeTime()
     (throttle,) = throttles(stores[:1], clock, RateLimit(600))
     await taken_in(clock, [throttle], 5)
@@ -232,7 +228,7 @@ async def test_a_lowered_rate_holds_at_once(stores: list[Store]) -> None:
     assert count <= 61
 
 
-async def test_a_raised_rate_holds_at_once(stores: list[Store]) -> None:
+async def test_a_raised_rate_holds_at_once(stores: list[HarvestStore]) -> None:
     clock = FakeTime()
     (throttle,) = throttles(stores[:1], clock, RateLimit(50 / 1440))
     await throttle.refill()
@@ -244,7 +240,7 @@ async def test_a_raised_rate_holds_at_once(stores: list[Store]) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(50 / 1440, 1), (0.5, 60), (1, 30)])
-async def test_a_raised_rate_holds_after_a_restart(stores: list[Store], before: float, after: float) -> None:
+async def test_a_raised_rate_holds_after_a_restart(stores: list[HarvestStore], before: float, after: float) -> None:
     clock = FakeTime()
     (first,) = throttles(stores[:1], clock, RateLimit(before))
     await first.refill()
@@ -255,7 +251,9 @@ async def test_a_raised_rate_holds_after_a_restart(stores: list[Store], before: 
 
 
 @pytest.mark.parametrize("rate", [1, 50 / 1440])
-async def test_what_was_taken_while_the_clock_was_an_hour_ahead_holds_nobody(stores: list[Store], rate: float) -> None:
+async def test_what_was_taken_while_the_clock_was_an_hour_ahead_holds_nobody(
+    stores: list[HarvestStore], rate: float
+) -> None:
     clock, limit = FakeTime(), RateLimit(rate)
     clock.wall_offset_ms += 20 * 3_600_000
     (ahead,) = throttles(stores[:1], clock, limit)
@@ -267,7 +265,7 @@ async def test_what_was_taken_while_the_clock_was_an_hour_ahead_holds_nobody(sto
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(60, 200), (600, 1000), (1, 200)])
-async def test_however_large_the_burst_it_is_had_once(stores: list[Store], rate: float, burst: int) -> None:
+async def test_however_large_the_burst_it_is_had_once(stores: list[HarvestStore], rate: float, burst: int) -> None:
     clock, sent = FakeTime(), 0
     subjects = throttles(stores, clock, RateLimit(rate, burst))
     while clock.now < 1060:
@@ -279,22 +277,3 @@ async def test_however_large_the_burst_it_is_had_once(stores: list[Store], rate:
                 await subject.refill()
         clock.now += 0.5
     assert burst <= sent <= burst + rate + 1
-
-
-@given(
-    rate=st.floats(0.1, 6000),
-    burst=st.integers(1, 500),
-    counts=st.lists(st.integers(1, 16), min_size=1, max_size=50),
-    pauses=st.lists(st.floats(0, 5000), min_size=50, max_size=50),
-)
-def test_leases_never_overlap(rate: float, burst: int, counts: list[int], pauses: list[float]) -> None:
-    limit, arrival, now = RateLimit(rate, burst), 0.0, float(START_MS)
-    for most, pause in zip(counts, pauses, strict=False):
-        now += pause
-        count = max(1, min(most, int(rate / 60)))
-        if not is_to_be_leased(max(arrival, now), now, limit):
-            continue
-        taken_until = arrival
-        start, arrival = reserve(arrival, now, limit, count)
-        assert start >= max(taken_until, now)
-        assert arrival == pytest.approx(start + count * limit.interval_s * 1000)

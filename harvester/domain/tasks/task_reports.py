@@ -1,0 +1,76 @@
+"""What a store reports to people: the status of everything, and all that is known of one task."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.tasks.queue_reports import Deadline, Troubled
+from harvester.domain.tasks.records import Attempt
+from harvester.domain.tasks.task import TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class TaskError:
+    """The last error of a task. Unix milliseconds."""
+
+    task_id: str
+    state: TaskState
+    code: str
+    message: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """The glance at `at_ms`: counts, what is urgent, what went wrong, and how much is stored.
+
+    `deadlines` are those of the open tasks with their number, the nearest first. `file_bytes` includes the write-ahead
+    log (`log_bytes`); `free_bytes` are those of its volume.
+    """
+
+    at_ms: int
+    counts: dict[TaskState, int]
+    nearest_deadline: Deadline | None
+    deadlines: list[tuple[int, int]]
+    oldest_open_task_id: str | None
+    oldest_open_added_at_ms: int | None
+    last_errors: list[TaskError]
+    segments: int
+    video_seconds: float
+    file_bytes: int
+    blocked_until_ms: dict[Endpoint, int]
+    held: Troubled | None = None
+    """Open tasks whose last answers brought no result; their ends are held back until that is confirmed."""
+    log_bytes: int = 0
+    free_bytes: int | None = None
+
+    @property
+    def open(self) -> int:
+        """The number of tasks that have not ended."""
+        return sum(count for state, count in self.counts.items() if state.is_open)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentGroup:
+    """The segments of one option and scope."""
+
+    option: str | None
+    scope: str | None
+    count: int
+    start: float | None
+    end: float | None
+    dim: int
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDetails:
+    """All that is known of one task. `task`, `video`, `listed` and `kept` (of its body) are rows by column name."""
+
+    task: dict[str, Any]
+    video: dict[str, Any] | None
+    scopes: list[str]
+    groups: list[SegmentGroup]
+    attempts: list[Attempt]
+    listed: dict[str, Any] | None = None
+    kept: dict[str, Any] | None = None

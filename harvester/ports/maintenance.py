@@ -1,0 +1,120 @@
+"""What commands need for the care of a store: checks, repairs, copies, upgrades."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from harvester.domain.tasks.task import TaskState
+from harvester.ports.check_result import Diagnosis
+
+SHOWN_OF_A_TASK = 3
+"""Findings about one task that a person is shown; a program gets them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong, or with `is_warning` only unusual. `task_id` is None where no task is at fault.
+
+    `is_damage` where the embeddings of that task are not what was received; `is_malformed` where SQLite itself calls
+    the file damaged.
+    """
+
+    text: str
+    task_id: str | None = None
+    is_warning: bool = False
+    is_damage: bool = False
+    is_malformed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A task with its findings. `claim` is its fencing number when they were found."""
+
+    key: int
+    task_id: str
+    claim: int
+    expires_at_ms: int
+    texts: list[str] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        """The first findings, and how many more: a long video has thousands of vectors."""
+        more = len(self.texts) - SHOWN_OF_A_TASK
+        return "; ".join([*self.texts[:SHOWN_OF_A_TASK], *([f"and {more} more"] if more > 0 else [])])
+
+    def can_be_had(self, now_ms: int) -> bool:
+        """Whether the platform still has the embeddings."""
+        return self.expires_at_ms > now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What a look at one moment of the database found; `damaged` only where repairing it makes sense."""
+
+    findings: list[Finding]
+    damaged: list[Damaged]
+
+    @property
+    def is_malformed(self) -> bool:
+        """Whether SQLite itself calls the file damaged: then it must not be written."""
+        return any(finding.is_malformed for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A copy that has passed its checks. `taken_at_ms` (Unix milliseconds) is the moment that it shows."""
+
+    path: Path
+    taken_at_ms: int
+    bytes: int
+    schema_version: int
+    counts: dict[TaskState, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What a batch came to: how many tasks have their checksum now, and the last one that was looked at."""
+
+    count: int
+    last_task: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """The version of the schema now, and how many tasks of an older version have got their checksum."""
+
+    schema_version: int
+    covered: int
+
+
+class StoreMaintenance(Protocol):
+    """Looks after a store that no method leaves open. Each raises StoreError."""
+
+    def check_exists(self) -> None:
+        """Raise StoreError if there is nothing that could be a store."""
+        ...
+
+    def migrate(self) -> Upgrade:
+        """Create the store or bring it to the newest schema, and compute missing checksums of an older version."""
+        ...
+
+    def verify(self, *, deep: bool) -> list[Finding]:
+        """Return what is wrong; with `deep` every stored number is looked at."""
+        ...
+
+    def examine(self) -> Examination:
+        """Look at every stored number, and return what is wrong together with the tasks to repair."""
+        ...
+
+    def repair(self, damaged: Sequence[Damaged], now_ms: int) -> list[Damaged]:
+        """Put back to `pending` what the platform still has; return those that were. `now_ms`: Unix milliseconds."""
+        ...
+
+    def back_up(self, target: Path, *, replace: bool = False) -> Backup:
+        """Copy the store to the file `target` while others write to it. Raises UsageError for a bad target."""
+        ...
+
+    def diagnose(self) -> Iterator[Diagnosis]:
+        """Yield what `harvester doctor` says about the store, its place and the program behind it; raises nothing."""
+        ...

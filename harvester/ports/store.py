@@ -1,0 +1,214 @@
+"""What a harvest needs of a store. Each method is one transaction; times are Unix milliseconds.
+
+Each raises StoreBusyError for what may pass (another program locks the store, the disk is full), and another StoreError
+for what will not.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from harvester.domain.limits.endpoint import BudgetLease, RateLimit
+from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
+from harvester.domain.planning.plan import DueTasks
+from harvester.domain.planning.processing_time import Key, LifeTable
+from harvester.domain.tasks.listing import ListedRow, ListSettlement
+from harvester.domain.tasks.queue_reports import Deadline, Ends, Troubled
+from harvester.domain.tasks.records import HeldLeases, Lease, Settlement
+from harvester.domain.tasks.task import Task, TaskState
+from harvester.ports.maintenance import Covered
+from harvester.ports.space import LogReport, Room
+
+
+class DeadlineSource(Protocol):
+    """Knows the deadlines of the open tasks."""
+
+    async def deadlines(self, now_ms: int) -> list[tuple[int, int]]:
+        """Return deadlines, the nearest first, and how many open tasks have each."""
+        ...
+
+
+class QueueFigures(DeadlineSource, Protocol):
+    """Counts of the queue; of the selected tasks only, where `select` was called."""
+
+    async def counts(self) -> dict[TaskState, int]:
+        """Return the number of tasks in each state."""
+        ...
+
+    async def next_due_ms(self) -> int | None:
+        """Return when the next open task falls due: 0 if one is due now, None if none is open."""
+        ...
+
+    async def nearest_deadline(self) -> Deadline | None:
+        """Return the nearest deadline of the open tasks."""
+        ...
+
+    async def held_by_reason(self, after_ms: int) -> dict[str, int]:
+        """Count the tasks that wait for a confirmation until after that time, by reason: UNKNOWN or an error code."""
+        ...
+
+    async def ends(self, since_ms: int) -> list[Ends]:
+        """Return the ends other than `harvested` since that time, the most frequent reason first."""
+        ...
+
+    async def troubled(self, since_ms: int) -> Troubled | None:
+        """Return the open tasks of which an error has been the last answer since that time; None without any."""
+        ...
+
+
+class TaskQueue(QueueFigures, Protocol):
+    """Gives out open tasks, each to one owner at a time, and takes them back.
+
+    A claim is a lease: it names its owner and ends by itself. Each claim raises the fencing number `Task.claim`, and
+    nothing is accepted about a task that was claimed again since.
+    """
+
+    async def want(self, task_ids: Sequence[str], now_ms: int) -> int:
+        """Queue the ids and restrict all that follows to them; return how many were new."""
+        ...
+
+    async def due(
+        self, now_ms: int, *, limit: int, newest: bool = True, wake: bool = True, lapsed: bool = True
+    ) -> DueTasks:
+        """Return up to `limit` due tasks of each open state, the nearest deadline first.
+
+        `newest`: also up to `limit` of the newest pending ones; `wake`: also those whose back-off ends by now;
+        `lapsed`: also those whose lease has ended by now.
+        """
+        ...
+
+    async def claim(self, lease: Lease, tasks: Sequence[Task]) -> list[Task]:
+        """Claim those of the tasks that have not been claimed since they were returned as due; return them."""
+        ...
+
+    async def postpone(self, tasks: Sequence[tuple[Task, int]], now_ms: int) -> None:
+        """Let tasks that are not claimed sleep until the given times."""
+        ...
+
+    async def renew(self, lease: Lease) -> int:
+        """Prolong the owner's claims; return how many there are."""
+        ...
+
+    async def defer(self, tasks: Sequence[tuple[Task, int]]) -> None:
+        """Give claimed tasks back, each due again at the given time."""
+        ...
+
+    async def release(self, owner: str) -> int:
+        """Give the owner's claims back, due at once; return how many there were."""
+        ...
+
+    async def held_leases(self) -> list[HeldLeases]:
+        """Return the claims of each owner."""
+        ...
+
+    async def free(self, dead: Sequence[HeldLeases]) -> int:
+        """Make due what dead owners have claimed, unless they have renewed it since; return how many tasks."""
+        ...
+
+    async def wake_early(self, now_ms: int) -> None:
+        """Make every waiting task due now."""
+        ...
+
+    async def wake_misdated(self, now_ms: int) -> int:
+        """Make due what sleeps too long because a clock was ahead; return how many."""
+        ...
+
+    async def release_held(self, limit: int) -> int:
+        """Make due up to `limit` tasks that wait for a confirmation, the nearest deadline first; return how many."""
+        ...
+
+    async def withdraw(self, keys: Sequence[int]) -> None:
+        """Take tasks that are not claimed back from `ready` to `pending`."""
+        ...
+
+    async def recent_answers(self, since_ms: int, now_ms: int) -> list[tuple[int, str]]:
+        """Return the last requests since that time, the oldest first: the row id of the task, and the outcome."""
+        ...
+
+
+class ResultStore(Protocol):
+    """Stores what became of claimed tasks."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Store a group of results in one transaction; return for each whether it was accepted.
+
+        Not accepted is what was claimed again since, and what is settled already: it changes nothing.
+        """
+        ...
+
+    async def is_queued(self, task_id: str) -> bool:
+        """Return whether the store has a task of that id."""
+        ...
+
+
+class ListStore(Protocol):
+    """Stores what pages of the account's list say."""
+
+    async def listed_rows(self, task_ids: Sequence[str]) -> dict[str, ListedRow]:
+        """Return the rows of those tasks that are stored, by task id. Only reads."""
+        ...
+
+    async def apply_list_page(self, page: ListSettlement) -> list[bool]:
+        """Store the changes in one transaction and give claimed tasks back; return for each change if it was stored."""
+        ...
+
+
+class LimitStore(Protocol):
+    """Where the processes on one store share one request budget, and what they have found out about the limits."""
+
+    async def lease_requests(self, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
+        """Take `count` requests out of the shared budget, unless they would go out much later."""
+        ...
+
+    async def share_limits(self, news: LimitUpdate, now_ms: int) -> LimitSnapshot:
+        """Store what one process has found out about the limits, and return what all of them have."""
+        ...
+
+
+class SpaceWatch(Protocol):
+    """Watches the space that the store takes."""
+
+    def room(self) -> Room | None:
+        """Return the free and the needed space of the volume; None where the system does not say."""
+        ...
+
+    async def tend_log(self) -> LogReport:
+        """Cut the log where it is too long or nothing is written; return how long it is."""
+        ...
+
+
+class StoreUpkeep(SpaceWatch, Protocol):
+    """What a harvest does every few seconds or less often."""
+
+    async def prune(self, before_ms: int) -> int:
+        """Delete a batch of the attempts that were made before that time; return how many."""
+        ...
+
+    async def cover(self, after_task: int) -> Covered | None:
+        """Compute a batch of checksums that an older version did not; None if none are missing behind that row."""
+        ...
+
+    async def share_processing_times(self, fresh: Mapping[Key, LifeTable]) -> dict[Key, LifeTable]:
+        """Add what was learned of processing times, and return all that is known."""
+        ...
+
+
+class DiscoveryStore(ListStore, LimitStore, Protocol):
+    """What a single look at the account's list needs."""
+
+
+class TaskStore(TaskQueue, StoreUpkeep, Protocol):
+    """What the scheduler needs."""
+
+
+class HarvestStore(TaskStore, ResultStore, ListStore, LimitStore, Protocol):
+    """The whole store, open for one harvest."""
+
+    @property
+    def path(self) -> Path:
+        """The file that is stored in."""
+        ...
+
+    def check_file(self) -> None:
+        """Raise MovedFileError if the file at the path is not the one that is open."""
+        ...

@@ -1,0 +1,67 @@
+"""Changes the queue outside a harvest: see `harvester.ports.queue_editor`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from harvester.domain.tasks.dead_letter import DeadLetter, Payload
+from harvester.domain.tasks.records import Lease, Settlement
+from harvester.domain.tasks.task import Task, TaskState
+from harvester.ports.queue_editor import PutBack
+from harvester.store.sqlite import queue
+from harvester.store.sqlite.connection import (
+    Connection,
+    check_exists,
+    in_transaction,
+    open_for_writing,
+    translating_errors,
+)
+from harvester.store.sqlite.dead_letters import keepers, kept_payload
+from harvester.store.sqlite.results import settle as settle_group
+
+
+class SqliteQueueEditor:
+    """Changes what an open connection leads to."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, task_ids: Sequence[str], now_ms: int) -> int:
+        """Queue valid ids; return how many of them were new."""
+        return in_transaction(self._connection, lambda connection: queue.add(connection, task_ids, now_ms))
+
+    def put_back(self, task_ids: Sequence[str], states: Sequence[TaskState]) -> PutBack:
+        """Put ends other than `harvested` back to `pending`: the named tasks, and all in `states`."""
+
+        def body(connection: Connection) -> PutBack:
+            left = queue.not_ended(connection, task_ids)
+            return PutBack(queue.retry(connection, task_ids=task_ids, states=states), left)
+
+        return in_transaction(self._connection, body)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return the ended tasks whose bodies are stored, without the bodies."""
+        return keepers(self._connection)
+
+    def payload(self, task_key: int) -> Payload | None:
+        """Return the stored body of a result that could not be decoded; None without one."""
+        return kept_payload(self._connection, task_key)
+
+    def settle_ended(self, lease: Lease, task_id: str, settle: Callable[[Task], Settlement]) -> bool:
+        """Put an end back, claim it and store what `settle` makes of it; False if it is no end any more."""
+
+        def body(connection: Connection) -> bool:
+            task = queue.claim_ended(connection, lease, task_id)
+            return task is not None and settle_group(connection, [settle(task)]) == [True]
+
+        return in_transaction(self._connection, body)
+
+
+@contextmanager
+def open_editor(path: Path, *, must_exist: bool) -> Iterator[SqliteQueueEditor]:
+    """Open the database at `path`, or create it unless it `must_exist`. Raises StoreError."""
+    with translating_errors(path):
+        if must_exist:
+            check_exists(path)
+        with closing(open_for_writing(path)) as connection:
+            yield SqliteQueueEditor(connection)

@@ -1,0 +1,78 @@
+"""Looks after a database: see `harvester.ports.maintenance`."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from harvester.ports.check_result import Diagnosis
+from harvester.ports.maintenance import Backup, Covered, Damaged, Examination, Finding, Upgrade
+from harvester.store.sqlite.connection import (
+    Connection,
+    check_exists,
+    in_transaction,
+    open_existing,
+    open_for_reading,
+    open_for_writing,
+    translating_errors,
+)
+from harvester.store.sqlite.maintenance import checks
+from harvester.store.sqlite.maintenance.cover import cover
+from harvester.store.sqlite.migrations import applied_versions
+
+
+class SqliteMaintenance:
+    """Looks after the database at `path`. What loads numpy is imported where it is used."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def check_exists(self) -> None:
+        """Raise StoreError if there is no file that could be a database."""
+        check_exists(self._path)
+
+    def migrate(self) -> Upgrade:
+        """Create the database or bring it to the newest schema, and compute missing checksums batch by batch."""
+        total, batch = 0, Covered(0, 0)
+        with translating_errors(self._path), closing(open_for_writing(self._path)) as connection:
+            version = max(applied_versions(connection))
+            while (found := _cover_batch(connection, batch.last_task)) is not None:
+                total, batch = total + found.count, found
+        return Upgrade(version, total)
+
+    def verify(self, *, deep: bool) -> list[Finding]:
+        """Return what is wrong; with `deep` every stored number is looked at."""
+        from harvester.store.sqlite.maintenance.verify import verify
+
+        with translating_errors(self._path), closing(open_for_reading(self._path)) as connection:
+            return list(verify(connection, deep=deep))
+
+    def examine(self) -> Examination:
+        """Look at every stored number, and return what is wrong together with the tasks to repair."""
+        from harvester.store.sqlite.maintenance.repair import examine
+
+        with translating_errors(self._path), closing(open_for_reading(self._path)) as connection:
+            return examine(connection)
+
+    def repair(self, damaged: Sequence[Damaged], now_ms: int) -> list[Damaged]:
+        """Put back to `pending` what the platform still has; return those that were."""
+        from harvester.store.sqlite.maintenance.repair import repair
+
+        with translating_errors(self._path), closing(open_existing(self._path)) as connection:
+            return repair(connection, damaged, now_ms)
+
+    def back_up(self, target: Path, *, replace: bool = False) -> Backup:
+        """Copy the database to the file `target` while others write to it."""
+        from harvester.store.sqlite.maintenance.backup import back_up
+
+        return back_up(self._path, target, replace=replace)
+
+    def diagnose(self) -> Iterator[Diagnosis]:
+        """Yield what `harvester doctor` says about the database, its file system, its volume and SQLite."""
+        yield from checks.check_database(self._path)
+        yield checks.check_file_system(self._path)
+        yield checks.check_space(self._path)
+        yield checks.check_engine()
+
+
+def _cover_batch(connection: Connection, after_task: int) -> Covered | None:
+    return in_transaction(connection, lambda connection: cover(connection, after_task))

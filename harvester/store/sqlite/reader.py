@@ -1,0 +1,94 @@
+"""Reads a database beside its writer: see `harvester.ports.insights`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harvester.domain.limits.endpoint import RateLimit
+from harvester.domain.limits.pacer import Pacer
+from harvester.domain.tasks.queue_reports import Urgency
+from harvester.domain.tasks.task_reports import StatusReport, TaskDetails
+from harvester.ports.space import SpaceUsed
+from harvester.store.sqlite.connection import open_for_reading, translating_errors
+from harvester.store.sqlite.counts import urgency
+from harvester.store.sqlite.limits import limits_in_force
+from harvester.store.sqlite.maintenance.probe import why_not_writable
+from harvester.store.sqlite.task_history import rebuild_json, status_report, task_story
+from harvester.store.sqlite.write_ahead_log import free_bytes, log_bytes
+
+if TYPE_CHECKING:
+    from harvester.domain.planning.forecast import QueueSample
+    from harvester.domain.planning.processing_time import Key, LifeTable
+    from harvester.domain.tasks.dead_letter import Payload
+
+
+class SqliteInsights:
+    """What an open connection reads of the file `path`. What `harvester status` does not need is imported when used."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+
+    def status(self, now_ms: int) -> StatusReport:
+        """Return counts, deadlines, last errors, and how much is stored."""
+        return status_report(self._connection, self._path, now_ms)
+
+    def urgency(self, now_ms: int) -> Urgency:
+        """Return how much time the open tasks have left."""
+        return urgency(self._connection, now_ms)
+
+    def limits_in_force(self, limit: RateLimit, now_ms: int, *, has_status_call: bool = True) -> Pacer:
+        """Return the configured `limit` and all that is known beside it."""
+        return limits_in_force(self._connection, limit, now_ms, has_status_call=has_status_call)
+
+    def queue_sample(self, now_ms: int) -> QueueSample:
+        """Return the queue as a harvest that begins now would find it."""
+        from harvester.store.sqlite.queue_sample import survey
+
+        return survey(self._connection, now_ms)
+
+    def processing_times(self) -> dict[Key, LifeTable]:
+        """Return what is known of processing times."""
+        from harvester.store.sqlite.processing_times import processing_times
+
+        return processing_times(self._connection)
+
+    def task(self, task_id: str) -> TaskDetails | None:
+        """Return all that is known of a task; None if it was never queued."""
+        return task_story(self._connection, task_id)
+
+    def api_json(self, task_id: str) -> bytes | None:
+        """Return the JSON that the API sent; None if the task is not harvested."""
+        return rebuild_json(self._connection, task_id)
+
+    def payload(self, task_key: int) -> Payload | None:
+        """Return the stored body of a result that could not be decoded; None without one."""
+        from harvester.store.sqlite.dead_letters import kept_payload
+
+        return kept_payload(self._connection, task_key)
+
+
+class SqliteReader:
+    """Reads the database at `path`, each time on a connection of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextmanager
+    def insights(self) -> Iterator[SqliteInsights]:
+        """Open one moment of the database. Raises StoreError."""
+        with translating_errors(self._path), closing(open_for_reading(self._path)) as connection:
+            connection.execute("BEGIN")
+            yield SqliteInsights(connection, self._path)
+
+    def why_not_writable(self) -> str | None:
+        """Return why the database cannot be written now, None if it can."""
+        return why_not_writable(self._path)
+
+    def space(self) -> SpaceUsed:
+        """Return what the log takes, and what is free on the volume."""
+        return SpaceUsed(log_bytes(self._path), free_bytes(self._path))
