@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.api.decode.result import Decoded, decode_retrieval, timestamp_ms
 from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.outcomes import Empty, Failed, Invalid, Processing, Retrieved, Transient
+from tests.support.thorough import examples
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 V1_READY = (FIXTURES / "retrieve_v1_ready.json").read_bytes()
@@ -264,13 +265,13 @@ def test_a_decompression_bomb_is_invalid_and_takes_no_memory() -> None:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.binary(max_size=400), st.sampled_from([None, "gzip", "deflate", "br"]))
 def test_no_bytes_make_it_raise(body: bytes, encoding: str | None) -> None:
     assert isinstance(decode_retrieval(body, encoding, 200), Decoded)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.integers(0, len(V1_READY) - 1), st.binary(min_size=1, max_size=3))
 def test_no_damage_to_a_result_makes_it_raise(place: int, damage: bytes) -> None:
     assert isinstance(decoded(V1_READY[:place] + damage + V1_READY[place + len(damage) :]), Decoded)
@@ -288,7 +289,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.fixed_dictionaries(
         {},

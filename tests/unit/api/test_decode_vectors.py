@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from harvester.api.decode.vectors import VectorError, pack
 from harvester.domain.tasks.embeddings import Matrix
+from tests.support.thorough import examples
 
 NAME = "segments[{}].float"
 
@@ -63,14 +64,14 @@ tricky = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(arrays_of.arrays("<f4", shapes, elements=float32s))
 def test_float32_in_its_shortest_form_comes_back_bit_for_bit(matrix: Matrix) -> None:
     result = packed(read_back(matrix))
     assert (result.dtype, result.tobytes()) == (matrix.dtype, matrix.tobytes())
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 255), st.integers(0, 2**32 - 1))
 def test_float32_of_every_magnitude_comes_back_bit_for_bit(exponent: int, seed: int) -> None:
     mantissas = np.random.default_rng(seed).integers(0, 2**23, (8, 256), dtype=np.uint32)
@@ -80,19 +81,19 @@ def test_float32_of_every_magnitude_comes_back_bit_for_bit(exponent: int, seed: 
     assert (result.dtype, result.tobytes()) == (matrix.dtype, matrix.tobytes())
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.integers(1, 5).flatmap(lambda dim: st.lists(st.lists(finite, min_size=dim, max_size=dim), min_size=1)))
 def test_any_finite_numbers_come_back_equal(rows: list[list[float]]) -> None:
     assert read_back(packed(rows)) == rows
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(st.one_of(nearly_float32, tricky, float32s), min_size=1, max_size=40))
 def test_numbers_that_are_nearly_float32_come_back_equal(row: list[float]) -> None:
     assert read_back(packed([row])) == [row]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 199), st.integers(0, 63), st.one_of(finite, nearly_float32, tricky))
 def test_one_stray_number_anywhere_in_a_large_matrix_comes_back_equal(row: int, place: int, stray: float) -> None:
     rows = [list(vector) for vector in LARGE]
@@ -110,7 +111,7 @@ def test_one_number_that_float32_cannot_hold_makes_the_matrix_float64(place: tup
     assert packed(rows).dtype == np.dtype("<f8")
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(st.integers(-(2**53), 2**53), min_size=1, max_size=10))
 def test_whole_numbers_come_back_equal(row: list[int]) -> None:
     assert read_back(packed([row])) == [row]

@@ -4,7 +4,7 @@ import random
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.decoding_promises import (
@@ -17,6 +17,7 @@ from bench.decoding_promises import (
     seeds,
 )
 from harvester.domain.tasks.outcomes import Retrieved
+from tests.support.thorough import examples
 
 SEEDS = seeds()
 inputs = st.sampled_from(sorted(SEEDS.values()))
@@ -34,13 +35,13 @@ def test_the_documented_bodies_are_results_in_each_way_that_is_undamaged() -> No
     assert "retrieve_v2_ready-packed" in results
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.binary(max_size=600))
 def test_arbitrary_bytes_keep_the_promises(data: bytes) -> None:
     check_with_memory(data)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(inputs, inputs, cuts, cuts, st.integers(1, 3))
 def test_spliced_cut_and_repeated_bodies_keep_the_promises(
     one: bytes, other: bytes, end: int, start: int, times: int
@@ -48,7 +49,7 @@ def test_spliced_cut_and_repeated_bodies_keep_the_promises(
     check_with_memory(one[: max(1, end)] + other[start:] * times)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(inputs, st.integers(0, 2**32))
 def test_bodies_with_something_odd_in_them_keep_the_promises(seed: bytes, chance: int) -> None:
     odd, rng = mutated(seed, random.Random(chance)), random.Random(chance)
@@ -58,7 +59,7 @@ def test_bodies_with_something_odd_in_them_keep_the_promises(seed: bytes, chance
             check_with_memory(body)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     inputs,
     cuts,
@@ -72,11 +73,18 @@ def test_deep_nesting_anywhere_keeps_the_promises(
     check_with_memory(bytes([way]) + seed[1:place] + (opening * depth)[:MAX_BODY_BYTES] + seed[place:])
 
 
-@pytest.mark.parametrize("filling", [b"[]", b"{}", b'{"a":{}}', b'{"float":[1]}', b"1", b'""', b'{"x":[],"y":1}'])
+FRAMES = [b'{"status":"ready","data":[%s]}', b'{"status":"ready","video_embedding":{"segments":[%s]}}']
+FILLINGS = [b"[]", b"{}", b'{"a":{}}', b'{"float":[1]}', b"1", b'""', b'{"x":[],"y":1}']
+
+
 @pytest.mark.parametrize(
-    "frame", [b'{"status":"ready","data":[%s]}', b'{"status":"ready","video_embedding":{"segments":[%s]}}']
+    ("way", "frame", "filling"),
+    [
+        # Each filling in both versions, and the one that takes the most memory in each way of sending.
+        *((0, frame, filling) for frame in FRAMES for filling in FILLINGS),
+        *((way, FRAMES[0], b'{"a":{}}') for way in range(1, len(SENDINGS))),
+    ],
 )
-@pytest.mark.parametrize("way", range(len(SENDINGS)))
 def test_memory_stays_in_proportion_whatever_fills_the_body(way: int, frame: bytes, filling: bytes) -> None:
     count = (MAX_BODY_BYTES - 100) // (len(filling) + 1)
     check_with_memory(bytes([way]) + frame % b",".join([filling] * count))

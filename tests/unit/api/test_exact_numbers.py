@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.api.decode import streaming
@@ -19,6 +19,7 @@ from harvester.domain.tasks.embeddings import SegmentRow, TaskEmbeddings, rebuil
 from harvester.domain.tasks.exact_numbers import alters_numbers
 from harvester.domain.tasks.outcomes import Invalid, Retrieved
 from harvester.store.sqlite.json_columns import dump_json, load_json
+from tests.support.thorough import examples
 
 CAP_BYTES = 1 << 24
 
@@ -144,7 +145,7 @@ numbers = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.sampled_from([*PLACES.values(), VECTOR, START]), numbers)
 def test_any_number_anywhere_is_given_back_or_refused(text: str, number: str) -> None:
     text = text.replace("@", number)
@@ -153,7 +154,7 @@ def test_any_number_anywhere_is_given_back_or_refused(text: str, number: str) ->
         assert values(text) == given_back(outcome)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(numbers, st.integers(0, 200), st.integers(0, 20))
 def test_the_quick_look_misses_nothing(number: str, before: int, after: int) -> None:
     text = ("[" + " " * before + number + " " * after + "]").encode()

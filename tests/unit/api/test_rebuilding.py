@@ -6,12 +6,13 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.api.decode.result import Decoded, decode_retrieval
 from harvester.domain.tasks.embeddings import SegmentRow, TaskEmbeddings, rebuild
 from harvester.domain.tasks.outcomes import Invalid, Retrieved
+from tests.support.thorough import examples
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 V1_READY = (FIXTURES / "retrieve_v1_ready.json").read_bytes()
@@ -101,7 +102,7 @@ def results(draw: st.DrawFn) -> dict[str, Any]:
     return unknown | v1(video_embedding=unknown | {"metadata": draw(extra_fields), "segments": segments})
 
 
-@settings(max_examples=250, deadline=None)
+@examples(250)
 @given(results())
 def test_any_result_comes_back_as_it_was_received(document: dict[str, Any]) -> None:
     body = orjson.dumps(document)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.domain.planning.decisions import (
@@ -40,6 +40,7 @@ from harvester.domain.tasks.outcomes import (
 )
 from harvester.domain.tasks.records import Decision, Problem
 from harvester.domain.tasks.task import DAY_MS, NEVER_ANSWERED_MS, OPEN_STATES, RETENTION_MS, Task, TaskState
+from tests.support.thorough import examples
 
 NOW = 1_760_000_000_000
 MINUTE_MS = 60_000
@@ -335,7 +336,7 @@ def drive(one: Task, outcomes: list[Outcome], rng: random.Random) -> Iterator[tu
         now = max(now + 200, decision.next_attempt_at_ms)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(ages, st.lists(st.one_of(harmless, counted, ending), max_size=40), rngs)
 def test_every_decision_is_a_whole_row(age_ms: int, outcomes: list[Outcome], rng: random.Random) -> None:
     for _, now, decision in drive(task(age_ms=age_ms), outcomes, rng):
@@ -346,7 +347,7 @@ def test_every_decision_is_a_whole_row(age_ms: int, outcomes: list[Outcome], rng
         assert decision.state in OPEN_STATES | {TaskState.HARVESTED} or decision.problem is not None
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(ages, st.lists(st.one_of(harmless, counted), max_size=40), rngs)
 def test_only_a_retrieval_harvests(age_ms: int, outcomes: list[Outcome], rng: random.Random) -> None:
     states = {decision.state for _, _, decision in drive(task(age_ms=age_ms), outcomes, rng)}
@@ -384,7 +385,7 @@ def test_a_sign_of_life_takes_back_that_a_task_is_gone(sign_of_life: Outcome) ->
     assert last.state.is_open
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(ages, st.lists(harmless, max_size=60), rngs)
 def test_nothing_harmless_ends_a_task_before_its_deadline(
     age_ms: int, outcomes: list[Outcome], rng: random.Random
@@ -393,7 +394,7 @@ def test_nothing_harmless_ends_a_task_before_its_deadline(
         assert decision.state.is_open or one.is_past_deadline(now)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(ages, st.lists(st.one_of(harmless, counted), max_size=60), rngs)
 def test_the_last_minutes_before_the_deadline_are_used(
     age_ms: int, outcomes: list[Outcome], rng: random.Random
@@ -403,7 +404,7 @@ def test_the_last_minutes_before_the_deadline_are_used(
         assert now >= last_chance or decision.next_attempt_at_ms <= last_chance
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(harmless, max_size=40),
     st.lists(st.builds(NotFound, messages), max_size=2),

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
 from harvester.domain.limits.pacer import Pacer
+from tests.support.thorough import examples
 from tests.unit.domain.hidden_limits import BucketServer, Server, WindowServer, run
 
 RETRIEVE = Endpoint.RETRIEVE
@@ -56,7 +57,7 @@ def test_a_limit_that_ends_is_forgotten() -> None:
     assert subject.budget(RETRIEVE, 4200.0).learned_per_minute is None
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(
     configured=st.floats(5, 300),
     hidden=st.integers(1, 100),

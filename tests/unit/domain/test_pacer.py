@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.domain.limits.aimd import LearnedRate
@@ -10,6 +10,7 @@ from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow, Se
 from harvester.domain.limits.pacer import ClassBudget, Pacer
 from harvester.domain.limits.quotas import Quota
 from harvester.domain.planning.feasibility import Budget, QuotaBalance
+from tests.support.thorough import examples
 
 NOW = 5_000.0
 STATUS, RETRIEVE = Endpoint.STATUS, Endpoint.RETRIEVE
@@ -32,7 +33,7 @@ def take_when_allowed(subject: Pacer, pauses: list[float]) -> list[float]:
     return taken
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     rate=st.floats(0.5, 120),
     burst=st.integers(1, 30),

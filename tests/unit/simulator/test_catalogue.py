@@ -2,7 +2,7 @@ from itertools import chain
 from statistics import median
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.domain.errors import UsageError
@@ -12,6 +12,7 @@ from harvester.simulator.catalogue import Catalogue
 from harvester.simulator.listing import ListQuery
 from harvester.simulator.models import MODELS
 from harvester.simulator.tasks import VideoRequest
+from tests.support.thorough import examples
 
 NOON = 1_700_000_000
 DAY_S = 24 * 3600
@@ -28,7 +29,7 @@ def ids_on(tasks: Catalogue, query: ListQuery) -> list[str]:
     return [task.task_id for task in tasks.page(query).tasks]
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(count=st.integers(0, 130), page_limit=st.integers(1, 50), spread_s=st.sampled_from([0.0, 30.0, 3 * DAY_S]))
 def test_the_pages_hold_every_task_exactly_once(count: int, page_limit: int, spread_s: float) -> None:
     tasks = Catalogue(SimulatorSettings(tasks=count, spread_s=spread_s), stopped_clock())
@@ -42,7 +43,7 @@ def test_the_pages_hold_every_task_exactly_once(count: int, page_limit: int, spr
     assert ids_on(tasks, ListQuery(page=total_page + 1, page_limit=page_limit)) == []
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(bounds=st.tuples(st.integers(-10, 4000), st.integers(-10, 4000)))
 def test_the_dates_select_the_tasks_created_between_them(bounds: tuple[int, int]) -> None:
     tasks = Catalogue(SimulatorSettings(tasks=40, spread_s=3600), stopped_clock())
@@ -65,7 +66,7 @@ def test_each_status_lists_its_own_tasks_and_together_they_are_all() -> None:
 
 
 @given(seed=st.integers(0, 2**40), age_s=st.floats(0, 1e9))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_an_id_is_acceptable_and_carries_a_time_shortly_before_its_creation(seed: int, age_s: float) -> None:
     tasks = Catalogue(SimulatorSettings(tasks=3, seed=seed, age_s=age_s), stopped_clock())
     for task_id in tasks.ids():

@@ -38,8 +38,8 @@ class _Match(dict[str, str]):
 
 def test_a_rule_hits_the_part_of_the_requests_that_it_says() -> None:
     rehearsal = Rehearsal(Fault(kind="null", rate=0.25))
-    hits = [rehearsal.ask(str(number % 50)) for number in range(2_000)].count("null")
-    assert 420 <= hits <= 580
+    hits = [rehearsal.ask(str(number % 50)) for number in range(600)].count("null")
+    assert 120 <= hits <= 180
     assert rehearsal.schedule.served == {"null": hits}
 
 

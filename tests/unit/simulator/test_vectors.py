@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.simulator import SimulatorClock, SimulatorSettings
@@ -30,7 +30,6 @@ def test_a_rest_of_two_seconds_or_more_is_a_clip_with_a_fractional_end() -> None
     assert clip_offsets((0.0, 21.087732), 6.0)[-1] == (18.0, 21.087732)
 
 
-@settings(deadline=None)
 @given(length_us=st.integers(2_000_000, 20_000_000_000), clip_s=st.floats(2, 10))
 def test_clips_follow_one_another_and_leave_out_less_than_two_seconds(length_us: int, clip_s: float) -> None:
     length_s = length_us / 1e6

@@ -278,7 +278,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_backup_or_none(
 ) -> None:
     harvest(connection, 1, 2)
     ended = subprocess.run(
-        [sys.executable, "-c", WRITES_AND_BACKS_UP, path, target, deed, moment], check=False, timeout=60
+        [sys.executable, "-c", WRITES_AND_BACKS_UP, path, target, deed, moment], check=False, timeout=120
     )
     assert ended.returncode == -signal.SIGKILL
     if (deed, moment) == ("_publish", "after"):

@@ -1,11 +1,9 @@
 """Migrations in real processes: killed at each statement, and several at once."""
 
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from shutil import copytree
@@ -15,33 +13,9 @@ import pytest
 
 from harvester.store.sqlite.connection import open_for_writing
 from harvester.store.sqlite.migrations import load_migrations, migrate, migrations_folder
-from tests.unit.store.builders import add_tasks, contents, object_id, schema
-
-KILLED_AT = """
-import os, signal, sqlite3, sys
-from pathlib import Path
-from harvester.store.sqlite import connection
-from harvester.store.sqlite import migrations
-
-path, folder, fatal = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-connect, seen = sqlite3.connect, 0
-
-def before_each_statement(sql):
-    global seen
-    seen += 1
-    if seen == fatal:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-def watched(*arguments, **options):
-    connection = connect(*arguments, **options)
-    connection.set_trace_callback(before_each_statement)
-    return connection
-
-sqlite3.connect = watched
-migrations.migrations_folder = lambda: folder
-connection.open_for_writing(path).close()
-print(seen)
-"""
+from tests.support.killed_migrations import count_statements, open_killed_at
+from tests.support.thorough import thorough
+from tests.unit.store.builders import contents, insert_like_another_program, object_id, schema
 
 OPENS_ON_DEMAND = """
 import sys
@@ -81,6 +55,7 @@ DROP TRIGGER noted;
 """
 
 OPENERS = 3
+NAME = "harvester.db"
 
 
 @pytest.fixture
@@ -91,19 +66,16 @@ def migrations(tmp_path: Path) -> Path:
     return folder
 
 
-def open_killed_at(fatal: int, path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Open the database in a process that kills itself before statement number `fatal`; 0 is never reached."""
-    command = [sys.executable, "-c", KILLED_AT, str(path), str(folder), str(fatal)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def create(folder: Path, *, has_old_schema: bool) -> Path:
-    folder.mkdir()
-    path = folder / "harvester.db"
-    if has_old_schema:
-        with closing(open_for_writing(path)) as connection:
-            add_tasks(connection, object_id(1))
-    return path
+def template(folder: Path, *, is_new: bool) -> Path:
+    """An empty folder, or one with a database that lacks the newest of the real migrations and holds a task."""
+    made = folder / "template"
+    made.mkdir()
+    if not is_new:
+        older = copytree(migrations_folder(), folder / "older migrations")
+        max(older.glob("*.sql")).unlink()
+        assert open_killed_at(0, made / NAME, older) == 0
+        insert_like_another_program(made / NAME, "INSERT INTO tasks (task_id) VALUES (?)", [object_id(1)])
+    return made
 
 
 def schema_of(path: Path) -> list[Any]:
@@ -132,27 +104,29 @@ def state(path: Path) -> dict[str, Any]:
         }
 
 
-@pytest.mark.parametrize("has_old_schema", [False, True], ids=["new file", "old schema"])
+@pytest.mark.parametrize(
+    "is_new",
+    [pytest.param(True, id="all migrations", marks=thorough), pytest.param(False, id="the newest two")],
+)
 def test_killed_at_any_statement_the_old_schema_is_left_and_the_next_start_completes(
-    tmp_path: Path, migrations: Path, *, has_old_schema: bool
+    tmp_path: Path, migrations: Path, *, is_new: bool
 ) -> None:
-    undisturbed = create(tmp_path / "undisturbed", has_old_schema=has_old_schema)
-    statement_count = int(open_killed_at(0, undisturbed, migrations).stdout)
+    before = template(tmp_path, is_new=is_new)
+    undisturbed = copytree(before, tmp_path / "undisturbed") / NAME
+    statement_count = count_statements(undisturbed, migrations)
     possible = possible_schemas(tmp_path, migrations)
 
-    def kill_and_start_again(fatal: int) -> tuple[int, bool, dict[str, Any]]:
-        path = create(tmp_path / f"killed {fatal}", has_old_schema=has_old_schema)
-        killed = open_killed_at(fatal, path, migrations).returncode
+    def kill_and_start_again(fatal: int) -> tuple[int, bool, int, dict[str, Any]]:
+        path = copytree(before, tmp_path / f"killed {fatal}") / NAME
+        killed = open_killed_at(fatal, path, migrations)
         # Looked at in a copy: looking repairs.
-        left = copytree(path.parent, tmp_path / f"left {fatal}") / path.name
+        left = copytree(path.parent, tmp_path / f"left {fatal}") / NAME
         is_whole = schema_of(left) in possible
-        open_killed_at(0, path, migrations).check_returncode()
-        return killed, is_whole, state(path)
+        return killed, is_whole, open_killed_at(0, path, migrations), state(path)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(kill_and_start_again, range(1, statement_count + 1)))
-    assert statement_count > (12 if has_old_schema else 25)
-    assert results == [(-signal.SIGKILL, True, state(undisturbed))] * statement_count
+    results = [kill_and_start_again(fatal) for fatal in range(1, statement_count + 1)]
+    assert statement_count > 25
+    assert results == [(-signal.SIGKILL, True, 0, state(undisturbed))] * statement_count
 
 
 def test_processes_that_create_a_database_at_the_same_time_all_succeed(tmp_path: Path) -> None:
@@ -160,7 +134,7 @@ def test_processes_that_create_a_database_at_the_same_time_all_succeed(tmp_path:
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(OPENERS)
     ]
-    paths = [tmp_path / f"{number}.db" for number in range(100)]
+    paths = [tmp_path / f"{number}.db" for number in range(30)]
     answers = []
     try:
         for path in paths:

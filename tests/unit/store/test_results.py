@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -105,7 +105,6 @@ matrices = st.sampled_from([np.float32, np.float64]).flatmap(
 )
 
 
-@settings(deadline=None)  # the disk may be slow
 @given(matrices)
 def test_vectors_are_stored_bit_for_bit(vectors: Matrix) -> None:
     with throwaway_database() as connection:

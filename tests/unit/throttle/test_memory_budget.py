@@ -5,10 +5,11 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.throttle.memory_budget import MemoryBudget, Reservation, share_bytes
+from tests.support.thorough import examples
 
 DEFAULT_BYTES = 256 * 1024 * 1024
 FOUR_HOURS_BYTES = 46_000_000
@@ -32,7 +33,7 @@ async def trying(wait: Callable[[], Awaitable[None]]) -> AsyncIterator[anyio.Eve
 
 async def grown(budget: MemoryBudget, size: int) -> Reservation:
     hold = budget.take()
-    with anyio.fail_after(1):
+    with anyio.fail_after(60):
         await hold.grow_to(size)
     return hold
 
@@ -86,7 +87,7 @@ async def test_answers_that_all_need_more_than_is_left_do_not_wait_for_each_othe
         ended.append(number)
         holds[number].release()
 
-    with anyio.fail_after(1):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             for number in reversed(range(4)):
                 group.start_soon(read_on, number)
@@ -118,7 +119,7 @@ async def test_no_request_begins_while_an_answer_waits_for_memory() -> None:
 async def test_a_request_may_begin_although_answers_are_larger_than_the_budget() -> None:
     budget = MemoryBudget(100)
     budget.learn(5000)
-    with anyio.fail_after(1):
+    with anyio.fail_after(60):
         await budget.room()
 
 
@@ -129,7 +130,7 @@ async def test_who_gives_up_waiting_keeps_nobody_waiting() -> None:
     with anyio.move_on_after(0):
         await second.grow_to(80)
     second.release()
-    with anyio.fail_after(1):
+    with anyio.fail_after(60):
         await budget.room()
         await grown(budget, 50)
     assert budget.held_bytes == 100
@@ -153,7 +154,7 @@ async def test_giving_back_twice_gives_back_once() -> None:
     assert budget.held_bytes == second.size == 50
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.lists(st.integers(1, 150), min_size=1, max_size=4), min_size=1, max_size=8))
 @pytest.mark.parametrize("total", [100])
 def test_whatever_is_asked_for_all_end_and_at_most_one_goes_beyond_the_budget(
@@ -173,7 +174,7 @@ def test_whatever_is_asked_for_all_end_and_at_most_one_goes_beyond_the_budget(
                 await anyio.lowlevel.checkpoint()
             hold.release()
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             async with anyio.create_task_group() as group:
                 for pieces in bodies:
                     group.start_soon(receive, pieces)
