@@ -116,7 +116,7 @@ async def test_a_length_that_is_too_small_does_not_poison_the_next_answer() -> N
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\n", whole(READY)[:-5]])
 async def test_an_answer_that_stalls_is_given_up(sent: bytes) -> None:
     reply = await reply_to(saying(sent, close=False), read_timeout_s=0.2)
-    assert (code_of(reply), reply.duration_ms < 2_000) == ((Transient, "read_timeout"), True)
+    assert code_of(reply) == (Transient, "read_timeout")
 
 
 async def dripping(writer: asyncio.StreamWriter) -> None:
@@ -138,9 +138,9 @@ async def dripping_head(writer: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize("answering", [dripping, dripping_head])
 @pytest.mark.parametrize("endpoint", [STATUS, RETRIEVE])
 async def test_an_answer_that_drips_for_ever_is_given_up(answering: Answering, endpoint: Endpoint) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         reply = await reply_to(answering, endpoint, max_answer_s=0.3)
-    assert (code_of(reply), 300 <= reply.duration_ms < 5_000) == ((Transient, "read_timeout"), True)
+    assert (code_of(reply), reply.duration_ms >= 300) == ((Transient, "read_timeout"), True)
 
 
 @pytest.mark.parametrize(
@@ -242,20 +242,25 @@ ECHO = orjson.dumps({"status": "failed", "message": f"Received x-api-key: {KEY}.
 NOISE = random.Random(1).randbytes(1 << 21)
 
 
-@pytest.mark.parametrize("version", ["v1", "v2"])
-@pytest.mark.parametrize("endpoint", [STATUS, RETRIEVE])
+GZIP = b"content-encoding: gzip\r\n"
+ECHOES = {
+    "plain": (ECHO, b""),
+    "large": (b"x" * 3_000_000 + ECHO, b""),
+    "gzip": (gzip.compress(ECHO), GZIP),
+    "second member": (gzip.compress(b"{}") + gzip.compress(ECHO), b"content-encoding: GZIP\r\n"),
+    "gzip 1 MB": (gzip.compress(b" " * 1_000_000 + ECHO), GZIP),
+    "large gzip": (gzip.compress(b" " * 60_000 + ECHO + NOISE), GZIP),
+    "unknown encoding": (gzip.compress(ECHO, 0), b"content-encoding: br\r\n"),
+}
+
+
 @pytest.mark.parametrize(
-    ("body", "headers"),
+    ("body", "headers", "endpoint", "version"),
     [
-        (ECHO, b""),
-        (b"x" * 3_000_000 + ECHO, b""),
-        (gzip.compress(ECHO), b"content-encoding: gzip\r\n"),
-        (gzip.compress(b"{}") + gzip.compress(ECHO), b"content-encoding: GZIP\r\n"),
-        (gzip.compress(b" " * 1_000_000 + ECHO), b"content-encoding: gzip\r\n"),
-        (gzip.compress(b" " * 60_000 + ECHO + NOISE), b"content-encoding: gzip\r\n"),
-        (gzip.compress(ECHO, 0), b"content-encoding: br\r\n"),
+        # Each body once, and one of them in each call of each version.
+        *(pytest.param(*echo, RETRIEVE, "v1", id=name) for name, echo in ECHOES.items()),
+        *((*ECHOES["gzip"], *call) for call in ((STATUS, "v1"), (STATUS, "v2"), (RETRIEVE, "v2"))),
     ],
-    ids=["plain", "large", "gzip", "second member", "gzip 1 MB", "large gzip", "unknown encoding"],
 )
 async def test_an_answer_that_repeats_the_key_is_not_kept(
     body: bytes, headers: bytes, endpoint: Endpoint, version: str
@@ -288,9 +293,16 @@ async def test_a_list_that_repeats_the_key_is_not_kept(body: bytes) -> None:
     assert page == Transient("The answer repeats the API key.", "key_echoed")
 
 
-@pytest.mark.parametrize("status", ["200 OK", "400 Bad Request", "404 Not Found", "502 Bad Gateway", "302 Found"])
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("places", ["message", "code"])
+@pytest.mark.parametrize(
+    ("status", "places", "packed"),
+    [
+        *(
+            (status, "message", False)
+            for status in ("200 OK", "400 Bad Request", "404 Not Found", "502 Busy", "302 Found")
+        ),
+        *(("200 OK", "code", False), ("200 OK", "message", True), ("404 Not Found", "code", True)),
+    ],
+)
 async def test_the_key_is_in_no_part_of_a_reply(status: str, places: str, *, packed: bool) -> None:
     body = orjson.dumps({"code": "x", "message": "y"} | {places: f"{'.' * 40}{KEY}{'.' * 500}"})
     headers = b"x-trace-id: " + b"t" * 110 + KEY.encode() + b"\r\n"
@@ -302,7 +314,7 @@ async def test_the_key_is_in_no_part_of_a_reply(status: str, places: str, *, pac
         assert KEY[:8] not in text
 
 
-@pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "502 Bad Gateway", "302 Found"])
+@pytest.mark.parametrize("status", ["404 Not Found", "302 Found"])
 @pytest.mark.parametrize("message", ["no key", KEY])
 @pytest.mark.parametrize("packed", [False, True])
 async def test_an_error_counts_the_bytes_that_were_sent_and_keeps_none_of_them(

@@ -114,7 +114,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     # It wants the program to exist.
     unit.write_text(re.sub(r"ExecStart=\S+", f"ExecStart={sys.executable}", UNIT))
     done = subprocess.run(
-        [str(ANALYZE), "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=30, check=False
+        [str(ANALYZE), "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
 

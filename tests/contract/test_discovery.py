@@ -223,7 +223,7 @@ async def test_a_daemon_harvests_what_the_account_makes_without_any_id(tmp_path:
         group = await stack.enter_async_context(anyio.create_task_group())
         group.start_soon(harvest.scheduler.run)
         group.start_soon(harvest.keep_discovering, lambda: settings)
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while harvest.progress.harvested < 60:  # noqa: ASYNC110  # progress is no event
                 await anyio.sleep(0.02)
         group.cancel_scope.cancel()
@@ -237,7 +237,7 @@ async def test_a_list_that_refuses_the_key_stops_the_daemon(tmp_path: Path) -> N
         harvest = await stack.enter_async_context(open_harvest(settings, lambda: KEY, until=StopWhen.STOPPED))
         group = await stack.enter_async_context(anyio.create_task_group())
         group.start_soon(harvest.keep_discovering, lambda: settings)
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await harvest.scheduler.run()
         with pytest.raises(KeyRefusedError):
             harvest.raise_if_refused()

@@ -44,7 +44,7 @@ def expressions() -> list[str]:
 
 def promtool(*arguments: str, stdin: str = "") -> None:
     result = subprocess.run(
-        [str(PROMTOOL), *arguments], input=stdin, cwd=DOCS, capture_output=True, text=True, check=False, timeout=60
+        [str(PROMTOOL), *arguments], input=stdin, cwd=DOCS, capture_output=True, text=True, check=False, timeout=120
     )
     assert result.returncode == 0, result.stdout + result.stderr
 

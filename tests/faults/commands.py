@@ -29,17 +29,14 @@ class TracedShell(Shell):
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         super().__init__(folder)
-        self.environ |= {
-            "HARVESTER_HARVEST__CONCURRENCY": str(CONCURRENCY),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
+        self.environ["HARVESTER_HARVEST__CONCURRENCY"] = str(CONCURRENCY)
 
     async def run_traced(self, *arguments: str, options: Iterable[str], log: Path | None = None) -> Ended:
         """Run a command under strace to its end; what it wrote to stdout is left out."""
         process = await asyncio.create_subprocess_exec(
             *traced([sys.executable, "-m", "harvester", *arguments], options, log=log),
             cwd=self.folder,
-            env=self.environ,
+            env=self.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,

@@ -6,12 +6,13 @@ from harvester.simulator import Fault
 from tests.faults.harvests import harvest_after
 from tests.faults.invariants import assert_kept
 from tests.integration.shell import Shell, retrieved, stand_in
+from tests.support.thorough import thorough
 
 
 @pytest.mark.parametrize("kind", ["late_copy", "doubled"])
 async def test_row_35_a_copy_of_an_answer_is_not_taken_for_the_next_one(shell: Shell, kind: str) -> None:
-    # One at a time and 100 ms apart: a copy that comes 20 ms late finds its connection idle.
-    shell.environ |= {"HARVESTER_HARVEST__CONCURRENCY": "1", "HARVESTER_RATE__REQUESTS_PER_MINUTE": "600"}
+    # One at a time and half a second apart: a copy that comes 20 ms late finds its connection idle.
+    shell.environ |= {"HARVESTER_HARVEST__CONCURRENCY": "1", "HARVESTER_RATE__REQUESTS_PER_MINUTE": "120"}
     async with stand_in(tasks=6, duration_s=12, faults=[Fault(kind=kind)]) as api:
         shell.talks_to(api.base_url)
 
@@ -39,10 +40,10 @@ async def test_row_35_copies_among_many_requests_put_no_vectors_under_another_id
 
 
 @pytest.mark.parametrize(
-    "kind", ["stray_404", *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("stray_408", "stray_100"))]
+    "kind", ["stray_404", *(pytest.param(kind, marks=thorough) for kind in ("stray_408", "stray_100"))]
 )
 async def test_row_36_what_comes_between_answers_ends_no_task(shell: Shell, kind: str) -> None:
-    shell.environ |= {"HARVESTER_HARVEST__CONCURRENCY": "1", "HARVESTER_RATE__REQUESTS_PER_MINUTE": "600"}
+    shell.environ |= {"HARVESTER_HARVEST__CONCURRENCY": "1", "HARVESTER_RATE__REQUESTS_PER_MINUTE": "120"}
     async with stand_in(tasks=5, duration_s=12, faults=[Fault(kind=kind)]) as api:
         shell.talks_to(api.base_url)
 
@@ -79,7 +80,7 @@ async def test_row_37_doctor_tells_a_page_of_a_firewall_as_what_it_is(shell: She
 @pytest.mark.parametrize(
     ("status", "told"),
     [
-        pytest.param(503, "retry-after-ms: 1500", marks=pytest.mark.thorough),
+        pytest.param(503, "retry-after-ms: 1500", marks=thorough),
         (200, '{"error": {"code": "too_many_requests", "message": "Please try again in 1.5 seconds."}}'),
     ],
 )

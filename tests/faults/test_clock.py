@@ -11,6 +11,7 @@ import pytest
 from harvester.simulator import Fault
 from tests.faults.invariants import assert_kept, said_about
 from tests.integration.shell import Gate, Shell, retrieved, stand_in, until
+from tests.support.thorough import thorough
 
 DAY_S = 24 * 3600
 
@@ -36,7 +37,7 @@ limits.http_date = lambda _value: None
 
 @pytest.mark.parametrize(
     ("hours", "is_dated"),
-    [(24, True), (-3, False), *(pytest.param(hours, True, marks=pytest.mark.thorough) for hours in (-24, -3))],
+    [(24, True), (-3, False), *(pytest.param(hours, True, marks=thorough) for hours in (-24, -3))],
 )
 async def test_row_29_when_the_wall_clock_jumps_a_day_nothing_expires_and_nobody_waits_for_it(
     shell: Shell, hours: int, *, is_dated: bool
@@ -93,7 +94,7 @@ def faked(shell: Shell, shift: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("by_s", "said"),
-    [(9 * DAY_S, "9 days ahead of"), pytest.param(-9 * DAY_S, "9 days behind", marks=pytest.mark.thorough)],
+    [(9 * DAY_S, "9 days ahead of"), pytest.param(-9 * DAY_S, "9 days behind", marks=thorough)],
 )
 async def test_row_43_with_a_clock_that_is_days_off_deadlines_go_by_the_apis_time(
     shell: Shell, by_s: float, said: str
@@ -117,7 +118,7 @@ async def test_row_43_with_a_clock_that_is_days_off_deadlines_go_by_the_apis_tim
     ("by_s", "is_dated"),
     [
         (-10 * DAY_S, True),
-        *(pytest.param(by_s, by_s > 0, marks=pytest.mark.thorough) for by_s in (-10 * DAY_S, 10 * DAY_S)),
+        *(pytest.param(by_s, by_s > 0, marks=thorough) for by_s in (-10 * DAY_S, 10 * DAY_S)),
     ],
 )
 async def test_row_43_when_the_clock_is_set_by_days_while_running_all_tasks_are_still_asked_about(
@@ -129,7 +130,7 @@ async def test_row_43_when_the_clock_is_set_by_days_while_running_all_tasks_are_
     async with stand_in(gate, tasks=12, duration_s=12) as api:
         shell.talks_to(api.base_url)
         await shell.add(api.catalogue.ids())
-        harvest = await shell.start("backfill", "--deadline", "60s")
+        harvest = await shell.start("backfill", "--deadline", "100s")
         await until(lambda: len(gate.arrived) == 6)
         (shell.folder / "flag").write_text(str(round(by_s * 1000)))
         gate.open()
@@ -155,13 +156,13 @@ async def test_row_43_what_was_claimed_by_a_clock_that_was_ahead_comes_back_when
         await killed.ended()
         assert shell.rows("SELECT max(lease_until) > ? FROM tasks", (time.time() + 10_000) * 1000) == [(1,)]
         gate.open()
-        ended = await shell.run("backfill", "--deadline", "30s")
+        ended = await shell.run("backfill", "--deadline", "100s")
         assert ended.code == 0, ended.stderr
         assert_kept(shell, api)
 
 
 @needs_faketime
-@pytest.mark.thorough
+@thorough
 async def test_row_43_two_processes_whose_clocks_differ_by_less_than_a_lease_do_no_work_twice(shell: Shell) -> None:
     gate = Gate()
     shell.environ |= {"HARVESTER_HARVEST__CONCURRENCY": "2", "HARVESTER_HARVEST__LEASE_S": "8"}
@@ -189,7 +190,7 @@ async def test_row_43_ids_that_were_queued_before_the_clock_was_ever_set_are_ask
         with closing(sqlite3.connect(shell.database)) as connection, connection:
             connection.execute("UPDATE tasks SET added_at = 86400000, expires_at = NULL")
         shift_clock(shell, -time.time() + DAY_S + 5)
-        ended = await shell.run("backfill", "--deadline", "30s")
+        ended = await shell.run("backfill", "--deadline", "100s")
         assert ended.code == 0, ended.stderr
         assert_kept(shell, api)
         assert shell.rows("SELECT min(expires_at) > ? FROM tasks", (time.time() + DAY_S) * 1000) == [(1,)]

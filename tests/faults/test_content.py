@@ -15,6 +15,7 @@ from harvester.simulator import Fault
 from tests.faults.invariants import assert_kept, said_about
 from tests.faults.test_disk import NO_PRIVILEGES
 from tests.integration.shell import Shell, stand_in, until
+from tests.support.thorough import thorough
 
 DAMAGES = (
     "UPDATE segments SET embedding_option = 'visuam' WHERE position = 1 AND task = 1",
@@ -98,7 +99,7 @@ def with_its_log(source: Path, copy: Path) -> None:
 
 @pytest.mark.parametrize(
     "make",
-    [dumped, *(pytest.param(make, marks=pytest.mark.thorough) for make in (vacuumed, with_its_log))],
+    [dumped, *(pytest.param(make, marks=thorough) for make in (vacuumed, with_its_log))],
     ids=lambda make: make.__name__,
 )
 async def test_row_47_a_copy_made_with_common_tools_is_recognised_and_used(
@@ -206,7 +207,7 @@ REFUSING = {
 @pytest.mark.parametrize(
     "trigger",
     [
-        pytest.param(trigger, id=name, marks=() if number == 0 else pytest.mark.thorough)
+        pytest.param(trigger, id=name, marks=() if number == 0 else thorough)
         for number, (name, trigger) in enumerate(REFUSING.items())
     ],
 )
@@ -243,7 +244,7 @@ async def test_row_48_a_shell_that_waits_inserts_beside_a_harvest(shell: Shell) 
         await until(lambda: len(api.requests) > 0)
         statement = "INSERT INTO tasks (task_id, state, ended_at) VALUES (?, 'failed', 1)"
         for number in range(20):
-            with closing(sqlite3.connect(shell.database, timeout=5)) as connection, connection:
+            with closing(sqlite3.connect(shell.database, timeout=60)) as connection, connection:
                 connection.execute(statement, (f"x{number}",))
         assert (await running.ended()).code == 0
         harvested = [state for task_id, state in shell.states().items() if not task_id.startswith("x")]
@@ -252,7 +253,7 @@ async def test_row_48_a_shell_that_waits_inserts_beside_a_harvest(shell: Shell) 
 
 @pytest.mark.parametrize(
     "duration_s",
-    [pytest.param(12, id="decoded in place", marks=pytest.mark.thorough), pytest.param(120, id="decoded in a worker")],
+    [pytest.param(12, id="decoded in place", marks=thorough), pytest.param(120, id="decoded in a worker")],
 )
 async def test_row_49_numbers_that_no_float_gives_back_are_given_back_as_they_were_sent(
     shell: Shell, duration_s: float

@@ -1,7 +1,8 @@
 """Row 24: killed at any write, any fsync, any moment, the next start completes the identical set.
 
 A killed process loses no page that it has written: what a power cut does to unsynced pages is not shown here. Where it
-would take minutes a sample is looked at, drawn anew each time; `make crash` looks at everything.
+would take minutes a sample is looked at, drawn anew each time; `make test-all` looks at every one of a small harvest,
+`make crash` at everything.
 """
 
 import asyncio
@@ -34,21 +35,29 @@ from tests.faults.tracing import (
     watching,
 )
 from tests.integration.shell import until
+from tests.support.thorough import thorough
 from tests.unit.store.builders import LEASE_MS, NOW
 
-POINTS = int(os.environ.get("CRASH_POINTS", "4"))
-MOMENTS = int(os.environ.get("CRASH_MOMENTS", "2"))
+POINTS = int(os.environ.get("CRASH_POINTS", "3"))
+MOMENTS = int(os.environ.get("CRASH_MOMENTS", "1"))
 
 LEASE_S = 3
 """The next run must wait for it."""
 
 LARGE = 40
+
+of_a_small_harvest = pytest.mark.parametrize(
+    "points", [pytest.param(12, id="a sample"), pytest.param(1000, id="every one", marks=thorough)]
+)
+"""How many calls are looked at."""
+
 LONG_VIDEO_S = 90
 """Its body is large enough to be decoded in a worker process."""
 
 
+@of_a_small_harvest
 def test_row_24_killed_at_every_write_and_every_fsync_the_next_start_completes_the_identical_set(
-    tmp_path: Path,
+    tmp_path: Path, points: int
 ) -> None:
     skip_without_strace()
     undisturbed, log = tmp_path / "undisturbed.db", tmp_path / "log"
@@ -69,7 +78,7 @@ def test_row_24_killed_at_every_write_and_every_fsync_the_next_start_completes_t
 
     calls = calls_in(log)
     assert {"pwrite64", "fdatasync", "ftruncate"} < {call.name for call in calls}
-    for_each_call(calls, tmp_path, kill_and_go_on)
+    for_each_call(sample(calls, points), tmp_path, kill_and_go_on)
 
 
 def test_row_24_what_is_acknowledged_is_synced_before(tmp_path: Path) -> None:
@@ -84,7 +93,8 @@ def test_row_24_what_is_acknowledged_is_synced_before(tmp_path: Path) -> None:
     assert before == ["fdatasync"] * 3
 
 
-def test_a_backup_killed_at_every_write_and_every_fsync_is_whole_or_not_there(tmp_path: Path) -> None:
+@of_a_small_harvest
+def test_a_backup_killed_at_every_write_and_every_fsync_is_whole_or_not_there(tmp_path: Path, points: int) -> None:
     skip_without_strace()
     original, log = tmp_path / "original.db", tmp_path / "log"
     harvest(original, lambda _task_id: None)
@@ -107,7 +117,7 @@ def test_a_backup_killed_at_every_write_and_every_fsync_is_whole_or_not_there(tm
 
     (tmp_path / "undisturbed").mkdir()
     assert run_traced(back_up, *folders(tmp_path / "undisturbed"), options=watching(CHANGES), log=log) == 0
-    for_each_call(calls_in(log), tmp_path, kill_and_back_up_again)
+    for_each_call(sample(calls_in(log), points), tmp_path, kill_and_back_up_again)
 
 
 async def killed_at(call: Call, folder: Path, *, is_new: bool) -> tuple[int, int]:
@@ -120,7 +130,9 @@ async def killed_at(call: Call, folder: Path, *, is_new: bool) -> tuple[int, int
         return ended.code, await completed_by_the_next_run(shell, api, call)
 
 
-@pytest.mark.parametrize("is_new", [True, False], ids=["new file", "queued tasks"])
+@pytest.mark.parametrize(
+    "is_new", [pytest.param(True, id="new file"), pytest.param(False, id="queued tasks", marks=thorough)]
+)
 async def test_row_24_the_command_is_killed_at_its_writes_and_fsyncs(tmp_path: Path, *, is_new: bool) -> None:
     skip_without_strace()
     calls = sample(await calls_of_the_command(tmp_path, is_new=is_new), POINTS)

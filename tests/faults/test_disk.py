@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.invariants import assert_kept
 from tests.integration.shell import Gate, Shell, stand_in, until
+from tests.support.thorough import thorough
 
 AN_ID = "66f537778d9641fe5a0d101f"
 
@@ -108,7 +109,7 @@ async def test_row_21_a_failing_fsync_is_rolled_back_and_the_next_run_completes(
         shell.talks_to(api.base_url)
         await shell.add(api.catalogue.ids())
         shell.sabotage(FAILING_SYNCS.format(flag=str(flag)))
-        harvest = await shell.start("backfill", HARVESTER_HARVEST__CONCURRENCY="4", HARVESTER_HARVEST__LEASE_S="1")
+        harvest = await shell.start("backfill", HARVESTER_HARVEST__CONCURRENCY="4", HARVESTER_HARVEST__LEASE_S="3")
         await until(lambda: len(gate.arrived) == 8 and shell.count("harvested") == 4)
 
         flag.touch()
@@ -231,7 +232,10 @@ async def test_row_23_every_command_says_what_is_wrong_with_the_database_and_lea
     assert before == (shell.database.read_bytes() if shell.database.is_file() else b"")
 
 
-@pytest.mark.parametrize("command", [["add", AN_ID], ["backfill"], ["backfill", AN_ID], ["retry", AN_ID]])
+@pytest.mark.parametrize(
+    "command",
+    [["backfill", AN_ID], *(pytest.param(one, marks=thorough) for one in (COMMANDS[0], ["backfill"], COMMANDS[3]))],
+)
 async def test_row_23_a_database_that_may_only_be_read_is_named_and_left_alone(
     shell: Shell, command: list[str]
 ) -> None:

@@ -27,10 +27,11 @@ from tests.faults.tracing import (
     skip_without_strace,
     watching,
 )
+from tests.support.thorough import thorough
 from tests.unit.store.builders import LEASE_MS, NOW
 
-POINTS = int(os.environ.get("CRASH_POINTS", "25"))
-COMMANDS = int(os.environ.get("CRASH_POINTS", "3"))
+POINTS = int(os.environ.get("CRASH_POINTS", "12"))
+COMMANDS = int(os.environ.get("CRASH_POINTS", "2"))
 
 OF_SQLITE = tuple(name for name in WRITES if name != "write")
 """Not the calls by which the harvest says what is acknowledged."""
@@ -38,8 +39,15 @@ OF_SQLITE = tuple(name for name in WRITES if name != "write")
 GAVE_UP = 4
 
 
-@pytest.mark.parametrize("and_later", [False, True], ids=["once", "from then on"])
-@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+@pytest.mark.parametrize(
+    ("error", "and_later"),
+    [
+        pytest.param("EIO", False, id="EIO once"),
+        pytest.param("ENOSPC", True, id="ENOSPC from then on"),
+        pytest.param("EIO", True, id="EIO from then on", marks=thorough),
+        pytest.param("ENOSPC", False, id="ENOSPC once", marks=thorough),
+    ],
+)
 def test_row_21_whichever_write_or_fsync_fails_nothing_is_acknowledged_that_is_not_stored(
     tmp_path: Path, error: str, *, and_later: bool
 ) -> None:
@@ -85,7 +93,7 @@ async def failing_at(call: Call, folder: Path, error: str) -> int:
         return ended.code
 
 
-@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+@pytest.mark.parametrize("error", ["EIO", pytest.param("ENOSPC", marks=thorough)])
 async def test_row_21_the_command_survives_whichever_write_or_fsync_fails(tmp_path: Path, error: str) -> None:
     skip_without_strace()
     async with rehearsal(tmp_path / "undisturbed") as (shell, api):

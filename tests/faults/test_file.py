@@ -18,6 +18,7 @@ from harvester.ports.space import LOG_BYTES
 from harvester.simulator import Simulator
 from tests.faults.invariants import assert_kept, assert_stored_as_sent
 from tests.integration.shell import Gate, Shell, retrieved, stand_in, until
+from tests.support.thorough import thorough
 
 IS_ROOT = os.geteuid() == 0
 
@@ -47,7 +48,7 @@ def replace(database: Path) -> None:
     other.rename(database)
 
 
-@pytest.mark.parametrize("change", [remove, pytest.param(replace, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("change", [remove, pytest.param(replace, marks=thorough)])
 async def test_row_44_what_is_stored_when_the_file_goes_is_saved_and_nothing_more_is_acknowledged(
     shell: Shell, change: Callable[[Path], None]
 ) -> None:
@@ -55,7 +56,7 @@ async def test_row_44_what_is_stored_when_the_file_goes_is_saved_and_nothing_mor
     async with stand_in(gate, tasks=12, duration_s=4) as api:
         shell.talks_to(api.base_url)
         await shell.add(api.catalogue.ids())
-        harvest = await shell.start("backfill", HARVESTER_HARVEST__CONCURRENCY="2", HARVESTER_HARVEST__LEASE_S="1")
+        harvest = await shell.start("backfill", HARVESTER_HARVEST__CONCURRENCY="2", HARVESTER_HARVEST__LEASE_S="3")
         await until(lambda: len(gate.arrived) == 5 and shell.count("harvested") == 3)
 
         change(shell.database)
@@ -163,7 +164,7 @@ def free_port() -> int:
 
 def status_of(port: int, page: str, target: Path) -> int:
     """Return the status of a page, and keep its body in a file."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", f"/{page}")
         answer = connection.getresponse()
@@ -238,7 +239,7 @@ async def test_row_45_the_log_that_grew_behind_a_reader_is_told_and_cut_when_the
     async with stand_in(tasks=12, duration_s=1200) as api:
         shell.talks_to(api.base_url)
         await shell.add(api.catalogue.ids())
-        daemon = await shell.start("run", HARVESTER_SERVER__LISTEN="", HARVESTER_HARVEST__LEASE_S="1")
+        daemon = await shell.start("run", HARVESTER_SERVER__LISTEN="", HARVESTER_HARVEST__LEASE_S="3")
         with closing(sqlite3.connect(shell.database, isolation_level=None)) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM tasks").fetchone()

@@ -12,6 +12,7 @@ from harvester.simulator import Fault
 from tests.faults.invariants import assert_kept, assert_stored_as_sent
 from tests.integration.scripted_api import ScriptedApi, as_json, problem, ready, task_id
 from tests.integration.shell import KEY, Shell, stand_in
+from tests.support.thorough import thorough
 
 TROUBLE_S = 6.0
 OTHER_KEY = "tlk_0ANOTHER0ACCOUNT0S0KEY"
@@ -19,7 +20,6 @@ IMPATIENT = """
 import harvester.service.final_states
 harvester.service.final_states.NOT_WAITED_FOR_S = 2.0
 """
-thorough = pytest.mark.thorough
 
 
 def change(shell: Shell, statement: str, *parameters: object) -> None:

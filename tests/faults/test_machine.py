@@ -14,6 +14,7 @@ import pytest
 from tests.faults.invariants import assert_kept
 from tests.integration.scripted_api import task_id
 from tests.integration.shell import Gate, Shell, stand_in, until
+from tests.support.thorough import thorough
 
 AN_ID = task_id(1)
 LONG_VIDEO_S = 150
@@ -175,7 +176,7 @@ sys.meta_path.insert(0, Finder())
 """
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), pytest.param("SIGHUP", 129, marks=thorough)])
 async def test_row_55_a_signal_while_the_program_is_loaded_ends_it_at_once(shell: Shell, name: str, code: int) -> None:
     await shell.add([AN_ID])
     shell.sabotage(WHILE_IMPORTING.format(name=name))
@@ -209,7 +210,7 @@ async def test_row_55_sigterm_ends_pid_1_while_it_is_starting(shell: Shell) -> N
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             await process.communicate()
     finally:
         if process.returncode is None:

@@ -17,6 +17,7 @@ from yarl import URL
 from harvester.simulator import Simulator
 from tests.faults.invariants import assert_kept, said_about
 from tests.integration.shell import KEY, Shell, stand_in
+from tests.support.thorough import thorough
 
 HOST = "api.harvester.invalid"
 LONG_S = 1800
@@ -198,7 +199,10 @@ async def test_row_52_a_harvest_goes_through_the_proxy_and_trusts_the_own_author
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(b"407 Proxy Authentication Required", "proxy_auth_required"), (b"502 Bad Gateway", "proxy_refused")],
+    [
+        (b"407 Proxy Authentication Required", "proxy_auth_required"),
+        pytest.param(b"502 Bad Gateway", "proxy_refused", marks=thorough),
+    ],
 )
 async def test_row_52_a_proxy_that_opens_no_way_is_named(
     shell: Shell, tmp_path: Path, status: bytes, code: str
@@ -219,12 +223,14 @@ async def test_row_52_a_proxy_that_opens_no_way_is_named(
     ("variables", "says"),
     [
         ({"HTTPS_PROXY": "socks5://127.0.0.1:1080"}, "HTTPS_PROXY names a SOCKS proxy, which is not supported."),
-        ({"ALL_PROXY": "ftp://user:s3cret@127.0.0.1"}, "ALL_PROXY does not name an HTTP proxy."),
+        pytest.param(
+            {"ALL_PROXY": "ftp://user:s3cret@127.0.0.1"}, "ALL_PROXY does not name an HTTP proxy.", marks=thorough
+        ),
         (
             {"SSL_CERT_FILE": "/nowhere/ca.pem"},
             "SSL_CERT_FILE names /nowhere/ca.pem, which cannot be read: No such file",
         ),
-        ({"REQUESTS_CA_BUNDLE": __file__}, "which holds no CA certificates."),
+        pytest.param({"REQUESTS_CA_BUNDLE": __file__}, "which holds no CA certificates.", marks=thorough),
     ],
 )
 async def test_row_52_a_variable_that_is_of_no_use_is_named_at_the_start(

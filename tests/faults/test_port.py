@@ -51,7 +51,7 @@ async def test_row_56_idle_connections_take_no_descriptor_from_the_harvest(shell
             await until(lambda: descriptors(running) <= before + MAX_CONNECTIONS + 4)
             gate.open()
             await until(lambda: shell.count("harvested") == 6)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 answer = await reader.read()

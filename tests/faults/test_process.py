@@ -23,12 +23,6 @@ async def harvesting(shell: Shell, api: Simulator, gate: Gate, *, done: int = 4,
     return harvest
 
 
-async def signalled(harvest: Running, number: signal.Signals) -> None:
-    """Send a signal, and give the process time to take note of it."""
-    harvest.signal(number)
-    await asyncio.sleep(0.2)
-
-
 def seconds() -> float:
     return asyncio.get_running_loop().time()
 
@@ -51,7 +45,8 @@ async def test_row_25_a_signal_lets_what_is_under_way_finish_and_the_next_run_do
     gate = Gate(let_through=4)
     async with stand_in(gate, tasks=12, duration_s=LONG_VIDEO_S) as api:
         harvest = await harvesting(shell, api, gate)
-        await signalled(harvest, number)
+        harvest.signal(number)
+        await harvest.says("Finishing 4 under way")
         gate.open()
         ended = await harvest.ended()
 
@@ -71,30 +66,29 @@ async def test_row_25_a_signal_lets_what_is_under_way_finish_and_the_next_run_do
 
 async def test_row_25_a_second_ctrl_c_stops_at_once_and_the_next_run_waits_for_no_lease(shell: Shell) -> None:
     gate = Gate(let_through=4)
+    # Who waits for either is still waiting when the patience of this test ends.
+    shell.environ |= {"HARVESTER_HARVEST__GRACE_S": "3600", "HARVESTER_HARVEST__LEASE_S": "3600"}
     async with stand_in(gate, tasks=12, duration_s=LONG_VIDEO_S) as api:
         harvest = await harvesting(shell, api, gate)
-        asked = seconds()
-        await signalled(harvest, signal.SIGINT)
-        await signalled(harvest, signal.SIGINT)
+        harvest.signal(signal.SIGINT)
+        await harvest.says("Finishing 4 under way")
+        harvest.signal(signal.SIGINT)
         ended = await harvest.ended()
-        stopped = seconds()
 
         assert ended.code == 130
         assert ended.stderr.splitlines()[1] == "Stopped at once by SIGINT."
         assert "8 still to do: 8 pending." in ended.stderr
-        assert stopped - asked < 5  # of 30 s of grace
 
         gate.open()
         again = await shell.run("backfill")
 
         assert (again.code, shell.count("harvested")) == (0, 12), again.stderr
-        assert seconds() - stopped < 10  # of a lease of 60 s
         assert_kept(shell, api)
 
 
 async def test_sigkill_in_the_middle_leaves_a_set_that_the_next_run_completes(shell: Shell) -> None:
     gate = Gate(let_through=4)
-    shell.environ |= {"HARVESTER_HARVEST__LEASE_S": "1", "MARK_OF_THIS_TEST": shell.folder.name}
+    shell.environ |= {"HARVESTER_HARVEST__LEASE_S": "3", "MARK_OF_THIS_TEST": shell.folder.name}
     async with stand_in(gate, tasks=12, duration_s=LONG_VIDEO_S) as api:
         harvest = await harvesting(shell, api, gate)
         assert len(processes_with(f"MARK_OF_THIS_TEST={shell.folder.name}")) > 1
@@ -121,7 +115,7 @@ async def test_row_25_a_stalled_download_is_given_up_after_the_grace_time(shell:
         ended = await harvest.ended()
 
         assert ended.code == 130
-        assert 0.3 <= seconds() - asked < 3
+        assert seconds() - asked >= 0.3
         assert "2 still to do: 2 pending." in ended.stderr
         assert shell.rows("SELECT state, attempts, lease_owner FROM tasks") == [("pending", 0, None)] * 2
         assert_kept(shell, api, dict.fromkeys(api.catalogue.ids(), "pending"))
@@ -159,7 +153,8 @@ async def test_row_26_a_daemon_and_a_backfill_on_one_file_do_no_work_twice(shell
 
 async def test_row_26_a_paused_process_that_wakes_after_its_lease_has_its_result_refused(shell: Shell) -> None:
     gate = Gate()
-    shell.environ["HARVESTER_HARVEST__LEASE_S"] = "1"
+    # Long enough that the other one renews it in time on a busy machine.
+    shell.environ["HARVESTER_HARVEST__LEASE_S"] = "4"
     async with stand_in(gate, tasks=2, duration_s=12) as api:
         paused = await harvesting(shell, api, gate, done=0, held=2)
         paused.signal(signal.SIGSTOP)

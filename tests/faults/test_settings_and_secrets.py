@@ -17,6 +17,7 @@ from tests.faults.invariants import assert_kept, said_about
 from tests.integration.scripted_api import Answer, ScriptedApi, problem, ready, task_id
 from tests.integration.shell import KEY, Gate, Running, Shell, stand_in, until
 from tests.integration.test_doctor import unused_address
+from tests.support.thorough import thorough
 
 AN_ID, ANOTHER_ID = task_id(1), task_id(2)
 
@@ -40,6 +41,7 @@ def command_lines(harvest: Running) -> list[bytes]:
 
 
 async def test_row_31_the_key_is_sent_and_shown_nowhere(shell: Shell) -> None:
+    shell.starts_cold = True
     gate = Gate(let_through=3)
     async with stand_in(gate, tasks=4, duration_s=150, key=KEY) as api:
         shell.talks_to(api.base_url)
@@ -113,8 +115,17 @@ async def test_row_31_a_refused_key_is_not_repeated(shell: Shell, api: ScriptedA
     assert KEY not in ended.stderr
 
 
-@pytest.mark.parametrize("place", ["aiohttp.ClientSession._request", "harvester.api.client.Client._read"])
-@pytest.mark.parametrize("command", ["backfill", "run", "discover"])
+REQUEST, READ = "aiohttp.ClientSession._request", "harvester.api.client.Client._read"
+
+
+@pytest.mark.parametrize(
+    ("place", "command"),
+    [
+        *((REQUEST, "backfill"), (READ, "run")),
+        *(pytest.param(READ, one, marks=thorough) for one in ("backfill", "discover")),
+        *(pytest.param(REQUEST, one, marks=thorough) for one in ("run", "discover")),
+    ],
+)
 async def test_row_31_the_traceback_of_a_bug_shows_no_key(
     shell: Shell, api: ScriptedApi, place: str, command: str
 ) -> None:
@@ -137,6 +148,7 @@ async def test_row_31_the_traceback_of_a_bug_shows_no_key(
 
 
 async def test_row_31_a_key_from_a_file_is_in_no_environment_either(shell: Shell) -> None:
+    shell.starts_cold = True
     gate = Gate()
     async with stand_in(gate, tasks=1, key=KEY) as api:
         shell.talks_to(api.base_url)

@@ -91,7 +91,7 @@ def run_traced(deed: Callable[..., Any], *arguments: Any, options: Iterable[str]
 
 def _exit_code(process: ForkServerProcess) -> int | None:
     """Return how a process has ended whose tracer has; None, and end it, where it goes on."""
-    give_up_at = time.monotonic() + 5
+    give_up_at = time.monotonic() + PATIENCE_S
     while time.monotonic() < give_up_at:
         with _children:
             if process.exitcode is not None:

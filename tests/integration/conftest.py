@@ -1,7 +1,9 @@
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.integration.scripted_api import ScriptedApi
 from tests.integration.shell import Shell
@@ -23,3 +25,11 @@ async def api(shell: Shell) -> AsyncIterator[ScriptedApi]:
     async with ScriptedApi() as api:
         shell.talks_to(api.base_url)
         yield api
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Write no log in this process: to format the story of each task takes as long as a harvest on virtual time."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()

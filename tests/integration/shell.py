@@ -15,6 +15,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from harvester.simulator import Fault, Simulator, SimulatorSettings
+from tests.support.thorough import IS_THOROUGH
+from tests.support.warm_start import WarmProcess, start
 
 KEY = "tlk_0MARKER0OF0THE0KEY0"
 
@@ -29,6 +31,8 @@ WAYS_OUT = {
     "CURL_CA_BUNDLE",
 }
 """Variables, also in lower case, by which this machine reaches others: a test is to mean the same everywhere."""
+
+OUR_VARIABLES = ("HARVESTER_", "TWELVELABS_")
 
 PATIENCE_S = 120
 """After this long something hangs; on an idle machine nothing here takes a quarter of it."""
@@ -51,7 +55,7 @@ class Ended:
 class Running:
     """A command under way, in a process group of its own, as a shell starts it."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process | WarmProcess) -> None:
         self._process = process
         self.pid = process.pid
         self._heard = ""
@@ -104,9 +108,12 @@ class Shell:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("HARVESTER_", "TWELVELABS_")) and name.upper() not in WAYS_OUT
+            if not name.startswith(OUR_VARIABLES) and name.upper() not in WAYS_OUT
         }
         self.environ = kept | {"TWELVELABS_API_KEY": KEY, "HARVESTER_RATE__REQUESTS_PER_MINUTE": "0"}
+        self._inherited = kept
+        self.starts_cold = IS_THOROUGH
+        """Whether commands are started as a user does: where tests look at the process, or change how it starts."""
         self._started: list[Running] = []
 
     def talks_to(self, base_url: str) -> None:
@@ -115,18 +122,25 @@ class Shell:
 
     async def start(self, *arguments: str, **environ: str) -> Running:
         """Start a command; the variables go over those of the shell."""
-        process = await asyncio.create_subprocess_exec(
+        running = Running(await self._process(arguments, self.environ | environ))
+        self._started.append(running)
+        return running
+
+    async def _process(
+        self, arguments: Sequence[str], environ: dict[str, str]
+    ) -> asyncio.subprocess.Process | WarmProcess:
+        foreign = {name: value for name, value in environ.items() if not name.startswith(OUR_VARIABLES)}
+        if not self.starts_cold and foreign == self._inherited:
+            return await start(arguments, folder=self.folder, environ=environ)
+        return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "harvester", *arguments),
             cwd=self.folder,
-            env=self.environ | environ,
+            env=environ,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-        running = Running(process)
-        self._started.append(running)
-        return running
 
     async def run(self, *arguments: str, stdin: str | None = None, **environ: str) -> Ended:
         """Run a command to its end."""

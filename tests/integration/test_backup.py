@@ -23,7 +23,7 @@ async def test_a_backup_is_made_while_the_daemon_works_and_can_be_worked_on(shel
     async with stand_in(gate, tasks=12) as api:
         shell.talks_to(api.base_url)
         await shell.add(api.catalogue.ids())
-        daemon = await shell.start("run", HARVESTER_HARVEST__LEASE_S="1")
+        daemon = await shell.start("run", HARVESTER_HARVEST__LEASE_S="3")
         await until(lambda: shell.count("harvested") == 5)
 
         made = await shell.run("backup", "copy.db", "--json")

@@ -36,7 +36,7 @@ def harvester(*arguments: str, cwd: Path, environ: dict[str, str] | None = None)
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=120,
     )
 
 
@@ -93,7 +93,7 @@ def test_a_reader_that_leaves_early_is_no_error_to_talk_about(tmp_path: Path) ->
             stdout=writing,
             stderr=subprocess.PIPE,
             check=False,
-            timeout=30,
+            timeout=120,
         )
     finally:
         os.close(writing)
@@ -108,7 +108,7 @@ def test_the_command_line_starts_without_the_heavy_modules(tmp_path: Path) -> No
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=120,
     )
 
     assert HEAVY & set(result.stdout.split()) == set()
@@ -122,7 +122,7 @@ def test_version_and_help_load_neither_a_command_nor_what_it_works_with(tmp_path
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=120,
     )
 
     loaded = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines() if line.startswith("import time:")}

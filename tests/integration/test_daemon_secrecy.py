@@ -27,6 +27,7 @@ async def everything_served(address: str) -> list[str]:
 
 
 async def test_a_daemon_shows_the_key_and_its_token_nowhere_whatever_happens(shell: Shell, api: ScriptedApi) -> None:
+    shell.starts_cold = True
     echo = f"x-api-key: {KEY}; {HOSTILE_NAME}"
     rejected, failed, unknown, throttled, page, good = (task_id(number, age_s=9000) for number in range(10, 16))
     api.holds(rejected, problem(400, "parameter_invalid", echo, x_trace_id=KEY))

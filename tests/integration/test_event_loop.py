@@ -25,6 +25,7 @@ from harvester.service.progress import Progress
 from harvester.service.scheduler import StopWhen
 from harvester.settings.model import load_settings
 from tests.integration.shell import KEY, Shell, until
+from tests.support.thorough import thorough
 
 MAX_BLOCKED_S = 0.05
 TASKS = 3
@@ -103,7 +104,7 @@ async def harvest(
         return opened.progress
 
 
-@pytest.mark.parametrize("compression", ["--gzip", "--no-gzip"])
+@pytest.mark.parametrize("compression", ["--gzip", pytest.param("--no-gzip", marks=thorough)])
 async def test_nothing_blocks_the_event_loop_while_long_videos_arrive(tmp_path: Path, compression: str) -> None:
     async with serving(tmp_path, *LONG_VIDEOS, compression) as (address, task_ids):
         with watching() as watch:

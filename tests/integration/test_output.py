@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.scripted_api import ScriptedApi, as_json, ready, task_id
 from tests.integration.shell import Shell, stand_in
+from tests.support.thorough import thorough
 
 AN_ID = task_id(1)
 HOSTILE_NAME = "=1+1 \x1b[31m\x9bred\u202egpj.exe\u200b\r\n<script>alert(1)</script>.mp4"
@@ -51,7 +52,7 @@ async def test_a_hostile_file_name_is_shown_escaped_and_given_back_as_it_was(she
     assert shell.rows("SELECT input_filename FROM videos") == [(HOSTILE_NAME,)]
 
 
-@pytest.mark.parametrize("style", ["console", "json"])
+@pytest.mark.parametrize("style", ["console", pytest.param("json", marks=thorough)])
 async def test_hostile_words_of_the_api_are_escaped_in_logs_summary_and_reports(
     shell: Shell, api: ScriptedApi, style: str
 ) -> None:

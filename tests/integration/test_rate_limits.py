@@ -8,6 +8,7 @@ import pytest
 from harvester.simulator.settings import HeaderScheme
 from tests.integration.scripted_api import ScriptedApi, as_json, problem, ready, task_id
 from tests.integration.shell import KEY, Shell, retrieved, stand_in, until
+from tests.support.thorough import thorough
 
 OLD = [task_id(number) for number in range(4)]
 
@@ -15,14 +16,14 @@ OLD = [task_id(number) for number in range(4)]
 async def test_after_a_429_its_class_is_left_alone_for_as_long_as_told(shell: Shell, api: ScriptedApi) -> None:
     for one in OLD:
         api.holds(one)
-    refusal = problem(429, "too_many_requests", "You have exceeded the rate limit.", retry_after="2")
+    refusal = problem(429, "too_many_requests", "You have exceeded the rate limit.", retry_after="4")
     api.holds(OLD[1], refusal, as_json(ready(OLD[1])))
 
     harvest = await shell.run("backfill", *OLD, HARVESTER_HARVEST__CONCURRENCY="1")
 
     assert (harvest.code, len(api.asked)) == (0, 5), harvest.stderr
     gaps = [later.at - earlier.at for earlier, later in pairwise(api.asked)]
-    assert [gap for gap in gaps if gap >= 2] == [max(gaps)]
+    assert [gap for gap in gaps if gap >= 4] == [max(gaps)]
     assert api.asked[gaps.index(max(gaps))].path == f"/v1.3/embed/tasks/{OLD[1]}"
     charged = dict(shell.rows("SELECT task_id, attempts FROM tasks"))
     assert dict.fromkeys(OLD, 1) == charged
@@ -47,7 +48,7 @@ async def test_a_process_that_is_killed_as_soon_as_it_was_told_to_wait_has_left_
 
 async def test_a_429_for_statuses_does_not_hold_up_retrievals(shell: Shell, api: ScriptedApi) -> None:
     fast, slow = task_id(50, age_s=7200), task_id(51, age_s=3600)
-    refusal = problem(429, "too_many_requests", "You have exceeded the rate limit.", retry_after="1")
+    refusal = problem(429, "too_many_requests", "You have exceeded the rate limit.", retry_after="4")
     api.will_say(f"embed/tasks/{fast}/status", as_json({"_id": fast, "status": "ready"}))
     api.will_say(f"embed/tasks/{slow}/status", refusal, as_json({"_id": slow, "status": "ready"}))
     api.holds(fast)
@@ -59,7 +60,7 @@ async def test_a_429_for_statuses_does_not_hold_up_retrievals(shell: Shell, api:
     paths = [asked.path.removeprefix("/v1.3/embed/tasks/") for asked in api.asked]
     assert sorted([f"{fast}/status", f"{slow}/status"]) == sorted(paths[:2])
     assert [fast, f"{slow}/status", slow] == paths[2:]
-    assert api.asked[3].at - api.asked[1].at >= 0.9
+    assert api.asked[3].at - api.asked[1].at >= 3.9
 
 
 async def test_where_one_call_gives_status_and_result_a_long_block_of_it_ends_a_harvest_that_asks_once(
@@ -80,7 +81,7 @@ async def test_where_one_call_gives_status_and_result_a_long_block_of_it_ends_a_
         assert "Z: the API accepts no requests for results before." in ended.stderr
 
 
-@pytest.mark.parametrize("scheme", ["older", "newer"])
+@pytest.mark.parametrize("scheme", ["newer", pytest.param("older", marks=thorough)])
 async def test_an_exhausted_window_is_waited_for_without_running_into_429s(shell: Shell, scheme: HeaderScheme) -> None:
     # 58.5 of the 60 seconds are over. The clock stands still until the window is exhausted, however long that takes.
     api = stand_in(tasks=8, requests_per_minute=5, header_scheme=scheme)
@@ -110,7 +111,7 @@ async def test_a_long_wait_is_told_and_can_be_ended(shell: Shell) -> None:
         shell.talks_to(api.base_url)
 
         harvest = await shell.run(
-            "backfill", *api.catalogue.ids(), "--deadline", "1s", HARVESTER_HARVEST__CONCURRENCY="1"
+            "backfill", *api.catalogue.ids(), "--deadline", "6s", HARVESTER_HARVEST__CONCURRENCY="1"
         )
 
         assert harvest.code == 1

@@ -3,15 +3,13 @@
 On virtual time, with the real scheduler, planner and store.
 """
 
-import logging
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-import structlog
 
 from bench.virtual import Report, Setup, Submission, Trouble, draw_submissions, run_harvest
 from harvester.domain.tasks.task import TaskState
+from tests.support.thorough import thorough
 
 TASKS = 30
 HOUR_S = 3600.0
@@ -19,12 +17,7 @@ DAY_S = 24 * HOUR_S
 
 KINDS = ["gone", "unacceptable", "empty", "invalid", "failed"]
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def tasks(count: int = TASKS, spread_s: float = 180.0, *, seed: int = 1) -> list[Submission]:
@@ -37,9 +30,6 @@ def mistyped(count: int, *, seed: int = 9) -> list[Submission]:
 
 def counts(report: Report) -> dict[TaskState, int]:
     return {state: count for state, count in report.counts.items() if count}
-
-
-thorough = pytest.mark.thorough
 
 
 @pytest.mark.parametrize(

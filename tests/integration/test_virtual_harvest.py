@@ -24,8 +24,11 @@ from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.service.discovery import DiscoveryReport, discover
 from harvester.simulator.settings import SimulatorSettings
 from harvester.throttle.throttle import Throttle
+from tests.support.thorough import thorough
 
 TASKS = 200
+
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def tasks(*, ours: bool = True, failed_ratio: float = 0.0, opaque_ids: bool = False) -> list[Submission]:
@@ -77,7 +80,7 @@ def test_no_more_requests_go_out_than_the_rate_allows() -> None:
     assert TASKS <= sent(report) <= report.makespan_s + 1
 
 
-@pytest.mark.parametrize("processes", [1, 2, 3])
+@pytest.mark.parametrize("processes", [3, *(pytest.param(fewer, marks=thorough) for fewer in (1, 2))])
 def test_processes_on_one_database_send_no_more_than_the_rate_allows_together(processes: int) -> None:
     """Also where a process claims more ahead than it leases at a time."""
     per_s, submissions = 50, draw_submissions(1000, 1.0, seed=1, processing_median_s=1.0, processing_sigma=0.1)
@@ -120,7 +123,7 @@ def of_age(submissions: list[Submission], age_s: float) -> list[Submission]:
     return aged
 
 
-@pytest.mark.parametrize("strategy", ["auto", "status", "list"])
+@pytest.mark.parametrize("strategy", ["auto", "list", pytest.param("status", marks=thorough)])
 def test_what_is_near_its_deadline_is_served_in_time_where_the_budget_allows_it(strategy: str) -> None:
     """At a request a minute, with hundreds of others: there is no time to ask first, whatever the strategy is."""
     minutes = 60

@@ -3,31 +3,23 @@
 In all of them every task ends, with a bounded number of requests, and none waits without need.
 """
 
-import logging
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-import structlog
 
 from bench.virtual import START_MS, Quirks, Report, Setup, Submission, draw_submissions, run_harvest
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.plan import Strategy
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.simulator.settings import SimulatorSettings
+from tests.support.thorough import thorough
 
 TASKS = 90
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
 NEVER_MS = 10**15
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Formatting the story of each task takes as long as the harvest."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def tasks(count: int = TASKS, spread_s: float = 180.0, *, seed: int = 1, foreign: bool = False) -> list[Submission]:
@@ -80,7 +72,17 @@ LISTS = {
 }
 
 
-@pytest.mark.parametrize(("quirks", "lag_s"), LISTS.values(), ids=LISTS)
+VARIANTS = {
+    *("ignores the status", "ignores the window", "ten at a time", "ten at a time in secret", "late by ten seconds"),
+    *("late by hours", "of other words", "answers 403", "answers 404", "answers 500"),
+}
+"""Lists that go the same way as one of the others, left to `make test-all`."""
+
+
+@pytest.mark.parametrize(
+    ("quirks", "lag_s"),
+    [pytest.param(*given, id=name, marks=thorough if name in VARIANTS else ()) for name, given in LISTS.items()],
+)
 def test_whatever_the_list_does_every_task_is_harvested_soon(quirks: Quirks, lag_s: float) -> None:
     report = run_harvest(tasks(), Setup(requests_per_minute=60, quirks=quirks, list_lag_s=lag_s))
     check(report, per_task=2.5, half_within_s=400.0)
@@ -88,7 +90,7 @@ def test_whatever_the_list_does_every_task_is_harvested_soon(quirks: Quirks, lag
         assert report.requests[Endpoint.LIST] <= 20
 
 
-@pytest.mark.parametrize("strategy", ["auto", "status", "list"])
+@pytest.mark.parametrize("strategy", ["auto", *(pytest.param(one, marks=thorough) for one in ("status", "list"))])
 @pytest.mark.parametrize(
     "quirks",
     [
@@ -123,14 +125,14 @@ def test_ids_need_not_tell_the_time(opaque: bool, ahead_s: float) -> None:  # no
     check(run_harvest(submissions, Setup(requests_per_minute=60)), per_task=3.5, half_within_s=400.0)
 
 
-@pytest.mark.parametrize("ahead_s", [HOUR_S, -HOUR_S])
+@pytest.mark.parametrize("ahead_s", [HOUR_S, pytest.param(-HOUR_S, marks=thorough)])
 def test_a_clock_that_is_wrong_by_an_hour_costs_minutes(ahead_s: float) -> None:
     report = run_harvest(tasks(), Setup(requests_per_minute=60, clock_ahead_s=ahead_s))
     check(report, per_task=3.0, half_within_s=900.0)
     assert report.makespan_s <= HOUR_S
 
 
-@pytest.mark.parametrize("processing_s", [120.0, 600.0])
+@pytest.mark.parametrize("processing_s", [120.0, pytest.param(600.0, marks=thorough)])
 def test_more_tasks_in_one_second_than_a_page_holds_are_all_found(processing_s: float) -> None:
     submissions = draw_submissions(120, 0.9, seed=1, processing_median_s=processing_s, processing_sigma=0.5)
     report = run_harvest(submissions, Setup(requests_per_minute=120))
@@ -163,7 +165,9 @@ def test_a_result_that_is_asked_for_too_early_is_asked_for_again(quirks: Quirks)
     check(run_harvest(tasks(), Setup(requests_per_minute=60, quirks=quirks)), per_task=2.0, half_within_s=60.0)
 
 
-@pytest.mark.parametrize("ahead_s", [0.0, HOUR_S], ids=["opaque ids", "a clock ahead"])
+@pytest.mark.parametrize(
+    "ahead_s", [pytest.param(0.0, id="opaque ids"), pytest.param(HOUR_S, id="a clock ahead", marks=thorough)]
+)
 def test_a_404_for_a_result_that_does_not_exist_yet_costs_no_task(ahead_s: float) -> None:
     submissions = draw_submissions(
         TASKS, 180.0, seed=1, processing_median_s=600.0, processing_sigma=0.6, opaque_ids=ahead_s == 0
@@ -185,7 +189,9 @@ def test_processes_that_share_a_database_or_begin_anew_waste_little(setup: Setup
     check(run_harvest(tasks(), setup), per_task=2.2, half_within_s=60.0)
 
 
-@pytest.mark.parametrize("strategy", Strategy)
+@pytest.mark.parametrize(
+    "strategy", [pytest.param(one, marks=() if one == Strategy.AUTO else thorough) for one in Strategy]
+)
 def test_a_budget_that_can_save_all_saves_all_whatever_the_strategy_is(strategy: Strategy) -> None:
     """Thirty-five requests in the seven days: to ask first about thirty tasks takes sixty."""
     setup = Setup(requests_per_minute=5 / (24 * 60), strategy=strategy, look_every_s=300.0, lease_s=HOUR_S)
@@ -193,8 +199,14 @@ def test_a_budget_that_can_save_all_saves_all_whatever_the_strategy_is(strategy:
     check(report, count=30, per_task=1.1, half_within_s=4 * DAY_S)
 
 
-@pytest.mark.parametrize("strategy", ["auto", "status"])
-@pytest.mark.parametrize("restart_every_s", [45.0, 25.0])
+@pytest.mark.parametrize(
+    ("strategy", "restart_every_s"),
+    [
+        ("auto", 25.0),
+        ("status", 45.0),
+        *(pytest.param(*one, marks=thorough) for one in (("auto", 45.0), ("status", 25.0))),
+    ],
+)
 def test_runs_that_are_shorter_than_the_wait_for_a_request_come_to_an_end(
     strategy: str, restart_every_s: float
 ) -> None:
@@ -209,12 +221,11 @@ def test_without_a_limit_each_task_still_costs_few_requests() -> None:
 @pytest.mark.parametrize(
     ("strategy", "quirks"),
     [
-        ("auto", Quirks(list_is_frozen=True)),
-        ("auto", Quirks(list_is_empty=True)),
-        ("list", Quirks(list_is_frozen=True)),
-        ("list", Quirks(list_problem=404)),
+        pytest.param("auto", Quirks(list_is_frozen=True), id="auto, frozen"),
+        pytest.param("auto", Quirks(list_is_empty=True), id="auto, empty", marks=thorough),
+        pytest.param("list", Quirks(list_is_frozen=True), id="list, frozen", marks=thorough),
+        pytest.param("list", Quirks(list_problem=404), id="list, 404", marks=thorough),
     ],
-    ids=["auto, frozen", "auto, empty", "list, frozen", "list, 404"],
 )
 def test_with_fifty_requests_a_day_and_a_useless_list_nothing_is_lost(strategy: str, quirks: Quirks) -> None:
     submissions = draw_submissions(80, 60.0, seed=1)
