@@ -1,12 +1,16 @@
-# `make demo` shows the whole story against a stand-in API; `make test` runs every check.
-# Both set themselves up in .venv; a second run finds it ready.
+# `make demo` shows the whole story against a stand-in API; `make test` runs every check, `make test-all` the long ones too.
+# All set themselves up in .venv; a second run finds it ready.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Twice as many as cores: half the time a test waits for the processes that it started.
+PYTEST := pytest -n 4 --dist worksteal
+# The Pythons besides $(PYTHON) under which `make test-all` runs the unit and contract tests, where they are installed.
+OTHER_PYTHONS ?= 3.12 3.13
 
-.PHONY: demo test test-all chaos crash bench fuzz audit format clean
+.PHONY: demo test test-all test-long $(OTHER_PYTHONS:%=test-python%) chaos crash bench fuzz audit format clean
 
 demo: $(STAMP)
 	$(BIN)/harvester demo
@@ -16,12 +20,27 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	# Twice as many as cores: half the time a test waits for the processes that it started.
-	$(BIN)/pytest -n 4 --dist worksteal
+	$(BIN)/$(PYTEST)
 
-# Also what takes long.
-test-all: export TEST_ALL := 1
-test-all: test
+test-all: test test-long
+
+# Only what `make test-all` adds: cases that go the same way as another one, every kill point, more examples of each
+# property, other Pythons.
+test-long: $(STAMP)
+	TEST_ALL=1 $(BIN)/$(PYTEST) -m "thorough or hypothesis"
+	$(MAKE) --no-print-directory $(OTHER_PYTHONS:%=test-python%)
+
+# A Python by its version, as it is found: on the path, or installed by pyenv. Empty without it or its venv module.
+found = $(shell for one in python$(1) "$$(pyenv prefix $(1) 2>&1)/bin/python$(1)"; do \
+  "$$one" -c 'import ensurepip' 2>/dev/null && echo "$$one" && break; done)
+
+$(OTHER_PYTHONS:%=test-python%): test-python%:
+	@if [ -z "$(call found,$*)" ]; then \
+	  echo "Python $* with its venv module is not installed: the tests are not run under it."; \
+	else \
+	  $(MAKE) --no-print-directory .python$*/venv/.installed && \
+	  .python$*/venv/bin/$(PYTEST) tests/unit tests/contract; \
+	fi
 
 # Every fault, kills and restarts at once; the seed that it prints repeats a run.
 chaos: $(STAMP)
@@ -29,7 +48,7 @@ chaos: $(STAMP)
 
 # Kills and errors at every single write and fsync, and at 200 moments; takes about an hour.
 crash: $(STAMP)
-	CRASH_POINTS=1000 CRASH_MOMENTS=200 $(BIN)/pytest -s tests/faults/test_crashes.py tests/faults/test_disk_errors.py
+	TEST_ALL=1 CRASH_POINTS=1000 CRASH_MOMENTS=200 $(BIN)/pytest -s tests/faults/test_crashes.py tests/faults/test_disk_errors.py
 
 format: $(STAMP)
 	$(BIN)/ruff format .
@@ -53,6 +72,12 @@ audit: .audit/venv/.installed
 	.$*/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(if $(filter fuzz,$*),-e .) --group $*
 	touch $@
 
+.python%/venv/.installed: pyproject.toml constraints.txt
+	$(call found,$*) -m venv .python$*/venv
+	.python$*/venv/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	.python$*/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . --group dev
+	touch $@
+
 # --group needs pip 25.1, newer than the one that some Pythons bring along.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -61,4 +86,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) .fuzz .audit .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf $(VENV) .python* .fuzz .audit .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
