@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# Twice as many as cores: half the time a test waits for the processes that it started.
-PYTEST := pytest -n 4 --dist worksteal
+# More than cores: a part of the time a test waits for the processes that it started.
+PYTEST := pytest -n 3 --dist worksteal
 # The Pythons besides $(PYTHON) under which `make test-all` runs the unit and contract tests, where they are installed.
 OTHER_PYTHONS ?= 3.12 3.13
 

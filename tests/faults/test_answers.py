@@ -74,7 +74,7 @@ async def test_row_37_doctor_tells_a_page_of_a_firewall_as_what_it_is(shell: She
 
     (line,) = (line for line in ended.stdout.splitlines() if " key: " in line)
     assert (ended.code, "a firewall or proxy before it blocks the request" in line) == (1, True), line
-    assert "let the owner of the firewall or proxy allow api.base_url" in line
+    assert "ask the owner of the firewall or proxy to allow api.base_url" in line
 
 
 @pytest.mark.parametrize(
