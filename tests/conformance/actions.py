@@ -14,7 +14,7 @@ from harvester.ports.insights import Insights
 from harvester.ports.queue_editor import QueueEditor
 from harvester.ports.store import HarvestStore
 from tests.conformance.backends import Backend
-from tests.unit.store.builders import NOW, lease, object_id, settlement
+from tests.support.store_builders import NOW, lease, object_id, settlement
 
 
 @dataclass(frozen=True)

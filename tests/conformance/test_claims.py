@@ -19,7 +19,7 @@ from harvester.ports.queue_editor import PutBack, QueueEditor
 from harvester.ports.store import HarvestStore
 from tests.conformance.actions import claim, claim_new, ids_of, make_ready, picture, row, throwaway
 from tests.conformance.backends import BACKENDS, Backend
-from tests.unit.store.builders import LEASE_MS, NOW, embeddings, lease, object_id, settlement, settlement_as
+from tests.support.store_builders import LEASE_MS, NOW, embeddings, lease, object_id, settlement, settlement_as
 
 EVERY_BACKEND = pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
 """For properties: hypothesis wants no fixture that is made anew for each test."""

@@ -37,7 +37,7 @@ from harvester.domain.tasks.task import DAY_MS, Task, TaskState
 from harvester.ports.store import HarvestStore
 from tests.conformance.actions import Picture, claim, pictures
 from tests.conformance.backends import BACKENDS, Backend, Fault
-from tests.unit.store.builders import LEASE_MS, NOW, embeddings_of, lease, object_id, settlement
+from tests.support.store_builders import LEASE_MS, NOW, embeddings_of, lease, object_id, settlement
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from harvester.ports.store import HarvestStore
 from harvester.service.list_settlement import Queued, queue_page, settle_page
 from tests.conformance.actions import Picture, claim, claim_new, picture, row
 from tests.conformance.backends import Backend
-from tests.unit.store.builders import LEASE_MS, NOW, embeddings, lease, object_id, settlement
+from tests.support.store_builders import LEASE_MS, NOW, embeddings, lease, object_id, settlement
 
 Deed = Callable[[HarvestStore], Awaitable[object]]
 

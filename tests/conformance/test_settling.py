@@ -25,7 +25,7 @@ from harvester.ports.queue_editor import QueueEditor
 from harvester.ports.store import HarvestStore
 from tests.conformance.actions import Picture, claim, claim_new, picture, row
 from tests.conformance.backends import Backend, Fault
-from tests.unit.store.builders import LEASE_MS, NOW, embeddings, lease, object_id, settlement
+from tests.support.store_builders import LEASE_MS, NOW, embeddings, lease, object_id, settlement
 
 COUNTERS = ("attempts", "failures", "error_code", "error_message", "error_at")
 

@@ -25,7 +25,7 @@ from harvester.domain.tasks.outcomes import (
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 from harvester.throttle.memory_budget import MemoryBudget
 from harvester.throttle.throttle import Throttle
-from tests.contract.raw_server import (
+from tests.support.raw_server import (
     KEY,
     NOON,
     TASK_ID,

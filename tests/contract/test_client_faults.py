@@ -16,7 +16,7 @@ from harvester.api.decode.result import decode_retrieval
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import ListQuery
 from harvester.domain.tasks.outcomes import Invalid, Throttled, Transient
-from tests.contract.raw_server import (
+from tests.support.raw_server import (
     KEY,
     Answering,
     ask,

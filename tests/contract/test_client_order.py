@@ -12,7 +12,7 @@ from harvester.api.connections import MAX_HEAD_BYTES, with_one_length
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.tasks.outcomes import Misrouted, Processing, Ready, Transient
-from tests.contract.raw_server import TASK_ID, ask, client_of, code_of, listening, saying, unlimited, whole
+from tests.support.raw_server import TASK_ID, ask, client_of, code_of, listening, saying, unlimited, whole
 
 OTHER_ID = "66f537778d9641fe5a0d1020"
 STATUS, RETRIEVE = Endpoint.STATUS, Endpoint.RETRIEVE

@@ -28,8 +28,8 @@ from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 from harvester.simulator.tasks import VideoRequest
 from harvester.store.sqlite.store import Store
 from harvester.throttle.throttle import Throttle
-from tests.contract.raw_server import KEY, NOON, Answering, client_of, listening, saying, silent, unlimited, whole
-from tests.unit.store.builders import claim_due
+from tests.support.raw_server import KEY, NOON, Answering, client_of, listening, saying, silent, unlimited, whole
+from tests.support.store_builders import claim_due
 
 DAY_S = 24 * 3600
 NOON_MS = NOON * 1000

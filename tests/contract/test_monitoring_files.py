@@ -12,7 +12,7 @@ import pytest
 from harvester.domain.tasks.queue_reports import Urgency
 from harvester.web.gauges import gauges
 from harvester.web.metrics import Metrics
-from tests.unit.web.builders import NOW, SeenHarvest
+from tests.support.web_builders import NOW, SeenHarvest
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 ALERTS = (DOCS / "alerts.yml").read_text("utf-8")

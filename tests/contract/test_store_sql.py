@@ -13,7 +13,7 @@ from harvester.domain.tasks.outcomes import Retrieved
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.store.sqlite.queue import retry
 from harvester.store.sqlite.store import Store
-from tests.unit.store.builders import (
+from tests.support.store_builders import (
     NOW,
     claim_due,
     embeddings_of,

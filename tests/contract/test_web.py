@@ -19,8 +19,8 @@ from harvester.store.sqlite.connection import open_for_writing
 from harvester.store.sqlite.task_history import status_report
 from harvester.web import Metrics, WebServer, serve
 from harvester.web.health import STUCK_AFTER_S
-from tests.unit.store.builders import add_tasks, insert_like_another_program, object_id
-from tests.unit.web.builders import NOW, SeenHarvest
+from tests.support.store_builders import add_tasks, insert_like_another_program, object_id
+from tests.support.web_builders import NOW, SeenHarvest
 
 TOKEN = "sesame-0123456789"
 PAGES = ["/", "/healthz", "/readyz", "/metrics", "/status.json"]

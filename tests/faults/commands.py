@@ -15,7 +15,7 @@ from typing import TypeVar
 from harvester.simulator import Simulator
 from tests.faults.kept import all_sent_rows, ended_tasks, findings, stored_rows
 from tests.faults.tracing import traced
-from tests.integration.shell import PATIENCE_S, Ended, Shell, retrieved, stand_in
+from tests.support.shell import PATIENCE_S, Ended, Shell, retrieved, stand_in
 
 T = TypeVar("T")
 

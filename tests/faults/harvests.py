@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from harvester.simulator import Simulator
 from tests.faults.invariants import assert_kept, said_about
-from tests.integration.shell import Ended, Shell
+from tests.support.shell import Ended, Shell
 
 DOWNLOADS = 3
 """After so many unacceptable results a task is rejected."""

@@ -8,7 +8,7 @@ from harvester.simulator import Simulator
 from harvester.simulator.faults.payloads import as_doubles
 from harvester.store.sqlite.connection import open_for_reading
 from harvester.store.sqlite.maintenance.verify import verify
-from tests.integration.shell import Shell
+from tests.support.shell import Shell
 
 MAX_MEBIBYTES = 400
 """Of the process and of its largest worker; an idle one has about 90."""

@@ -17,7 +17,7 @@ from harvester.domain.tasks.outcomes import Invalid, Outcome, Retrieved
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import Task
 from harvester.store.sqlite.connection import PASSING_PROBLEMS, open_for_writing, primary_code
-from tests.unit.store.builders import NOW, add_tasks, claim, embeddings_of, object_id, settle_all, settlement
+from tests.support.store_builders import NOW, add_tasks, claim, embeddings_of, object_id, settle_all, settlement
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ import pytest
 from harvester.simulator import Fault
 from tests.faults.harvests import harvest_after
 from tests.faults.invariants import assert_kept
-from tests.integration.shell import Shell, retrieved, stand_in
+from tests.support.shell import Shell, retrieved, stand_in
 from tests.support.thorough import thorough
 
 

@@ -14,8 +14,8 @@ from harvester.simulator.listing import ListQuery, Page
 from harvester.throttle.throttle import Throttle
 from tests.faults.harvests import harvest_after
 from tests.faults.invariants import assert_kept, said_about
-from tests.integration.scripted_api import task_id
-from tests.integration.shell import KEY, Gate, Shell, retrieved, stand_in, until
+from tests.support.scripted_api import task_id
+from tests.support.shell import KEY, Gate, Shell, retrieved, stand_in, until
 
 CONCURRENCY = 4
 

@@ -10,7 +10,7 @@ import pytest
 
 from harvester.simulator import Fault
 from tests.faults.invariants import assert_kept, said_about
-from tests.integration.shell import Gate, Shell, retrieved, stand_in, until
+from tests.support.shell import Gate, Shell, retrieved, stand_in, until
 from tests.support.thorough import thorough
 
 DAY_S = 24 * 3600

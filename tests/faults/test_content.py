@@ -13,8 +13,8 @@ import pytest
 
 from harvester.simulator import Fault
 from tests.faults.invariants import assert_kept, said_about
-from tests.faults.test_disk import NO_PRIVILEGES
-from tests.integration.shell import Shell, stand_in, until
+from tests.support.damage import NO_PRIVILEGES
+from tests.support.shell import Shell, stand_in, until
 from tests.support.thorough import thorough
 
 DAMAGES = (

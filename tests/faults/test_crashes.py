@@ -34,9 +34,9 @@ from tests.faults.tracing import (
     skip_without_strace,
     watching,
 )
-from tests.integration.shell import until
+from tests.support.shell import until
+from tests.support.store_builders import LEASE_MS, NOW
 from tests.support.thorough import thorough
-from tests.unit.store.builders import LEASE_MS, NOW
 
 POINTS = int(os.environ.get("CRASH_POINTS", "3"))
 MOMENTS = int(os.environ.get("CRASH_MOMENTS", "1"))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.invariants import assert_kept
-from tests.integration.shell import Gate, Shell, stand_in, until
+from tests.support.damage import NO_PRIVILEGES, corrupt_page
+from tests.support.shell import Gate, Shell, stand_in, until
 from tests.support.thorough import thorough
 
 AN_ID = "66f537778d9641fe5a0d101f"
@@ -57,15 +58,6 @@ def in_transaction(connection, body):
 store.in_transaction = in_transaction
 """
 """From the moment the flag is there the kernel answers each fsync of the writing thread with EIO (a seccomp filter)."""
-
-NO_PRIVILEGES = """
-import ctypes
-libc, header, sets = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-libc.capget(header, sets)
-sets[0] &= ~0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH of the effective ones
-libc.capset(header, sets)
-"""
-"""The modes of files count for root as well."""
 
 
 @pytest.mark.parametrize("sabotage", [FULL_DISK, FAILING_WRITES], ids=["row 20, disk full", "row 21, write fails"])
@@ -193,15 +185,6 @@ def newer_schema(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("INSERT INTO schema_migrations (version, name) VALUES (999, '0999_future')")
         connection.commit()
-
-
-def corrupt_page(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'tasks'").fetchone()
-        (size,) = connection.execute("PRAGMA page_size").fetchone()
-    with path.open("r+b") as file:
-        file.seek((page - 1) * size)
-        file.write(b"\xa5" * size)
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ from tests.faults.tracing import (
     skip_without_strace,
     watching,
 )
+from tests.support.store_builders import LEASE_MS, NOW
 from tests.support.thorough import thorough
-from tests.unit.store.builders import LEASE_MS, NOW
 
 POINTS = int(os.environ.get("CRASH_POINTS", "12"))
 COMMANDS = int(os.environ.get("CRASH_POINTS", "2"))

@@ -17,7 +17,7 @@ import pytest
 from harvester.ports.space import LOG_BYTES
 from harvester.simulator import Simulator
 from tests.faults.invariants import assert_kept, assert_stored_as_sent
-from tests.integration.shell import Gate, Shell, retrieved, stand_in, until
+from tests.support.shell import Gate, Shell, retrieved, stand_in, until
 from tests.support.thorough import thorough
 
 IS_ROOT = os.geteuid() == 0

@@ -10,8 +10,8 @@ from harvester.domain.tasks.key_fingerprint import key_fingerprint
 from harvester.domain.tasks.task import DAY_MS
 from harvester.simulator import Fault
 from tests.faults.invariants import assert_kept, assert_stored_as_sent
-from tests.integration.scripted_api import ScriptedApi, as_json, problem, ready, task_id
-from tests.integration.shell import KEY, Shell, stand_in
+from tests.support.scripted_api import ScriptedApi, as_json, problem, ready, task_id
+from tests.support.shell import KEY, Shell, stand_in
 from tests.support.thorough import thorough
 
 TROUBLE_S = 6.0

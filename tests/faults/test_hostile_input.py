@@ -11,7 +11,7 @@ import aiohttp
 from harvester.simulator import Fault
 from harvester.simulator.faults.payloads import HOSTILE_NAME
 from tests.faults.invariants import assert_kept
-from tests.integration.shell import Shell, stand_in, until
+from tests.support.shell import Shell, stand_in, until
 
 HOSTILE_IDS = ["../admin", "%2e%2e", "a?b", "a#b", "a\r\nx-api-key: b", "a/b", "..", "x" * 10_000, "\x1b[31m", "é", " "]
 

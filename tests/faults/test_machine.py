@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.invariants import assert_kept
-from tests.integration.scripted_api import task_id
-from tests.integration.shell import Gate, Shell, stand_in, until
+from tests.support.scripted_api import task_id
+from tests.support.shell import Gate, Shell, stand_in, until
 from tests.support.thorough import thorough
 
 AN_ID = task_id(1)

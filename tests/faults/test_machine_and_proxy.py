@@ -16,7 +16,7 @@ from yarl import URL
 
 from harvester.simulator import Simulator
 from tests.faults.invariants import assert_kept, said_about
-from tests.integration.shell import KEY, Shell, stand_in
+from tests.support.shell import KEY, Shell, stand_in
 from tests.support.thorough import thorough
 
 HOST = "api.harvester.invalid"

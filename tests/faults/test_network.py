@@ -11,7 +11,7 @@ import pytest
 from harvester.simulator import Fault
 from tests.faults.harvests import harvest_after
 from tests.faults.invariants import assert_kept, said_about
-from tests.integration.shell import Shell, retrieved, stand_in
+from tests.support.shell import Shell, retrieved, stand_in
 
 
 async def test_row_01_a_connection_reset_in_the_middle_of_a_body_is_retried(shell: Shell) -> None:

@@ -3,7 +3,7 @@
 from harvester.simulator import Fault, Simulator
 from tests.faults.harvests import rejections
 from tests.faults.invariants import MAX_MEBIBYTES, assert_kept, measure_memory, peak_mebibytes
-from tests.integration.shell import Shell, stand_in
+from tests.support.shell import Shell, stand_in
 
 FEW = 4
 

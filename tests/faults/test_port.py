@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harvester.web.connections import MAX_CONNECTIONS
 from tests.faults.invariants import assert_kept
-from tests.integration.shell import Gate, Running, Shell, stand_in, until
+from tests.support.shell import Gate, Running, Shell, stand_in, until
 
 TOKEN = "tok-SECRET-12345678"
 

@@ -8,7 +8,7 @@ import pytest
 
 from harvester.simulator import Fault, Simulator
 from tests.faults.invariants import assert_kept, said_about
-from tests.integration.shell import Gate, Running, Shell, retrieved, stand_in, until
+from tests.support.shell import Gate, Running, Shell, retrieved, stand_in, until
 
 LONG_VIDEO_S = 150
 """Its body is large enough to be decoded in a worker process."""

@@ -14,30 +14,20 @@ import pytest
 from harvester.simulator import Fault
 from tests.faults.harvests import harvest_after
 from tests.faults.invariants import assert_kept, said_about
-from tests.integration.scripted_api import Answer, ScriptedApi, problem, ready, task_id
-from tests.integration.shell import KEY, Gate, Running, Shell, stand_in, until
-from tests.integration.test_doctor import unused_address
+from tests.support.scripted_api import Answer, ScriptedApi, problem, ready, task_id
+from tests.support.shell import (
+    KEY,
+    Gate,
+    Shell,
+    bytes_of_the_folder,
+    command_lines,
+    stand_in,
+    until,
+    unused_address,
+)
 from tests.support.thorough import thorough
 
 AN_ID, ANOTHER_ID = task_id(1), task_id(2)
-
-
-def bytes_of_the_folder(shell: Shell) -> bytes:
-    """Everything that the command has written: the database, its -wal and -shm, whatever else."""
-    return b"".join(path.read_bytes() for path in shell.folder.rglob("*") if path.is_file())
-
-
-def command_lines(harvest: Running) -> list[bytes]:
-    """Return the command line of the process and of each of its workers, which are in its group."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            after_name = (process / "stat").read_text().rpartition(")")[2].split()
-            if int(after_name[2]) == harvest.pid:
-                found.append((process / "cmdline").read_bytes())
-        except OSError:
-            continue
-    return found
 
 
 async def test_row_31_the_key_is_sent_and_shown_nowhere(shell: Shell) -> None:

@@ -17,8 +17,8 @@ import pytest
 
 from harvester.simulator import Simulator
 from tests.faults.invariants import assert_kept
-from tests.integration.scripted_api import ScriptedApi, as_json, ready, task_id
-from tests.integration.shell import PATIENCE_S, Gate, Shell, stand_in, until
+from tests.support.scripted_api import ScriptedApi, as_json, ready, task_id
+from tests.support.shell import PATIENCE_S, Gate, Shell, stand_in, until
 
 AN_ID = task_id(1)
 NAME = "\u6771\u4eac \U0001f600.mp4"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from tests.integration.scripted_api import ScriptedApi
-from tests.integration.shell import Shell
+from tests.support.scripted_api import ScriptedApi
+from tests.support.shell import Shell
 
 
 @pytest.fixture

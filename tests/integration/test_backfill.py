@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harvester.simulator import Simulator
-from tests.integration.shell import Gate, Shell, retrieved, stand_in, until
+from tests.support.shell import Gate, Shell, retrieved, stand_in, until
 
 
 def stored_vectors(shell: Shell, task_id: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from tests.integration.shell import Gate, Shell, stand_in, until
+from tests.support.shell import Gate, Shell, stand_in, until
 
 AN_ID = "66f537778d9641fe5a0d101f"
 NOWHERE = '[server]\nlisten = ""\n'

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.integration.scripted_api import Answer, ScriptedApi, as_json, problem, ready, task_id
-from tests.integration.shell import Ended, Shell
+from tests.support.scripted_api import Answer, ScriptedApi, as_json, problem, ready, task_id
+from tests.support.shell import Ended, Shell
 
 GOOD = [task_id(number) for number in range(3)]
 ODD = task_id(99)

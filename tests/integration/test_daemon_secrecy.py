@@ -5,11 +5,9 @@ import signal
 
 import aiohttp
 
-from tests.faults.test_settings_and_secrets import bytes_of_the_folder, command_lines
-from tests.integration.scripted_api import Answer, ScriptedApi, as_json, problem, ready, task_id
-from tests.integration.shell import KEY, Shell, until
-from tests.integration.test_doctor import unused_address
-from tests.integration.test_output import ACTING, HOSTILE_NAME
+from tests.support.hostile import ACTING, HOSTILE_NAME
+from tests.support.scripted_api import Answer, ScriptedApi, as_json, problem, ready, task_id
+from tests.support.shell import KEY, Shell, bytes_of_the_folder, command_lines, until, unused_address
 
 PAGES = ("/healthz", "/readyz", "/metrics", "/status.json", "/nowhere")
 TOKEN = "sesame-0MARKER0OF0THE0TOKEN0"

@@ -3,7 +3,7 @@
 import sqlite3
 from contextlib import closing
 
-from tests.integration.shell import Shell
+from tests.support.shell import Shell
 
 
 async def test_the_demo_tells_the_whole_story_and_leaves_a_sound_database(shell: Shell) -> None:

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from tests.integration.scripted_api import ScriptedApi, as_json, problem, ready, task_id
-from tests.integration.shell import Shell, retrieved, stand_in, until
+from tests.support.scripted_api import ScriptedApi, as_json, problem, ready, task_id
+from tests.support.shell import Shell, retrieved, stand_in, until
 
 IDS = [task_id(number) for number in range(50)]
 FIRST, SECOND, *_ = IDS

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,8 +14,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.integration.scripted_api import ScriptedApi, as_json, problem
-from tests.integration.shell import KEY, Ended, Shell, stand_in
+from tests.support.scripted_api import ScriptedApi, as_json, problem
+from tests.support.shell import KEY, Ended, Shell, stand_in, unused_address
 from tests.support.thorough import thorough
 
 AN_ID = "66f537778d9641fe5a0d101f"
@@ -210,12 +209,6 @@ async def daemon_that_says(page: Any, status: int) -> AsyncIterator[str]:
         yield f"127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
-
-
-def unused_address() -> str:
-    with closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 async def test_a_running_daemon_is_well_and_a_stopped_one_is_not(shell: Shell) -> None:

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.integration.scripted_api import Answer, ScriptedApi
-from tests.integration.shell import Shell
+from tests.support.scripted_api import Answer, ScriptedApi
+from tests.support.shell import Shell
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 V1_ID, V2_ID = "663e16ac4d11aff765088b3a", "64f8d2c7e4a1b37f8a9c5d12"

@@ -24,7 +24,7 @@ from harvester.service import decode_pool
 from harvester.service.progress import Progress
 from harvester.service.scheduler import StopWhen
 from harvester.settings.model import load_settings
-from tests.integration.shell import KEY, Shell, until
+from tests.support.shell import KEY, Shell, until
 from tests.support.thorough import thorough
 
 MAX_BLOCKED_S = 0.05

@@ -8,7 +8,7 @@ import pytest
 
 from harvester.cli.main import run
 from harvester.simulator import Simulator, SimulatorSettings
-from tests.integration.shell import KEY, Ended, Shell, retrieved, stand_in
+from tests.support.shell import KEY, Ended, Shell, retrieved, stand_in
 
 AN_ID = "66f537778d9641fe5a0d101f"
 API_MESSAGE = (

@@ -14,7 +14,7 @@ from harvester.domain.limits.shared_limits import LimitUpdate
 from harvester.domain.tasks.task import DAY_MS
 from harvester.store.sqlite.connection import in_transaction, open_for_writing
 from harvester.store.sqlite.limits import note_limits
-from tests.integration.shell import PATIENCE_S, Shell, stand_in
+from tests.support.shell import PATIENCE_S, Shell, stand_in
 
 FIFTY_A_DAY = {"HARVESTER_RATE__REQUESTS_PER_MINUTE": "0.0347"}
 LOST = "At 50 requests a day about 1,650 of these 2,000 tasks will expire; 12 requests an hour are needed."

@@ -11,9 +11,9 @@ from contextlib import closing
 
 import pytest
 
-from tests.integration.scripted_api import Answer, ScriptedApi, as_json, ready, task_id
-from tests.integration.shell import Shell
-from tests.integration.test_output import ACTING, HARMLESS_NAME, HOSTILE_NAME, everything_on
+from tests.support.hostile import ACTING, HARMLESS_NAME, HOSTILE_NAME, everything_on
+from tests.support.scripted_api import Answer, ScriptedApi, as_json, ready, task_id
+from tests.support.shell import Shell
 
 AN_ID, ANOTHER_ID = task_id(1), task_id(2)
 PATIENT = {"HARVESTER_API__MAX_BODY_BYTES": "400"}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.shell import Shell
+from tests.support.shell import Shell
 
 SAVED = gzip.decompress(Path(__file__).with_name("older_database.db.gz").read_bytes())
 

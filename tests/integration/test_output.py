@@ -5,18 +5,15 @@ import json
 import os
 import pty
 import sys
-from contextlib import suppress
 
 import pytest
 
-from tests.integration.scripted_api import ScriptedApi, as_json, ready, task_id
-from tests.integration.shell import Shell, stand_in
+from tests.support.hostile import ACTING, HARMLESS_NAME, HOSTILE_NAME, everything_on
+from tests.support.scripted_api import ScriptedApi, as_json, ready, task_id
+from tests.support.shell import Shell, stand_in
 from tests.support.thorough import thorough
 
 AN_ID = task_id(1)
-HOSTILE_NAME = "=1+1 \x1b[31m\x9bred\u202egpj.exe\u200b\r\n<script>alert(1)</script>.mp4"
-HARMLESS_NAME = r"=1+1 \x1b[31m\x9bred\u202egpj.exe\u200b\r\n<script>alert(1)</script>.mp4"
-ACTING = set("\x1b\x9b\u202e\u200b\r")
 
 
 async def test_in_a_pipe_there_are_plain_lines_and_data_is_apart_from_text(shell: Shell) -> None:
@@ -102,11 +99,3 @@ async def test_on_a_terminal_there_is_a_display_and_the_summary_stays(shell: She
         assert "harvesting" in text
         assert text.endswith("s.\r\n")
         assert "Harvested 5 tasks (" in text
-
-
-def everything_on(controller: int) -> str:
-    read = bytearray()
-    with suppress(OSError):  # how the end of a terminal shows
-        while block := os.read(controller, 65536):
-            read += block
-    return read.decode()

@@ -11,7 +11,7 @@ from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.limits.shared_limits import LimitUpdate
 from harvester.store.sqlite.connection import in_transaction, open_for_writing
 from harvester.store.sqlite.limits import note_limits
-from tests.integration.shell import Shell, stand_in
+from tests.support.shell import Shell, stand_in
 
 FIFTY_A_DAY = {"HARVESTER_RATE__REQUESTS_PER_MINUTE": "0.0347"}
 DAY_S = 86_400

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tests.integration.scripted_api import task_id
-from tests.integration.shell import Shell
+from tests.support.scripted_api import task_id
+from tests.support.shell import Shell
 
 FIRST, SECOND, THIRD = (task_id(number) for number in range(3))
 

@@ -6,8 +6,8 @@ import aiohttp
 import pytest
 
 from harvester.simulator.settings import HeaderScheme
-from tests.integration.scripted_api import ScriptedApi, as_json, problem, ready, task_id
-from tests.integration.shell import KEY, Shell, retrieved, stand_in, until
+from tests.support.scripted_api import ScriptedApi, as_json, problem, ready, task_id
+from tests.support.shell import KEY, Shell, retrieved, stand_in, until
 from tests.support.thorough import thorough
 
 OLD = [task_id(number) for number in range(4)]

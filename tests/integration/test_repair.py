@@ -9,8 +9,8 @@ from contextlib import closing
 import pytest
 
 from harvester.simulator import Simulator
-from tests.faults.test_disk import corrupt_page
-from tests.integration.shell import Shell, retrieved, stand_in
+from tests.support.damage import corrupt_page
+from tests.support.shell import Shell, retrieved, stand_in
 
 DAMAGE = "UPDATE embeddings SET vector = zeroblob(length(vector)) WHERE position = 3 AND task = ?"
 

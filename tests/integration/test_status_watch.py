@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.integration.shell import PATIENCE_S, Running, Shell
+from tests.support.shell import PATIENCE_S, Running, Shell
 
 AN_ID = "6af83d1013254bbae9f90389"
 ANOTHER_ID = "6af83d1013254bbae9f9038b"

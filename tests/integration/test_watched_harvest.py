@@ -9,7 +9,7 @@ from harvester.app.harvest import open_harvest
 from harvester.service.scheduler import StopWhen
 from harvester.settings.model import load_settings
 from harvester.web import Metrics, WebServer
-from tests.integration.shell import KEY, stand_in
+from tests.support.shell import KEY, stand_in
 
 
 async def test_what_is_harvested_shows_on_every_page_and_the_key_on_none(tmp_path: Path) -> None:

@@ -30,11 +30,11 @@ from harvester.web import health
 from harvester.web.metrics import Metrics
 from harvester.web.server import Pages
 from harvester.web.status import status_document
-from tests.integration.shell import Shell, stand_in
+from tests.support.shell import Shell, stand_in
+from tests.support.store_builders import NOW, add_tasks, claim, embeddings, object_id, settle_all, settlement
+from tests.support.web_builders import SeenHarvest
 from tests.unit.reports.test_plan_report import report, task
-from tests.unit.store.builders import NOW, add_tasks, claim, embeddings, object_id, settle_all, settlement
 from tests.unit.test_reference import commands, names, rows, sections
-from tests.unit.web.builders import SeenHarvest
 
 SHOWN_AS_SENT = "harvester show --json"
 """The document is the API's own."""

@@ -8,7 +8,7 @@ from harvester.domain.limits.endpoint import RateLimit
 from harvester.domain.tasks.task import DAY_MS
 from harvester.service.deadline_monitor import CONDITION, LOOK_EVERY_S, DeadlineMonitor
 from harvester.service.progress import Progress
-from tests.unit.web.builders import NOW, FixedThrottle, StandingClock
+from tests.support.web_builders import NOW, FixedThrottle, StandingClock
 
 
 @dataclass

@@ -21,8 +21,8 @@ from harvester.service.progress import Progress
 from harvester.service.store_retry import StoreRetry
 from harvester.throttle.memory_budget import MemoryBudget, Reservation
 from harvester.throttle.throttle import Permit
-from tests.unit.store.builders import embeddings
-from tests.unit.web.builders import NOW, StandingClock
+from tests.support.store_builders import embeddings
+from tests.support.web_builders import NOW, StandingClock
 
 PENDING = Task(1, "a" * 24, TaskState.PENDING, NOW, NOW + RETENTION_MS)
 READY = replace(PENDING, state=TaskState.READY)

@@ -24,7 +24,7 @@ from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Failed, NotFound, Outcome, Processing, Ready, Retrieved, Transient
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
-from tests.unit.store.builders import embeddings
+from tests.support.store_builders import embeddings
 
 NOW = 1_760_000_000_000
 MINUTE_MS = 60_000

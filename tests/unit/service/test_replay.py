@@ -23,7 +23,7 @@ from harvester.store.sqlite.dead_letters import keepers
 from harvester.store.sqlite.editor import SqliteQueueEditor
 from harvester.store.sqlite.results import settle
 from harvester.store.sqlite.task_history import rebuild_json, task_story
-from tests.unit.store.builders import NOW, add_tasks, claim, contents, object_id
+from tests.support.store_builders import NOW, add_tasks, claim, contents, object_id
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 GOOD = (FIXTURES / "retrieve_v1_ready.json").read_bytes()

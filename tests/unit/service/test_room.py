@@ -6,7 +6,7 @@ from harvester.ports.space import LARGE_LOG_BYTES, LogReport, Room
 from harvester.service.progress import Progress
 from harvester.service.room import LOG, LOOK_EVERY_S, SPACE, RoomGuard
 from harvester.throttle.memory_budget import MemoryBudget
-from tests.unit.web.builders import StandingClock
+from tests.support.web_builders import StandingClock
 
 
 @dataclass

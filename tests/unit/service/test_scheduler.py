@@ -32,7 +32,7 @@ from harvester.service.store_retry import StoreRetry
 from harvester.store.sqlite.store import Store
 from harvester.throttle.memory_budget import Reservation
 from harvester.throttle.throttle import Permit, Throttle
-from tests.unit.store.builders import claim_due, embeddings
+from tests.support.store_builders import claim_due, embeddings
 
 PATIENCE_S = 120
 LEASE_S = 10.0

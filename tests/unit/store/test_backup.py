@@ -20,7 +20,7 @@ from harvester.store.sqlite.maintenance import backup
 from harvester.store.sqlite.maintenance.backup import back_up
 from harvester.store.sqlite.maintenance.verify import verify
 from harvester.store.sqlite.migrations import load_migrations, migrate
-from tests.unit.store.builders import add_tasks, claim_new, contents, embeddings, object_id, settle_all, settlement
+from tests.support.store_builders import add_tasks, claim_new, contents, embeddings, object_id, settle_all, settlement
 
 WRITES_AND_BACKS_UP = """
 import os, signal, sys

@@ -21,7 +21,7 @@ from harvester.store.sqlite.connection import (
     open_for_writing,
     store_error,
 )
-from tests.unit.store.builders import add_tasks, contents, object_id
+from tests.support.store_builders import add_tasks, contents, object_id
 
 Opener = Callable[[Path], sqlite3.Connection]
 

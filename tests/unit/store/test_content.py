@@ -21,7 +21,7 @@ from harvester.store.sqlite.maintenance.cover import cover
 from harvester.store.sqlite.maintenance.repair import examine, repair
 from harvester.store.sqlite.maintenance.verify import verify
 from harvester.store.sqlite.task_history import rebuild_json
-from tests.unit.store.builders import NOW, claim_new, embeddings_of, object_id, settle_all, settlement
+from tests.support.store_builders import NOW, claim_new, embeddings_of, object_id, settle_all, settlement
 
 COLUMNS = {
     "videos": "model_name duration input_filename input_url video_clip_length created_at updated_at harvested_at"

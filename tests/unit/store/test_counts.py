@@ -11,7 +11,7 @@ from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.counts import TaskCounter, task_counts
 from harvester.store.sqlite.queries import Scope
-from tests.unit.store.builders import (
+from tests.support.store_builders import (
     NOW,
     add_tasks,
     claim,

@@ -4,7 +4,7 @@ from harvester.domain.tasks.outcomes import Empty, Failed, Invalid, NotFound, Ou
 from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.store.sqlite.dead_letters import keepers, kept_payload
 from harvester.store.sqlite.migrations import load_migrations, migrate
-from tests.unit.store.builders import NOW, add_tasks, claim, claim_new, object_id, row_counts, settle_all, settlement
+from tests.support.store_builders import NOW, add_tasks, claim, claim_new, object_id, row_counts, settle_all, settlement
 
 WEEK_MS = 7 * DAY_MS
 

@@ -10,7 +10,7 @@ from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.deadlines import deadlines
 from harvester.store.sqlite.queries import Scope
-from tests.unit.store.builders import NOW, add_tasks, claim_new, object_id, settle_all, settlement
+from tests.support.store_builders import NOW, add_tasks, claim_new, object_id, settle_all, settlement
 
 
 def queue_with_deadlines(connection: sqlite3.Connection, times_ms: list[int]) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 
 from harvester.domain.tasks.outcomes import Retrieved
 from harvester.store.sqlite.disk_estimate import BYTES_FOR_AN_HOUR, forecast
-from tests.unit.store.builders import add_tasks, claim_new, embeddings_of, object_id, settle_all, settlement
+from tests.support.store_builders import add_tasks, claim_new, embeddings_of, object_id, settle_all, settlement
 
 
 def test_while_nothing_is_stored_each_open_task_counts_as_an_hour_of_video(connection: sqlite3.Connection) -> None:

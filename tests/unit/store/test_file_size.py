@@ -8,7 +8,7 @@ from numpy.random import default_rng
 
 from harvester.domain.tasks.outcomes import Retrieved
 from harvester.store.sqlite.connection import open_for_writing
-from tests.unit.store.builders import add_tasks, claim, embeddings_of, object_id, settle_all, settlement
+from tests.support.store_builders import add_tasks, claim, embeddings_of, object_id, settle_all, settlement
 
 MEBIBYTE = 1024 * 1024
 

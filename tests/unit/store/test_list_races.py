@@ -18,7 +18,7 @@ from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.service.list_settlement import Queued, queue_page, settle_page
 from harvester.store.sqlite.store import Store
-from tests.unit.store.builders import (
+from tests.support.store_builders import (
     LEASE_MS,
     NOW,
     ListPages,

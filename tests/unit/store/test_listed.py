@@ -23,7 +23,7 @@ from harvester.store.sqlite import limits
 from harvester.store.sqlite.connection import in_transaction, open_for_writing
 from harvester.store.sqlite.listed import DryRunStore
 from harvester.store.sqlite.task_history import task_story
-from tests.unit.store.builders import (
+from tests.support.store_builders import (
     NOW,
     ListPages,
     add_tasks,

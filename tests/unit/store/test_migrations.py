@@ -20,7 +20,7 @@ from harvester.store.sqlite.migrations import (
     migrate,
     statements,
 )
-from tests.unit.store.builders import add_tasks, contents, object_id, schema
+from tests.support.store_builders import add_tasks, contents, object_id, schema
 
 NEWEST = max(migration.version for migration in load_migrations())
 

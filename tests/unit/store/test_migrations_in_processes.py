@@ -14,8 +14,8 @@ import pytest
 from harvester.store.sqlite.connection import open_for_writing
 from harvester.store.sqlite.migrations import load_migrations, migrate, migrations_folder
 from tests.support.killed_migrations import count_statements, open_killed_at
+from tests.support.store_builders import contents, insert_like_another_program, object_id, schema
 from tests.support.thorough import thorough
-from tests.unit.store.builders import contents, insert_like_another_program, object_id, schema
 
 OPENS_ON_DEMAND = """
 import sys

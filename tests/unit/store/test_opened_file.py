@@ -16,7 +16,7 @@ from harvester.store.sqlite.maintenance import file_systems
 from harvester.store.sqlite.maintenance.probe import why_not_writable
 from harvester.store.sqlite.queue import add
 from harvester.store.sqlite.store import Store
-from tests.unit.store.builders import object_id
+from tests.support.store_builders import object_id
 
 NOW = 1_760_000_000_000
 

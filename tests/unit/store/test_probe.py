@@ -5,7 +5,7 @@ from harvester.domain.tasks.queue_reports import Urgency
 from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.counts import urgency
 from harvester.store.sqlite.maintenance.probe import why_not_writable
-from tests.unit.store.builders import NOW, add_tasks, insert_like_another_program, object_id
+from tests.support.store_builders import NOW, add_tasks, insert_like_another_program, object_id
 
 DAY_MS = 86_400_000
 

@@ -11,7 +11,7 @@ from harvester.domain.tasks.outcomes import Transient
 from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import open_for_writing
 from harvester.store.sqlite.queries import load_queries, query
-from tests.unit.store.builders import add_tasks, claim, object_id, settle_all, settlement
+from tests.support.store_builders import add_tasks, claim, object_id, settle_all, settlement
 
 HOT_PATH = (
     "wake",

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from harvester.domain.tasks.records import LONGEST_SLEEP_MS
 from harvester.domain.tasks.task import DAY_MS
 from harvester.store.sqlite import queue
-from tests.unit.store.builders import NOW, object_id, throwaway_database
+from tests.support.store_builders import NOW, object_id, throwaway_database
 
 
 @settings(max_examples=60)

@@ -11,7 +11,7 @@ from harvester.domain.tasks.task import DAY_MS, RETENTION_MS
 from harvester.store.sqlite import queue, queue_sample
 from harvester.store.sqlite.connection import in_transaction, open_for_reading
 from harvester.store.sqlite.queue_sample import survey
-from tests.unit.store.builders import (
+from tests.support.store_builders import (
     LEASE_MS,
     NOW,
     add_tasks,

@@ -12,7 +12,7 @@ from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.maintenance.repair import examine, repair
 from harvester.store.sqlite.maintenance.verify import verify
-from tests.unit.store.builders import (
+from tests.support.store_builders import (
     NOW,
     claim,
     claim_new,

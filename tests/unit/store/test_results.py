@@ -23,7 +23,7 @@ from harvester.domain.tasks.outcomes import (
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import Task
 from harvester.store.sqlite import results
-from tests.unit.store.builders import (
+from tests.support.store_builders import (
     NOW,
     add_tasks,
     claim,

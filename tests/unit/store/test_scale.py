@@ -14,7 +14,7 @@ from harvester.store.sqlite.connection import in_transaction, open_for_writing
 from harvester.store.sqlite.counts import nearest_deadline, next_due_ms
 from harvester.store.sqlite.queries import Scope, query
 from harvester.store.sqlite.results import settle
-from tests.unit.store.builders import LEASE_MS, NOW, claim, embeddings, lease, object_id, settlement, steps_of
+from tests.support.store_builders import LEASE_MS, NOW, claim, embeddings, lease, object_id, settlement, steps_of
 
 SHORT, LONG = 1_000, 100_000
 

@@ -14,7 +14,7 @@ from harvester.domain.tasks.outcomes import Retrieved
 from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.store.sqlite import connection, queue
 from harvester.store.sqlite.store import Store
-from tests.unit.store.builders import (
+from tests.support.store_builders import (
     NOW,
     claim_due,
     contents,

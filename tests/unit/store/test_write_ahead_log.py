@@ -12,7 +12,7 @@ from harvester.store.sqlite.connection import Connection, in_transaction, open_f
 from harvester.store.sqlite.queue import add
 from harvester.store.sqlite.store import Store
 from harvester.store.sqlite.write_ahead_log import free_bytes, log_bytes, log_path, room, shrink_log
-from tests.unit.store.builders import object_id
+from tests.support.store_builders import object_id
 
 NOW = 1_760_000_000_000
 

@@ -4,7 +4,7 @@ import pytest
 from harvester.domain.tasks.outcomes import Refused
 from harvester.service.heartbeats import Heartbeats
 from harvester.web.health import STUCK_AFTER_S, liveness, readiness
-from tests.unit.web.builders import StandingClock
+from tests.support.web_builders import StandingClock
 
 
 async def test_a_daemon_that_has_just_started_is_alive() -> None:

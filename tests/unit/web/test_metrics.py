@@ -10,7 +10,7 @@ from harvester.domain.tasks.queue_reports import Urgency
 from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.web.gauges import gauges
 from harvester.web.metrics import Metrics
-from tests.unit.web.builders import NOW, SeenHarvest
+from tests.support.web_builders import NOW, SeenHarvest
 
 CALM = Urgency(None, 0, None)
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]

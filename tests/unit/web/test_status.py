@@ -5,7 +5,7 @@ from harvester.domain.tasks.task_reports import StatusReport
 from harvester.reports.status import as_json
 from harvester.web.metrics import Metrics
 from harvester.web.status import status_document
-from tests.unit.web.builders import NOW, SeenHarvest
+from tests.support.web_builders import NOW, SeenHarvest
 
 REPORT = StatusReport(
     at_ms=NOW,

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -242,3 +243,28 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110  # another process sets no event
             await asyncio.sleep(0.01)
+
+
+def unused_address() -> str:
+    """Return an address on which nobody listens now."""
+    with closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def bytes_of_the_folder(shell: Shell) -> bytes:
+    """Everything that the command has written: the database, its -wal and -shm, whatever else."""
+    return b"".join(path.read_bytes() for path in shell.folder.rglob("*") if path.is_file())
+
+
+def command_lines(harvest: Running) -> list[bytes]:
+    """Return the command line of the process and of each of its workers, which are in its group."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            after_name = (process / "stat").read_text().rpartition(")")[2].split()
+            if int(after_name[2]) == harvest.pid:
+                found.append((process / "cmdline").read_bytes())
+        except OSError:
+            continue
+    return found
