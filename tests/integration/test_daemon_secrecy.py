@@ -8,6 +8,7 @@ import aiohttp
 from tests.support.hostile import ACTING, HOSTILE_NAME
 from tests.support.scripted_api import Answer, ScriptedApi, as_json, problem, ready, task_id
 from tests.support.shell import KEY, Shell, bytes_of_the_folder, command_lines, until, unused_address
+from tests.support.thorough import IS_THOROUGH
 
 PAGES = ("/healthz", "/readyz", "/metrics", "/status.json", "/nowhere")
 TOKEN = "sesame-0MARKER0OF0THE0TOKEN0"
@@ -25,7 +26,6 @@ async def everything_served(address: str) -> list[str]:
 
 
 async def test_a_daemon_shows_the_key_and_its_token_nowhere_whatever_happens(shell: Shell, api: ScriptedApi) -> None:
-    shell.starts_cold = True
     echo = f"x-api-key: {KEY}; {HOSTILE_NAME}"
     rejected, failed, unknown, throttled, page, good = (task_id(number, age_s=9000) for number in range(10, 16))
     api.holds(rejected, problem(400, "parameter_invalid", echo, x_trace_id=KEY))
@@ -46,7 +46,9 @@ async def test_a_daemon_shows_the_key_and_its_token_nowhere_whatever_happens(she
         "HARVESTER_DISCOVERY__ENABLED": "true",
     }
 
+    shell.starts_cold = True
     daemon = await shell.start("--debug", "run")
+    shell.starts_cold = IS_THOROUGH
     await until(lambda: api.requests(page) >= 2 and shell.count("harvested") == 2 and shell.count("rejected") == 1)
     await until(
         lambda: shell.count("failed") == 1 and any(one.path.startswith("/v1.3/embed/tasks?") for one in api.asked)

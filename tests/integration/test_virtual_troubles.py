@@ -75,6 +75,7 @@ LISTS = {
 VARIANTS = {
     *("ignores the status", "ignores the window", "ten at a time", "ten at a time in secret", "late by ten seconds"),
     *("late by hours", "of other words", "answers 403", "answers 404", "answers 500"),
+    *("oldest first", "without dates and total", "ten at a time in secret without a total"),
 }
 """Lists that go the same way as one of the others, left to `make test-all`."""
 

@@ -242,7 +242,7 @@ async def until(condition: Callable[[], bool]) -> None:
     """Wait until something has happened in another process."""
     async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110  # another process sets no event
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
 
 
 def unused_address() -> str:

@@ -127,6 +127,7 @@ def test_a_decompression_bomb_is_stopped_at_the_cap() -> None:
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
 )
 names = st.sampled_from(["_id", "status", "created_at", "model_name", "video_embedding", "metadata", "error"])
 

@@ -20,6 +20,7 @@ from harvester.domain.planning.list_reader import (
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Ready
+from tests.support.thorough import thorough
 
 NOW = 1_760_000_000_000
 DAY = 24 * 3600 * 1000
@@ -350,7 +351,14 @@ def unknown_ids() -> Iterator[list[str]]:
         number += 50
 
 
-@pytest.mark.parametrize("created", [lambda _: NOW, lambda number: NOW - number, lambda _: None])
+@pytest.mark.parametrize(
+    "created",
+    [
+        pytest.param(lambda number: NOW - number, id="each older"),
+        pytest.param(lambda _: NOW, id="all at once", marks=thorough),
+        pytest.param(lambda _: None, id="undated", marks=thorough),
+    ],
+)
 def test_new_tasks_for_ever_are_left_with_a_warning(created: Callable[[int], int | None]) -> None:
     pages = unknown_ids()
 
