@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # More than cores: a part of the time a test waits for the processes that it started.
 PYTEST := pytest -n 3 --dist worksteal
-# The Pythons besides $(PYTHON) under which `make test-all` runs the unit and contract tests, where they are installed.
+# The Pythons besides $(PYTHON) under which `make test-all` runs the tests without whole harvests, where they are installed.
 OTHER_PYTHONS ?= 3.12 3.13
 
 .PHONY: demo test test-all test-long $(OTHER_PYTHONS:%=test-python%) chaos crash bench fuzz audit format clean
@@ -39,7 +39,7 @@ $(OTHER_PYTHONS:%=test-python%): test-python%:
 	  echo "Python $* with its venv module is not installed: the tests are not run under it."; \
 	else \
 	  $(MAKE) --no-print-directory .python$*/venv/.installed && \
-	  .python$*/venv/bin/$(PYTEST) tests/unit tests/contract; \
+	  .python$*/venv/bin/$(PYTEST) tests/unit tests/conformance tests/contract; \
 	fi
 
 # Every fault, kills and restarts at once; the seed that it prints repeats a run.

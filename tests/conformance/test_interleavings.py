@@ -38,6 +38,7 @@ from harvester.ports.store import HarvestStore
 from tests.conformance.actions import Picture, claim, pictures
 from tests.conformance.backends import BACKENDS, Backend, Fault
 from tests.support.store_builders import LEASE_MS, NOW, embeddings_of, lease, object_id, settlement
+from tests.support.thorough import examples
 
 T = TypeVar("T")
 
@@ -279,10 +280,11 @@ def _known(one: Picture) -> Known:
     )
 
 
+@pytest.mark.hypothesis  # a property, which draws more examples in `make test-all`
 @pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
 def test_the_store_keeps_to_the_model_in_any_interleaving(backend: Backend) -> None:
     class OnBackend(Interleavings):
         pass
 
     OnBackend.backend = backend
-    run_state_machine_as_test(OnBackend, settings=settings(max_examples=60, stateful_step_count=30))
+    run_state_machine_as_test(OnBackend, settings=settings(examples(60), stateful_step_count=30))

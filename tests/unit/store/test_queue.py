@@ -1,15 +1,16 @@
 """What only SQLite does with the queue; what any store does is in tests/conformance/test_claims.py."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.domain.tasks.records import LONGEST_SLEEP_MS
 from harvester.domain.tasks.task import DAY_MS
 from harvester.store.sqlite import queue
 from tests.support.store_builders import NOW, object_id, throwaway_database
+from tests.support.thorough import examples
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     rows=st.lists(
         st.tuples(
