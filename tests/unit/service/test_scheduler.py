@@ -356,7 +356,8 @@ async def test_what_was_laid_to_rest_while_the_clock_was_weeks_ahead_does_not_sl
     ahead_ms = bench.clock.wall_ms() + 21 * DAY_MS
     bench.insert("UPDATE tasks SET next_attempt_at = ? WHERE task_id = ?", ahead_ms, backed_off)
     bench.insert(
-        "UPDATE tasks SET next_attempt_at = ?1, lease_until = ?1, lease_owner = 'dead', claim = 7 WHERE task_id = ?2",
+        "UPDATE tasks SET next_attempt_at = ?, lease_until = ?, lease_owner = 'dead', claim = 7 WHERE task_id = ?",
+        ahead_ms,
         ahead_ms,
         claimed,
     )
