@@ -31,7 +31,7 @@ SHARE_EVERY_S = 5.0
 
 
 class SharedBudget:
-    """Keeps a pacer in step with the ledger.
+    """Keeps a pacer in step with the limit store.
 
     It leases requests at the configured rate before they go out, for a second at a time; unused ones lapse. Requests to
     an endpoint with a cut rate are charged to that endpoint afterwards, within a second, because the endpoint of the
@@ -143,7 +143,7 @@ class SharedBudget:
 
 @dataclass(slots=True)
 class _Told:
-    """The limits of one endpoint, and its number of requests, as last passed to the ledger."""
+    """The limits of one endpoint, and its number of requests, as last passed to the limit store."""
 
     quota: Quota | None = None
     window: TaughtWindow | None = None
@@ -153,7 +153,7 @@ class _Told:
 
 
 class _SharedClass:
-    """One endpoint, and its limits that the ledger already has."""
+    """One endpoint, and its limits that the limit store already has."""
 
     def __init__(self, pacer: Pacer, endpoint: Endpoint) -> None:
         self._pacer = pacer
@@ -161,7 +161,7 @@ class _SharedClass:
         self._held = self._telling = _Told()
 
     def add_news(self, news: LimitUpdate, now: float, now_ms: int) -> None:
-        """Add the limits that the ledger does not have yet."""
+        """Add the limits that the limit store does not have yet."""
         endpoint, held, known = self._endpoint, self._held, self._pacer.snapshot(self._endpoint, now)
         window, sent = _taught_window(known, now, now_ms), self._pacer.sent_since(endpoint, held.sent, now)
         self._telling = _Told(known.quota, window, known.learned, held.rate, sent.last_number)
@@ -177,7 +177,7 @@ class _SharedClass:
             news.payments[endpoint] = Charge(sent.count, now_ms + round((sent.first_at - now) * 1000), rate)
 
     def adopt(self, lesson: EndpointLimits, now: float, now_ms: int) -> None:
-        """Adopt limits from the ledger, unless this process has learned others that the ledger does not have yet."""
+        """Adopt limits from the limit store, unless this process has learned others that are not stored yet."""
         held, known = self._telling, self._pacer.snapshot(self._endpoint, now)
         quota = lesson.quota if known.quota == held.quota else None
         learned: LearnedRate | None = None

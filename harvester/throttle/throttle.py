@@ -32,7 +32,7 @@ class Permit:
 class Throttle:
     """Hands out permits at the configured rate, or more slowly while the API demands it.
 
-    With a ledger, all processes share the rate, and learned limits outlive the process: see
+    With a limit store, all processes share the rate, and learned limits outlive the process: see
     `harvester.throttle.shared_budget`. Without a status call (API v2), a status request has the limits of a retrieval.
     """
 
@@ -84,7 +84,7 @@ class Throttle:
         return self._pacer.budget(endpoint, self._monotonic())
 
     async def refill(self) -> None:
-        """Lease requests if none are left, and exchange limits; no effect without a ledger. Raises StoreError."""
+        """Lease requests if none are left, and exchange limits; no effect without a limit store. Raises StoreError."""
         if self._shared is not None:
             await self._shared.refill()
 
