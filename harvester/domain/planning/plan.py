@@ -249,7 +249,7 @@ def next_look_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
 
 
 def at_latest_before_deadline(task: Task, now_ms: int, delay_ms: int) -> int:
-    """Return `now + delay` (Unix ms), or the first of CHANCES_MS that the delay would jump over."""
+    """Return `now + delay` (Unix ms), or the first of CHANCES_MS that it would jump over."""
     due_ms = now_ms + delay_ms
     return min((chance_ms for chance_ms in _chances_ms(task) if now_ms < chance_ms < due_ms), default=due_ms)
 

@@ -99,7 +99,7 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """401 or 403: the API refuses the key; this says nothing about the task. `is_key`: it refuses it for every call."""
+    """401 or 403: the API refuses the key, which says nothing about the task. `is_key`: for every call."""
 
     kind: ClassVar[str] = "refused"
     message: str
