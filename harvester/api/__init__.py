@@ -1,1 +1,1 @@
-"""The TwelveLabs side: requests, answers, and the limits on them."""
+"""The TwelveLabs API over HTTP: requests, answers, and their rate limits."""

@@ -1,7 +1,7 @@
-"""The bytes of an answer: a short one is `bytes`, a long one a file that worker processes can open.
+"""Store the body of an answer: a short one as `bytes`, a long one as a file that worker processes can open.
 
-Each received piece is written away at once. Joined in memory, a long body would exist twice for a moment, and once
-more on its way to the worker.
+Each received piece of a long body is written at once. If it were joined in memory, the body would exist twice for a
+moment, and a third time on its way to the worker.
 """
 
 import errno
@@ -11,40 +11,40 @@ from pathlib import Path
 from typing import Self
 
 IN_MEMORY_BYTES = 128 * 1024
-"""A body of this size, a minute of video, decodes within a millisecond or two: handing it over takes longer."""
+"""Bytes: longer bodies go into a file. A minute of video is this long and decodes faster than a worker receives it."""
 
 
 class BodyFileError(OSError):
-    """This machine has no place for a long body."""
+    """This machine has no room for a long body."""
 
 
 class SpooledBody:
-    """An anonymous file, gone when it is closed or not referred to any more. Raises BodyFileError where there is none.
+    """An anonymous file that is deleted when it is closed or no longer referenced. Raises BodyFileError.
 
-    In memory on Linux; not in /dev/shm, of which containers have 64 MB. Where the kernel refuses that, and elsewhere,
-    a temporary file of the owner.
+    On Linux the file is in memory, but not in /dev/shm, because containers have only 64 MB of it. If the kernel refuses
+    this, and on other systems, it is a temporary file of the user.
     """
 
     def __init__(self) -> None:
         self._size = 0
-        # Closed whatever happens next: there may be no descriptor left.
+        # Set first, because `__del__` needs them if no descriptor is left.
         self._descriptor, self.path, self._is_named = -1, "", False
         try:
             self._descriptor, self.path, self._is_named = _anonymous_file()
         except OSError as error:
             raise BodyFileError(error.errno, f"no file for a long body can be made: {error.strerror}") from error
         self.holds_secret = False
-        """Whether the text occurs in it that the receiver looked for."""
+        """Whether the file contains the secret that the receiver searched for."""
 
     @classmethod
     def of(cls, content: bytes) -> Self:
-        """Return a file with that content."""
+        """Return a file with that content. Raises BodyFileError."""
         body = cls()
         body.write(content)
         return body
 
     def write(self, content: bytes) -> None:
-        """Append to the file."""
+        """Append to the file. Raises BodyFileError."""
         view = memoryview(content)
         while view:
             try:
@@ -59,11 +59,11 @@ class SpooledBody:
         return os.pread(self._descriptor, min(count, self._size), 0)
 
     def fileno(self) -> int:
-        """Return the descriptor; what is mapped from it stays when this is closed."""
+        """Return the descriptor; memory mapped from it stays valid after `close`."""
         return self._descriptor
 
     def close(self) -> None:
-        """Give the file up. Safe to call twice."""
+        """Delete the file. Safe to call twice."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -78,7 +78,7 @@ class SpooledBody:
 
 
 class BodyBuffer:
-    """Takes the pieces of one body. With `to_file` a long one goes into `file`, and `secret` is looked for in it."""
+    """Collects the pieces of one body. With `to_file` a long body goes into `file`, which is searched for `secret`."""
 
     def __init__(self, *, to_file: bool, secret: bytes = b"") -> None:
         self._to_file = to_file
@@ -89,7 +89,7 @@ class BodyBuffer:
         self.size = 0
 
     def add(self, piece: bytes) -> None:
-        """Take the next piece."""
+        """Add the next piece. Raises BodyFileError."""
         self.size += len(piece)
         self._pieces.append(piece)
         if self._to_file and self.size > IN_MEMORY_BYTES:
@@ -99,18 +99,18 @@ class BodyBuffer:
             self._pieces.clear()
 
     def in_memory(self) -> bytes:
-        """Return what is not in the file."""
+        """Return the bytes that are not in the file."""
         return b"".join(self._pieces)
 
     def close(self) -> None:
-        """Give the file up."""
+        """Delete the file, if there is one."""
         if self.file is not None:
             self.file.close()
 
     def _write(self, file: SpooledBody, piece: bytes) -> None:
         file.write(piece)
         if self._secret and not file.holds_secret:
-            # The text may begin in one piece and end in the next.
+            # The secret may begin in one piece and end in the next.
             searched = self._last + piece
             file.holds_secret = self._secret in searched
             self._last = searched[max(0, len(searched) - len(self._secret) + 1) :]
@@ -119,7 +119,7 @@ class BodyBuffer:
 def _anonymous_file() -> tuple[int, str, bool]:
     """Return a descriptor, the path by which a worker process opens it, and whether the file has a name of its own."""
     if not _has_proc():
-        # Not Linux, or /proc is not mounted: without a name no other process could open it.
+        # Not Linux, or /proc is not mounted: another process can open the file only by its name.
         return *tempfile.mkstemp(prefix="harvester-body-"), True
     descriptor = _memory_file()
     if descriptor is None:
@@ -129,8 +129,8 @@ def _anonymous_file() -> tuple[int, str, bool]:
 
 
 def _memory_file() -> int | None:
-    """Return a file in memory; None where the kernel, or a filter of system calls, refuses one."""
-    # With vm.memfd_noexec = 2 only files that can never be executed are made; older kernels do not know the flag.
+    """Return a file in memory; None if the kernel, or a filter of system calls, refuses it."""
+    # With vm.memfd_noexec = 2 the kernel allows only files that can never be executed; older kernels lack the flag.
     for flags in (os.MFD_CLOEXEC, os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL):
         try:
             return os.memfd_create("harvester-body", flags)

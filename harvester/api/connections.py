@@ -1,8 +1,8 @@
-"""Which connection carries a request: HTTP/1.1 ties an answer to its request only by the order on one connection.
+"""Choose the connection of a request: HTTP/1.1 matches an answer to its request only by the order on one connection.
 
-A kept connection is used again only if nothing has arrived on it since its last answer. A late or doubled answer, a
-stray 404 or 408, or the rest of a body would be taken for the answer to the next request. Such a connection is closed,
-as is one on which anything else was odd.
+A kept connection is reused only if nothing has arrived on it since its last answer. Otherwise a late or doubled answer,
+a stray 404 or 408, or the rest of a body would look like the answer to the next request. Such a connection is closed,
+as is one with any other irregularity.
 """
 
 import re
@@ -20,10 +20,10 @@ from aiohttp.tracing import Trace
 
 MAX_HEADER_BYTES = 64 * 1024
 MAX_HEADERS = 1000
-"""Proxies add headers, and some are long: policies, cookies. aiohttp's own bounds are 8 KiB and 128."""
+"""The longest header and the most headers. Proxies add long ones (policies, cookies); aiohttp allows 8 KiB and 128."""
 
 MAX_HEAD_BYTES = 256 * 1024
-"""All headers of an answer together, and those of interim answers before it; one read may exceed it."""
+"""Bytes of all headers of an answer and of its interim answers together; one read may exceed this."""
 
 
 _LENGTH = re.compile(rb"^content-length:[ \t]*([\d, \t]*?)[ \t]*\r\n", re.IGNORECASE | re.MULTILINE)
@@ -34,9 +34,9 @@ _MAX_INTERIM = 8
 
 
 def with_one_length(data: bytes) -> bytes:
-    """Return the beginning of an answer with its content length once.
+    """Return the beginning of an answer with its content length only once.
 
-    RFC 9110 (8.6) lets a recipient accept the same number twice, as proxies send it; aiohttp's parser does not.
+    Proxies send the same number twice. RFC 9110 (8.6) lets a recipient accept this, but aiohttp's parser does not.
     """
     start, end = 0, data.find(_HEAD_END)
     for _ in range(_MAX_INTERIM):
@@ -55,7 +55,7 @@ def with_one_length(data: bytes) -> bytes:
 
 
 class Wire(ResponseHandler):
-    """One connection, as aiohttp's protocol; it knows whether a request is under way on it."""
+    """One connection, as an aiohttp protocol that knows whether a request is in flight on it."""
 
     uses = 0
     is_idle = False
@@ -63,17 +63,17 @@ class Wire(ResponseHandler):
     _has_head = True
 
     def begin(self) -> None:
-        """Take note that a request is about to be sent."""
+        """Record that a request is about to be sent."""
         self.uses += 1
         self.is_idle = False
         self._head_bytes, self._has_head = 0, False
 
     def rest(self) -> None:
-        """Take note that the answer has ended, or was given up."""
+        """Record that the answer has ended, or that the request was cancelled."""
         self.is_idle = True
 
     def data_received(self, data: bytes) -> None:
-        """Take what the server sent; on an idle connection that ends it."""
+        """Pass received bytes on; on an idle connection, close it."""
         was_idle = self.is_idle
         if self._head_bytes == 0 and not self._has_head:
             data = with_one_length(data)
@@ -88,7 +88,7 @@ class Wire(ResponseHandler):
                     self.transport.close()
 
     def feed_data(self, data: Any, size: int = 0) -> None:
-        """Take a parsed head; a connection with interim answers (100, 103) is not used again."""
+        """Pass a parsed head on; do not reuse a connection with interim answers (100, 103)."""
         if 100 <= data[0].code < 200:
             self.force_close()
         else:
@@ -97,14 +97,14 @@ class Wire(ResponseHandler):
 
     @property
     def is_in_step(self) -> bool:
-        """Whether the next bytes on this connection are the answer to the next request, as far as can be known."""
+        """Whether the next bytes on this connection are the answer to the next request, as far as is known."""
         if self.uses == 0:
-            # Nothing was asked yet, so nothing can be late. TLS may have sent session tickets already.
+            # No request was sent yet, so no answer can be late. Unread bytes may be session tickets of TLS.
             return True
         return self.is_connected() and not self.should_close and not self._has_unread_bytes()
 
     def distrust(self) -> None:
-        """Close the connection, in use or not: the next answer on it would be another request's."""
+        """Close the connection, even in use: the next answer on it may belong to another request."""
         self.force_close()
         self.close()
 
@@ -119,7 +119,7 @@ class Wire(ResponseHandler):
 
 
 class Connector(aiohttp.TCPConnector):
-    """Opens connections, and hands out kept ones only while they are in step."""
+    """Opens connections, and reuses kept ones only while they are in step."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(limit=0, **options)
@@ -132,7 +132,7 @@ class Connector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's own signature
     ) -> Connection:
-        """Return a connection on which the next bytes are the answer to the request."""
+        """Return a connection whose next bytes are the answer to the request."""
         while True:
             connection = await super().connect(req, traces, timeout)
             wire = connection.protocol
@@ -146,7 +146,7 @@ class Connector(aiohttp.TCPConnector):
 
 
 class WireResponse(aiohttp.ClientResponse):
-    """A response that remembers its connection after aiohttp has given it back to the pool."""
+    """A response that keeps its connection after aiohttp has returned it to the pool."""
 
     _wire: ResponseHandler | None = None
 
@@ -156,6 +156,6 @@ class WireResponse(aiohttp.ClientResponse):
         return await super().start(connection)
 
     def distrust(self) -> None:
-        """Close the connection that the answer came on: it was another request's."""
+        """Close the connection of this answer, which belonged to another request."""
         if isinstance(self._wire, Wire):
             self._wire.distrust()

@@ -1,4 +1,4 @@
-"""The list of tasks: what to ask for, and a page of the answer to tasks with their outcomes."""
+"""The list of tasks: the parameters of a request, and the tasks of a page with their outcomes."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -12,10 +12,10 @@ from harvester.domain.tasks.outcomes import Ready, Transient
 from harvester.domain.tasks.task_id import validate_task_id
 
 MAX_LIST_BYTES = 4 * 1024 * 1024
-"""A page of 50 tasks is about 20 KB."""
+"""Bytes: the largest page. A page of 50 tasks is about 20 KB."""
 
 _LAST_SECOND = 253_402_300_799
-"""The end of the year 9999; a list may hold any date."""
+"""Unix seconds, the end of the year 9999: later dates in a list cannot be formatted."""
 
 
 def list_parameters(query: ListQuery) -> dict[str, str]:
@@ -33,7 +33,7 @@ def list_parameters(query: ListQuery) -> dict[str, str]:
 
 
 def parse_list(body: bytes, encoding: str | None) -> ListPage | Transient:
-    """Return what the 200 answer of a list call holds; entries without an acceptable id are only counted."""
+    """Return the page in the 200 answer of a list call; entries without an acceptable id are only counted."""
     try:
         plain = decompress(body, encoding, MAX_LIST_BYTES)
         document = parse_object(plain)

@@ -1,4 +1,4 @@
-"""What an answer's headers say about rate limits, in the schemes that the API and others use."""
+"""Read rate limits from the headers of an answer, in the schemes of the API and of other servers."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from harvester.domain.limits.endpoint import LimitReport
 from harvester.domain.limits.quotas import WINDOWS_S, Quota
 
 _SCHEMES = ("x-ratelimit-request", "x-ratelimit", "ratelimit", "x-rate-limit")
-"""The API's own two, the IETF's draft with a header for each number, and that of others."""
+"""The two of the API, the IETF draft with a header for each number, and one of other servers."""
 
 _DRAFT_FIELD = re.compile(r"(?:^|[;,\s])(limit|q|remaining|r|reset|t)=(\d{1,12})", re.ASCII)
 _DRAFT_NAMES = {"q": "limit", "r": "remaining", "t": "reset"}
@@ -17,7 +17,7 @@ _DRAFT_NAMES = {"q": "limit", "r": "remaining", "t": "reset"}
 _MAX_LIMIT = 10**9
 
 _MAX_AGE_S = 7 * 24 * 3600.0
-"""No cache keeps an answer of the API for longer."""
+"""Seconds: the longest `age` of a cached answer that is believed."""
 
 _QUOTA = re.compile(
     r"\b(\d{1,9})\s*req(?:uest)?s?\s*(?:/|per)\s*(\d{1,6})?\s*(second|minute|hour|day)s?\b", re.ASCII | re.IGNORECASE
@@ -26,9 +26,9 @@ _UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 24 * 3600}
 
 
 def read_limits(headers: Mapping[str, str], now_s: float) -> LimitReport:
-    """Return what `headers` (names in any case) say; `now_s` is the wall clock, used where `date` is missing.
+    """Return the limits in `headers` (names in any case); `now_s` is the wall clock, used if `date` is missing.
 
-    Times are taken relative to the server's own `date`, so a wrong clock on this side does no harm.
+    Times are relative to the server's `date`, so a wrong clock of this machine does not matter.
     """
     named = {name.lower(): value for name, value in headers.items()}
     server_now = http_date(named.get("date")) or now_s
@@ -38,7 +38,7 @@ def read_limits(headers: Mapping[str, str], now_s: float) -> LimitReport:
         if f"{scheme}-remaining" in named or f"{scheme}-reset" in named:
             remaining = _number(named.get(f"{scheme}-remaining", ""))
             reset = seconds(named.get(f"{scheme}-reset"), server_now)
-            # The draft gives the policies behind the limit: `100, 100;w=60`.
+            # In the draft the policies follow the limit: `100, 100;w=60`.
             limit = _number(named.get(f"{scheme}-limit", "").partition(",")[0])
             return LimitReport(
                 None if remaining is None else int(remaining),
@@ -56,17 +56,17 @@ def _draft_fields(value: str) -> dict[str, str]:
 
 
 def quota_told(message: str) -> Quota | None:
-    """Return the quota that the message of a 429 names, as in "(100req/1day)"; None if there is none."""
+    """Return the quota in the message of a 429, as in "(100req/1day)"; None if there is none."""
     found = _QUOTA.search(message)
     if found is None:
         return None
     limit, window_s = int(found[1]), int(found[2] or 1) * _UNITS_S[found[3].lower()]
-    # Longer ones are not known, and a window decides how long a request may have to wait.
+    # No API has a window longer than a day, and the window decides for how long requests may have to wait.
     return Quota(limit, window_s) if limit and 0 < window_s <= WINDOWS_S[-1] else None
 
 
 def api_time_s(headers: Mapping[str, str]) -> float | None:
-    """Return the time of the server (whole Unix seconds) by `date` and, from a cache, `age`; None without a date."""
+    """Return the server's time (whole Unix seconds) from `date` and, if cached, `age`; None without a date."""
     named = {name.lower(): value for name, value in headers.items()}
     date_s, age_s = http_date(named.get("date")), _number(named.get("age", "")) or 0.0
     return None if date_s is None else date_s + min(_MAX_AGE_S, max(0.0, age_s))

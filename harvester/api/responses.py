@@ -1,4 +1,4 @@
-"""The answers of the API, and the exceptions of the HTTP library, to outcomes: the one boundary for both."""
+"""Convert answers of the API and exceptions of the HTTP library to outcomes; no other module does."""
 
 import errno
 import socket
@@ -29,15 +29,15 @@ from harvester.settings.proxies import Proxy
 _MAX_HIDDEN_ERROR_BYTES = 64 * 1024
 
 _MAX_SMALL_BODY_BYTES = 4 * 1024 * 1024
-"""Statuses and errors are a few hundred bytes."""
+"""Bytes: the largest status or error; usually they are a few hundred bytes."""
 
 
 def status_outcome(body: bytes, encoding: str | None) -> Outcome:
-    """Return what the 200 answer of a status call means."""
+    """Return the outcome of a status call's 200 answer."""
     try:
         document = parse_object(decompress(body, encoding, _MAX_SMALL_BODY_BYTES))
     except BodyError as error:
-        # Even a well-formed answer that is wrong says nothing about the embeddings: only a retrieval can reject.
+        # Even a well-formed wrong answer says nothing about the embeddings: only a retrieval can reject a task.
         return Transient(error.outcome.message, error.outcome.code)
     status = document.get("status")
     if status is None:
@@ -49,7 +49,7 @@ def status_outcome(body: bytes, encoding: str | None) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _ErrorBody:
-    """What the body of an error says.
+    """The parsed body of an error.
 
     `is_api`: it has the form of the API's errors, or is empty. `names_reason`: it has that form and a reason.
     """
@@ -62,11 +62,11 @@ class _ErrorBody:
 
 
 def _read_error(body: bytes, encoding: str | None, server_now_s: float) -> _ErrorBody:
-    """Return what an error's body says: one of the API's (flat or nested), that of something else, or none."""
+    """Parse an error's body, which may be the API's (flat or nested), another server's, or empty."""
     try:
         document = parse_object(decompress(body, encoding if body else None, _MAX_SMALL_BODY_BYTES))
     except BodyError as error:
-        # All but an empty body is the page of a proxy, or of a wrong base URL, and says nothing about the task.
+        # Unless it is empty, the body is the page of a proxy or of a wrong base URL, and says nothing about the task.
         problem = error.outcome
         message = problem.message if problem.code == "not_json" else None
         return _ErrorBody(None, message, is_api=problem.code == "body_empty")
@@ -79,7 +79,7 @@ def _error_body(document: Mapping[str, Any], server_now_s: float) -> _ErrorBody:
     return _ErrorBody(
         code,
         message,
-        # {"message": "Forbidden"} and the like are the words of gateways.
+        # A body like {"message": "Forbidden"} comes from a gateway.
         is_api=not document or "code" in document or is_nested,
         names_reason=code is not None or (is_nested and message is not None),
         retry_after_s=body_retry_after_s(document, message, server_now_s),
@@ -95,9 +95,9 @@ def error_outcome(  # noqa: PLR0913  # all of an answer
     *,
     server_now_s: float = 0.0,
 ) -> Outcome:
-    """Return what an answer other than 200 means; `report` has the wait that its headers ask for.
+    """Return the outcome of an answer other than 200; `report` has the wait that its headers ask for.
 
-    `server_now_s` is the time of the answer in Unix seconds: a body may name a time until which to wait.
+    `server_now_s` is the time of the answer in Unix seconds: a body may state a time until which to wait.
     """
     error = _read_error(body, encoding, server_now_s)
     outcome = _error_outcome(endpoint, status, error)
@@ -105,14 +105,14 @@ def error_outcome(  # noqa: PLR0913  # all of an answer
     if status == 429 or outcome.code == "too_many_requests":
         return Throttled(_shown(error, status), wait_s, error.code or "too_many_requests")
     if isinstance(outcome, Transient) and wait_s is not None and status >= 400:
-        # The server asks us to wait: the task can do nothing about that.
+        # The server asks to wait, so the failure is not the task's.
         wait_s = wait_s if wait_s <= MAX_BLOCK_S else MAX_GUESSED_BLOCK_S
         return Throttled(outcome.message, wait_s, code=outcome.code)
     return outcome
 
 
 def hidden_error(body: bytes, encoding: str | None, server_now_s: float) -> Throttled | None:
-    """Return the wish to wait that stands in the body of a 200; None for any other body."""
+    """Return Throttled if the body of a 200 answer asks to wait; None for any other body."""
     if len(body) > _MAX_HIDDEN_ERROR_BYTES or not begins_as_error(body, encoding):
         return None
     try:
@@ -145,17 +145,17 @@ def _error_outcome(endpoint: Endpoint, status: int, error: _ErrorBody) -> Outcom
         case 400 if code == "parameter_invalid":
             return InvalidRequest(shown, code)
         case 400 if code == "generic_error" and endpoint is Endpoint.RETRIEVE:
-            # Retrieved too early: seen by others in place of a 200 with `processing`.
+            # Some answers to an early retrieval have this in place of a 200 with `processing`.
             return Processing(code)
         case _:
             return Transient(shown, code or f"http_{status}")
 
 
 def _foreign_outcome(status: int, error: _ErrorBody) -> Transient | None:
-    """Return what an answer means that is not the API's own: of something between, or of another address."""
+    """Return the outcome of an answer that is not the API's: of a proxy, a gateway, or another server; else None."""
     match status:
         case 401 | 403 if not error.names_reason:
-            # Neither does an empty one refuse the key: gateways send it, and the harvest would stop for good.
+            # An empty 401 or 403 comes from a gateway. As a refusal of the key it would stop the harvest for good.
             return Transient(_BLOCKED.format(status=status, told=_told(error)), "blocked_by_proxy")
         case 407:
             return Transient(f"HTTP 407: a proxy asks for credentials{_told(error)}.", "proxy_auth_required")
@@ -164,7 +164,7 @@ def _foreign_outcome(status: int, error: _ErrorBody) -> Transient | None:
         case 304:
             return Transient('HTTP 304: a cache says "not modified", which was not asked.', "not_modified")
         case _ if 300 <= status < 400:
-            # Following it would carry the key to another host.
+            # To follow it would send the key to another host.
             return Transient(f"HTTP {status}: redirects are not followed; check api.base_url.", "redirect")
         case _ if status < 200:
             return Transient(f"HTTP {status}: the server wants to speak another protocol.", "protocol_error")
@@ -180,7 +180,7 @@ def _told(error: _ErrorBody) -> str:
 
 
 def exception_outcome(error: BaseException, proxy: Proxy | None = None) -> Transient:
-    """Return what an exception of the HTTP library, the operating system or a time-out means: try again."""
+    """Return the outcome of an exception of the HTTP library, the operating system or a time-out: try again."""
     code = _exception_code(error, proxy)
     way = f" (through the proxy {proxy})" if proxy is not None and code != "machine_refuses" else ""
     return Transient(f"{_EXCEPTION_TEXTS[code]}: {_reason(error)}{way}.", code)
@@ -214,13 +214,13 @@ _MACHINE_ERRORS = {
     errno.EAFNOSUPPORT,
     errno.EPROTONOSUPPORT,
 }
-"""What the operating system says when it refuses descriptors, memory, ports, or the right to connect at all."""
+"""Errors of the operating system when it refuses descriptors, memory, ports, or the right to connect."""
 
 _MACHINE_LOOKUP_ERRORS = {socket.EAI_MEMORY, getattr(socket, "EAI_SYSTEM", socket.EAI_MEMORY)}
 
 
 def is_thread_refused(error: RuntimeError) -> bool:
-    """Return whether the interpreter could not start a thread, as name lookups need one."""
+    """Return whether the interpreter could not start a thread, which name lookups need."""
     return "can't start new thread" in str(error)
 
 
@@ -244,7 +244,7 @@ def _is_of_the_machine(error: BaseException) -> bool:
     if isinstance(error, MemoryError | BodyFileError | RuntimeError):
         return True
     cause = getattr(error, "os_error", error)
-    # An SSLError is an OSError, too, with numbers of its own.
+    # An SSLError is an OSError too, but with its own numbers.
     while isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError):
         known = _MACHINE_LOOKUP_ERRORS if isinstance(cause, socket.gaierror) else _MACHINE_ERRORS
         if cause.errno in known:
@@ -264,7 +264,7 @@ def _network_code(error: BaseException) -> str:
         case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch() | ssl.SSLError():
             return "tls_failed"
         case aiohttp.ClientConnectionError() if isinstance(error.__cause__, TypeError):
-            # So aiohttp tells that TLS within TLS to a proxy did not come about.
+            # aiohttp raises this if TLS inside the TLS connection to a proxy fails.
             return "tls_failed"
         case aiohttp.ClientConnectorError():
             return "connect_failed"
@@ -276,7 +276,7 @@ def _network_code(error: BaseException) -> str:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientResponseError):
-        # The status that aiohttp gives to an answer which it cannot parse is its own invention.
+        # aiohttp invents the status of an answer that it cannot parse.
         status = f"{error.status} " if isinstance(error, aiohttp.ClientHttpProxyError) else ""
         return (status + " ".join(error.message.split()).rstrip(".") or type(error).__name__)[:MAX_MESSAGE_CHARACTERS]
     return (str(error).strip().rstrip(".") or type(error).__name__)[:MAX_MESSAGE_CHARACTERS]

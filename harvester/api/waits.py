@@ -1,6 +1,6 @@
-"""For how long an answer asks us to wait: headers, fields of a body and sentences, in all their units.
+"""Read from an answer for how long to wait: from headers, fields of the body and sentences, in all their units.
 
-All are seconds from now. A time may be a number of seconds, a duration with units (`500ms`, `1m30s`, `20 seconds`),
+Results are seconds from now. A time may be a number of seconds, a duration with units (`500ms`, `1m30s`, `20 seconds`),
 Unix seconds or milliseconds, an HTTP date or an RFC 3339 time.
 """
 
@@ -13,10 +13,10 @@ from functools import lru_cache
 from typing import Any
 
 EPOCH_SECONDS = 1_000_000_000
-"""A number beyond this is a point in time in Unix seconds, below it a number of seconds."""
+"""Numbers from this on are Unix seconds, smaller ones a number of seconds."""
 
 EPOCH_MILLISECONDS = range(100_000_000_000, 10_000_000_000_000)
-"""Numbers that are a point in time in Unix milliseconds: up to the year 2286."""
+"""Numbers in this range are Unix milliseconds, up to the year 2286."""
 
 _UNITS_S = {"ms": 0.001, "milli": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "hour": 3600.0}
 _UNIT = r"(ms|milli|sec|s|min|m|hour|h)(?:seconds?|onds?|utes?|[sr]s?)?"
@@ -43,20 +43,20 @@ _LONGEST_TEXT = 100
 
 
 def retry_after_s(headers: Mapping[str, str], server_now_s: float) -> float | None:
-    """Return the longest wait that the headers (names in lower case) ask for; None if they ask for none."""
+    """Return the longest wait in seconds that the headers (names in lower case) ask for; None if they ask for none."""
     told = [seconds(headers[name], server_now_s) for name in _HEADERS_S if name in headers]
     told += [_milliseconds(headers[name], server_now_s) for name in _HEADERS_MS if name in headers]
     return max((one for one in told if one is not None), default=None)
 
 
 def body_retry_after_s(document: Mapping[str, Any], message: str | None, server_now_s: float) -> float | None:
-    """Return the wait that a field of an error's body asks for, else its message; None if none does."""
+    """Return the wait in seconds that a field of an error's body asks for, else its message; None if none does."""
     told = [one for one in _fields(document, server_now_s, _DEEPEST_FIELD) if one is not None]
     return max(told) if told else _message_retry_after_s(message or "", server_now_s)
 
 
 def seconds(value: object, server_now_s: float) -> float | None:
-    """Return a time in any of the forms as seconds from now, at least 0; None if it is none."""
+    """Return a time in any of the forms as seconds from now, at least 0; None if the value is no time."""
     number = _number(value)
     if number is not None:
         return max(0.0, _from_now(number, server_now_s))
@@ -70,7 +70,7 @@ def seconds(value: object, server_now_s: float) -> float | None:
     return duration if moment is None else max(0.0, moment - server_now_s)
 
 
-@lru_cache(maxsize=8)  # answers of the same second bear the same date, and each is read twice
+@lru_cache(maxsize=8)  # answers of the same second have the same date, and each is read twice
 def http_date(value: str | None) -> float | None:
     """Return a header's date as Unix seconds; None for anything else."""
     if value is None:
@@ -108,7 +108,7 @@ def _fields(document: object, server_now_s: float, depth: int) -> Iterator[float
 
 
 def _message_retry_after_s(message: str, server_now_s: float) -> float | None:
-    """Return the wait in a sentence such as "Please try again later after 2025-11-08T01:20:49Z."."""
+    """Return the wait in seconds in a sentence such as "Please try again later after 2025-11-08T01:20:49Z."."""
     asks = _ASKS.search(message)
     if asks is None:
         return None
@@ -134,8 +134,8 @@ def _moment(text: str) -> float | None:
 
 
 def _duration_s(text: str) -> float | None:
-    """Return a duration that is all of the text, or all before a comma or a semicolon."""
-    # ISO 8601 begins a duration with PT.
+    """Return the duration in seconds if it is the whole text, up to a comma or a semicolon."""
+    # A duration of ISO 8601 begins with PT.
     text = re.split("[,;]", text, maxsplit=1)[0].strip().removeprefix("PT")
     number = _number(text)
     if number is not None:

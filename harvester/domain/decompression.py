@@ -1,4 +1,4 @@
-"""Compressed bytes to their content, a bounded piece at a time: the one reader of gzip, zlib and raw deflate."""
+"""Decompress gzip, zlib and raw deflate in bounded pieces; no other module decompresses."""
 
 import sys
 import zlib
@@ -7,21 +7,21 @@ from collections.abc import Iterator
 GZIP_MAGIC = b"\x1f\x8b"
 
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
-"""Lets zlib look at the header itself."""
+"""zlib reads from the header which of the two it is."""
 
 _RAW_DEFLATE = -zlib.MAX_WBITS
 
 
 class DamagedStreamError(ValueError):
-    """The bytes are not a compressed stream; the text is that of zlib."""
+    """The bytes are not a compressed stream; the message is zlib's."""
 
 
 class Decompressor:
     """Decompresses one stream, which arrives in chunks of any length.
 
-    A gzip stream may have several members (RFC 1952, 2.2). At most `max_members` are read, and after the first one only
-    those that begin with `next_begins`. No more than `max_bytes` of content are made in all, and `piece_bytes` at a
-    time. The first bytes say what the stream is: gzip, zlib or, where `allows_raw`, deflate without a header.
+    A gzip stream may have several members (RFC 1952, 2.2). It reads at most `max_members`, and after the first one only
+    those that begin with `next_begins`. It yields at most `max_bytes` of content in all, at most `piece_bytes` at a
+    time. The first bytes decide between gzip, zlib and, if `allows_raw`, deflate without a header.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Decompressor:
         self._allows_raw = allows_raw
         self._member: zlib._Decompress | None = None
         self.is_followed = False
-        """Whether bytes have arrived after the last member that is read."""
+        """Whether bytes have arrived after the last member that it reads."""
 
     @property
     def is_whole(self) -> bool:
@@ -48,7 +48,7 @@ class Decompressor:
         return self._member is not None and self._member.eof
 
     def content(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield the content that the next chunk gives. Raises DamagedStreamError."""
+        """Yield the content of the next chunk. Raises DamagedStreamError."""
         rest = chunk
         while rest and self._bytes_left:
             if self._member is None or self._member.eof:
@@ -57,7 +57,7 @@ class Decompressor:
                     return
                 self._member = self._begin_member(rest)
             yield from self._content(self._member, rest)
-            # This is a copy of all that follows: hence the limit on the number of members.
+            # zlib copies all that follows a member, so many members would cost quadratic time: hence `max_members`.
             rest = self._member.unused_data
 
     def _may_begin_member(self, rest: bytes) -> bool:
@@ -69,7 +69,7 @@ class Decompressor:
         return zlib.decompressobj(_RAW_DEFLATE if is_raw else _GZIP_OR_ZLIB)
 
     def _content(self, member: "zlib._Decompress", rest: bytes) -> Iterator[bytes]:
-        """Yield all that `rest` gives, up to the end of the member."""
+        """Yield the content of `rest`, up to the end of the member."""
         while not member.eof and self._bytes_left:
             limit = min(self._piece_bytes, self._bytes_left)
             try:

@@ -40,7 +40,7 @@ class InvalidTaskId(UsageError):  # noqa: N818  # it reads as a sentence: "this 
 
 
 class KeyRefusedError(HarvesterError):
-    """401 or 403: the API refuses the key; no task was touched."""
+    """401 or 403: the API refuses the key; no task was changed."""
 
     exit_code = 3
 
@@ -69,7 +69,7 @@ class StoreBusyError(StoreError):
 
 
 class MovedFileError(StoreError):
-    """The file at the path is not the file that was opened: what is written would be lost."""
+    """The file at the path is not the file that was opened: writes would be lost."""
 
 
 class NewerSchemaError(StoreError):

@@ -1,22 +1,22 @@
-"""How many bytes of answers are held at a time, from the first byte received to the end of the commit.
+"""Limit the bytes of all answers in memory, from the first received byte of each to the end of its commit.
 
-Counted in bytes and not in answers: eight short videos are nothing, eight of four hours are 370 MB.
+The unit is bytes, not answers: eight short videos take next to nothing, eight of four hours take 370 MB.
 """
 
 import anyio
 
 STEP_BYTES = 1024 * 1024
-"""A body of unknown length takes its memory in steps of this size."""
+"""Bytes: a body of unknown length reserves memory in steps of this size."""
 
 TEXT_OF_COMPRESSED = 2.6
-"""So many times as long as a compressed body is its text: 2.3 to 2.6, from the fastest gzip to the best."""
+"""Length of a text divided by its compressed length: 2.3 to 2.6, from the fastest gzip to the best."""
 
 _FORGETTING = 8
-"""An expectation that turns out too high moves down by this part of the difference."""
+"""After a smaller answer, the expected size falls by the difference divided by this."""
 
 
 def share_bytes(body_bytes: int, *, is_compressed: bool = False) -> int:
-    """Return what an answer takes that is so long as sent: itself, and its vectors twice while they are joined.
+    """Return the peak bytes for a body of this size: the body plus two copies of its vectors.
 
     Vectors take a third of their text.
     """
@@ -25,36 +25,36 @@ def share_bytes(body_bytes: int, *, is_compressed: bool = False) -> int:
 
 
 class MemoryBudget:
-    """Shares out `total_bytes` between the answers under way.
+    """Distributes `total_bytes` to the answers in flight.
 
-    Who finds too little left waits, and while somebody waits no further request begins. The oldest answer under way
-    always gets what it needs: so one can always finish, and one larger than the whole budget passes, alone.
+    An answer that finds too few bytes left waits, and meanwhile no further request begins. The oldest answer always
+    gets the bytes it needs: so one answer can always finish, even if it is larger than the whole budget.
     """
 
     def __init__(self, total_bytes: int) -> None:
         self.total_bytes = total_bytes
         self.held_bytes = 0
         self.expected_bytes = 0
-        """What the next answer is likely to take: near the longest of the last ones."""
+        """The likely bytes of the next answer: close to the largest of the last ones."""
         self._holds: dict[Reservation, None] = {}
         self._waiting = 0
         self._changed: anyio.Event | None = None
-        """There is one only while somebody waits: each answer wakes three or four times, and hardly ever anybody."""
+        """Exists only while an answer waits: each answer reports three or four changes, and mostly none waits."""
 
     async def room(self) -> None:
-        """Wait until an answer like the last ones has room."""
+        """Wait until the budget has room for an answer of the expected size."""
         while self._waiting or (self._holds and self.held_bytes + self.expected_bytes > self.total_bytes):
             await self._change()
 
     def take(self) -> "Reservation":
-        """Begin an answer: its share is as large as is expected, and for the caller to release."""
+        """Return a reservation of the expected size for one answer; the caller must release it."""
         hold = Reservation(self)
         self._holds[hold] = None
         self._set(hold, self.expected_bytes)
         return hold
 
     def learn(self, size: int) -> None:
-        """Take note of how much an answer took."""
+        """Adjust the expected size to an answer that took `size` bytes."""
         self.expected_bytes = max(size, self.expected_bytes - (self.expected_bytes - size) // _FORGETTING)
 
     async def _grow(self, hold: "Reservation", size: int) -> None:
@@ -85,7 +85,7 @@ class MemoryBudget:
         self._wake()
 
     async def _change(self) -> None:
-        """Wait until somebody gives something back."""
+        """Wait until a reservation shrinks or ends."""
         if self._changed is None:
             self._changed = anyio.Event()
         await self._changed.wait()
@@ -97,25 +97,25 @@ class MemoryBudget:
 
 
 class Reservation:
-    """One answer's share of a budget: `size` bytes."""
+    """The `size` bytes of a budget that one answer has reserved."""
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
         self.size = 0
 
     async def grow_to(self, size: int) -> None:
-        """Wait until there is room for so many bytes in all, and hold them."""
+        """Wait until the budget has room, then reserve `size` bytes in all; never shrinks."""
         if size > self.size:
             await self._budget._grow(self, size)  # noqa: SLF001  # the two are one thing
 
     def shrink_to(self, size: int) -> None:
-        """Give back what is above so many bytes."""
+        """Give back all but `size` bytes; never grows."""
         self._budget._shrink(self, size)  # noqa: SLF001
 
     def learn(self) -> None:
-        """Let the budget know that this is what an answer takes."""
+        """Adjust the budget's expected size to this reservation."""
         self._budget.learn(self.size)
 
     def release(self) -> None:
-        """Give everything back; the answer is done with. Safe to call twice."""
+        """Give all bytes back. Safe to call twice."""
         self._budget._release(self)  # noqa: SLF001

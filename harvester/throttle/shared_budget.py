@@ -1,4 +1,4 @@
-"""The part of a request budget that this process has, of what all processes on one database share."""
+"""This process's part of the request budget that all processes on one database share."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -21,19 +21,21 @@ from harvester.domain.limits.shared_limits import (
 from harvester.ports.store import LimitStore
 
 GRANT_S = 1.0
-"""How much of the shared budget is leased at a time."""
+"""Seconds at the configured rate: the requests of this time are leased together."""
 
 MAX_GRANTED = 16
+"""Requests: the most in one lease."""
 
 SHARE_EVERY_S = 5.0
+"""Seconds between two exchanges of limits; GRANT_S while a rate is cut."""
 
 
 class SharedBudget:
-    """Keeps a pacer in step with the ledger.
+    """Keeps a pacer in step with the limit store.
 
-    Requests at the configured rate are leased before they go out, a second's worth at a time, and what is not used in
-    time is given up. Those of a class with a cut rate are charged to the class as well, afterwards and within a
-    second: a lease would be wasted, for of which class the next request will be is not known.
+    It leases requests at the configured rate before they go out, for a second at a time; unused ones lapse. Requests to
+    an endpoint with a cut rate are charged to that endpoint afterwards, within a second, because the endpoint of the
+    next request is not known in advance and a lease for it might be wasted.
     """
 
     def __init__(
@@ -52,25 +54,25 @@ class SharedBudget:
         self._refilling = anyio.Lock()
 
     def took(self) -> None:
-        """Take note of a request that went out; what went out without a lease is paid with the next one."""
+        """Record a sent request; one without a lease is added to the next lease."""
         if self._granted > 0:
             self._granted -= 1
         else:
             self._owed += 1
 
     def blocked(self, endpoint: Endpoint) -> None:
-        """Take note of a block that others should know of."""
+        """Note a block of an endpoint, to share it with the other processes."""
         self._blocked.add(endpoint)
 
     def forget_lease(self) -> None:
-        """Lease anew at the next refill: the rate has changed."""
+        """Drop the lease after a change of the rate, so that the next refill takes a new one."""
         self._grant_ends = -math.inf
 
     async def refill(self) -> None:
-        """Lease requests if there are none left, and share what is known of limits."""
+        """Lease requests if none are left, and exchange limits if it is time. Raises StoreError."""
         if not (self._is_to_share() or self._is_to_lease()):
             return
-        # Two who wait for the same lease need one, not two.
+        # Two callers that wait at the same time need only one lease.
         async with self._refilling:
             if self._is_to_share():
                 await self._share(self._monotonic())
@@ -86,7 +88,7 @@ class SharedBudget:
         return self._pacer.limit.interval_s > 0 and is_used_up
 
     async def tell(self) -> None:
-        """Share what is known of limits if there is anything new."""
+        """Exchange limits if this process has learned new ones. Raises StoreError."""
         async with self._refilling:
             now = self._monotonic()
             if self._news(now, self._wall_ms()):
@@ -123,7 +125,7 @@ class SharedBudget:
         now_ms = self._wall_ms()
         news = self._news(now, now_ms)
         known = await self._ledger.share_limits(news, now_ms)
-        # Only now: what could not be written is still to be told.
+        # Only now, so that limits that could not be written are shared at the next exchange.
         self._shared_at = now
         self._blocked.difference_update(news.blocks)
         self._heard_of.update(news.blocks.items())
@@ -132,7 +134,7 @@ class SharedBudget:
             shared.adopt(known.lessons.get(endpoint, EndpointLimits()), self._monotonic(), self._wall_ms())
 
     def _adopt(self, blocks: Mapping[Endpoint, int]) -> None:
-        """Keep to blocks that are new here: of a known one a wall clock that is set back would make a longer one."""
+        """Adopt blocks that are new here; a known one would become longer if the wall clock was set back."""
         now, now_ms, known = self._monotonic(), self._wall_ms(), set(blocks.items())
         for endpoint, until_ms in known - self._heard_of:
             self._pacer.block(endpoint, (until_ms - now_ms) / 1000, now)
@@ -141,7 +143,7 @@ class SharedBudget:
 
 @dataclass(slots=True)
 class _Told:
-    """What one class had learned and sent when it was last put into words for the ledger."""
+    """The limits of one endpoint, and its number of requests, as last passed to the limit store."""
 
     quota: Quota | None = None
     window: TaughtWindow | None = None
@@ -151,7 +153,7 @@ class _Told:
 
 
 class _SharedClass:
-    """One class, and what the ledger is known to hold of it."""
+    """One endpoint, and its limits that the limit store already has."""
 
     def __init__(self, pacer: Pacer, endpoint: Endpoint) -> None:
         self._pacer = pacer
@@ -159,7 +161,7 @@ class _SharedClass:
         self._held = self._telling = _Told()
 
     def add_news(self, news: LimitUpdate, now: float, now_ms: int) -> None:
-        """Add what the ledger does not hold yet."""
+        """Add the limits that the limit store does not have yet."""
         endpoint, held, known = self._endpoint, self._held, self._pacer.snapshot(self._endpoint, now)
         window, sent = _taught_window(known, now, now_ms), self._pacer.sent_since(endpoint, held.sent, now)
         self._telling = _Told(known.quota, window, known.learned, held.rate, sent.last_number)
@@ -175,7 +177,7 @@ class _SharedClass:
             news.payments[endpoint] = Charge(sent.count, now_ms + round((sent.first_at - now) * 1000), rate)
 
     def adopt(self, lesson: EndpointLimits, now: float, now_ms: int) -> None:
-        """Adopt limits from the ledger, unless this process has learned others that the ledger does not hold yet."""
+        """Adopt limits from the limit store, unless this process has learned others that are not stored yet."""
         held, known = self._telling, self._pacer.snapshot(self._endpoint, now)
         quota = lesson.quota if known.quota == held.quota else None
         learned: LearnedRate | None = None
@@ -195,7 +197,7 @@ class _SharedClass:
 
 
 def _taught_window(known: EndpointState, now: float, now_ms: int) -> TaughtWindow | None:
-    """Return what is left of the open window, None where nothing is known of it or it is over soon."""
+    """Return what is left of the open window; None if it is not known, or only a minute long."""
     window, quota = known.window, known.quota
     if window is None or quota is None or quota.window_s <= WINDOWS_S[0]:
         return None

@@ -1,4 +1,4 @@
-"""The rate limit in force: permits to send, and what answers teach about when the next one is due."""
+"""The rate limit in force: hand out permits to send, and learn limits from answers."""
 
 import math
 import time
@@ -15,7 +15,7 @@ WORTH_SHARING_S = 1.0
 
 
 class Permit:
-    """The right to send one request. The client takes nothing else, so nobody sends past the throttle."""
+    """The right to send one request. The client requires one for each request, so none goes past the throttle."""
 
     def __init__(self, endpoint: Endpoint, sending: Sending | None = None) -> None:
         self.endpoint = endpoint
@@ -30,10 +30,10 @@ class Permit:
 
 
 class Throttle:
-    """Hands out permits at the configured rate, less while the API asks for less or has been found to want less.
+    """Hands out permits at the configured rate, or more slowly while the API demands it.
 
-    With a ledger the rate is that of all processes together, and what was learned outlives this one: see
-    `harvester.throttle.shared_budget`. Without a status call (v2 of the API), statuses are limited as retrievals are.
+    With a limit store, all processes share the rate, and learned limits outlive the process: see
+    `harvester.throttle.shared_budget`. Without a status call (API v2), a status request has the limits of a retrieval.
     """
 
     def __init__(
@@ -64,63 +64,63 @@ class Throttle:
 
     @property
     def rate_per_s(self) -> float | None:
-        """The sustained rate in force at which results can be retrieved, None if nothing limits it: for planning.
+        """The sustained rate of retrievals in requests per second, for planning; None if nothing limits it.
 
-        The least of the configured rate of all requests, of what retrievals were cut to after refusals, and of their
-        quota over its window. A burst may be faster, and a block stops it for a while.
+        The least of the configured rate, the cut rate of retrievals, and their quota over its window. A burst may be
+        faster, and a block stops it for a while.
         """
         return self._pacer.rate_per_s(self._monotonic())
 
     def results_budget(self, now_ms: int) -> Budget:
-        """Return what may be spent on results from now on, a time in Unix milliseconds."""
+        """Return the budget for retrievals from `now_ms` (Unix milliseconds) on."""
         return self._pacer.results_budget(self._monotonic(), now_ms)
 
     def press(self, deadlines: Deadlines, now_ms: int) -> None:
-        """Take note of the deadlines of the open tasks: what is left of a quota is not saved up beyond them."""
+        """Note the deadlines of the open tasks, so that a quota's reserve is used before them."""
         self._pacer.press(deadlines, self._monotonic(), now_ms)
 
     def budget(self, endpoint: Endpoint) -> ClassBudget:
-        """Return what that class may spend, to be shown."""
+        """Return the limits of that endpoint for reports."""
         return self._pacer.budget(endpoint, self._monotonic())
 
     async def refill(self) -> None:
-        """Lease requests if there are none left, and share what is known of limits; nothing without a ledger."""
+        """Lease requests if none are left, and exchange limits; no effect without a limit store. Raises StoreError."""
         if self._shared is not None:
             await self._shared.refill()
 
     async def tell(self) -> None:
-        """Store what was learned since the last refill: while requests are held, none comes for hours."""
+        """Store the limits learned since the last refill, which may be hours ago. Raises StoreError."""
         if self._shared is not None:
             await self._shared.tell()
 
     def wait_s(self, endpoint: Endpoint) -> float:
-        """Return how long a request of that class must wait; 0 means that `take` succeeds."""
+        """Return the seconds that a request to that endpoint must wait; 0 means that `take` succeeds."""
         return self._pacer.wait_s(endpoint, self._monotonic())
 
     def class_wait_s(self, endpoint: Endpoint) -> float:
-        """Return how long that class must wait whatever the total rate: for a block, a quota's end or a cut rate."""
+        """Return the seconds to wait because of the endpoint's own limits: a block, a quota's end or a cut rate."""
         return self._pacer.class_wait_s(endpoint, self._monotonic())
 
     def blocked_s(self, endpoint: Endpoint) -> float:
-        """Return how long the API has asked that class to stay away."""
+        """Return the seconds for which that endpoint is still blocked."""
         return self._pacer.blocked_s(endpoint, self._monotonic())
 
     def take(self, endpoint: Endpoint) -> Permit:
         """Return a permit for now. Raises RuntimeError if it is not due yet."""
         now = self._monotonic()
-        # Below a microsecond the difference is rounding.
+        # A difference below a microsecond is rounding.
         if not math.isclose(self._pacer.wait_s(endpoint, now), 0.0, abs_tol=1e-6):
             raise RuntimeError("no request may go out now; see Throttle.wait_s")
         return Permit(endpoint, self._send(endpoint, now))
 
     def charge(self, permit: Permit) -> None:
-        """Account for a request that went out once more on the same permit: the HTTP library's own second try."""
+        """Account for a request that the HTTP library sent a second time on the same permit."""
         permit.sending = self._send(permit.endpoint, self._monotonic())
 
     def learn(self, endpoint: Endpoint, status: int, report: LimitReport, sending: Sending | None = None) -> None:
-        """Take note of what an answer with that HTTP status said about limits.
+        """Learn from the limits that an answer with that HTTP status reports.
 
-        `sending` is that of the permit; without it the request was sent just now.
+        `sending` is the permit's; without it the request was sent just now.
         """
         now = self._monotonic()
         if status == 429:
@@ -131,7 +131,7 @@ class Throttle:
             self._shared.blocked(endpoint)
 
     def learn_quota(self, endpoint: Endpoint, quota: Quota | None) -> None:
-        """Take note of a quota that the API has told in words; nothing for None."""
+        """Adopt a quota that the API has stated in a message; no effect for None."""
         if quota is not None:
             self._pacer.learn_quota(endpoint, quota)
 

@@ -1,1 +1,1 @@
-"""Bodies of answers to embeddings: decompressing, parsing, checking, packing."""
+"""Decode the bodies of answers: decompress, parse, check, and pack embeddings."""

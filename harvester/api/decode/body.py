@@ -1,7 +1,7 @@
-"""Received bytes to a JSON object: decompression under a cap, and telling a cut body from a wrong one.
+"""Convert received bytes to a JSON object: decompress them under a cap, and distinguish a cut body from a wrong one.
 
-The two differ in what is done about them. A body that was cut, or is a proxy's page, will be whole next time; a
-complete answer that is not acceptable will be the same next time.
+A body that was cut, or is a proxy's page, will be whole at the next attempt; a complete answer that is not acceptable
+will be the same again.
 """
 
 import codecs
@@ -18,25 +18,25 @@ from harvester.domain.tasks.outcomes import Invalid, Transient
 EXCERPT_CHARACTERS = 120
 
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
-"""What begins texts of two and four bytes a character; that of UTF-32 LE begins with that of UTF-16 LE."""
+"""The marks before texts of two and four bytes a character; the mark of UTF-32 LE begins with that of UTF-16 LE."""
 
 _MAX_LAYERS = 3
-"""A proxy may compress what was compressed; JSON never begins as gzip does."""
+"""Layers of gzip that are removed: a proxy may compress a compressed body, and JSON never begins like gzip."""
 
 _MAX_MEMBERS = 16
-"""A gzip stream may have several members (RFC 1952, 2.2); each costs a copy of the rest."""
+"""Members of a gzip stream (RFC 1952, 2.2) that are read, because each costs a copy of the rest."""
 
 _CHUNK_BYTES = 256 * 1024
-"""As much as the processor's cache holds."""
+"""Bytes: as much as fits into the processor's cache."""
 
 MAX_GROWTH = 4
-"""So many times the cap may a body take as Python objects; vectors take two to three times their text."""
+"""Multiple of the cap that a body may take as Python objects; vectors take two to three times their text."""
 
 _COLON_BYTES, _COMMA_BYTES, _BRACKET_BYTES = 96, 32, 64
-"""What a key, a value, and an empty list or object take, about."""
+"""About the bytes that a key, a value, and an empty list or object take."""
 
 _NO_GROWTH_BYTES = 64 * 1024 * 1024
-"""So much is spent on any body."""
+"""Bytes that any body may take as Python objects."""
 
 _GLANCED_BYTES = 256
 _FIRST_ID = re.compile(rb'\s*\{\s*"_id"\s*:\s*"([A-Za-z0-9_-]{1,128})"')
@@ -47,7 +47,7 @@ GLANCE_BYTES = 64 * 1024
 
 
 class BodyError(Exception):
-    """The body cannot be read as a JSON object; `outcome` says what that means for the task."""
+    """The body is not a JSON object; `outcome` is the outcome of the request."""
 
     def __init__(self, outcome: Transient | Invalid) -> None:
         super().__init__(outcome.message)
@@ -55,12 +55,12 @@ class BodyError(Exception):
 
 
 def is_plain(encoding: str | None) -> bool:
-    """Whether a body with that content encoding is sent as it is."""
+    """Whether a body with that content encoding is not compressed."""
     return encoding in (None, "", "identity")
 
 
 def decompress(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
-    """Return the decoded body, or raise BodyError; never holds more than `max_bytes` of it."""
+    """Return the decoded body of at most `max_bytes`. Raises BodyError."""
     if is_plain(encoding):
         if len(body) > max_bytes:
             raise too_large(max_bytes)
@@ -76,7 +76,7 @@ def decompress(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
 
 
 def _inflate_members(body: bytes, max_bytes: int) -> bytes:
-    # One more byte than the cap shows that there is more.
+    # One more byte than the cap shows that the body is larger.
     stream = Decompressor(max_members=_MAX_MEMBERS, max_bytes=max_bytes + 1)
     try:
         decoded = b"".join(stream.content(body))
@@ -85,13 +85,13 @@ def _inflate_members(body: bytes, max_bytes: int) -> bytes:
     if len(decoded) > max_bytes:
         raise too_large(max_bytes)
     if not stream.is_whole:
-        # aiohttp reports nothing here: a gzip stream that was cut looks like a short one.
+        # aiohttp does not notice a cut gzip stream.
         raise BodyError(Transient("The compressed body was cut.", "body_cut"))
     return decoded
 
 
 def decompressed(file: BinaryIO, encoding: str | None, max_bytes: int) -> Iterator[bytes]:
-    """Yield the decoded content of a file in chunks; raise BodyError for what `decompress` would look at as a whole."""
+    """Yield the decoded content of a file in chunks. Raises BodyError, also for bodies that need `decompress`."""
     received = 0
     for chunk in _chunks(file) if is_plain(encoding) else _inflated(file, encoding):
         received += len(chunk)
@@ -124,13 +124,13 @@ def _inflated(file: BinaryIO, encoding: str | None) -> Iterator[bytes]:
 def holds(body: bytes, encoding: str | None, text: bytes) -> bool:
     """Return whether `text` occurs in the body; never raises.
 
-    It is cheap enough for the event loop: a compressed body is decompressed up to 1 MiB, a large one up to 64 KiB.
+    Cheap enough for the event loop: it decompresses at most 1 MiB of a compressed body, of a large one 64 KiB.
     """
     return text in body or holds_compressed(body, len(body), encoding, text)
 
 
 def holds_compressed(beginning: bytes, size: int, encoding: str | None, text: bytes) -> bool:
-    """Return whether `text` occurs in a compressed body of that size, as far as `holds` looks into one."""
+    """Return whether `text` occurs in a compressed body of `size` bytes, as far as `holds` decompresses it."""
     if encoding not in ("gzip", "deflate"):
         return False
     return text in _beginning(beginning, GLANCE_BYTES if size > SMALL_BYTES else SMALL_BYTES)
@@ -149,13 +149,13 @@ def _beginning(body: bytes, max_bytes: int) -> bytes:
 
 
 def beginning_id(body: bytes, encoding: str | None) -> str | None:
-    """Return the `_id` that a body begins with; None where it does not, or cannot be read so far."""
+    """Return the `_id` at the beginning of a body; None if another field is first, or the body is damaged."""
     found = _FIRST_ID.match(_glance(body, encoding))
     return found[1].decode() if found else None
 
 
 def begins_as_error(body: bytes, encoding: str | None) -> bool:
-    """Return whether a body begins with a field of errors."""
+    """Return whether the first field of a body is one of an error."""
     return _FIRST_ERROR_FIELD.match(_glance(body, encoding)) is not None
 
 
@@ -170,9 +170,9 @@ def too_large(max_bytes: int) -> BodyError:
 
 
 def refuse_dense(text: bytes, max_bytes: int) -> None:
-    """Raise BodyError if so much would become of the text by parsing it that the cap `max_bytes` means nothing.
+    """Raise BodyError if the parsed text would take more than MAX_GROWTH times the cap `max_bytes`.
 
-    A text of `[],[],…` becomes thirty times as large, and a compressed one is a thousandth before.
+    Parsing makes a text of `[],[],…` thirty times as large, and compressed it has a thousandth of its length.
     """
     limit = max(MAX_GROWTH * max_bytes, _NO_GROWTH_BYTES)
     if len(text) * _COLON_BYTES <= limit:
@@ -184,7 +184,7 @@ def refuse_dense(text: bytes, max_bytes: int) -> None:
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in `body`, or raise BodyError. A UTF-8 mark before it and NULs behind it are dropped."""
+    """Return the JSON object in `body`, without a UTF-8 mark before it and NULs after it. Raises BodyError."""
     text = body.removeprefix(codecs.BOM_UTF8)
     if text.endswith(b"\0"):
         text = text.rstrip(b"\0 \t\r\n")
@@ -199,7 +199,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def dump_json(value: Any) -> bytes:
-    """Return the JSON text of a value that may hold AsWritten. Raises orjson.JSONEncodeError."""
+    """Return the JSON text of a value that may contain AsWritten. Raises orjson.JSONEncodeError."""
     return orjson.dumps(value, default=_as_written)
 
 
@@ -221,7 +221,7 @@ def _syntax(received: bytes, body: bytes, error: orjson.JSONDecodeError) -> Tran
         return Transient(f"The answer is a page, not JSON: {excerpt(body)}.", "not_json")
     if received.startswith(_WIDE_MARKS) or b"\0" in received[:4]:
         return Transient("The answer is a text in UTF-16 or UTF-32, not JSON in UTF-8.", "unknown_encoding")
-    # error.pos counts characters; at the end of the text the parser wanted more of it. Without a text it is not UTF-8.
+    # error.pos counts characters; if it is the end of the text, the text was cut. Without error.doc it is not UTF-8.
     if (error.doc and error.pos >= len(error.doc)) or not body.rstrip().endswith((b"}", b"]")):
         return Transient(f"The body was cut after {len(body)} bytes.", "body_cut")
     if body.lstrip()[:1] != b"{":

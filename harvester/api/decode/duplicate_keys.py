@@ -1,7 +1,7 @@
-"""Finds keys that an object of an answer gives twice: the parser keeps the last of them and says nothing.
+"""Find keys that an object has twice, because the parser silently keeps only the last of them.
 
-Looking at every key while parsing would cost more than the parsing. But the text has one colon outside of strings for
-each key, given twice or not: where the text has no more colons than the parsed object accounts for, no key was dropped.
+To check every key during parsing would cost more than parsing itself. But the text has one colon outside of strings for
+each key, duplicates included: if it has no more colons than the parsed object accounts for, no key was dropped.
 """
 
 import json
@@ -21,7 +21,7 @@ class _GivenTwiceError(ValueError):
 
 
 def refuse_duplicate_keys(document: dict[str, Any], body: bytes) -> None:
-    """Raise BodyError if an object in `body`, of which `document` was parsed, gives a key twice."""
+    """Raise BodyError if an object in `body` has a key twice; `document` is the parsed body."""
     if _count(body, b":") == _colons(document) and not (b"\\" in body and _ESCAPED_COLON.search(body)):
         return
     key = _duplicate_key(body)
@@ -31,7 +31,7 @@ def refuse_duplicate_keys(document: dict[str, Any], body: bytes) -> None:
 
 
 def _count(text: bytes, character: bytes) -> int:
-    """Return how often there is a rare character: `bytes.count` looks at every single one, `find` does not."""
+    """Count a rare character; `find` is faster than `bytes.count`, which checks every byte."""
     count, at = 0, text.find(character)
     while at >= 0:
         count, at = count + 1, text.find(character, at + 1)
@@ -39,9 +39,9 @@ def _count(text: bytes, character: bytes) -> int:
 
 
 def _colons(document: dict[str, Any]) -> int:
-    """Return how many colons the text of that object has: one for each key, and those in its texts.
+    """Return the number of colons in the text of that object: one for each key, and those in its strings.
 
-    Vectors are not looked at. Texts in place of their numbers only lead to a closer look.
+    Vectors are skipped. If they have strings in place of numbers, the body is only checked more closely.
     """
     colons = 0
     waiting: list[Any] = [document]
@@ -66,12 +66,12 @@ def _colons(document: dict[str, Any]) -> int:
 
 def _duplicate_key(body: bytes) -> str | None:
     try:
-        # The numbers stay texts: one of thousands of digits would be refused.
+        # Numbers stay strings, because Python refuses an integer of thousands of digits.
         json.loads(body, object_pairs_hook=_unique, parse_float=str, parse_int=str)
     except _GivenTwiceError as error:
         return str(error)
     except RecursionError:
-        # Deeper than this can be looked at, in an answer whose colons do not add up.
+        # The body is nested too deeply to search, and its colons do not add up.
         return "(deep inside)"
     return None
 

@@ -1,7 +1,7 @@
-"""The body of a retrieval to an outcome: bytes in, `Retrieved`, `Processing`, `Failed`, `Empty`, `Invalid` out.
+"""Convert the body of a retrieval to an outcome: `Retrieved`, `Processing`, `Failed`, `Empty`, `Invalid`, `Transient`.
 
-A pure function of its arguments, so that it runs in a worker process: parsing holds the interpreter's lock for 30 ms
-for each hour of video, which would stall the event loop.
+The functions are pure, so that a worker process can run them: parsing holds the interpreter's lock for 30 ms for each
+hour of video, which would stall the event loop.
 """
 
 from collections.abc import Iterable, Sequence
@@ -47,11 +47,11 @@ _COLUMNS = (VECTOR_FIELDS, OPTION_FIELDS, SCOPE_FIELDS, START_FIELDS, END_FIELDS
 
 
 class _UnacceptableSegmentError(ValueError):
-    """The message says which segment, which field, and what is wrong."""
+    """A segment is not acceptable; the message names the segment, the field and the problem."""
 
 
 def decode_retrieval(body: bytes, encoding: str | None, max_bytes: int) -> Decoded:
-    """Return what the 200 answer of a retrieval means; never raises on any bytes."""
+    """Return the outcome of a retrieval's 200 answer; never raises on any bytes."""
     try:
         plain = decompress(body, encoding, max_bytes)
         refuse_dense(plain, max_bytes)
@@ -63,7 +63,7 @@ def decode_retrieval(body: bytes, encoding: str | None, max_bytes: int) -> Decod
 
 
 def decode_file(file: BinaryIO, encoding: str | None, max_bytes: int) -> Decoded:
-    """Return what `decode_retrieval` does for the content of the file; a regular body is never held as a whole."""
+    """Return the same outcome as `decode_retrieval` for a file; a regular body is never in memory as a whole."""
     parts = split(decompressed(file, encoding, max_bytes), max_bytes)
     if parts is not None:
         return decode_document(parts.document, b"", parts)
@@ -72,7 +72,7 @@ def decode_file(file: BinaryIO, encoding: str | None, max_bytes: int) -> Decoded
 
 
 def _exact(document: dict[str, Any], body: bytes) -> dict[str, Any]:
-    """Return the document of the body with every number that a float would alter as it is written there."""
+    """Return the document with AsWritten for every number that a float would alter. Raises BodyError."""
     if not (may_alter_numbers(body) and alters_numbers(body)):
         return document
     try:
@@ -83,7 +83,7 @@ def _exact(document: dict[str, Any], body: bytes) -> dict[str, Any]:
 
 
 def decode_document(document: dict[str, Any], body: bytes, parts: SplitDocument | None = None) -> Decoded:
-    """Return what a parsed task object means; `body` is its text, `parts` has its vectors if it lacks them."""
+    """Return the outcome of a parsed task object; `body` is its text, `parts` has the vectors if split off."""
     status, segments = document.get("status"), _segments(document)
     if status is None and segments is None:
         code = _text(document.get("code"))
@@ -94,11 +94,11 @@ def decode_document(document: dict[str, Any], body: bytes, parts: SplitDocument 
 
 
 def unfinished(document: dict[str, Any]) -> Failed | Processing:
-    """Return what a task object means that is not `ready`; an unknown status means "not finished"."""
+    """Return the outcome of a task object that is not `ready`; an unknown status means "not finished"."""
     status = document.get("status")
     if status == "failed":
         return Failed(failure_message(document)[:MAX_MESSAGE_CHARACTERS], received_id=received_id(document))
-    # Only a text is shown: writing out nested lists could exceed the interpreter's depth.
+    # Show only a string: to format nested lists could exceed the interpreter's depth.
     shown = status[:64] if isinstance(status, str) else type(status).__name__
     metadata = video_metadata(document)
     return Processing(shown, metadata.created_at_ms, metadata, received_id(document))
@@ -120,7 +120,7 @@ def _finished(document: dict[str, Any], segments: list[Any], parts: SplitDocumen
 
 
 def failure_message(document: dict[str, Any]) -> str:
-    """Return the API's reason for a failed task, wherever it is given."""
+    """Return the API's reason for a failed task, from any of its possible fields."""
     for key in ("error", "message", "reason"):
         reason = document.get(key)
         if isinstance(reason, dict):
@@ -131,7 +131,7 @@ def failure_message(document: dict[str, Any]) -> str:
 
 
 def timestamp_ms(value: Any) -> int | None:
-    """Return an RFC 3339 time as Unix milliseconds; None for anything else, which then is only kept as text."""
+    """Return an RFC 3339 time as Unix milliseconds; None for anything else, which the document keeps as text."""
     if not isinstance(value, str):
         return None
     try:
@@ -144,7 +144,7 @@ def timestamp_ms(value: Any) -> int | None:
         milliseconds = round(moment.timestamp() * 1000)
     except (OverflowError, ValueError):
         return None
-    # Go writes a time that was never set as the year 1.
+    # Go writes an unset time as the year 1.
     return milliseconds if milliseconds > 0 else None
 
 
@@ -176,7 +176,7 @@ def _embeddings(document: dict[str, Any], segments: list[Any], parts: SplitDocum
         _keep_as_written(extras, segments, columns)
     owner, key = segments_holder(document) or (document, path)
     owner[key] = []
-    # orjson reads deeper nesting than it writes: what can be received must also be given back, at its place.
+    # orjson reads deeper nesting than it writes: check that the extras can be written back at their depth.
     dump_json([[[list(extra.values()) for extra in extras.values()]]])
     return TaskEmbeddings(
         metadata=video_metadata(document),
@@ -197,7 +197,7 @@ _Names = list[str | None]
 
 
 def _columns(segments: list[dict[str, Any]]) -> tuple[list[tuple[str, ...]], list[int], list[_Names]]:
-    """Return the distinct layouts, each segment's layout, and for each column the field's name in each segment."""
+    """Return the distinct layouts, each segment's layout, and for each column the field name in each segment."""
     seen: dict[tuple[str, ...], int] = {}
     layout_of = [seen.setdefault(tuple(segment), len(seen)) for segment in segments]
     layouts = list(seen)
@@ -212,7 +212,7 @@ def _first(names: Iterable[str], layout: tuple[str, ...]) -> str | None:
 def _extras(
     segments: list[dict[str, Any]], layouts: list[tuple[str, ...]], layout_of: list[int]
 ) -> dict[int, dict[str, Any]]:
-    """Return, by position, the fields that have no column of their own."""
+    """Return the fields without a column, by the segment's position."""
     known = [{_first(names, layout) for names in _COLUMNS} for layout in layouts]
     unknown = [[name for name in layout if name not in known[index]] for index, layout in enumerate(layouts)]
     if not any(unknown):
@@ -231,7 +231,7 @@ def _numbers(vector: Any) -> Any:
 def _keep_as_written(
     extras: dict[int, dict[str, Any]], segments: list[dict[str, Any]], columns: Iterable[Sequence[str | None]]
 ) -> None:
-    """Add, by position, the fields whose column holds only the nearest float."""
+    """Add the fields whose column holds only the nearest float, by the segment's position."""
     if AsWritten not in map(type, chain.from_iterable(map(dict.values, segments))):
         return
     for names in columns:
@@ -253,7 +253,7 @@ def _texts(segments: list[dict[str, Any]], names: Sequence[str | None], path: st
 def _seconds(
     segments: list[dict[str, Any]], names: Sequence[str | None], path: str, *, required: str | None
 ) -> list[float | None]:
-    """Return a column of times; `required` is the name under which a missing one is reported."""
+    """Return a column of times in seconds; `required` is the field name for the message about a missing one."""
     received: list[Any] = [segment[name] if name else None for segment, name in zip(segments, names, strict=True)]
     if set(map(type, received)) <= {int, float} and 0 <= min(received) <= max(received) < MAX_EXACT_INTEGER:
         return list(map(float, received))
@@ -280,7 +280,7 @@ def _problem_of_time(value: Any, *, is_required: bool) -> str | None:
 
 
 def video_metadata(document: dict[str, Any]) -> MediaMetadata:
-    """Return the columns of metadata; what has an unexpected type is left to the kept document."""
+    """Return the columns of metadata; a value of an unexpected type stays in the document only."""
     video = document.get("video_embedding")
     described = video.get("metadata") if isinstance(video, dict) else document.get("metadata")
     metadata: dict[str, Any] = described if isinstance(described, dict) else {}
@@ -302,7 +302,7 @@ def _text(value: Any) -> str | None:
 
 
 def _number(value: Any) -> float | None:
-    """Return a column of metadata: the nearest float. An integer between the floats is left to the kept document."""
+    """Return the nearest float for a column of metadata; None for an integer between two floats."""
     number = _nearest(value)
     if isinstance(number, bool) or not isinstance(number, int | float) or float(number) != number:
         return None

@@ -1,7 +1,7 @@
-"""Takes the vectors out of a large body while it is read: their numbers never exist all at once as Python objects.
+"""Extract the vectors of a large body while it is read, so that their numbers never all exist as Python objects.
 
-That is for regular bodies only, in half the time and a tenth of the memory. Of whatever is unusual, or wrong, nothing
-is said here: `split` returns None, and the body is parsed as a whole.
+This takes half the time and a tenth of the memory, but works for regular bodies only. For an unusual or wrong body
+`split` returns None, and the caller parses the body as a whole.
 """
 
 import re
@@ -21,26 +21,26 @@ from harvester.domain.tasks.embeddings import VECTOR_FIELDS, Matrix, segments_ho
 from harvester.domain.tasks.exact_numbers import alters_numbers
 
 GROUP_ROWS = 32
-"""Vectors of 512 numbers that are packed at a time: as many as the cache holds."""
+"""Vectors that are packed together: as many of 512 numbers as fit into the cache."""
 
 MAX_REST_BYTES = 4 * 1024 * 1024
-"""What is carried over from chunk to chunk: the beginning of a vector, which is a few kilobytes."""
+"""Bytes that may be carried from chunk to chunk: usually the beginning of a vector, a few kilobytes."""
 
 _VECTOR = re.compile(rb'"(%s)"[ \t\r\n]*:[ \t\r\n]*\[' % "|".join(VECTOR_FIELDS).encode())
 
 _PLACEHOLDER = 9_137_462_805_000_000_000
-"""Stands in the rest of the document for the first vector, the next number for the second, and so on."""
+"""Replaces the first vector in the rest of the document; the next number replaces the second, and so on."""
 
 _PLACEHOLDER_DIGITS = b"9137462805"
 
 
 class _IrregularError(ValueError):
-    """The body is not of the common kind."""
+    """The body is not regular."""
 
 
 @dataclass(frozen=True, slots=True)
 class SplitDocument:
-    """A parsed document without its vectors, and these: row `i` belongs to the field `field` of segment `i`."""
+    """A parsed document, and its vectors separately: row `i` belongs to the field `field` of segment `i`."""
 
     document: dict[str, Any]
     field: str
@@ -48,7 +48,7 @@ class SplitDocument:
 
 
 def split(chunks: Iterable[bytes], max_bytes: int = sys.maxsize) -> SplitDocument | None:
-    """Return the document whose text the chunks are; None for one that must be looked at as a whole.
+    """Return the document in the chunks; None if it must be parsed as a whole.
 
     `max_bytes` is the cap on the body.
     """
@@ -73,7 +73,7 @@ class _Splitter:
         self._groups: list[Matrix] = []
 
     def take_vectors(self, text: bytes) -> bytes:
-        """Take every complete vector out of the text; return what follows the last one."""
+        """Extract every complete vector from the text; return the text after the last one. Raises ValueError."""
         if not self._marker:
             self._find_marker(text)
         view, begin, is_suspect = memoryview(text), 0, has_long_number(text)
@@ -93,7 +93,7 @@ class _Splitter:
         return text[begin:]
 
     def _find_marker(self, text: bytes) -> None:
-        """Look how the first vector is introduced; with another spacing later on, the vectors will not add up."""
+        """Find the text before the first vector; if the spacing changes later, `finish` notices missing vectors."""
         found = _VECTOR.search(text)
         if found is not None:
             self._marker, self._field = found.group(), found.group(1).decode()
@@ -110,7 +110,7 @@ class _Splitter:
         self._row_texts.clear()
 
     def finish(self, rest: bytes, max_bytes: int) -> SplitDocument:
-        """Return the whole, now that nothing follows. Raises ValueError."""
+        """Return the document after the last chunk. Raises ValueError, or BodyError for a dense or duplicate text."""
         if self._rows:
             self._pack()
         if not self._groups or any(_PLACEHOLDER_DIGITS in text for text in (*self._texts, rest)):
@@ -128,13 +128,13 @@ class _Splitter:
 
 
 def _refuse_alteration(row: Any, text: memoryview) -> None:
-    # Most doubles are written as they would be written here.
+    # Most doubles have the same text as orjson writes, so the second check is rare.
     if orjson.dumps(row) != text and alters_numbers(bytes(text)):
         raise _IrregularError
 
 
 def _check_places(document: Any, field: str, count: int) -> None:
-    """Raise ValueError unless the vectors are those of the segments, each at its place, and there are no others."""
+    """Raise ValueError unless each segment has its own vector in `field`, and there are no other vectors."""
     holder = segments_holder(document) if isinstance(document, dict) else None
     segments = holder[0].get(holder[1]) if holder else None
     preferred = VECTOR_FIELDS[: VECTOR_FIELDS.index(field)]
@@ -148,5 +148,5 @@ def _check_places(document: Any, field: str, count: int) -> None:
 
 
 def _is_placeholder(value: Any, index: int) -> bool:
-    # Some of the placeholders equal a float, which may be written without their digits.
+    # A float in the text may equal a placeholder without having its digits.
     return type(value) is int and value == _PLACEHOLDER + index

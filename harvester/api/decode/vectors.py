@@ -1,4 +1,4 @@
-"""Lists of numbers to one float matrix: float32 where that loses nothing, float64 where it would."""
+"""Pack lists of numbers into one float matrix: float32 if that loses nothing, else float64."""
 
 import math
 import struct
@@ -13,13 +13,13 @@ from harvester.domain.tasks.embeddings import Matrix
 from harvester.domain.tasks.exact_numbers import AsWritten, is_float
 
 _CHUNK_NUMBERS = 16_384
-"""Keeps the temporary arrays of the check within the cache."""
+"""Numbers checked together, so that the temporary arrays fit into the cache."""
 
 
 def _decimal_scales() -> NDArray[np.float64]:
     """Return, for each float32 exponent (biased, 8 bits), the power of ten that leaves eight or nine digits.
 
-    NaN where that power has no exact double, or where whole numbers are so far apart that ties occur.
+    NaN if that power has no exact double, or if whole numbers are so far apart that ties occur.
     """
     powers = 7 - np.floor((np.arange(256) - 127) * math.log10(2))
     powers[[0, 255]] = np.nan  # zero and subnormal numbers, infinities
@@ -28,7 +28,7 @@ def _decimal_scales() -> NDArray[np.float64]:
 
 _SCALES = _decimal_scales()
 _REACH_MARGIN = 1e-4
-"""Widens half the distance between two float32, scaled, so that rounding is never taken for certainty."""
+"""Added to half the scaled distance between two float32, so that a rounding error never counts as certain."""
 
 _ALMOST_HALF = 0.4999
 
@@ -36,13 +36,13 @@ _BETWEEN_FLOATS = "an integer that no floating-point number equals"
 
 
 class VectorError(ValueError):
-    """The lists are not vectors of one dimension; the message says which is wrong and how."""
+    """The lists are not vectors of one dimension; the message names the list and the problem."""
 
 
 def pack(rows: Sequence[Any], *, name: str) -> Matrix:
-    """Return `float32[n, dim]` if every number survives it, else `float64[n, dim]`. Raises VectorError.
+    """Return `float32[n, dim]` if it keeps every number, else `float64[n, dim]`. Raises VectorError.
 
-    `name` is what a message calls the vector of row `{}`: `segments[{}].float`.
+    `name` is the name of a row in messages, as `segments[{}].float`.
     """
     dim = _dimension(rows, name)
     packer = struct.Struct(f"<{dim}d").pack
@@ -53,7 +53,7 @@ def pack(rows: Sequence[Any], *, name: str) -> Matrix:
     sizes = np.abs(exact)
     smallest, largest = sizes.min(), sizes.max()
     if smallest > 0 and largest < 1:
-        # As in nearly every answer: neither a bool nor a number that is not finite can be among them.
+        # Nearly every answer is like this: it has no bool and no number that is not finite.
         return _narrowed(exact)
     if _holds_bools(rows, exact):
         raise VectorError(_first_bad_number(rows, name))
@@ -65,7 +65,7 @@ def pack(rows: Sequence[Any], *, name: str) -> Matrix:
 
 
 def rows_with_long_integers(vectors: Matrix, rows: Sequence[Sequence[Any]]) -> list[int]:
-    """Return the indexes of packed rows with an integer that is not given back, as 2**60 is: with fewer digits."""
+    """Return the indexes of packed rows with a long integer that a float would write with fewer digits."""
     if vectors.dtype == np.float32:
         return []
     large = np.flatnonzero((np.abs(vectors) >= 2**53).any(axis=1)).tolist()
@@ -82,7 +82,7 @@ def merge(groups: Sequence[Matrix]) -> Matrix:
 
 
 def _widened(matrix: Matrix) -> NDArray[np.float64]:
-    """Return the received numbers as float64: packing has shown that the shortest form of each float32 is them."""
+    """Return the received numbers as float64, by the shortest form of each float32, which `pack` has checked."""
     if matrix.dtype == np.float64:
         return matrix.astype("<f8", copy=False)
     written = orjson.dumps(matrix, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -99,7 +99,7 @@ def _dimension(rows: Sequence[Any], name: str) -> int:
 
 
 def _holds_bools(rows: Sequence[Any], exact: NDArray[np.float64]) -> bool:
-    """Return whether a number is `true` or `false`, which pass for 1.0 and 0.0: only rows that hold those are read."""
+    """Return whether a number is `true` or `false`, packed as 1.0 or 0.0; only rows with such numbers are checked."""
     suspects = (exact == 0) | (exact == 1)
     if not suspects.any():
         return False
@@ -137,8 +137,8 @@ def _narrowed(exact: NDArray[np.float64]) -> Matrix:
 def _is_lossless(exact: NDArray[np.float64], narrow: NDArray[np.float32]) -> bool:
     """Return whether each float32, written in its shortest form and read back, is the received number.
 
-    Looks at every number, so a single float64 among float32 is found anywhere. Arithmetic settles nearly all of them,
-    at a tenth of the price; the others are written out and read back.
+    Checks every number, so it finds a single float64 anywhere. Arithmetic decides nearly all of them in a tenth of the
+    time; the others are written and read back.
     """
     for start in range(0, len(exact), _CHUNK_NUMBERS):
         received, stored = exact[start : start + _CHUNK_NUMBERS], narrow[start : start + _CHUNK_NUMBERS]
@@ -150,15 +150,15 @@ def _is_lossless(exact: NDArray[np.float64], narrow: NDArray[np.float32]) -> boo
 
 
 def _certainly_shortest(exact: NDArray[np.float64], narrow: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return where `exact` is the decimal that the float32 beside it is written as; False also means "not sure".
+    """Return where `exact` is the shortest decimal form of its float32; False also means "not sure".
 
-    The shortest form is, of the decimals with the fewest digits that round to the float32, the nearest to it (Steele
-    and White, 1990). A scaled float32 has eight or nine digits, and half the distance to its neighbour is 0.6 to 6
-    units: the form is the multiple of a hundred in that reach, else the nearest ten in it, else the nearest unit.
+    The shortest form is the nearest of the decimals with the fewest digits that round to the float32 (Steele and White,
+    1990). A scaled float32 has eight or nine digits, and half the distance to its neighbour is 0.6 to 6 units: the form
+    is the multiple of a hundred within that reach, else the nearest ten within it, else the nearest unit.
     """
     bits = narrow.view("<i4")
     scale = _SCALES.take((bits >> 23) & 0xFF, mode="clip")
-    # The exponent alone is the power of two below the number, and 2**-24 of that half the distance to its neighbour.
+    # The exponent alone is the power of two below the number; 2**-24 of it is half the distance to the neighbour.
     reach = (bits & 0x7F800000).view("<f4") * (scale * 2**-24) + _REACH_MARGIN
     scaled = narrow * scale
     units, tens, hundreds = np.rint(scaled), np.rint(scaled * 0.1) * 10, np.rint(scaled * 0.01) * 100

@@ -1,40 +1,43 @@
-"""What to make of refusals that tell nothing: additive increase, multiplicative decrease (AIMD).
+"""Learn a rate from 429 answers that state no limit: additive increase, multiplicative decrease (AIMD).
 
-Each cut takes the rate to 0.7 of what it was. It climbs back by 5 % of the refused rate a minute, so it is there again
-after six minutes; from then on by 5 % of the ceiling, for the refusal was of its time.
+Each cut multiplies the rate by 0.7. The rate then climbs by 5 % of the refused rate a minute, so it is back after six
+minutes; from then on by 5 % of the ceiling a minute, because the reason for the refusal may be gone.
 """
 
 import math
 from dataclasses import dataclass
 
 CUT = 0.7
+"""Factor on the rate at each cut."""
+
 CLIMB_PER_MINUTE = 0.05
+"""Share of the refused rate, later of the ceiling, by which the rate climbs each minute."""
 
 UNLIMITED = 10
-"""Where nothing else is a ceiling, a rate that has climbed to so many times the refused one is none any more."""
+"""Multiple of the refused rate: without another ceiling, a rate that has climbed this far is no longer limited."""
 
 MIN_PER_MINUTE = 1.0
-"""Rates are not cut below this; blocks keep requests away for longer."""
+"""Requests per minute: no cut goes below this, because a block is what keeps requests away for longer."""
 
 MIN_MEASURED = 10
-"""So many requests in a minute, at least, are evidence of what the API took before it refused."""
+"""Requests in a minute: with fewer, the measured rate is no evidence of what the API accepts."""
 
 REPEATED_WITHIN_S = 600.0
-"""A refusal so soon after the last block was over is a repeated one."""
+"""Seconds after the end of the last block during which a refusal counts as repeated."""
 
 SETTLE_S = 60.0
-"""A cut that has had no success since is judged after this time: limits are counted for a minute or longer."""
+"""Seconds after a cut without a success before the next cut, because APIs count limits over a minute or longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class LearnedRate:
-    """A rate that was cut to `per_minute` at `since` (seconds on the caller's clock), and climbs from then on."""
+    """A rate that was cut to `per_minute` at `since` (seconds on the caller's clock), and climbs since then."""
 
     per_minute: float
     since: float
 
     def at(self, now: float, ceiling: float) -> float | None:
-        """Return the rate per minute at `now`, None once it has reached the ceiling (0: see UNLIMITED)."""
+        """Return the rate per minute at `now`; None if it has reached the ceiling (0: no ceiling, see UNLIMITED)."""
         refused = self.per_minute / CUT
         ceiling = ceiling or UNLIMITED * refused
         minutes = max(0.0, now - self.since) / 60
@@ -48,23 +51,24 @@ class LearnedRate:
 
 @dataclass(slots=True)
 class AimdController:
-    """The learned rate of one class, and what decides whether a refusal cuts it."""
+    """Holds the learned rate of one endpoint and decides whether a refusal cuts it. Times are monotonic seconds."""
 
     learned: LearnedRate | None = None
     block_ended: float = -math.inf
-    """When the block of the last refusal is over."""
+    """When the block of the last refusal ends."""
 
     _cut_at: float = -math.inf
     _has_success: bool = False
 
     def succeeded(self) -> None:
-        """Take note of an answer to a request that was sent after the last refusal."""
+        """Record an answer to a request that was sent after the last refusal."""
         self._has_success = True
 
     def refused(self, *, is_told: bool, present: float, until: float, now: float) -> bool:
         """Learn from a refusal that blocks until `until`; return whether it cut the `present` rate per minute.
 
-        It does not if it is the first for a while and told for how long to wait, nor if the last cut had no chance yet.
+        Do not cut the rate for a first refusal that states a wait (`is_told`), nor within SETTLE_S of the last cut if
+        no request has succeeded since.
         """
         is_repeated = not is_told or now - self.block_ended < REPEATED_WITHIN_S
         is_judged = self._has_success or now - self._cut_at >= SETTLE_S
@@ -75,5 +79,5 @@ class AimdController:
         return True
 
     def adopt(self, learned: LearnedRate, now: float) -> None:
-        """Go by that rate from now on."""
+        """Use that rate from now on."""
         self.learned, self._cut_at, self._has_success = learned, now, False

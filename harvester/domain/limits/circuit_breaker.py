@@ -1,20 +1,24 @@
-"""A circuit breaker: while most requests fail, all of them wait. Times are monotonic seconds."""
+"""A circuit breaker: while most requests fail, all requests wait. Times are monotonic seconds."""
 
 from collections import deque
 from dataclasses import dataclass, field
 
 WINDOW = 20
+"""Requests: the breaker judges the last of them."""
+
 MIN_SAMPLE = 8
+"""Requests: with fewer, the breaker stays closed."""
+
 MIN_PAUSE_S = 1.0
 MAX_PAUSE_S = 60.0
 
 
 @dataclass(slots=True)
 class Breaker:
-    """Opens when more than half of the last requests failed; then lets single probes through, ever more rarely.
+    """Opens when more than half of the last requests failed; then lets single probes through at growing intervals.
 
-    The states are those of the pattern: closed (all pass), open (none pass until `until`), half-open (one at a
-    time passes; its success closes the breaker, its failure opens it for twice as long).
+    Its states: closed (all pass), open (none pass until `until`), half-open (one at a time passes; its success closes
+    the breaker, its failure opens it for twice as long).
     """
 
     outcomes: deque[bool] = field(default_factory=lambda: deque(maxlen=WINDOW))
@@ -23,11 +27,11 @@ class Breaker:
 
     @property
     def is_closed(self) -> bool:
-        """Whether requests pass freely."""
+        """Whether all requests pass."""
         return self.pause_s == 0.0
 
     def wait_s(self, now: float) -> float:
-        """Return how long every request must wait."""
+        """Return for how many seconds every request must wait."""
         return max(0.0, self.until - now)
 
     def allows(self, in_flight: int, now: float) -> bool:
@@ -35,7 +39,7 @@ class Breaker:
         return self.is_closed or (now >= self.until and in_flight == 0)
 
     def succeeded(self) -> None:
-        """Record an answer of the API, whatever it said."""
+        """Record that the API answered, whatever the answer."""
         self.outcomes.append(True)
         if not self.is_closed:
             self.outcomes.clear()
@@ -43,7 +47,7 @@ class Breaker:
             self.until = 0.0
 
     def failed(self, now: float) -> None:
-        """Record a request that the API did not answer sensibly."""
+        """Record a request that got no usable answer."""
         self.outcomes.append(False)
         if not self.is_closed:
             if now >= self.until:

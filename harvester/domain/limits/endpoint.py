@@ -1,33 +1,34 @@
-"""The rate limit as arithmetic: when may the next request go out? Times are monotonic seconds.
+"""Compute when the next request may go out. Times are monotonic seconds.
 
-A token bucket in the form of the generic cell rate algorithm (GCRA, ITU-T I.371): one number for each bucket,
-the theoretical arrival time of the next request, is all there is to keep.
+A token bucket as the generic cell rate algorithm (GCRA, ITU-T I.371): the state of a bucket is one number, the
+theoretical arrival time of the next request.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 MIN_BLOCK_S = 1.0
-"""`Retry-After: 0` must not mean "at once, for ever"."""
+"""Seconds: the shortest block, so that `Retry-After: 0` cannot cause an endless loop of requests."""
 
 MAX_BLOCK_S = 25 * 3600.0
-"""Limits are counted for a day at most; a longer wait than a day and an hour is a mistake of the server."""
+"""Seconds: the longest block. APIs count limits for a day at most, so a longer wait is a mistake of the server."""
 
 MAX_GUESSED_BLOCK_S = 300.0
+"""Seconds: the longest block after a 429 that states no wait."""
 
 MAX_LEASED_AHEAD_MS = 5_000.0
-"""What may go out later than that is not leased yet: a process that ends before would have wasted it."""
+"""Milliseconds: requests that are due later are not leased yet, because a process may end before it sends them."""
 
 LEASE_SLACK_MS = 5_000.0
-"""Another process may have waited for its turn to write since it looked at the clock."""
+"""Milliseconds for which another process may have waited for the database after it read the clock."""
 
 MAX_CHARGED_AHEAD_MS = 60_000.0
 MAX_CHARGED = 64
-"""So far ahead of now requests may be charged that went out already, by all processes together."""
+"""The furthest ahead, as milliseconds plus requests at the rate, that sent requests of all processes are charged."""
 
 
 class Endpoint(StrEnum):
-    """The classes of requests that the API limits separately."""
+    """The kinds of requests that the API limits separately."""
 
     STATUS = "status"
     RETRIEVE = "retrieve"
@@ -43,7 +44,7 @@ The scheduler waits for the first of these that may be called, so an endpoint th
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """A sustained rate (0: no limit) and how many requests may go out at once after a pause."""
+    """A sustained rate (0: no limit), and the number of requests that may go out at once after a pause."""
 
     requests_per_minute: float
     burst: int = 1
@@ -55,7 +56,7 @@ class RateLimit:
 
     @property
     def tolerance_s(self) -> float:
-        """How far ahead of the sustained rate a burst may run."""
+        """Seconds by which a burst may run ahead of the sustained rate."""
         return self.interval_s * (self.burst - 1)
 
 
@@ -71,13 +72,13 @@ class Bucket:
         return self.arrival - self.limit.tolerance_s
 
     def take(self, now: float, requests: float = 1.0) -> None:
-        """Account for one request at `now`, or a part of one."""
+        """Account for `requests`, which may be a fraction, at `now`."""
         self.arrival = max(self.arrival, now) + requests * self.limit.interval_s
 
 
 @dataclass(frozen=True, slots=True)
 class LimitReport:
-    """What one answer says about limits; None where it says nothing. `reset_s` counts from now."""
+    """The limits that one answer states, each None if absent. `reset_s` and `retry_after_s` count from now."""
 
     remaining: int | None = None
     reset_s: float | None = None
@@ -87,10 +88,10 @@ class LimitReport:
 
 @dataclass(frozen=True, slots=True)
 class BudgetLease:
-    """Requests taken out of a budget that processes share: the time of the first, and the known blocks.
+    """Requests reserved from the budget that processes share: when the first may go out, and the known blocks.
 
-    All in Unix milliseconds: monotonic clocks of two processes cannot be compared. `is_taken`: they are; else the first
-    is so far ahead that it is to be asked for again when it is due.
+    Times are Unix milliseconds, because monotonic clocks of two processes cannot be compared. `is_taken` False: nothing
+    was reserved; retry at `start_ms`.
     """
 
     start_ms: float
@@ -101,8 +102,7 @@ class BudgetLease:
 def reserve(arrival_ms: float, now_ms: float, limit: RateLimit, count: int) -> tuple[float, float]:
     """Return when the first of `count` requests is due, and the theoretical arrival time after the last.
 
-    An arrival further ahead than any lease at this rate reaches is the work of a clock that has jumped or of a rate
-    that was lower, and is forgotten.
+    Ignore an arrival that is further ahead than any lease at this rate: the clock has jumped, or the rate was lower.
     """
     last_lease_ms = max(1_000.0, 2_000 * limit.interval_s)
     furthest_ms = MAX_LEASED_AHEAD_MS + LEASE_SLACK_MS + limit.tolerance_s * 1000 + last_lease_ms
@@ -110,7 +110,7 @@ def reserve(arrival_ms: float, now_ms: float, limit: RateLimit, count: int) -> t
 
 
 def charge(arrival_ms: float, now_ms: float, limit: RateLimit, count: int) -> tuple[float, float]:
-    """Return the same of requests that have gone out already, and that several processes have not heard of yet."""
+    """Return the same for requests that have been sent already and that other processes do not know of yet."""
     furthest_ms = MAX_CHARGED_AHEAD_MS + MAX_CHARGED * limit.interval_s * 1000
     return _reserve(arrival_ms, now_ms, limit, count, furthest_ms)
 
@@ -121,5 +121,5 @@ def _reserve(arrival_ms: float, now_ms: float, limit: RateLimit, count: int, fur
 
 
 def is_to_be_leased(start_ms: float, now_ms: float, limit: RateLimit) -> bool:
-    """Return whether a request with that arrival time may go out so soon that it is taken out of the budget now."""
+    """Return whether a request with that arrival time is due soon enough to be leased now."""
     return start_ms - limit.tolerance_s * 1000 - now_ms <= MAX_LEASED_AHEAD_MS

@@ -1,6 +1,6 @@
-"""What is known of the limits of one endpoint, as values that a pacer returns and adopts.
+"""The known limits of one endpoint, as values that a pacer returns and adopts.
 
-Times are seconds on the pacer's clock: `shared_limits` has what crosses to other processes, in Unix milliseconds.
+Times are seconds on the pacer's clock; `shared_limits` has the values for other processes, in Unix milliseconds.
 """
 
 import math
@@ -12,7 +12,7 @@ from harvester.domain.limits.quotas import Quota
 
 @dataclass(frozen=True, slots=True)
 class OpenWindow:
-    """How many requests a quota's window has left, when it ends, and when the request was sent whose answer said so."""
+    """The requests that a quota's window has left, when it ends, and when the request was sent that returned both."""
 
     remaining: int
     ends_at: float
@@ -21,9 +21,9 @@ class OpenWindow:
 
 @dataclass(frozen=True, slots=True)
 class EndpointState:
-    """What is known of the limits of one endpoint; None where nothing is.
+    """The known limits of one endpoint, each None if unknown.
 
-    `learned` is a cut rate, and `arrival` the theoretical arrival time of the next request at it.
+    `learned` is a cut rate, and `arrival` the theoretical arrival time of the next request at that rate.
     """
 
     quota: Quota | None = None
@@ -34,7 +34,7 @@ class EndpointState:
 
 @dataclass(frozen=True, slots=True)
 class SentSince:
-    """The requests of a class after a given one and of the last minute: how many, and when the first of them was sent.
+    """The requests to an endpoint after a given one, in the last minute: their number, and when the first was sent.
 
     `last_number` is the number of the latest request.
     """

@@ -1,4 +1,7 @@
-"""When may a request of a class go out? One bucket for all, and for each class what the API has taught about it."""
+"""Decide when a request may go out: one bucket for all requests, and for each endpoint the limits that the API showed.
+
+Times are monotonic seconds unless a name ends in `_ms`, which is Unix milliseconds.
+"""
 
 import math
 from dataclasses import dataclass, field
@@ -19,15 +22,15 @@ from harvester.domain.limits.quotas import LATELY_S, WINDOWS_S, Quota, Sending, 
 from harvester.domain.planning.feasibility import Budget, Deadlines, QuotaBalance
 
 CLOCK_ROUNDING_S = 0.01
-"""Two readings of the wall clock and the monotonic one do not agree to the millisecond."""
+"""Seconds by which the wall clock and the monotonic clock may disagree when both are read."""
 
 
 @dataclass(slots=True)
 class EndpointLimiter:
-    """One class of requests: until when it is blocked, its quota, and its own bucket while it has a learned rate.
+    """The limits of one endpoint: until when it is blocked, its quota, and its own bucket while it has a learned rate.
 
-    `ceiling` is the configured rate per minute (0: none). `sent_before_cut` requests went out at another rate.
-    `pressing` requests cannot wait for the end of the window.
+    `ceiling` is the configured rate per minute (0: none). `sent_before_cut` is the number of requests before the last
+    cut. `pressing` is the number of requests that cannot wait for the end of the window.
     """
 
     ceiling: float
@@ -43,12 +46,12 @@ class EndpointLimiter:
     pressing: int = 0
 
     def rate(self, now: float) -> float | None:
-        """Return the learned rate per minute, None while there is none in force."""
+        """Return the learned rate per minute, None while none is in force."""
         learned = self.adapting.learned
         return None if learned is None else learned.at(now, self._ceiling())
 
     def wait_s(self, now: float, *, is_pressing: bool = False) -> float:
-        """Return how long this class must wait, whatever the others have sent; `is_pressing`: with what cannot wait."""
+        """Return the seconds to wait because of this endpoint's limits; `is_pressing` ignores a quota's reserve."""
         is_pressing = is_pressing or self.pressing > 0
         due_at = max(self.until, self.window.due_at(self.sends, self.quota, now, is_pressing=is_pressing))
         if self.rate(now) is not None:
@@ -67,7 +70,7 @@ class EndpointLimiter:
         """Learn from an answer that was not a 429: an exhausted window blocks until its reset."""
         self._note_quota(report)
         self.accepted_at = now
-        # What was sent before a refusal says nothing about the time after it.
+        # An answer to a request that was sent before a refusal says nothing about the time after it.
         if sending.at >= self.until:
             self.refusals = 0
             self.adapting.succeeded()
@@ -78,22 +81,22 @@ class EndpointLimiter:
                 self.block(report.reset_s, now)
 
     def refused(self, report: LimitReport, sending: Sending, now: float) -> None:
-        """Learn from a 429: wait as told by `Retry-After`, else until the reset, else 1 s doubling to 5 min."""
+        """Learn from a 429: block as `Retry-After` says, else until the reset, else for 1 s, doubling up to 5 min."""
         self._note_quota(report)
         self.window.close(sending)
-        # Requests that were under way together when the window closed are one refusal.
+        # Refusals of requests that were in flight together count once.
         is_new = sending.at >= self.until
         if is_new:
             self.refusals += 1
         guess = min(MAX_GUESSED_BLOCK_S, MIN_BLOCK_S * 2 ** min(max(0, self.refusals - 1), 20))
         told = report.retry_after_s if report.retry_after_s is not None else report.reset_s
-        # A server that keeps saying "at once" and refuses again is answered ever more slowly.
+        # With a stated wait of 0 or 1 s use the doubling wait: the server may state it and refuse again for hours.
         self.block(guess if told is None or told <= MIN_BLOCK_S else told, now)
         if is_new:
             self._cut(is_told=told is not None, now=now)
 
     def allowance(self, now: float, now_ms: int, resumes_s: float) -> QuotaBalance | None:
-        """Return how the quota goes on, None without one: a window that is not open opens with the next request."""
+        """Return what the quota has left, None without one; the next request opens a window if none is open."""
         if self.quota is None or self.quota.limit <= 0:
             return None
         left, renews_s = self.window.left(self.sends, now), self.window.ends_at - now
@@ -103,13 +106,13 @@ class EndpointLimiter:
         return QuotaBalance(max(0, left), now_ms + round(renews_s * 1000), self.quota.limit, window_ms)
 
     def snapshot(self, now: float) -> EndpointState:
-        """Return what is known at `now`; `window` is None where none is open."""
+        """Return the known limits at `now`; `window` is None if none is open."""
         left = self.window.left(self.sends, now)
         window = None if left is None else OpenWindow(left, self.window.ends_at, self.window.told.at)
         return EndpointState(self.quota, window, self.adapting.learned, self.arrival)
 
     def restore(self, state: EndpointState, now: float) -> None:
-        """Adopt what another process knows; a window only if it is as of later, an arrival only if it is later."""
+        """Adopt the limits that another process knows; of windows and arrivals, keep the later one."""
         if state.quota is not None:
             self.quota = state.quota
         if state.window is not None:
@@ -119,12 +122,12 @@ class EndpointLimiter:
         self.arrival = max(self.arrival, state.arrival)
 
     def sent_since(self, number: int, now: float) -> SentSince:
-        """Return what was sent after the request of that number, without those that went out before the last cut."""
+        """Return the requests after the one with that number, without those before the last cut."""
         after = max(number, self.sent_before_cut)
         return SentSince(self.sends.after(after, now), self.sends.first_after(after, now), self.sends.count)
 
     def block(self, seconds: float, now: float) -> None:
-        """Keep this class away for a time."""
+        """Block this endpoint for `seconds`, limited to MIN_BLOCK_S and MAX_BLOCK_S."""
         self.until = max(self.until, now + min(MAX_BLOCK_S, max(MIN_BLOCK_S, seconds)))
 
     def _restore_window(self, window: OpenWindow) -> None:
@@ -139,7 +142,7 @@ class EndpointLimiter:
     def _cut(self, *, is_told: bool, now: float) -> None:
         present = self.rate(now)
         if present is None:
-            # A start that nothing was accepted of met a storm, which tells nothing of how much is let through.
+            # If the API has accepted nothing lately, the count says nothing about its limit: cut this process's rate.
             has_accepted = now - self.accepted_at <= LATELY_S
             measured = self.sends.lately(now) if has_accepted else self.sends.per_minute(now)
             known = [rate for rate in (self._ceiling(), measured if measured >= MIN_MEASURED else 0.0) if rate > 0]
@@ -151,7 +154,7 @@ class EndpointLimiter:
     def _ceiling(self) -> float:
         """Return the highest rate per minute that a climb can reach; 0 if nothing limits it.
 
-        The quota of a day is none: it may be used up in an hour.
+        The quota of an hour or a day is no ceiling: the window may be used up early.
         """
         rates = [self.ceiling]
         if self.quota is not None and self.quota.window_s <= WINDOWS_S[0]:
@@ -161,10 +164,10 @@ class EndpointLimiter:
 
 @dataclass(frozen=True, slots=True)
 class ClassBudget:
-    """What a class of requests may spend, to be shown; None is unknown or not in force.
+    """The limits of an endpoint for reports; None means unknown or not in force.
 
-    `configured_per_minute` (0: unlimited) is that of all classes together. `remaining` and `reset_s` are of the open
-    window, as the API told last.
+    `configured_per_minute` (0: unlimited) applies to all endpoints together. `remaining` and `reset_s` describe the
+    open window, from the latest answer.
     """
 
     configured_per_minute: float
@@ -176,10 +179,10 @@ class ClassBudget:
 
 
 class Pacer:
-    """One bucket for all requests, and a pace for each class.
+    """Paces requests by one bucket for all of them and by the limits of each endpoint.
 
-    The configured rate is a ceiling; what the API reports only ever makes it slower. Without a call of its own for the
-    status, that is a retrieval.
+    The configured rate is a ceiling; reports of the API only make it slower. Without a status call (API v2), a status
+    request has the limits of a retrieval.
     """
 
     def __init__(self, limit: RateLimit, *, has_status_call: bool = True) -> None:
@@ -201,7 +204,7 @@ class Pacer:
         return tuple(self._paces)
 
     def change_limit(self, limit: RateLimit, now: float) -> None:
-        """Replace the configured ceiling: the next request follows the last at the new rate, however low the old."""
+        """Replace the configured ceiling; the next request follows the last one at the new rate."""
         self._bucket.limit = limit
         self._bucket.arrival = min(self._bucket.arrival, now + limit.tolerance_s + limit.interval_s)
         for pace in self._paces.values():
@@ -216,16 +219,16 @@ class Pacer:
         return self._bucket.ready_at()
 
     def snapshot(self, endpoint: Endpoint, now: float) -> EndpointState:
-        """Return what is known of the limits of one of `endpoints`. Raises KeyError for another endpoint."""
+        """Return the known limits of one of `endpoints`. Raises KeyError for another endpoint."""
         return self._paces[endpoint].snapshot(now)
 
     def restore(self, endpoint: Endpoint, state: EndpointState, now: float) -> None:
-        """Adopt what another process knows of the limits of an endpoint; ignored unless it is one of `endpoints`."""
+        """Adopt the limits that another process knows of an endpoint; ignored unless it is one of `endpoints`."""
         if endpoint in self._paces:
             self._paces[endpoint].restore(state, now)
 
     def sent_since(self, endpoint: Endpoint, number: int, now: float) -> SentSince:
-        """Return what was sent after the request of that number, without those that went out before the last cut."""
+        """Return the requests after the one with that number, without those before the last cut."""
         return self._pace(endpoint).sent_since(number, now)
 
     def learn_quota(self, endpoint: Endpoint, quota: Quota) -> None:
@@ -237,15 +240,15 @@ class Pacer:
         return self._pace(endpoint).rate(now)
 
     def class_wait_s(self, endpoint: Endpoint, now: float) -> float:
-        """Return how long a request of that class must wait, whatever the others have sent."""
+        """Return the seconds that a request must wait because of its endpoint's own limits."""
         return self._pace(endpoint).wait_s(now)
 
     def wait_s(self, endpoint: Endpoint, now: float) -> float:
-        """Return how long a request of that class must wait; 0 means it may go out."""
+        """Return the seconds that a request to that endpoint must wait; 0 means it may go out."""
         return max(0.0, self._bucket.ready_at() - now, self._pace(endpoint).wait_s(now))
 
     def blocked_s(self, endpoint: Endpoint, now: float) -> float:
-        """Return how long the API has asked that class to stay away."""
+        """Return the seconds for which that endpoint is still blocked."""
         return max(0.0, self._pace(endpoint).until - now)
 
     def take(self, endpoint: Endpoint, now: float) -> Sending:
@@ -264,7 +267,7 @@ class Pacer:
         pace.refused(report, sending or Sending(now, pace.sends.count), now)
 
     def block(self, endpoint: Endpoint, seconds: float, now: float) -> None:
-        """Keep that class away for a time, as another process was told; a clock that jumped cannot make it long."""
+        """Block that endpoint for `seconds`, as another process learned; MAX_BLOCK_S guards against a jumped clock."""
         if seconds > 0:
             self._pace(endpoint).block(seconds, now)
 
@@ -273,10 +276,7 @@ class Pacer:
         return self.results_budget(now, 0).rate_per_s
 
     def results_budget(self, now: float, now_ms: int) -> Budget:
-        """Return what may be spent on results from now on: nothing is saved without a retrieval.
-
-        `now_ms` is the present in Unix milliseconds.
-        """
+        """Return the budget for retrievals from now on; `now_ms` is the present in Unix milliseconds."""
         pace, setting = self._pace(Endpoint.RETRIEVE), self.limit.requests_per_minute
         resumes_s = max(0.0, self._bucket.ready_at() - now, pace.wait_s(now, is_pressing=True))
         return Budget(
@@ -287,9 +287,9 @@ class Pacer:
         )
 
     def press(self, deadlines: Deadlines, now: float, now_ms: int) -> None:
-        """Take note of how many open tasks expire before what is left of a quota is renewed: nothing is spread then.
+        """Count the open tasks that expire before a quota is renewed: their requests do not wait for the reserve.
 
-        Their results are retrieved first. Of the list nobody has to ask before a deadline.
+        The list has no such requests: no deadline depends on one page.
         """
         for endpoint, pace in self._paces.items():
             if endpoint is not Endpoint.LIST:
@@ -297,7 +297,7 @@ class Pacer:
                 pace.pressing = sum(count for at_ms, count in deadlines if now_ms < at_ms <= ends_ms)
 
     def budget(self, endpoint: Endpoint, now: float) -> ClassBudget:
-        """Return what that class may spend."""
+        """Return the limits of that endpoint for reports."""
         pace = self._pace(endpoint)
         is_open = now < pace.window.ends_at
         return ClassBudget(
@@ -310,6 +310,6 @@ class Pacer:
         )
 
     def _pace(self, endpoint: Endpoint) -> EndpointLimiter:
-        """Return the pace of one of POLL_ENDPOINTS. Raises KeyError for another endpoint."""
+        """Return the limiter of one of POLL_ENDPOINTS. Raises KeyError for another endpoint."""
         is_joint = endpoint is Endpoint.STATUS and endpoint not in self._paces
         return self._paces[Endpoint.RETRIEVE if is_joint else endpoint]

@@ -1,4 +1,4 @@
-"""The limits in force as the database remembers them: for readers, which send nothing and ask no process."""
+"""Restore a pacer from the limits in the database, for programs that only read and send no requests."""
 
 from harvester.domain.limits.aimd import LearnedRate
 from harvester.domain.limits.endpoint import RateLimit, charge, reserve
@@ -10,9 +10,9 @@ from harvester.domain.limits.shared_limits import EndpointLimits, LimitSnapshot
 def recall(
     limit: RateLimit, known: LimitSnapshot, now_ms: int, *, arrival_ms: float = 0.0, has_status_call: bool = True
 ) -> Pacer:
-    """Return a pacer on Unix time, in seconds, that goes by all that is known.
+    """Return a pacer with all known limits; its clock is Unix time in seconds.
 
-    `arrival_ms` is the theoretical arrival time of the next request in the budget that processes share.
+    `arrival_ms` is the theoretical arrival time of the next request in the shared budget.
     """
     now = now_ms / 1000
     pacer = Pacer(limit, has_status_call=has_status_call)

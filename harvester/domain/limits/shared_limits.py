@@ -1,6 +1,6 @@
-"""What the processes on one database tell each other about the limits.
+"""The limits that the processes on one database share.
 
-Times are Unix milliseconds, for the monotonic clocks of two processes cannot be compared.
+Times are Unix milliseconds, because monotonic clocks of two processes cannot be compared.
 """
 
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.limits.quotas import Quota
 
 QUOTA_KEPT_MS = 8 * 24 * 60 * 60 * 1000
-"""A cut rate needs no such time: it has climbed back within half an hour."""
+"""Milliseconds for which a quota is believed. A cut rate needs no such limit: it climbs back within half an hour."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedRate:
-    """A rate that a class was cut to, and since when it climbs."""
+    """The rate to which an endpoint was cut, and since when it climbs."""
 
     per_minute: float
     at_ms: int
@@ -22,7 +22,7 @@ class SharedRate:
 
 @dataclass(frozen=True, slots=True)
 class TaughtWindow:
-    """How many requests the open window of a quota had left at a time, and when it ends."""
+    """The requests that the open window of a quota had left at `at_ms`, and when it ends."""
 
     remaining: int
     ends_ms: int
@@ -31,7 +31,7 @@ class TaughtWindow:
 
 @dataclass(frozen=True, slots=True)
 class EndpointLimits:
-    """What the API has taught about a class: its quota with its open window, and a cut rate, each None if unknown.
+    """The learned limits of an endpoint: its quota with its open window, and a cut rate, each None if unknown.
 
     `arrival_ms` is the theoretical arrival time of the next request at the cut rate.
     """
@@ -44,7 +44,7 @@ class EndpointLimits:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """Requests of a class with a cut rate that have gone out since the last payment: how many, and from when on."""
+    """The requests to an endpoint with a cut rate since the last charge: their number, and when the first was sent."""
 
     count: int
     first_ms: int
@@ -53,9 +53,9 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class LimitUpdate:
-    """What a process has found out (until when a class is blocked, its cut rate, its quota), and what it has sent.
+    """The limits that a process has learned (blocks, cut rates, quotas) and the requests that it has sent.
 
-    `windows` are those of an hour or a day: one of a minute is over before anybody reads of it.
+    `windows` are those of an hour or a day: a window of a minute ends before another process reads it.
     """
 
     blocks: dict[Endpoint, int] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class LimitUpdate:
 
 @dataclass(frozen=True, slots=True)
 class LimitSnapshot:
-    """What all processes together know."""
+    """The limits that all processes together have learned."""
 
     blocks: dict[Endpoint, int] = field(default_factory=dict)
     lessons: dict[Endpoint, EndpointLimits] = field(default_factory=dict)

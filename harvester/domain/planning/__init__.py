@@ -1,1 +1,1 @@
-"""Which request is worth making, what an answer means for a task, and a forecast of the rest."""
+"""Which request pays, what an answer means for a task, and a forecast of the harvest."""

@@ -1,4 +1,4 @@
-"""What to do about a task after an outcome: (task, outcome, circumstances) -> decision.
+"""Decide what happens to a task after an outcome: (task, outcome, circumstances) -> decision.
 
 | outcome            | decision                                                                              |
 | ------------------ | ------------------------------------------------------------------------------------- |
@@ -14,8 +14,8 @@
 | Transient          | backed off; past the deadline ever more rarely, `expired` after 30 days               |
 | Throttled, Refused | unchanged: they say nothing about the task                                            |
 
-An answer ends a task only where `Circumstances` allow it. Else the end is held back: the task stays open and is asked
-again, ever more rarely, until they do or PATIENCE_MS is over.
+An answer ends a task only if `Circumstances` allow it. Otherwise the end is held back: the task stays open and is asked
+about again at growing intervals, until they allow it or PATIENCE_MS has passed.
 """
 
 from dataclasses import dataclass, replace
@@ -45,41 +45,44 @@ BACKOFF_BASE_MS = 1_000
 BACKOFF_CAP_MS = 5 * 60 * 1_000
 
 GONE_SPACING_MS = 5_000
-"""A task that was created a moment ago may not be visible everywhere yet."""
+"""Milliseconds between two confirmations, because a new task may not be visible everywhere yet."""
 
 INVALID_DOWNLOADS = 3
 
 GENERIC_ERROR = "generic_error"
-"""Stands in place of a status where a retrieval was refused with it: it does not show that there is such a task."""
+"""The status of `Processing` if a retrieval was refused with this code, which does not prove that the task exists."""
 
 PARAMETER_INVALID = "parameter_invalid"
 TASK_ID_INVALID = "task_id_invalid"
 
 SHORTEST_HOLD_MS = 2_000
-"""The first wait for a confirmation; each further one is as long as the doubt has lasted."""
+"""Milliseconds: the first wait after an empty result; each further one is as long as the doubt has lasted."""
 
 HELD_BACK_MS = 3600 * 1_000
-"""The shortest wait for a confirmation while most answers bring no result."""
+"""Milliseconds: the shortest wait for a confirmation while most answers bring no result."""
 
 LONGEST_HOLD_MS = MAX_LOOK_MS
 
 PATIENCE_MS = 6 * 3600 * 1_000
-"""An answer that has been confirmed for so long ends the task, whatever the other tasks' answers are."""
+"""Milliseconds after the first doubtful answer: from then on an answer ends the task, whatever other tasks show."""
 
 FEWEST_OVERDUE_FAILURES = 100
-"""Fewer failures are no evidence that the API never answers: in 30 days there are more, unless the clock has jumped."""
+"""Failures: with fewer the task does not expire, because 30 days bring more unless the clock has jumped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What else is known of an answer, and what it may do. The defaults are those of an API that is well.
+    """How an answer was received, and what it may end. The defaults describe a healthy API.
 
-    `is_fresh`: it came on a connection of its own. `version` is the API version that was asked if it is not the
-    configured one, and `is_other_version` whether it is another one than knows the task, as far as that is known. `key`
-    is the fingerprint of the API key. `may_end`: the API is otherwise well, so an answer that was confirmed may end the
-    task; `may_fail`: so may one that names the task and says that it has failed; `is_held_back`: most answers bring no
-    result. `asks_once`: this harvest does not ask later. `deadline_now_ms` is the present by the API's clock, where it
-    is known to differ from this machine's.
+    - `is_fresh`: the answer came on a new connection.
+    - `version`: the API version that was asked, None for the configured one.
+    - `is_other_version`: the task is known to another API version than the one that was asked, as far as is known.
+    - `key`: the fingerprint of the API key.
+    - `may_end`: the API is otherwise healthy, so a confirmed answer may end the task.
+    - `may_fail`: the same for an answer that names the task and says that it has failed.
+    - `is_held_back`: most answers bring no result.
+    - `asks_once`: this harvest asks about each task once.
+    - `deadline_now_ms`: the present by the API's clock in Unix milliseconds, None if it agrees with this machine's.
     """
 
     is_fresh: bool = True
@@ -104,9 +107,9 @@ def decide(  # noqa: PLR0913, PLR0917  # the last two have defaults
     times: ProcessingTimes | None = None,
     circumstances: Circumstances = _WELL,
 ) -> Decision:
-    """Return what becomes of `task`; pure, and defined for every outcome in every open state.
+    """Return the decision about `task`; pure, and defined for every outcome in every open state.
 
-    `times` is what was learned of processing times; without it the wait for a result follows the prior.
+    `now_ms` is the present in Unix milliseconds. Without `times` the wait for a result follows the prior.
     """
     decision = _decide(_Case(task, now_ms, rng, circumstances), outcome, times or ProcessingTimes())
     if not is_known_by(outcome):
@@ -125,7 +128,7 @@ def is_known_by(outcome: Outcome) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A task, the present, and the circumstances of the answer that is decided upon."""
+    """A task, the present, and the circumstances of the answer."""
 
     task: Task
     now_ms: int
@@ -138,7 +141,7 @@ class _Case:
 
     @property
     def doubted_at_ms(self) -> int:
-        """Since when the answers are doubtful; a time ahead was noted while the clock was."""
+        """When the first doubtful answer came; a time in the future was stored while the clock was ahead."""
         doubted_at_ms = self.task.doubted_at_ms
         return self.now_ms if doubted_at_ms is None or doubted_at_ms > self.now_ms else doubted_at_ms
 
@@ -151,7 +154,7 @@ class _Case:
         return self.circumstances.may_end or self.doubted_for_ms >= PATIENCE_MS
 
     def after(self, shortest_ms: int, longest_ms: int = LONGEST_HOLD_MS) -> int:
-        """Return a time after a wait as long as the doubt has lasted, more or less."""
+        """Return the time after a wait about as long as the doubt has lasted, between the two limits."""
         wait_ms = min(longest_ms, max(shortest_ms, self.doubted_for_ms))
         return at_latest_before_deadline(
             self.task, self.now_ms, int(self.rng.uniform(wait_ms * 3 // 4, wait_ms * 5 // 4))
@@ -169,7 +172,7 @@ def _decide(case: _Case, outcome: Outcome, times: ProcessingTimes) -> Decision: 
         case Retrieved():
             return _dated(task, outcome.embeddings.metadata.created_at_ms, TaskState.HARVESTED)
         case Ready():
-            # How often it was gone still counts: it takes a result to disprove that.
+            # `gone` stays: only a result disproves earlier "not found" answers.
             return replace(unchanged(task), state=TaskState.READY, failures=0)
         case Processing():
             return _check_again(task, outcome, case.now_ms, times)
@@ -192,7 +195,7 @@ def _decide(case: _Case, outcome: Outcome, times: ProcessingTimes) -> Decision: 
 
 
 def backoff_ms(failures: int, rng: Rng) -> int:
-    """Return a wait with full jitter: between 0 and 1 s doubling with each failure, at most 5 min.
+    """Return a wait in milliseconds with full jitter: between 0 and 1 s, doubled with each failure up to 5 min.
 
     Source: the "full jitter" variant of exponential back-off, AWS Architecture Blog, 2015.
     """
@@ -222,7 +225,7 @@ def _known(task: Task, state: TaskState, created_at_ms: int | None, expires_at_m
 
 
 def _dated(task: Task, created_at_ms: int | None, state: TaskState) -> Decision:
-    """Let the API's `created_at` overrule the hint from the id."""
+    """Return the decision with the creation time of the API, which overrides the one from the id."""
     if created_at_ms is None:
         return _known(task, state, task.created_at_ms, task.expires_at_ms)
     expires = deadline_ms(task.task_id, created_at_ms=created_at_ms, added_at_ms=task.added_at_ms)
@@ -248,9 +251,9 @@ def _check_again(task: Task, outcome: Processing, now_ms: int, times: Processing
 
 
 def _fail(case: _Case, outcome: Failed) -> Decision:
-    """End the task when it says for the second time that it has failed.
+    """End the task when the API says for the second time that it has failed.
 
-    Where that is what the API says of most tasks, the end is held back.
+    While the API says so about most tasks, the end is held back.
     """
     after = replace(unchanged(case.task), failures=0, doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome))
     is_confirmed = case.task.doubted_at_ms is not None and case.circumstances.is_fresh
@@ -265,17 +268,17 @@ def _fail(case: _Case, outcome: Failed) -> Decision:
 
 
 def _confirm_unknown(case: _Case, outcome: NotFound | InvalidRequest) -> Decision:
-    """Count the answers that do not know the task; the last one that is needed is that of the other API version."""
+    """Count the answers that do not know the task; the last one must come from the other API version."""
     task, circumstances = case.task, case.circumstances
     is_counted = _is_counted(case)
     gone = task.gone + 1 if is_counted else task.gone
     problem = _problem(outcome)
     if circumstances.is_other_version and task.error_code is not None:
-        # Why the version that was asked first does not know the task tells more.
+        # Keep the error of the version that was asked first: it says more about the task.
         problem = Problem(code=task.error_code, message=task.error_message or outcome.message)
     after = replace(unchanged(task), gone=gone, failures=0, doubted_at_ms=case.doubted_at_ms, problem=problem)
     if outcome.code == TASK_ID_INVALID:
-        # No request can be made about it, so no answer can confirm it.
+        # The client sends no request for such an id, so no answer can confirm it.
         return replace(after, state=TaskState.REJECTED)
     if circumstances.key is not None and task.seen_with not in (None, circumstances.key):
         message = f"The task was seen with another API key, and this one does not know it: {outcome.message}"
@@ -285,7 +288,7 @@ def _confirm_unknown(case: _Case, outcome: NotFound | InvalidRequest) -> Decisio
             return replace(after, state=TaskState.EXPIRED)
         is_rejected = isinstance(outcome, InvalidRequest) or problem.code == PARAMETER_INVALID
         return replace(after, state=TaskState.REJECTED if is_rejected else TaskState.MISSING)
-    # READY may have been inferred, so the status is asked for before the next retrieval.
+    # READY may have been inferred, so confirm it by status before the next retrieval.
     after = replace(after, state=TaskState.PENDING)
     if gone > GONE_ANSWERS or circumstances.is_held_back:
         return case.held(after)
@@ -295,9 +298,9 @@ def _confirm_unknown(case: _Case, outcome: NotFound | InvalidRequest) -> Decisio
 
 
 def _is_counted(case: _Case) -> bool:
-    """Return whether the answer confirms the ones before: it must come on a connection of its own.
+    """Return whether the answer confirms the ones before: it must come on a new connection.
 
-    The answer after GONE_ANSWERS must be that of the other API version.
+    The answer after GONE_ANSWERS must come from the other API version.
     """
     gone, circumstances = case.task.gone, case.circumstances
     if gone == GONE_ANSWERS:
@@ -306,7 +309,7 @@ def _is_counted(case: _Case) -> bool:
 
 
 def _wait_for_segments(case: _Case, outcome: Empty) -> Decision:
-    """Ask again while the platform has the result; only after the deadline there will be none."""
+    """Ask again until the deadline, after which the platform has no result any more."""
     after = replace(
         unchanged(case.task), failures=0, gone=0, doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome)
     )
@@ -335,7 +338,7 @@ def _download_again(case: _Case, outcome: Invalid) -> Decision:
 
 
 def _ask_afresh(case: _Case, outcome: Misrouted) -> Decision:
-    """Ask again on a fresh connection, and remember which id was named: it may be the same again."""
+    """Ask again on a new connection, and remember which id the answer named: the next one may name it again."""
     return replace(_back_off(case, outcome), other_id=outcome.received_id)
 
 
@@ -350,7 +353,7 @@ def _back_off(case: _Case, outcome: Transient | Misrouted) -> Decision:
 
 
 def _overdue(case: _Case, after: Decision) -> Decision:
-    """Ask ever more rarely; give up a month after the deadline, and after the first of many such answers."""
+    """Ask at growing intervals; expire the task 30 days after the first such answer, if there were many of them."""
     after = replace(after, failures=max(after.failures, case.task.failures + 1), doubted_at_ms=case.doubted_at_ms)
     is_over = case.is_past_deadline and case.doubted_for_ms >= NEVER_ANSWERED_MS
     if is_over and after.failures >= FEWEST_OVERDUE_FAILURES:

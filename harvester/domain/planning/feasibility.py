@@ -1,7 +1,7 @@
-"""Whether the request budget saves every open task before its deadline, and what it would take.
+"""Compute whether the request budget serves every open task before its deadline, and which rate would.
 
-Each task costs the same, so serving the nearest deadline first is optimal (Moore and Hodgson, 1968, for unit times):
-what that order loses, every order loses. Times are Unix milliseconds.
+Each task costs the same, so serving the nearest deadline first is optimal (Moore and Hodgson, 1968, for unit times): no
+other order loses fewer tasks. Times are Unix milliseconds.
 """
 
 import math
@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 REQUESTS_PER_TASK = 1.0
-"""What a harvested task costs at least. When the budget is tight hardly anything is spent on questions."""
+"""Requests: the least that a harvested task costs. With a tight budget the planner asks hardly any questions."""
 
 REACTION_MS = 10 * 60 * 1000
-"""A rate that saves what is dropped sooner would be an absurd one, and nobody could raise it in time."""
+"""Milliseconds: nearer deadlines do not raise the needed rate, because the user could not raise the limit in time."""
 
 _ROUNDING = 1e-9
 
 Deadlines = Sequence[tuple[int, int]]
-"""How many tasks have which deadline, the nearest first."""
+"""Pairs of a deadline and the number of tasks that have it, the nearest deadline first."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaBalance:
-    """A quota as it goes on: `left` requests before `renews_ms`, and from then on `limit` in each `window_ms`."""
+    """A quota from now on: `left` requests before `renews_ms`, and after that `limit` in each `window_ms`."""
 
     left: int
     renews_ms: int
@@ -30,19 +30,19 @@ class QuotaBalance:
     window_ms: int
 
     def renewed(self, at_ms: int) -> int:
-        """Return how many requests the renewals before that time allow."""
+        """Return the number of requests that the renewals before that time allow."""
         return max(0, math.ceil((at_ms - self.renews_ms) / self.window_ms)) * self.limit
 
     def renewed_ms(self, count: float) -> int:
-        """Return when the renewals allow so many requests, one at least."""
+        """Return when the renewals allow `count` requests, one at least."""
         return self.renews_ms + (max(1, math.ceil(count / self.limit)) - 1) * self.window_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The requests that may go out from `resumes_ms` on, or from now: `pace_per_s`, and no more than the `allowance`.
+    """The requests that may go out from `resumes_ms` on (None: now): `pace_per_s`, and at most the `allowance`.
 
-    `setting_per_s` is the configured ceiling, `pace_per_s` that or less where the API refused more; None is unlimited.
+    `setting_per_s` is the configured ceiling; `pace_per_s` is lower if the API refused that rate. None: unlimited.
     """
 
     pace_per_s: float | None
@@ -52,23 +52,23 @@ class Budget:
 
     @property
     def rate_per_s(self) -> float | None:
-        """The sustained rate in force."""
+        """The sustained rate in force, in requests per second; None: unlimited."""
         quota_per_s = None if self.allowance is None else self.allowance.limit / self.allowance.window_ms * 1000
         return min((rate for rate in (self.pace_per_s, quota_per_s) if rate is not None), default=None)
 
     @property
     def is_held_by_setting(self) -> bool:
-        """Whether it is the configured ceiling that limits the rate, and not the API."""
+        """Whether the configured ceiling limits the rate, and not the API."""
         return self.setting_per_s is not None and (self.rate_per_s is None or self.rate_per_s >= self.setting_per_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Feasibility:
-    """What becomes of `open_tasks`, of which `overdue` are past their deadline and counted nowhere else.
+    """The forecast for `open_tasks`; `overdue` of them are past their deadline and in no other number.
 
-    `at_risk` tasks will not be served in time. `needed_per_s` is the smallest sustained rate that has room for
-    every task whose deadline leaves time to act; at that rate `beyond_saving` tasks are lost all the same.
-    `finish_ms` is when every open task has been asked about, `first_loss_ms` the deadline of the first that is lost.
+    `at_risk` tasks will not be served in time. `needed_per_s` is the smallest sustained rate (requests per second) that
+    serves every task whose deadline leaves time to react; even at that rate `beyond_saving` tasks are lost.
+    `finish_ms` is when every open task has been served, `first_loss_ms` the deadline of the first lost task.
     """
 
     budget: Budget
@@ -89,7 +89,7 @@ def assess(
     requests_per_task: float = REQUESTS_PER_TASK,
     reaction_ms: int = REACTION_MS,
 ) -> Feasibility:
-    """Return what `budget` makes of tasks with these `deadlines`."""
+    """Return which of the tasks with these `deadlines` the `budget` serves in time."""
     ahead = [(at_ms, count) for at_ms, count in deadlines if at_ms > now_ms]
     total = sum(count for _, count in deadlines)
     supply = _Supply(budget, now_ms, requests_per_task)
@@ -110,7 +110,7 @@ def assess(
 
 
 class _Supply:
-    """How many tasks can be served until when; the first is served as soon as requests may go out."""
+    """The number of tasks that can be served until a time; the first one as soon as requests may go out."""
 
     def __init__(self, budget: Budget, now_ms: int, requests_per_task: float) -> None:
         self.start_ms = max(now_ms, budget.resumes_ms or now_ms)
@@ -120,11 +120,11 @@ class _Supply:
         self._renews_ms, self._left = self.start_ms, 0.0
         if self._quota is not None and self._quota.renews_ms > self.start_ms:
             self._renews_ms = self._quota.renews_ms
-            # What the pace leaves no time for is lost when the quota is renewed.
+            # Requests that the pace leaves no time for are lost when the quota is renewed.
             self._left = min(self._quota.left, self._paced(self.start_ms, self._renews_ms, self._pace_per_s))
 
     def until(self, deadline_ms: int) -> float:
-        """Return how many tasks can be served until the deadline with the budget as it is."""
+        """Return the number of tasks that this budget serves until the deadline."""
         if deadline_ms <= self.start_ms:
             return 0
         if self._quota is None:
@@ -135,13 +135,13 @@ class _Supply:
         return self._tasks(self._left + min(renewed, self._quota.renewed(deadline_ms)))
 
     def until_at(self, deadline_ms: int, rate_per_s: float) -> float:
-        """Return how many could be with another sustained rate, beside what is left of the quota."""
+        """Return the number of tasks at another sustained rate, in addition to what is left of the quota."""
         if deadline_ms <= self.start_ms:
             return 0
         return self._tasks(self._left + self._paced(self.start_ms, deadline_ms, rate_per_s))
 
     def rate_for(self, count: int, deadline_ms: int) -> float:
-        """Return the rate that serves `count` tasks until a deadline after the start."""
+        """Return the requests per second that serve `count` tasks until a deadline after the start."""
         later = max(0.0, (count - 1) * self._requests_per_task - self._left)
         return later / (deadline_ms - self.start_ms) * 1000
 
@@ -154,7 +154,7 @@ class _Supply:
         return max(self._paced_ms(self._renews_ms, later), self._quota.renewed_ms(later))
 
     def _paced(self, from_ms: int, until_ms: int, rate_per_s: float | None) -> float:
-        """Return how many requests the rate gives, with those of a task's own at once."""
+        """Return the number of requests at the rate; those of the first task go out at once."""
         seconds = (until_ms - from_ms) / 1000
         return math.inf if rate_per_s is None else self._requests_per_task + seconds * rate_per_s
 
@@ -167,7 +167,7 @@ class _Supply:
 
 
 def _losses(deadlines: Deadlines, until: Callable[[int], float]) -> Iterable[tuple[int, int]]:
-    """Yield the deadlines that some tasks miss, and how many; no request goes to a task that is lost."""
+    """Yield each missed deadline and the number of tasks that miss it; a lost task takes no request."""
     served = 0
     for at_ms, count in deadlines:
         saved = max(0, int(min(count, until(at_ms) - served)))

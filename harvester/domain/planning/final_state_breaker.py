@@ -1,9 +1,9 @@
-"""A circuit breaker for final states: while most answers bring no result, no task ends by one.
+"""A circuit breaker for final states: while most answers bring no result, such an answer ends no task.
 
-A fault of the platform that lasts for seconds, or a base URL that serves something else, answers every request with the
-same "not found". Each answer alone would be evidence; together they are evidence of trouble at the API. Then ends are
-held back, one task at a time is asked as a probe, and the first sensible answer closes the breaker. Times are monotonic
-seconds, `tasks` are row ids.
+During a fault of the platform, or with a wrong base URL, the API answers every request with the same "not found". One
+such answer is evidence about a task; many of them are evidence of trouble at the API. Then the breaker holds ends back,
+the scheduler asks about one task at a time as a probe, and the first good answer closes the breaker. Times are
+monotonic seconds, `tasks` are row ids.
 """
 
 import math
@@ -11,45 +11,45 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 WINDOW_TASKS = 20
-"""The last answers about this many different tasks are compared."""
+"""Tasks: the breaker compares the last answers about this many different ones."""
 
 MIN_DOUBTED_TASKS = 5
-"""Fewer tasks without a result are no trouble of the API: a list of ids may hold mistyped ones.
+"""Tasks without a result: fewer do not open the breaker, because a list of ids may hold mistyped ones.
 
-This many in a row open the breaker whatever the answers before them were.
+This many in a row open it whatever the answers before them were.
 """
 
 MIN_ASKED, MAX_ASKED = 8, 50
-"""After answers without a result about this many tasks in a row, by the rate limit, only probes are sent."""
+"""Tasks in a row without a result after which only probes go out; the rate limit decides between the two numbers."""
 
 MIN_PROBE_PAUSE_S = 1.0
 MAX_PROBE_PAUSE_S = 60.0
 LATER_PROBE_PAUSE_S = 600.0
-"""The longest pause between two probes in the time of PROBES_ONLY_S, and after it."""
+"""Seconds: the longest pause between two probes before the end of PROBES_ONLY_S, and after it."""
 
 PROBE_SHARE_REQUESTS = 20
-"""With a low rate limit, probes take at most this part of it."""
+"""With a low rate limit, at most one request in this many is a probe."""
 
 PROBES_ONLY_S = 3600.0
-"""After this time the trouble is no passing one: every task is asked again, once in some hours."""
+"""Seconds after which the trouble counts as lasting: then every task is asked about again, once in some hours."""
 
 AGAIN_S = 600.0
-"""A breaker that opens again so soon goes on with longer pauses: single good answers among bad ones prove little."""
+"""Seconds: a breaker that opens again within them keeps its long pauses, because a single good answer proves little."""
 
 EVIDENCE_S = 600.0
-"""An older good answer does not show that the API is well now."""
+"""Seconds: an older good answer does not show that the API is healthy now."""
 
 LONE_EVIDENCE_S = 600.0
-"""After this time a page of the list is evidence enough, although no other task was answered."""
+"""Seconds of doubt after which a page of the list is enough evidence, without an answer about another task."""
 
 FAILED_EVIDENCE_S = 60.0
-"""The same for a task that is said, by its name, to have failed."""
+"""Seconds of doubt after which an answer that names the task and says that it has failed is enough evidence."""
 
 REFUTED_S = 3600.0
-"""Where a good answer followed on one without a result, such answers are not to be trusted for this time."""
+"""Seconds for which answers without a result are not trusted, after a good answer contradicted one of them."""
 
 MAX_DOUBTED = 1000
-"""The tasks without a result that are remembered, to notice when the API knows one of them after all."""
+"""Tasks without a result that the breaker remembers, to notice when the API knows one of them after all."""
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class FinalStateBreaker:
     opened_at: float | None = None
     next_probe_at: float = 0.0
     _trouble_since: float = 0.0
-    """When it opened first, if it has opened again soon after it closed."""
+    """When the breaker opened; the first time, if it has opened again within AGAIN_S."""
     _well_at: float = -math.inf
     _closed_at: float = -math.inf
     _doubted_in_a_row: set[int] = field(default_factory=set)
@@ -70,22 +70,22 @@ class FinalStateBreaker:
     _good_at: float = -math.inf
     _doubted: dict[int, None] = field(default_factory=dict)
     _doubted_before: set[int] = field(default_factory=set)
-    """Those that were doubted when the breaker closed last: a further answer without a result is news again."""
+    """The tasks that were doubted when the breaker last closed: their next doubtful answer counts again."""
     _refuted: dict[int, float] = field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:
-        """Whether ends are held back."""
+        """Whether the breaker holds ends back."""
         return self.opened_at is not None
 
     @property
     def asked(self) -> int:
-        """How many tasks have brought no result since the last good answer."""
+        """The number of tasks that have brought no result since the last good answer."""
         return len(self._doubted_in_a_row)
 
     @property
     def doubted(self) -> int:
-        """How many open tasks have brought no result, as far as is remembered, whatever others have."""
+        """The number of remembered open tasks that have brought no result."""
         return len(self._doubted)
 
     def ended(self, task: int) -> None:
@@ -95,8 +95,8 @@ class FinalStateBreaker:
     def answered(self, task: int, now: float, *, is_doubtful: bool, is_young: bool = False) -> bool:
         """Record an answer about a task; return whether it closed the breaker.
 
-        `is_doubtful`: it brings no result and may end the task; the same about the same task again is no news of the
-        API, unless the breaker has closed since. A task that is young may not be visible everywhere yet.
+        `is_doubtful`: it brings no result and may end the task; a repetition for the same task does not count, unless
+        the breaker has closed since. `is_young`: the task may not be visible everywhere yet.
         """
         if is_doubtful and task in self._doubted and task not in self._doubted_before:
             return False
@@ -119,18 +119,18 @@ class FinalStateBreaker:
         return self._good(now)
 
     def refuted(self, task: int, now: float) -> None:
-        """Record that the API knows a task after all that it did not know before."""
+        """Record that the API knows a task that it did not know before."""
         self._refuted = {key: at for key, at in self._refuted.items() if now - at <= REFUTED_S}
         self._refuted[task] = now
 
     def listed(self, now: float) -> None:
-        """Record a page of the list, or a promise of a result: the API is well, but may still answer wrongly."""
+        """Record a page of the list, or a READY answer: the API is healthy, but its other answers may be wrong."""
         self._well_at = now
 
     def remember(self, answers: Iterable[tuple[int, bool]], now: float) -> None:
-        """Begin with the answers that were recorded before this process: tasks and whether they were doubtful.
+        """Load the answers from before this process: pairs of a task and whether the answer was doubtful.
 
-        They may open the breaker, but are no evidence that the API is well now, nor that its answers are not.
+        They may open the breaker, but do not show that the API is healthy now, nor that its answers are wrong.
         """
         for task, is_doubtful in answers:
             self.answered(task, now, is_doubtful=is_doubtful, is_young=True)
@@ -139,8 +139,8 @@ class FinalStateBreaker:
     def may_end(self, doubted_for_s: float, now: float, *, is_alone: bool) -> bool:
         """Return whether an answer may end a task whose first doubtful answer came `doubted_for_s` ago.
 
-        Since then the API must have shown that it is otherwise well: by a good answer about another task. A page of the
-        list is enough where no other task can be asked (`is_alone`), or after a while.
+        Since then, a good answer about another task must have shown that the API is healthy. A page of the list is
+        enough if there is no other task (`is_alone`), or after LONE_EVIDENCE_S.
         """
         if self._is_doubted_itself(now):
             return False
@@ -157,7 +157,7 @@ class FinalStateBreaker:
         return is_enough or self._since(self._good_at, doubted_for_s, now)
 
     def _is_doubted_itself(self, now: float) -> bool:
-        """Whether answers without a result are not to be trusted."""
+        """Whether answers without a result cannot be trusted."""
         return self.is_open or any(now - at <= REFUTED_S for at in self._refuted.values())
 
     @staticmethod
@@ -165,11 +165,11 @@ class FinalStateBreaker:
         return now - at <= min(EVIDENCE_S, max(0.0, doubted_for_s))
 
     def evidence_ago_s(self, now: float) -> float:
-        """Return how long ago the API has last shown that it is well; infinite before it has."""
+        """Return the seconds since the API last showed that it is healthy; infinite if it never has."""
         return now - self._well_at
 
     def only_probes(self, now: float, rate_per_s: float | None) -> bool:
-        """Return whether no tasks are to be asked but probes, at that rate limit (None: no limit)."""
+        """Return whether only probes may go out, at that limit in requests per second (None: no limit)."""
         if self.opened_at is None:
             return False
         enough = MAX_ASKED if rate_per_s is None else max(MIN_ASKED, min(MAX_ASKED, int(rate_per_s * 60)))
@@ -177,13 +177,13 @@ class FinalStateBreaker:
         return self.asked >= enough and now - self.opened_at < lasts_s
 
     def probe_sent(self, now: float, rate_per_s: float | None) -> None:
-        """Record that a probe goes out now: the next one follows when the trouble has lasted half as long again."""
+        """Record that a probe goes out now; the next one waits for half the time that the trouble has lasted."""
         is_new = self.opened_at is not None and now - self.opened_at < PROBES_ONLY_S
         longest_s = max(_max_pause_s(rate_per_s), 0.0 if is_new else LATER_PROBE_PAUSE_S)
         self.next_probe_at = now + min(longest_s, max(MIN_PROBE_PAUSE_S, (now - self._trouble_since) / 2))
 
     def probe_is_ready(self, now: float) -> None:
-        """Record that a probe was promised a result: the same task is asked for it at once."""
+        """Record that a probe found its task READY: the result of the same task may be retrieved at once."""
         self.listed(now)
         if self.is_open:
             self.next_probe_at = now

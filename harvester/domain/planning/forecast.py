@@ -1,7 +1,7 @@
-"""What a harvest would do next and what it would come to, reckoned without doing any of it.
+"""Forecast the next requests of a harvest, and the number of requests that it takes, without sending any.
 
-What is to be done about each task and which calls come first is what `plan` says. The number of requests is an
-estimate: how often it pays to ask depends on the answers.
+The next requests come from `plan`. The number of requests is an estimate, because it depends on the answers how often
+asking pays.
 """
 
 import math
@@ -30,14 +30,14 @@ from harvester.domain.planning.processing_time import EDGES_S, ProcessingTimes
 from harvester.domain.tasks.task import Task, TaskState
 
 MAX_MOMENTS = 40
-"""So many moments, ever further apart, are tried to find the one at which a request is worth making: a week at most."""
+"""Moments, at growing distances up to a week, at which the forecast looks for a request that is worth making."""
 
 FIRST_STEP_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedTask:
-    """An open task, and from when on (Unix ms) something may be done about it."""
+    """An open task, and from when on (Unix ms) a request about it may go out."""
 
     task: Task
     due_ms: int = 0
@@ -45,10 +45,10 @@ class QueuedTask:
 
 @dataclass(frozen=True, slots=True)
 class QueueSample:
-    """The queue at a moment.
+    """A sample of the queue at `at_ms` (Unix milliseconds).
 
-    `drawn` are open tasks drawn evenly, each for `each` like it, the nearest deadline first; with 1 they are all.
-    `head` are those that the next calls can be about. `processes` have `in_hand` tasks.
+    `drawn` is an even sample of the open tasks, the nearest deadline first; each task stands for `each` (1: all tasks
+    are drawn). `head` has the tasks of the next requests. `processes` processes have claimed `in_hand` tasks.
     """
 
     at_ms: int
@@ -64,18 +64,21 @@ class QueueSample:
 
     @property
     def later(self) -> int:
-        """How many open tasks wait for their turn."""
+        """The number of open tasks that are neither due nor claimed."""
         return max(0, self.open_tasks - self.ready_due - self.pending_due - self.in_hand)
 
     @property
     def next_due_ms(self) -> int | None:
-        """When the first of those is due."""
+        """When the first of those is due (Unix ms), None without one."""
         return min((turn.due_ms for turn in self.head if turn.due_ms > self.at_ms), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """How many of the due tasks are to be treated how; the first that waits is worth a request at `first_ms`."""
+    """The due tasks, counted by the request that they need.
+
+    `wait` of them are not worth a request before `first_ms` (Unix ms).
+    """
 
     retrieve: int
     straight_away: int
@@ -87,7 +90,7 @@ class Todo:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request, and when (Unix ms) it would be made."""
+    """A request, and when (Unix ms) it would go out."""
 
     step: Step
     at_ms: int
@@ -95,9 +98,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """About how many requests the open tasks take; `needed` of them whatever is asked to have results sooner.
+    """The estimated number of requests for all open tasks; `needed` without questions that only bring results sooner.
 
-    At `finished_ms` the youngest has finished, as good as surely; None if all have.
+    At `finished_ms` (Unix ms) the last task has almost certainly finished processing; None if all have.
     """
 
     retrievals: float
@@ -107,13 +110,13 @@ class Expected:
 
     @property
     def requests(self) -> float:
-        """All of them."""
+        """Retrievals and questions together."""
         return self.retrievals + self.questions
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What is to be done, the first calls, and what it all comes to; all is done at `finish_ms`."""
+    """The forecast: due tasks by request, the first calls, and the estimated total; `finish_ms` is Unix ms."""
 
     todo: Todo
     calls: Sequence[Call]
@@ -124,9 +127,9 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Under which conditions to foretell so many `calls`.
+    """The conditions of a forecast with `calls` requests.
 
-    Times are Unix milliseconds: the first request may go out at `start_ms`, those of a class not before its `waits_ms`.
+    Times are Unix milliseconds: no request goes out before `start_ms`, none to an endpoint before its `waits_ms`.
     """
 
     budget: Budget
@@ -138,7 +141,7 @@ class Conditions:
 
 
 def preview(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Preview:
-    """Return what would happen next, and what it would come to; pure."""
+    """Return the forecast; pure."""
     expected = expect(survey, conditions, times)
     per_task = max(REQUESTS_PER_TASK, expected.needed / max(1, survey.open_tasks))
     feasibility = assess(survey.deadlines, survey.at_ms, conditions.budget, requests_per_task=per_task)
@@ -148,7 +151,7 @@ def preview(survey: QueueSample, conditions: Conditions, times: ProcessingTimes)
 
 
 def what_to_do(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Todo:
-    """Return how many of the due tasks are to be treated how."""
+    """Return the due tasks, counted by the request that they need."""
     due = [turn.task for turn in _pending(survey) if turn.due_ms <= survey.at_ms]
     terms = PlanConstraints(limit=len(due), questions=0, strategy=conditions.strategy)
     found = plan(DueTasks([], due), survey.at_ms, terms, times, ListModel())
@@ -167,9 +170,9 @@ def what_to_do(survey: QueueSample, conditions: Conditions, times: ProcessingTim
 
 
 def foretell(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> list[Call]:
-    """Return the first requests that are worth making and may be made, one after the other at the rate in force.
+    """Return the next requests in order, at the rate in force.
 
-    What a page will tell is not known: the results of about so many tasks as it should find come before the next call.
+    The content of a page is not known, so retrievals of as many tasks as it should find come before the next call.
     """
     rate_per_s = conditions.budget.rate_per_s
     each_ms = 0.0 if rate_per_s is None else 1000 / rate_per_s
@@ -180,10 +183,10 @@ def foretell(survey: QueueSample, conditions: Conditions, times: ProcessingTimes
         if not steps:
             break
         planned_ms = at_ms
-        # Questions are chosen anew after each answer; results come in the order of their deadlines anyway.
+        # The planner chooses questions again after each answer, but retrieves in the order of deadlines.
         for step in list(takewhile(lambda step: not step.is_question, steps)) or steps[:1]:
             if planned_ms < step.tasks[0].expires_at_ms <= at_ms:
-                # By then it is past its deadline, and comes after those that are not.
+                # By then it is past its deadline, and the planner would put it last.
                 break
             calls.append(Call(step, at_ms))
             done.update(task.key for task in step.tasks)
@@ -193,14 +196,14 @@ def foretell(survey: QueueSample, conditions: Conditions, times: ProcessingTimes
 
 
 def finished_among(look: ListRequest, at_ms: int, times: ProcessingTimes) -> int:
-    """Return about how many of the tasks of a page have finished."""
+    """Return the expected number of finished tasks on a page."""
     return round(sum(chance_finished(task, at_ms, times) for task in look.tasks))
 
 
 def _next_steps(
     turns: Sequence[QueuedTask], start_ms: int, conditions: Conditions, times: ProcessingTimes, *, limit: int
 ) -> tuple[int, Sequence[Step]]:
-    """Return the next requests, and when from `start_ms` on they are worth making and may be made; maybe none."""
+    """Return the next requests and when they go out, from `start_ms` on; there may be none."""
     at_ms, terms = start_ms, PlanConstraints(limit, limit, conditions.strategy, conditions.has_status_call)
     for _ in range(MAX_MOMENTS):
         due = [turn.task for turn in turns if turn.due_ms <= at_ms]
@@ -218,7 +221,7 @@ def _next_steps(
 
 
 def expect(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Expected:
-    """Return about how many requests the open tasks take, in the order of their deadlines at the rate in force."""
+    """Return the estimated number of requests for all open tasks, by deadline at the rate in force."""
     guesses, young = _sort_by_chance(survey, conditions, times)
     finished_ms = max((_finished_ms(task, times) for task in young), default=None)
     listable = _listable(young, survey, conditions) * survey.each
@@ -231,7 +234,7 @@ def expect(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) 
     if budget.rate_per_s is not None:
         requests = budget.rate_per_s * seconds
         spare = requests - survey.each * len(young)
-        # Where each task has to be asked about first, no share of the budget is kept.
+        # The strategies `status` and `list` ask about each task first, so the share for questions has no limit.
         wanted = min(wanted, min(spare, QUESTION_SHARE * requests) if conditions.strategy is Strategy.AUTO else spare)
     retrievals = survey.open_tasks + guesses
     return Expected(retrievals, max(at_least, wanted), retrievals + at_least, finished_ms)
@@ -250,7 +253,7 @@ def _by_state(tasks: Iterable[Task]) -> tuple[list[Task], list[Task]]:
 
 
 def _sort_by_chance(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> tuple[float, list[Task]]:
-    """Return how many retrievals will be in vain, and the tasks that are reached before they are surely finished."""
+    """Return the number of retrievals that find no result, and the tasks that need questions first."""
     rate_per_s = conditions.budget.rate_per_s
     each_ms = 0.0 if rate_per_s is None else survey.each * 1000 / rate_per_s
     pending = [turn.task for turn in _pending(survey)]
@@ -274,13 +277,13 @@ def _is_listable(task: Task, conditions: Conditions) -> bool:
 
 
 def _listable(tasks: Sequence[Task], survey: QueueSample, conditions: Conditions) -> int:
-    """Return how many of the tasks are asked about by pages: a single one is not, where there is a choice."""
+    """Return the number of tasks that pages answer for; with strategy `auto`, a single task needs no page."""
     count = sum(_is_listable(task, conditions) for task in tasks)
     return 0 if count * survey.each == 1 and conditions.strategy is Strategy.AUTO else count
 
 
 def _finished_ms(task: Task, times: ProcessingTimes) -> int:
-    """Return when the task has finished, as good as surely; the deadline is the end of waiting."""
+    """Return when the task has almost certainly finished (Unix ms), its deadline at the latest."""
     age_s = times.of(task.model_name, task.duration_s).age_of_chance_s(SURE, _unfinished_s(task))
     return round(min(task.born_ms + age_s * 1000, task.expires_at_ms))
 
@@ -288,11 +291,11 @@ def _finished_ms(task: Task, times: ProcessingTimes) -> int:
 def _questions_worth_asking(
     task: Task, now_ms: int, times: ProcessingTimes, listable: int, strategy: Strategy
 ) -> float:
-    """Return the task's share of the questions that pay until it has finished, asked together with `listable` ones.
+    """Return the task's share of the questions that pay until it has finished, if `listable` tasks share a page.
 
-    Of n tasks that each finish at a rate r, those of the time t since the last question have waited n r t^2 / 2
+    If n tasks each finish at a rate r, those that finish in the time t since the last question have waited n r t^2 / 2
     seconds; asking pays when that reaches 1 / WAIT_PRICE. So the best rate of questions is the root of n r WAIT_PRICE
-    / 2, for a page as long as any task of it may be unfinished, for a single task as long as it is.
+    / 2: for a page while any of its tasks may be unfinished, for a single task while it is.
     """
     time = times.of(task.model_name, task.duration_s)
     unfinished_s, age_s = _unfinished_s(task), task.age_ms(now_ms) / 1000
@@ -300,7 +303,7 @@ def _questions_worth_asking(
     ages = [age_s, *(edge for edge in EDGES_S if age_s < edge < end_s), end_s]
     share = 0.0
     for (start_s, before), (end_s, after) in pairwise((age, time.chance(age, unfinished_s)) for age in ages):
-        # A page of only what is still processing answers for the finished ones without showing them.
+        # A page of the tasks in processing also answers for the finished ones, which it does not show.
         fits = PAGE_LIMIT / (1 - before) if strategy is Strategy.AUTO else PAGE_LIMIT
         together = max(1.0, min(listable, fits, MAX_TASKS))
         asked = math.sqrt(max(0.0, after - before) * max(0.0, end_s - start_s) * WAIT_PRICE / 2 / together)

@@ -1,4 +1,4 @@
-"""What to do about a task that a page of the list names: (task, entry) -> decision.
+"""Decide what happens to a task that a page of the list shows: (task, entry) -> decision.
 
 | state of the task | the entry says | decision                                                                  |
 | ----------------- | -------------- | ------------------------------------------------------------------------- |
@@ -32,9 +32,9 @@ def decide_listed(  # noqa: PLR0913  # as decide
     *,
     key: str | None = None,
 ) -> Decision | None:
-    """Return what the entry makes of the open `task`; None if it says nothing new.
+    """Return the decision about the open `task`; None if the entry says nothing new.
 
-    `task` is as it was stored before. `key` is the fingerprint of the API key that the list was requested with.
+    `task` is the stored one, before the entry. `key` is the fingerprint of the API key of the list request.
     """
     described = listed.describe(task)
     if task.state is TaskState.PENDING:
@@ -44,7 +44,7 @@ def decide_listed(  # noqa: PLR0913  # as decide
 
 
 def listed_state(decision: Decision) -> TaskState:
-    """Return the state that the list names: `failed` for a task that is asked for the reason of its failure."""
+    """Return the state that the list shows: `failed` for a task that is still to be asked for the reason."""
     is_failed = decision.problem is not None and decision.problem.code == LISTED_FAILED
     return TaskState.FAILED if is_failed else decision.state
 

@@ -1,13 +1,13 @@
-"""How to read the account's list of tasks so that a list which changes meanwhile hides nothing.
+"""Read the account's list of tasks completely, although it changes meanwhile.
 
-The list is newest first and comes in pages. New tasks push others onto later pages, where they are seen twice; tasks
-that vanish pull others onto earlier pages, where a reader of pages 1, 2, 3, … has already been. So the reader moves a
-window, not a page number: it always asks for the first page of what is not newer than the oldest task seen so far.
-All that is newer has been seen by then, whatever came or went.
+The list is newest first and comes in pages. New tasks push others onto later pages, where the reader sees them again;
+tasks that vanish pull others onto earlier pages, which a reader of pages 1, 2, 3, … has already read. So the reader
+moves a window, not a page number: it always requests the first page of the tasks that are not newer than the oldest one
+so far. It has then seen all newer tasks, whatever was added or removed.
 
-Where the window cannot move (more tasks in one second than a page holds, or a server that ignores it or sorts in
-another way), it counts positions instead, and each page must overlap what was read before; otherwise something may have
-slipped through between the two, and it steps back.
+If the window cannot move (more tasks in one second than a page holds, or a server that ignores the window or sorts in
+another way), the reader counts positions instead. Each page must then overlap the tasks read before; otherwise a task
+may have slipped through, and the reader steps back.
 """
 
 import math
@@ -18,23 +18,25 @@ from itertools import pairwise
 from harvester.domain.tasks.listing import ListedTask
 
 PAGE_LIMIT = 50
-"""The most that the API gives at a time (documented)."""
+"""Tasks: the longest page that the API returns (documented)."""
 
 PROCESSING = "processing"
 """The status of a task that has not finished (documented)."""
 
 MAX_REQUESTS = 5_000
+"""Requests after which the reader stops, because the list does not end."""
+
 MAX_IDLE_REQUESTS = 8
-"""So many requests in a row may bring nothing; a server that repeats itself must not be asked for ever."""
+"""Requests in a row without progress after which the reader stops, because the server repeats itself."""
 
 _SECOND_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """One page of the list. Unix milliseconds, whole seconds; `ended_at_ms` None leaves the end open.
+    """One page of the list. Times are Unix milliseconds at whole seconds; `ended_at_ms` None leaves the end open.
 
-    With `status` it holds only tasks in that one.
+    With `status` the page holds only tasks in that status.
     """
 
     started_at_ms: int
@@ -46,7 +48,7 @@ class ListQuery:
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """What came back: `count` entries, the unusable ones included. The other numbers are the server's claims."""
+    """An answer of the list with `count` entries, unusable ones included; the other numbers are the server's claims."""
 
     tasks: Sequence[ListedTask]
     count: int
@@ -57,10 +59,10 @@ class ListPage:
 
 @dataclass(slots=True)
 class ListReader:
-    """Says what to ask next, and which tasks of a page are new to it.
+    """Returns the next query, and the tasks of a page that it has not returned before.
 
-    `query` is None when the list has been read; `problem` then says why it may be incomplete. Every task that is in
-    the list all the while is found.
+    `query` is None when the list has been read; `problem` then says why it may be incomplete. The reader finds every
+    task that is in the list all the time.
     """
 
     since_ms: int
@@ -74,14 +76,14 @@ class ListReader:
     _by_position: bool = False
     _seen: set[str] = field(default_factory=set)
     _passed: set[str] = field(default_factory=set)
-    """Tasks before which nothing was left out; what is seen behind a gap is not among them."""
+    """The tasks read without a gap; a task on a page that does not overlap them is not added."""
 
     def __post_init__(self) -> None:
         self.since_ms -= self.since_ms % _SECOND_MS
         self.query = ListQuery(self.since_ms)
 
     def take(self, page: ListPage) -> list[ListedTask]:
-        """Learn from the answer to `query`, and return the tasks that were not returned before."""
+        """Learn from the answer to `query`, and return the new tasks. Raises RuntimeError if the list has been read."""
         if self.query is None:
             raise RuntimeError("the list has been read")
         fresh: dict[str, ListedTask] = {}
@@ -113,7 +115,7 @@ class ListReader:
             self._passed.clear()
             return self._patiently(self._at(None, 0))
         bound = _whole_second_after(min(dates)) if dates and not self._by_position else math.inf
-        # A window that still holds the whole page would bring it again.
+        # A window that still holds the whole page would return the same page again.
         if bound < (math.inf if query.ended_at_ms is None else query.ended_at_ms) and bound <= max(dates):
             return self._patiently(self._at(int(bound), 0), has_moved=True)
         # One position back, so that the last task that was read is seen again.
@@ -128,14 +130,14 @@ class ListReader:
         if is_fresh or self._is_limit_guessed:
             return not is_fresh
         if page.count < limit:
-            # Pages may be shorter than was asked for, without a word: once, their length is taken for the limit.
+            # The server may shorten pages silently: take the length of a short page as the limit, once.
             self._limit, self._is_limit_guessed = max(1, page.count), True
         return False
 
     def _at(self, ended_at_ms: int | None, position: int) -> ListQuery:
         """Return the page that holds that position and reaches farthest beyond it.
 
-        Pages begin at multiples of their size, so it is the size that is chosen.
+        Pages begin at multiples of their size, so the reader chooses the size.
         """
         size = max(range(1, self._limit + 1), key=lambda size: (size - position % size, size))
         return ListQuery(self.since_ms, ended_at_ms, position // size + 1, size)
@@ -150,7 +152,7 @@ class ListReader:
 
 
 def _is_unexpected(dates: list[int], ended_at_ms: int | None) -> bool:
-    """Whether the tasks are not newest first, or newer than was asked for."""
+    """Whether the tasks are not newest first, or newer than the end of the window."""
     is_sorted = all(newer >= older for newer, older in pairwise(dates))
     return not is_sorted or (ended_at_ms is not None and bool(dates) and dates[0] > ended_at_ms)
 
@@ -158,7 +160,7 @@ def _is_unexpected(dates: list[int], ended_at_ms: int | None) -> bool:
 def _whole_second_after(unix_ms: int) -> int:
     """Return the next whole second.
 
-    Whether the API's window includes its end, and what it makes of milliseconds, is not documented; so it ends on a
-    whole second that lies behind everything which it must include.
+    The API's documentation does not say whether a window includes its end, nor how it treats milliseconds. So windows
+    end at a whole second after everything that they must include.
     """
     return (unix_ms // _SECOND_MS + 1) * _SECOND_MS

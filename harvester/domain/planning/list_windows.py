@@ -1,10 +1,10 @@
-"""Windows of the account's list: which tasks one page would answer for.
+"""Choose windows of the account's list: which tasks one page answers for.
 
-A page holds 50 tasks, the newest of a window of creation times, whoever made them. So a window may be as long as it
-takes to hold 50; how many others there are (another user's tasks, one's own that were harvested long ago) is learned
-from `total_results`, minute by minute.
+A page holds the 50 newest tasks of a window of creation times, whoever created them. So a window may be as long as it
+holds 50 tasks. How many other tasks it holds (other users', or harvested long ago) is learned from `total_results`,
+minute by minute.
 
-A page of only what is still processing answers for more: whatever of a window it does not show has finished.
+A page of the tasks in processing answers for more: a task of its window that it does not show has finished.
 """
 
 from collections import deque
@@ -20,23 +20,26 @@ _SECOND_MS = 1000
 _MINUTE_MS = 60 * _SECOND_MS
 
 UPLOAD_MS = (-1_000, 15_000)
-"""An id is made when an upload begins, `created_at` when it is complete: so much later, before more is known."""
+"""Milliseconds, from and to, by which `created_at` (upload complete) follows the time in an id (upload begun)."""
 
 ENOUGH_DATES = 20
+"""Dates: with fewer, UPLOAD_MS stands."""
+
 DATES_KEPT = 200
 ODD_DATES = 0.02
-"""Such a part of the dates, at either end, may be of ids that carry no time."""
+"""Share of the dates, at either end, that is ignored: some ids carry no time."""
 
 MAX_MINUTES = 7 * 24 * 60
 CROWD_STEP = 0.2
+"""Weight of the latest page in the mean ratio of entries."""
 
 MAX_TASKS = 500
-"""So many tasks at most are asked about with one page: they are claimed for it."""
+"""Tasks: the most that one page is requested for, because all of them are claimed for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A task, what it is worth to hear of it, and the probability that it is still processing."""
+    """A task, the value of an answer about it in requests, and the probability that it is still in processing."""
 
     task: Task
     score: float
@@ -45,7 +48,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One page to ask for, the tasks it would answer for, and what these are worth together."""
+    """A page to request, the tasks that it answers for, and the sum of their scores."""
 
     query: ListQuery
     tasks: tuple[Task, ...]
@@ -54,14 +57,14 @@ class Window:
 
 @dataclass(slots=True)
 class ListDensity:
-    """How many entries the list has between two times: learned by the minute, and else in proportion."""
+    """The number of list entries between two times, as learned for each minute, or else by `ratio`."""
 
     ratio: float = 1.0
-    """Entries for each task that is asked about, where nothing is known of the time."""
+    """Entries for each requested task, for times without a learned number."""
     _per_minute: dict[int, float] = field(default_factory=dict)
 
     def learn(self, start_ms: int, end_ms: int, entries: int, ratio: float) -> None:
-        """Take note that there are so many entries between two times, `ratio` for each that was asked about."""
+        """Record the number of entries between two times, and their `ratio` to the requested tasks (0: unknown)."""
         self.ratio += CROWD_STEP * (ratio - self.ratio) if ratio > 0 else 0.0
         density = entries / max(end_ms - start_ms, _SECOND_MS) * _MINUTE_MS
         first, last = start_ms // _MINUTE_MS, end_ms // _MINUTE_MS
@@ -71,7 +74,7 @@ class ListDensity:
             self._per_minute[minute] = density
 
     def between(self, start_ms: int, end_ms: int) -> float | None:
-        """Return how many entries are expected between two times; None where nothing is known of them."""
+        """Return the expected number of entries between two times; None if no number is known."""
         first, last = self._per_minute.get(start_ms // _MINUTE_MS), self._per_minute.get(end_ms // _MINUTE_MS)
         first, last = last if first is None else first, first if last is None else last
         return None if first is None or last is None else (first + last) / 2 * (end_ms - start_ms) / _MINUTE_MS
@@ -79,7 +82,7 @@ class ListDensity:
 
 @dataclass(slots=True)
 class ListModel:
-    """What pages have taught about the list: how crowded it is, and how ids and dates belong together."""
+    """Learns from pages how many entries the list has, and by how much `created_at` follows the time in an id."""
 
     page_limit: int = PAGE_LIMIT
     everything: ListDensity = field(default_factory=ListDensity)
@@ -88,7 +91,7 @@ class ListModel:
     _uploads_ms: deque[int] = field(default_factory=lambda: deque(maxlen=DATES_KEPT))
 
     def learn(self, query: ListQuery, page: ListPage, known: int) -> None:
-        """Take note of a page, `known` of whose entries were asked about."""
+        """Learn from a page; `known` of its entries were requested."""
         if page.limit_per_page is not None and max(1, page.count) <= page.limit_per_page < query.page_limit:
             self.page_limit = page.limit_per_page
         for task in page.tasks:
@@ -100,8 +103,8 @@ class ListModel:
         ratio = page.count / max(1, known) if page.count else 0
         total, oldest_ms = max(page.count, page.total_results or 0), _oldest_ms(page, start_ms)
         if not is_complete(query, page) and start_ms < oldest_ms < end_ms:
-            # The page holds the newest part of the window. What the older part holds is known from the total, and told
-            # apart where it is minutes away.
+            # The page holds the newest part of the window, and the total also counts the older part. Learn the two
+            # parts separately if they are minutes apart.
             if total == page.count:
                 start_ms = oldest_ms
             elif oldest_ms // _MINUTE_MS > start_ms // _MINUTE_MS:
@@ -110,7 +113,7 @@ class ListModel:
         crowd.learn(start_ms, end_ms, total, ratio)
 
     def learn_date(self, task_id: str, created_at_ms: int | None) -> None:
-        """Take note of when a task was created, to tell how much later that is than the time in its id."""
+        """Learn from a creation time (Unix ms) by how much it follows the time in the id."""
         hint_ms = created_at_hint_ms(task_id)
         if hint_ms is None or created_at_ms is None:
             return
@@ -121,15 +124,15 @@ class ListModel:
             self._upload_ms = (ordered[odd] - _SECOND_MS, ordered[-1 - odd] + _SECOND_MS)
 
     def is_crowded(self, task: Task) -> bool:
-        """Whether the list has so many entries of the task's time that a page need not show it."""
+        """Whether the list has as many entries at the task's time as a page holds, so that a page may not show it."""
         start_ms, end_ms = self.span_ms(task)
         return (self.everything.between(start_ms, _end_ms(end_ms)) or 0.0) >= self.page_limit
 
     def span_ms(self, task: Task) -> tuple[int, int]:
-        """Return between which two times the list may have the task."""
+        """Return the earliest and latest creation time (Unix ms) that the task may have in the list."""
         if task.created_at_ms is not None:
             return task.created_at_ms, task.created_at_ms
-        # The API's time, whatever the clock says that queued it.
+        # The id carries the API's time, so a wrong clock of this machine does not matter.
         hint_ms = created_at_hint_ms(task.task_id)
         born_ms = task.born_ms if hint_ms is None else hint_ms
         earliest, latest = self._upload_ms
@@ -137,22 +140,22 @@ class ListModel:
 
 
 def is_complete(query: ListQuery, page: ListPage) -> bool:
-    """Whether the page holds all that was asked for: a server may give less at a time than it was asked to."""
+    """Whether the page holds all tasks of its window: a server may return shorter pages than requested."""
     return page.count < query.page_limit and (page.total_results or 0) <= page.count
 
 
 def best_window(
     scored: Iterable[Candidate], listing: ListModel, *, at_least: int, only_processing: bool = False
 ) -> Window | None:
-    """Return the page that is worth most, among those that answer for `at_least` so many tasks; None without one.
+    """Return the page with the highest score among those that answer for `at_least` tasks; None if there is none.
 
-    `only_processing`: of a page that shows only what is still processing.
+    With `only_processing` the page shows only tasks in processing.
     """
     placed = sorted((listing.span_ms(one.task), one.task.key, one) for one in scored)
     spans, ones = [span for span, _, _ in placed], [one for _, _, one in placed]
     crowd = listing.processing if only_processing else listing.everything
     entries = _entries(spans, [one.unfinished if only_processing else 1.0 for one in ones], crowd)
-    # Where a date is not exact, the window reaches beyond it, and the newest entries come first.
+    # A window reaches beyond an inexact date, and the newest entries come first: they leave less room on the page.
     rooms = [listing.page_limit - (crowd.between(start_ms, _end_ms(end_ms)) or 0.0) for start_ms, end_ms in spans]
     sums = list(accumulate((one.score for one in ones), initial=0.0))
     best: tuple[float, int, int] | None = None
@@ -175,10 +178,10 @@ def best_window(
 def absent_from_processing_page(
     query: ListQuery, page: ListPage, tasks: Iterable[Task], listing: ListModel
 ) -> list[Task]:
-    """Return the tasks that a page of what is still processing would show, and does not."""
+    """Return the tasks that a page of the tasks in processing would show if they were, and does not."""
     shown = {task.task_id for task in page.tasks}
     to_ms = query.ended_at_ms or 0
-    # Otherwise the page may leave out what is older than its oldest entry.
+    # An incomplete page may leave out tasks that are older than its oldest entry.
     from_ms = query.started_at_ms if is_complete(query, page) else _oldest_ms(page, to_ms) + 1
     found = []
     for task in tasks:
@@ -204,7 +207,7 @@ def _query(spans: Sequence[tuple[int, int]], listing: ListModel, *, only_process
 
 
 def _entries(spans: Sequence[tuple[int, int]], own: Sequence[float], crowd: ListDensity) -> list[float]:
-    """Return for each task how many entries come with the step from the one before; `own` is its own share."""
+    """Return for each task the number of entries since the task before it; `own` is its own share of an entry."""
     result: list[float] = []
     before_ms: int | None = None
     for (start_ms, _), share in zip(spans, own, strict=True):

@@ -1,8 +1,8 @@
-"""Which requests to make next: retrieve before asking, the nearest deadline first; ask about many at once if it pays.
+"""Choose the next requests: retrieve before asking, the nearest deadline first; ask about many at once if it pays.
 
-Everything is reckoned in requests. A second for which a finished task waits is worth WAIT_PRICE of one, so asking pays
-as soon as the expected waiting of all that would be answered for reaches the price of the request. A task that has
-almost surely finished is not asked about: a retrieval costs what a question costs, and brings the result.
+All costs are in requests. Each second for which a finished task waits costs WAIT_PRICE requests, so asking pays as soon
+as the expected waiting of all tasks in the answer costs as much as the request. The planner does not ask about a task
+that has almost certainly finished: a retrieval costs as much as a question, and brings the result.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -17,49 +17,50 @@ from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.task import CLOCK_SET_MS, DAY_MS, RETENTION_MS, ApiVersion, Task
 
 WAIT_PRICE = 0.12
-"""What a second of waiting of one finished task is worth, in requests, while the budget is idle."""
+"""Requests that a second of waiting of one finished task is worth."""
 
 QUESTION_SHARE = 0.2
-"""How much of the budget may go into questions: results are what it is for."""
+"""Share of the budget that may go into questions; the rest is for results."""
 
 SURE = 0.98
-"""So likely to have finished that asking first would cost more, even at a fiftieth of a request."""
+"""Probability of having finished above which asking first costs more, even at a fiftieth of a request."""
 
 LIKELY = 0.5
-"""A single task that is likely to have finished is asked for its result, another one for its status."""
+"""Probability of having finished above which a single task's result is requested, below it its status."""
 
 LEAST_WAIT_S = 1 / (50 * WAIT_PRICE)
-"""With less to be expected, not even a full page of such tasks is worth its request."""
+"""Seconds of expected waiting below which not even a full page of such tasks is worth its request."""
 
 LEAST_ROOM = 0.5
-"""The last question of a plan may cost as much more than the budget for questions allows."""
+"""Requests by which the last question of a plan may exceed the budget for questions."""
 
 MAX_SEARCHES = 6
-"""So many times a plan looks for the best page: each takes milliseconds of the event loop. The next plan goes on."""
+"""Searches for the best page in one plan, because each takes milliseconds of the event loop. The next plan goes on."""
 
 MIN_LOOK_MS = 5_000
 LOOK_SHARE_OF_AGE = 0.02
-"""A task that hangs is asked about ever more rarely."""
+"""Share of a task's age that passes before the next question, so questions about a task that hangs become rare."""
 
 MAX_LOOK_MS = 6 * 3600 * 1_000
+"""Milliseconds: the longest wait for the next question about a task."""
 
 CLOCKS_DIFFER_MS = 60_000
-"""A task that was made later than this from now was not: the clock was set back."""
+"""Milliseconds: a creation time that is further in the future shows that the clock was set back."""
 
 LAST_CHANCE_MS = 10 * 60 * 1_000
 CHANCES_MS = (4 * DAY_MS, DAY_MS, LAST_CHANCE_MS)
-"""So long before the deadline a result is asked for, whatever is expected, the list says and the strategy is.
+"""Milliseconds before the deadline at which the result is requested, whatever the estimate, the list and the strategy.
 
-No wait may jump over that. The first comes early: with few requests a day, the last day is too short for many tasks.
+No wait may jump over these. The first is early because with few requests a day the last day is too short for all tasks.
 """
 
 
 GONE_ANSWERS = 3
-"""A 404 and its two confirmations, each on a connection of its own; the next one is in the other API version."""
+"""A 404 and its two confirmations, each on a new connection; the next confirmation asks the other API version."""
 
 
 class Rng(Protocol):
-    """Random numbers that spread waits; `random.Random` has it."""
+    """Random numbers that spread waits; `random.Random` is one."""
 
     def uniform(self, a: float, b: float, /) -> float:
         """Return a number between `a` and `b`."""
@@ -67,7 +68,7 @@ class Rng(Protocol):
 
 
 class Strategy(StrEnum):
-    """How to find out which tasks are ready."""
+    """How the planner finds out which tasks are ready."""
 
     AUTO = "auto"
     STATUS = "status"
@@ -78,7 +79,7 @@ class Strategy(StrEnum):
 class TaskRequest:
     """One request about one task; `chance` is the probability that it has finished.
 
-    `is_fresh`: on a connection of its own. `version` is the API version to ask, None for the configured one.
+    `version` is the API version to ask, None for the configured one. `is_question`: it need not bring a result.
     """
 
     endpoint: Endpoint
@@ -89,36 +90,36 @@ class TaskRequest:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the answer is to confirm another one, and therefore comes on a connection of its own."""
+        """Whether the request needs a new connection, because its answer is to confirm another one."""
         task = self.task
         return task.gone > 0 or task.invalid > 0 or task.doubted_at_ms is not None or task.other_id is not None
 
     @property
     def is_other_version(self) -> bool:
-        """Whether another API version is asked than the one that knows the task, as far as that is known."""
+        """Whether it asks another API version than the one that knows the task, as far as is known."""
         return self.version not in (None, self.task.version)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """What the request is about."""
+        """The task, as a tuple."""
         return (self.task,)
 
     @property
     def cost(self) -> float:
-        """How many requests it is expected to cost beside those that bring results."""
+        """The expected number of requests without a result."""
         if not self.is_question:
             return 0.0
         return 1.0 - self.chance if self.endpoint is Endpoint.RETRIEVE else 1.0
 
     def claimed(self, tasks: Mapping[int, Task]) -> "TaskRequest | None":
-        """Return the same about the claimed task; None if it was not to be had."""
+        """Return the same request about the claimed task; None if the task was not claimed."""
         task = tasks.get(self.task.key)
         return None if task is None else replace(self, task=task)
 
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """One page of the list, which answers for many tasks."""
+    """One request for a page of the list, which answers for many tasks."""
 
     query: ListQuery
     tasks: tuple[Task, ...]
@@ -127,7 +128,7 @@ class ListRequest:
     cost: float = 1.0
 
     def claimed(self, tasks: Mapping[int, Task]) -> "ListRequest | None":
-        """Return the same about those of its tasks that were claimed; None if there are none."""
+        """Return the same request about its claimed tasks; None if none was claimed."""
         mine = tuple(tasks[task.key] for task in self.tasks if task.key in tasks)
         return replace(self, tasks=mine) if mine else None
 
@@ -137,7 +138,7 @@ Step = TaskRequest | ListRequest
 
 @dataclass(frozen=True, slots=True)
 class DueTasks:
-    """The tasks that are due, the nearest deadline first. `is_whole`: there are no more than these."""
+    """Due tasks, the nearest deadline first. `is_whole`: these are all due tasks."""
 
     ready: Sequence[Task]
     pending: Sequence[Task]
@@ -146,13 +147,15 @@ class DueTasks:
 
 @dataclass(frozen=True, slots=True)
 class PlanConstraints:
-    """Under which terms to plan.
+    """The constraints of a plan.
 
-    At most `limit` requests, `questions` of them expected to bring no result. `closed` are the classes that the API
-    wants no requests of; `has_list`: pages are to be had, if not now then soon. `asks_all`: somebody wants an answer
-    about each task now. `evidence_ago_s` ago the API has last shown that it is well, without which no task ends.
-    `trusts`: tasks that are surely finished by reckoning have turned out to be. `trusts_gaps`: so
-    have those that a page of unfinished tasks did not show. `unlisted` are keys of tasks which the list does not show.
+    - `limit`: the most requests in the plan; `questions`: the most of them that are expected to bring no result.
+    - `closed`: the endpoints that must wait now; `has_list`: the list may be requested now or soon.
+    - `asks_all`: the user wants an answer about each task now.
+    - `evidence_ago_s`: seconds since the API last showed that it is healthy; without such evidence no task ends.
+    - `trusts`: at least 90 % of recent estimates that a task has finished were right.
+    - `trusts_gaps`: the same of inferences from tasks that a page of the tasks in processing did not show.
+    - `unlisted`: row ids of tasks that the list does not show.
     """
 
     limit: int = 1
@@ -168,7 +171,7 @@ class PlanConstraints:
     unlisted: Container[int] = frozenset()
 
     def status_call_of(self, task: Task) -> bool:
-        """Whether the API version that knows the task has a call for its status alone."""
+        """Whether the API version that knows the task has a status call."""
         return self.has_status_call if task.version is None else task.version == "v1"
 
     def other_version_of(self, task: Task) -> ApiVersion:
@@ -178,14 +181,14 @@ class PlanConstraints:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The requests to make now, in order, and when the tasks that are not worth one yet will be (Unix ms)."""
+    """The requests to send now, in order, and each other task with the time (Unix ms) at which it may need one."""
 
     steps: list[Step] = field(default_factory=list)
     later: list[tuple[Task, int]] = field(default_factory=list)
 
 
 def plan(due: DueTasks, now_ms: int, terms: PlanConstraints, times: ProcessingTimes, listing: ListModel) -> Plan:
-    """Return what to do about the tasks that are due; pure."""
+    """Return the plan for the due tasks at `now_ms` (Unix ms); pure."""
     prospects = [_prospect(task, now_ms, times) for task in due.pending]
     results, questions, later = _sort_out(due.ready, prospects, terms)
     steps: list[Step] = []
@@ -202,9 +205,9 @@ def plan(due: DueTasks, now_ms: int, terms: PlanConstraints, times: ProcessingTi
 def _look_for_evidence(
     tasks: Iterable[Task], now_ms: int, terms: PlanConstraints, listing: ListModel
 ) -> ListRequest | None:
-    """Return the page that shows the tasks whose next answer may end them, if the API knows them after all.
+    """Return a page with the tasks that their next answer may end, or None.
 
-    It is needed where the API has not shown since their first doubtful answer that it is well, as any page does.
+    The page is needed if the API has not shown since their first doubtful answer that it is healthy; any page shows it.
     """
     oldest_ms = now_ms - terms.evidence_ago_s * 1000
     unproven = [task for task in tasks if task.doubted_at_ms is not None and task.doubted_at_ms > oldest_ms]
@@ -222,10 +225,10 @@ def _may_end_next(task: Task, now_ms: int) -> bool:
 
 
 def affordable_strategy(strategy: Strategy, open_tasks: int, rate_per_s: float | None) -> Strategy:
-    """Return the strategy, or `auto` where the budget is too tight for it.
+    """Return the strategy, or `auto` if the budget is too small for it.
 
-    Who asks first takes two requests a task. Where these would take most of the time for which results are kept, the
-    last of them would come too late.
+    The strategies `status` and `list` take two requests a task. If these take more than half of the time for which the
+    platform keeps results, the last results would come too late.
     """
     asked_first_s = 0.0 if rate_per_s is None else 2 * open_tasks / rate_per_s
     return strategy if asked_first_s <= RETENTION_MS / 1000 / 2 else Strategy.AUTO
@@ -237,7 +240,7 @@ def chance_finished(task: Task, now_ms: int, times: ProcessingTimes) -> float:
 
 
 def next_look_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
-    """Return when a task that is unfinished now may be worth the next look, at the earliest."""
+    """Return when the next question about a task that is unfinished now may pay, at the earliest (Unix ms)."""
     age_s = task.age_ms(now_ms) / 1000
     worth_s = times.of(task.model_name, task.duration_s).age_of_wait_s(LEAST_WAIT_S, age_s) - age_s
     wait_ms = max(MIN_LOOK_MS, int(worth_s * 1000), int(task.age_ms(now_ms) * LOOK_SHARE_OF_AGE))
@@ -246,13 +249,13 @@ def next_look_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
 
 
 def at_latest_before_deadline(task: Task, now_ms: int, delay_ms: int) -> int:
-    """Return `now + delay`, or the first of CHANCES_MS that the delay would jump over."""
+    """Return `now + delay` (Unix ms), or the first of CHANCES_MS that it would jump over."""
     due_ms = now_ms + delay_ms
     return min((chance_ms for chance_ms in _chances_ms(task) if now_ms < chance_ms < due_ms), default=due_ms)
 
 
 def is_last_chance(task: Task, now_ms: int) -> bool:
-    """Return whether one of CHANCES_MS has come, and nothing was heard of the task since."""
+    """Return whether one of CHANCES_MS has come since the last answer about the task."""
     if now_ms < task.expires_at_ms - CHANCES_MS[0]:
         return False
     heard_ms = _unfinished_ms(task, now_ms) or 0
@@ -261,7 +264,7 @@ def is_last_chance(task: Task, now_ms: int) -> bool:
 
 @dataclass(slots=True)
 class _Prospect:
-    """A task, and what is to be expected of it; as many are made as tasks, see there."""
+    """A pending task with its estimates. Not frozen, because a frozen one takes longer to create."""
 
     task: Final[Task]
     chance: Final[float]
@@ -281,7 +284,7 @@ def _ages_s(task: Task, now_ms: int) -> tuple[float, float]:
 
 
 def _unfinished_ms(task: Task, now_ms: int) -> int | None:
-    """Return when the task was last known to be unfinished; what was noted while the clock was ahead tells nothing."""
+    """Return when the task was last known to be unfinished; ignore a time in the future (the clock was ahead)."""
     at_ms = task.unfinished_at_ms
     return None if at_ms is None or at_ms > now_ms else at_ms
 
@@ -289,14 +292,14 @@ def _unfinished_ms(task: Task, now_ms: int) -> int | None:
 def _sort_out(
     ready: Iterable[Task], prospects: Iterable[_Prospect], terms: PlanConstraints
 ) -> tuple[list[TaskRequest], list[_Prospect], list[_Prospect]]:
-    """Return what to retrieve, what to ask about, and what is not worth a request yet."""
+    """Return the requests for results, the tasks to ask about, and the tasks that are not worth a request yet."""
     results = [_action(Endpoint.RETRIEVE, task, terms) for task in ready]
     questions, later = [], []
     may_guess = terms.strategy is Strategy.AUTO
     for one in prospects:
         is_sure = one.chance >= SURE and terms.trusts
         if one.is_last_chance or (may_guess and (one.is_urgent or is_sure)):
-            # Even while no results may be asked for: a question now would not spare it.
+            # Also while retrievals must wait: a question now would not save the retrieval.
             results.append(_action(_direct_endpoint(one.task, terms), one.task, terms, one.chance))
         elif terms.asks_all or one.is_urgent or one.wait_s >= LEAST_WAIT_S:
             questions.append(one)
@@ -306,9 +309,9 @@ def _sort_out(
 
 
 def _direct_endpoint(task: Task, terms: PlanConstraints) -> Endpoint:
-    """Return the call for a task that is asked for its result straight away.
+    """Return the call for a task whose result is requested without asking first.
 
-    A 404 may be about a result that does not exist yet; whether there is such a task its status tells.
+    A 404 of a retrieval may mean that the result does not exist yet; only the status shows whether the task exists.
     """
     return Endpoint.STATUS if task.gone and terms.status_call_of(task) else Endpoint.RETRIEVE
 
@@ -316,7 +319,7 @@ def _direct_endpoint(task: Task, terms: PlanConstraints) -> Endpoint:
 def _action(
     endpoint: Endpoint, task: Task, terms: PlanConstraints, chance: float = 1.0, *, is_question: bool = False
 ) -> TaskRequest:
-    """Return the request about a task; after GONE_ANSWERS the other API version has the last word."""
+    """Return the request about a task; after GONE_ANSWERS it asks the other API version."""
     version = task.version
     if task.gone == GONE_ANSWERS:
         version = terms.other_version_of(task)
@@ -325,10 +328,10 @@ def _action(
 
 
 def _is_urgent(task: Task, now_ms: int) -> bool:
-    """Whether to ask about the task whatever is expected of it: its age is unknown, or an answer is to be confirmed.
+    """Whether to ask about the task whatever the estimate: its age is unknown, or an answer needs confirmation.
 
-    While the clock shows a time before the task was queued and created, its age is 0 and would stay so. Of one that was
-    queued before the clock was ever set, it begins with 0.
+    While the clock shows a time before the task was queued and created, its age would stay 0. CLOCK_SET_MS excludes
+    tasks that were queued before the clock was set at all.
     """
     is_unknown = not task.is_dated and task.unfinished_at_ms is None
     is_clock_behind = min(task.born_ms, max(task.added_at_ms, CLOCK_SET_MS)) > now_ms + CLOCKS_DIFFER_MS
@@ -341,12 +344,12 @@ def _chances_ms(task: Task) -> list[int]:
 
 
 def _urgency(task: Task, now_ms: int) -> tuple[bool, int, int]:
-    """Order retrievals: what the platform may have dropped already comes last, and must not cost others theirs."""
+    """Order retrievals by deadline; tasks past theirs come last, because their results may have been dropped."""
     return task.is_past_deadline(now_ms), task.expires_at_ms, task.key
 
 
 def _questions(prospects: list[_Prospect], limit: int, terms: PlanConstraints, listing: ListModel) -> list[Step]:
-    """Return the questions that are worth most, pages or single calls, while they are worth their request."""
+    """Return the questions with the highest scores, pages or single calls, as long as each pays for its request."""
     room = float(len(prospects) if terms.asks_all else terms.questions)
     if limit <= 0 or room <= 0:
         return []
@@ -379,7 +382,8 @@ def _is_shown(task: Task, terms: PlanConstraints, listing: ListModel) -> bool:
     """Whether a page of the list answers for the task."""
     if not task.is_dated or task.key in terms.unlisted:
         return False
-    # Where a page is preferred, it is to tell of each task, and nothing is concluded.
+    # With strategy `list`, readiness is never inferred from absence: skip tasks at times with more entries than a page
+    # shows.
     return terms.strategy is not Strategy.LIST or not listing.is_crowded(task)
 
 
@@ -411,13 +415,13 @@ def _single_endpoint(one: _Prospect, terms: PlanConstraints) -> Endpoint | None:
     elif terms.strategy is Strategy.AUTO:
         wanted = [Endpoint.RETRIEVE, Endpoint.STATUS] if one.chance >= LIKELY else [Endpoint.STATUS, Endpoint.RETRIEVE]
     elif terms.strategy is Strategy.LIST and not one.task.is_dated:
-        # Of the two it is this one that tells when the task was created: the next question can be a page.
+        # A retrieval also returns when the task was created, so the next question can be a page.
         wanted = [Endpoint.RETRIEVE, Endpoint.STATUS]
     return next((endpoint for endpoint in wanted if endpoint not in terms.closed), None)
 
 
 def _worth_a_look_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
-    """Return when a task may be worth a look, counted from what is known of it."""
+    """Return when a question about a task may pay, from what is known of it (Unix ms)."""
     _, unfinished_s = _ages_s(task, now_ms)
     worth_s = times.of(task.model_name, task.duration_s).age_of_wait_s(LEAST_WAIT_S, unfinished_s)
     wait_ms = min(MAX_LOOK_MS, round(worth_s * 1000) - task.age_ms(now_ms))

@@ -1,4 +1,4 @@
-"""Remembers what planning needs from one plan to the next, and learns from every answer."""
+"""Plan requests with what was learned from earlier answers. Times in `_ms` are Unix milliseconds."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,44 +24,51 @@ from harvester.domain.tasks.outcomes import Failed, Outcome, Processing, Ready, 
 from harvester.domain.tasks.task import Task, TaskState, age_ms
 
 MAX_QUESTIONS = 16
+"""Requests: the most questions in one plan."""
 
 FORETOLD = 0.9
-"""A task with such a chance to have finished tells whether reckoning can be trusted."""
+"""Probability of having finished above which the next answer about a task tests the estimates."""
 
 TRUST_PRIOR = 20.0
+"""Right estimates that count as given at the start."""
+
 TRUSTED = 0.9
+"""Share of right estimates above which estimates are trusted."""
+
 TRUST_MEMORY = 200.0
+"""Estimates after which the counts are halved, so that later ones count more."""
 
 PRESUMED_MS = 3600_000
-"""What a page of the unfinished did not show counts as finished for so long: somebody else may have retrieved it."""
+"""Milliseconds for which an inference from a page without the task is tested by the next answer about it."""
 
 DOUBT_MS = 3600_000
 MAX_DOUBT_MS = 24 * 3600_000
-"""How long, at first and at most, nothing is concluded from such pages after it has turned out to be wrong."""
+"""Milliseconds, at first and at most, without such inferences after they have turned out to be wrong."""
 
 PAGE_MISSES = 2
-"""A task that so many pages did not show, however narrow their window, is asked about by itself."""
+"""Pages: the planner asks about a task by itself after this many did not show it, however narrow their window."""
 
 MISSES_KEPT_MS = 24 * 3600_000
+"""Milliseconds for which a missed page counts."""
 
 UNLISTED_MS = 60_000
-"""How long, at first, a task that the list does not show is asked about by itself."""
+"""Milliseconds, plus the task's age, for which the planner asks by itself about a task that the list does not show."""
 
 CLOSED_S = 1.0
-"""A class of requests that has to wait for longer is not planned with."""
+"""Seconds: a plan leaves out endpoints that must wait for longer."""
 
 LIST_MISSED_S = 60.0
-"""A list that has to wait for longer is not waited for, even where it is preferred."""
+"""Seconds: a plan does not wait longer for the list, even with strategy `list`."""
 
 LIST_PAUSE_S = 30.0
 MAX_LIST_PAUSE_S = 600.0
 LIST_PAUSE_REQUESTS = 20
-"""A list that fails for ever may take such a part of a budget of few requests a day."""
+"""The time of this many requests is the shortest pause after a failure of the list, if the rate limit is low."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannerSettings:
-    """How to find out what is ready; see `harvester.domain.planning.plan.Terms`."""
+    """How to find out which tasks are ready; see `harvester.domain.planning.plan.PlanConstraints`."""
 
     strategy: Strategy = Strategy.AUTO
     has_status_call: bool = True
@@ -70,7 +77,7 @@ class PlannerSettings:
 
 @dataclass(slots=True)
 class HitRate:
-    """How often an estimate that a task has finished was right, the last TRUST_MEMORY times or so."""
+    """The share of right estimates that a task had finished, over about the last TRUST_MEMORY."""
 
     tries: float = TRUST_PRIOR
     hits: float = TRUST_PRIOR
@@ -84,13 +91,13 @@ class HitRate:
 
     @property
     def is_given(self) -> bool:
-        """Whether at least the share TRUSTED of the estimates was right."""
+        """Whether at least the share TRUSTED of the estimates was right, so that they can be trusted."""
         return self.hits / self.tries >= TRUSTED
 
 
 @dataclass(slots=True)
 class Planner:
-    """Plans, and keeps what was learned of processing times, of the list, and of tasks that the list does not show."""
+    """Plans requests, and learns processing times, the list, and which tasks the list does not show."""
 
     settings: PlannerSettings = field(default_factory=PlannerSettings)
     times: ProcessingTimes = field(default_factory=ProcessingTimes)
@@ -121,11 +128,11 @@ class Planner:
         waits_s: Mapping[Endpoint, float],
         evidence_ago_s: float = 0.0,
     ) -> Plan:
-        """Return what to do about the tasks that are due, with at most `limit` requests.
+        """Return the plan for the due tasks, with at most `limit` requests.
 
-        `now` is monotonic seconds. `open_tasks` are to be brought home in all. `rate_per_s` is the sustained rate in
-        force, None without one. `waits_s` is for how long the API wants no requests of a class, 0 for those that are
-        left out. `evidence_ago_s` ago the API has last shown that it is well.
+        `now` is monotonic seconds. `open_tasks` is the number of all open tasks. `rate_per_s` is the sustained rate in
+        force, None without one. `waits_s` is the wait of each endpoint, 0 for an absent one. `evidence_ago_s` is the
+        time since the API last showed that it is healthy.
         """
         self._rate_per_s = rate_per_s
         strategy = affordable_strategy(self.settings.strategy, open_tasks, rate_per_s)
@@ -147,13 +154,13 @@ class Planner:
         return plan(due, now_ms, terms, self.times, self.listing)
 
     def spent(self, steps: Iterable[Step], now: float) -> None:
-        """Account for the questions among the steps that are taken."""
+        """Record that these requests go out: charge the questions among them to their budget."""
         for step in steps:
             self._questions.take(now, step.cost)
             self._wants_proof = False
 
     def answered(self, task: Task, outcome: Outcome, asked_at_ms: int) -> None:
-        """Learn from what a request said about one task."""
+        """Learn from an outcome about one task; `asked_at_ms` is the time of the request."""
         is_finished = isinstance(outcome, Ready | Retrieved | Failed)
         if not is_finished and not isinstance(outcome, Processing):
             return
@@ -163,29 +170,29 @@ class Planner:
             if not self._gap_trust.is_given:
                 self._doubt_gaps(asked_at_ms)
             if is_finished:
-                # The page told nothing of the video. Else a model would be known by its unfinished tasks alone.
+                # The page said nothing about the video. Without this, a model would learn only from unfinished tasks.
                 self._observe(task, _metadata(outcome), until_ms - PRESUMED_MS, is_finished=True, is_counted=True)
         if task.state is TaskState.PENDING and task.is_dated:
             self._learn(task, outcome, asked_at_ms, is_finished=is_finished)
 
     def presumed(self, task: Task, asked_at_ms: int) -> None:
-        """Learn that a page of all unfinished tasks did not show this one."""
+        """Record that the task was inferred to be ready, because a page of the tasks in processing did not show it."""
         self._presumed[task.key] = asked_at_ms + PRESUMED_MS
         self._learn(task, Ready(), asked_at_ms, is_finished=True)
 
     def concluded(self, look: ListRequest, page: ListPage, now_ms: int) -> list[Task]:
-        """Return the tasks of `look` that have finished because a page of all unfinished ones does not show them."""
+        """Return the tasks of `look` that must have finished, because a page of those in processing omits them."""
         if look.query.status is None or now_ms < self._gaps_doubted_until_ms:
             return []
         return absent_from_processing_page(look.query, page, look.tasks, self.listing)
 
     def take_withdrawn(self) -> list[int]:
-        """Return the keys of tasks that were noted as ready and of which that is no longer believed."""
+        """Return, once, the row ids of tasks whose inferred readiness is no longer believed."""
         withdrawn, self._withdrawn = self._withdrawn, []
         return withdrawn
 
     def read(self, look: ListRequest, page: ListPage, told: Iterable[Task], now_ms: int) -> None:
-        """Learn from a page that `look` asked for, and that told of some tasks."""
+        """Learn from the page that `look` requested; `told` are the tasks that it answered for."""
         self._list_failures = 0
         answered = {task.key for task in told}
         shown = {task.task_id for task in page.tasks}
@@ -196,13 +203,13 @@ class Planner:
             if task.key in answered:
                 continue
             if is_whole or misses + 1 >= PAGE_MISSES:
-                # The older it is, the less a list that is late explains it.
+                # The older the task, the less likely it is that the list is only late.
                 self._unlisted[task.key] = now_ms + UNLISTED_MS + task.age_ms(now_ms)
             else:
                 self._misses[task.key] = misses + 1, now_ms + MISSES_KEPT_MS
 
     def list_failed(self, now: float) -> None:
-        """Leave the list alone for a while: single calls may work."""
+        """Pause requests for the list: single calls may still work."""
         pause_s = min(MAX_LIST_PAUSE_S, LIST_PAUSE_S * 2 ** min(self._list_failures, 10))
         if self._rate_per_s:
             pause_s = max(pause_s, LIST_PAUSE_REQUESTS / self._rate_per_s)
@@ -210,18 +217,18 @@ class Planner:
         self._list_paused_until = now + pause_s
 
     def list_refused(self, now: float) -> None:
-        """Leave the list alone, and ask about one task now: it may be that every call is refused."""
+        """Pause the list, and ask about one task now, to see whether the API refuses every call."""
         self.list_failed(now)
         self._wants_proof = True
 
     def tidy(self, now_ms: int) -> None:
-        """Forget what no longer matters."""
+        """Drop the entries that have expired."""
         self._unlisted = {key: until_ms for key, until_ms in self._unlisted.items() if now_ms < until_ms}
         self._presumed = {key: until_ms for key, until_ms in self._presumed.items() if now_ms < until_ms}
         self._misses = {key: missed for key, missed in self._misses.items() if now_ms < missed[1]}
 
     def _doubt_gaps(self, now_ms: int) -> None:
-        """Conclude nothing from pages of the unfinished for a while; the platform may have changed by then."""
+        """Stop inferring readiness from pages for a while, and retract the inferences that were not confirmed yet."""
         self._withdrawn += self._presumed
         self._presumed.clear()
         self._gap_trust = HitRate()
@@ -242,36 +249,37 @@ class Planner:
     def _observe(
         self, task: Task, metadata: MediaMetadata, at_ms: int, *, is_finished: bool, is_counted: bool = False
     ) -> None:
-        """Learn how long it took; `is_counted`: what was known of the video before has learned that already."""
-        # The time in an id may be hours off, so an age that follows from it teaches nothing.
+        """Learn the processing time; `is_counted`: the classes of the video as known before have counted it already."""
+        # The time in an id may be hours off, so learn only from the age by the API's creation time.
         created_at_ms = task.born_ms if metadata.created_at_ms is None else metadata.created_at_ms
         model_name, duration_s = task.model_name or metadata.model_name, task.duration_s or metadata.duration
         by_s, after_s = age_ms(created_at_ms, task.added_at_ms, at_ms) / 1000, 0.0
         if task.unfinished_at_ms is not None:
             after_s = age_ms(created_at_ms, task.added_at_ms, task.unfinished_at_ms) / 1000
         if not is_finished or after_s > 0 or self.times.of(model_name, duration_s).chance(by_s) < FORETOLD:
-            # Of a task that was first looked at long after its end there is nothing to learn.
+            # A task whose first answer came long after its end says nothing about processing times, so it is excluded.
             counted = (task.model_name, task.duration_s) if is_counted else None
             self.times.observe(model_name, duration_s, after_s, by_s, is_finished=is_finished, counted=counted)
 
     def allowed_questions(self, now: float, rate_per_s: float | None, strategy: Strategy = Strategy.AUTO) -> int:
-        """Return how many requests may go into questions now."""
+        """Return the number of questions that may go out now."""
         if rate_per_s is None or strategy is not Strategy.AUTO:
-            # Where each task has to be asked about first, questions are half of all requests; results still go first.
+            # The strategies `status` and `list` ask about each task first, so half of all requests are questions;
+            # results still go first.
             return MAX_QUESTIONS
         per_s = rate_per_s * QUESTION_SHARE
         bucket = self._questions
         bucket.limit = RateLimit(per_s * 60, burst=max(1, int(per_s)))
         interval_s = bucket.limit.interval_s
         if not interval_s or bucket.arrival - now > bucket.limit.tolerance_s + interval_s:
-            # The rate has risen since.
+            # The rate has risen since the last question: do not make the next one wait by the old rate.
             bucket.arrival = min(bucket.arrival, now + interval_s)
         ahead_s = now - bucket.ready_at()
         return 0 if ahead_s < 0 else min(MAX_QUESTIONS, bucket.limit.burst, 1 + int(ahead_s / interval_s))
 
 
 def _metadata(outcome: Outcome) -> MediaMetadata:
-    """Return what an answer says about the video, be it nothing."""
+    """Return what an answer says about the video; empty if it says nothing."""
     match outcome:
         case Retrieved():
             return outcome.embeddings.metadata

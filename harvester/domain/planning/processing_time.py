@@ -1,9 +1,8 @@
-"""How long the platform takes for a video, learned for each model and length of video.
+"""Learn how long the platform takes to process a video, for each model and length of video.
 
-A task's processing time is never seen, only whether the task had finished between two looks. So what is learned is a
-hazard: how many of the tasks that reach an age finish there, age class by age class (a life table, or piecewise
-exponential model). Tasks that have not finished yet count as much as those that have: without them the platform would
-look faster than it is.
+Answers never show a task's processing time, only whether it had finished between two requests. So the module learns a
+hazard: the share of the tasks reaching an age class that finish in it (a life table, or piecewise exponential model).
+Unfinished tasks count as much as finished ones; without them the platform would look faster than it is.
 """
 
 import math
@@ -17,25 +16,25 @@ from typing import NamedTuple
 FIRST_EDGE_S = 15.0
 EDGE_FACTOR = math.sqrt(2)
 CLASSES = 32
-"""Age classes: up to 15 s, and from there on each reaches 1.4 times as far; the last begins at five days."""
+"""Age classes: the first ends at 15 s, each further one at 1.4 times the age before; the last begins at five days."""
 
 EDGES_S = (0.0, *(FIRST_EDGE_S * EDGE_FACTOR**number for number in range(CLASSES - 1)))
 
 PRIOR_MEDIAN_S = 300.0
 PRIOR_SPREAD = 1.0
-"""What is believed before anything is known: log-normal, two thirds of all tasks between two and fourteen minutes."""
+"""The prior: log-normal, with two thirds of all tasks between two and fourteen minutes."""
 
 PRIOR_TASKS = 5.0
-"""So many tasks outweigh what is believed without them: a model's are weighed against all, a length's against those."""
+"""Weight of the prior in tasks. All tasks are the prior of a model, and a model's tasks the prior of a length."""
 
 MAX_EVENTS = 500.0
-"""Old tasks count ever less beyond so many: the platform may become faster or slower."""
+"""Finished tasks beyond which old ones count less, because the platform may become faster or slower."""
 
 MAX_AGE_S = 30 * 86_400.0
-"""Whatever is older, or whose date is nonsense, counts as that old: one of 1970 would outweigh all others."""
+"""Seconds: the greatest age that counts, because a task dated 1970 would outweigh all others."""
 
 MAX_LENGTH_CLASS = 12
-"""Two to this power is four thousand minutes; whatever is longer counts as that."""
+"""Exponent of the greatest length class: two to this power is four thousand minutes."""
 
 Key = tuple[str, int]
 """Model name and length class; "" is any model and 0 any length."""
@@ -43,7 +42,7 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one look teaches of one age class: how much of a task finished in it, and for how long it was watched."""
+    """What an answer shows about one age class: the share of the task that finished in it, and the seconds at risk."""
 
     age_class: int
     finished: float
@@ -52,19 +51,19 @@ class Observation:
 
 @dataclass(slots=True)
 class LifeTable:
-    """What was seen of tasks, by age class: how many finished in it, and the seconds for which they were watched."""
+    """Tasks by age class: the number that finished in it, and the seconds for which tasks were at risk."""
 
     finished: list[float] = field(default_factory=lambda: [0.0] * CLASSES)
     exposure_s: list[float] = field(default_factory=lambda: [0.0] * CLASSES)
 
     def add(self, sights: Iterable[Observation]) -> None:
-        """Count what was seen."""
+        """Count observations."""
         for sight in sights:
             self.finished[sight.age_class] += sight.finished
             self.exposure_s[sight.age_class] += sight.exposure_s
 
     def fade(self) -> None:
-        """Let all count a little less where there is much of it."""
+        """Scale the table down to MAX_EVENTS finished tasks."""
         total = sum(self.finished)
         if total > MAX_EVENTS:
             keep = MAX_EVENTS / total
@@ -72,19 +71,19 @@ class LifeTable:
             self.exposure_s = [keep * number for number in self.exposure_s]
 
     def sights(self) -> list[Observation]:
-        """Return all of it, class by class."""
+        """Return the table as one observation for each class that is not empty."""
         rows = zip(range(CLASSES), self.finished, self.exposure_s, strict=True)
         return [Observation(*row) for row in rows if row[1:] != (0.0, 0.0)]
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessingTime:
-    """A distribution by its hazard in each age class, in finished tasks for each second of a task's waiting."""
+    """A distribution given by its hazard in each age class, in finished tasks for each second at risk."""
 
     hazards: tuple[float, ...]
 
     def chance(self, age_s: float, unfinished_s: float = 0.0) -> float:
-        """Return the probability that a task of that age has finished, if at age `unfinished_s` it had not."""
+        """Return the probability that a task of that age has finished, given that at `unfinished_s` it had not."""
         start, from_s = self._at_edge_before(age_s, unfinished_s)
         exponent = start.exponent
         for _, hazard, length in self._steps(from_s, age_s):
@@ -92,18 +91,18 @@ class ProcessingTime:
         return -math.expm1(-exponent)
 
     def expected_wait_s(self, age_s: float, unfinished_s: float = 0.0) -> float:
-        """Return for how long a task of that age has been finished on average, if at `unfinished_s` it had not."""
+        """Return the expected seconds since the end of a task of that age, given that at `unfinished_s` it had not."""
         return self.outlook(age_s, unfinished_s)[1]
 
     def outlook(self, age_s: float, unfinished_s: float = 0.0) -> tuple[float, float]:
-        """Return `chance` and `expected_wait_s`, which is the integral of `chance` over the ages between the two."""
+        """Return `chance` and `expected_wait_s`; the second is the integral of the first over the ages."""
         now, from_s = self._at_edge_before(age_s, unfinished_s)
         for _, hazard, length in self._steps(from_s, age_s):
             now = _later(now, hazard, length)
         return 1.0 - now.unfinished, max(0.0, now.wait_s)
 
     def age_of_wait_s(self, wait_s: float, unfinished_s: float = 0.0) -> float:
-        """Return at which age `expected_wait_s` reaches `wait_s`; exact to a second or a hundredth of the step."""
+        """Return the age in seconds at which `expected_wait_s` reaches `wait_s`, exact to a second or a hundredth."""
         low, high = 0.0, max(1.0, wait_s)
         while high < MAX_AGE_S and self.expected_wait_s(unfinished_s + high, unfinished_s) < wait_s:
             low, high = high, 2 * high
@@ -116,7 +115,7 @@ class ProcessingTime:
         return unfinished_s + high
 
     def age_of_chance_s(self, chance: float, unfinished_s: float = 0.0) -> float:
-        """Return the age by which a task has finished with that probability, if at `unfinished_s` it had not."""
+        """Return the age in seconds at which `chance` reaches that probability; infinite if it never does."""
         exponent, age_s = -math.log1p(-chance), unfinished_s
         for _, hazard, length in self._steps(unfinished_s, math.inf):
             if hazard * length >= exponent:
@@ -126,9 +125,9 @@ class ProcessingTime:
         return math.inf
 
     def sights(self, after_s: float, by_s: float, *, is_finished: bool) -> list[Observation]:
-        """Return what a look teaches: at `after_s` the task had not finished, at `by_s` it had, or had not.
+        """Return the observations of a task that was unfinished at `after_s` and finished, or not, at `by_s`.
 
-        When it finished between the two is shared out as this distribution has it (expectation-maximization).
+        The time of its end is distributed over the classes by this distribution (expectation-maximization).
         """
         if not is_finished:
             return [Observation(number, 0.0, length) for number, _, length in self._steps(after_s, by_s)]
@@ -142,7 +141,7 @@ class ProcessingTime:
         return sights
 
     def _at_edge_before(self, age_s: float, unfinished_s: float) -> tuple["_Outlook", float]:
-        """Return what is known without a calculation, and from which age on: mostly that of age 0."""
+        """Return a precomputed outlook to start from, and its age."""
         if not unfinished_s <= 0 < age_s:
             return _AT_FIRST, unfinished_s
         number = bisect_right(EDGES_S, age_s) - 1
@@ -158,7 +157,7 @@ class ProcessingTime:
 
 
 class _Outlook(NamedTuple):
-    """What is to be expected at an age: the hazard summed up, the share of unfinished tasks, and their mean wait."""
+    """The expectation at an age: the cumulated hazard, the share of unfinished tasks, and the mean wait."""
 
     exponent: float
     unfinished: float
@@ -170,7 +169,7 @@ _AT_FIRST = _Outlook(0.0, 1.0, 0.0)
 
 @lru_cache(maxsize=64)
 def _at_edges(hazards: tuple[float, ...]) -> list[_Outlook]:
-    """Return it for the age at which each class begins: planning asks for a thousand tasks at a time."""
+    """Return the outlook at the beginning of each class; cached, because a plan needs it for a thousand tasks."""
     found = [_AT_FIRST]
     for hazard, (start_s, end_s) in zip(hazards, pairwise(EDGES_S), strict=False):
         found.append(_later(found[-1], hazard, end_s - start_s))
@@ -178,9 +177,9 @@ def _at_edges(hazards: tuple[float, ...]) -> list[_Outlook]:
 
 
 def _later(now: _Outlook, hazard: float, length: float) -> _Outlook:
-    """Return it after another `length` seconds under a hazard."""
+    """Return the outlook after another `length` seconds under a hazard."""
     exponent = hazard * length
-    # The integral of exp(-hazard * s); by its series where the quotient would lose all digits.
+    # The integral of exp(-hazard * s); by its series if the quotient would lose all digits.
     area = -math.expm1(-exponent) / hazard if exponent > 1e-6 else length * (1 - exponent / 2)
     wait_s = now.wait_s + length - now.unfinished * area
     return _Outlook(now.exponent + exponent, now.unfinished * math.exp(-exponent), wait_s)
@@ -188,14 +187,14 @@ def _later(now: _Outlook, hazard: float, length: float) -> _Outlook:
 
 @dataclass(slots=True)
 class ProcessingTimes:
-    """The distributions that were learned. `all_seen` is what they rest on, `fresh` what is new since `take_fresh`."""
+    """The learned distributions. `all_seen` has all observations, `fresh` those since the last `take_fresh`."""
 
     all_seen: dict[Key, LifeTable] = field(default_factory=dict)
     fresh: dict[Key, LifeTable] = field(default_factory=dict)
     _known: dict[Key, ProcessingTime] = field(default_factory=dict)
 
     def load(self, stored: Mapping[Key, LifeTable]) -> None:
-        """Replace what is known by what is stored, and keep what is not stored yet."""
+        """Replace the observations by the stored ones, and keep those that are not stored yet."""
         self.all_seen = dict(stored)
         for key, added in self.fresh.items():
             self.all_seen.setdefault(key, LifeTable()).add(added.sights())
@@ -204,7 +203,7 @@ class ProcessingTimes:
     def of(self, model_name: str | None, duration_s: float | None) -> ProcessingTime:
         """Return the distribution for a video of that model and length, either of which may be unknown."""
         keys = _keys(model_name, duration_s)
-        # The store's thread asks, too: what it reckons meanwhile must not outlive what is learned meanwhile.
+        # Another thread may call this too: a result that it computes while `observe` runs must not stay in the cache.
         present = self._known
         known = present.get(keys[-1])
         if known is None:
@@ -223,7 +222,7 @@ class ProcessingTimes:
     ) -> None:
         """Learn that a task took longer than `after_s` seconds, and that at `by_s` it had finished, or had not.
 
-        What a video of the model and length `counted` belongs to has learned it already.
+        The classes of the model and length in `counted` have counted the task already.
         """
         by_s = min(by_s, MAX_AGE_S)
         if not by_s > after_s:
@@ -240,7 +239,7 @@ class ProcessingTimes:
         self._known = {}
 
     def take_fresh(self) -> dict[Key, LifeTable]:
-        """Return what was learned since the last call."""
+        """Return the observations since the last call."""
         fresh, self.fresh = self.fresh, {}
         return fresh
 
@@ -254,15 +253,15 @@ class ProcessingTimes:
 
 
 def length_class(duration_s: float | None) -> int:
-    """Return the length of a video in minutes, rounded up to a power of two; 0 if it is unknown."""
+    """Return the length of a video in minutes, rounded up to a power of two; 0 if unknown."""
     if duration_s is None or not 0 < duration_s < math.inf:
         return 0
-    # Below a minute nothing is to be reckoned: a sixtieth of the smallest numbers is 0, which has no logarithm.
+    # At least one minute: a sixtieth of the smallest floats is 0, which has no logarithm.
     return int(2 ** min(MAX_LENGTH_CLASS, math.ceil(math.log2(max(1.0, duration_s / 60)))))
 
 
 def _keys(model_name: str | None, duration_s: float | None) -> list[Key]:
-    """Return what a video belongs to, from the most general to itself."""
+    """Return the classes of a video, the most general first."""
     keys = [("", 0)]
     if model_name:
         keys.append((model_name, 0))
@@ -273,7 +272,7 @@ def _keys(model_name: str | None, duration_s: float | None) -> list[Key]:
 
 
 def _posterior(prior: float, width_s: float, finished: float, exposure_s: float) -> float:
-    """Return the hazard of a class, as if PRIOR_TASKS tasks had passed through it before with the prior's."""
+    """Return the hazard of an age class, as if PRIOR_TASKS tasks had passed through it with the prior's hazard."""
     before_s = PRIOR_TASKS * width_s
     return (prior * before_s + finished) / (before_s + exposure_s)
 

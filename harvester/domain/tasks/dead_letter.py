@@ -1,7 +1,6 @@
-"""Bodies of answers that could not be stored, kept as gzip: people can read them, and a later version decode them.
+"""Bodies of rejected answers, kept as gzip, so that users can read them and a later version can decode them.
 
-What is kept was rejected for being odd, so nothing here trusts it: it is unpacked piece by piece, and a body that is
-longer than the cap is cut and says so.
+Nothing here trusts such a body: it is unpacked piece by piece, and a body over the cap is cut and marked.
 """
 
 import gzip
@@ -12,18 +11,18 @@ from harvester.domain.decompression import GZIP_MAGIC, DamagedStreamError, Decom
 from harvester.domain.tasks.task import TaskState
 
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
-"""Longer bodies are cut. A video of four hours is 46 MB of JSON."""
+"""Bytes: longer bodies are cut. A video of four hours is 46 MB of JSON."""
 
 
 PIECE_BYTES = 256 * 1024
 
 
 MAX_MEMBERS = 1000
-"""A gzip stream may have several members (RFC 1952, 2.2); each costs a copy of the rest of its piece."""
+"""Members of a gzip stream (RFC 1952, 2.2) that are read, because each costs a copy of the rest of its piece."""
 
 
 _COMPRESS_LEVEL = 1
-"""One second for 46 MB of numbers; level 6 takes six, all in a transaction, and makes them a tenth smaller."""
+"""Compresses 46 MB of numbers in one second; level 6 takes six, inside a transaction, and saves only a tenth."""
 
 
 class PayloadError(ValueError):
@@ -32,7 +31,7 @@ class PayloadError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A kept body: gzip, of what still has the content encoding `encoding`. `is_cut` where it was longer."""
+    """A kept body, as gzip; its content still has the encoding `encoding`, if any. `is_cut`: it was over the cap."""
 
     received_at_ms: int
     body: bytes
@@ -40,21 +39,21 @@ class Payload:
     encoding: str | None = None
 
     def as_received(self) -> tuple[bytes, str]:
-        """Return the body and its content encoding, as they came or as gzip. Raises PayloadError."""
+        """Return the body and its content encoding, as received or as gzip. Raises PayloadError."""
         if self.encoding is None:
             return self.body, "gzip"
-        # The gzip is our own here: what it holds is no longer than MAX_PAYLOAD_BYTES.
+        # This program made the gzip, so its content is no longer than MAX_PAYLOAD_BYTES.
         return b"".join(_inflated(_slices(self.body))), self.encoding
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield what the API sent, without its encodings. Raises PayloadError, at the end of a cut body too."""
+        """Yield the decompressed body. Raises PayloadError, also at the end of a cut body."""
         unpacked = _inflated(_slices(self.body))
         return unpacked if self.encoding is None else _inflated(unpacked)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A task that ended other than `harvested`, and whose body is kept."""
+    """An ended task, not `harvested`, whose body is kept; `key` is its row id."""
 
     key: int
     task_id: str
@@ -63,7 +62,7 @@ class DeadLetter:
 
 
 def packed(body: bytes, encoding: str | None, received_at_ms: int) -> Payload:
-    """Return a body as it is kept; `encoding` is the content encoding that it came with."""
+    """Return the payload to keep for a body; `encoding` is its content encoding as received."""
     kept, is_cut = body[:MAX_PAYLOAD_BYTES], len(body) > MAX_PAYLOAD_BYTES
     if encoding in ("gzip", "deflate") and kept.startswith(GZIP_MAGIC):
         return Payload(received_at_ms, kept, is_cut)

@@ -1,4 +1,4 @@
-"""The embeddings of one task: columns of segments, one float matrix, and what is needed to give the JSON back."""
+"""The embeddings of one task: columns of segments, one float matrix, and the rest of the JSON, to rebuild it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# The names under which the two API versions, and the two pages of the documentation of v1, give a field.
+# The field names of the two API versions, and of the two documentation pages of v1.
 VECTOR_FIELDS = ("float", "embedding")
 START_FIELDS = ("start_offset_sec", "start_offset_time", "start_sec")
 END_FIELDS = ("end_offset_sec", "end_offset_time", "end_sec")
@@ -16,20 +16,20 @@ OPTION_FIELDS = ("embedding_option",)
 SCOPE_FIELDS = ("embedding_scope",)
 
 MAX_EXACT_INTEGER = 2.0**53
-"""From here on not every integer is a float."""
+"""From this number on not every integer is a float."""
 
 _MINUS_ZERO = "-0.0"
 
 if TYPE_CHECKING:
     Matrix = NDArray[np.float32] | NDArray[np.float64]
 else:
-    # numpy takes longer to load than `harvester status` takes to answer, which has no vector to show.
+    # `harvester status` needs no vectors, and loading numpy takes longer than the whole command.
     Matrix = Any
 
 
 @dataclass(frozen=True, slots=True)
 class MediaMetadata:
-    """What the API says about the video. Times are Unix milliseconds, `duration` and `clip_length` seconds."""
+    """The API's description of a video. Times in `_ms` are Unix milliseconds, the duration and clip length seconds."""
 
     model_name: str | None = None
     duration: float | None = None
@@ -45,10 +45,10 @@ class MediaMetadata:
 class TaskEmbeddings:
     """Columns of `n` segments in the order of the response, and their vectors as one matrix.
 
-    `vectors` is `float32[n, dim]` where float32 holds every received number without loss, else `float64[n, dim]`;
-    the bytes are little-endian. `document` is the received JSON with an empty list of segments. A segment's
-    `layout` indexes `layouts`, the field names in the received order, and `extras` holds the fields this program
-    does not know, by position: together they give the received JSON back. `received_id` is the id in the answer.
+    `vectors` is `float32[n, dim]` if float32 holds every received number without loss, else `float64[n, dim]`; the
+    bytes are little-endian. `document` is the received JSON with an empty list of segments. `layout_of` has for each
+    segment an index into `layouts`, the field names in the received order. `extras` holds the fields without a column,
+    by the segment's position. Together they rebuild the received JSON. `received_id` is the id in the answer.
     """
 
     metadata: MediaMetadata
@@ -75,13 +75,13 @@ class TaskEmbeddings:
 
     @property
     def dtype(self) -> str:
-        """`f4` or `f8`, as stored."""
+        """The stored type of a number: `f4` or `f8`."""
         return f"f{self.vectors.dtype.itemsize}"
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """One stored segment with its vector, as read back."""
+    """One stored segment with its vector. `start` and `end` are seconds."""
 
     option: str | None
     scope: str | None
@@ -93,7 +93,7 @@ class SegmentRow:
 
 
 def segments_holder(document: dict[str, Any]) -> tuple[dict[str, Any], str] | None:
-    """Return the object inside `document` that holds the list of segments, and the key: v1 and v2 differ."""
+    """Return the object in `document` that holds the list of segments, and the list's key; v1 and v2 differ."""
     if "data" in document and "video_embedding" not in document:
         return document, "data"
     video = document.get("video_embedding")
@@ -101,7 +101,7 @@ def segments_holder(document: dict[str, Any]) -> tuple[dict[str, Any], str] | No
 
 
 def rebuild(document: dict[str, Any], layouts: Sequence[Sequence[str]], rows: Sequence[SegmentRow]) -> dict[str, Any]:
-    """Return the API's own JSON object; vectors stay arrays, for an encoder that writes the shortest float32."""
+    """Return the API's JSON object; vectors stay arrays, for an encoder that writes the shortest float32."""
     holder = segments_holder(document)
     if holder is None:
         return document
@@ -126,7 +126,7 @@ def _field(name: str, row: SegmentRow) -> Any:
 
 
 def _number(value: float | None) -> float | int | None:
-    """Write whole seconds as the API does: `6`, not `6.0`; a number that JSON's writers refuse as an integer stays."""
+    """Return whole seconds as the API writes them: `6`, not `6.0`; floats that no integer stands for stay floats."""
     if value is None or not value.is_integer() or value >= MAX_EXACT_INTEGER or str(value) == _MINUS_ZERO:
         return value
     return int(value)

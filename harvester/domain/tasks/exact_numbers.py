@@ -1,7 +1,7 @@
-"""Numbers of JSON that no float gives back are kept as they were written: nothing that was received is altered.
+"""Keep JSON numbers that a float would alter as their text, so that no received number changes.
 
-A number is a value: `1.0` for `1.00`, `100.0` for `1e2` is the same number. `0.1234567890123456789`, an integer of more
-than 64 bits and `1e-400` are others than what a parser makes of them.
+Only the value counts: `1.0` and `1.00`, `100.0` and `1e2` are the same number. A parser alters
+`0.1234567890123456789`, integers of more than 64 bits, and `1e-400`.
 """
 
 import json
@@ -13,24 +13,24 @@ from harvester.domain.tasks.embeddings import VECTOR_FIELDS
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _SUSPECT = re.compile(rb"(?<![-+.0-9eE])(?:[-+.0-9eE]{16,}|[-+.0-9]*[eE]-[0-9]{3}[-+.0-9eE]*)")
-"""Numbers of more than _SAFE_CHARACTERS, or with a long exponent; one by one, all numbers of a body would take long."""
+"""Numbers of more than _SAFE_CHARACTERS, or with a long exponent; to check all numbers of a body would take long."""
 
 _DIGITS = bytes.maketrans(b".123456789", b"0000000000")
 _LONG = b"0" * 16
-"""What a suspect holds once _DIGITS has made its digits alike, unless it has a long exponent."""
+"""Part of every suspect after _DIGITS has mapped its digits to 0, unless it has a long exponent."""
 
 _SAFE_CHARACTERS = 15
-"""A number of up to 15 digits comes back from a float, unless it is as small as only a long exponent can say."""
+"""Characters: a float keeps a number of up to 15 digits, unless it needs a long exponent."""
 
 _LONG_EXPONENT = re.compile(rb"e-[0-9]{3}")
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
 
 
 class AsWritten:
-    """JSON text that stays as it was received, and what a parser makes of it: a float, or of a vector its numbers.
+    """The received JSON text of a number or a vector, and `nearest`: the float, or the list of numbers, nearest to it.
 
-    `nearest` is None where no float is near: an integer between the floats, or a number that is none of them but zero.
-    No dataclass: orjson would write one as an object, without a word.
+    `nearest` is None if no float is near: for an integer between two floats, and for a number that rounds to zero. Not
+    a dataclass, because orjson would silently write one as an object.
     """
 
     __slots__ = ("nearest", "text")
@@ -41,18 +41,18 @@ class AsWritten:
 
 
 def alters_numbers(text: bytes) -> bool:
-    """Return whether a valid JSON text holds a number that no float gives back."""
+    """Return whether a valid JSON text holds a number that a float would alter."""
     numbers = _STRING.sub(b'""', text)
-    # A hundred times faster than to look for suspects, of which nearly no text has any outside of its strings.
+    # A hundred times faster than the search for suspects, and nearly no text has any outside of its strings.
     if _LONG not in numbers.translate(_DIGITS) and not _LONG_EXPONENT.search(numbers.lower()):
         return False
     return any(not _is_given_back(found[0].decode()) for found in _SUSPECT.finditer(numbers))
 
 
 def parse_as_written(text: bytes) -> Any:
-    """Return what a valid JSON text means, with AsWritten for each number that no float gives back.
+    """Return the value of a valid JSON text, with AsWritten for each number that a float would alter.
 
-    A vector with such a number is an AsWritten as a whole. Raises RecursionError for deep nesting.
+    A vector with such a number is one AsWritten. Raises RecursionError for deep nesting.
     """
     return json.loads(text, parse_float=_float, parse_int=_int, object_pairs_hook=_object)
 
@@ -64,12 +64,12 @@ def _is_given_back(text: str) -> bool:
 
 
 def is_float(text: str) -> bool:
-    """Return whether a float gives this number back."""
+    """Return whether a float keeps this number."""
     shortest = repr(float(text))
     try:
         return shortest == text or Decimal(shortest) == Decimal(text)
     except InvalidOperation:
-        # An exponent that no program can calculate with.
+        # The exponent is too large to calculate with.
         return False
 
 
@@ -100,7 +100,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _vector(numbers: list[Any]) -> Any:
-    """Return the vector in one piece: an object for each of its numbers would take ten times its text."""
+    """Return the vector as one AsWritten: an object for each number would take ten times the memory of its text."""
     if not all(isinstance(number, int | float | AsWritten) for number in numbers):
         return numbers
     texts = (number.text if isinstance(number, AsWritten) else json.dumps(number) for number in numbers)

@@ -1,4 +1,4 @@
-"""Values about the tasks that a page of the account's list names."""
+"""Values about the tasks on a page of the account's list."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from harvester.domain.tasks.task import Task, TaskState, deadline_ms
 
 @dataclass(frozen=True, slots=True)
 class ListedTask:
-    """One entry of the list; `outcome` is what a status call would have said."""
+    """One entry of the list; `outcome` is the outcome of a status call at the same time."""
 
     task_id: str
     outcome: Ready | Failed | Processing
@@ -19,11 +19,11 @@ class ListedTask:
 
     @property
     def created_at_ms(self) -> int | None:
-        """When the task was created, in Unix milliseconds."""
+        """When the task was created, in Unix milliseconds; None if unknown."""
         return self.metadata.created_at_ms
 
     def describe(self, task: Task) -> Task:
-        """Return `task` with the video, the creation time and the deadline that this entry gives it."""
+        """Return `task` with the video, the creation time and the deadline from this entry."""
         created = task.created_at_ms if self.created_at_ms is None else self.created_at_ms
         return replace(
             task,
@@ -36,10 +36,10 @@ class ListedTask:
 
 @dataclass(frozen=True, slots=True)
 class ListedRow:
-    """The stored row of a task that a page names, as it was when the page was read.
+    """The stored row of a task on a page, read after the page.
 
-    `task` lacks the video and may lack the deadline: see `ListedTask.describe`. It may have ended. `is_claimed`: a
-    process works on it.
+    `task` lacks the video and may lack the deadline (see `ListedTask.describe`), and it may have ended. `is_claimed`: a
+    process has claimed it.
     """
 
     task: Task
@@ -47,16 +47,16 @@ class ListedRow:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is still something to do about the task."""
+        """Whether the task is `pending` or `ready`."""
         return self.task.state.is_open
 
 
 @dataclass(frozen=True, slots=True)
 class ListedChange:
-    """What an entry makes of one open task.
+    """The change of one open task by its entry.
 
-    `task` is the row that was read, described by the entry: the change is stored only while the row has the same state
-    and fencing number. `is_new`: there was no row. `decision` None: the row stays as it is.
+    `task` is the row that was read, described by the entry; the store applies the change only while the row has the
+    same state and fencing number. `is_new`: there was no row. `decision` None: the row stays as it is.
     """
 
     task: Task
@@ -67,10 +67,11 @@ class ListedChange:
 
 @dataclass(frozen=True, slots=True)
 class ListSettlement:
-    """What one page says about open tasks, stored in one transaction; `at_ms` (Unix milliseconds) it was requested.
+    """The changes by one page, stored in one transaction; the page was requested at `at_ms` (Unix milliseconds).
 
-    `claimed` are the tasks that the page was requested for; `finished` are those of them that have finished because the
-    page does not show them. `attempt` is the request, without outcome; None for discovery, which is charged to no task.
+    `claimed` are the tasks that the page was requested for; `finished` are those of them that must have finished,
+    because the page does not show them. `attempt` is the request, without outcome; None for discovery, which charges no
+    task.
     """
 
     changes: Sequence[ListedChange]
@@ -81,5 +82,5 @@ class ListSettlement:
 
 
 def new_task(task_id: str, now_ms: int) -> Task:
-    """Return a task that is not stored yet, queued now; without a deadline, which its entry gives."""
+    """Return a task that is not stored yet, queued at `now_ms` (Unix ms); its entry sets the deadline."""
     return Task(key=0, task_id=task_id, state=TaskState.PENDING, added_at_ms=now_ms, expires_at_ms=0)

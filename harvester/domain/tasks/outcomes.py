@@ -1,7 +1,7 @@
-"""What a request about a task can end in. Every answer and every vendor exception becomes one of these.
+"""The outcomes of a request about a task. Every answer and every exception of the HTTP library becomes one of these.
 
 `kind` is stored with each attempt and is a label of metrics: renaming a class must not change it. `code` and `message`
-say what went wrong, None where nothing did.
+describe the problem; they are None if there is none.
 """
 
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ MAX_SHOWN_ID = 128
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The status says `ready`: the embeddings can be retrieved. `metadata` is what it said about the video.
+    """The status is `ready`: the embeddings can be retrieved. `metadata` describes the video.
 
-    `received_id`, here and below, is the `_id` that the answer gave; None if it gave none.
+    `received_id`, here and below, is the `_id` in the answer, None without one.
     """
 
     kind: ClassVar[str] = "ready"
@@ -28,7 +28,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """The embeddings themselves, checked."""
+    """The answer has the embeddings, and they passed all checks."""
 
     kind: ClassVar[str] = "retrieved"
     code: ClassVar[None] = None
@@ -38,7 +38,7 @@ class Retrieved:
 
 @dataclass(frozen=True, slots=True)
 class Processing:
-    """Not finished yet; `status` is what the API called it, known or not. `metadata` as with Ready."""
+    """The task has not finished; `status` is the API's word for it, even an unknown one. `metadata` as with Ready."""
 
     kind: ClassVar[str] = "processing"
     code: ClassVar[None] = None
@@ -61,7 +61,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """404 or 410: the API does not know the task (any more)."""
+    """404 or 410: the API does not know the task, or no longer."""
 
     kind: ClassVar[str] = "gone"
     message: str
@@ -70,7 +70,7 @@ class NotFound:
 
 @dataclass(frozen=True, slots=True)
 class Empty:
-    """`ready`, but without segments: seen shortly before a result appears, and after it was dropped."""
+    """The task is `ready` without segments: this happens shortly before a result appears, and after it was dropped."""
 
     kind: ClassVar[str] = "empty"
     message: str = "The task is ready but the answer holds no segments."
@@ -89,7 +89,7 @@ class InvalidRequest:
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """429: says nothing about the task. `retry_after_s` is None where the answer gave no time."""
+    """429: the answer says nothing about the task. `retry_after_s` is None if the answer states no wait."""
 
     kind: ClassVar[str] = "throttled"
     message: str
@@ -99,7 +99,7 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """401 or 403: the key is not accepted; says nothing about the task. `is_key`: nor is it for any other call."""
+    """401 or 403: the API refuses the key, which says nothing about the task. `is_key`: for every call."""
 
     kind: ClassVar[str] = "refused"
     message: str
@@ -109,7 +109,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Transient:
-    """A failure that passes: network, time-out, 5xx, a cut body, a proxy's page."""
+    """A temporary failure: network, time-out, 5xx, a cut body, a proxy's page."""
 
     kind: ClassVar[str] = "transient"
     message: str
@@ -118,7 +118,7 @@ class Transient:
 
 @dataclass(frozen=True, slots=True)
 class Misrouted:
-    """The answer names the id of another task: it may belong to another request, so it says nothing about this one."""
+    """The answer names another task: it may belong to another request, so it says nothing about this task."""
 
     kind: ClassVar[str] = "misrouted"
     received_id: str
@@ -128,7 +128,7 @@ class Misrouted:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """A complete answer that is not acceptable as embeddings; `message` says where."""
+    """A complete answer whose embeddings are not acceptable; `message` says which part."""
 
     kind: ClassVar[str] = "invalid"
     message: str
@@ -153,9 +153,9 @@ Outcome = (
 
 
 def misrouted(outcome: Outcome, task_id: str) -> Misrouted | None:
-    """Return what an answer is that names another task than the one asked for; None if it names that one, or none.
+    """Return Misrouted if the answer names another task than `task_id`; None if it names that one, or none.
 
-    Ids are compared without regard to case. The decision about embeddings under another id asks here too.
+    Upper and lower case are the same.
     """
     received = (
         outcome.embeddings.received_id if isinstance(outcome, Retrieved) else getattr(outcome, "received_id", None)

@@ -1,4 +1,4 @@
-"""What a store reports about the queue: deadlines, ends, troubles, and what waits for a confirmation."""
+"""Reports of a store about the queue: deadlines, ended tasks, errors, and tasks that wait for a confirmation."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class Urgency:
-    """How much time the open tasks have left, and how long they have waited. Unix milliseconds, None for no task."""
+    """The deadlines of the open tasks, and since when they wait. Unix milliseconds, None without such a task."""
 
     nearest_deadline_ms: int | None
     expiring_within_a_day: int
@@ -41,7 +41,7 @@ class Ends:
 
 @dataclass(frozen=True, slots=True)
 class Troubled:
-    """Open tasks of which an error was the last answer, with the latest as an example."""
+    """Open tasks whose last answer was an error, with the latest one as an example."""
 
     count: int
     example_task_id: str

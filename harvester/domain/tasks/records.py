@@ -1,4 +1,4 @@
-"""Values that the service hands to the store or gets from it; any store takes and returns the same ones."""
+"""Values that the service passes to the store or gets from it; every store uses the same ones."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ LONGEST_SLEEP_MS = 25 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a task is not harvested (yet): a stable code, and the API's or the program's words."""
+    """Why a task is not harvested (yet): a stable code, and a message of the API or of the program."""
 
     code: str
     message: str
@@ -19,7 +19,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The next row of a task. `next_attempt_at_ms` 0 means at once; an end has none."""
+    """The next row of a task. Times are Unix milliseconds; `next_attempt_at_ms` 0 means at once, or an ended task."""
 
     state: TaskState
     next_attempt_at_ms: int = 0
@@ -38,7 +38,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request about a task, for its story. `bytes` as received, before decompression."""
+    """One request about a task, for its history. `bytes` counts the received body, before decompression."""
 
     at_ms: int
     endpoint: str
@@ -53,10 +53,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What became of one claimed task. `charged` is false where the answer said nothing about the task.
+    """The result of one attempt on a claimed task. `charged` is False if the answer said nothing about the task.
 
-    `body` is what came, where it could not be understood: it is kept if the task ends by it. `metadata` is what an
-    answer without embeddings said about the video.
+    `body` is the received body if it could not be decoded; the store keeps it if the task ends. `metadata` describes
+    the video if the answer had no embeddings.
     """
 
     task: Task
@@ -72,7 +72,7 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who claims, until when, and when it was taken or renewed; Unix milliseconds."""
+    """The owner of a lease, when it ends, and when it was taken or renewed, in Unix milliseconds."""
 
     owner: str
     until_ms: int
@@ -81,9 +81,9 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class HeldLeases:
-    """What one owner has in hand: `count` tasks until `until_ms`, by the owner's clock (Unix milliseconds).
+    """The tasks that one owner has claimed: `count` tasks until `until_ms`, by the owner's clock (Unix milliseconds).
 
-    `length_ms` is for how long they were taken or renewed; None for what an older version has claimed.
+    `length_ms` is the length of the lease; None if an older version of the program took it.
     """
 
     owner: str

@@ -1,4 +1,4 @@
-"""What a task is: its states, its deadline, and what is remembered between two attempts."""
+"""A task: its states, its deadline, and what the store keeps between two attempts."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,22 +9,22 @@ from harvester.domain.tasks.task_id import created_at_hint_ms
 DAY_MS = 24 * 60 * 60 * 1000
 
 RETENTION_MS = 7 * DAY_MS
-"""The platform keeps embeddings for seven days (documented)."""
+"""Milliseconds for which the platform keeps embeddings (documented: seven days)."""
 
 NEVER_ANSWERED_MS = 30 * DAY_MS
-"""How long a task that is past its deadline is asked about without any answer; the deadline may be a guess."""
+"""Milliseconds of doubt after which an unanswered task past its deadline expires; the deadline may be a guess."""
 
 
 ApiVersion = Literal["v1", "v2"]
-"""The versions of the API: in version 2 one call asks for the status and for the result."""
+"""The versions of the API; in version 2 one call returns both the status and the result."""
 
 
 CLOCK_SET_MS = 1_704_067_200_000
-"""1 January 2024. The embed tasks of this API are younger: a clock that shows an earlier time was never set."""
+"""Unix milliseconds, 1 January 2024. This API has no older embed tasks, so a clock before that was never set."""
 
 
 class TaskState(StrEnum):
-    """`pending → ready → harvested`, or one of the four other ends."""
+    """The states of a task: `pending → ready → harvested`, or one of the four other ends."""
 
     PENDING = "pending"
     READY = "ready"
@@ -36,7 +36,7 @@ class TaskState(StrEnum):
 
     @property
     def is_open(self) -> bool:
-        """Whether there is still something to do about a task in this state."""
+        """Whether a task in this state still needs requests."""
         return self in OPEN_STATES
 
 
@@ -47,8 +47,8 @@ END_STATES = frozenset(TaskState) - OPEN_STATES
 def deadline_ms(task_id: str, *, created_at_ms: int | None, added_at_ms: int) -> int:
     """Return when the platform drops the embeddings, in Unix milliseconds.
 
-    Counted from `created_at` of the API if known, else from the time inside an ObjectId, but at the latest from the
-    moment the task was queued: later it cannot have been created, unless the clock was not set then.
+    Count from `created_at` of the API if known, else from the time inside an ObjectId, but at the latest from the time
+    when the task was queued: it cannot be younger, unless the clock was not set then.
     """
     if created_at_ms is not None:
         return created_at_ms + RETENTION_MS
@@ -61,25 +61,28 @@ def deadline_ms(task_id: str, *, created_at_ms: int | None, added_at_ms: int) ->
 def age_ms(created_at_ms: int, added_at_ms: int, now_ms: int) -> int:
     """Return the age of a task in milliseconds, never negative; all three times are Unix milliseconds.
 
-    A task that was created after it was queued was not: the API's clock is ahead of the one that queued it. But that
-    one may never have been set.
+    A creation time after the time of queueing shows that the API's clock is ahead, so count from the earlier one,
+    unless the clock of the queueing machine was never set.
     """
     return max(0, now_ms - (created_at_ms if added_at_ms < CLOCK_SET_MS else min(created_at_ms, added_at_ms)))
 
 
 @dataclass(slots=True, unsafe_hash=True)
 class Task:
-    """An open task, claimed for one attempt. Times are Unix milliseconds.
+    """A row of the queue. Times are Unix milliseconds.
 
-    `claim` is the fencing number: a result is stored only while it is still the row's. The counters are those
-    that decisions depend on: `failures` in a row, answers that said `gone`, downloads that were `invalid`. At
-    `unfinished_at_ms` the API last said that the task was not finished. Since `doubted_at_ms` its answers have brought
-    no result. `version` is the API version that knows the task, if not the configured one. `other_id` is what the last
-    result named in place of `task_id` ('' for no id). `seen_with` is the fingerprint of the key that knew it.
-    `error_code` and `error_message` are of the last answer that was an error.
+    - `key`: the row id.
+    - `claim`: the fencing number; the store accepts a result only while the row has the same number.
+    - `failures`: temporary failures in a row; `gone`: "not found" answers; `invalid`: unacceptable downloads.
+    - `unfinished_at_ms`: when the API last said that the task had not finished.
+    - `doubted_at_ms`: since when its answers have brought no result.
+    - `version`: the API version that knows the task, None for the configured one.
+    - `other_id`: the id that the last result named in place of `task_id` ('' for no id).
+    - `seen_with`: the fingerprint of the API key that knew the task.
+    - `error_code`, `error_message`: from the last answer that was an error.
 
-    Each look makes a thousand of them, and `frozen` would make that take eight times as long: that nobody changes one,
-    the type checker sees to.
+    Not `frozen`, because each query makes a thousand tasks and `frozen` takes eight times as long; `Final` lets the
+    type checker prevent changes.
     """
 
     key: Final[int]
@@ -104,16 +107,16 @@ class Task:
 
     @property
     def is_dated(self) -> bool:
-        """Whether it is known when the task was created, from the API or from its id."""
+        """Whether the creation time is known, from the API or from the id."""
         return self.created_at_ms is not None or created_at_hint_ms(self.task_id) is not None
 
     @property
     def born_ms(self) -> int:
-        """When the task was created, as well as it is known; without a date that is when it was queued."""
+        """The best estimate of the creation time: the API's, else the id's, else the time when it was queued."""
         return self.expires_at_ms - RETENTION_MS
 
     def age_ms(self, now_ms: int) -> int:
-        """Return the time since the task was created, as well as it is known; never negative."""
+        """Return the milliseconds since the task was created, by the best estimate; never negative."""
         return age_ms(self.born_ms, self.added_at_ms, now_ms)
 
     def is_past_deadline(self, now_ms: int) -> bool:

@@ -1,8 +1,8 @@
-"""Task ids: which are acceptable, and what an ObjectId gives away.
+"""Task ids: which are acceptable, and the creation time in an ObjectId.
 
-An id travels into URLs, logs and terminals, so only a small alphabet is let in. TwelveLabs ids are ObjectIds
-(24 hex digits, the first four bytes are the creation time in epoch seconds). That is seen, not documented:
-the time is a hint which `created_at` of the API overrules.
+Ids appear in URLs, logs and terminals, so only a small alphabet is acceptable. TwelveLabs ids are ObjectIds (24 hex
+digits; the first four bytes are the creation time in Unix seconds). This is observed, not documented, so the time is a
+hint, and `created_at` of the API overrides it.
 """
 
 import re
@@ -16,7 +16,7 @@ _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}", re.ASCII)
 
 
 def validate_task_id(task_id: str) -> str:
-    """Return `task_id` unchanged, or raise InvalidTaskId saying what is wrong with it."""
+    """Return `task_id` unchanged. Raises InvalidTaskId if it is empty, too long, or has other characters."""
     if not task_id:
         raise InvalidTaskId("The task id is empty.", remedy="Give the id as the API returned it.")
     if len(task_id) > MAX_LENGTH:
@@ -34,12 +34,12 @@ def validate_task_id(task_id: str) -> str:
 
 @lru_cache(maxsize=4096)
 def created_at_hint_ms(task_id: str) -> int | None:
-    """Return the creation time that an ObjectId carries, in Unix milliseconds; None for any other id."""
+    """Return the creation time inside an ObjectId, in Unix milliseconds; None for any other id."""
     if not _OBJECT_ID.fullmatch(task_id):
         return None
     return int(task_id[:8], 16) * 1000
 
 
 def is_same_id(one: str, other: str) -> bool:
-    """Return whether two texts name the same task: hexadecimal digits are written in either case."""
+    """Return whether two ids name the same task: upper and lower case are the same."""
     return one.casefold() == other.casefold()

@@ -1,4 +1,4 @@
-"""What a store reports to people: the status of everything, and all that is known of one task."""
+"""Reports of a store for users: the status of the database, and the details of one task."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +40,7 @@ class StatusReport:
     file_bytes: int
     blocked_until_ms: dict[Endpoint, int]
     held: Troubled | None = None
-    """Open tasks whose last answers brought no result; their ends are held back until that is confirmed."""
+    """The number of open tasks whose last answers brought no result; their ends wait for a confirmation."""
     log_bytes: int = 0
     free_bytes: int | None = None
 
@@ -65,7 +65,7 @@ class SegmentGroup:
 
 @dataclass(frozen=True, slots=True)
 class TaskDetails:
-    """All that is known of one task. `task`, `video`, `listed` and `kept` (of its body) are rows by column name."""
+    """The details of one task. `task`, `video`, `listed` and `kept` (of its body) are rows by column name."""
 
     task: dict[str, Any]
     video: dict[str, Any] | None

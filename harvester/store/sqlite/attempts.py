@@ -1,4 +1,4 @@
-"""Records of requests: each attempt at a task has its row, which is the story of the task."""
+"""Store one row for each request about a task: together they are the task's history."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ MAX_RECENT = 500
 
 
 def insert_attempts(connection: sqlite3.Connection, attempts: Sequence[tuple[int, Attempt]]) -> None:
-    """Keep the records of requests, each with the row id of the task that it was about."""
+    """Store attempts, each with the row id of its task."""
     rows = [
         (
             *(task, one.at_ms, one.endpoint, one.http_status, one.outcome),
@@ -23,6 +23,6 @@ def insert_attempts(connection: sqlite3.Connection, attempts: Sequence[tuple[int
 
 
 def recent_answers(connection: sqlite3.Connection, since_ms: int, now_ms: int) -> list[tuple[int, str]]:
-    """Return the outcomes of the last requests since that time with the row ids of their tasks, the oldest first."""
+    """Return task row ids and outcomes of the last requests since `since_ms` (Unix ms), the oldest first."""
     parameters = {"since": since_ms, "now": now_ms, "limit": MAX_RECENT}
     return [(task, outcome) for task, outcome in connection.execute(query("recent_attempts"), parameters)][::-1]

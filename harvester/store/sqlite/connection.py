@@ -1,4 +1,4 @@
-"""Opens the database: pragmas, file mode, and one clear sentence for each way in which that can fail."""
+"""Open the database: set pragmas and the file mode, and translate each failure into a clear sentence."""
 
 import os
 import sqlite3
@@ -19,9 +19,9 @@ T = TypeVar("T")
 C = TypeVar("C", bound=sqlite3.Connection)
 
 PAGE_SIZE_BYTES = 32768
-"""Vectors of 2 KB then take 1.12 times their raw bytes, and those of 4 KB 1.17 times.
+"""Bytes. With this page size vectors of 2 KB take 1.12 times their raw bytes, and those of 4 KB 1.17 times.
 
-Of 16384 it would be 1.18 and 1.35; the default, 4096, doubles the file.
+With 16384 they would take 1.18 and 1.35 times; the default, 4096, doubles the file.
 """
 
 BUSY_TIMEOUT_S = 30.0
@@ -52,11 +52,11 @@ _FILE_PROBLEMS = {
 }
 
 PASSING_PROBLEMS = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
-"""What goes away by itself, or when somebody frees the disk: worth waiting for while running."""
+"""Problems that end by themselves, or when the user frees disk space: a running harvest waits for that."""
 
 
 class Connection(sqlite3.Connection):
-    """A connection that knows which file it has opened; `file` is None where it only reads."""
+    """A connection that knows which file it has opened; `file` is None if it only reads."""
 
     file: OpenedFile | None = None
 
@@ -69,7 +69,7 @@ def primary_code(error: sqlite3.Error | UnicodeDecodeError) -> int:
 def store_error(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
     """Translate an error of SQLite into a sentence with a remedy: StoreBusyError for PASSING_PROBLEMS.
 
-    Of a damaged schema SQLite's own message may be no text, which Python then raises in its place.
+    With a damaged schema SQLite's message may not be UTF-8; then Python raises UnicodeDecodeError instead.
     """
     code = sqlite3.SQLITE_CORRUPT if isinstance(error, UnicodeDecodeError) else primary_code(error)
     if isinstance(error, sqlite3.Error) and code in (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_ERROR):
@@ -83,7 +83,7 @@ def store_error(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> StoreE
 
 
 def _refused_statement(path: Path, error: sqlite3.Error) -> StoreError:
-    """Name what another program has added to the file, where that refuses a statement."""
+    """Return the error if a trigger, index or table that another program has added refuses a statement."""
     if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_TRIGGER:
         sentence, remedy = f"refuses a change by a trigger of another program: {str(error)!a}", TRIGGERS_REMEDY
     elif primary_code(error) == sqlite3.SQLITE_CONSTRAINT:
@@ -98,8 +98,8 @@ def _refused_statement(path: Path, error: sqlite3.Error) -> StoreError:
 def in_transaction(connection: C, body: Callable[[C], T]) -> T:
     """Run `body` between BEGIN IMMEDIATE and COMMIT; roll back on any error.
 
-    Raises MovedFileError where the file is not at its path any more: before the commit, so that the opened file holds
-    nothing that was not acknowledged, and after it, because only then it is certain.
+    Raises MovedFileError if the file is not at its path any more. It checks before the commit, so that the opened file
+    has nothing that was not acknowledged, and after it, because only then the answer is certain.
     """
     file = connection.file if isinstance(connection, Connection) else None
     connection.execute("BEGIN IMMEDIATE")
@@ -120,9 +120,9 @@ def in_transaction(connection: C, body: Callable[[C], T]) -> T:
 
 
 def open_for_writing(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Connection:
-    """Open or create the database at the newest schema; statements on it wait so long for other writers.
+    """Open or create the database at the newest schema; statements wait `busy_timeout_s` for other writers.
 
-    The file is readable by its owner only. Raises StoreError.
+    Only the file's owner can read it. Raises StoreError.
     """
     _check_place(path)
     refuse_network(path)
@@ -133,8 +133,8 @@ def open_for_writing(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> C
         file = OpenedFile(path)
         connection = _connect(path, "rwc")
         try:
-            # Says something only to an empty file, which may still look full: killed while creating it, a process
-            # leaves a journal that empties it at the next read.
+            # Affects an empty file only. A process that was killed while creating the file leaves a journal that
+            # empties it at the next read.
             connection.execute(f"PRAGMA page_size = {PAGE_SIZE_BYTES}")
             check_ours(connection, load_migrations())
             _set_write_pragmas(connection, path)
@@ -167,7 +167,7 @@ def open_existing(path: Path) -> Connection:
 
 @contextmanager
 def translating_errors(path: Path) -> Iterator[None]:
-    """Translate what SQLite raises in the block: damage often shows only when the damaged page is read."""
+    """Translate SQLite's errors in the block: damage often shows only when the damaged page is read."""
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -175,10 +175,7 @@ def translating_errors(path: Path) -> Iterator[None]:
 
 
 def open_for_reading(path: Path, *, any_age: bool = False) -> Connection:
-    """Open an existing database without the right to change it; with `any_age` also at an older schema.
-
-    Raises StoreError.
-    """
+    """Open an existing database read-only; with `any_age` also at an older schema. Raises StoreError."""
     check_exists(path)
     refuse_second_names(path, reading=True)
     try:
@@ -202,9 +199,9 @@ def open_for_reading(path: Path, *, any_age: bool = False) -> Connection:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is something where the database should be. Raises StoreError for a place that cannot be looked at.
+    """Whether there is a file at the path.
 
-    Such as a folder of somebody else, or a name that is too long for the file system.
+    Raises StoreError if the path cannot be checked: another user's folder, or a name too long for the file system.
     """
     try:
         path.stat()
@@ -241,7 +238,7 @@ def check_exists(path: Path) -> None:
 def _create_private(path: Path) -> None:
     """Create the file for its owner only; SQLite gives its -wal and -shm files the same mode."""
     try:
-        # Resolved, as O_EXCL takes a link to a file that is yet to be created for the file itself.
+        # Resolved, because O_EXCL treats a link to a missing file as an existing file.
         os.close(os.open(path.resolve(), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
         return
@@ -253,9 +250,9 @@ def _create_private(path: Path) -> None:
 
 
 def _is_still(path: Path) -> bool:
-    """Return whether this user cannot write beside the file and no log belongs to it; SQLite then must make no files.
+    """Return whether the folder is read-only and the database has no log, so that SQLite must create no files.
 
-    Raises StoreError for a log that cannot be read there: its index would have to be written.
+    Raises StoreError if there is a log: to read it, SQLite would have to write its index.
     """
     log, index = (path.resolve().with_name(path.resolve().name + suffix) for suffix in ("-wal", "-shm"))
     if index.exists() or _may_write(log.parent):
@@ -281,7 +278,7 @@ def _connect(path: Path, mode: Literal["rwc", "ro"], *, is_immutable: bool = Fal
         check_same_thread=False,
         factory=Connection,
     )
-    # Another program may have inserted an id that is not UTF-8; it must not make the whole table unreadable.
+    # An id that is not UTF-8, inserted by another program, must not make the whole table unreadable.
     connection.text_factory = _lenient_text
     try:
         connection.execute("PRAGMA foreign_keys = ON")
@@ -292,7 +289,7 @@ def _connect(path: Path, mode: Literal["rwc", "ro"], *, is_immutable: bool = Fal
 
 
 def _limit_cache(connection: sqlite3.Connection) -> None:
-    """Limit the cache, now that a page was read: before, SQLite takes pages for 4 KB and allows four times as many."""
+    """Limit the cache after the first read: before it, SQLite assumes pages of 4 KB and allows four times as many."""
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
 
 
@@ -302,13 +299,13 @@ def _lenient_text(raw: bytes) -> str:
 
 def _set_write_pragmas(connection: sqlite3.Connection, path: Path) -> None:
     _switch_to_wal(connection, path)
-    # FULL makes each commit durable, not only consistent: what was acknowledged survives a power cut.
+    # FULL makes each commit durable, not only consistent: acknowledged commits survive a power cut.
     connection.execute("PRAGMA synchronous = FULL")
     limit_log(connection)
 
 
 def _switch_to_wal(connection: sqlite3.Connection, path: Path) -> None:
-    """Wait for others by hand: SQLite gives up at once where two processes switch a new file at the same time."""
+    """Switch to WAL, and retry: SQLite fails at once if two processes switch a new file at the same time."""
     give_up_at = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
@@ -320,5 +317,5 @@ def _switch_to_wal(connection: sqlite3.Connection, path: Path) -> None:
         else:
             break
     if mode != "wal":
-        # No error for SQLite: where memory cannot be shared it stays with the journal that it has.
+        # If memory cannot be shared, SQLite keeps the old journal without an error.
         raise StoreError(f"The file system of {str(path)!a} cannot hold SQLite's write-ahead log.", remedy=LOCAL_DISK)

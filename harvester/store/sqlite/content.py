@@ -1,4 +1,4 @@
-"""One checksum over all that is given back of a task, in a form that depends on no store and on no language.
+"""One checksum over all stored content of a task, in a form that depends on no store and on no language.
 
 The form is a sequence of columns. A column of n values is n bytes, 1 for a value that is NULL and else 0, and then, for
 
@@ -6,8 +6,8 @@ The form is a sequence of columns. A column of n values is n bytes, 1 for a valu
 - REAL: n IEEE 754 doubles,
 - TEXT: n unsigned 64-bit lengths in bytes, then the texts in UTF-8, one after the other;
 
-in place of a NULL stands 0, 0.0 or an empty text. All numbers are little-endian. Before each table stands its number of
-rows, an unsigned 64-bit number. In this order, rows by position:
+a NULL is written as 0, 0.0 or an empty text. All numbers are little-endian. Each table begins with its number of rows,
+an unsigned 64-bit number. The order is as follows, with rows by position:
 
 1. the bytes `harvester content 1`;
 2. of the task and its row of `videos`: the TEXT column of task_id, model_name, input_filename, input_url, document,
@@ -16,8 +16,8 @@ rows, an unsigned 64-bit number. In this order, rows by position:
 3. of `video_scopes`: position (INTEGER), video_embedding_scope (TEXT);
 4. of `segments`: position (INTEGER), embedding_option, embedding_scope (TEXT), start_offset_sec, end_offset_sec (REAL),
    layout (INTEGER), extra (TEXT);
-5. of `embeddings`: position, dim (INTEGER), dtype (TEXT). The vectors are in it by vectors_crc32, the CRC-32 of their
-   bytes in order of position: they are two thirds of a megabyte for each quarter of an hour, and read only once.
+5. of `embeddings`: position, dim (INTEGER), dtype (TEXT). vectors_crc32, the CRC-32 of the vectors' bytes in order of
+   position, covers the vectors: they are long (two thirds of a megabyte for 15 minutes), and read only once.
 
 The checksum is the BLAKE2b (RFC 7693) of these bytes with a digest of 16 bytes.
 """
@@ -43,7 +43,7 @@ _VIDEO_COLUMNS = (
     *("model_name", "duration", "input_filename", "input_url", "video_clip_length", "created_at", "updated_at"),
     *("harvested_at", "segment_count", "vectors_crc32", "document", "layouts", "content_blake2b"),
 )
-"""Those of the query `find_video`, in its order: a damaged schema may give them other names."""
+"""The columns of the query `find_video`, in its order: a damaged schema may have other names."""
 
 _TEXTS = ("model_name", "input_filename", "input_url", "document", "layouts")
 _REALS = ("duration", "video_clip_length")
@@ -55,7 +55,7 @@ VectorRow = tuple[int, int, str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All that is given back of a task but the numbers of its vectors: `video` by column name, the rest as columns."""
+    """The stored content of a task without the numbers of its vectors: `video` by column name, the rest as columns."""
 
     task_id: str
     video: dict[str, Any]
@@ -89,7 +89,7 @@ def _numbers(kind: str, values: Sequence[Any]) -> tuple[bytes, bytes]:
 
 def _texts(values: Sequence[Any]) -> tuple[bytes, bytes, bytes]:
     count = len(values)
-    # Most columns of texts have few different ones.
+    # Most text columns have few distinct values.
     texts = {value: b"" if value is None else value.encode() for value in set(values)}
     nulls = bytes([value is None for value in values]) if None in texts else bytes(count)
     if len(texts) == 1:
@@ -101,32 +101,32 @@ def _texts(values: Sequence[Any]) -> tuple[bytes, bytes, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class StoredContent:
-    """What is stored of a task, as read; the vectors have gone by, and left their CRC-32."""
+    """The stored content of a task, as read, and the CRC-32 of the vectors read."""
 
     content: Content
     vectors_crc32: int
 
     @property
     def is_right(self) -> bool | None:
-        """Whether the checksum is that of the content; None if there is none yet."""
+        """Whether the stored checksum matches the content; None if there is none yet."""
         return None if self._expected is None else self.is_right_for(self.content.task_id)
 
     @property
     def received_id(self) -> str | None:
-        """The id that the kept document gives; None if that is no id."""
+        """The id in the stored document; None if it is not a valid id."""
         try:
             return validate_task_id(orjson.loads(self.content.video["document"])["_id"])
         except (orjson.JSONDecodeError, InvalidTaskId, LookupError, TypeError):
             return None
 
     def is_right_for(self, task_id: str | None) -> bool:
-        """Return whether the checksum is that of the content of a task with that id."""
+        """Return whether the stored checksum matches the content with that task id."""
         if task_id is None:
             return False
         try:
             return bool(replace(self.content, task_id=task_id).checksum() == self._expected)
         except (TypeError, AttributeError, struct.error):
-            # A value of a type that its column never has.
+            # Damage: a value has a type that its column never has.
             return False
 
     @property
@@ -136,7 +136,7 @@ class StoredContent:
 
     @property
     def has_right_vectors(self) -> bool:
-        """Whether the vectors are those that were received, and as many as segments."""
+        """Whether the vectors have the CRC-32 of the received ones, and are as many as the segments."""
         video = self.content.video
         counts = {len(self.content.segments[0]), len(self.content.embeddings[0]), video["segment_count"]}
         return self.vectors_crc32 == video["vectors_crc32"] and len(counts) == 1
@@ -145,12 +145,12 @@ class StoredContent:
 def read_content(
     connection: sqlite3.Connection, task: int, task_id: str, vectors: Iterable[VectorRow]
 ) -> StoredContent:
-    """Read what is stored of a task; `vectors` are its rows of the query `vectors_of`, which are read to the end."""
+    """Read the stored content of a task; `vectors` are its rows of `vectors_of`, which are read to the end."""
     of_task = {"task": task}
     video = connection.execute(query("find_video"), of_task).fetchone() or [None] * len(_VIDEO_COLUMNS)
     checksum, rows = 0, []
     for position, dim, dtype, vector in vectors:
-        # In a damaged file anything may stand in its place.
+        # In a damaged file the value may have any type.
         checksum = zlib.crc32(vector if isinstance(vector, bytes) else repr(vector).encode(), checksum)
         rows.append((position, dim, dtype))
     content = Content(

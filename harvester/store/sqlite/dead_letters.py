@@ -1,4 +1,4 @@
-"""The rows of kept bodies; `harvester.domain.tasks.dead_letter` says in which form a body is kept."""
+"""Store the bodies of rejected answers; `harvester.domain.tasks.dead_letter` defines their form."""
 
 import sqlite3
 
@@ -9,7 +9,7 @@ from harvester.store.sqlite.queries import query
 
 
 def keep(connection: sqlite3.Connection, task_key: int, payload: Payload) -> None:
-    """Keep the body of a task, in place of an older one."""
+    """Store the body of a task's answer, replacing an older one. Raises StoreError."""
     row = {
         "task": task_key,
         "received_at": payload.received_at_ms,
@@ -21,12 +21,12 @@ def keep(connection: sqlite3.Connection, task_key: int, payload: Payload) -> Non
 
 
 def kept_payload(connection: sqlite3.Connection, task_key: int) -> Payload | None:
-    """Return what is kept of a task's answer."""
+    """Return the stored body of a task's answer, None without one."""
     row = connection.execute(query("find_payload"), {"task": task_key}).fetchone()
     return None if row is None else Payload(row[0], row[1], bool(row[2]), row[3])
 
 
 def keepers(connection: sqlite3.Connection) -> list[DeadLetter]:
-    """Return the ended tasks whose bodies are kept, without the bodies."""
+    """Return the ended tasks with a stored body, without the bodies."""
     rows = connection.execute(query("keepers"))
     return [DeadLetter(key, task_id, TaskState(state), bool(is_cut)) for key, task_id, state, is_cut in rows]

@@ -1,4 +1,4 @@
-"""When the open tasks are dropped: how many of them, and when. Rows that nobody has adopted yet have no deadline."""
+"""The deadlines of the open tasks. Rows that another program inserted have none until a harvest adopts them."""
 
 import sqlite3
 
@@ -8,8 +8,8 @@ from harvester.store.sqlite.queries import Scope, query
 def deadlines(connection: sqlite3.Connection, now_ms: int, scope: Scope = Scope.ALL) -> list[tuple[int, int]]:
     """Return deadlines in Unix milliseconds, the nearest first, and how many open tasks have each.
 
-    Tasks whose deadlines lie close together count as one slice, at its beginning: at most a 128th of the time left too
-    soon. Those past their deadline are one entry, at `now_ms`.
+    Tasks with close deadlines count as one slice, at its beginning: too early by at most a 128th of the time left.
+    Tasks past their deadline are one entry, at `now_ms`.
     """
     if scope is Scope.SELECTED:
         return connection.execute(query("deadlines_wanted")).fetchall()

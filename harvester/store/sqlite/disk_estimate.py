@@ -1,4 +1,4 @@
-"""How much disk the open tasks will need once they are harvested."""
+"""Estimate the bytes of disk that the open tasks will need once they are harvested."""
 
 import sqlite3
 
@@ -7,11 +7,11 @@ from harvester.store.sqlite.counts import task_counts
 from harvester.store.sqlite.queries import query
 
 BYTES_FOR_AN_HOUR = 2_800_000
-"""What an hour of video takes at two options, clips of 6 s and 512 dimensions: 2.46 MB of numbers, 2.75 MB of file."""
+"""Bytes of an hour of video with two options, clips of 6 s, 512 dimensions: 2.46 MB of numbers, 2.75 MB of file."""
 
 
 def forecast(connection: sqlite3.Connection) -> DiskForecast:
-    """Return what to expect of the queue."""
+    """Return the estimate for the open tasks."""
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (free_pages,) = connection.execute("PRAGMA freelist_count").fetchone()

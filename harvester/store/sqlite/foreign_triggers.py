@@ -1,4 +1,4 @@
-"""Triggers of other programs may drop a row without an error (`RAISE(IGNORE)`): nothing may be lost by it unnoticed."""
+"""Notice triggers of other programs that silently drop a row or a change (`RAISE(IGNORE)`)."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ def check_stored(table: str, expected: int, stored: int) -> None:
 
 
 def check_changed_by_others(connection: sqlite3.Connection, task: Task, *, is_due: bool) -> None:
-    """Raise StoreError if a task that an UPDATE has not changed is still as that would have changed it."""
+    """Raise StoreError if an UPDATE has not changed a task although its row still matches."""
     found = connection.execute(query("unchanged"), {"id": task.key, "claim": task.claim}).fetchone()
     if found is not None and (not is_due or found[0] == 0):
         raise _dropped(f"a change of the task {task.task_id}")
 
 
 def check_known(connection: sqlite3.Connection, task_ids: Sequence[str]) -> None:
-    """Raise StoreError for the first of the queued tasks that is not there."""
+    """Raise StoreError for the first queued task that is missing."""
     if not connection.execute(query("has_triggers")).fetchone()[0]:
         return
     for task_id in task_ids:

@@ -1,4 +1,4 @@
-"""Many rows by few statements: one by one, each would hand the interpreter's lock to and fro between threads."""
+"""Insert many rows by few statements, because each statement releases and takes the interpreter's lock."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -9,13 +9,13 @@ from typing import Any
 from harvester.store.sqlite.queries import query
 
 BATCH_ROWS = (64, 16, 4, 1)
-"""Rows that one statement inserts: few sizes, so that each is prepared once."""
+"""Rows that one statement inserts; few different numbers, so that each statement is prepared once."""
 
 Row = Sequence[Any]
 
 
 def insert_rows(connection: sqlite3.Connection, name: str, rows: Sequence[Row]) -> int:
-    """Insert rows by the statement of that name, which inserts one, `VALUES (?, ...)`; return how many were stored."""
+    """Insert rows by the statement of that name, which inserts one row; return the number of stored rows."""
     statements = (
         connection.execute(_of_rows(name, len(batch)), list(chain.from_iterable(batch))) for batch in _batches(rows)
     )

@@ -1,4 +1,4 @@
-"""JSON columns to values and back, with numbers that no float gives back as they were written."""
+"""Convert JSON columns to values and back, without altering numbers that a float would alter."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from harvester.domain.tasks.exact_numbers import AsWritten, alters_numbers, pars
 
 
 def dump_json(value: Any) -> bytes:
-    """Return the JSON text of a value that may hold AsWritten and arrays of numpy."""
+    """Return the JSON text of a value that may contain AsWritten and numpy arrays."""
     return orjson.dumps(value, default=_as_written, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def load_json(text: str) -> Any:
-    """Return what the text of a column means. Raises orjson.JSONDecodeError."""
+    """Return the value of a JSON column. Raises orjson.JSONDecodeError."""
     found, raw = orjson.loads(text), text.encode()
     return parse_as_written(raw) if alters_numbers(raw) else found
 

@@ -1,4 +1,4 @@
-"""The request budget that all processes on one database share. Each function is one transaction's body."""
+"""The request budget that all processes on one database share. Each function is the body of one transaction."""
 
 import sqlite3
 from contextlib import suppress
@@ -26,13 +26,13 @@ from harvester.domain.limits.shared_limits import (
 from harvester.store.sqlite.queries import query
 
 WAITED_MS = 60_000
-"""Another process may note its block after this one looked at the clock, and before this one may write."""
+"""Milliseconds for which a process may wait to write after it read the clock: notes up to this far ahead are valid."""
 
 
 def lease_requests(connection: sqlite3.Connection, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
-    """Take `count` requests out of the shared budget, unless they are due much later.
+    """Reserve `count` requests of the shared budget, unless they are due much later.
 
-    Return from when on they may go out, and the known blocks.
+    Return when the first may go out, and the known blocks.
     """
     start_ms, arrival_ms = reserve(_arrival_ms(connection), now_ms, limit, count)
     is_taken = is_to_be_leased(start_ms, now_ms, limit)
@@ -47,17 +47,17 @@ def _arrival_ms(connection: sqlite3.Connection) -> float:
 
 
 def known_blocks(connection: sqlite3.Connection, now_ms: int) -> dict[Endpoint, int]:
-    """Return until when (Unix milliseconds) the API wants no requests of a class."""
+    """Return the endpoints that the API has blocked, with the ends of their blocks (Unix milliseconds)."""
     blocks = {}
     for endpoint, until_ms in connection.execute(query("blocks_ahead"), _believable(now_ms)):
-        # A class that only a newer version knows.
+        # Skip an endpoint that only a newer version knows.
         with suppress(ValueError):
             blocks[Endpoint(endpoint)] = until_ms
     return blocks
 
 
 def note_blocks(connection: sqlite3.Connection, blocks: dict[Endpoint, int], now_ms: int) -> None:
-    """Remember blocks for the other processes and for the next start."""
+    """Store blocks for the other processes and for the next start."""
     connection.execute(query("forget_blocks"), _believable(now_ms))
     connection.executemany(
         query("note_block"),
@@ -66,16 +66,13 @@ def note_blocks(connection: sqlite3.Connection, blocks: dict[Endpoint, int], now
 
 
 def _believable(now_ms: int) -> dict[str, int]:
-    """Return between which times a block can end, and until when it can have been noted.
-
-    A clock that was ahead noted it later, or a later one.
-    """
+    """Return the valid times for the end of a block and for its note; a clock that was ahead stored later ones."""
     latest_note_ms = now_ms + WAITED_MS
     return {"now": now_ms, "latest": latest_note_ms + round(MAX_BLOCK_S * 1000), "latest_note": latest_note_ms}
 
 
 def known_limits(connection: sqlite3.Connection, now_ms: int) -> LimitSnapshot:
-    """Return what all processes have found out about the limits, as far as it is worth knowing still."""
+    """Return the limits that all processes have learned, without expired ones."""
     lessons, believable = {}, _believable(now_ms)
     for endpoint, per_minute, rate_at, limit, window_s, quota_at, arrival, *window in connection.execute(
         query("learned_limits"), believable
@@ -93,13 +90,13 @@ def known_limits(connection: sqlite3.Connection, now_ms: int) -> LimitSnapshot:
 def limits_in_force(
     connection: sqlite3.Connection, limit: RateLimit, now_ms: int, *, has_status_call: bool = True
 ) -> Pacer:
-    """Return the configured `limit` and all that is known beside it, as `recall` puts it; only reads."""
+    """Return a pacer with the configured `limit` and all known limits, made by `recall`; only reads."""
     known, arrival_ms = known_limits(connection, now_ms), _arrival_ms(connection)
     return recall(limit, known, now_ms, arrival_ms=arrival_ms, has_status_call=has_status_call)
 
 
 def note_limits(connection: sqlite3.Connection, news: LimitUpdate, now_ms: int) -> None:
-    """Remember what a process has found out, and charge what it has sent of a class with a cut rate."""
+    """Store the limits that a process has learned, and charge its requests to endpoints with a cut rate."""
     if news.blocks:
         note_blocks(connection, news.blocks, now_ms)
     for endpoint, rate in news.rates.items():

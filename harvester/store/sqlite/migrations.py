@@ -1,4 +1,4 @@
-"""Brings a database to the schema of this program: plain SQL files, each committed together with its record."""
+"""Migrate a database to the schema of this program by SQL files; each commits together with its record."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 from harvester.domain.errors import NewerSchemaError, NotOursError
 
 APPLICATION_ID = 0x48525653
-"""`HRVS` in the header of the file: says that the database is the harvester's."""
+"""`HRVS` in the file's header marks the database as the harvester's."""
 
 RECORDS = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -42,7 +42,7 @@ def load_migrations(folder: Path | None = None) -> list[Migration]:
 
 
 def statements(sql: str) -> Iterator[str]:
-    """Split a script where SQLite itself says that a statement is complete (triggers hold semicolons)."""
+    """Split a script where SQLite says that a statement is complete, because triggers contain semicolons."""
     pending = ""
     for line in sql.splitlines(keepends=True):
         pending += line
@@ -66,7 +66,7 @@ def applied_versions(connection: sqlite3.Connection) -> set[int]:
 def check_ours(connection: sqlite3.Connection, migrations: list[Migration]) -> set[int]:
     """Return the applied versions, or raise NotOursError or NewerSchemaError; changes nothing."""
     path = connection.execute("PRAGMA database_list").fetchone()[2]
-    # In this order: another process may be creating the same database, and its commit brings both.
+    # Read in this order, because another process may be creating the same database and commits both together.
     found = connection.execute("SELECT name FROM sqlite_schema LIMIT 1").fetchone()
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     if found and application_id != APPLICATION_ID and not (application_id == 0 and _is_copy(connection, migrations)):
@@ -74,7 +74,7 @@ def check_ours(connection: sqlite3.Connection, migrations: list[Migration]) -> s
             f"The database {path!a} belongs to another program (it holds {found[0]!a}).",
             remedy="Give another file with --db or store.path.",
         )
-    # Only now: other migration tools have a table of the same name.
+    # Only after that check, because other migration tools have a table of the same name.
     applied = applied_versions(connection)
     newest = max((migration.version for migration in migrations), default=0)
     if applied and max(applied) > newest:
@@ -86,7 +86,7 @@ def check_ours(connection: sqlite3.Connection, migrations: list[Migration]) -> s
 
 
 def _is_copy(connection: sqlite3.Connection, migrations: list[Migration]) -> bool:
-    """Return whether it is a copy without the mark in its header: `.dump`, `.recover` and `.clone` leave that out."""
+    """Return whether it is our database without the mark: `.dump`, `.recover` and `.clone` do not copy the mark."""
     # The schema to compare with is made by the migrations of this module.
     from harvester.store.sqlite.schema import has_our_objects  # noqa: PLC0415
 
@@ -107,7 +107,7 @@ def mark(connection: sqlite3.Connection) -> None:
 
 
 def migrate(connection: sqlite3.Connection, migrations: list[Migration] | None = None) -> list[Migration]:
-    """Apply what is missing and return it. Whoever is killed in the middle leaves the old schema.
+    """Apply the missing migrations and return them. A process that is killed meanwhile leaves the old schema.
 
     `connection` must be in autocommit mode (`isolation_level=None`).
     """
@@ -121,7 +121,7 @@ def migrate(connection: sqlite3.Connection, migrations: list[Migration] | None =
 def _apply(connection: sqlite3.Connection, migration: Migration, known: list[Migration]) -> bool:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Looked up again under the write lock: another process may have just done it.
+        # Check again under the write lock, because another process may have just applied it.
         if migration.version in check_ours(connection, known):
             connection.execute("ROLLBACK")
             return False

@@ -1,8 +1,8 @@
 """The database file that a connection has opened, and whether its path still leads to it.
 
-SQLite goes on with a file that was removed, moved or replaced: everything would succeed, and be lost with the process.
-It keeps the write-ahead log beside the name by which it opened the file: through two names there are two logs, and what
-is committed to one of them is not seen through the other (https://www.sqlite.org/howtocorrupt.html, section 1).
+SQLite keeps working on a file that was removed, moved or replaced: every commit would succeed, and be lost when the
+process ends. It keeps the write-ahead log beside the name by which it opened the file: a file with two names has two
+logs, and commits to one are not visible through the other (https://www.sqlite.org/howtocorrupt.html, section 1).
 """
 
 import os
@@ -39,10 +39,10 @@ class OpenedFile:
         self._log: dict[str, tuple[int, int]] = {}
         self._page_bytes = 0
         self.database_bytes = 0
-        """How long the file is once all of the log has been copied into it."""
+        """Bytes of the file after all of the log has been copied into it."""
 
     def note_log(self, connection: sqlite3.Connection) -> None:
-        """Take note of the files of the log, which stay the same while any connection is open."""
+        """Record the files of the log, which stay the same while any connection is open."""
         (self._page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
         self._log = {
             ending: _identity(os.lstat(self._log_beside + ending))
@@ -53,7 +53,7 @@ class OpenedFile:
     def check(self, connection: sqlite3.Connection | None = None) -> None:
         """Raise MovedFileError if the path does not lead to the opened file and its log any more.
 
-        With a connection on it, also if it was cut.
+        With a connection, also if the file was truncated.
         """
         if connection is not None:
             self.database_bytes = connection.execute("PRAGMA page_count").fetchone()[0] * self._page_bytes
@@ -95,9 +95,9 @@ class OpenedFile:
 
 
 def refuse_second_names(path: Path, *, reading: bool = False) -> None:
-    """Raise StoreError for a file that is used by several names, each with a log of its own.
+    """Raise StoreError for a file with several names, each of which would have its own log.
 
-    For reading only if it has a log at all: a finished copy is the same by every name.
+    With `reading` only if it has a log at all: a finished copy is the same by every name.
     """
     try:
         names = path.stat().st_nlink
@@ -121,7 +121,7 @@ def refuse_second_names(path: Path, *, reading: bool = False) -> None:
 
 
 def refuse_strange_log(path: Path) -> None:
-    """Raise StoreError for a log that is a link or no file: it would be written somewhere else than it is read."""
+    """Raise StoreError for a log that is a link or no file: other programs would read another one."""
     beside = os.path.realpath(path)
     for ending, name in _BESIDE.items():
         try:
@@ -138,8 +138,8 @@ def refuse_strange_log(path: Path) -> None:
 def _has_log(path: Path) -> bool:
     """Return whether the database has a write-ahead log.
 
-    SQLite is asked: to open and close the file beside it would take its locks away from every connection of this
-    process, and another process would remove the log (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+    Ask SQLite: to open and close the file directly would release the locks of every connection of this process, and
+    another process would remove the log (https://www.sqlite.org/howtocorrupt.html, section 2.2).
     """
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:

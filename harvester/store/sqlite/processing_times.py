@@ -1,4 +1,4 @@
-"""What was learned of processing times, kept for the next start and shared by all processes on one database."""
+"""Store learned processing times for the next start and for all processes on one database."""
 
 import math
 import sqlite3
@@ -9,17 +9,17 @@ from harvester.store.sqlite.queries import query
 
 
 def processing_times(connection: sqlite3.Connection) -> dict[Key, LifeTable]:
-    """Return what is known."""
+    """Return the stored observations."""
     known: dict[Key, LifeTable] = {}
     for model_name, minutes, age_class, *numbers in connection.execute(query("processing_times")):
-        # A class that only a newer version knows, or numbers that nobody can have counted.
+        # Skip a class that only a newer version knows, and impossible numbers.
         if 0 <= age_class < CLASSES and all(0 <= number < math.inf for number in numbers):
             known.setdefault((model_name, minutes), LifeTable()).add([Observation(age_class, *numbers)])
     return known
 
 
 def share_processing_times(connection: sqlite3.Connection, fresh: Mapping[Key, LifeTable]) -> dict[Key, LifeTable]:
-    """Add what one process has learned since the last time; return what is known. The body of one transaction."""
+    """Add the new observations of one process and return all stored ones. The body of one transaction."""
     known = processing_times(connection)
     for key, added in fresh.items():
         seen = known.setdefault(key, LifeTable())

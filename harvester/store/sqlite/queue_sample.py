@@ -1,4 +1,4 @@
-"""Looks over the queue without changing it: also at what the next harvest would adopt or wake before anything else."""
+"""Read a sample of the queue, with the rows that the next harvest would adopt or wake first; change nothing."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -15,17 +15,17 @@ from harvester.store.sqlite.queries import query
 from harvester.store.sqlite.queue import task_of
 
 DRAWN = 4_000
-"""Of a queue of twice as many tasks or more, at least so many are looked at one by one, and stand for the others."""
+"""Tasks: the least size of the sample; a queue of less than twice as many is read whole."""
 
 HEAD = 500
-"""So many due tasks, from each end of the queue, are what a harvest looks at too."""
+"""Due tasks from each end of the queue, as many as a harvest reads."""
 
 NEW = 2 * DRAWN
-"""Of rows that other programs inserted and nobody has adopted, so many at most are ordered by their deadlines."""
+"""Rows inserted by other programs: the most that are ordered by deadline."""
 
 
 def survey(connection: sqlite3.Connection, now_ms: int) -> QueueSample:
-    """Return the queue as a harvest that begins now would find it; best within one transaction."""
+    """Return the queue as a harvest that begins now would find it; call it within one transaction."""
     counts = task_counts(connection)
     total = sum(counts[state] for state in OPEN_STATES)
     each = max(1, total // DRAWN)
@@ -49,7 +49,7 @@ def survey(connection: sqlite3.Connection, now_ms: int) -> QueueSample:
 
 @dataclass(slots=True)
 class _Drawn:
-    """What was drawn of one state: what has been adopted, what is new, and how many ids cannot be."""
+    """The sample of one state: adopted tasks, new rows, and the number of rows with an invalid id."""
 
     connection: sqlite3.Connection
     state: TaskState
@@ -71,7 +71,7 @@ class _Drawn:
 
 
 def _head(connection: sqlite3.Connection, now_ms: int) -> list[QueuedTask]:
-    """Return what the next requests can be about: of each state the first and the last that are due, and some later."""
+    """Return the tasks of the next requests: of each state the first and last due ones, and some due later."""
     rows = connection.execute(query("unadopted"), {"limit": NEW}).fetchall()
     for state in OPEN_STATES:
         parameters = {"state": state, "now": now_ms, "limit": HEAD}
@@ -91,7 +91,7 @@ def _head(connection: sqlite3.Connection, now_ms: int) -> list[QueuedTask]:
 
 
 def _turn(row: tuple[Any, ...]) -> QueuedTask | None:
-    """Return the task with its deadline, as adopting it would; None if its id would be refused."""
+    """Return the task with the deadline that adopting would give it; None if its id is invalid."""
     due_ms, key, task_id, state, added_at, expires_at, created_at, *rest = row
     if _is_new(row):
         try:

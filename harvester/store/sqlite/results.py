@@ -1,4 +1,4 @@
-"""Stores what became of attempts: the task's row and its embeddings change in the same transaction."""
+"""Store the results of attempts: the task's row and its embeddings change in the same transaction."""
 
 import sqlite3
 import zlib
@@ -21,13 +21,13 @@ from harvester.store.sqlite.queries import query
 _ENDS_WITH_BODY = (TaskState.REJECTED, TaskState.EXPIRED)
 
 STATEMENT_BYTES = 4 * 1024 * 1024
-"""Vectors that one statement stores: SQLite copies what it is given."""
+"""Bytes of vectors that one statement stores, because SQLite copies its parameters."""
 
 
 def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[bool]:
     """Store each settlement; return for each whether it was accepted. The body of one transaction.
 
-    A stale result (the task was claimed by somebody else since) and a repeated one are not accepted and change nothing.
+    A stale result (another process has claimed the task since) and a repeated one are not accepted and change nothing.
     """
     accepted = [_settle_task(connection, settlement) for settlement in settlements]
     kept = list(compress(settlements, accepted))
@@ -81,7 +81,7 @@ def _task_row(settlement: Settlement) -> dict[str, Any]:
 
 
 def keep_metadata(connection: sqlite3.Connection, task: Task, metadata: MediaMetadata, now_ms: int) -> bool:
-    """Keep what the API says about the video of an open task; what it leaves out stays as it was.
+    """Store what the API says about the video of an open task; fields that are None stay unchanged.
 
     Return False if the task is not open any more.
     """
@@ -128,7 +128,7 @@ def _insert_video(
     vectors: Matrix,
     columns: Sequence[Sequence[Any]],
 ) -> bool:
-    """Return whether it was stored: what is there already stays."""
+    """Return whether the row was stored; an existing one stays."""
     video = _video(settlement, embeddings, vectors)
     checksum = _content(settlement.task.task_id, video, columns, embeddings).checksum()
     row = {"task": settlement.task.key, "content_blake2b": checksum, **video}

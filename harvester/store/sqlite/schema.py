@@ -1,4 +1,4 @@
-"""The schema that this program makes, to compare a database with: copies lose marks, damage and others change parts."""
+"""Compare a database with the schema of this program, because damage and other programs may change it."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -16,13 +16,13 @@ _COLUMNS = 'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_xinfo
 
 
 def has_our_objects(connection: sqlite3.Connection, versions: Iterable[int]) -> bool:
-    """Return whether all is there that those migrations make, whatever else is."""
+    """Return whether the database has all objects of those migrations; more objects do not matter."""
     expected, _ = _made_by(frozenset(versions))
     return expected.keys() <= _objects(connection).keys()
 
 
 def schema_problems(connection: sqlite3.Connection, versions: Iterable[int]) -> Iterator[str]:
-    """Yield what is not as those migrations make it. More objects, and more columns at the end, are no problem."""
+    """Yield each difference from those migrations. More objects, and more columns at the end, are no difference."""
     expected, columns = _made_by(frozenset(versions))
     found = _objects(connection)
     for (kind, name), sql in expected.items():

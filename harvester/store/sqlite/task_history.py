@@ -1,4 +1,4 @@
-"""What the database tells a person: where the queue stands, the story of one task, the API's own JSON back."""
+"""Read the reports for users: the status, the details of one task, and the API's JSON of one result."""
 
 import sqlite3
 from pathlib import Path
@@ -43,7 +43,7 @@ def status_report(connection: sqlite3.Connection, path: Path, now_ms: int) -> St
 
 
 def task_story(connection: sqlite3.Connection, task_id: str) -> TaskDetails | None:
-    """Return all that is known of a task; None if it was never queued."""
+    """Return the details of a task; None if it was never queued."""
     task = _row(connection, "find_task", {"task_id": task_id})
     if task is None:
         return None
@@ -65,7 +65,7 @@ def rebuild_json(connection: sqlite3.Connection, task_id: str) -> bytes | None:
 
     Raises StoreError if it is too damaged for that.
     """
-    # It takes longer to load than `harvester status`, which needs this module too, takes to answer.
+    # `harvester status` needs this module, and loading numpy takes longer than the whole command.
     import numpy as np  # noqa: PLC0415
 
     task = _row(connection, "find_task", {"task_id": task_id})
@@ -82,7 +82,7 @@ def rebuild_json(connection: sqlite3.Connection, task_id: str) -> bytes | None:
         ]
         return dump_json(rebuild(load_json(video["document"]), load_json(video["layouts"]), rows))
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        # Of what was stored by this program it can all be read; bits of it have changed since.
+        # This program stores only readable values, so the file was damaged later.
         raise StoreError(
             f"What is stored of the task {task_id} is damaged: {str(error)!a}.",
             remedy="Run `harvester verify --deep --repair`.",

@@ -1,7 +1,7 @@
-"""The write-ahead log beside the database: how long it may become, and how it becomes short again.
+"""Limit the length of the write-ahead log beside the database.
 
-SQLite counts in pages, copies the log into the database after a thousand of them (32 MB here), and keeps the file at
-its longest: on a small volume that is all there is. https://www.sqlite.org/wal.html, section 6.
+SQLite copies the log into the database after a thousand pages (32 MB here), but never shortens the log's file, which
+may fill a small volume. https://www.sqlite.org/wal.html, section 6.
 """
 
 import os
@@ -14,12 +14,12 @@ from harvester.ports.space import LOG_BYTES, Room
 
 
 def log_path(database: Path) -> Path:
-    """Return where SQLite keeps the log: beside the file itself, where the path is a link to it."""
+    """Return the path of the log: beside the file itself, if the path is a link."""
     return Path(os.path.realpath(database) + "-wal")
 
 
 def log_bytes(database: Path) -> int:
-    """Return the length of the log, 0 without one."""
+    """Return the bytes of the log, 0 without one."""
     try:
         return log_path(database).stat().st_size
     except OSError:
@@ -27,7 +27,7 @@ def log_bytes(database: Path) -> int:
 
 
 def free_bytes(database: Path) -> int | None:
-    """Return what this user may still write on the volume of the database; None where the system does not say."""
+    """Return the bytes that this user may still write on the database's volume; None if the system does not say."""
     try:
         return shutil.disk_usage(log_path(database).parent).free
     except OSError:
@@ -35,9 +35,9 @@ def free_bytes(database: Path) -> int | None:
 
 
 def room(database: Path, database_bytes: int) -> Room | None:
-    """Return what room there is. `database_bytes` is how long the file is once all of the log has been copied into it.
+    """Return the free and the needed bytes; `database_bytes` is the file's length after all of the log was copied.
 
-    Needed are that copy, a log at its limit, and a copy of that.
+    Needed are that copy, a log at its limit, and its copy.
     """
     free = free_bytes(database)
     if free is None:
@@ -48,16 +48,16 @@ def room(database: Path, database_bytes: int) -> Room | None:
 
 
 def limit_log(connection: sqlite3.Connection) -> None:
-    """Bound the log by bytes, whatever the size of the pages."""
+    """Limit the log in bytes, whatever the size of the pages."""
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     connection.execute(f"PRAGMA wal_autocheckpoint = {max(1, LOG_BYTES // page_bytes)}")
     connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
 
 
 def shrink_log(connection: sqlite3.Connection) -> bool:
-    """Copy the log into the database and cut it to nothing; False where a program reads, or there is no room for that.
+    """Copy the log into the database and empty it; return False if a program reads it, or there is no room.
 
-    What can be copied is copied in any case. Does not wait.
+    It copies as much as possible in any case, and does not wait.
     """
     (patience_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
     connection.execute("PRAGMA busy_timeout = 0")

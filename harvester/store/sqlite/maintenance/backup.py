@@ -1,4 +1,4 @@
-"""Copies the database while others write to it: one moment of it, checked, and under its name only when it is good."""
+"""Copy the database while others write to it: a snapshot that gets its name only after all checks have passed."""
 
 import fcntl
 import os
@@ -19,7 +19,7 @@ from harvester.store.sqlite.maintenance.verify import verify, verify_structure
 from harvester.store.sqlite.migrations import applied_versions, load_migrations
 
 STEP_PAGES = 512
-"""8 MB at a time: signals are looked at in between."""
+"""Pages copied at a time (16 MB); Python handles signals in between."""
 
 _WORKSHOP = ".harvester-backup-"
 _LEFT_BESIDE = ("-wal", "-journal")
@@ -28,10 +28,10 @@ _WRITING = {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_TRUNCATE, sqlite3.S
 
 
 def back_up(database: Path, target: Path, *, replace: bool = False) -> Backup:
-    """Copy `database` to `target`, which only its owner may read; nothing has that name before all checks passed.
+    """Copy `database` to `target`, which only its owner can read; the file gets that name after all checks.
 
-    The copy is one file without a write-ahead log, and shows one moment: writers go on meanwhile. Raises UsageError
-    for a target that cannot be had, StoreError for the rest.
+    The copy is one file without a write-ahead log and a snapshot of one moment; writers go on meanwhile. Raises
+    UsageError for an unusable target, StoreError for all other failures.
     """
     try:
         _check_target(database, target, replace=replace)
@@ -61,7 +61,7 @@ def _check_target(database: Path, target: Path, *, replace: bool) -> None:
             raise UsageError(f"{str(target)!a} is not a plain file.", remedy="Give another file.")
     for suffix in _LEFT_BESIDE:
         beside = target.with_name(target.name + suffix)
-        # SQLite would play it back into the copy as soon as somebody opens that.
+        # SQLite would write it into the copy when a program opens the copy.
         if beside.exists():
             raise UsageError(
                 f"{str(beside)!a} belongs to a database of that name.",
@@ -75,7 +75,7 @@ def _taken(target: Path) -> UsageError:
 
 @contextmanager
 def _workshop(target: Path) -> Iterator[Path]:
-    """Make a folder beside `target`, locked while it is used, so that what a killed process left can be told apart."""
+    """Make a folder beside `target`, locked while in use: folders of killed processes have no lock."""
     parent = target.absolute().parent
     try:
         _sweep(parent)
@@ -95,16 +95,16 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_WORKSHOP, dir=parent))
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        with suppress(OSError):  # a file system without locks; nothing is swept there either
+        with suppress(OSError):  # a file system without locks, where `_sweep` removes nothing either
             fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.exists():
             return folder, lock
-        # Another backup took it for left behind before it was locked.
+        # Another backup removed the folder before it was locked.
         os.close(lock)
 
 
 def _sweep(parent: Path) -> None:
-    """Remove what backups that were killed have left behind."""
+    """Remove the folders of killed backups."""
     for left in parent.glob(f"{_WORKSHOP}*"):
         with suppress(OSError):
             lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -116,10 +116,10 @@ def _sweep(parent: Path) -> None:
 
 
 def _copy(source: sqlite3.Connection, database: Path, copy: Path, target: Path) -> int:
-    """Copy one moment of the database and return that moment (Unix milliseconds)."""
+    """Copy a snapshot of the database and return its time (Unix milliseconds)."""
     os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
-        # A read transaction around it: without one each change from elsewhere would start the copy anew.
+        # Hold a read transaction: without one each change by another connection would restart the copy.
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM schema_migrations").fetchone()
         taken_at_ms = time.time_ns() // 1_000_000

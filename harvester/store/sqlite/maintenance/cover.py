@@ -1,4 +1,4 @@
-"""Gives what an older version stored its checksum over all that is given back, a batch at a time."""
+"""Add the checksum of the content to tasks that an older version stored, in batches."""
 
 import sqlite3
 
@@ -8,13 +8,13 @@ from harvester.store.sqlite.queries import query
 
 BATCH_TASKS = 64
 BATCH_SEGMENTS = 8192
-"""16 MB of vectors: the writer's thread is busy for some 20 ms."""
+"""Segments of a batch: 16 MB of vectors, which take the writer's thread about 20 ms."""
 
 
 def cover(connection: sqlite3.Connection, after_task: int) -> Covered | None:
-    """Compute missing checksums of tasks behind that row; None if there are none. The body of one transaction.
+    """Compute missing checksums of tasks after that row id; None if there are none. The body of one transaction.
 
-    Only where the vectors are still those that were received: damage must not be vouched for.
+    It skips tasks whose vectors are not the received ones, because a checksum must not confirm damage.
     """
     found = connection.execute(query("without_checksum"), {"after": after_task, "limit": BATCH_TASKS}).fetchall()
     if not found:

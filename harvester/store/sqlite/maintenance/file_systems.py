@@ -1,7 +1,7 @@
-"""Which file system a path is on, and whether SQLite's write-ahead log works there.
+"""Find the file system of a path, and whether SQLite's write-ahead log works there.
 
-The log's index is memory that every process on the database maps. Hosts cannot share it over a network, and the locks
-of network file systems are not to be relied on: https://www.sqlite.org/wal.html, section 1.
+Every process on the database maps the log's index into memory. Hosts cannot share it over a network, and locks of
+network file systems are unreliable: https://www.sqlite.org/wal.html, section 1.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from harvester.domain.errors import StoreError
 
 MOUNTINFO = Path("/proc/self/mountinfo")
-"""Where the kernel lists the mounts that this process sees; tests put a file of their own here."""
+"""The kernel's list of the mounts that this process sees; tests replace it."""
 
 NETWORK_KINDS = frozenset(
     {
@@ -23,10 +23,10 @@ NETWORK_KINDS = frozenset(
         *("fuse.rclone", "fuse.curlftpfs", "fuse.smbnetfs", "fuse.afp", "fuse.moosefs", "fuse.seaweedfs"),
     }
 )
-"""File system types, as the kernel names them, that another machine serves."""
+"""File system types, in the kernel's spelling, that another machine serves."""
 
 OPAQUE_KINDS = frozenset({"fuse", "virtiofs", "fakeowner", "vboxsf", "prl_fs"})
-"""Types that do not tell what is behind them: programs, and folders that a virtual machine's host shares."""
+"""Types that may or may not be local: programs, and folders that the host shares with a virtual machine."""
 
 LOCAL_FUSE_KINDS = frozenset({"fuse.ntfs-3g", "fuse.exfat", "fuse.fuse-overlayfs"})
 
@@ -37,7 +37,7 @@ _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mounted file system: where, of which type, and the device number (`major:minor`)."""
+    """A mounted file system: its mount point, its type, and its device number (`major:minor`)."""
 
     point: Path
     kind: str
@@ -45,30 +45,30 @@ class Mount:
 
     @property
     def is_network(self) -> bool:
-        """Tell whether another machine serves it."""
+        """Whether another machine serves it."""
         return self.kind in NETWORK_KINDS
 
     @property
     def is_opaque(self) -> bool:
-        """Tell whether its type leaves open what is behind it."""
+        """Whether its type does not show if it is local."""
         return self.kind in OPAQUE_KINDS or (
             self.kind.startswith("fuse.") and self.kind not in NETWORK_KINDS | LOCAL_FUSE_KINDS
         )
 
 
 def mount_of(path: Path) -> Mount | None:
-    """Return the mount that `path` is on, or will be created on; None where the system does not tell."""
+    """Return the mount that `path` is on, or will be created on; None if the system has no list of mounts."""
     try:
         mounts = _parse(MOUNTINFO.read_text("utf-8", "surrogateescape"))
     except OSError:
         return None
     resolved = Path(os.path.realpath(path))  # Path.resolve raises for links in a circle
     around = [mount for mount in mounts if resolved.is_relative_to(mount.point)]
-    # A mount may be hidden by a later one further up. The device tells them apart, except on btrfs, whose
-    # subvolumes show other devices than their mounts.
+    # A later mount further up may hide this one. The device shows which is in use, except on btrfs, whose subvolumes
+    # have other devices than their mounts.
     device = _device_of(resolved)
     candidates = [mount for mount in around if mount.device == device] or around
-    # Of several at one point the last one covers the others.
+    # If several have the same mount point, the last one hides the others.
     return max(enumerate(candidates), key=lambda one: (len(one[1].point.parts), one[0]))[1] if candidates else None
 
 
@@ -86,7 +86,7 @@ def refuse_network(path: Path) -> None:
 def _parse(text: str) -> list[Mount]:
     """Read lines as in proc_pid_mountinfo(5): `36 35 98:0 /root /point options tag:n - type source options`."""
     mounts = []
-    # Other line breaks than this one are part of names.
+    # Names may contain other line breaks.
     for line in text.split("\n"):
         before, separator, after = line.partition(" - ")
         fields = before.split(" ")
@@ -100,7 +100,7 @@ def _unescape(name: str) -> str:
 
 
 def _device_of(path: Path) -> str | None:
-    """Return the device of the path, or of the nearest folder above that exists."""
+    """Return the device of the path, or of the nearest existing folder above it."""
     for existing in (path, *path.parents):
         try:
             number = existing.stat().st_dev

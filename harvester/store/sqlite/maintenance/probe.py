@@ -1,4 +1,4 @@
-"""Asks the database, beside the writer and within a bound, whether it could be written now."""
+"""Check in limited time whether the database can be written now."""
 
 import sqlite3
 from contextlib import closing
@@ -7,18 +7,18 @@ from pathlib import Path
 from harvester.store.sqlite.connection import primary_code, store_error
 
 TIMEOUT_S = 5.0
-"""Longer than any transaction of ours, shorter than the patience of a health check."""
+"""Seconds: longer than any transaction of this program, shorter than the time-out of a health check."""
 
 
 def why_not_writable(path: Path, timeout_s: float = TIMEOUT_S) -> str | None:
-    """Return in a sentence why the database cannot be written, None if it can. Writes nothing."""
+    """Return a sentence that says why the database cannot be written, None if it can. Writes nothing."""
     try:
-        # A connection of its own: the writer's may be waiting for the very lock that this is about.
+        # Use a separate connection, because the writer's may be waiting for the same lock.
         with closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=timeout_s, isolation_level=None)
         ) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            # On a read-only file only a statement that may write fails.
+            # A read-only file refuses only a statement that may write.
             connection.execute("UPDATE schema_migrations SET version = version WHERE FALSE")
             connection.execute("ROLLBACK")
     except sqlite3.Error as error:

@@ -1,4 +1,4 @@
-"""Puts back to `pending` what is stored damaged and can still be had; what cannot is left alone and listed."""
+"""Return damaged tasks to `pending` if the platform still has their results; list the others unchanged."""
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
@@ -12,14 +12,14 @@ from harvester.store.sqlite.queries import query
 
 DAMAGED = "stored_damaged"
 ENDPOINT = "verify"
-"""Stands in the story of a task in place of the class of a request."""
+"""Takes the place of the endpoint in the task's history."""
 
 _STORED_ROWS = ("forget_embeddings", "forget_segments", "forget_scopes", "forget_video")
-"""Those that refer to others first."""
+"""The statements in order: rows that refer to others first."""
 
 
 def examine(connection: sqlite3.Connection) -> Examination:
-    """Look at everything in one snapshot, so that findings and fencing numbers belong together."""
+    """Verify everything in one snapshot, so that findings and fencing numbers match."""
     connection.execute("BEGIN")
     try:
         findings = list(verify(connection, deep=True))
@@ -29,9 +29,9 @@ def examine(connection: sqlite3.Connection) -> Examination:
 
 
 def repair(connection: sqlite3.Connection, damaged: Sequence[Damaged], now_ms: int) -> list[Damaged]:
-    """Remove what is stored of each and put it back, in a transaction each; return those that were.
+    """Remove the stored result of each task and make it pending, one transaction each; return the repaired ones.
 
-    What the platform has dropped stays, and so does what somebody has changed since it was looked at.
+    A task stays unchanged if the platform has dropped its result, or if its row has changed since `examine`.
     """
     within_deadline = [one for one in damaged if one.can_be_had(now_ms)]
     return [one for one in within_deadline if in_transaction(connection, _putting_back(one, now_ms))]

@@ -1,4 +1,4 @@
-"""Copies a database that has lost its name: what is committed to it would end with the process that has it open."""
+"""Copy a database that has lost its name, because its content would be lost when the process ends."""
 
 import os
 import sqlite3
@@ -12,10 +12,9 @@ STEP_PAGES = 256
 
 
 def save_copy(connection: sqlite3.Connection, path: Path) -> Path | None:
-    """Copy all that is committed to a new file beside `path`, readable by its owner only; return where it is.
+    """Copy all committed content to a new file beside `path`, which only its owner can read; return the file.
 
-    Where the folder is gone or full: in the current folder, then in the one for temporary files. None where no copy can
-    be made.
+    If that folder is gone or full, use the current folder, else the one for temporary files. Return None if all fail.
     """
     name = f"{path.name}.saved-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
     for folder in _folders(path):
@@ -39,7 +38,7 @@ def _copy(connection: sqlite3.Connection, target: Path) -> None:
     try:
         with closing(sqlite3.connect(partial)) as copy:
             connection.backup(copy, pages=STEP_PAGES)
-            # One file, without a log beside it.
+            # Make it one file without a log.
             copy.execute("PRAGMA journal_mode = DELETE")
             (verdict,) = copy.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":

@@ -1,4 +1,4 @@
-"""Checks a database against its own promises; reads only."""
+"""Verify the content of a database; reads only."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ UNIT_NORM_TOLERANCE = 1e-3
 
 
 def verify(connection: sqlite3.Connection, *, deep: bool = False, schema: bool = True) -> Iterator[Finding]:
-    """Yield what is wrong: structure, schema, counts, dimensions, lengths; with `deep` also every value."""
+    """Yield findings about structure, schema, counts, dimensions and lengths; with `deep` about every value."""
     yield from verify_structure(connection)
     if schema:
         yield from (Finding(f"schema: {text}") for text in schema_problems(connection, applied_versions(connection)))
@@ -26,7 +26,7 @@ def verify(connection: sqlite3.Connection, *, deep: bool = False, schema: bool =
 
 
 def verify_structure(connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Yield what is wrong with the file as such, at whatever schema."""
+    """Yield findings about the file itself, at any schema."""
     for (text,) in connection.execute("PRAGMA integrity_check"):
         if text != "ok":
             yield Finding(f"SQLite: {text}", is_malformed=True)
@@ -69,18 +69,18 @@ def _numbers(connection: sqlite3.Connection) -> Iterator[Finding]:
 
 
 class _Look:
-    """Looks at the numbers of vectors that pass by."""
+    """Checks the numbers of vectors while they are read."""
 
     def __init__(self) -> None:
         self.is_finite = self.is_unit = True
 
     def passing(self, rows: Iterable[VectorRow]) -> Iterator[VectorRow]:
-        """Yield the rows as they come."""
+        """Yield the rows unchanged, and check their vectors."""
         for row in rows:
             yield row
             _, _, dtype, vector = row
             if dtype not in ("f4", "f8") or not isinstance(vector, bytes) or len(vector) % int(dtype[1]):
-                # Damaged, which the checksums report; there are no whole numbers to look at.
+                # The row is damaged and has no whole numbers; the checksums report it.
                 continue
             numbers = np.frombuffer(vector, f"<{dtype}").astype(np.float64)
             if not np.isfinite(numbers).all():
@@ -92,7 +92,7 @@ class _Look:
 def _other_content(connection: sqlite3.Connection, stored: StoredContent) -> Finding:
     task_id, received_id = stored.content.task_id, stored.received_id
     if stored.is_right_for(received_id):
-        # To download it again under the wrong id would lose it. With two such tasks each has what belongs to the other.
+        # To download the result again under the wrong id would lose it. If both tasks exist, their results are swapped.
         is_swapped = connection.execute(query("find_task"), {"task_id": received_id}).fetchone() is not None
         text = f"what is stored belongs to the task {received_id}"
         remedy = "" if is_swapped else "; tasks.task_id was changed: set it to that id"
@@ -101,6 +101,6 @@ def _other_content(connection: sqlite3.Connection, stored: StoredContent) -> Fin
 
 
 def _length(numbers: NDArray[np.float64]) -> float:
-    # Of huge numbers it is infinite, and numpy would tell the user's terminal so.
+    # With huge numbers the result is infinite, and numpy would print a warning.
     with np.errstate(over="ignore"):
         return float(np.linalg.norm(numbers))
