@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from harvester.api.decode.body import dump_json
-from harvester.api.response import Reply, is_success
+from harvester.api.response import Answered, Body, Response, is_success
 from harvester.domain.decompression import DamagedStreamError, Decompressor
 from harvester.domain.tasks.embeddings import TaskEmbeddings
 from harvester.domain.tasks.listing import ListedTask
@@ -51,24 +51,24 @@ class SecretGuard:
         key = self._key().encode()
         return key if len(key) >= SECRET_CHARACTERS else b""
 
-    def reply(self, reply: Reply) -> Reply:
-        """Return the reply as it may be shown and stored: UTF-8, without secrets, and without the body of an error.
+    def response(self, response: Response, body: Body | None = None) -> Response:
+        """Return the response as it may be shown and stored: UTF-8 and without secrets.
 
-        Each reply passes here. Its `size` stays that of the body as sent.
+        Each response passes here. `body` is what it was read from; that of an error is not searched, as its outcome
+        says all that is used.
         """
-        key = self.secret()
-        if not is_success(reply.status):
-            # The outcome says all of an error that is used.
-            reply = reply.without_body()
-        elif key and reply.repeats(key):
-            reply = replace(reply.without_body(), outcome=KEY_ECHOED)
-        trace_id = self.text(reply.trace_id)[:MAX_TRACE_ID_CHARACTERS] if reply.trace_id else None
-        encoding = self.text(reply.encoding) if reply.encoding else None
-        if reply.outcome is None and (trace_id, encoding) == (reply.trace_id, reply.encoding):
-            return reply
-        return replace(
-            reply, outcome=reply.outcome and self.outcome(reply.outcome), trace_id=trace_id, encoding=encoding
-        )
+        key, content = self.secret(), response.content
+        if key and body is not None and is_success(response.status) and body.repeats(key):
+            body.close()
+            content = Answered(KEY_ECHOED)
+        if isinstance(content, Answered):
+            content = Answered(self.outcome(content.outcome))
+        elif content.encoding is not None and (encoding := self.text(content.encoding)) != content.encoding:
+            content = Body(content.data, encoding or None)
+        trace_id = self.text(response.trace_id)[:MAX_TRACE_ID_CHARACTERS] if response.trace_id else None
+        if content is response.content and trace_id == response.trace_id:
+            return response
+        return replace(response, content=content, trace_id=trace_id)
 
     def outcome(self, outcome: Outcome) -> Outcome:
         """Return the outcome with clean texts."""

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from harvester.api.client import Reply
 from harvester.domain.planning.decisions import GENERIC_ERROR, PATIENCE_MS, Circumstances
 from harvester.domain.planning.final_state_breaker import FinalStateBreaker
 from harvester.domain.planning.plan import TaskRequest
@@ -85,13 +84,13 @@ class FinalStates:
             breaker.remember([(task, doubts[outcome]) for task, outcome in answers if outcome in doubts], now)
         self._show()
 
-    def understood(self, action: TaskRequest, reply: Reply, outcome: Outcome) -> Outcome:
-        """Return what an answer means, given which question it answers.
+    def understood(self, action: TaskRequest, status: int | None, outcome: Outcome) -> Outcome:
+        """Return what an answer of that HTTP status means, given which question it answers.
 
         The other API version is asked only whether it knows the task: where it is not served, it does not. A result
         that names another id is the task's only if it does so again on a fresh connection.
         """
-        if action.is_other_version and isinstance(outcome, Transient | Refused) and reply.status in _NOT_SERVED:
+        if action.is_other_version and isinstance(outcome, Transient | Refused) and status in _NOT_SERVED:
             return NotFound(outcome.message, outcome.code)
         if not isinstance(outcome, Retrieved):
             return misrouted(outcome, action.task.task_id) or outcome

@@ -13,7 +13,7 @@ import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from harvester.api.body_buffer import SpooledBody
-from harvester.api.client import Reply
+from harvester.api.response import Answered, Body, Response
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.planning.decisions import decide
 from harvester.domain.planning.plan import Rng, TaskRequest
@@ -67,7 +67,7 @@ log = structlog.stdlib.get_logger()
 class TaskApi(Protocol):
     """Sends requests about one task; see `harvester.api.client.Client`."""
 
-    async def ask(
+    async def fetch_task(
         self,
         task_id: str,
         permit: Permit,
@@ -75,7 +75,7 @@ class TaskApi(Protocol):
         *,
         is_fresh: bool = False,
         version: ApiVersion | None = None,
-    ) -> Reply:
+    ) -> Response:
         """Send the request that `permit` is for; `hold` grows with the answer.
 
         `is_fresh`: on a connection of its own. `version`: in that API version, else in the configured one.
@@ -99,7 +99,7 @@ class Fetched:
 
     action: TaskRequest
     asked_at_ms: int
-    reply: Reply
+    response: Response
     hold: Reservation
     key: str | None = None
     """The fingerprint of the API key that it was asked with."""
@@ -161,7 +161,7 @@ class Pipeline:
         return self._decoder.workers * 2
 
     async def fetch(
-        self, action: TaskRequest, permit: Permit, hold: Reservation, replies: MemoryObjectSendStream[Fetched]
+        self, action: TaskRequest, permit: Permit, hold: Reservation, responses: MemoryObjectSendStream[Fetched]
     ) -> None:
         """Send one request and pass its answer on, with its memory; waits while the next stage is full."""
         self._awaits_more = True
@@ -169,21 +169,21 @@ class Pipeline:
         self._progress.requests[action.endpoint] += 1
         try:
             key = self.final_states.key()
-            reply = await self._asker.ask(
+            response = await self._asker.fetch_task(
                 action.task.task_id, permit, hold, is_fresh=action.is_fresh, version=action.version
             )
-            self._progress.bytes_received += reply.size
-            await replies.send(Fetched(action, asked_at_ms, reply, hold, key))
+            self._progress.bytes_received += response.size
+            await responses.send(Fetched(action, asked_at_ms, response, hold, key))
         except BaseException:
             hold.release()
             raise
 
     async def decode(
-        self, replies: MemoryObjectReceiveStream[Fetched], decided: MemoryObjectSendStream[Decided]
+        self, responses: MemoryObjectReceiveStream[Fetched], decided: MemoryObjectSendStream[Decided]
     ) -> None:
         """Turn answers into decisions until there are no more."""
-        async with replies, decided:
-            async for fetched in replies:
+        async with responses, decided:
+            async for fetched in responses:
                 # Nothing here may refer to the vectors while this waits for the next answer: they are megabytes.
                 await decided.send(await self._decided(fetched))
 
@@ -200,7 +200,8 @@ class Pipeline:
     async def _decided(self, fetched: Fetched) -> Decided:
         with self._progress.beats.at_work("decode", self._clock.monotonic):
             decided = Decided(await self._settlement(fetched), fetched.hold)
-        fetched.reply.drop_body()
+        if not isinstance(fetched.response.content, Answered):
+            fetched.response.content.close()
         decided.hold.shrink_to(_size(decided))
         return decided
 
@@ -245,13 +246,15 @@ class Pipeline:
             )
 
     async def _settlement(self, fetched: Fetched) -> Settlement:
-        reply, action = fetched.reply, fetched.action
-        outcome = reply.outcome
-        if outcome is None:
-            outcome = await self._decoder.decode(reply.file or reply.body, reply.encoding)
-        outcome = await self._understood(action, reply, outcome)
+        response, action = fetched.response, fetched.action
+        content = response.content
+        if isinstance(content, Answered):
+            outcome, encoding = content.outcome, None
+        else:
+            outcome, encoding = await self._decoder.decode(content.data, content.encoding), content.encoding
+        outcome = await self._understood(action, response.status, outcome)
         attempt = _attempt(fetched, outcome)
-        self._observer.answered(action.endpoint, attempt.outcome, reply.duration_ms / 1000, attempt.bytes)
+        self._observer.answered(action.endpoint, attempt.outcome, response.duration_ms / 1000, attempt.bytes)
         self._judge(outcome)
         self._planner.answered(action.task, outcome, fetched.asked_at_ms)
         self.final_states.record(action.task, outcome)
@@ -264,14 +267,14 @@ class Pipeline:
             settled_at_ms=now_ms,
             embeddings=outcome.embeddings if isinstance(outcome, Retrieved) else None,
             metadata=self._news(action.task, outcome),
-            body=_kept_body(reply) if isinstance(outcome, Invalid | Empty) else None,
-            encoding=reply.encoding,
+            body=_kept_body(response.content) if isinstance(outcome, Invalid | Empty) else None,
+            encoding=encoding,
             charged=not isinstance(outcome, Throttled | Refused),
         )
 
-    async def _understood(self, action: TaskRequest, reply: Reply, outcome: Outcome) -> Outcome:
+    async def _understood(self, action: TaskRequest, status: int | None, outcome: Outcome) -> Outcome:
         """Return what the answer means; a result that names another task of this database is never this one's."""
-        understood = self.final_states.understood(action, reply, outcome)
+        understood = self.final_states.understood(action, status, outcome)
         if not isinstance(understood, Retrieved):
             return understood
         received_id = understood.embeddings.received_id
@@ -337,23 +340,23 @@ _KNOWN_STATUSES = {"processing", "pending", "queued", "indexing", "generic_error
 
 
 def _attempt(fetched: Fetched, outcome: Outcome) -> Attempt:
-    reply = fetched.reply
+    response = fetched.response
     return Attempt(
         at_ms=fetched.asked_at_ms,
         endpoint=fetched.action.endpoint,
         outcome=outcome.kind,
-        http_status=reply.status,
+        http_status=response.status,
         code=outcome.code,
         message=outcome.message,
-        trace_id=reply.trace_id,
-        bytes=reply.size,
-        duration_ms=reply.duration_ms,
+        trace_id=response.trace_id,
+        bytes=response.size,
+        duration_ms=response.duration_ms,
     )
 
 
-def _kept_body(reply: Reply) -> bytes:
+def _kept_body(content: Answered | Body) -> bytes:
     # One more byte than is kept: that it was cut must show.
-    return reply.body if reply.file is None else reply.file.beginning(MAX_PAYLOAD_BYTES + 1)
+    return b"" if isinstance(content, Answered) else content.beginning(MAX_PAYLOAD_BYTES + 1)
 
 
 def _with_waiting(group: list[Decided], stream: MemoryObjectReceiveStream[Decided]) -> list[Decided]:

@@ -201,16 +201,16 @@ class Scheduler:
 
     async def _flow(self) -> None:
         """Run the stages; each ends when the one before it has closed its stream."""
-        replies, to_decode = anyio.create_memory_object_stream[Fetched](self._settings.concurrency)
+        responses, to_decode = anyio.create_memory_object_stream[Fetched](self._settings.concurrency)
         settlements, to_write = anyio.create_memory_object_stream[Decided](MAX_CLAIMED_AHEAD)
-        async with anyio.create_task_group() as stages, replies, settlements, to_decode, to_write:
+        async with anyio.create_task_group() as stages, responses, settlements, to_decode, to_write:
             for number in range(self._pipeline.decoding_concurrency):
                 receive, send = to_decode.clone(), settlements.clone()
                 stages.start_soon(self._pipeline.decode, receive, send, name=f"decode {number}")
             stages.start_soon(self._pipeline.write, to_write.clone(), name="write")
-            await self._dispatch(replies)
+            await self._dispatch(responses)
 
-    async def _dispatch(self, replies: MemoryObjectSendStream[Fetched]) -> None:
+    async def _dispatch(self, responses: MemoryObjectSendStream[Fetched]) -> None:
         """Spend the budget, request by request, until there is nothing to do; then wait for what is under way."""
         async with anyio.create_task_group() as fetches:
             self._fetches = fetches.cancel_scope
@@ -225,14 +225,14 @@ class Scheduler:
                     return
                 self._progress.in_flight += 1
                 hold = self._pipeline.budget.take()
-                fetches.start_soon(self._carry_out, slot, *chosen, hold, replies, name=f"ask {chosen[0].endpoint}")
+                fetches.start_soon(self._carry_out, slot, *chosen, hold, responses, name=f"ask {chosen[0].endpoint}")
 
     async def _carry_out(
-        self, slot: object, step: Step, permit: Permit, hold: Reservation, replies: MemoryObjectSendStream[Fetched]
+        self, slot: object, step: Step, permit: Permit, hold: Reservation, responses: MemoryObjectSendStream[Fetched]
     ) -> None:
         try:
             if isinstance(step, TaskRequest):
-                await self._pipeline.fetch(step, permit, hold, replies)
+                await self._pipeline.fetch(step, permit, hold, responses)
                 return
             hold.release()
             self._progress.requests[step.endpoint] += 1

@@ -6,7 +6,7 @@ import anyio
 import numpy as np
 
 from harvester.api.body_buffer import SpooledBody
-from harvester.api.client import Reply
+from harvester.api.response import Answered, Body, Response
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.plan import TaskRequest
@@ -90,7 +90,7 @@ class Parts:
         self._decoded = decoded
         self._accepts = accepts
 
-    async def ask(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Reply:
+    async def fetch_task(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Response:
         raise NotImplementedError
 
     async def decode(self, body: bytes | SpooledBody, encoding: str | None) -> Outcome:
@@ -122,18 +122,19 @@ async def observed(*fetched: Fetched, accepts: bool = True) -> Notes:
         observer=notes,
     )
     for one in fetched:
-        replies, to_decode = anyio.create_memory_object_stream[Fetched](1)
+        responses, to_decode = anyio.create_memory_object_stream[Fetched](1)
         settlements, to_write = anyio.create_memory_object_stream[Decided](1)
-        async with replies:
-            await replies.send(one)
+        async with responses:
+            await responses.send(one)
         await pipeline.decode(to_decode, settlements)
         await pipeline.write(to_write)
     return notes
 
 
 def answer(task: Task, endpoint: Endpoint, outcome: Outcome | None, body: bytes = b"12345") -> Fetched:
-    reply = Reply(outcome, duration_ms=250, status=200, body=body)
-    return Fetched(TaskRequest(endpoint, task), NOW, reply, MemoryBudget(0).take())
+    content = Body(body) if outcome is None else Answered(outcome)
+    response = Response(content, duration_ms=250, status=200, size=len(body))
+    return Fetched(TaskRequest(endpoint, task), NOW, response, MemoryBudget(0).take())
 
 
 async def test_an_answer_is_told_with_what_decoding_made_of_it() -> None:

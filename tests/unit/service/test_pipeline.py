@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from harvester.api.body_buffer import SpooledBody
-from harvester.api.client import Reply
+from harvester.api.response import Body, Response
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.plan import TaskRequest
@@ -31,13 +31,13 @@ class Api:
     def __init__(self, file: Callable[[bytes], SpooledBody] | None) -> None:
         self.file = file
 
-    async def ask(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Reply:
+    async def fetch_task(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Response:
         permit.spend()
         body = task_id.encode().ljust(BODY_BYTES)
         await hold.grow_to(len(body))
         if self.file is None:
-            return Reply(None, duration_ms=1, status=200, body=body)
-        return Reply(None, duration_ms=1, status=200, file=self.file(body))
+            return Response(Body(body), duration_ms=1, status=200, size=len(body))
+        return Response(Body(self.file(body)), duration_ms=1, status=200, size=len(body))
 
 
 class Refusing:
@@ -85,12 +85,12 @@ async def carried(outcome: Outcome, answers: int, file: Callable[[bytes], Spoole
         clock=clock,
         budget=budget,
     )
-    replies, to_decode = anyio.create_memory_object_stream[Fetched](answers)
+    responses, to_decode = anyio.create_memory_object_stream[Fetched](answers)
     decided, to_write = anyio.create_memory_object_stream[Decided](answers)
     for number in range(answers):
         task = Task(number, f"task-{number}", TaskState.READY, added_at_ms=0, expires_at_ms=clock.wall_ms() + DAY_MS)
-        await stages.fetch(TaskRequest(Endpoint.RETRIEVE, task), Permit(Endpoint.RETRIEVE), budget.take(), replies)
-    replies.close()
+        await stages.fetch(TaskRequest(Endpoint.RETRIEVE, task), Permit(Endpoint.RETRIEVE), budget.take(), responses)
+    responses.close()
     await stages.decode(to_decode, decided)
     await stages.write(to_write)
     assert budget.held_bytes == 0
@@ -135,16 +135,16 @@ async def written_one_by_one(count: int, pause_s: float, outcome: Outcome) -> li
         clock=clock,
         budget=budget,
     )
-    replies, to_decode = anyio.create_memory_object_stream[Fetched](1)
+    responses, to_decode = anyio.create_memory_object_stream[Fetched](1)
     decided, to_write = anyio.create_memory_object_stream[Decided](1)
     async with anyio.create_task_group() as group:
         group.start_soon(stages.decode, to_decode, decided)
         group.start_soon(stages.write, to_write)
-        async with replies:
+        async with responses:
             for number in range(count):
                 task = Task(number, f"task-{number}", TaskState.READY, 0, clock.wall_ms() + DAY_MS)
                 await stages.fetch(
-                    TaskRequest(Endpoint.RETRIEVE, task), Permit(Endpoint.RETRIEVE), budget.take(), replies
+                    TaskRequest(Endpoint.RETRIEVE, task), Permit(Endpoint.RETRIEVE), budget.take(), responses
                 )
                 await anyio.wait_all_tasks_blocked()
                 clock.now += pause_s

@@ -12,7 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from harvester.api.body_buffer import SpooledBody
-from harvester.api.client import Reply
+from harvester.api.response import Answered, Response
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.shared_limits import LimitUpdate
@@ -61,12 +61,12 @@ class Api:
         self.pages: list[ListQuery] = []
         self.page: ListPage | Outcome = Transient("There is no list.", "no_list")
 
-    async def ask(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Reply:
+    async def fetch_task(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Response:
         permit.spend()
         hold.shrink_to(0)
         self.asked[task_id, permit.endpoint] += 1
         await anyio.lowlevel.checkpoint()
-        return Reply(self.answer(task_id, permit.endpoint), duration_ms=1, status=200)
+        return Response(Answered(self.answer(task_id, permit.endpoint)), duration_ms=1, status=200)
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
         permit.spend()
