@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -22,13 +23,18 @@ from harvester.domain.planning.planner import Planner, PlannerSettings
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import OPEN_STATES, TaskState
 from harvester.service.decode_pool import Decoder
+from harvester.service.final_states import FinalStates
+from harvester.service.harvest_parts import HarvestParts
 from harvester.service.list_poller import ListPoller
+from harvester.service.observer import NullObserver
 from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
+from harvester.service.run_control import RunControl
 from harvester.service.scheduler import HarvestSettings, Scheduler, StopWhen
 from harvester.service.store_retry import StoreRetry
 from harvester.simulator.limits import RateLimiter
 from harvester.simulator.settings import SimulatorSettings
+from harvester.throttle.memory_budget import MemoryBudget
 from harvester.throttle.throttle import Throttle
 
 LOOK_FOR_THE_END_S = 60.0
@@ -189,43 +195,30 @@ class _Run:
             seed=seed,
         )
         self.apis.append(api)
-        breaker, progress = Breaker(), Progress(started=clock.monotonic())
-        planner = Planner(PlannerSettings(strategy=Strategy(setup.strategy), asks_all=setup.asks_once))
-        retry = StoreRetry(progress, clock)
-        pipeline = Pipeline(
-            asker=api,
-            decoder=Decoder(max_body_bytes=1024 * 1024, workers=1),
-            settler=settlements,
-            breaker=breaker,
-            retry=retry,
-            planner=planner,
-            progress=progress,
-            clock=clock,
-            rng=random.Random(seed),  # noqa: S311
-        )
-        looker = ListPoller(
-            api=api,
-            store=store,
-            planner=planner,
-            pipeline=pipeline,
-            retry=retry,
-            breaker=breaker,
-            clock=clock,
-            rng=random.Random(seed),  # noqa: S311
-        )
-        until = StopWhen.ASKED if setup.asks_once else StopWhen.STOPPED
-        return Scheduler(
-            HarvestSettings(concurrency=setup.concurrency, until=until, lease_s=setup.lease_s),
+        progress = Progress(started=clock.monotonic())
+        parts = HarvestParts(
             source=store,
-            planner=planner,
-            pipeline=pipeline,
-            looker=looker,
-            retry=retry,
+            results=settlements,
+            pages=store,
+            task_api=api,
+            list_api=api,
+            decoder=Decoder(max_body_bytes=1024 * 1024, workers=1),
             throttle=throttle,
-            breaker=breaker,
+            budget=MemoryBudget(sys.maxsize),
+            breaker=Breaker(),
+            planner=Planner(PlannerSettings(strategy=Strategy(setup.strategy), asks_all=setup.asks_once)),
+            final_states=FinalStates(clock, progress),
             progress=progress,
+            observer=NullObserver(),
             clock=clock,
+            retry=StoreRetry(progress, clock),
+            control=RunControl(progress),
+            new_rng=lambda: random.Random(seed),  # noqa: S311
         )
+        pipeline = Pipeline(parts)
+        until = StopWhen.ASKED if setup.asks_once else StopWhen.STOPPED
+        settings = HarvestSettings(concurrency=setup.concurrency, until=until, lease_s=setup.lease_s)
+        return Scheduler(settings, parts, pipeline, ListPoller(parts, pipeline))
 
     async def _submit(self, store: InlineStore) -> None:
         for at_ms, queued in groupby(self.ours, key=lambda pair: pair[0]):
@@ -242,12 +235,12 @@ class _Run:
                 self.is_over = True
                 break
         for scheduler in self.running.values():
-            scheduler.stop()
+            scheduler.control.stop()
 
 
 async def _stop_later(scheduler: Scheduler, after_s: float) -> None:
     await anyio.sleep(after_s)
-    scheduler.stop()
+    scheduler.control.stop()
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[str, int]]) -> None:

@@ -45,10 +45,10 @@ class Job:
     async def _stop_in_time(self, harvest: Harvest, limit_s: float) -> None:
         await anyio.sleep(limit_s)
         self._is_over_time = True
-        harvest.scheduler.stop()
+        harvest.stop()
 
     def _drain(self, harvest: Harvest) -> None:
-        harvest.scheduler.stop()
+        harvest.stop()
         if harvest.progress.in_flight:
             grace_s = self._settings.harvest.grace_s
             note = (

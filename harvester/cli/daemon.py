@@ -48,7 +48,7 @@ class Daemon:
             discovering = anyio.CancelScope()
 
             def drain() -> None:
-                harvest.scheduler.stop()
+                harvest.stop()
                 discovering.cancel()
 
             async def discover() -> None:

@@ -1,23 +1,16 @@
 """The way of an answer: fetch → decode and decide → write, with a bounded stream between the stages."""
 
 import math
-import random
-import sys
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 import anyio
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from harvester.api.body_buffer import SpooledBody
 from harvester.api.response import Answered, Body, Response
-from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.planning.decisions import decide
-from harvester.domain.planning.plan import Rng, TaskRequest
-from harvester.domain.planning.planner import Planner
+from harvester.domain.planning.plan import TaskRequest
 from harvester.domain.tasks.dead_letter import MAX_PAYLOAD_BYTES
 from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.outcomes import (
@@ -33,16 +26,12 @@ from harvester.domain.tasks.outcomes import (
     Transient,
 )
 from harvester.domain.tasks.records import Attempt, Settlement
-from harvester.domain.tasks.task import ApiVersion, Task, TaskState
+from harvester.domain.tasks.task import Task, TaskState
 from harvester.domain.tasks.task_id import is_same_id
-from harvester.ports.store import ResultStore
-from harvester.service.clock import Clock
 from harvester.service.conditions import set_condition
-from harvester.service.final_states import FinalStates
-from harvester.service.observer import NullObserver, Observer, ReadyTimes
-from harvester.service.progress import Progress
-from harvester.service.store_retry import StoreRetry
-from harvester.throttle.memory_budget import MemoryBudget, Reservation
+from harvester.service.harvest_parts import HarvestParts
+from harvester.service.observer import ReadyTimes
+from harvester.throttle.memory_budget import Reservation
 from harvester.throttle.throttle import Permit
 
 GROUP_SETTLEMENTS = 32
@@ -62,35 +51,6 @@ MAX_KNOWN_STATUSES = 50
 """After so many different ones a further unknown status is no news."""
 
 log = structlog.stdlib.get_logger()
-
-
-class TaskApi(Protocol):
-    """Sends requests about one task; see `harvester.api.client.Client`."""
-
-    async def fetch_task(
-        self,
-        task_id: str,
-        permit: Permit,
-        hold: Reservation,
-        *,
-        is_fresh: bool = False,
-        version: ApiVersion | None = None,
-    ) -> Response:
-        """Send the request that `permit` is for; `hold` grows with the answer.
-
-        `is_fresh`: on a connection of its own. `version`: in that API version, else in the configured one.
-        """
-        ...
-
-
-class BodyDecoder(Protocol):
-    """Who decodes; see `harvester.service.decode_pool.Decoder`."""
-
-    workers: int
-
-    async def decode(self, body: bytes | SpooledBody, encoding: str | None) -> Outcome:
-        """Return what the body of a retrieval means."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,46 +74,25 @@ class Decided:
 
 
 class Pipeline:
-    """Carries answers from the network into the store.
+    """Carries answers from the network into the store."""
 
-    `settled` is called with the number of actions that are done with, after each transaction; `refused` when the
-    API does not accept the key.
-    """
-
-    def __init__(  # noqa: PLR0913  # each is a part that a test replaces
-        self,
-        *,
-        asker: TaskApi,
-        decoder: BodyDecoder,
-        settler: ResultStore,
-        breaker: Breaker,
-        retry: StoreRetry,
-        planner: Planner,
-        progress: Progress,
-        clock: Clock,
-        budget: MemoryBudget | None = None,
-        rng: Rng | None = None,
-        observer: Observer | None = None,
-        final_states: FinalStates | None = None,
-    ) -> None:
-        self._asker = asker
-        self._decoder = decoder
-        self._settler = settler
-        self._breaker = breaker
-        self._retry = retry
-        self._planner = planner
-        self._progress = progress
-        self._clock = clock
-        self.budget = budget or MemoryBudget(sys.maxsize)
-        self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
-        self._observer = observer or NullObserver()
-        self.final_states = final_states or FinalStates(clock, progress)
+    def __init__(self, parts: HarvestParts) -> None:
+        self._api = parts.task_api
+        self._decoder = parts.decoder
+        self._results = parts.results
+        self._breaker = parts.breaker
+        self._retry = parts.retry
+        self._planner = parts.planner
+        self._progress = parts.progress
+        self._clock = parts.clock
+        self._control = parts.control
+        self._rng = parts.new_rng()
+        self._observer = parts.observer
+        self._final_states = parts.final_states
         self._ready = ReadyTimes()
         self._unknown_statuses: set[str] = set()
         self._awaits_more = True
         self._following: anyio.CancelScope | None = None
-        self.settled: Callable[[int], None] = lambda _count: None
-        self.refused: Callable[[Refused], None] = lambda _outcome: None
 
     @property
     def decoding_concurrency(self) -> int:
@@ -168,8 +107,8 @@ class Pipeline:
         asked_at_ms = self._clock.wall_ms()
         self._progress.requests[action.endpoint] += 1
         try:
-            key = self.final_states.key()
-            response = await self._asker.fetch_task(
+            key = self._final_states.key()
+            response = await self._api.fetch_task(
                 action.task.task_id, permit, hold, is_fresh=action.is_fresh, version=action.version
             )
             self._progress.bytes_received += response.size
@@ -226,12 +165,12 @@ class Pipeline:
     async def _store(self, group: list[Decided]) -> None:
         settlements = [one.settlement for one in group]
         with self._progress.beats.at_work("write", self._clock.monotonic):
-            accepted = await self._retry.run(lambda: self._settler.settle(settlements))
+            accepted = await self._retry.run(lambda: self._results.settle(settlements))
             for settlement, is_accepted in zip(settlements, accepted, strict=True):
                 self._record(settlement, is_accepted=is_accepted)
         for one in group:
             one.hold.release()
-        self.settled(len(group))
+        self._control.record_done(len(group))
 
     def moved(self, task: Task, state: TaskState, asked_at_ms: int, embeddings: TaskEmbeddings | None = None) -> None:
         """Let displays and statistics know what a request made of a task."""
@@ -257,9 +196,9 @@ class Pipeline:
         self._observer.answered(action.endpoint, attempt.outcome, response.duration_ms / 1000, attempt.bytes)
         self._judge(outcome)
         self._planner.answered(action.task, outcome, fetched.asked_at_ms)
-        self.final_states.record(action.task, outcome)
+        self._final_states.record(action.task, outcome)
         now_ms = self._clock.wall_ms()
-        circumstances = self.final_states.circumstances(action, outcome, fetched.key, now_ms)
+        circumstances = self._final_states.circumstances(action, outcome, fetched.key, now_ms)
         return Settlement(
             task=action.task,
             decision=decide(action.task, outcome, now_ms, self._rng, self._planner.times, circumstances),
@@ -274,13 +213,13 @@ class Pipeline:
 
     async def _understood(self, action: TaskRequest, status: int | None, outcome: Outcome) -> Outcome:
         """Return what the answer means; a result that names another task of this database is never this one's."""
-        understood = self.final_states.understood(action, status, outcome)
+        understood = self._final_states.understood(action, status, outcome)
         if not isinstance(understood, Retrieved):
             return understood
         received_id = understood.embeddings.received_id
         if received_id is None or is_same_id(received_id, action.task.task_id):
             return understood
-        if not await self._retry.run(lambda: self._settler.is_queued(received_id)):
+        if not await self._retry.run(lambda: self._results.is_queued(received_id)):
             return understood
         message = f"The result is that of another task here, {received_id!a}."
         return Misrouted(received_id, message)
@@ -301,7 +240,7 @@ class Pipeline:
         elif isinstance(outcome, Transient | Misrouted):
             set_condition(self._progress, CONDITION, f"most requests fail, the last with: {outcome.message}")
         if isinstance(outcome, Refused):
-            self.refused(outcome)
+            self._control.refuse(outcome)
         known = self._unknown_statuses | _KNOWN_STATUSES
         if isinstance(outcome, Processing) and outcome.status not in known and len(known) < MAX_KNOWN_STATUSES:
             self._unknown_statuses.add(outcome.status)
@@ -328,7 +267,7 @@ class Pipeline:
                 bound.warning("the answer names another id", received_id=received_id)
             bound.info("harvested", segments=settlement.embeddings.count)
         elif not decision.state.is_open:
-            self.final_states.ended(task)
+            self._final_states.ended(task)
             bound.info(decision.state.value, code=attempt.code, reason=attempt.message)
         elif decision.problem is not None:
             bound.debug("will be tried again", code=attempt.code, reason=attempt.message)

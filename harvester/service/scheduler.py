@@ -18,24 +18,19 @@ import structlog
 from anyio.streams.memory import MemoryObjectSendStream
 
 from harvester.domain.errors import StoreBusyError
-from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint
 from harvester.domain.planning.plan import DueTasks, Plan, Step, TaskRequest
-from harvester.domain.planning.planner import CLOSED_S, Planner
-from harvester.domain.tasks.outcomes import Refused
+from harvester.domain.planning.planner import CLOSED_S
 from harvester.domain.tasks.records import LONGEST_SLEEP_MS, Lease
-from harvester.ports.store import TaskStore
-from harvester.service.clock import Clock
 from harvester.service.final_states import REMEMBERED_MS
+from harvester.service.harvest_parts import HarvestParts
 from harvester.service.lease_watch import LeaseWatch
 from harvester.service.list_poller import ListPoller
 from harvester.service.maintenance import Housekeeping
 from harvester.service.pipeline import COMMIT_EVERY_S, Decided, Fetched, Pipeline
-from harvester.service.progress import Progress
 from harvester.service.room import RoomGuard
-from harvester.service.store_retry import StoreRetry
 from harvester.throttle.memory_budget import Reservation
-from harvester.throttle.throttle import Permit, Throttle
+from harvester.throttle.throttle import Permit
 
 LOOK_AGAIN_S = 1.0
 """How soon a row that another program inserts is seen."""
@@ -94,44 +89,27 @@ class HarvestSettings:
 
 
 class Scheduler:
-    """Runs a harvest: `await run()`, and `stop()` from anywhere in the event loop."""
+    """Runs a harvest: `await run()`, and `control.stop()` from anywhere in the event loop."""
 
-    def __init__(  # noqa: PLR0913  # each is a part that a test replaces
-        self,
-        settings: HarvestSettings,
-        *,
-        source: TaskStore,
-        planner: Planner,
-        pipeline: Pipeline,
-        looker: ListPoller,
-        retry: StoreRetry,
-        throttle: Throttle,
-        breaker: Breaker,
-        progress: Progress,
-        clock: Clock,
+    def __init__(
+        self, settings: HarvestSettings, parts: HarvestParts, pipeline: Pipeline, list_poller: ListPoller
     ) -> None:
         self._settings = settings
-        self._source = source
-        self._planner = planner
+        self._source = parts.source
+        self._planner = parts.planner
         self._pipeline = pipeline
-        self._looker = looker
-        self._retry = retry
-        self._throttle = throttle
-        self._breaker = breaker
-        self._progress = progress
-        self._clock = clock
-        self._housekeeping = Housekeeping(
-            source=source,
-            planner=planner,
-            retry=retry,
-            budget=pipeline.budget,
-            throttle=throttle,
-            progress=progress,
-            clock=clock,
-        )
-        self._room = RoomGuard(source, pipeline.budget, progress, clock)
+        self._list_poller = list_poller
+        self._retry = parts.retry
+        self._throttle = parts.throttle
+        self._budget = parts.budget
+        self._breaker = parts.breaker
+        self._final_states = parts.final_states
+        self._progress = parts.progress
+        self.control = parts.control
+        self._clock = parts.clock
+        self._housekeeping = Housekeeping(parts)
+        self._room = RoomGuard(parts.source, parts.budget, parts.progress, parts.clock)
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self.refusal: Refused | None = None
         self._queue: list[Step] = []
         self._leases = LeaseWatch(self.owner, settings.lease_s)
         self._leased_until = -math.inf
@@ -140,32 +118,8 @@ class Scheduler:
         self._is_more_due = False
         self._blocked: set[Endpoint] = set()
         self._slots = anyio.CapacityLimiter(settings.concurrency)
-        self._changed = anyio.Event()
-        self._stopping = False
-        self._final_states = pipeline.final_states
         self._final_states.asks_once = settings.until is StopWhen.ASKED
         self._has_probe = False
-        self._fetches: anyio.CancelScope | None = None
-        self._everything: anyio.CancelScope | None = None
-        pipeline.settled = self._on_settled
-        pipeline.refused = self.refuse
-
-    def stop(self) -> None:
-        """Take on nothing new; what is under way has the grace time to finish. Safe to call twice."""
-        if self._stopping:
-            return
-        self._stopping = True
-        now = anyio.current_time()
-        if self._fetches is not None:
-            self._fetches.deadline = now + self._settings.grace_s
-        if self._everything is not None:
-            self._everything.deadline = now + self._settings.grace_s + LAST_WRITES_S
-        self._wake_up()
-
-    def refuse(self, outcome: Refused) -> None:
-        """Stop because the API does not accept the key; `refusal` keeps what it said."""
-        self.refusal = self.refusal or outcome
-        self.stop()
 
     def set_concurrency(self, requests: int) -> None:
         """Change how many requests may be under way at a time; those that are go on."""
@@ -176,7 +130,7 @@ class Scheduler:
         """Harvest until there is nothing left to do, or until stopped. Claims are given back in any case."""
         try:
             async with anyio.create_task_group() as group:
-                self._everything = group.cancel_scope
+                self.control.cancel_after_stop(group.cancel_scope, self._settings.grace_s + LAST_WRITES_S)
                 await self._prepare()
                 group.start_soon(self._keep_house, name="housekeeping")
                 await self._flow()
@@ -213,18 +167,18 @@ class Scheduler:
     async def _dispatch(self, responses: MemoryObjectSendStream[Fetched]) -> None:
         """Spend the budget, request by request, until there is nothing to do; then wait for what is under way."""
         async with anyio.create_task_group() as fetches:
-            self._fetches = fetches.cancel_scope
+            self.control.cancel_after_stop(fetches.cancel_scope, self._settings.grace_s)
             while True:
                 slot = object()
                 await self._slots.acquire_on_behalf_of(slot)
                 # Before the permit is taken: with one in hand, a request that waits would go out at a wrong time.
-                await self._pipeline.budget.room()
+                await self._budget.room()
                 with self._progress.beats.at_work("dispatch", self._clock.monotonic):
                     chosen = await self._choose()
                 if chosen is None:
                     return
                 self._progress.in_flight += 1
-                hold = self._pipeline.budget.take()
+                hold = self._budget.take()
                 fetches.start_soon(self._carry_out, slot, *chosen, hold, responses, name=f"ask {chosen[0].endpoint}")
 
     async def _carry_out(
@@ -237,17 +191,17 @@ class Scheduler:
             hold.release()
             self._progress.requests[step.endpoint] += 1
             try:
-                await self._looker.poll(step, permit)
+                await self._list_poller.poll(step, permit)
             finally:
-                self._on_settled(1)
+                self.control.record_done(1)
         finally:
             self._slots.release_on_behalf_of(slot)
 
     async def _choose(self) -> tuple[Step, Permit] | None:
         """Wait for the next request that is worth making and may be made; None when there will be none."""
-        while not self._stopping:
+        while not self.control.is_stopping:
             self._progress.beats.beat(self._clock.monotonic())
-            changed = self._changed
+            changed = self.control.changed
             if self._room.is_short():
                 # What is claimed would be renewed meanwhile, and even that takes room.
                 await self._give_back(self._queue)
@@ -541,14 +495,6 @@ class Scheduler:
 
     def _wall_ahead_ms(self) -> float:
         return self._clock.wall_ms() - self._clock.monotonic() * 1000
-
-    def _on_settled(self, count: int) -> None:
-        self._progress.in_flight -= count
-        self._wake_up()
-
-    def _wake_up(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
 
 
 def _is_full(plan: Plan, due: DueTasks, limit: int) -> bool:

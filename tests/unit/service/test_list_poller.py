@@ -1,18 +1,15 @@
 """A look at the list: who hears of it, whatever the answer is."""
 
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import anyio.lowlevel
 import pytest
 
-from harvester.domain.limits.circuit_breaker import MIN_SAMPLE, Breaker
+from harvester.domain.limits.circuit_breaker import MIN_SAMPLE
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import PROCESSING, ListPage, ListQuery
 from harvester.domain.planning.plan import DueTasks, ListRequest
-from harvester.domain.planning.planner import Planner
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement
 from harvester.domain.tasks.outcomes import NotFound, Outcome, Processing, Ready, Refused, Throttled, Transient
@@ -20,9 +17,8 @@ from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 from harvester.service.clock import SystemClock
 from harvester.service.list_poller import ListPoller
 from harvester.service.pipeline import Pipeline
-from harvester.service.progress import Progress
-from harvester.service.store_retry import StoreRetry
 from harvester.throttle.throttle import Permit
+from tests.support.harvest_parts import harvest_parts
 
 NOW = 1_760_000_000_000
 AGE_MS = 480_000
@@ -68,30 +64,11 @@ class Pages:
 
 class Bench:
     def __init__(self, answer: ListPage | Outcome) -> None:
-        clock, self.planner, self.breaker, self.api = Clock(), Planner(), Breaker(), Api(answer)
-        self.progress, self.store = Progress(started=0.0), Pages()
-        never: Any = None
-        retry = StoreRetry(self.progress, clock)
-        self.pipeline = Pipeline(
-            asker=never,
-            decoder=never,
-            settler=never,
-            breaker=self.breaker,
-            retry=retry,
-            planner=self.planner,
-            progress=self.progress,
-            clock=clock,
-        )
-        self.looker = ListPoller(
-            api=self.api,
-            store=self.store,
-            planner=self.planner,
-            pipeline=self.pipeline,
-            retry=retry,
-            breaker=self.breaker,
-            clock=clock,
-            rng=random.Random(0),
-        )
+        self.api, self.store = Api(answer), Pages()
+        parts = harvest_parts(store=self.store, api=self.api, clock=Clock())
+        self.planner, self.breaker, self.control = parts.planner, parts.breaker, parts.control
+        self.progress = parts.progress
+        self.looker = ListPoller(parts, Pipeline(parts))
 
     async def look(self, *tasks: Task) -> None:
         self.store.rows = {one.task_id: ListedRow(one, is_claimed=True) for one in tasks}
@@ -177,10 +154,9 @@ async def test_only_what_is_wrong_with_the_api_as_a_whole_opens_the_breaker(
 async def test_a_refused_key_stops_everything_and_a_refused_list_does_not(
     is_key: bool,  # noqa: FBT001
 ) -> None:
-    bench, refusals = Bench(Refused("No.", is_key=is_key)), list[Refused]()
-    bench.pipeline.refused = refusals.append
+    bench = Bench(Refused("No.", is_key=is_key))
     await bench.look(task(1))
-    assert len(refusals) == is_key
+    assert bench.control.is_stopping is is_key
 
 
 async def test_after_a_refused_list_one_task_is_asked_about_at_once_to_see_whether_all_calls_are_refused() -> None:

@@ -1,4 +1,3 @@
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -7,20 +6,17 @@ import numpy as np
 
 from harvester.api.body_buffer import SpooledBody
 from harvester.api.response import Answered, Body, Response
-from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.plan import TaskRequest
-from harvester.domain.planning.planner import Planner
 from harvester.domain.tasks.embeddings import TaskEmbeddings
 from harvester.domain.tasks.outcomes import Outcome, Processing, Ready, Retrieved, Transient
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 from harvester.service.observer import MAX_REMEMBERED, ReadyTimes
 from harvester.service.pipeline import Decided, Fetched, Pipeline
-from harvester.service.progress import Progress
-from harvester.service.store_retry import StoreRetry
 from harvester.throttle.memory_budget import MemoryBudget, Reservation
 from harvester.throttle.throttle import Permit
+from tests.support.harvest_parts import harvest_parts
 from tests.unit.store.builders import embeddings
 from tests.unit.web.builders import NOW, StandingClock
 
@@ -107,20 +103,9 @@ class Parts:
 
 async def observed(*fetched: Fetched, accepts: bool = True) -> Notes:
     """Send answers through the pipeline."""
-    notes, clock, progress = Notes(), StandingClock(), Progress(started=0.0)
+    notes, clock = Notes(), StandingClock()
     parts = Parts(clock, embeddings(count=3, dim=4), accepts=accepts)
-    pipeline = Pipeline(
-        asker=parts,
-        decoder=parts,
-        settler=parts,
-        breaker=Breaker(),
-        retry=StoreRetry(progress, clock),
-        planner=Planner(),
-        progress=progress,
-        clock=clock,
-        rng=random.Random(0),
-        observer=notes,
-    )
+    pipeline = Pipeline(harvest_parts(store=parts, api=parts, decoder=parts, clock=clock, observer=notes))
     for one in fetched:
         responses, to_decode = anyio.create_memory_object_stream[Fetched](1)
         settlements, to_write = anyio.create_memory_object_stream[Decided](1)

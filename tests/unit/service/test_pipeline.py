@@ -7,20 +7,17 @@ import pytest
 
 from harvester.api.body_buffer import SpooledBody
 from harvester.api.response import Body, Response
-from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.plan import TaskRequest
-from harvester.domain.planning.planner import Planner
 from harvester.domain.tasks.outcomes import Empty, Invalid, Outcome, Transient
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import DAY_MS, Task, TaskState
 from harvester.service import pipeline
 from harvester.service.clock import SystemClock
 from harvester.service.pipeline import COMMIT_EVERY_S, Decided, Fetched, Pipeline
-from harvester.service.progress import Progress
-from harvester.service.store_retry import StoreRetry
 from harvester.throttle.memory_budget import MemoryBudget, Reservation
 from harvester.throttle.throttle import Permit
+from tests.support.harvest_parts import harvest_parts
 
 BODY_BYTES = 1_000_000
 
@@ -73,18 +70,8 @@ class Store:
 async def carried(outcome: Outcome, answers: int, file: Callable[[bytes], SpooledBody] | None) -> Store:
     """Return the store after so many answers of that outcome, all of which were there when writing began."""
     budget, clock = MemoryBudget(100 * BODY_BYTES), SystemClock()
-    store, progress = Store(budget), Progress(started=clock.monotonic())
-    stages = Pipeline(
-        asker=Api(file),
-        decoder=Refusing(outcome),
-        settler=store,
-        breaker=Breaker(),
-        retry=StoreRetry(progress, clock),
-        planner=Planner(),
-        progress=progress,
-        clock=clock,
-        budget=budget,
-    )
+    store = Store(budget)
+    stages = Pipeline(harvest_parts(store=store, api=Api(file), decoder=Refusing(outcome), clock=clock, budget=budget))
     responses, to_decode = anyio.create_memory_object_stream[Fetched](answers)
     decided, to_write = anyio.create_memory_object_stream[Decided](answers)
     for number in range(answers):
@@ -123,18 +110,8 @@ class StandingClock(SystemClock):
 async def written_one_by_one(count: int, pause_s: float, outcome: Outcome) -> list[int]:
     """Return the groups in which answers were written that came one by one, with pauses on a clock that stands."""
     clock, budget = StandingClock(), MemoryBudget(100 * BODY_BYTES)
-    store, progress = Store(budget), Progress(started=clock.monotonic())
-    stages = Pipeline(
-        asker=Api(None),
-        decoder=Refusing(outcome),
-        settler=store,
-        breaker=Breaker(),
-        retry=StoreRetry(progress, clock),
-        planner=Planner(),
-        progress=progress,
-        clock=clock,
-        budget=budget,
-    )
+    store = Store(budget)
+    stages = Pipeline(harvest_parts(store=store, api=Api(None), decoder=Refusing(outcome), clock=clock, budget=budget))
     responses, to_decode = anyio.create_memory_object_stream[Fetched](1)
     decided, to_write = anyio.create_memory_object_stream[Decided](1)
     async with anyio.create_task_group() as group:

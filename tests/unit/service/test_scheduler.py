@@ -13,7 +13,6 @@ import pytest
 
 from harvester.api.body_buffer import SpooledBody
 from harvester.api.response import Answered, Response
-from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.shared_limits import LimitUpdate
 from harvester.domain.planning.list_reader import ListPage, ListQuery
@@ -26,12 +25,11 @@ from harvester.domain.tasks.task_id import MAX_LENGTH
 from harvester.service.clock import SystemClock
 from harvester.service.list_poller import ListPoller
 from harvester.service.pipeline import Pipeline
-from harvester.service.progress import Progress
 from harvester.service.scheduler import MAX_CLAIMED_AHEAD, NARROW_VIEW, HarvestSettings, Scheduler, StopWhen
-from harvester.service.store_retry import StoreRetry
 from harvester.store.sqlite.store import Store
 from harvester.throttle.memory_budget import Reservation
 from harvester.throttle.throttle import Permit, Throttle
+from tests.support.harvest_parts import harvest_parts
 from tests.unit.store.builders import claim_due, embeddings
 
 PATIENCE_S = 30
@@ -115,41 +113,19 @@ class Bench:
         self.store = store
         self.clock = JumpingClock()
         self.throttle = Throttle(RateLimit(0), self.clock.monotonic, ledger=store, wall_ms=self.clock.wall_ms)
-        self.progress = Progress(started=self.clock.monotonic())
-        breaker = Breaker()
-        planner = self.planner = Planner(PlannerSettings(asks_all=until is StopWhen.ASKED))
-        retry = StoreRetry(self.progress, self.clock)
-        pipeline = Pipeline(
-            asker=api,
-            decoder=NoDecoder(),
-            settler=store,
-            breaker=breaker,
-            retry=retry,
-            planner=planner,
-            progress=self.progress,
-            clock=self.clock,
-        )
-        looker = ListPoller(
-            api=api,
+        self.planner = Planner(PlannerSettings(asks_all=until is StopWhen.ASKED))
+        parts = harvest_parts(
             store=store,
-            planner=planner,
-            pipeline=pipeline,
-            retry=retry,
-            breaker=breaker,
+            api=api,
+            decoder=NoDecoder(),
             clock=self.clock,
-        )
-        self.scheduler = Scheduler(
-            HarvestSettings(concurrency=concurrency, lease_s=lease_s, until=until),
-            source=store,
-            planner=planner,
-            pipeline=pipeline,
-            looker=looker,
-            retry=retry,
             throttle=self.throttle,
-            breaker=breaker,
-            progress=self.progress,
-            clock=self.clock,
+            planner=self.planner,
         )
+        self.progress, self.control = parts.progress, parts.control
+        pipeline = Pipeline(parts)
+        settings = HarvestSettings(concurrency=concurrency, lease_s=lease_s, until=until)
+        self.scheduler = Scheduler(settings, parts, pipeline, ListPoller(parts, pipeline))
 
     def insert(self, statement: str, *parameters: object) -> None:
         with closing(sqlite3.connect(self.store.path, timeout=30)) as connection, connection:
@@ -228,7 +204,7 @@ async def test_a_live_process_keeps_its_tasks_whatever_clock_it_goes_by(store: S
         for _ in range(9):
             await anyio.sleep(0.1)
             assert await store.renew(lease()) == 1
-        bench.scheduler.stop()
+        bench.control.stop()
     with closing(sqlite3.connect(store.path)) as connection:
         found = connection.execute("SELECT lease_owner, claim FROM tasks WHERE task_id = ?", [task_id]).fetchall()
     assert found == [("alive", task.claim)]
@@ -264,7 +240,7 @@ async def test_held_statuses_do_not_keep_a_result_waiting(store: Store, told: tu
             bench.insert("INSERT INTO tasks(task_id, state) VALUES (?, 'ready')", ready)
             while bench.progress.harvested < 1:
                 await anyio.lowlevel.checkpoint()
-        bench.scheduler.stop()
+        bench.control.stop()
     with closing(sqlite3.connect(store.path)) as connection:
         assert connection.execute("SELECT task_id FROM tasks WHERE state = 'harvested'").fetchall() == [(ready,)]
 
@@ -305,7 +281,7 @@ async def test_a_long_block_is_stored_while_it_is_sat_out(store: Store) -> None:
         with anyio.fail_after(PATIENCE_S):
             while not await blocks(bench) >= set(POLL_ENDPOINTS):
                 await anyio.lowlevel.checkpoint()
-        bench.scheduler.stop()
+        bench.control.stop()
 
 
 async def test_asking_once_asks_once(store: Store) -> None:
@@ -379,7 +355,7 @@ async def test_an_impossible_id_with_a_deadline_of_its_own_stops_nobody(store: S
 async def test_a_stop_gives_every_claim_back(store: Store) -> None:
     bench = Bench(store, Api(harvested))
     bench.queue(50, age_ms=DAY_MS)
-    bench.scheduler.stop()
+    bench.control.stop()
     assert await bench.run() == {TaskState.PENDING: 50}
     with closing(sqlite3.connect(store.path)) as connection:
         assert connection.execute("SELECT count(*) FROM tasks WHERE lease_owner IS NOT NULL").fetchall() == [(0,)]
@@ -401,7 +377,7 @@ async def test_tasks_that_hang_hide_no_result_with_a_nearer_deadline_than_others
 
     def answer(task_id: str, endpoint: Endpoint) -> Outcome:
         order.append(task_id)
-        bench.scheduler.stop()
+        bench.control.stop()
         return harvested(task_id, endpoint)
 
     bench = Bench(store, Api(answer))
@@ -439,7 +415,7 @@ async def test_a_harvest_that_has_nothing_to_ask_yet_says_so(store: Store) -> No
         with anyio.fail_after(PATIENCE_S):
             while not bench.progress.is_waiting:  # noqa: ASYNC110  # nothing tells when it changes
                 await anyio.sleep(0.01)
-        bench.scheduler.stop()
+        bench.control.stop()
     assert bench.progress.open == 3
 
 
@@ -451,7 +427,7 @@ async def test_a_harvest_that_waits_for_its_budget_has_something_to_ask(store: S
         group.start_soon(bench.scheduler.run)
         await anyio.sleep(0.5)
         assert (bench.progress.open, bench.progress.is_waiting) == (2, False)
-        bench.scheduler.stop()
+        bench.control.stop()
 
 
 async def test_a_harvest_that_the_api_asks_to_stay_away_waits_for_that(store: Store) -> None:
@@ -463,7 +439,7 @@ async def test_a_harvest_that_the_api_asks_to_stay_away_waits_for_that(store: St
         group.start_soon(bench.scheduler.run)
         await anyio.sleep(0.5)
         assert (bench.progress.blocked_until_ms is not None, bench.progress.is_waiting) == (True, False)
-        bench.scheduler.stop()
+        bench.control.stop()
 
 
 async def test_a_harvest_that_spreads_the_last_of_a_quota_says_until_when_it_waits(store: Store) -> None:
@@ -476,4 +452,4 @@ async def test_a_harvest_that_spreads_the_last_of_a_quota_says_until_when_it_wai
         until_ms = bench.progress.blocked_until_ms
         assert until_ms is not None
         assert until_ms == pytest.approx(bench.clock.wall_ms() + 3_600_000, abs=60_000)
-        bench.scheduler.stop()
+        bench.control.stop()
