@@ -22,16 +22,16 @@ from harvester.domain.planning.plan import Strategy
 from harvester.domain.planning.planner import Planner, PlannerSettings
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import OPEN_STATES, TaskState
+from harvester.service.api_health import ApiHealth
 from harvester.service.decode_pool import Decoder
 from harvester.service.final_states import FinalStates
 from harvester.service.harvest_parts import HarvestParts
-from harvester.service.list_poller import ListPoller
 from harvester.service.observer import NullObserver
-from harvester.service.pipeline import Pipeline
 from harvester.service.progress import Progress
 from harvester.service.run_control import RunControl
 from harvester.service.scheduler import HarvestSettings, Scheduler, StopWhen
 from harvester.service.store_retry import StoreRetry
+from harvester.service.transitions import ProgressListener, Transitions
 from harvester.simulator.limits import RateLimiter
 from harvester.simulator.settings import SimulatorSettings
 from harvester.throttle.memory_budget import MemoryBudget
@@ -195,7 +195,8 @@ class _Run:
             seed=seed,
         )
         self.apis.append(api)
-        progress = Progress(started=clock.monotonic())
+        breaker, progress = Breaker(), Progress(started=clock.monotonic())
+        control = RunControl(progress)
         parts = HarvestParts(
             source=store,
             results=settlements,
@@ -205,20 +206,21 @@ class _Run:
             decoder=Decoder(max_body_bytes=1024 * 1024, workers=1),
             throttle=throttle,
             budget=MemoryBudget(sys.maxsize),
-            breaker=Breaker(),
+            breaker=breaker,
             planner=Planner(PlannerSettings(strategy=Strategy(setup.strategy), asks_all=setup.asks_once)),
             final_states=FinalStates(clock, progress),
+            api_health=ApiHealth(breaker, progress, clock, control),
+            transitions=Transitions(ProgressListener(progress, clock)),
             progress=progress,
             observer=NullObserver(),
             clock=clock,
             retry=StoreRetry(progress, clock),
-            control=RunControl(progress),
+            control=control,
             new_rng=lambda: random.Random(seed),  # noqa: S311
         )
-        pipeline = Pipeline(parts)
         until = StopWhen.ASKED if setup.asks_once else StopWhen.STOPPED
         settings = HarvestSettings(concurrency=setup.concurrency, until=until, lease_s=setup.lease_s)
-        return Scheduler(settings, parts, pipeline, ListPoller(parts, pipeline))
+        return Scheduler(settings, parts)
 
     async def _submit(self, store: InlineStore) -> None:
         for at_ms, queued in groupby(self.ours, key=lambda pair: pair[0]):

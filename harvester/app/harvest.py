@@ -22,6 +22,7 @@ from harvester.domain.tasks.outcomes import Outcome, Refused
 from harvester.domain.tasks.task import DAY_MS
 from harvester.ports.insights import StoreReader
 from harvester.ports.store import HarvestStore
+from harvester.service.api_health import ApiHealth
 from harvester.service.clock import CONDITION as CLOCK_CONDITION
 from harvester.service.clock import ApiClock, Clock, SystemClock
 from harvester.service.decode_pool import Decoder
@@ -29,14 +30,13 @@ from harvester.service.discovery import DiscoveryReport, Schedule, discover_late
 from harvester.service.final_states import FinalStates
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.list_api import ObservedListApi
-from harvester.service.list_poller import ListPoller
-from harvester.service.observer import NullObserver, Observer
-from harvester.service.pipeline import Pipeline
+from harvester.service.observer import EndStatistics, NullObserver, Observer
 from harvester.service.progress import Progress
 from harvester.service.run_control import RunControl
 from harvester.service.scheduler import HarvestSettings, Scheduler, StopWhen
 from harvester.service.secret_guard import GuardedDecoder
 from harvester.service.store_retry import StoreRetry
+from harvester.service.transitions import ProgressListener, TransitionLog, Transitions
 from harvester.settings.ca_certificates import trusted
 from harvester.settings.machine import read_limits
 from harvester.settings.machine_defaults import share_of
@@ -139,57 +139,42 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
     clock = ApiClock(SystemClock(), lambda text: progress.note(CLOCK_CONDITION, text))
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store.path))
-        has_status_call = settings.api.version == "v1"
         throttle = Throttle(
             _rate_limit(settings),
             clock.monotonic,
             ledger=store,
             wall_ms=clock.wall_ms,
-            has_status_call=has_status_call,
+            has_status_call=_has_status_call(settings),
         )
         if only is not None:
             await store.want(only, clock.wall_ms())
         client = await stack.enter_async_context(
             Client(_client_settings(settings), key, throttle, on_api_time=clock.learn)
         )
-        planner = Planner(
-            PlannerSettings(
-                strategy=Strategy(settings.harvest.strategy),
-                has_status_call=has_status_call,
-                asks_all=until is StopWhen.ASKED,
-            )
-        )
+        breaker, control = Breaker(), RunControl(progress)
+        transitions = Transitions(ProgressListener(progress, clock), EndStatistics(observer, clock), TransitionLog())
         parts = HarvestParts(
             source=store,
             results=store,
             pages=store,
             task_api=client,
             list_api=ObservedListApi(client, observer, clock),
-            decoder=GuardedDecoder(_decoder(settings), SecretGuard(key), settings.api.max_body_bytes),
+            decoder=_decoder(settings, key),
             throttle=throttle,
             budget=MemoryBudget(settings.harvest.memory_budget_bytes),
-            breaker=Breaker(),
-            planner=planner,
+            breaker=breaker,
+            planner=_planner(settings, until),
             final_states=FinalStates(clock, progress, key=lambda: key_fingerprint(key())),
+            api_health=ApiHealth(breaker, progress, clock, control),
+            transitions=transitions,
             progress=progress,
             observer=observer,
             clock=clock,
             retry=StoreRetry(progress, clock),
-            control=RunControl(progress),
+            control=control,
             new_rng=random.Random,
         )
-        pipeline = Pipeline(parts)
-        scheduler = Scheduler(
-            HarvestSettings(
-                concurrency=settings.harvest.concurrency,
-                lease_s=settings.harvest.lease_s,
-                grace_s=settings.harvest.grace_s if grace_s is None else grace_s,
-                until=until,
-            ),
-            parts,
-            pipeline,
-            ListPoller(parts, pipeline),
-        )
+        scheduler = Scheduler(_harvest_settings(settings, until, grace_s), parts)
         # What is loaded by now lives as long as the process: to walk through it for garbage holds the event loop up for
         # tens of milliseconds every time.
         gc.collect()
@@ -227,8 +212,32 @@ async def ask_once(settings: Settings, key: Callable[[], str]) -> tuple[ListPage
         return answer, client.clock_skew_s
 
 
-def _decoder(settings: Settings) -> Decoder:
-    return Decoder(settings.api.max_body_bytes, share_of(read_limits()).workers)
+def _decoder(settings: Settings, key: Callable[[], str]) -> GuardedDecoder:
+    decoder = Decoder(settings.api.max_body_bytes, share_of(read_limits()).workers)
+    return GuardedDecoder(decoder, SecretGuard(key), settings.api.max_body_bytes)
+
+
+def _planner(settings: Settings, until: StopWhen) -> Planner:
+    return Planner(
+        PlannerSettings(
+            strategy=Strategy(settings.harvest.strategy),
+            has_status_call=_has_status_call(settings),
+            asks_all=until is StopWhen.ASKED,
+        )
+    )
+
+
+def _harvest_settings(settings: Settings, until: StopWhen, grace_s: float | None) -> HarvestSettings:
+    return HarvestSettings(
+        concurrency=settings.harvest.concurrency,
+        lease_s=settings.harvest.lease_s,
+        grace_s=settings.harvest.grace_s if grace_s is None else grace_s,
+        until=until,
+    )
+
+
+def _has_status_call(settings: Settings) -> bool:
+    return settings.api.version == "v1"
 
 
 def _schedule(settings: Settings) -> Schedule | None:

@@ -106,7 +106,7 @@ class FinalStates:
         message = f"The result {named}; it is asked for again on a new connection."
         return Misrouted(received_id or "", message)
 
-    def record(self, task: Task, outcome: Outcome) -> None:
+    def record_outcome(self, task: Task, outcome: Outcome) -> None:
         """Take an answer about a task for what it says about the API."""
         now, was_open = self._clock.monotonic(), self.is_open
         is_young = task.age_ms(self._clock.wall_ms()) < YOUNG_MS
@@ -129,7 +129,7 @@ class FinalStates:
             log.info("the API answers sensibly again, ends are no longer held back")
         self._show(outcome)
 
-    def ended(self, task: Task) -> None:
+    def record_end(self, task: Task) -> None:
         """Forget a task that has ended: its answers speak for no other any more."""
         for breaker in self._both:
             breaker.ended(task.key)

@@ -7,6 +7,7 @@ from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.planning.plan import Rng
 from harvester.domain.planning.planner import Planner
 from harvester.ports.store import ListStore, ResultStore, TaskStore
+from harvester.service.api_health import ApiHealth
 from harvester.service.clock import Clock
 from harvester.service.final_states import FinalStates
 from harvester.service.list_api import ListApi
@@ -15,6 +16,7 @@ from harvester.service.progress import Progress
 from harvester.service.run_control import RunControl
 from harvester.service.store_retry import StoreRetry
 from harvester.service.task_api import BodyDecoder, TaskApi
+from harvester.service.transitions import Transitions
 from harvester.throttle.memory_budget import MemoryBudget
 from harvester.throttle.throttle import Throttle
 
@@ -37,6 +39,8 @@ class HarvestParts:
     breaker: Breaker
     planner: Planner
     final_states: FinalStates
+    api_health: ApiHealth
+    transitions: Transitions
     progress: Progress
     observer: Observer
     clock: Clock

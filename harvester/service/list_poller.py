@@ -11,7 +11,6 @@ from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.list_settlement import settle_page
-from harvester.service.pipeline import Pipeline
 from harvester.throttle.throttle import Permit
 
 log = structlog.stdlib.get_logger()
@@ -20,8 +19,7 @@ log = structlog.stdlib.get_logger()
 class ListPoller:
     """Requests a page, settles what it says, and passes it on to planner and displays."""
 
-    def __init__(self, parts: HarvestParts, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
+    def __init__(self, parts: HarvestParts) -> None:
         self._api = parts.list_api
         self._store = parts.pages
         self._planner = parts.planner
@@ -30,6 +28,7 @@ class ListPoller:
         self._breaker = parts.breaker
         self._clock = parts.clock
         self._control = parts.control
+        self._transitions = parts.transitions
         self._rng = parts.new_rng()
 
     async def poll(self, look: ListRequest, permit: Permit) -> None:
@@ -66,10 +65,10 @@ class ListPoller:
         for one in changes:
             self._planner.answered(one.task, one.listed.outcome, asked_at_ms)
             if one.decision is not None:
-                self._pipeline.moved(one.task, one.decision.state, asked_at_ms)
+                self._transitions.record_transition(one.task, one.decision.state, asked_at_ms)
         for task in finished:
             self._planner.presumed(task, asked_at_ms)
-            self._pipeline.moved(task, TaskState.READY, asked_at_ms)
+            self._transitions.record_transition(task, TaskState.READY, asked_at_ms)
         self._planner.read(look, page, [*(one.task for one in changes), *finished], asked_at_ms)
         log.debug(
             "looked at the list",

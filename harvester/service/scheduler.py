@@ -27,7 +27,8 @@ from harvester.service.harvest_parts import HarvestParts
 from harvester.service.lease_watch import LeaseWatch
 from harvester.service.list_poller import ListPoller
 from harvester.service.maintenance import Housekeeping
-from harvester.service.pipeline import COMMIT_EVERY_S, Decided, Fetched, Pipeline
+from harvester.service.pipeline import Fetched, Pipeline
+from harvester.service.result_writer import COMMIT_EVERY_S, Decided, ResultWriter
 from harvester.service.room import RoomGuard
 from harvester.throttle.memory_budget import Reservation
 from harvester.throttle.throttle import Permit
@@ -91,14 +92,13 @@ class HarvestSettings:
 class Scheduler:
     """Runs a harvest: `await run()`, and `control.stop()` from anywhere in the event loop."""
 
-    def __init__(
-        self, settings: HarvestSettings, parts: HarvestParts, pipeline: Pipeline, list_poller: ListPoller
-    ) -> None:
+    def __init__(self, settings: HarvestSettings, parts: HarvestParts) -> None:
         self._settings = settings
         self._source = parts.source
         self._planner = parts.planner
-        self._pipeline = pipeline
-        self._list_poller = list_poller
+        self._writer = ResultWriter(parts)
+        self._pipeline = Pipeline(parts, self._writer)
+        self._list_poller = ListPoller(parts)
         self._retry = parts.retry
         self._throttle = parts.throttle
         self._budget = parts.budget
@@ -161,7 +161,7 @@ class Scheduler:
             for number in range(self._pipeline.decoding_concurrency):
                 receive, send = to_decode.clone(), settlements.clone()
                 stages.start_soon(self._pipeline.decode, receive, send, name=f"decode {number}")
-            stages.start_soon(self._pipeline.write, to_write.clone(), name="write")
+            stages.start_soon(self._writer.write, to_write.clone(), name="write")
             await self._dispatch(responses)
 
     async def _dispatch(self, responses: MemoryObjectSendStream[Fetched]) -> None:
@@ -401,7 +401,7 @@ class Scheduler:
             return 0.0
         wait_ms = math.inf if next_due_ms is None else next_due_ms - self._clock.wall_ms()
         if wait_ms > COMMIT_EVERY_S * 1000:
-            self._pipeline.expect_no_more()
+            self._writer.expect_no_more()
         if self._settings.until is StopWhen.ASKED or next_due_ms is None:
             is_over = self._settings.until is not StopWhen.STOPPED and not self._progress.in_flight
             return None if is_over else LOOK_AGAIN_S

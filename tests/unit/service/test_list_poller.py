@@ -16,7 +16,6 @@ from harvester.domain.tasks.outcomes import NotFound, Outcome, Processing, Ready
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 from harvester.service.clock import SystemClock
 from harvester.service.list_poller import ListPoller
-from harvester.service.pipeline import Pipeline
 from harvester.throttle.throttle import Permit
 from tests.support.harvest_parts import harvest_parts
 
@@ -68,7 +67,7 @@ class Bench:
         parts = harvest_parts(store=self.store, api=self.api, clock=Clock())
         self.planner, self.breaker, self.control = parts.planner, parts.breaker, parts.control
         self.progress = parts.progress
-        self.looker = ListPoller(parts, Pipeline(parts))
+        self.looker = ListPoller(parts)
 
     async def look(self, *tasks: Task) -> None:
         self.store.rows = {one.task_id: ListedRow(one, is_claimed=True) for one in tasks}

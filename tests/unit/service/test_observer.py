@@ -13,7 +13,8 @@ from harvester.domain.tasks.outcomes import Outcome, Processing, Ready, Retrieve
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 from harvester.service.observer import MAX_REMEMBERED, ReadyTimes
-from harvester.service.pipeline import Decided, Fetched, Pipeline
+from harvester.service.pipeline import Fetched, Pipeline
+from harvester.service.result_writer import Decided, ResultWriter
 from harvester.throttle.memory_budget import MemoryBudget, Reservation
 from harvester.throttle.throttle import Permit
 from tests.support.harvest_parts import harvest_parts
@@ -27,38 +28,38 @@ READY = replace(PENDING, state=TaskState.READY)
 def test_the_wait_begins_with_the_first_request_that_said_ready() -> None:
     times = ReadyTimes()
 
-    assert times.moved(PENDING, TaskState.READY, 100) is None
-    assert times.moved(READY, TaskState.READY, 200) is None
-    assert times.moved(READY, TaskState.HARVESTED, 300) == 100
+    assert times.record_transition(PENDING, TaskState.READY, 100) is None
+    assert times.record_transition(READY, TaskState.READY, 200) is None
+    assert times.record_transition(READY, TaskState.HARVESTED, 300) == 100
 
 
 def test_what_is_retrieved_without_asking_waits_from_its_own_request_on() -> None:
-    assert ReadyTimes().moved(PENDING, TaskState.HARVESTED, 300) == 300
+    assert ReadyTimes().record_transition(PENDING, TaskState.HARVESTED, 300) == 300
 
 
 def test_what_was_ready_before_this_process_began_has_no_known_wait() -> None:
     times = ReadyTimes()
 
-    assert times.moved(READY, TaskState.READY, 200) is None
-    assert times.moved(READY, TaskState.HARVESTED, 300) is None
+    assert times.record_transition(READY, TaskState.READY, 200) is None
+    assert times.record_transition(READY, TaskState.HARVESTED, 300) is None
 
 
 def test_what_turned_out_not_to_be_ready_begins_anew() -> None:
     times = ReadyTimes()
-    times.moved(PENDING, TaskState.READY, 100)
-    times.moved(READY, TaskState.PENDING, 200)
+    times.record_transition(PENDING, TaskState.READY, 100)
+    times.record_transition(READY, TaskState.PENDING, 200)
 
-    assert times.moved(PENDING, TaskState.HARVESTED, 300) == 300
+    assert times.record_transition(PENDING, TaskState.HARVESTED, 300) == 300
 
 
 def test_a_task_that_failed_has_no_wait() -> None:
-    assert ReadyTimes().moved(PENDING, TaskState.FAILED, 300) is None
+    assert ReadyTimes().record_transition(PENDING, TaskState.FAILED, 300) is None
 
 
 def test_the_memory_is_bounded() -> None:
     times = ReadyTimes()
     for key in range(MAX_REMEMBERED + 1):
-        times.moved(replace(PENDING, key=key), TaskState.READY, key)
+        times.record_transition(replace(PENDING, key=key), TaskState.READY, key)
 
     assert times.forget(0) is None
     assert times.forget(1) == 1
@@ -105,14 +106,16 @@ async def observed(*fetched: Fetched, accepts: bool = True) -> Notes:
     """Send answers through the pipeline."""
     notes, clock = Notes(), StandingClock()
     parts = Parts(clock, embeddings(count=3, dim=4), accepts=accepts)
-    pipeline = Pipeline(harvest_parts(store=parts, api=parts, decoder=parts, clock=clock, observer=notes))
+    harvest = harvest_parts(store=parts, api=parts, decoder=parts, clock=clock, observer=notes)
+    writer = ResultWriter(harvest)
+    pipeline = Pipeline(harvest, writer)
     for one in fetched:
         responses, to_decode = anyio.create_memory_object_stream[Fetched](1)
         settlements, to_write = anyio.create_memory_object_stream[Decided](1)
         async with responses:
             await responses.send(one)
         await pipeline.decode(to_decode, settlements)
-        await pipeline.write(to_write)
+        await writer.write(to_write)
     return notes
 
 

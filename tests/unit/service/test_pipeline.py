@@ -12,9 +12,10 @@ from harvester.domain.planning.plan import TaskRequest
 from harvester.domain.tasks.outcomes import Empty, Invalid, Outcome, Transient
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import DAY_MS, Task, TaskState
-from harvester.service import pipeline
+from harvester.service import result_writer
 from harvester.service.clock import SystemClock
-from harvester.service.pipeline import COMMIT_EVERY_S, Decided, Fetched, Pipeline
+from harvester.service.pipeline import Fetched, Pipeline
+from harvester.service.result_writer import COMMIT_EVERY_S, Decided, ResultWriter
 from harvester.throttle.memory_budget import MemoryBudget, Reservation
 from harvester.throttle.throttle import Permit
 from tests.support.harvest_parts import harvest_parts
@@ -71,7 +72,9 @@ async def carried(outcome: Outcome, answers: int, file: Callable[[bytes], Spoole
     """Return the store after so many answers of that outcome, all of which were there when writing began."""
     budget, clock = MemoryBudget(100 * BODY_BYTES), SystemClock()
     store = Store(budget)
-    stages = Pipeline(harvest_parts(store=store, api=Api(file), decoder=Refusing(outcome), clock=clock, budget=budget))
+    parts = harvest_parts(store=store, api=Api(file), decoder=Refusing(outcome), clock=clock, budget=budget)
+    writer = ResultWriter(parts)
+    stages = Pipeline(parts, writer)
     responses, to_decode = anyio.create_memory_object_stream[Fetched](answers)
     decided, to_write = anyio.create_memory_object_stream[Decided](answers)
     for number in range(answers):
@@ -79,7 +82,7 @@ async def carried(outcome: Outcome, answers: int, file: Callable[[bytes], Spoole
         await stages.fetch(TaskRequest(Endpoint.RETRIEVE, task), Permit(Endpoint.RETRIEVE), budget.take(), responses)
     responses.close()
     await stages.decode(to_decode, decided)
-    await stages.write(to_write)
+    await writer.write(to_write)
     assert budget.held_bytes == 0
     return store
 
@@ -94,7 +97,7 @@ async def test_a_body_that_may_be_kept_counts_as_held_until_it_is_written(
 
 
 async def test_a_transaction_holds_a_few_megabytes_of_kept_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "GROUP_BYTES", 2 * BODY_BYTES)
+    monkeypatch.setattr(result_writer, "GROUP_BYTES", 2 * BODY_BYTES)
     store = await carried(Invalid("It is odd."), answers=7, file=SpooledBody.of)
     assert store.groups == [2, 2, 2, 1]
 
@@ -111,12 +114,14 @@ async def written_one_by_one(count: int, pause_s: float, outcome: Outcome) -> li
     """Return the groups in which answers were written that came one by one, with pauses on a clock that stands."""
     clock, budget = StandingClock(), MemoryBudget(100 * BODY_BYTES)
     store = Store(budget)
-    stages = Pipeline(harvest_parts(store=store, api=Api(None), decoder=Refusing(outcome), clock=clock, budget=budget))
+    parts = harvest_parts(store=store, api=Api(None), decoder=Refusing(outcome), clock=clock, budget=budget)
+    writer = ResultWriter(parts)
+    stages = Pipeline(parts, writer)
     responses, to_decode = anyio.create_memory_object_stream[Fetched](1)
     decided, to_write = anyio.create_memory_object_stream[Decided](1)
     async with anyio.create_task_group() as group:
         group.start_soon(stages.decode, to_decode, decided)
-        group.start_soon(stages.write, to_write)
+        group.start_soon(writer.write, to_write)
         async with responses:
             for number in range(count):
                 task = Task(number, f"task-{number}", TaskState.READY, 0, clock.wall_ms() + DAY_MS)
@@ -137,5 +142,5 @@ async def test_after_a_pause_an_answer_is_written_at_once() -> None:
 
 
 async def test_a_large_answer_waits_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "SMALL_GROUP_BYTES", BODY_BYTES)
+    monkeypatch.setattr(result_writer, "SMALL_GROUP_BYTES", BODY_BYTES)
     assert await written_one_by_one(3, 0.0, Invalid("It is odd.")) == [1, 1, 1]

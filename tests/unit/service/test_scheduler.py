@@ -23,8 +23,6 @@ from harvester.domain.tasks.records import Lease
 from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.domain.tasks.task_id import MAX_LENGTH
 from harvester.service.clock import SystemClock
-from harvester.service.list_poller import ListPoller
-from harvester.service.pipeline import Pipeline
 from harvester.service.scheduler import MAX_CLAIMED_AHEAD, NARROW_VIEW, HarvestSettings, Scheduler, StopWhen
 from harvester.store.sqlite.store import Store
 from harvester.throttle.memory_budget import Reservation
@@ -123,9 +121,8 @@ class Bench:
             planner=self.planner,
         )
         self.progress, self.control = parts.progress, parts.control
-        pipeline = Pipeline(parts)
         settings = HarvestSettings(concurrency=concurrency, lease_s=lease_s, until=until)
-        self.scheduler = Scheduler(settings, parts, pipeline, ListPoller(parts, pipeline))
+        self.scheduler = Scheduler(settings, parts)
 
     def insert(self, statement: str, *parameters: object) -> None:
         with closing(sqlite3.connect(self.store.path, timeout=30)) as connection, connection:
