@@ -218,7 +218,7 @@ class _Run:
             control=control,
             new_rng=lambda: random.Random(seed),  # noqa: S311
         )
-        until = StopWhen.ASKED if setup.asks_once else StopWhen.STOPPED
+        until = StopWhen.ALL_ASKED if setup.asks_once else StopWhen.SIGNALLED
         settings = HarvestSettings(concurrency=setup.concurrency, until=until, lease_s=setup.lease_s)
         return Scheduler(settings, parts)
 

@@ -129,7 +129,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
     settings: Settings,
     key: Callable[[], str],
     *,
-    until: StopWhen = StopWhen.ENDED,
+    until: StopWhen = StopWhen.ALL_DONE,
     only: Sequence[str] | None = None,
     grace_s: float | None = None,
     observer: Observer | None = None,
@@ -222,7 +222,7 @@ def _planner(settings: Settings, until: StopWhen) -> Planner:
         PlannerSettings(
             strategy=Strategy(settings.harvest.strategy),
             has_status_call=_has_status_call(settings),
-            asks_all=until is StopWhen.ASKED,
+            asks_all=until is StopWhen.ALL_ASKED,
         )
     )
 

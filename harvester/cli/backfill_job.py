@@ -26,7 +26,7 @@ class Job:
 
     async def run(self, key: Callable[[], str]) -> int:
         """Harvest, show it, print the summary, and return the exit code. Raises HarvesterError."""
-        until = StopWhen.ASKED if self._no_wait else StopWhen.ENDED
+        until = StopWhen.ALL_ASKED if self._no_wait else StopWhen.ALL_DONE
         async with open_harvest(self._settings, key, until=until, only=self._only) as harvest:
             started_ms = harvest.clock.wall_ms()
             async with stopping_on_signals(lambda: self._drain(harvest)) as stop, anyio.create_task_group() as group:

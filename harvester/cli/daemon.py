@@ -40,7 +40,7 @@ class Daemon:
         async with (
             AsyncExitStack() as stack,
             open_harvest(
-                settings, self._key.reveal, until=StopWhen.STOPPED, grace_s=grace_s, observer=metrics
+                settings, self._key.reveal, until=StopWhen.SIGNALLED, grace_s=grace_s, observer=metrics
             ) as harvest,
             serve(settings.server.listen, token, harvest, metrics),
         ):

@@ -19,7 +19,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from harvester.domain.errors import StoreBusyError
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint
-from harvester.domain.planning.plan import DueTasks, Plan, Step, TaskRequest
+from harvester.domain.planning.plan import DueTasks, Plan, PlannedRequest, TaskRequest
 from harvester.domain.planning.planner import CLOSED_S
 from harvester.domain.tasks.records import LONGEST_SLEEP_MS, Lease
 from harvester.service.final_states import REMEMBERED_MS
@@ -71,9 +71,9 @@ log = structlog.stdlib.get_logger()
 class StopWhen(Enum):
     """When a harvest is over by itself."""
 
-    ENDED = "every task has ended"
-    ASKED = "every task has been asked about once"
-    STOPPED = "somebody stops it"
+    ALL_DONE = "every task has ended"
+    ALL_ASKED = "every task has been asked about once"
+    SIGNALLED = "a signal stops it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class HarvestSettings:
     concurrency: int = 8
     lease_s: float = 60.0
     grace_s: float = 30.0
-    until: StopWhen = StopWhen.ENDED
+    until: StopWhen = StopWhen.ALL_DONE
 
 
 class Scheduler:
@@ -110,7 +110,7 @@ class Scheduler:
         self._housekeeping = Housekeeping(parts)
         self._room = RoomGuard(parts.source, parts.budget, parts.progress, parts.clock)
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._queue: list[Step] = []
+        self._queue: list[PlannedRequest] = []
         self._leases = LeaseWatch(self.owner, settings.lease_s)
         self._leased_until = -math.inf
         self._ahead_ms = self._wall_ahead_ms()
@@ -118,7 +118,7 @@ class Scheduler:
         self._is_more_due = False
         self._blocked: set[Endpoint] = set()
         self._slots = anyio.CapacityLimiter(settings.concurrency)
-        self._final_states.asks_once = settings.until is StopWhen.ASKED
+        self._final_states.asks_once = settings.until is StopWhen.ALL_ASKED
         self._has_probe = False
 
     def set_concurrency(self, requests: int) -> None:
@@ -147,7 +147,7 @@ class Scheduler:
         now_ms = self._clock.wall_ms()
         await self._free_dead(now_ms)
         await self._wake_misdated(now_ms)
-        if self._settings.until is StopWhen.ASKED:
+        if self._settings.until is StopWhen.ALL_ASKED:
             await self._retry.run(lambda: self._source.wake_early(now_ms))
         await self._housekeeping.prepare()
         since_ms = now_ms - REMEMBERED_MS
@@ -182,22 +182,27 @@ class Scheduler:
                 fetches.start_soon(self._carry_out, slot, *chosen, hold, responses, name=f"ask {chosen[0].endpoint}")
 
     async def _carry_out(
-        self, slot: object, step: Step, permit: Permit, hold: Reservation, responses: MemoryObjectSendStream[Fetched]
+        self,
+        slot: object,
+        request: PlannedRequest,
+        permit: Permit,
+        hold: Reservation,
+        responses: MemoryObjectSendStream[Fetched],
     ) -> None:
         try:
-            if isinstance(step, TaskRequest):
-                await self._pipeline.fetch(step, permit, hold, responses)
+            if isinstance(request, TaskRequest):
+                await self._pipeline.fetch(request, permit, hold, responses)
                 return
             hold.release()
-            self._progress.requests[step.endpoint] += 1
+            self._progress.requests[request.endpoint] += 1
             try:
-                await self._list_poller.poll(step, permit)
+                await self._list_poller.poll(request, permit)
             finally:
                 self.control.record_done(1)
         finally:
             self._slots.release_on_behalf_of(slot)
 
-    async def _choose(self) -> tuple[Step, Permit] | None:
+    async def _choose(self) -> tuple[PlannedRequest, Permit] | None:
         """Wait for the next request that is worth making and may be made; None when there will be none."""
         while not self.control.is_stopping:
             self._progress.beats.beat(self._clock.monotonic())
@@ -213,24 +218,24 @@ class Scheduler:
             if held_s is None:
                 return None
             if held_s == 0:
-                step = await self._next_step()
-                if not isinstance(step, float):
+                request = await self._next_request()
+                if not isinstance(request, float):
                     self._progress.is_waiting = False
-                    self._has_probe = self._has_probe and not isinstance(step, TaskRequest)
-                    return step, self._throttle.take(step.endpoint)
+                    self._has_probe = self._has_probe and not isinstance(request, TaskRequest)
+                    return request, self._throttle.take(request.endpoint)
                 if self._is_over_for_now():
                     return None
-                held_s = step
+                held_s = request
             self._progress.is_waiting = self._has_nothing_to_ask()
             await self._clock.wait(changed, min(held_s, LOOK_AGAIN_S))
         return None
 
     async def _until_request_s(self) -> float | None:
         """Return how long there is nothing due, or no request may go out; None when the harvest is over."""
-        if self._settings.until is StopWhen.ASKED and not self._progress.in_flight and self._is_blocked_for_long():
+        if self._settings.until is StopWhen.ALL_ASKED and not self._progress.in_flight and self._is_blocked_for_long():
             return None
         if (
-            self._settings.until is StopWhen.ENDED
+            self._settings.until is StopWhen.ALL_DONE
             and not self._progress.in_flight
             and self._final_states.is_open_for_long
         ):
@@ -253,7 +258,7 @@ class Scheduler:
 
     def _is_probing(self) -> bool:
         """Whether no tasks are asked but probes; who asks about each task once, asks about each."""
-        return self._final_states.is_probing and self._settings.until is not StopWhen.ASKED
+        return self._final_states.is_probing and self._settings.until is not StopWhen.ALL_ASKED
 
     def _class_wait_s(self, endpoint: Endpoint) -> float:
         """Return how long requests of that class must wait whatever the total rate, for the API's sake."""
@@ -290,8 +295,8 @@ class Scheduler:
             return self._breaker.wait_s(now) or LOOK_AGAIN_S
         return self._soonest_s(POLL_ENDPOINTS)
 
-    async def _next_step(self) -> Step | float:
-        """Return the first claimed step that may be taken now, after claiming more if there is none; else a wait.
+    async def _next_request(self) -> PlannedRequest | float:
+        """Return the first claimed request that may be taken now, after claiming more if there is none; else a wait.
 
         Only for what is worth a request one is taken from the shared budget, and only then tasks are claimed for it:
         so an idle process costs nothing, and the tasks are the most urgent ones at the moment of sending.
@@ -301,25 +306,25 @@ class Scheduler:
         await self._give_back_blocked()
         if not self._queue:
             plan = await self._plan(now_ms)
-            self._is_waiting_for_calls = not plan.steps
-            if not plan.steps:
+            self._is_waiting_for_calls = not plan.requests
+            if not plan.requests:
                 # What is postponed may have hidden others.
                 return MIN_WAIT_S if plan.later else LOOK_AGAIN_S
             await self._retry.run(self._throttle.refill)
-            wait_s = self._wait_s(plan.steps)
+            wait_s = self._wait_s(plan.requests)
             if wait_s > 0:
                 return wait_s
-            await self._claim(plan.steps, now_ms)
+            await self._claim(plan.requests, now_ms)
         # More may be claimed than was leased, or the lease has ended while a slot was waited for.
         await self._retry.run(self._throttle.refill)
-        step = next((step for step in self._queue if self._request_wait_s(step.endpoint) == 0), None)
-        if step is None:
+        request = next((request for request in self._queue if self._request_wait_s(request.endpoint) == 0), None)
+        if request is None:
             return max(MIN_WAIT_S, self._wait_s(self._queue))
-        self._queue.remove(step)
-        return step
+        self._queue.remove(request)
+        return request
 
-    def _wait_s(self, steps: Sequence[Step]) -> float:
-        return self._soonest_s({step.endpoint for step in steps}) if steps else 0.0
+    def _wait_s(self, requests: Sequence[PlannedRequest]) -> float:
+        return self._soonest_s({request.endpoint for request in requests}) if requests else 0.0
 
     async def _plan(self, now_ms: int) -> Plan:
         limit = self._claim_limit()
@@ -331,11 +336,11 @@ class Scheduler:
         if plan.later:
             await self._retry.run(lambda: self._source.postpone(plan.later, now_ms))
         # Then the store, which may be writing, need not be asked once more whether any are due.
-        self._is_more_due = bool(plan.steps) and not due.is_whole
+        self._is_more_due = bool(plan.requests) and not due.is_whole
         return plan
 
     async def _due(self, now_ms: int, limit: int, *, newest: bool) -> DueTasks:
-        wake = self._settings.until is not StopWhen.ASKED
+        wake = self._settings.until is not StopWhen.ALL_ASKED
         # Which leases are over is not for the wall clock to say: see `_free_dead`.
         return await self._retry.run(
             lambda: self._source.due(now_ms, limit=limit, newest=newest, wake=wake, lapsed=False)
@@ -353,14 +358,14 @@ class Scheduler:
             evidence_ago_s=self._final_states.evidence_ago_s,
         )
 
-    async def _claim(self, steps: Sequence[Step], now_ms: int) -> None:
-        """Queue the steps with those of their tasks that nobody else has taken meanwhile."""
+    async def _claim(self, requests: Sequence[PlannedRequest], now_ms: int) -> None:
+        """Queue the requests with those of their tasks that nobody else has taken meanwhile."""
         leased_until = self._lease_ends()
-        lease, tasks = self._lease(now_ms), [task for step in steps for task in step.tasks]
+        lease, tasks = self._lease(now_ms), [task for request in requests for task in request.tasks]
         claimed = {task.key: task for task in await self._retry.run(lambda: self._source.claim(lease, tasks))}
         if claimed:
             self._leased_until = max(self._leased_until, leased_until)
-        taken = [step for step in (step.claimed(claimed) for step in steps) if step is not None]
+        taken = [request for request in (request.claimed(claimed) for request in requests) if request is not None]
         self._planner.spent(taken, self._clock.monotonic())
         self._queue += taken
 
@@ -369,9 +374,9 @@ class Scheduler:
 
         Due at once, not at a time: a harvest that asks about each task once wakes nobody.
         """
-        queued = {step.endpoint for step in self._queue}
+        queued = {request.endpoint for request in self._queue}
         closed = {endpoint for endpoint in queued if self._class_wait_s(endpoint) > CLOSED_S}
-        await self._give_back([step for step in self._queue if step.endpoint in closed])
+        await self._give_back([request for request in self._queue if request.endpoint in closed])
 
     async def _give_back_lapsed(self) -> None:
         """Give back what was claimed if this process stood still for longer than its leases: others may have it.
@@ -381,10 +386,10 @@ class Scheduler:
         if self._clock.monotonic() >= self._leased_until:
             await self._give_back(self._queue)
 
-    async def _give_back(self, steps: Sequence[Step]) -> None:
-        if steps:
-            self._queue = [step for step in self._queue if step not in steps]
-            tasks = [(task, 0) for step in steps for task in step.tasks]
+    async def _give_back(self, requests: Sequence[PlannedRequest]) -> None:
+        if requests:
+            self._queue = [request for request in self._queue if request not in requests]
+            tasks = [(task, 0) for request in requests for task in request.tasks]
             await self._retry.run(lambda: self._source.defer(tasks))
 
     def _claim_limit(self) -> int:
@@ -402,10 +407,14 @@ class Scheduler:
         wait_ms = math.inf if next_due_ms is None else next_due_ms - self._clock.wall_ms()
         if wait_ms > COMMIT_EVERY_S * 1000:
             self._writer.expect_no_more()
-        if self._settings.until is StopWhen.ASKED or next_due_ms is None:
-            is_over = self._settings.until is not StopWhen.STOPPED and not self._progress.in_flight
+        if self._settings.until is StopWhen.ALL_ASKED or next_due_ms is None:
+            is_over = self._settings.until is not StopWhen.SIGNALLED and not self._progress.in_flight
             return None if is_over else LOOK_AGAIN_S
-        if wait_ms > NOT_WAITED_FOR_S * 1000 and self._settings.until is StopWhen.ENDED and await self._are_all_held():
+        if (
+            wait_ms > NOT_WAITED_FOR_S * 1000
+            and self._settings.until is StopWhen.ALL_DONE
+            and await self._are_all_held()
+        ):
             return None
         # Nothing sleeps that long: the clock was set back since, and whoever looks for due tasks wakes them.
         return 0.0 if wait_ms > LONGEST_SLEEP_MS else max(0.0, wait_ms / 1000)
@@ -418,7 +427,7 @@ class Scheduler:
 
     def _is_over_for_now(self) -> bool:
         """Whether each task that is left to be asked about once needs a call that is blocked for long."""
-        if self._settings.until is not StopWhen.ASKED or not self._is_waiting_for_calls or self._progress.in_flight:
+        if self._settings.until is not StopWhen.ALL_ASKED or not self._is_waiting_for_calls or self._progress.in_flight:
             return False
         waits_s = [self._throttle.class_wait_s(endpoint) for endpoint in POLL_ENDPOINTS]
         closed_s = [wait_s for wait_s in waits_s if wait_s > CLOSED_S]
@@ -499,5 +508,5 @@ class Scheduler:
 
 def _is_full(plan: Plan, due: DueTasks, limit: int) -> bool:
     """Whether results fill the plan, and none with a nearer deadline can be hidden by tasks that hang."""
-    results = {step.tasks[0].key for step in plan.steps if not step.is_question}
+    results = {request.tasks[0].key for request in plan.requests if not request.is_probe}
     return len(results) >= limit and (not due.pending or any(task.key in results for task in due.pending))

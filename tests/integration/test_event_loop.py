@@ -88,7 +88,7 @@ async def serving(folder: Path, *shape: str) -> AsyncIterator[tuple[str, list[st
 
 
 async def harvest(
-    folder: Path, address: str, only: list[str] | None, *, until: StopWhen = StopWhen.ENDED, strategy: str = "auto"
+    folder: Path, address: str, only: list[str] | None, *, until: StopWhen = StopWhen.ALL_DONE, strategy: str = "auto"
 ) -> Progress:
     """Harvest in this process, all that is queued or `only` these ids; return what came of it."""
     overrides: dict[str, dict[str, Any]] = {
@@ -116,7 +116,7 @@ async def test_nothing_blocks_the_event_loop_while_many_tasks_are_asked_about(tm
     async with serving(tmp_path, *CROWD) as (address, task_ids):
         await Shell(tmp_path).add(task_ids[::MINE])
         with watching() as watch:
-            progress = await harvest(tmp_path, address, None, until=StopWhen.ASKED, strategy="list")
+            progress = await harvest(tmp_path, address, None, until=StopWhen.ALL_ASKED, strategy="list")
     assert progress.counts[TaskState.PENDING] == 1000
     assert progress.requests[Endpoint.LIST] > 100
     assert watch.longest_s < MAX_BLOCKED_S, watch.culprit

@@ -12,7 +12,7 @@ from harvester.domain.planning.plan import (
     ListRequest,
     Plan,
     PlanConstraints,
-    Step,
+    PlannedRequest,
     Strategy,
     affordable_strategy,
     chance_finished,
@@ -146,10 +146,10 @@ class Planner:
         )
         return plan(due, now_ms, terms, self.times, self.listing)
 
-    def spent(self, steps: Iterable[Step], now: float) -> None:
-        """Account for the questions among the steps that are taken."""
-        for step in steps:
-            self._questions.take(now, step.cost)
+    def spent(self, requests: Iterable[PlannedRequest], now: float) -> None:
+        """Account for the questions among the requests that are taken."""
+        for request in requests:
+            self._questions.take(now, request.cost)
             self._wants_proof = False
 
     def answered(self, task: Task, outcome: Outcome, asked_at_ms: int) -> None:

@@ -165,10 +165,10 @@ async def test_after_a_refused_list_one_task_is_asked_about_at_once_to_see_wheth
     due = DueTasks([], [replace(task(key), unfinished_at_ms=NOW - 1000) for key in (1, 2, 3)])
     for _ in range(2):
         found.append(
-            bench.planner.plan(due, now_ms=NOW, now=1000.0, limit=8, open_tasks=3, rate_per_s=1.0, waits_s={}).steps
+            bench.planner.plan(due, now_ms=NOW, now=1000.0, limit=8, open_tasks=3, rate_per_s=1.0, waits_s={}).requests
         )
         bench.planner.spent(found[-1], 1000.0)
-    assert [[step.is_question for step in steps] for steps in found] == [[True], []]
+    assert [[request.is_probe for request in requests] for requests in found] == [[True], []]
 
 
 async def test_a_page_closes_the_breaker() -> None:

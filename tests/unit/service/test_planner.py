@@ -7,7 +7,7 @@ import pytest
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import PAGE_LIMIT, PROCESSING, ListPage, ListQuery
-from harvester.domain.planning.plan import DueTasks, ListRequest, Step, Strategy, TaskRequest
+from harvester.domain.planning.plan import DueTasks, ListRequest, PlannedRequest, Strategy, TaskRequest
 from harvester.domain.planning.planner import (
     DOUBT_MS,
     LIST_MISSED_S,
@@ -47,18 +47,18 @@ def task(key: int = 1, *, age_ms: int = 8 * MINUTE_MS, dated: bool = True) -> Ta
     )
 
 
-def steps(
+def requests(
     planner: Planner,
     *tasks: Task,
     now_ms: int = NOW,
     now: float = 1000.0,
     limit: int = 1000,
     waits_s: dict[Endpoint, float] | None = None,
-) -> list[Step]:
+) -> list[PlannedRequest]:
     due = DueTasks([], sorted(tasks, key=lambda one: (one.expires_at_ms, one.key)))
     return planner.plan(
         due, now_ms=now_ms, now=now, limit=limit, open_tasks=len(tasks), rate_per_s=PER_S, waits_s=waits_s or {}
-    ).steps
+    ).requests
 
 
 def look(*tasks: Task, status: str | None = PROCESSING) -> ListRequest:
@@ -88,8 +88,8 @@ def conclude(
     return {one.key for one in finished}
 
 
-def retrieved(found: list[Step]) -> set[int]:
-    return {step.task.key for step in found if isinstance(step, TaskRequest) and not step.is_question}
+def retrieved(found: list[PlannedRequest]) -> set[int]:
+    return {request.task.key for request in found if isinstance(request, TaskRequest) and not request.is_probe}
 
 
 # Questions and what they may cost.
@@ -99,8 +99,8 @@ def test_questions_are_a_part_of_the_budget() -> None:
     planner, young = Planner(PlannerSettings(strategy=Strategy.STATUS)), task(age_ms=8 * MINUTE_MS)
     assert planner.allowed_questions(1000.0, None) > 1
     planner = Planner()
-    first = steps(planner, young)
-    assert [step.is_question for step in first] == [True]
+    first = requests(planner, young)
+    assert [request.is_probe for request in first] == [True]
     planner.spent([ListRequest(ListQuery(0), (young,))], 1000.0)
     assert planner.allowed_questions(1000.0, PER_S) == 0
     assert planner.allowed_questions(1005.0, PER_S) == 1
@@ -110,7 +110,7 @@ def test_results_cost_nothing_of_it_and_a_guess_only_what_it_is_likely_to_waste(
     planner = Planner()
     planner.spent([TaskRequest(Endpoint.RETRIEVE, task())] * 5, 1000.0)
     assert planner.allowed_questions(1000.0, PER_S) == 1
-    planner.spent([TaskRequest(Endpoint.RETRIEVE, task(), chance=0.8, is_question=True)], 1000.0)
+    planner.spent([TaskRequest(Endpoint.RETRIEVE, task(), chance=0.8, is_probe=True)], 1000.0)
     assert planner.allowed_questions(1000.5, PER_S) == 0
     assert planner.allowed_questions(1001.1, PER_S) == 1
 
@@ -187,14 +187,16 @@ def test_an_answer_that_says_nothing_of_it_leaves_the_conclusion(outcome: Outcom
 def test_tasks_that_a_whole_page_does_not_show_are_asked_about_by_themselves_for_a_while() -> None:
     planner, tasks = Planner(), [task(key) for key in range(6)]
     shown, hidden = tasks[:4], tasks[4:]
-    assert [step.tasks for step in steps(planner, *hidden) if isinstance(step, ListRequest)] == [tuple(hidden)]
+    assert [request.tasks for request in requests(planner, *hidden) if isinstance(request, ListRequest)] == [
+        tuple(hidden)
+    ]
     planner.read(look(*tasks, status=None), page(*shown), shown, NOW)
     again_ms = NOW + UNLISTED_MS + hidden[0].age_ms(NOW)
     for now_ms in (NOW, again_ms - 1):
-        asked = steps(planner, *hidden, now_ms=now_ms, now=5000.0)
+        asked = requests(planner, *hidden, now_ms=now_ms, now=5000.0)
         assert asked
-        assert not any(isinstance(step, ListRequest) for step in asked)
-    (later,) = steps(planner, *hidden, now_ms=again_ms, now=5000.0, limit=1)
+        assert not any(isinstance(request, ListRequest) for request in asked)
+    (later,) = requests(planner, *hidden, now_ms=again_ms, now=5000.0, limit=1)
     assert later.tasks == tuple(hidden)
     planner.tidy(again_ms)
     assert not planner._unlisted
@@ -212,7 +214,7 @@ def test_a_task_that_two_full_pages_do_not_show_is_asked_about_by_itself(status:
         planner.tidy(NOW + round_ms)
     assert set(planner._unlisted) == {0, 1, 2}
     assert not planner._misses
-    assert not any(isinstance(step, ListRequest) for step in steps(planner, *hidden, now_ms=NOW + 60_000))
+    assert not any(isinstance(request, ListRequest) for request in requests(planner, *hidden, now_ms=NOW + 60_000))
 
 
 def test_a_miss_is_not_remembered_for_ever() -> None:
@@ -244,13 +246,13 @@ def test_a_task_that_has_ended_leaves_nothing_behind() -> None:
 def test_a_list_that_fails_is_left_alone_ever_longer() -> None:
     planner, tasks, now = Planner(), [task(key) for key in range(20)], 1000.0
     for pause_s in (LIST_PAUSE_S, 2 * LIST_PAUSE_S, 4 * LIST_PAUSE_S):
-        assert isinstance(steps(planner, *tasks, now=now)[0], ListRequest)
+        assert isinstance(requests(planner, *tasks, now=now)[0], ListRequest)
         planner.list_failed(now)
-        assert not any(isinstance(step, ListRequest) for step in steps(planner, *tasks, now=now + pause_s - 1))
+        assert not any(isinstance(request, ListRequest) for request in requests(planner, *tasks, now=now + pause_s - 1))
         now += pause_s
     for _ in range(20):
         planner.list_failed(now)
-    assert isinstance(steps(planner, *tasks, now=now + MAX_LIST_PAUSE_S)[0], ListRequest)
+    assert isinstance(requests(planner, *tasks, now=now + MAX_LIST_PAUSE_S)[0], ListRequest)
 
 
 def test_a_list_that_fails_for_ever_takes_little_of_a_small_budget() -> None:
@@ -266,22 +268,22 @@ def test_a_page_ends_the_pauses() -> None:
         planner.list_failed(1000.0)
     planner.read(look(*tasks), page(*tasks), tasks, NOW)
     planner.list_failed(2000.0)
-    assert isinstance(steps(planner, *tasks, now=2000.0 + LIST_PAUSE_S)[0], ListRequest)
+    assert isinstance(requests(planner, *tasks, now=2000.0 + LIST_PAUSE_S)[0], ListRequest)
 
 
 def test_who_prefers_the_list_is_answered_without_it_where_it_fails_or_is_blocked_for_long() -> None:
     planner, one = Planner(PlannerSettings(strategy=Strategy.LIST)), task()
-    assert isinstance(steps(planner, one)[0], ListRequest)
-    assert steps(planner, one, waits_s={Endpoint.LIST: LIST_MISSED_S}) == []
-    assert isinstance(steps(planner, one, waits_s={Endpoint.LIST: LIST_MISSED_S + 1})[0], TaskRequest)
+    assert isinstance(requests(planner, one)[0], ListRequest)
+    assert requests(planner, one, waits_s={Endpoint.LIST: LIST_MISSED_S}) == []
+    assert isinstance(requests(planner, one, waits_s={Endpoint.LIST: LIST_MISSED_S + 1})[0], TaskRequest)
     planner.list_failed(1000.0)
-    assert isinstance(steps(planner, one)[0], TaskRequest)
+    assert isinstance(requests(planner, one)[0], TaskRequest)
 
 
 def test_a_class_that_waits_is_not_planned_with() -> None:
     planner, one = Planner(), task(age_ms=OLD_MS)
-    assert steps(planner, one, waits_s={Endpoint.RETRIEVE: 1.0})
-    assert steps(planner, one, waits_s={Endpoint.RETRIEVE: 1.1}) == []
+    assert requests(planner, one, waits_s={Endpoint.RETRIEVE: 1.0})
+    assert requests(planner, one, waits_s={Endpoint.RETRIEVE: 1.1}) == []
 
 
 # Reckoning.
@@ -291,9 +293,9 @@ def test_reckoning_that_fails_is_trusted_again_once_it_holds() -> None:
     planner, old = Planner(), [task(key, age_ms=OLD_MS) for key in range(600)]
     answer_all(planner, old[:3], Processing())
     assert not planner._trust.is_given
-    assert retrieved(steps(planner, old[500])) == set()
+    assert retrieved(requests(planner, old[500])) == set()
     answer_all(planner, old[3:400], Retrieved(embeddings()))
-    assert retrieved(steps(planner, old[500])) == {500}
+    assert retrieved(requests(planner, old[500])) == {500}
 
 
 def test_how_long_a_model_takes_is_learned_from_whatever_tells_the_model() -> None:

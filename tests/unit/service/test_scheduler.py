@@ -104,14 +104,14 @@ class Bench:
         store: Store,
         api: Api,
         *,
-        until: StopWhen = StopWhen.ENDED,
+        until: StopWhen = StopWhen.ALL_DONE,
         concurrency: int = 1,
         lease_s: float = LEASE_S,
     ) -> None:
         self.store = store
         self.clock = JumpingClock()
         self.throttle = Throttle(RateLimit(0), self.clock.monotonic, ledger=store, wall_ms=self.clock.wall_ms)
-        self.planner = Planner(PlannerSettings(asks_all=until is StopWhen.ASKED))
+        self.planner = Planner(PlannerSettings(asks_all=until is StopWhen.ALL_ASKED))
         parts = harvest_parts(
             store=store,
             api=api,
@@ -188,7 +188,7 @@ async def test_the_tasks_of_a_process_that_was_killed_come_back_when_its_lease_i
 
 @pytest.mark.parametrize("ahead_ms", [290, -290, 3 * 3_600_000])
 async def test_a_live_process_keeps_its_tasks_whatever_clock_it_goes_by(store: Store, ahead_ms: int) -> None:
-    bench = Bench(store, Api(harvested), lease_s=0.3, until=StopWhen.STOPPED)
+    bench = Bench(store, Api(harvested), lease_s=0.3, until=StopWhen.SIGNALLED)
     (task_id,) = bench.queue(1, age_ms=DAY_MS)
 
     def lease() -> Lease:
@@ -223,7 +223,7 @@ LAST_OF_A_WINDOW = 200, LimitReport(remaining=1, reset_s=10_800)
 
 @pytest.mark.parametrize("told", [BLOCKED, LAST_OF_A_WINDOW])
 async def test_held_statuses_do_not_keep_a_result_waiting(store: Store, told: tuple[int, LimitReport]) -> None:
-    bench = Bench(store, Api(harvested), until=StopWhen.STOPPED)
+    bench = Bench(store, Api(harvested), until=StopWhen.SIGNALLED)
     bench.queue(100, age_ms=0)
     bench.throttle.learn(Endpoint.STATUS, *told)
     ready = an_id(1000, bench.clock.wall_ms())
@@ -244,7 +244,7 @@ async def test_held_statuses_do_not_keep_a_result_waiting(store: Store, told: tu
 
 @pytest.mark.parametrize("told", [BLOCKED, LAST_OF_A_WINDOW])
 async def test_asking_once_does_not_sit_out_a_long_wait(store: Store, told: tuple[int, LimitReport]) -> None:
-    bench = Bench(store, Api(harvested), until=StopWhen.ASKED)
+    bench = Bench(store, Api(harvested), until=StopWhen.ALL_ASKED)
     bench.queue(3, age_ms=DAY_MS)
     for endpoint in (Endpoint.STATUS, Endpoint.RETRIEVE):
         bench.throttle.learn(endpoint, *told)
@@ -261,7 +261,7 @@ async def test_a_long_block_that_ends_a_harvest_is_known_to_the_next(store: Stor
         bench.throttle.learn(endpoint, *BLOCKED)
         return Throttled("Too many.", 10_800)
 
-    bench = Bench(store, Api(refused), until=StopWhen.ASKED)
+    bench = Bench(store, Api(refused), until=StopWhen.ALL_ASKED)
     bench.throttle.learn(Endpoint.STATUS, *BLOCKED)
     bench.queue(1, age_ms=DAY_MS)
     await bench.run()
@@ -269,7 +269,7 @@ async def test_a_long_block_that_ends_a_harvest_is_known_to_the_next(store: Stor
 
 
 async def test_a_long_block_is_stored_while_it_is_sat_out(store: Store) -> None:
-    bench = Bench(store, Api(harvested), until=StopWhen.STOPPED)
+    bench = Bench(store, Api(harvested), until=StopWhen.SIGNALLED)
     bench.queue(1, age_ms=DAY_MS)
     for endpoint in POLL_ENDPOINTS:
         bench.throttle.learn(endpoint, *BLOCKED)
@@ -283,7 +283,7 @@ async def test_a_long_block_is_stored_while_it_is_sat_out(store: Store) -> None:
 
 async def test_asking_once_asks_once(store: Store) -> None:
     api = Api(lambda _task_id, _endpoint: Processing())
-    bench = Bench(store, api, until=StopWhen.ASKED)
+    bench = Bench(store, api, until=StopWhen.ALL_ASKED)
     bench.queue(5, age_ms=DAY_MS)
     assert await bench.run() == {TaskState.PENDING: 5}
     assert set(api.asked.values()) == {1}
@@ -299,7 +299,7 @@ async def test_asking_once_asks_one_by_one_about_the_tasks_of_pages_that_are_blo
             return Throttled("Too many.", 10_800)
 
     api = ListBlocks(lambda _task_id, _endpoint: Processing())
-    bench = Bench(store, api, until=StopWhen.ASKED)
+    bench = Bench(store, api, until=StopWhen.ALL_ASKED)
     now_ms = bench.clock.wall_ms()
     for number in range(120):
         bench.insert("INSERT INTO tasks(task_id) VALUES (?)", an_id(number, now_ms - 30_000 - number * 5_000))
@@ -361,7 +361,7 @@ async def test_a_stop_gives_every_claim_back(store: Store) -> None:
 @pytest.mark.parametrize("state", ["ready", "pending"])
 async def test_asking_once_does_not_sit_out_a_long_block_of_results_alone(store: Store, state: str) -> None:
     """What has surely finished, and what is known to have, needs no other call."""
-    bench = Bench(store, Api(harvested), until=StopWhen.ASKED)
+    bench = Bench(store, Api(harvested), until=StopWhen.ALL_ASKED)
     bench.queue(3, age_ms=DAY_MS)
     bench.insert("UPDATE tasks SET state = ?", state)
     bench.throttle.learn(Endpoint.RETRIEVE, *BLOCKED)
@@ -396,7 +396,7 @@ async def test_what_an_answer_says_about_an_unfinished_video_is_kept(store: Stor
     def answer(_task_id: str, _endpoint: Endpoint) -> Outcome:
         return Processing(metadata=MediaMetadata("marengo3.0", 12.5))
 
-    bench = Bench(store, Api(answer), until=StopWhen.ASKED)
+    bench = Bench(store, Api(answer), until=StopWhen.ALL_ASKED)
     bench.queue(1, age_ms=DAY_MS)
     await bench.run()
     (found,) = (await store.due(bench.clock.wall_ms() + DAY_MS, limit=5)).pending
