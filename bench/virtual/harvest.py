@@ -5,14 +5,11 @@ import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
-from unittest.mock import patch
 
 import anyio
 
-import harvester.service.scheduler
 from bench.virtual.api import LATENCY_S, ModelApi, Quirks, Submission, Trouble
 from bench.virtual.loop import START_MS, VirtualClock, run_virtually
 from bench.virtual.store import InlineStore
@@ -26,10 +23,11 @@ from harvester.service.api_health import ApiHealth
 from harvester.service.decode_pool import Decoder
 from harvester.service.final_states import FinalStates
 from harvester.service.harvest_parts import HarvestParts
+from harvester.service.harvest_settings import HarvestSettings, StopWhen
 from harvester.service.observer import NullObserver
 from harvester.service.progress import Progress
 from harvester.service.run_control import RunControl
-from harvester.service.scheduler import HarvestSettings, Scheduler, StopWhen
+from harvester.service.scheduler import Scheduler
 from harvester.service.store_retry import StoreRetry
 from harvester.service.transitions import ProgressListener, Transitions
 from harvester.simulator.limits import RateLimiter
@@ -100,11 +98,7 @@ class Report:
 
 def run_harvest(submissions: Sequence[Submission], setup: Setup) -> Report:
     """Harvest the submissions that are ours, and tell what came of them."""
-    every_s = setup.look_every_s
-    with ExitStack() as stack:
-        for name in () if every_s is None else ("LOOK_AGAIN_S", "HOUSEKEEPING_S"):
-            stack.enter_context(patch.object(harvester.service.scheduler, name, every_s))
-        return run_virtually(_Run(submissions, setup).run())
+    return run_virtually(_Run(submissions, setup).run())
 
 
 class _Settlements:
@@ -208,7 +202,7 @@ class _Run:
             budget=MemoryBudget(sys.maxsize),
             breaker=breaker,
             planner=Planner(PlannerSettings(strategy=Strategy(setup.strategy), asks_all=setup.asks_once)),
-            final_states=FinalStates(clock, progress),
+            final_states=FinalStates(clock, progress, asks_once=setup.asks_once),
             api_health=ApiHealth(breaker, progress, clock, control),
             transitions=Transitions(ProgressListener(progress, clock)),
             progress=progress,
@@ -220,6 +214,8 @@ class _Run:
         )
         until = StopWhen.ALL_ASKED if setup.asks_once else StopWhen.SIGNALLED
         settings = HarvestSettings(concurrency=setup.concurrency, until=until, lease_s=setup.lease_s)
+        if setup.look_every_s is not None:
+            settings = replace(settings, look_again_s=setup.look_every_s, housekeeping_s=setup.look_every_s)
         return Scheduler(settings, parts)
 
     async def _submit(self, store: InlineStore) -> None:

@@ -1,4 +1,4 @@
-"""What came back for one request."""
+"""The answer to one request."""
 
 from dataclasses import dataclass
 
@@ -51,7 +51,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back for one request: its meaning, or the body that a decoder has to read."""
+    """The answer to one request: its meaning, or the body that a decoder has to read."""
 
     content: Answered | Body
     duration_ms: int

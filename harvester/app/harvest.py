@@ -29,11 +29,12 @@ from harvester.service.decode_pool import Decoder
 from harvester.service.discovery import DiscoveryReport, Schedule, discover_lately, keep_discovering
 from harvester.service.final_states import FinalStates
 from harvester.service.harvest_parts import HarvestParts
+from harvester.service.harvest_settings import HarvestSettings, StopWhen
 from harvester.service.list_api import ObservedListApi
 from harvester.service.observer import EndStatistics, NullObserver, Observer
 from harvester.service.progress import Progress
 from harvester.service.run_control import RunControl
-from harvester.service.scheduler import HarvestSettings, Scheduler, StopWhen
+from harvester.service.scheduler import Scheduler
 from harvester.service.secret_guard import GuardedDecoder
 from harvester.service.store_retry import StoreRetry
 from harvester.service.transitions import ProgressListener, TransitionLog, Transitions
@@ -164,7 +165,9 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             budget=MemoryBudget(settings.harvest.memory_budget_bytes),
             breaker=breaker,
             planner=_planner(settings, until),
-            final_states=FinalStates(clock, progress, key=lambda: key_fingerprint(key())),
+            final_states=FinalStates(
+                clock, progress, key=lambda: key_fingerprint(key()), asks_once=until is StopWhen.ALL_ASKED
+            ),
             api_health=ApiHealth(breaker, progress, clock, control),
             transitions=transitions,
             progress=progress,

@@ -52,8 +52,8 @@ class FinalStates:
     """Records what answers say about the API as a whole, in circuit breakers for final states.
 
     `key` returns the fingerprint of the API key in use. `deadline_now_ms` corrects a time of this machine's clock by
-    the API's. The scheduler sets `rate_per_s`, the sustained rate limit in force, and `asks_once`, where nothing is
-    asked for later.
+    the API's. `asks_once`: nothing is asked for later. The scheduler keeps `rate_per_s` at the sustained rate limit in
+    force.
     """
 
     def __init__(
@@ -62,14 +62,15 @@ class FinalStates:
         progress: Progress,
         *,
         key: Callable[[], str | None] = lambda: None,
+        asks_once: bool = False,
         deadline_now_ms: Callable[[int], int] = lambda now_ms: now_ms,
     ) -> None:
         self._clock = clock
         self._progress = progress
         self.key = key
+        self._asks_once = asks_once
         self._deadline_now_ms = deadline_now_ms
         self.rate_per_s: float | None = None
-        self.asks_once = False
         self.has_closed = False
         """Whether the breaker has closed since the scheduler looked last: held tasks need not wait any longer."""
         self._tasks = FinalStateBreaker()
@@ -157,7 +158,7 @@ class FinalStates:
             may_end=breaker.may_end(doubted_for_s, now, is_alone=is_alone),
             may_fail=breaker.may_fail(doubted_for_s, now, is_alone=is_alone),
             is_held_back=breaker.is_open,
-            asks_once=self.asks_once,
+            asks_once=self._asks_once,
             deadline_now_ms=self._deadline_now_ms(now_ms),
         )
 

@@ -23,9 +23,9 @@ from harvester.throttle.throttle import Throttle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HarvestParts:
-    """What scheduler, pipeline and list poller share; `harvester.app` chooses it.
+    """The parts that scheduler, pipeline and list poller share; `harvester.app` chooses them.
 
-    A test replaces the part that it is about, see `tests/support/harvest_parts.py`.
+    A test replaces those that it is about, see `tests/support/harvest_parts.py`.
     """
 
     source: TaskStore

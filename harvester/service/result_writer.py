@@ -14,7 +14,7 @@ from harvester.throttle.memory_budget import Reservation
 
 GROUP_SETTLEMENTS = 32
 GROUP_BYTES = 32 * 1024 * 1024
-"""What one transaction holds at most: a longer one would keep other writers waiting."""
+"""The most that one transaction holds: a longer one would keep other writers waiting."""
 
 COMMIT_EVERY_S = 0.3
 """A small result waits that long after the last commit for others: a commit writes a dozen pages of 32 KB to the log,
@@ -26,7 +26,7 @@ SMALL_GROUP_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What is to be stored, and the memory that it holds until then."""
+    """A decision that is to be stored, and the memory that it holds until then."""
 
     settlement: Settlement
     hold: Reservation

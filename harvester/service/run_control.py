@@ -1,4 +1,4 @@
-"""Whether a harvest goes on: who is to stop it calls this, and the scheduler waits for it."""
+"""Stops a harvest, and wakes its scheduler."""
 
 import anyio
 

@@ -1,4 +1,4 @@
-"""What a stored answer has made of a task, for everything that counts it or shows it."""
+"""Passes on which state a stored answer has given to a task, to everything that counts or shows it."""
 
 from typing import Protocol
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import RateLimit
-from harvester.domain.planning.planner import Planner
+from harvester.domain.planning.planner import Planner, PlannerSettings
 from harvester.service.api_health import ApiHealth
 from harvester.service.clock import Clock, SystemClock
 from harvester.service.final_states import FinalStates
@@ -20,7 +20,9 @@ from harvester.throttle.memory_budget import MemoryBudget
 from harvester.throttle.throttle import Throttle
 
 
-def harvest_parts(*, store: Any = None, api: Any = None, clock: Clock | None = None, **chosen: Any) -> HarvestParts:
+def harvest_parts(
+    *, store: Any = None, api: Any = None, clock: Clock | None = None, asks_once: bool = False, **chosen: Any
+) -> HarvestParts:
     """`store` and `api` stand for all that they do in a harvest; `chosen` are further fields of HarvestParts."""
     clock = clock or SystemClock()
     progress = chosen.get("progress") or Progress(started=clock.monotonic())
@@ -37,8 +39,8 @@ def harvest_parts(*, store: Any = None, api: Any = None, clock: Clock | None = N
         "throttle": Throttle(RateLimit(0), clock.monotonic),
         "budget": MemoryBudget(sys.maxsize),
         "breaker": breaker,
-        "planner": Planner(),
-        "final_states": FinalStates(clock, progress),
+        "planner": Planner(PlannerSettings(asks_all=asks_once)),
+        "final_states": FinalStates(clock, progress, asks_once=asks_once),
         "api_health": ApiHealth(breaker, progress, clock, control),
         "transitions": transitions,
         "progress": progress,

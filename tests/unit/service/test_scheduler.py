@@ -16,14 +16,15 @@ from harvester.api.response import Answered, Response
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.shared_limits import LimitUpdate
 from harvester.domain.planning.list_reader import ListPage, ListQuery
-from harvester.domain.planning.planner import Planner, PlannerSettings
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.outcomes import InvalidRequest, Outcome, Processing, Retrieved, Throttled, Transient
 from harvester.domain.tasks.records import Lease
 from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.domain.tasks.task_id import MAX_LENGTH
 from harvester.service.clock import SystemClock
-from harvester.service.scheduler import MAX_CLAIMED_AHEAD, NARROW_VIEW, HarvestSettings, Scheduler, StopWhen
+from harvester.service.due_requests import MAX_CLAIMED_AHEAD, NARROW_VIEW
+from harvester.service.harvest_settings import HarvestSettings, StopWhen
+from harvester.service.scheduler import Scheduler
 from harvester.store.sqlite.store import Store
 from harvester.throttle.memory_budget import Reservation
 from harvester.throttle.throttle import Permit, Throttle
@@ -111,16 +112,15 @@ class Bench:
         self.store = store
         self.clock = JumpingClock()
         self.throttle = Throttle(RateLimit(0), self.clock.monotonic, ledger=store, wall_ms=self.clock.wall_ms)
-        self.planner = Planner(PlannerSettings(asks_all=until is StopWhen.ALL_ASKED))
         parts = harvest_parts(
             store=store,
             api=api,
             decoder=NoDecoder(),
             clock=self.clock,
             throttle=self.throttle,
-            planner=self.planner,
+            asks_once=until is StopWhen.ALL_ASKED,
         )
-        self.progress, self.control = parts.progress, parts.control
+        self.progress, self.control, self.planner = parts.progress, parts.control, parts.planner
         settings = HarvestSettings(concurrency=concurrency, lease_s=lease_s, until=until)
         self.scheduler = Scheduler(settings, parts)
 
