@@ -42,7 +42,7 @@ class Claims:
         if claimed:
             self._leased_until = max(self._leased_until, leased_until)
         taken = [request for request in (one.claimed(claimed) for one in planned) if request is not None]
-        self._planner.spent(taken, self._clock.monotonic())
+        self._planner.record_sent(taken, self._clock.monotonic())
         self.requests += taken
 
     async def give_back(self, requests: Sequence[PlannedRequest]) -> None:

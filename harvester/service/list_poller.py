@@ -39,7 +39,7 @@ class ListPoller:
         duration_ms = round((self._clock.monotonic() - started) * 1000)
         attempt = Attempt(asked_at_ms, Endpoint.LIST.value, "", http_status=200, duration_ms=duration_ms)
         page = answer if isinstance(answer, ListPage) else ListPage((), 0)
-        finished = self._planner.concluded(look, page, asked_at_ms) if isinstance(answer, ListPage) else []
+        finished = self._planner.infer_ready(look, page, asked_at_ms) if isinstance(answer, ListPage) else []
         changes = await self._retry.run(
             lambda: settle_page(
                 self._store,
@@ -63,13 +63,13 @@ class ListPoller:
         self, look: ListRequest, page: ListPage, changes: list[ListedChange], finished: list[Task], asked_at_ms: int
     ) -> None:
         for one in changes:
-            self._planner.answered(one.task, one.listed.outcome, asked_at_ms)
+            self._planner.record_outcome(one.task, one.listed.outcome, asked_at_ms)
             if one.decision is not None:
                 self._transitions.record_transition(one.task, one.decision.state, asked_at_ms)
         for task in finished:
-            self._planner.presumed(task, asked_at_ms)
+            self._planner.record_inferred_ready(task, asked_at_ms)
             self._transitions.record_transition(task, TaskState.READY, asked_at_ms)
-        self._planner.read(look, page, [*(one.task for one in changes), *finished], asked_at_ms)
+        self._planner.record_page(look, page, [*(one.task for one in changes), *finished], asked_at_ms)
         log.debug(
             "looked at the list",
             asked_about=len(look.tasks),

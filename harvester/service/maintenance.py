@@ -32,9 +32,9 @@ class Housekeeping:
 
     async def keep(self) -> None:
         """Do what is due."""
-        withdrawn = self._planner.take_withdrawn()
-        if withdrawn:
-            await self._retry.run(lambda: self._source.withdraw(withdrawn))
+        retracted = self._planner.take_retracted()
+        if retracted:
+            await self._retry.run(lambda: self._source.withdraw(retracted))
         await self._share_times()
         await self._retry.run(self._throttle.tell)
         await self._prune()
@@ -45,7 +45,7 @@ class Housekeeping:
 
     async def _share_times(self) -> None:
         """Store what was learned, and learn what others have."""
-        self._planner.tidy(self._clock.wall_ms())
+        self._planner.expire_entries(self._clock.wall_ms())
         now = self._clock.monotonic()
         if now >= self._share_at:
             self._share_at = now + SHARE_TIMES_EVERY_S

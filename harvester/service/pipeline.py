@@ -109,7 +109,7 @@ class Pipeline:
         attempt = _attempt(fetched, outcome)
         self._observer.answered(action.endpoint, attempt.outcome, response.duration_ms / 1000, attempt.bytes)
         self._api_health.record_outcome(outcome)
-        self._planner.answered(action.task, outcome, fetched.asked_at_ms)
+        self._planner.record_outcome(action.task, outcome, fetched.asked_at_ms)
         self._final_states.record_outcome(action.task, outcome)
         now_ms = self._clock.wall_ms()
         circumstances = self._final_states.circumstances(action, outcome, fetched.key, now_ms)

@@ -32,7 +32,7 @@ TRUST_PRIOR = 20.0
 TRUSTED = 0.9
 TRUST_MEMORY = 200.0
 
-PRESUMED_MS = 3600_000
+INFERRED_READY_MS = 3600_000
 """What a page of the unfinished did not show counts as finished for so long: somebody else may have retrieved it."""
 
 DOUBT_MS = 3600_000
@@ -99,8 +99,8 @@ class Planner:
     _gap_trust: HitRate = field(default_factory=HitRate)
     _gap_doubts: int = 0
     _gaps_doubted_until_ms: int = 0
-    _presumed: dict[int, int] = field(default_factory=dict)
-    _withdrawn: list[int] = field(default_factory=list)
+    _inferred_ready: dict[int, int] = field(default_factory=dict)
+    _retracted: list[int] = field(default_factory=list)
     _questions: Bucket = field(default_factory=lambda: Bucket(RateLimit(0)))
     _unlisted: dict[int, int] = field(default_factory=dict)
     _misses: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -146,48 +146,48 @@ class Planner:
         )
         return plan(due, now_ms, terms, self.times, self.listing)
 
-    def spent(self, requests: Iterable[PlannedRequest], now: float) -> None:
+    def record_sent(self, requests: Iterable[PlannedRequest], now: float) -> None:
         """Account for the questions among the requests that are taken."""
         for request in requests:
             self._questions.take(now, request.cost)
             self._wants_proof = False
 
-    def answered(self, task: Task, outcome: Outcome, asked_at_ms: int) -> None:
+    def record_outcome(self, task: Task, outcome: Outcome, asked_at_ms: int) -> None:
         """Learn from what a request said about one task."""
         is_finished = isinstance(outcome, Ready | Retrieved | Failed)
         if not is_finished and not isinstance(outcome, Processing):
             return
-        until_ms = self._presumed.pop(task.key, None)
+        until_ms = self._inferred_ready.pop(task.key, None)
         if until_ms is not None:
             self._gap_trust.learn(is_hit=is_finished)
             if not self._gap_trust.is_given:
                 self._doubt_gaps(asked_at_ms)
             if is_finished:
                 # The page told nothing of the video. Else a model would be known by its unfinished tasks alone.
-                self._observe(task, _metadata(outcome), until_ms - PRESUMED_MS, is_finished=True, is_counted=True)
+                self._observe(task, _metadata(outcome), until_ms - INFERRED_READY_MS, is_finished=True, is_counted=True)
         if task.state is TaskState.PENDING and task.is_dated:
             self._learn(task, outcome, asked_at_ms, is_finished=is_finished)
 
-    def presumed(self, task: Task, asked_at_ms: int) -> None:
+    def record_inferred_ready(self, task: Task, asked_at_ms: int) -> None:
         """Learn that a page of all unfinished tasks did not show this one."""
-        self._presumed[task.key] = asked_at_ms + PRESUMED_MS
+        self._inferred_ready[task.key] = asked_at_ms + INFERRED_READY_MS
         self._learn(task, Ready(), asked_at_ms, is_finished=True)
 
-    def concluded(self, look: ListRequest, page: ListPage, now_ms: int) -> list[Task]:
+    def infer_ready(self, look: ListRequest, page: ListPage, now_ms: int) -> list[Task]:
         """Return the tasks of `look` that have finished because a page of all unfinished ones does not show them."""
         if look.query.status is None or now_ms < self._gaps_doubted_until_ms:
             return []
         return absent_from_processing_page(look.query, page, look.tasks, self.listing)
 
-    def take_withdrawn(self) -> list[int]:
+    def take_retracted(self) -> list[int]:
         """Return the keys of tasks that were noted as ready and of which that is no longer believed."""
-        withdrawn, self._withdrawn = self._withdrawn, []
-        return withdrawn
+        retracted, self._retracted = self._retracted, []
+        return retracted
 
-    def read(self, look: ListRequest, page: ListPage, told: Iterable[Task], now_ms: int) -> None:
-        """Learn from a page that `look` asked for, and that told of some tasks."""
+    def record_page(self, look: ListRequest, page: ListPage, named: Iterable[Task], now_ms: int) -> None:
+        """Learn from a page that `look` asked for, and that named some tasks."""
         self._list_failures = 0
-        answered = {task.key for task in told}
+        answered = {task.key for task in named}
         shown = {task.task_id for task in page.tasks}
         self.listing.learn(look.query, page, sum(task.task_id in shown for task in look.tasks))
         is_whole = is_complete(look.query, page)
@@ -214,16 +214,16 @@ class Planner:
         self.list_failed(now)
         self._wants_proof = True
 
-    def tidy(self, now_ms: int) -> None:
+    def expire_entries(self, now_ms: int) -> None:
         """Forget what no longer matters."""
         self._unlisted = {key: until_ms for key, until_ms in self._unlisted.items() if now_ms < until_ms}
-        self._presumed = {key: until_ms for key, until_ms in self._presumed.items() if now_ms < until_ms}
+        self._inferred_ready = {key: until_ms for key, until_ms in self._inferred_ready.items() if now_ms < until_ms}
         self._misses = {key: missed for key, missed in self._misses.items() if now_ms < missed[1]}
 
     def _doubt_gaps(self, now_ms: int) -> None:
         """Conclude nothing from pages of the unfinished for a while; the platform may have changed by then."""
-        self._withdrawn += self._presumed
-        self._presumed.clear()
+        self._retracted += self._inferred_ready
+        self._inferred_ready.clear()
         self._gap_trust = HitRate()
         self._gaps_doubted_until_ms = now_ms + min(MAX_DOUBT_MS, DOUBT_MS * 2 ** min(self._gap_doubts, 10))
         self._gap_doubts += 1

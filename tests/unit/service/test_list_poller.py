@@ -104,7 +104,7 @@ async def test_store_planner_and_displays_hear_what_a_page_says() -> None:
     assert (attempt.at_ms, attempt.endpoint, attempt.http_status) == (NOW, "list", 200)
     assert bench.progress.counts.get(TaskState.READY) == 2
     assert [one.key for one in settled.finished] == [3]
-    assert set(bench.planner._presumed) == {3}
+    assert set(bench.planner._inferred_ready) == {3}
     assert bench.planner.times.all_seen
     assert not bench.is_list_paused
 
@@ -130,7 +130,7 @@ async def test_whatever_goes_wrong_the_tasks_are_given_back_and_nothing_is_concl
     await bench.look(task(1), task(2))
     (settled,) = bench.store.settled
     assert (list(settled.changes), [one.key for one in settled.claimed]) == ([], [1, 2])
-    assert not bench.planner._presumed
+    assert not bench.planner._inferred_ready
     assert not bench.planner._unlisted
     # A block is kept by the throttle, and ends by itself.
     assert bench.is_list_paused == (not isinstance(failure, Throttled))
@@ -167,7 +167,7 @@ async def test_after_a_refused_list_one_task_is_asked_about_at_once_to_see_wheth
         found.append(
             bench.planner.plan(due, now_ms=NOW, now=1000.0, limit=8, open_tasks=3, rate_per_s=1.0, waits_s={}).requests
         )
-        bench.planner.spent(found[-1], 1000.0)
+        bench.planner.record_sent(found[-1], 1000.0)
     assert [[request.is_probe for request in requests] for requests in found] == [[True], []]
 
 
