@@ -23,7 +23,7 @@ from harvester.throttle.throttle import Throttle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HarvestParts:
-    """The parts that scheduler, pipeline and list poller share; `harvester.app` chooses them.
+    """The parts that scheduler, pipeline and list poller share; `harvester.app.harvest` chooses them.
 
     A test replaces those that it is about, see `tests/support/harvest_parts.py`.
     """
