@@ -24,7 +24,7 @@ from tables import percentile, spread, table
 from harvester.domain.planning.list_windows import MAX_TASKS
 from harvester.domain.tasks.records import Lease
 from harvester.domain.tasks.task import Task
-from harvester.service.scheduler import NARROW_VIEW, WIDE_VIEW
+from harvester.service.due_requests import NARROW_VIEW, WIDE_VIEW
 from harvester.store.sqlite.store import Store
 
 DEPTHS = (1_000, 100_000, 1_000_000)

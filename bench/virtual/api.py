@@ -11,9 +11,9 @@ import numpy as np
 import orjson
 
 from bench.virtual.loop import START_MS, VirtualClock
-from harvester.api.client import Reply
 from harvester.api.list_page import list_parameters, parse_list
 from harvester.api.rate_limit_headers import read_limits
+from harvester.api.response import Answered, Body, Response
 from harvester.api.responses import error_outcome, status_outcome
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import ListPage, ListQuery
@@ -187,7 +187,7 @@ class ModelApi:
         self._only_v2 = only_v2
         self._rng = random.Random(seed)  # noqa: S311
 
-    async def ask(
+    async def fetch_task(
         self,
         task_id: str,
         permit: Permit,
@@ -195,18 +195,19 @@ class ModelApi:
         *,
         is_fresh: bool = False,  # noqa: ARG002  # there are no connections
         version: ApiVersion | None = None,
-    ) -> Reply:
+    ) -> Response:
         self.confirmations += version == "v2" and task_id not in self._only_v2
-        reply = await self._get(permit, lambda: self._told_about(task_id, permit.endpoint, version))
-        if reply.outcome is None and permit.endpoint is Endpoint.STATUS:
-            return Reply(status_outcome(reply.body, None), reply.duration_ms, reply.status)
-        return reply
+        response = await self._get(permit, lambda: self._told_about(task_id, permit.endpoint, version))
+        if isinstance(response.content, Body) and permit.endpoint is Endpoint.STATUS:
+            return replace(response, content=Answered(status_outcome(response.content.beginning(response.size), None)))
+        return response
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
-        reply = await self._get(permit, lambda: self._listed(query))
-        return parse_list(reply.body, None) if reply.outcome is None else reply.outcome
+        response = await self._get(permit, lambda: self._listed(query))
+        content = response.content
+        return content.outcome if isinstance(content, Answered) else parse_list(content.beginning(response.size), None)
 
-    async def _get(self, permit: Permit, answer: Callable[[], tuple[int, bytes]]) -> Reply:
+    async def _get(self, permit: Permit, answer: Callable[[], tuple[int, bytes]]) -> Response:
         permit.spend()
         self.requests[permit.endpoint] += 1
         await anyio.sleep(self._latency_s)
@@ -223,8 +224,8 @@ class ModelApi:
             status, body = answer()
         report = read_limits(headers, now_s)
         self._throttle.learn(permit.endpoint, status, report)
-        outcome = None if status == 200 else error_outcome(permit.endpoint, status, body, None, report)
-        return Reply(outcome, round(self._latency_s * 1000), status, body=body)
+        content = Body(body) if status == 200 else Answered(error_outcome(permit.endpoint, status, body, None, report))
+        return Response(content, round(self._latency_s * 1000), status, size=len(body))
 
     def _told_about(self, task_id: str, endpoint: Endpoint, version: ApiVersion | None) -> tuple[int, bytes]:
         """Return the answer about a task: the right one, or a wrong one while there is trouble."""

@@ -2,16 +2,14 @@
 
 import random
 import sqlite3
+import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
-from unittest.mock import patch
 
 import anyio
 
-import harvester.service.scheduler
 from bench.virtual.api import LATENCY_S, ModelApi, Quirks, Submission, Trouble
 from bench.virtual.loop import START_MS, VirtualClock, run_virtually
 from bench.virtual.store import InlineStore
@@ -21,14 +19,20 @@ from harvester.domain.planning.plan import Strategy
 from harvester.domain.planning.planner import Planner, PlannerSettings
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import OPEN_STATES, TaskState
+from harvester.service.api_health import ApiHealth
 from harvester.service.decode_pool import Decoder
-from harvester.service.list_poller import ListPoller
-from harvester.service.pipeline import Pipeline
+from harvester.service.final_states import FinalStates
+from harvester.service.harvest_parts import HarvestParts
+from harvester.service.harvest_settings import HarvestSettings, StopWhen
+from harvester.service.observer import NullObserver
 from harvester.service.progress import Progress
-from harvester.service.scheduler import HarvestSettings, Scheduler, StopWhen
+from harvester.service.run_control import RunControl
+from harvester.service.scheduler import Scheduler
 from harvester.service.store_retry import StoreRetry
+from harvester.service.transitions import ProgressListener, Transitions
 from harvester.simulator.limits import RateLimiter
 from harvester.simulator.settings import SimulatorSettings
+from harvester.throttle.memory_budget import MemoryBudget
 from harvester.throttle.throttle import Throttle
 
 LOOK_FOR_THE_END_S = 60.0
@@ -94,11 +98,7 @@ class Report:
 
 def run_harvest(submissions: Sequence[Submission], setup: Setup) -> Report:
     """Harvest the submissions that are ours, and tell what came of them."""
-    every_s = setup.look_every_s
-    with ExitStack() as stack:
-        for name in () if every_s is None else ("LOOK_AGAIN_S", "HOUSEKEEPING_S"):
-            stack.enter_context(patch.object(harvester.service.scheduler, name, every_s))
-        return run_virtually(_Run(submissions, setup).run())
+    return run_virtually(_Run(submissions, setup).run())
 
 
 class _Settlements:
@@ -190,42 +190,33 @@ class _Run:
         )
         self.apis.append(api)
         breaker, progress = Breaker(), Progress(started=clock.monotonic())
-        planner = Planner(PlannerSettings(strategy=Strategy(setup.strategy), asks_all=setup.asks_once))
-        retry = StoreRetry(progress, clock)
-        pipeline = Pipeline(
-            asker=api,
-            decoder=Decoder(max_body_bytes=1024 * 1024, workers=1),
-            settler=settlements,
-            breaker=breaker,
-            retry=retry,
-            planner=planner,
-            progress=progress,
-            clock=clock,
-            rng=random.Random(seed),  # noqa: S311
-        )
-        looker = ListPoller(
-            api=api,
-            store=store,
-            planner=planner,
-            pipeline=pipeline,
-            retry=retry,
-            breaker=breaker,
-            clock=clock,
-            rng=random.Random(seed),  # noqa: S311
-        )
-        until = StopWhen.ASKED if setup.asks_once else StopWhen.STOPPED
-        return Scheduler(
-            HarvestSettings(concurrency=setup.concurrency, until=until, lease_s=setup.lease_s),
+        control = RunControl(progress)
+        parts = HarvestParts(
             source=store,
-            planner=planner,
-            pipeline=pipeline,
-            looker=looker,
-            retry=retry,
+            results=settlements,
+            pages=store,
+            task_api=api,
+            list_api=api,
+            decoder=Decoder(max_body_bytes=1024 * 1024, workers=1),
             throttle=throttle,
+            budget=MemoryBudget(sys.maxsize),
             breaker=breaker,
+            planner=Planner(PlannerSettings(strategy=Strategy(setup.strategy), asks_all=setup.asks_once)),
+            final_states=FinalStates(clock, progress, asks_once=setup.asks_once),
+            api_health=ApiHealth(breaker, progress, clock, control),
+            transitions=Transitions(ProgressListener(progress, clock)),
             progress=progress,
+            observer=NullObserver(),
             clock=clock,
+            retry=StoreRetry(progress, clock),
+            control=control,
+            new_rng=lambda: random.Random(seed),  # noqa: S311
         )
+        until = StopWhen.ALL_ASKED if setup.asks_once else StopWhen.SIGNALLED
+        settings = HarvestSettings(concurrency=setup.concurrency, until=until, lease_s=setup.lease_s)
+        if setup.look_every_s is not None:
+            settings = replace(settings, look_again_s=setup.look_every_s, housekeeping_s=setup.look_every_s)
+        return Scheduler(settings, parts)
 
     async def _submit(self, store: InlineStore) -> None:
         for at_ms, queued in groupby(self.ours, key=lambda pair: pair[0]):
@@ -242,12 +233,12 @@ class _Run:
                 self.is_over = True
                 break
         for scheduler in self.running.values():
-            scheduler.stop()
+            scheduler.control.stop()
 
 
 async def _stop_later(scheduler: Scheduler, after_s: float) -> None:
     await anyio.sleep(after_s)
-    scheduler.stop()
+    scheduler.control.stop()
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[str, int]]) -> None:

@@ -25,12 +25,12 @@ from harvester.api.encodings import actual_encoding, content_encoding
 from harvester.api.list_page import MAX_LIST_BYTES, list_parameters, parse_list
 from harvester.api.rate_limit_headers import api_time_s, quota_told, read_limits
 from harvester.api.redaction import KEY_ECHOED, SecretGuard
-from harvester.api.response import Reply, is_success
+from harvester.api.response import Answered, Body, Response, is_success
 from harvester.api.responses import error_outcome, exception_outcome, hidden_error, is_thread_refused, status_outcome
 from harvester.domain.errors import InvalidTaskId
 from harvester.domain.limits.endpoint import Endpoint, LimitReport
 from harvester.domain.planning.list_reader import ListPage, ListQuery
-from harvester.domain.tasks.outcomes import InvalidRequest, Outcome, Throttled, Transient, misrouted
+from harvester.domain.tasks.outcomes import InvalidRequest, Misrouted, Outcome, Throttled, Transient, misrouted
 from harvester.domain.tasks.task import ApiVersion
 from harvester.domain.tasks.task_id import validate_task_id
 from harvester.settings.proxies import Proxy
@@ -44,8 +44,6 @@ MAX_ERROR_BYTES = 64 * 1024
 
 MAX_ANSWER_S = 1800.0
 """How long a whole answer may take, unless `read_timeout_s` asks for patience: a few bytes a minute never stall."""
-
-__all__ = ["Client", "ClientSettings", "Reply"]
 
 _TASK_PATHS: dict[ApiVersion, tuple[str, ...]] = {"v1": ("embed", "tasks"), "v2": ("embed-v2", "tasks")}
 
@@ -154,7 +152,7 @@ class Client:
             # Also when the waiting for the first is cancelled.
             await self._fresh_session.close()
 
-    async def ask(
+    async def fetch_task(
         self,
         task_id: str,
         permit: Permit,
@@ -162,8 +160,8 @@ class Client:
         *,
         is_fresh: bool = False,
         version: ApiVersion | None = None,
-    ) -> Reply:
-        """Send the request that `permit` is for; return a Reply whatever happens, also to an unacceptable id.
+    ) -> Response:
+        """Send the request that `permit` is for; return a Response whatever happens, also to an unacceptable id.
 
         `hold` grows with the body; while there is no memory for the next piece, none is read. With `is_fresh` the
         request goes out on a connection of its own: never used before, closed afterwards. `version` asks in another
@@ -174,7 +172,8 @@ class Client:
             request = self._request(task_id, permit.endpoint, version or self._settings.version, is_fresh=is_fresh)
         except InvalidTaskId as error:
             permit.spend()
-            return self._guard.reply(Reply(InvalidRequest(error.sentence, "task_id_invalid"), duration_ms=0))
+            refused = Answered(InvalidRequest(error.sentence, "task_id_invalid"))
+            return self._guard.response(Response(refused, duration_ms=0))
         return await self._get(request, permit, hold)
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
@@ -184,10 +183,10 @@ class Client:
         """
         url = self._base.joinpath(*_TASK_PATHS[self._settings.version]).with_query(list_parameters(query))
         is_fresh, self._has_misrouted_page = self._has_misrouted_page, False
-        reply = await self._get(_Request(url, is_fresh=is_fresh), permit)
-        if reply.outcome is not None:
-            return reply.outcome
-        answer = parse_list(reply.body, reply.encoding)
+        content = (await self._get(_Request(url, is_fresh=is_fresh), permit)).content
+        if isinstance(content, Answered):
+            return content.outcome
+        answer = parse_list(content.beginning(MAX_LIST_BYTES), content.encoding)
         if isinstance(answer, ListPage) and self._guard.is_in_tasks(answer.tasks):
             return KEY_ECHOED
         if isinstance(answer, ListPage) and answer.page not in (None, query.page):
@@ -198,11 +197,11 @@ class Client:
                 return Transient(f"Page {query.page} was asked for, and page {answer.page} came.", "another_page")
         return answer
 
-    async def _get(self, request: _Request, permit: Permit, hold: Reservation | None = None) -> Reply:
+    async def _get(self, request: _Request, permit: Permit, hold: Reservation | None = None) -> Response:
         permit.spend()
         hold = hold or MemoryBudget(sys.maxsize).take()
         session = self._fresh_session if request.is_fresh else self._session
-        started = time.monotonic()
+        started, body = time.monotonic(), None
         try:
             async with session.get(
                 request.url,
@@ -210,18 +209,18 @@ class Client:
                 allow_redirects=False,
                 trace_request_ctx=_Sent(permit),
                 **self._way(),
-            ) as response:
-                reply = await self._read(request, permit, response, started, hold)
-                if isinstance(response, WireResponse) and reply.names_another(request.task_id):
-                    response.distrust()
+            ) as answer:
+                response, body = await self._read(request, permit, answer, started, hold)
+                if isinstance(answer, WireResponse) and _is_of_another(response, body, request.task_id):
+                    answer.distrust()
         except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError, MemoryError) as error:
             # ValueError: header values and URLs of an answer that the library cannot parse. TimeoutError is an OSError.
-            reply = Reply(exception_outcome(error, self._settings.proxy), duration_ms=_since_ms(started))
+            response = Response(Answered(exception_outcome(error, self._settings.proxy)), _since_ms(started))
         except RuntimeError as error:
             if not is_thread_refused(error):
                 raise
-            reply = Reply(exception_outcome(error), duration_ms=_since_ms(started))
-        return self._guard.reply(reply)
+            response = Response(Answered(exception_outcome(error)), _since_ms(started))
+        return self._guard.response(response, body)
 
     def _way(self) -> dict[str, Any]:
         """Return the options for the proxy. aiohttp's own reading of variables would send logins of ~/.netrc, too."""
@@ -259,7 +258,8 @@ class Client:
 
     async def _read(
         self, request: _Request, permit: Permit, response: aiohttp.ClientResponse, started: float, hold: Reservation
-    ) -> Reply:
+    ) -> tuple[Response, Body]:
+        """Read an answer; return what came back, and the body that it was read from."""
         status, is_good = response.status, is_success(response.status)
         report, now_s = read_limits(response.headers, self._wall_s()), self._learn_time(response.headers)
         encoding, outcome = content_encoding(response.headers), None
@@ -271,23 +271,25 @@ class Client:
             if not is_good:
                 self._throttle.learn(permit.endpoint, status, report, permit.sending)
             raise
-        body, file = received.in_memory(), received.file
-        encoding = actual_encoding(encoding, body if file is None else file.beginning(GLANCE_BYTES))
+        small, file = received.in_memory(), received.file
+        encoding = actual_encoding(encoding, small if file is None else file.beginning(GLANCE_BYTES))
         if not is_good:
-            body = body[:MAX_ERROR_BYTES]
-            outcome = error_outcome(permit.endpoint, status, body, encoding, report, server_now_s=now_s)
+            small = small[:MAX_ERROR_BYTES]
+            outcome = error_outcome(permit.endpoint, status, small, encoding, report, server_now_s=now_s)
             self._learn_from_error(permit, status, outcome, report)
         elif not is_whole:
             received.close()
-            body, file, outcome = b"", None, self._too_large(request)
-        elif (refusal := hidden_error(body, encoding, now_s)) is not None:
+            small, file, outcome = b"", None, self._too_large(request)
+        elif (refusal := hidden_error(small, encoding, now_s)) is not None:
             outcome = refusal
             self._learn_from_error(permit, status, refusal, report)
         elif request.task_id is not None and not request.brings_result:
-            outcome = status_outcome(body, encoding)
+            outcome = status_outcome(small, encoding)
             outcome = misrouted(outcome, request.task_id) or outcome
         trace_id = response.headers.get("x-trace-id")
-        return Reply(outcome, _since_ms(started), status, trace_id, body, encoding, file)
+        body = Body(small if file is None else file, encoding)
+        content = body if outcome is None else Answered(outcome)
+        return Response(content, _since_ms(started), status, trace_id, body.size), body
 
     def _learn_time(self, headers: CIMultiDictProxy[str]) -> float:
         """Return the time of the answer in Unix seconds: the server's, else this machine's."""
@@ -348,6 +350,14 @@ class Client:
         if is_result:
             hold.learn()
         return received, True
+
+
+def _is_of_another(response: Response, body: Body, task_id: str | None) -> bool:
+    """Return whether it is another task's answer, as its outcome or the beginning of its body shows."""
+    if task_id is None:
+        return False
+    content = response.content
+    return (isinstance(content, Answered) and isinstance(content.outcome, Misrouted)) or body.names_another(task_id)
 
 
 def _since_ms(started: float) -> int:

@@ -1,8 +1,8 @@
-"""Keep the API key, and the passwords of a proxy, out of everything that is shown or stored.
+"""Guards the API key, and the passwords of a proxy: nothing of an answer that repeats one is shown or stored.
 
-In a short text the guard replaces the secret; it drops an answer whose body contains the key. It searches bodies when
-they arrive, but of a large compressed body only the first part, and not for a key with JSON escapes. So it searches
-decoded results, and bodies that are kept because they could not be decoded, once more and completely.
+In a short text the secret is replaced; an answer whose body holds the key is thrown away. Bodies are searched when they
+arrive, but neither behind the first part of a large compressed one, nor for a key that is written with JSON escapes. So
+what comes out of decoding, or is kept because it could not be stored, is searched once more, as a whole.
 """
 
 import re
@@ -12,25 +12,25 @@ from dataclasses import replace
 from typing import Any, Final
 
 from harvester.api.decode.body import dump_json
-from harvester.api.response import Reply, is_success
+from harvester.api.response import Answered, Body, Response, is_success
 from harvester.domain.decompression import DamagedStreamError, Decompressor
 from harvester.domain.tasks.embeddings import TaskEmbeddings
 from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Outcome, Retrieved, Transient
 
 HIDDEN_KEY = "[the API key]"
-"""Replaces the key in texts."""
+"""Stands where an answer repeats the key."""
 
 HIDDEN_PASSWORD = "[the proxy's password]"  # noqa: S105  # what is shown in its place
 
 TELLING_CHARACTERS = 8
-"""Characters: a beginning of the key of this length is hidden too, because a text may be cut inside the key."""
+"""A beginning of the key as long as this is hidden too: a text may have been cut in its middle."""
 
 SECRET_CHARACTERS = 16
-"""Characters: shorter keys, as in rehearsals, are not searched for, because good answers contain them by chance."""
+"""Answers are searched for keys from this length on: a shorter one, like a rehearsal's, is in good ones by chance."""
 
 KEY_ECHOED: Final = Transient("The answer repeats the API key.", "key_echoed")
-"""The outcome of an answer that contains the key."""
+"""The outcome in place of one that repeats the key."""
 
 MAX_TRACE_ID_CHARACTERS = 128
 
@@ -40,35 +40,35 @@ _PIECE_BYTES = 1024 * 1024
 
 
 class SecretGuard:
-    """Guards the key, which `key` returns at each use, and the `passwords` of a proxy."""
+    """Guards the key, as `key` gives it at the moment, and the `passwords` of a proxy."""
 
     def __init__(self, key: Callable[[], str], passwords: tuple[str, ...] = ()) -> None:
         self._key = key
         self._passwords = passwords
 
     def secret(self) -> bytes:
-        """Return the key that must not occur in an answer; empty if it is shorter than SECRET_CHARACTERS."""
+        """Return what must not occur in an answer; nothing if good answers hold so short a key by chance."""
         key = self._key().encode()
         return key if len(key) >= SECRET_CHARACTERS else b""
 
-    def reply(self, reply: Reply) -> Reply:
-        """Return the reply in a form that may be shown and stored: UTF-8, without secrets and without error bodies.
+    def response(self, response: Response, body: Body | None = None) -> Response:
+        """Return the response as it may be shown and stored: UTF-8 and without secrets.
 
-        The client passes each reply through this. `size` stays the length of the body as sent.
+        Each response passes here. `body` is what it was read from; that of an error is not searched, as its outcome
+        says all that is used.
         """
-        key = self.secret()
-        if not is_success(reply.status):
-            # The outcome has everything that is used of an error.
-            reply = reply.without_body()
-        elif key and reply.repeats(key):
-            reply = replace(reply.without_body(), outcome=KEY_ECHOED)
-        trace_id = self.text(reply.trace_id)[:MAX_TRACE_ID_CHARACTERS] if reply.trace_id else None
-        encoding = self.text(reply.encoding) if reply.encoding else None
-        if reply.outcome is None and (trace_id, encoding) == (reply.trace_id, reply.encoding):
-            return reply
-        return replace(
-            reply, outcome=reply.outcome and self.outcome(reply.outcome), trace_id=trace_id, encoding=encoding
-        )
+        key, content = self.secret(), response.content
+        if key and body is not None and is_success(response.status) and body.repeats(key):
+            body.close()
+            content = Answered(KEY_ECHOED)
+        if isinstance(content, Answered):
+            content = Answered(self.outcome(content.outcome))
+        elif content.encoding is not None and (encoding := self.text(content.encoding)) != content.encoding:
+            content = Body(content.data, encoding or None)
+        trace_id = self.text(response.trace_id)[:MAX_TRACE_ID_CHARACTERS] if response.trace_id else None
+        if content is response.content and trace_id == response.trace_id:
+            return response
+        return replace(response, content=content, trace_id=trace_id)
 
     def outcome(self, outcome: Outcome) -> Outcome:
         """Return the outcome with clean texts."""
@@ -85,18 +85,18 @@ class SecretGuard:
         for password in self._passwords:
             clean = clean.replace(password, HIDDEN_PASSWORD)
         if key[:TELLING_CHARACTERS] in clean:
-            # aiohttp, or the cap on messages, may have cut the text inside the key.
+            # The text was cut in the middle of the key: by aiohttp's messages, or by the cap on a message.
             for length in range(len(key) - 1, TELLING_CHARACTERS - 1, -1):
                 clean = clean.replace(key[:length], HIDDEN_KEY)
         return clean
 
     def is_in_tasks(self, tasks: Iterable[ListedTask]) -> bool:
-        """Return whether the list's entry for any of the tasks contains the key."""
+        """Return whether anything that the list says about a task holds the key."""
         key = self.secret().decode()
         return bool(key) and any(key in repr(task) for task in tasks)
 
     def is_in_outcome(self, outcome: Outcome) -> bool:
-        """Return whether any text that would be stored with this outcome contains the key."""
+        """Return whether any text that would be stored with this outcome holds the key."""
         key = self.secret()
         if not key:
             return False
@@ -105,9 +105,10 @@ class SecretGuard:
         return key.decode() in repr(outcome)
 
     def is_in_body(self, body: bytes, encoding: str | None, max_bytes: int) -> bool:
-        """Return whether the first `max_bytes` of a body contain the key, plainly or with JSON escapes.
+        """Return whether the first `max_bytes` of a body hold the key, plainly or with JSON escapes.
 
-        The search takes little memory but as long as the decompression, so call it in a worker thread.
+        The body is searched piece by piece, in little memory; that takes as long as decompressing it: for a worker
+        thread.
         """
         key, before = self.secret(), b""
         if not key:
@@ -142,7 +143,7 @@ def _pieces(body: bytes, encoding: str | None, max_bytes: int) -> Iterator[bytes
     if encoding not in ("gzip", "deflate"):
         yield body
         return
-    # Bytes after a stream are searched as a further stream, although the decoder would not decode them.
+    # Whatever follows a stream is tried as a further one: more is searched than would be decoded.
     stream, size = Decompressor(max_members=sys.maxsize, next_begins=b"", piece_bytes=_PIECE_BYTES), 0
     try:
         for piece in stream.content(body):

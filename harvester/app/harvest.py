@@ -2,6 +2,7 @@
 
 import gc
 import os
+import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -21,19 +22,22 @@ from harvester.domain.tasks.outcomes import Outcome, Refused
 from harvester.domain.tasks.task import DAY_MS
 from harvester.ports.insights import StoreReader
 from harvester.ports.store import HarvestStore
+from harvester.service.api_health import ApiHealth
 from harvester.service.clock import CONDITION as CLOCK_CONDITION
 from harvester.service.clock import ApiClock, Clock, SystemClock
 from harvester.service.decode_pool import Decoder
 from harvester.service.discovery import DiscoveryReport, Schedule, discover_lately, keep_discovering
 from harvester.service.final_states import FinalStates
+from harvester.service.harvest_parts import HarvestParts
+from harvester.service.harvest_settings import HarvestSettings, StopWhen
 from harvester.service.list_api import ObservedListApi
-from harvester.service.list_poller import ListPoller
-from harvester.service.observer import NullObserver, Observer
-from harvester.service.pipeline import Pipeline
+from harvester.service.observer import EndStatistics, NullObserver, Observer
 from harvester.service.progress import Progress
-from harvester.service.scheduler import HarvestSettings, Scheduler, StopWhen
+from harvester.service.run_control import RunControl
+from harvester.service.scheduler import Scheduler
 from harvester.service.secret_guard import GuardedDecoder
 from harvester.service.store_retry import StoreRetry
+from harvester.service.transitions import ProgressListener, TransitionLog, Transitions
 from harvester.settings.ca_certificates import trusted
 from harvester.settings.machine import read_limits
 from harvester.settings.machine_defaults import share_of
@@ -48,14 +52,8 @@ class Harvest:
     """A harvest that is ready to run, and what displays read while it does."""
 
     store: HarvestStore
-    client: Client
-    throttle: Throttle
     scheduler: Scheduler
-    progress: Progress
-    clock: Clock
-    observer: Observer
-    key: Callable[[], str | None]
-    """Returns the fingerprint of the API key in use."""
+    parts: HarvestParts
 
     @property
     def database(self) -> Path:
@@ -63,9 +61,28 @@ class Harvest:
         return self.store.path
 
     @property
+    def progress(self) -> Progress:
+        """What is known of the harvest at any moment."""
+        return self.parts.progress
+
+    @property
+    def throttle(self) -> Throttle:
+        """The rate limit in force."""
+        return self.parts.throttle
+
+    @property
+    def clock(self) -> Clock:
+        """The time that the harvest goes by."""
+        return self.parts.clock
+
+    @property
     def refusal(self) -> Refused | None:
         """What the API said when it refused the key; None while it has not."""
-        return self.scheduler.refusal
+        return self.parts.control.refusal
+
+    def stop(self) -> None:
+        """Take on nothing new; what is under way has the grace time to finish. Safe to call twice."""
+        self.parts.control.stop()
 
     @property
     def reader(self) -> StoreReader:
@@ -84,21 +101,20 @@ class Harvest:
     async def keep_discovering(self, settings: Callable[[], Settings]) -> None:
         """Queue what the account makes, as `settings` says at the moment; a refused key stops the harvest."""
         refusal = await keep_discovering(
-            api=ObservedListApi(self.client, self.observer, self.clock),
+            api=self.parts.list_api,
             throttle=self.throttle,
             store=self.store,
             clock=self.clock,
             progress=self.progress,
             schedule=lambda: _schedule(settings()),
-            key=self.key,
+            key=self.parts.final_states.key,
         )
-        self.scheduler.refuse(refusal)
+        self.parts.control.refuse(refusal)
 
     def raise_if_refused(self) -> None:
         """Raise KeyRefusedError if the API has refused the key."""
-        refusal = self.scheduler.refusal
-        if refusal is not None:
-            raise key_refused(refusal)
+        if self.refusal is not None:
+            raise key_refused(self.refusal)
 
 
 def key_refused(refusal: Refused) -> KeyRefusedError:
@@ -114,82 +130,59 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
     settings: Settings,
     key: Callable[[], str],
     *,
-    until: StopWhen = StopWhen.ENDED,
+    until: StopWhen = StopWhen.ALL_DONE,
     only: Sequence[str] | None = None,
     grace_s: float | None = None,
     observer: Observer | None = None,
 ) -> AsyncIterator[Harvest]:
     """Open the store and the session for one harvest, of all open tasks or of `only` these ids. Raises StoreError."""
-    breaker, progress = Breaker(), Progress(started=SystemClock().monotonic())
+    observer, progress = observer or NullObserver(), Progress(started=SystemClock().monotonic())
     clock = ApiClock(SystemClock(), lambda text: progress.note(CLOCK_CONDITION, text))
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store.path))
-        has_status_call = settings.api.version == "v1"
         throttle = Throttle(
             _rate_limit(settings),
             clock.monotonic,
             ledger=store,
             wall_ms=clock.wall_ms,
-            has_status_call=has_status_call,
+            has_status_call=_has_status_call(settings),
         )
         if only is not None:
             await store.want(only, clock.wall_ms())
         client = await stack.enter_async_context(
             Client(_client_settings(settings), key, throttle, on_api_time=clock.learn)
         )
-        planner = Planner(
-            PlannerSettings(
-                strategy=Strategy(settings.harvest.strategy),
-                has_status_call=has_status_call,
-                asks_all=until is StopWhen.ASKED,
-            )
-        )
-        final_states = FinalStates(clock, progress, key=lambda: key_fingerprint(key()))
-        retry = StoreRetry(progress, clock)
-        pipeline = Pipeline(
-            asker=client,
-            decoder=GuardedDecoder(_decoder(settings), SecretGuard(key), settings.api.max_body_bytes),
-            settler=store,
-            breaker=breaker,
-            retry=retry,
-            planner=planner,
-            progress=progress,
-            clock=clock,
-            budget=MemoryBudget(settings.harvest.memory_budget_bytes),
-            observer=observer,
-            final_states=final_states,
-        )
-        looker = ListPoller(
-            api=ObservedListApi(client, observer or NullObserver(), clock),
-            store=store,
-            planner=planner,
-            pipeline=pipeline,
-            retry=retry,
-            breaker=breaker,
-            clock=clock,
-        )
-        scheduler = Scheduler(
-            HarvestSettings(
-                concurrency=settings.harvest.concurrency,
-                lease_s=settings.harvest.lease_s,
-                grace_s=settings.harvest.grace_s if grace_s is None else grace_s,
-                until=until,
-            ),
+        breaker, control = Breaker(), RunControl(progress)
+        transitions = Transitions(ProgressListener(progress, clock), EndStatistics(observer, clock), TransitionLog())
+        parts = HarvestParts(
             source=store,
-            planner=planner,
-            pipeline=pipeline,
-            looker=looker,
-            retry=retry,
+            results=store,
+            pages=store,
+            task_api=client,
+            list_api=ObservedListApi(client, observer, clock),
+            decoder=_decoder(settings, key),
             throttle=throttle,
+            budget=MemoryBudget(settings.harvest.memory_budget_bytes),
             breaker=breaker,
+            planner=_planner(settings, until),
+            final_states=FinalStates(
+                clock, progress, key=lambda: key_fingerprint(key()), asks_once=until is StopWhen.ALL_ASKED
+            ),
+            api_health=ApiHealth(breaker, progress, clock, control),
+            transitions=transitions,
             progress=progress,
+            observer=observer,
             clock=clock,
+            retry=StoreRetry(progress, clock),
+            control=control,
+            new_rng=random.Random,
         )
+        scheduler = Scheduler(_harvest_settings(settings, until, grace_s), parts)
         # What is loaded by now lives as long as the process: to walk through it for garbage holds the event loop up for
         # tens of milliseconds every time.
         gc.collect()
         gc.freeze()
-        yield Harvest(store, client, throttle, scheduler, progress, clock, observer or NullObserver(), final_states.key)
+        yield Harvest(store, scheduler, parts)
 
 
 async def discover_once(
@@ -222,8 +215,32 @@ async def ask_once(settings: Settings, key: Callable[[], str]) -> tuple[ListPage
         return answer, client.clock_skew_s
 
 
-def _decoder(settings: Settings) -> Decoder:
-    return Decoder(settings.api.max_body_bytes, share_of(read_limits()).workers)
+def _decoder(settings: Settings, key: Callable[[], str]) -> GuardedDecoder:
+    decoder = Decoder(settings.api.max_body_bytes, share_of(read_limits()).workers)
+    return GuardedDecoder(decoder, SecretGuard(key), settings.api.max_body_bytes)
+
+
+def _planner(settings: Settings, until: StopWhen) -> Planner:
+    return Planner(
+        PlannerSettings(
+            strategy=Strategy(settings.harvest.strategy),
+            has_status_call=_has_status_call(settings),
+            asks_all=until is StopWhen.ALL_ASKED,
+        )
+    )
+
+
+def _harvest_settings(settings: Settings, until: StopWhen, grace_s: float | None) -> HarvestSettings:
+    return HarvestSettings(
+        concurrency=settings.harvest.concurrency,
+        lease_s=settings.harvest.lease_s,
+        grace_s=settings.harvest.grace_s if grace_s is None else grace_s,
+        until=until,
+    )
+
+
+def _has_status_call(settings: Settings) -> bool:
+    return settings.api.version == "v1"
 
 
 def _schedule(settings: Settings) -> Schedule | None:

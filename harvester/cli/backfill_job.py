@@ -9,8 +9,8 @@ from harvester.app.harvest import Harvest, open_harvest
 from harvester.cli.harvest_display import Summary, print_summary, show_progress
 from harvester.domain.tasks.queue_reports import EVEN_DUE_MS
 from harvester.service.deadline_monitor import foresee
+from harvester.service.harvest_settings import StopWhen
 from harvester.service.lifecycle import stopping_on_signals
-from harvester.service.scheduler import StopWhen
 from harvester.settings.model import Settings
 
 
@@ -26,7 +26,7 @@ class Job:
 
     async def run(self, key: Callable[[], str]) -> int:
         """Harvest, show it, print the summary, and return the exit code. Raises HarvesterError."""
-        until = StopWhen.ASKED if self._no_wait else StopWhen.ENDED
+        until = StopWhen.ALL_ASKED if self._no_wait else StopWhen.ALL_DONE
         async with open_harvest(self._settings, key, until=until, only=self._only) as harvest:
             started_ms = harvest.clock.wall_ms()
             async with stopping_on_signals(lambda: self._drain(harvest)) as stop, anyio.create_task_group() as group:
@@ -45,10 +45,10 @@ class Job:
     async def _stop_in_time(self, harvest: Harvest, limit_s: float) -> None:
         await anyio.sleep(limit_s)
         self._is_over_time = True
-        harvest.scheduler.stop()
+        harvest.stop()
 
     def _drain(self, harvest: Harvest) -> None:
-        harvest.scheduler.stop()
+        harvest.stop()
         if harvest.progress.in_flight:
             grace_s = self._settings.harvest.grace_s
             note = (

@@ -11,8 +11,8 @@ from harvester.app.harvest import Harvest, open_harvest
 from harvester.cli.harvest_process import noting_lost_messages
 from harvester.cli.logs import configure_logs
 from harvester.domain.errors import UsageError
+from harvester.service.harvest_settings import StopWhen
 from harvester.service.lifecycle import stopping_on_signals
-from harvester.service.scheduler import StopWhen
 from harvester.settings.api_key import ApiKey
 from harvester.settings.model import LoadedSettings
 from harvester.web import Metrics, serve
@@ -40,7 +40,7 @@ class Daemon:
         async with (
             AsyncExitStack() as stack,
             open_harvest(
-                settings, self._key.reveal, until=StopWhen.STOPPED, grace_s=grace_s, observer=metrics
+                settings, self._key.reveal, until=StopWhen.SIGNALLED, grace_s=grace_s, observer=metrics
             ) as harvest,
             serve(settings.server.listen, token, harvest, metrics),
         ):
@@ -48,7 +48,7 @@ class Daemon:
             discovering = anyio.CancelScope()
 
             def drain() -> None:
-                harvest.scheduler.stop()
+                harvest.stop()
                 discovering.cancel()
 
             async def discover() -> None:

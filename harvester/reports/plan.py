@@ -10,7 +10,7 @@ from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.limits.pacer import ClassBudget
 from harvester.domain.limits.quotas import WINDOWS_S, Quota
 from harvester.domain.planning.forecast import Call, Conditions, Preview, QueueSample, finished_among
-from harvester.domain.planning.plan import LAST_CHANCE_MS, SURE, ListRequest, Step, Strategy
+from harvester.domain.planning.plan import LAST_CHANCE_MS, SURE, ListRequest, PlannedRequest, Strategy
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.reports.deadline_warning import forewarning, shown_rate
@@ -123,7 +123,7 @@ def _calls(report: PlanReport) -> Iterator[str]:
         wait_s = (call.at_ms - report.survey.at_ms) / 1000
         is_known = quota is None or number == 0
         when = "now" if wait_s < 1 else f"in {shown_duration(wait_s)}" if is_known else "then"
-        yield f"  {when:16}{_subject(call.step)} — {reason(call, report)}"
+        yield f"  {when:16}{_subject(call.request)} — {reason(call, report)}"
 
 
 def _quota_in_force(report: PlanReport) -> Quota | None:
@@ -134,29 +134,29 @@ def _quota_in_force(report: PlanReport) -> Quota | None:
     return limit.quota if math.isclose(limit.quota.per_minute, rate_per_s * 60) else None
 
 
-def _subject(step: Step) -> str:
-    if isinstance(step, ListRequest):
-        start, end = shown_time(step.query.started_at_ms), shown_time(step.query.ended_at_ms)
+def _subject(request: PlannedRequest) -> str:
+    if isinstance(request, ListRequest):
+        start, end = shown_time(request.query.started_at_ms), shown_time(request.query.ended_at_ms)
         is_same_day = start[:10] == end[:10]
         return f"list {start} to {end[11:] if is_same_day else end}"
-    return f"{step.endpoint} {step.task.task_id}"
+    return f"{request.endpoint} {request.task.task_id}"
 
 
 def reason(call: Call, report: PlanReport) -> str:
     """Return in words why a request is made."""
-    step, at_ms = call.step, call.at_ms
-    if isinstance(step, ListRequest):
-        finished = finished_among(step, at_ms, report.times)
+    request, at_ms = call.request, call.at_ms
+    if isinstance(request, ListRequest):
+        finished = finished_among(request, at_ms, report.times)
         next_come = ", retrieved next" if finished else ""
-        return f"answers for {counted(len(step.tasks), 'task')}, about {finished} of them finished{next_come}"
-    task, likely = step.task, f"{_percent(step.chance)} likely to have finished"
+        return f"answers for {counted(len(request.tasks), 'task')}, about {finished} of them finished{next_come}"
+    task, likely = request.task, f"{_percent(request.chance)} likely to have finished"
     if task.state is TaskState.READY:
         return f"ready, {_expiry(task, at_ms)}"
     if task.gone or task.invalid:
         return "the last answer about it must be confirmed"
-    if not step.is_question:
-        return _why_straight_away(step.chance, task, at_ms, report.conditions.strategy)
-    if step.endpoint is Endpoint.RETRIEVE:
+    if not request.is_probe:
+        return _why_straight_away(request.chance, task, at_ms, report.conditions.strategy)
+    if request.endpoint is Endpoint.RETRIEVE:
         return f"{likely}: a retrieval costs no more than asking"
     if report.conditions.strategy is Strategy.STATUS:
         return f"{likely}, and strategy status asks about each task singly"
@@ -270,21 +270,21 @@ def as_json(report: PlanReport) -> dict[str, Any]:
 
 
 def _call_as_json(call: Call, report: PlanReport) -> dict[str, Any]:
-    step = call.step
-    shown: dict[str, Any] = {"at_ms": call.at_ms, "endpoint": step.endpoint.value, "reason": reason(call, report)}
-    if isinstance(step, ListRequest):
+    request = call.request
+    shown: dict[str, Any] = {"at_ms": call.at_ms, "endpoint": request.endpoint.value, "reason": reason(call, report)}
+    if isinstance(request, ListRequest):
         return shown | {
-            "started_at_ms": step.query.started_at_ms,
-            "ended_at_ms": step.query.ended_at_ms,
-            "status": step.query.status,
-            "task_ids": [task.task_id for task in step.tasks],
-            "finished": finished_among(step, call.at_ms, report.times),
+            "started_at_ms": request.query.started_at_ms,
+            "ended_at_ms": request.query.ended_at_ms,
+            "status": request.query.status,
+            "task_ids": [task.task_id for task in request.tasks],
+            "finished": finished_among(request, call.at_ms, report.times),
         }
     return shown | {
-        "task_id": step.task.task_id,
-        "expires_at_ms": step.task.expires_at_ms,
-        "chance": step.chance,
-        "is_question": step.is_question,
+        "task_id": request.task.task_id,
+        "expires_at_ms": request.task.expires_at_ms,
+        "chance": request.chance,
+        "is_question": request.is_probe,
     }
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from harvester.api.client import Reply
 from harvester.domain.planning.decisions import GENERIC_ERROR, PATIENCE_MS, Circumstances
 from harvester.domain.planning.final_state_breaker import FinalStateBreaker
 from harvester.domain.planning.plan import TaskRequest
@@ -53,8 +52,8 @@ class FinalStates:
     """Records what answers say about the API as a whole, in circuit breakers for final states.
 
     `key` returns the fingerprint of the API key in use. `deadline_now_ms` corrects a time of this machine's clock by
-    the API's. The scheduler sets `rate_per_s`, the sustained rate limit in force, and `asks_once`, where nothing is
-    asked for later.
+    the API's. `asks_once`: nothing is asked for later. The scheduler keeps `rate_per_s` at the sustained rate limit in
+    force.
     """
 
     def __init__(
@@ -63,14 +62,15 @@ class FinalStates:
         progress: Progress,
         *,
         key: Callable[[], str | None] = lambda: None,
+        asks_once: bool = False,
         deadline_now_ms: Callable[[int], int] = lambda now_ms: now_ms,
     ) -> None:
         self._clock = clock
         self._progress = progress
         self.key = key
+        self._asks_once = asks_once
         self._deadline_now_ms = deadline_now_ms
         self.rate_per_s: float | None = None
-        self.asks_once = False
         self.has_closed = False
         """Whether the breaker has closed since the scheduler looked last: held tasks need not wait any longer."""
         self._tasks = FinalStateBreaker()
@@ -85,13 +85,13 @@ class FinalStates:
             breaker.remember([(task, doubts[outcome]) for task, outcome in answers if outcome in doubts], now)
         self._show()
 
-    def understood(self, action: TaskRequest, reply: Reply, outcome: Outcome) -> Outcome:
-        """Return what an answer means, given which question it answers.
+    def understood(self, action: TaskRequest, status: int | None, outcome: Outcome) -> Outcome:
+        """Return what an answer of that HTTP status means, given which question it answers.
 
         The other API version is asked only whether it knows the task: where it is not served, it does not. A result
         that names another id is the task's only if it does so again on a fresh connection.
         """
-        if action.is_other_version and isinstance(outcome, Transient | Refused) and reply.status in _NOT_SERVED:
+        if action.is_other_version and isinstance(outcome, Transient | Refused) and status in _NOT_SERVED:
             return NotFound(outcome.message, outcome.code)
         if not isinstance(outcome, Retrieved):
             return misrouted(outcome, action.task.task_id) or outcome
@@ -107,7 +107,7 @@ class FinalStates:
         message = f"The result {named}; it is asked for again on a new connection."
         return Misrouted(received_id or "", message)
 
-    def record(self, task: Task, outcome: Outcome) -> None:
+    def record_outcome(self, task: Task, outcome: Outcome) -> None:
         """Take an answer about a task for what it says about the API."""
         now, was_open = self._clock.monotonic(), self.is_open
         is_young = task.age_ms(self._clock.wall_ms()) < YOUNG_MS
@@ -130,7 +130,7 @@ class FinalStates:
             log.info("the API answers sensibly again, ends are no longer held back")
         self._show(outcome)
 
-    def ended(self, task: Task) -> None:
+    def record_end(self, task: Task) -> None:
         """Forget a task that has ended: its answers speak for no other any more."""
         for breaker in self._both:
             breaker.ended(task.key)
@@ -158,7 +158,7 @@ class FinalStates:
             may_end=breaker.may_end(doubted_for_s, now, is_alone=is_alone),
             may_fail=breaker.may_fail(doubted_for_s, now, is_alone=is_alone),
             is_held_back=breaker.is_open,
-            asks_once=self.asks_once,
+            asks_once=self._asks_once,
             deadline_now_ms=self._deadline_now_ms(now_ms),
         )
 

@@ -1,24 +1,16 @@
 """Carries out a look at the list: one page that answers for many tasks."""
 
-import random
-
 import structlog
 
-from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import ListPage
-from harvester.domain.planning.plan import ListRequest, Rng
-from harvester.domain.planning.planner import Planner
+from harvester.domain.planning.plan import ListRequest
 from harvester.domain.tasks.listing import ListedChange
 from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled, Transient
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import Task, TaskState
-from harvester.ports.store import ListStore
-from harvester.service.clock import Clock
-from harvester.service.list_api import ListApi
+from harvester.service.harvest_parts import HarvestParts
 from harvester.service.list_settlement import settle_page
-from harvester.service.pipeline import Pipeline
-from harvester.service.store_retry import StoreRetry
 from harvester.throttle.throttle import Permit
 
 log = structlog.stdlib.get_logger()
@@ -27,36 +19,27 @@ log = structlog.stdlib.get_logger()
 class ListPoller:
     """Requests a page, settles what it says, and passes it on to planner and displays."""
 
-    def __init__(  # noqa: PLR0913  # each is a part that a test replaces
-        self,
-        *,
-        api: ListApi,
-        store: ListStore,
-        planner: Planner,
-        pipeline: Pipeline,
-        retry: StoreRetry,
-        breaker: Breaker,
-        clock: Clock,
-        rng: Rng | None = None,
-    ) -> None:
-        self._api = api
-        self._store = store
-        self._planner = planner
-        self._pipeline = pipeline
-        self._retry = retry
-        self._breaker = breaker
-        self._clock = clock
-        self._rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
+    def __init__(self, parts: HarvestParts) -> None:
+        self._api = parts.list_api
+        self._store = parts.pages
+        self._planner = parts.planner
+        self._final_states = parts.final_states
+        self._retry = parts.retry
+        self._breaker = parts.breaker
+        self._clock = parts.clock
+        self._control = parts.control
+        self._transitions = parts.transitions
+        self._rng = parts.new_rng()
 
     async def poll(self, look: ListRequest, permit: Permit) -> None:
         """Request the page of `look`; whatever comes of it, its tasks are no longer claimed afterwards."""
         started, asked_at_ms = self._clock.monotonic(), self._clock.wall_ms()
-        key = self._pipeline.final_states.key()
+        key = self._final_states.key()
         answer = await self._api.list_tasks(look.query, permit)
         duration_ms = round((self._clock.monotonic() - started) * 1000)
         attempt = Attempt(asked_at_ms, Endpoint.LIST.value, "", http_status=200, duration_ms=duration_ms)
         page = answer if isinstance(answer, ListPage) else ListPage((), 0)
-        finished = self._planner.concluded(look, page, asked_at_ms) if isinstance(answer, ListPage) else []
+        finished = self._planner.infer_ready(look, page, asked_at_ms) if isinstance(answer, ListPage) else []
         changes = await self._retry.run(
             lambda: settle_page(
                 self._store,
@@ -71,7 +54,7 @@ class ListPoller:
         )
         if isinstance(answer, ListPage):
             self._breaker.succeeded()
-            self._pipeline.final_states.record_page(one.task for one in changes)
+            self._final_states.record_page(one.task for one in changes)
             self._learn(look, answer, changes, finished, asked_at_ms)
         else:
             self._judge(answer)
@@ -80,13 +63,13 @@ class ListPoller:
         self, look: ListRequest, page: ListPage, changes: list[ListedChange], finished: list[Task], asked_at_ms: int
     ) -> None:
         for one in changes:
-            self._planner.answered(one.task, one.listed.outcome, asked_at_ms)
+            self._planner.record_outcome(one.task, one.listed.outcome, asked_at_ms)
             if one.decision is not None:
-                self._pipeline.moved(one.task, one.decision.state, asked_at_ms)
+                self._transitions.record_transition(one.task, one.decision.state, asked_at_ms)
         for task in finished:
-            self._planner.presumed(task, asked_at_ms)
-            self._pipeline.moved(task, TaskState.READY, asked_at_ms)
-        self._planner.read(look, page, [*(one.task for one in changes), *finished], asked_at_ms)
+            self._planner.record_inferred_ready(task, asked_at_ms)
+            self._transitions.record_transition(task, TaskState.READY, asked_at_ms)
+        self._planner.record_page(look, page, [*(one.task for one in changes), *finished], asked_at_ms)
         log.debug(
             "looked at the list",
             asked_about=len(look.tasks),
@@ -100,7 +83,7 @@ class ListPoller:
         if isinstance(outcome, Transient):
             self._breaker.failed(now)
         if isinstance(outcome, Refused) and outcome.is_key:
-            self._pipeline.refused(outcome)
+            self._control.refuse(outcome)
         elif isinstance(outcome, Refused):
             log.warning("the list of tasks is refused, asking one by one", reason=outcome.message)
             self._planner.list_refused(now)

@@ -1,15 +1,9 @@
 """What a harvest does every few seconds: share what was learned, prune, cut the log, refresh what displays show."""
 
-from harvester.domain.planning.planner import Planner
 from harvester.domain.tasks.task import DAY_MS
-from harvester.ports.store import TaskStore
-from harvester.service.clock import Clock
 from harvester.service.deadline_monitor import DeadlineMonitor
-from harvester.service.progress import Progress
+from harvester.service.harvest_parts import HarvestParts
 from harvester.service.room import RoomGuard
-from harvester.service.store_retry import StoreRetry
-from harvester.throttle.memory_budget import MemoryBudget
-from harvester.throttle.throttle import Throttle
 
 ATTEMPTS_KEPT_MS = 30 * DAY_MS
 PRUNE_EVERY_S = 3600.0
@@ -19,25 +13,15 @@ SHARE_TIMES_EVERY_S = 60.0
 class Housekeeping:
     """Does all of it once with each `keep()`; what is needed less often only when its time has come."""
 
-    def __init__(  # noqa: PLR0913  # all are parts of the scheduler
-        self,
-        *,
-        source: TaskStore,
-        planner: Planner,
-        retry: StoreRetry,
-        budget: MemoryBudget,
-        throttle: Throttle,
-        progress: Progress,
-        clock: Clock,
-    ) -> None:
-        self._source = source
-        self._planner = planner
-        self._retry = retry
-        self._throttle = throttle
-        self._progress = progress
-        self._clock = clock
-        self._room = RoomGuard(source, budget, progress, clock)
-        self._foresight = DeadlineMonitor(source, throttle, progress, clock)
+    def __init__(self, parts: HarvestParts) -> None:
+        self._source = parts.source
+        self._planner = parts.planner
+        self._retry = parts.retry
+        self._throttle = parts.throttle
+        self._progress = parts.progress
+        self._clock = parts.clock
+        self._room = RoomGuard(parts.source, parts.budget, parts.progress, parts.clock)
+        self._deadlines = DeadlineMonitor(parts.source, parts.throttle, parts.progress, parts.clock)
         self._prune_at = self._share_at = 0.0
         self._covered_up_to: int | None = 0
 
@@ -48,20 +32,20 @@ class Housekeeping:
 
     async def keep(self) -> None:
         """Do what is due."""
-        withdrawn = self._planner.take_withdrawn()
-        if withdrawn:
-            await self._retry.run(lambda: self._source.withdraw(withdrawn))
+        retracted = self._planner.take_retracted()
+        if retracted:
+            await self._retry.run(lambda: self._source.withdraw(retracted))
         await self._share_times()
         await self._retry.run(self._throttle.tell)
         await self._prune()
         await self._retry.run(self._room.tend_log)
         await self._cover()
         await self._refresh()
-        await self._retry.run(self._foresight.look)
+        await self._retry.run(self._deadlines.look)
 
     async def _share_times(self) -> None:
         """Store what was learned, and learn what others have."""
-        self._planner.tidy(self._clock.wall_ms())
+        self._planner.expire_entries(self._clock.wall_ms())
         now = self._clock.monotonic()
         if now >= self._share_at:
             self._share_at = now + SHARE_TIMES_EVERY_S

@@ -3,7 +3,9 @@
 from typing import Protocol
 
 from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import Task, TaskState
+from harvester.service.clock import Clock
 
 LISTED = "listed"
 """The outcome of a list request that brought a page."""
@@ -42,8 +44,8 @@ class ReadyTimes:
     def __init__(self) -> None:
         self._since_ms: dict[int, int] = {}
 
-    def moved(self, task: Task, new: TaskState, asked_at_ms: int) -> int | None:
-        """Take note of what a request made of the task; return since when one that is now harvested was ready.
+    def record_transition(self, task: Task, new: TaskState, asked_at_ms: int) -> int | None:
+        """Record what a request made of the task; return since when one that is now harvested was ready.
 
         None for one that was known to be ready before this process looked at it.
         """
@@ -65,3 +67,31 @@ class ReadyTimes:
         self._since_ms[task_key] = since_ms
         if len(self._since_ms) > MAX_REMEMBERED:
             del self._since_ms[next(iter(self._since_ms))]
+
+
+class EndStatistics:
+    """Reports each end to an observer, with the time for which the result was ready."""
+
+    def __init__(self, observer: Observer, clock: Clock) -> None:
+        self._observer = observer
+        self._clock = clock
+        self._ready = ReadyTimes()
+
+    def record_transition(
+        self, task: Task, state: TaskState, asked_at_ms: int, settlement: Settlement | None = None
+    ) -> None:
+        """Remember since when a task is ready, or report its end."""
+        since_ms = self._ready.record_transition(task, state, asked_at_ms)
+        if state.is_open:
+            return
+        embeddings = None if settlement is None else settlement.embeddings
+        self._observer.ended(
+            state,
+            ready_to_stored_s=None if since_ms is None else max(0, self._clock.wall_ms() - since_ms) / 1000,
+            segments=0 if embeddings is None else embeddings.count,
+            stored_bytes=0 if embeddings is None else embeddings.vectors.nbytes,
+        )
+
+    def record_stale(self, settlement: Settlement) -> None:
+        """Forget since when the task is ready: another process stores its end."""
+        self._ready.forget(settlement.task.key)

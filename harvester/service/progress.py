@@ -55,8 +55,8 @@ class Progress:
         else:
             self.conditions[name] = text
 
-    def moved(self, old: TaskState, new: TaskState, now: float) -> None:
-        """Take note that a task went from one state to another."""
+    def record_transition(self, old: TaskState, new: TaskState, now: float) -> None:
+        """Record that a task went from one state to another."""
         self.counts[old] -= 1
         self.counts[new] += 1
         if not new.is_open:

@@ -6,7 +6,7 @@ from harvester.api.body_buffer import SpooledBody
 from harvester.api.redaction import KEY_ECHOED, SecretGuard
 from harvester.domain.tasks.dead_letter import MAX_PAYLOAD_BYTES
 from harvester.domain.tasks.outcomes import Empty, Invalid, Outcome
-from harvester.service.pipeline import BodyDecoder
+from harvester.service.task_api import BodyDecoder
 
 
 class GuardedDecoder:

@@ -10,6 +10,7 @@ import pytest
 
 from harvester.api.client import Client, ClientSettings
 from harvester.api.decode.result import decode_retrieval
+from harvester.api.response import Body
 from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.quotas import Quota
 from harvester.domain.tasks.outcomes import (
@@ -33,8 +34,10 @@ from tests.support.raw_server import (
     body_of,
     client_of,
     code_of,
+    encoding_of,
     listening,
-    reply_to,
+    outcome_of,
+    response_to,
     saying,
     unlimited,
     whole,
@@ -56,16 +59,18 @@ async def rehearsal(**settings: Any) -> AsyncIterator[tuple[Simulator, str]]:
 @pytest.mark.parametrize(("age_s", "expected"), [(3_600, Ready()), (0, Processing("processing"))])
 async def test_a_status_is_asked(age_s: int, expected: object) -> None:
     async with rehearsal(age_s=age_s) as (sim, task_id), client_of(sim.base_url) as client:
-        reply = await ask(client, STATUS, task_id)
-        assert (reply.outcome, reply.status, sim.requests.count("status")) == (expected, 200, 1)
+        response = await ask(client, STATUS, task_id)
+        assert (outcome_of(response), response.status, sim.requests.count("status")) == (expected, 200, 1)
 
 
 @pytest.mark.parametrize("use_gzip", [True, False])
 async def test_a_result_passes_through_undecoded(*, use_gzip: bool) -> None:
     async with rehearsal(gzip=use_gzip) as (sim, task_id), client_of(sim.base_url) as client:
-        reply = await ask(client, RETRIEVE, task_id)
-        plain = gzip.decompress(body_of(reply)) if reply.encoding == "gzip" else body_of(reply)
-        assert (reply.outcome, reply.encoding == "gzip", plain) == (None, use_gzip, sim.catalogue.document(task_id))
+        response = await ask(client, RETRIEVE, task_id)
+        body, is_compressed = body_of(response), encoding_of(response) == "gzip"
+        plain = gzip.decompress(body) if is_compressed else body
+        assert outcome_of(response) is None
+        assert (is_compressed, plain) == (use_gzip, sim.catalogue.document(task_id))
 
 
 @pytest.mark.parametrize("use_gzip", [True, False])
@@ -73,16 +78,17 @@ async def test_of_the_memory_budget_is_held_what_was_sent_and_twice_the_vectors_
     """Compressed, a body takes less than half the bytes on its way, and gives as many vectors."""
     async with rehearsal(gzip=use_gzip, duration_s=(1_800, 1_800)) as (sim, task_id), client_of(sim.base_url) as client:
         hold = MemoryBudget(1 << 30).take()
-        reply = await client.ask(task_id, unlimited().take(RETRIEVE), hold)
+        response = await client.fetch_task(task_id, unlimited().take(RETRIEVE), hold)
         vectors = sim.catalogue.embeddings(task_id).vectors
-        assert 1.0 <= hold.size / (reply.size + 2 * vectors.nbytes) < 1.2
-        reply.drop_body()
+        assert 1.0 <= hold.size / (response.size + 2 * vectors.nbytes) < 1.2
+        assert isinstance(response.content, Body)
+        response.content.close()
 
 
 async def test_a_result_decodes_to_what_the_stand_in_computed() -> None:
     async with rehearsal() as (sim, task_id), client_of(sim.base_url) as client:
-        reply = await ask(client, RETRIEVE, task_id)
-        outcome = decode_retrieval(body_of(reply), reply.encoding, 1 << 20)
+        response = await ask(client, RETRIEVE, task_id)
+        outcome = decode_retrieval(body_of(response), encoding_of(response), 1 << 20)
         assert isinstance(outcome, Retrieved)
         assert outcome.embeddings.vectors.tobytes() == sim.catalogue.embeddings(task_id).vectors.tobytes()
 
@@ -90,7 +96,7 @@ async def test_a_result_decodes_to_what_the_stand_in_computed() -> None:
 async def test_an_unknown_task_is_gone() -> None:
     async with rehearsal() as (sim, _), client_of(sim.base_url) as client:
         message = f"Resource with id {TASK_ID} does not exist in embedding_tasks."
-        assert (await ask(client)).outcome == NotFound(message, "resource_not_exists")
+        assert outcome_of(await ask(client)) == NotFound(message, "resource_not_exists")
 
 
 async def test_a_wrong_key_is_refused() -> None:
@@ -107,9 +113,9 @@ async def test_a_429_blocks_its_class_and_no_other(header_scheme: str) -> None:
     ):
         await ask(client, STATUS, task_id)
         sim.clock.advance(20)
-        reply = await ask(client, RETRIEVE, task_id)
-    assert isinstance(reply.outcome, Throttled)
-    assert (reply.outcome.retry_after_s, throttle.wait_s(RETRIEVE), throttle.wait_s(STATUS)) == (40.0, 40.0, 60.0)
+        outcome = outcome_of(await ask(client, RETRIEVE, task_id))
+    assert isinstance(outcome, Throttled)
+    assert (outcome.retry_after_s, throttle.wait_s(RETRIEVE), throttle.wait_s(STATUS)) == (40.0, 40.0, 60.0)
 
 
 async def test_an_exhausted_window_blocks_before_a_429_comes() -> None:
@@ -135,9 +141,9 @@ async def test_the_last_request_of_a_window_is_kept_for_its_second_half(header_s
         rehearsal(requests_per_minute=3, header_scheme=header_scheme) as (sim, task_id),
         client_of(sim.base_url, throttle) as client,
     ):
-        await client.ask(task_id, throttle.take(STATUS))
+        await client.fetch_task(task_id, throttle.take(STATUS))
         first = throttle.wait_s(STATUS)
-        await client.ask(task_id, throttle.take(STATUS))
+        await client.fetch_task(task_id, throttle.take(STATUS))
     assert (first, throttle.wait_s(STATUS), throttle.blocked_s(STATUS)) == (0.0, 30.0, 0.0)
     assert throttle.budget(STATUS).quota == Quota(3, 60)
 
@@ -152,7 +158,7 @@ async def test_a_success_that_was_sent_before_a_429_does_not_make_light_of_it() 
             throttle.learn(STATUS, 429, LimitReport())
             waits.append(throttle.wait_s(STATUS))
             now += waits[-1]
-            await client.ask(task_id, early if len(waits) == 1 else throttle.take(STATUS))
+            await client.fetch_task(task_id, early if len(waits) == 1 else throttle.take(STATUS))
     assert waits == [1, 2, 1]
 
 
@@ -162,9 +168,9 @@ async def test_a_success_that_was_sent_before_a_429_does_not_make_light_of_it() 
 async def test_a_permit_works_once() -> None:
     permit = unlimited().take(STATUS)
     async with rehearsal() as (sim, task_id), client_of(sim.base_url) as client:
-        await client.ask(task_id, permit)
+        await client.fetch_task(task_id, permit)
         with pytest.raises(RuntimeError):
-            await client.ask(task_id, permit)
+            await client.fetch_task(task_id, permit)
         assert len(sim.requests) == 1
 
 
@@ -175,13 +181,13 @@ async def test_a_hostile_id_is_unacceptable_before_anything_is_sent(task_id: str
     throttle = Throttle(RateLimit(60), lambda: 1_000.0)
     permit = throttle.take(STATUS)
     async with rehearsal() as (sim, _), client_of(sim.base_url, throttle) as client:
-        reply = await client.ask(task_id, permit)
-        assert code_of(reply) == (InvalidRequest, "task_id_invalid")
-        assert (reply.duration_ms, reply.status, len(sim.requests), KEY in repr(reply)) == (0, None, 0, False)
+        response = await client.fetch_task(task_id, permit)
+        assert code_of(response) == (InvalidRequest, "task_id_invalid")
+        assert (response.duration_ms, response.status, len(sim.requests), KEY in repr(response)) == (0, None, 0, False)
         # One permit of one a second is gone: the next is due a second later.
         assert throttle.wait_s(STATUS) == 1.0
         with pytest.raises(RuntimeError):
-            await client.ask(task_id, permit)
+            await client.fetch_task(task_id, permit)
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -219,8 +225,8 @@ async def test_only_gzip_is_asked_for() -> None:
 async def test_a_redirect_is_not_followed(status: int) -> None:
     async with listening(saying(whole(b"{}"))) as (elsewhere, other):
         location = f"location: http://{elsewhere}/\r\n".encode()
-        reply = await reply_to(saying(whole(b"", status=f"{status} Moved", headers=location)))
-        assert (code_of(reply), other.heads) == ((Transient, "redirect"), [])
+        response = await response_to(saying(whole(b"", status=f"{status} Moved", headers=location)))
+        assert (code_of(response), other.heads) == ((Transient, "redirect"), [])
 
 
 async def test_cookies_are_not_kept() -> None:
@@ -251,19 +257,19 @@ async def test_what_is_sent_again_on_a_stale_connection_is_charged() -> None:
 
 async def test_in_v2_a_status_call_brings_the_result() -> None:
     body = b'{"_id":"1","status":"ready","data":[{"embedding":[0.5]}]}'
-    reply = await reply_to(saying(whole(body)), STATUS, version="v2")
-    assert (reply.outcome, reply.body) == (None, body)
+    response = await response_to(saying(whole(body)), STATUS, version="v2")
+    assert (outcome_of(response), body_of(response)) == (None, body)
 
 
 @pytest.mark.parametrize("status", ["200 OK", "404 Not Found", "503 Service Unavailable"])
 async def test_the_trace_id_is_kept(status: str) -> None:
-    reply = await reply_to(saying(whole(b"{}", status=status, headers=b"X-Trace-Id: 5f1c6f\r\n")))
-    assert reply.trace_id == "5f1c6f"
+    response = await response_to(saying(whole(b"{}", status=status, headers=b"X-Trace-Id: 5f1c6f\r\n")))
+    assert response.trace_id == "5f1c6f"
 
 
 async def test_a_key_that_is_no_secret_may_be_in_an_answer() -> None:
     # The demo's key begins the name of each file in the stand-in's answers.
     async with rehearsal(key=None) as (sim, task_id):
         async with Client(ClientSettings(sim.base_url), lambda: "rehearsal", unlimited(), lambda: NOON) as client:
-            reply = await ask(client, RETRIEVE, task_id)
-        assert isinstance(decode_retrieval(body_of(reply), reply.encoding, 1 << 20), Retrieved)
+            response = await ask(client, RETRIEVE, task_id)
+        assert isinstance(decode_retrieval(body_of(response), encoding_of(response), 1 << 20), Retrieved)

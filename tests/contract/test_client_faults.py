@@ -20,10 +20,13 @@ from tests.support.raw_server import (
     KEY,
     Answering,
     ask,
+    body_of,
     client_of,
     code_of,
+    encoding_of,
     listening,
-    reply_to,
+    outcome_of,
+    response_to,
     saying,
     silent,
     unlimited,
@@ -46,16 +49,16 @@ async def test_an_endless_body_is_stopped_at_the_cap(endpoint: Endpoint, expecte
     cap = 1 << 20
     tracemalloc.start()
     try:
-        reply = await reply_to(endless, endpoint, max_body_bytes=cap)
+        response = await response_to(endless, endpoint, max_body_bytes=cap)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert (code_of(reply), reply.body, peak < 4 * cap) == ((expected, "body_too_large"), b"", True)
+    assert (code_of(response), body_of(response), peak < 4 * cap) == ((expected, "body_too_large"), b"", True)
 
 
 async def test_a_body_that_is_announced_as_too_large_is_not_read() -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 999999999999\r\n\r\n"
-    assert code_of(await reply_to(saying(head, close=False))) == (Invalid, "body_too_large")
+    assert code_of(await response_to(saying(head, close=False))) == (Invalid, "body_too_large")
 
 
 @pytest.mark.parametrize(
@@ -64,8 +67,8 @@ async def test_a_body_that_is_announced_as_too_large_is_not_read() -> None:
 )
 async def test_an_error_with_a_huge_page_is_still_that_error(status: str, expected: type) -> None:
     page = b"<html>" + b"x" * 4 * MAX_ERROR_BYTES
-    reply = await reply_to(saying(whole(page, status=status)))
-    assert (type(reply.outcome), reply.size, reply.body) == (expected, MAX_ERROR_BYTES, b"")
+    response = await response_to(saying(whole(page, status=status)))
+    assert (type(outcome_of(response)), response.size, body_of(response)) == (expected, MAX_ERROR_BYTES, b"")
 
 
 READY = orjson.dumps({"_id": "1", "status": "ready", "data": [{"embedding": [0.5]}]})
@@ -96,27 +99,27 @@ async def reset(writer: asyncio.StreamWriter) -> None:
     ],
 )
 async def test_a_broken_answer_is_transient(answering: Answering, code: str) -> None:
-    assert code_of(await reply_to(answering)) == (Transient, code)
+    assert code_of(await response_to(answering)) == (Transient, code)
 
 
 @pytest.mark.parametrize("cut", range(1, len(READY), 7))
 async def test_a_body_without_a_length_that_was_cut_is_transient(cut: int) -> None:
-    reply = await reply_to(saying(b"HTTP/1.1 200 OK\r\n\r\n" + READY[:cut]))
-    assert isinstance(decode_retrieval(reply.body, reply.encoding, 1 << 20), Transient)
+    response = await response_to(saying(b"HTTP/1.1 200 OK\r\n\r\n" + READY[:cut]))
+    assert isinstance(decode_retrieval(body_of(response), encoding_of(response), 1 << 20), Transient)
 
 
 async def test_a_length_that_is_too_small_does_not_poison_the_next_answer() -> None:
     lying = whole(READY[:10]) + READY[10:]
     async with listening(saying(lying, close=False)) as (place, _), client_of(f"http://{place}") as client:
-        replies = [await ask(client) for _ in range(3)]
-    bodies = {reply.body for reply in replies}
+        responses = [await ask(client) for _ in range(3)]
+    bodies = {body_of(response) for response in responses}
     assert bodies <= {READY[:10], b""}
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\n", whole(READY)[:-5]])
 async def test_an_answer_that_stalls_is_given_up(sent: bytes) -> None:
-    reply = await reply_to(saying(sent, close=False), read_timeout_s=0.2)
-    assert code_of(reply) == (Transient, "read_timeout")
+    response = await response_to(saying(sent, close=False), read_timeout_s=0.2)
+    assert code_of(response) == (Transient, "read_timeout")
 
 
 async def dripping(writer: asyncio.StreamWriter) -> None:
@@ -139,8 +142,8 @@ async def dripping_head(writer: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize("endpoint", [STATUS, RETRIEVE])
 async def test_an_answer_that_drips_for_ever_is_given_up(answering: Answering, endpoint: Endpoint) -> None:
     async with asyncio.timeout(60):
-        reply = await reply_to(answering, endpoint, max_answer_s=0.3)
-    assert (code_of(reply), reply.duration_ms >= 300) == ((Transient, "read_timeout"), True)
+        response = await response_to(answering, endpoint, max_answer_s=0.3)
+    assert (code_of(response), response.duration_ms >= 300) == ((Transient, "read_timeout"), True)
 
 
 @pytest.mark.parametrize(
@@ -198,15 +201,15 @@ async def test_no_exception_slips_through(error: Exception, monkeypatch: pytest.
 
     async with client_of("http://127.0.0.1:9") as client:
         monkeypatch.setattr(client._session, "get", failing)
-        assert isinstance((await ask(client)).outcome, Transient)
+        assert isinstance(outcome_of(await ask(client)), Transient)
 
 
 async def test_the_key_is_in_nothing_that_can_be_printed() -> None:
     # aiohttp's exception for this answer holds the request with all its headers.
     answering = saying(whole(b"{}", headers=b"x-huge: " + b"x" * 100_000 + b"\r\n"))
     async with listening(answering) as (place, raw), client_of(f"http://{place}") as client:
-        reply = await ask(client)
-        parts = (client, vars(client), client._session, client._session.headers, reply)
+        response = await ask(client)
+        parts = (client, vars(client), client._session, client._session.headers, response)
         assert ([part for part in parts if KEY in repr(part)], KEY in raw.heads[0]) == ([], True)
 
 
@@ -217,11 +220,12 @@ async def test_the_key_is_in_nothing_that_can_be_printed() -> None:
 @pytest.mark.parametrize("endpoint", [STATUS, RETRIEVE])
 async def test_headers_that_are_not_utf_8_become_clean_text(status: str, endpoint: Endpoint) -> None:
     headers = b"x-trace-id: caf\xe9\r\ncontent-encoding: \xff\r\nretry-after: \xff\r\ndate: \xff\r\n"
-    reply = await reply_to(saying(whole(b"\x03" + READY, status=status, headers=headers)), endpoint)
-    # An error keeps no body, so no encoding of one.
-    assert (reply.trace_id, reply.encoding) == ("caf?", "?" if status == "200 OK" else None)
-    repr(reply).encode()
-    getattr(reply.outcome, "message", "").encode()
+    response = await response_to(saying(whole(b"\x03" + READY, status=status, headers=headers)), endpoint)
+    # An answer that the client has read keeps no body, so no encoding of one.
+    has_body = (status, endpoint) == ("200 OK", RETRIEVE)
+    assert (response.trace_id, encoding_of(response)) == ("caf?", "?" if has_body else None)
+    repr(response).encode()
+    getattr(outcome_of(response), "message", "").encode()
 
 
 @pytest.mark.parametrize("error", [OSError(5, "caf\udce9"), aiohttp.ClientError("\udcff"), ValueError("\udcff")])
@@ -231,9 +235,9 @@ async def test_the_reason_of_an_exception_becomes_clean_text(error: Exception, m
 
     async with client_of("http://127.0.0.1:9") as client:
         monkeypatch.setattr(client._session, "get", failing)
-        reply = await ask(client)
-    assert isinstance(reply.outcome, Transient)
-    reply.outcome.message.encode()
+        outcome = outcome_of(await ask(client))
+    assert isinstance(outcome, Transient)
+    outcome.message.encode()
 
 
 # Answers that repeat the request.
@@ -265,9 +269,9 @@ ECHOES = {
 async def test_an_answer_that_repeats_the_key_is_not_kept(
     body: bytes, headers: bytes, endpoint: Endpoint, version: str
 ) -> None:
-    reply = await reply_to(saying(whole(body, headers=headers)), endpoint, version=version)
-    assert (code_of(reply), reply.body, reply.encoding) == ((Transient, "key_echoed"), b"", None)
-    assert (reply.file, reply.size) == (None, len(body))
+    response = await response_to(saying(whole(body, headers=headers)), endpoint, version=version)
+    assert (code_of(response), body_of(response), encoding_of(response)) == ((Transient, "key_echoed"), b"", None)
+    assert response.size == len(body)
 
 
 ESCAPED_KEY = "".join(f"\\u{ord(character):04x}" for character in KEY).encode()
@@ -303,14 +307,14 @@ async def test_a_list_that_repeats_the_key_is_not_kept(body: bytes) -> None:
         *(("200 OK", "code", False), ("200 OK", "message", True), ("404 Not Found", "code", True)),
     ],
 )
-async def test_the_key_is_in_no_part_of_a_reply(status: str, places: str, *, packed: bool) -> None:
+async def test_the_key_is_in_no_part_of_a_response(status: str, places: str, *, packed: bool) -> None:
     body = orjson.dumps({"code": "x", "message": "y"} | {places: f"{'.' * 40}{KEY}{'.' * 500}"})
     headers = b"x-trace-id: " + b"t" * 110 + KEY.encode() + b"\r\n"
     if packed:
         body, headers = gzip.compress(body), headers + b"content-encoding: gzip\r\n"
-    reply = await reply_to(saying(whole(body, status=status, headers=headers)))
+    response = await response_to(saying(whole(body, status=status, headers=headers)))
     # Also not the part of it that is left where a text is cut.
-    for text in (repr(reply.outcome), reply.trace_id or "", repr(reply.body), repr(gunzipped(reply.body))):
+    for text in (repr(response), repr(body_of(response)), repr(gunzipped(body_of(response)))):
         assert KEY[:8] not in text
 
 
@@ -323,8 +327,8 @@ async def test_an_error_counts_the_bytes_that_were_sent_and_keeps_none_of_them(
     body, headers = orjson.dumps({"code": "x", "message": f"Received {message}." + "." * 500}), b""
     if packed:
         body, headers = gzip.compress(body), b"content-encoding: gzip\r\n"
-    reply = await reply_to(saying(whole(body, status=status, headers=headers)))
-    assert (reply.size, reply.body, reply.encoding) == (len(body), b"", None)
+    response = await response_to(saying(whole(body, status=status, headers=headers)))
+    assert (response.size, body_of(response), encoding_of(response)) == (len(body), b"", None)
 
 
 @pytest.mark.parametrize("dots", range(470, 500, 3))
@@ -345,8 +349,8 @@ async def test_a_message_that_is_cut_within_the_key_does_not_show_its_beginning(
     ):
         if text == "reason":
             monkeypatch.setattr(client._session, "get", failing)
-        reply = await ask(client)
-    assert KEY[:8] not in repr(reply)
+        response = await ask(client)
+    assert KEY[:8] not in repr(response)
 
 
 def gunzipped(body: bytes) -> bytes:

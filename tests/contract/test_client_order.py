@@ -12,7 +12,7 @@ from harvester.api.connections import MAX_HEAD_BYTES, with_one_length
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.tasks.outcomes import Misrouted, Processing, Ready, Transient
-from tests.support.raw_server import TASK_ID, ask, client_of, code_of, listening, saying, unlimited, whole
+from tests.support.raw_server import TASK_ID, ask, client_of, code_of, listening, outcome_of, saying, unlimited, whole
 
 OTHER_ID = "66f537778d9641fe5a0d1020"
 STATUS, RETRIEVE = Endpoint.STATUS, Endpoint.RETRIEVE
@@ -65,7 +65,7 @@ async def counting(extra: bytes = b"", answer: bytes | None = None) -> AsyncIter
 async def test_a_connection_that_is_in_step_is_kept() -> None:
     async with counting() as (counter, client):
         for _ in range(3):
-            assert (await ask(client, STATUS)).outcome == Processing()
+            assert outcome_of(await ask(client, STATUS)) == Processing()
     assert [len(heads) for heads in counter.requests] == [3]
 
 
@@ -85,7 +85,7 @@ async def test_a_connection_that_is_in_step_is_kept() -> None:
 async def test_whatever_arrives_on_an_idle_connection_ends_it(extra: bytes) -> None:
     async with counting(extra) as (counter, client):
         for _ in range(3):
-            assert (await ask(client, STATUS)).outcome == Processing()
+            assert outcome_of(await ask(client, STATUS)) == Processing()
             await counter.ended[-1].wait()
     assert [len(heads) for heads in counter.requests] == [1, 1, 1]
 
@@ -97,7 +97,7 @@ async def test_bytes_that_the_event_loop_has_not_read_yet_end_the_connection_too
         # The kernel holds the late copy, and nothing reads it.
         wire.transport.pause_reading()  # type: ignore[union-attr]
         await asyncio.sleep(0.03)
-        assert (await ask(client, STATUS)).outcome == Processing()
+        assert outcome_of(await ask(client, STATUS)) == Processing()
     assert [len(heads) for heads in counter.requests] == [1, 1]
 
 
@@ -106,22 +106,23 @@ async def test_a_connection_with_interim_answers_is_not_kept(code: int) -> None:
     answer = b"HTTP/1.1 %d Interim\r\n\r\n" % code + status_of(TASK_ID)
     async with counting(answer=answer) as (counter, client):
         for _ in range(2):
-            assert (await ask(client, STATUS)).outcome == Processing()
+            assert outcome_of(await ask(client, STATUS)) == Processing()
     assert [len(heads) for heads in counter.requests] == [1, 1]
 
 
 @pytest.mark.parametrize("answer", [status_of(OTHER_ID), status_of(OTHER_ID, "ready"), status_of(OTHER_ID, "failed")])
 async def test_a_status_of_another_task_says_nothing_and_ends_the_connection(answer: bytes) -> None:
     async with counting(answer=answer) as (counter, client):
-        outcomes = [(await ask(client, STATUS)).outcome for _ in range(2)]
+        outcomes = [outcome_of(await ask(client, STATUS)) for _ in range(2)]
     expected = Misrouted(OTHER_ID, f"The answer names another task: {OTHER_ID}.")
     assert (outcomes, [len(heads) for heads in counter.requests]) == ([expected, expected], [1, 1])
 
 
 async def test_a_result_of_another_task_ends_the_connection() -> None:
     async with counting(answer=status_of(OTHER_ID)) as (counter, client):
-        replies = [await ask(client, RETRIEVE) for _ in range(2)]
-    assert ([reply.outcome for reply in replies], [len(heads) for heads in counter.requests]) == ([None, None], [1, 1])
+        responses = [await ask(client, RETRIEVE) for _ in range(2)]
+    assert [outcome_of(response) for response in responses] == [None, None]
+    assert [len(heads) for heads in counter.requests] == [1, 1]
 
 
 async def test_a_page_of_another_number_is_asked_for_again_on_a_fresh_connection() -> None:
@@ -136,15 +137,15 @@ async def test_a_page_of_another_number_is_asked_for_again_on_a_fresh_connection
 
 async def test_an_id_in_another_case_is_the_same() -> None:
     async with counting(answer=status_of(TASK_ID.upper(), "ready")) as (_, client):
-        assert (await ask(client, STATUS)).outcome == Ready()
+        assert outcome_of(await ask(client, STATUS)) == Ready()
 
 
 async def test_a_fresh_request_has_a_connection_of_its_own() -> None:
     async with counting() as (counter, client):
         await ask(client, STATUS)
         for _ in range(2):
-            reply = await client.ask(TASK_ID, unlimited().take(STATUS), is_fresh=True)
-            assert reply.outcome == Processing()
+            response = await client.fetch_task(TASK_ID, unlimited().take(STATUS), is_fresh=True)
+            assert outcome_of(response) == Processing()
             await counter.ended[-1].wait()
         await ask(client, STATUS)
     assert [len(heads) for heads in counter.requests] == [2, 1, 1]
@@ -163,8 +164,8 @@ async def test_a_request_can_go_to_the_other_version(
     version: str | None, endpoint: Endpoint, path: str, *, is_decoded: bool
 ) -> None:
     async with counting() as (counter, client):
-        reply = await client.ask(TASK_ID, unlimited().take(endpoint), version=version)  # type: ignore[arg-type]
-    assert (counter.requests[0][0].split()[1], reply.outcome is not None) == (path, is_decoded)
+        response = await client.fetch_task(TASK_ID, unlimited().take(endpoint), version=version)  # type: ignore[arg-type]
+    assert (counter.requests[0][0].split()[1], outcome_of(response) is not None) == (path, is_decoded)
 
 
 @pytest.mark.parametrize(
@@ -176,9 +177,9 @@ async def test_a_request_can_go_to_the_other_version(
 )
 async def test_headers_are_bounded(sent: bytes) -> None:
     async with listening(saying(sent, close=False)) as (place, _), client_of(f"http://{place}") as client:
-        reply = await ask(client)
-    assert code_of(reply) == (Transient, "protocol_error")
-    assert "headers are larger than" in getattr(reply.outcome, "message", "")
+        response = await ask(client)
+    assert code_of(response) == (Transient, "protocol_error")
+    assert "headers are larger than" in getattr(outcome_of(response), "message", "")
 
 
 @pytest.mark.parametrize(

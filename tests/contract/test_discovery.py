@@ -22,7 +22,7 @@ from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.tasks.outcomes import InvalidRequest, NotFound, Outcome, Refused, Throttled, Transient
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.service.discovery import DiscoveryReport, discover
-from harvester.service.scheduler import StopWhen
+from harvester.service.harvest_settings import StopWhen
 from harvester.settings.model import ApiSettings, DiscoverySettings, RateSettings, Settings, StoreSettings
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 from harvester.simulator.tasks import VideoRequest
@@ -219,7 +219,7 @@ async def test_a_daemon_harvests_what_the_account_makes_without_any_id(tmp_path:
     sim = Simulator(SimulatorSettings(tasks=60, age_s=600, processing_median_s=1, duration_s=(12, 12)))
     async with sim, AsyncExitStack() as stack:
         settings = settings_for(sim, tmp_path / "harvester.db")
-        harvest = await stack.enter_async_context(open_harvest(settings, lambda: KEY, until=StopWhen.STOPPED))
+        harvest = await stack.enter_async_context(open_harvest(settings, lambda: KEY, until=StopWhen.SIGNALLED))
         group = await stack.enter_async_context(anyio.create_task_group())
         group.start_soon(harvest.scheduler.run)
         group.start_soon(harvest.keep_discovering, lambda: settings)
@@ -234,7 +234,7 @@ async def test_a_daemon_harvests_what_the_account_makes_without_any_id(tmp_path:
 async def test_a_list_that_refuses_the_key_stops_the_daemon(tmp_path: Path) -> None:
     async with Simulator(SimulatorSettings(key="another")) as sim, AsyncExitStack() as stack:
         settings = settings_for(sim, tmp_path / "harvester.db")
-        harvest = await stack.enter_async_context(open_harvest(settings, lambda: KEY, until=StopWhen.STOPPED))
+        harvest = await stack.enter_async_context(open_harvest(settings, lambda: KEY, until=StopWhen.SIGNALLED))
         group = await stack.enter_async_context(anyio.create_task_group())
         group.start_soon(harvest.keep_discovering, lambda: settings)
         with anyio.fail_after(60):

@@ -21,8 +21,8 @@ from harvester.app.harvest import open_harvest
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.tasks.task import TaskState
 from harvester.service import decode_pool
+from harvester.service.harvest_settings import StopWhen
 from harvester.service.progress import Progress
-from harvester.service.scheduler import StopWhen
 from harvester.settings.model import load_settings
 from tests.support.shell import KEY, Shell, until
 from tests.support.thorough import thorough
@@ -89,7 +89,7 @@ async def serving(folder: Path, *shape: str) -> AsyncIterator[tuple[str, list[st
 
 
 async def harvest(
-    folder: Path, address: str, only: list[str] | None, *, until: StopWhen = StopWhen.ENDED, strategy: str = "auto"
+    folder: Path, address: str, only: list[str] | None, *, until: StopWhen = StopWhen.ALL_DONE, strategy: str = "auto"
 ) -> Progress:
     """Harvest in this process, all that is queued or `only` these ids; return what came of it."""
     overrides: dict[str, dict[str, Any]] = {
@@ -117,7 +117,7 @@ async def test_nothing_blocks_the_event_loop_while_many_tasks_are_asked_about(tm
     async with serving(tmp_path, *CROWD) as (address, task_ids):
         await Shell(tmp_path).add(task_ids[::MINE])
         with watching() as watch:
-            progress = await harvest(tmp_path, address, None, until=StopWhen.ASKED, strategy="list")
+            progress = await harvest(tmp_path, address, None, until=StopWhen.ALL_ASKED, strategy="list")
     assert progress.counts[TaskState.PENDING] == 1000
     assert progress.requests[Endpoint.LIST] > 100
     assert watch.longest_s < MAX_BLOCKED_S, watch.culprit

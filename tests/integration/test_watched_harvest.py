@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 
 from harvester.app.harvest import open_harvest
-from harvester.service.scheduler import StopWhen
+from harvester.service.harvest_settings import StopWhen
 from harvester.settings.model import load_settings
 from harvester.web import Metrics, WebServer
 from tests.support.shell import KEY, stand_in
@@ -22,7 +22,7 @@ async def test_what_is_harvested_shows_on_every_page_and_the_key_on_none(tmp_pat
         }
         settings = load_settings(None, overrides, environ={}).settings
         async with open_harvest(
-            settings, lambda: KEY, until=StopWhen.ENDED, only=api.catalogue.ids(), observer=metrics
+            settings, lambda: KEY, until=StopWhen.ALL_DONE, only=api.catalogue.ids(), observer=metrics
         ) as harvest:
             await harvest.scheduler.run()
             async with WebServer("127.0.0.1:0", None, harvest, metrics) as server:

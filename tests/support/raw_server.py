@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from harvester.api.client import Client, ClientSettings, Reply
+from harvester.api.client import Client, ClientSettings
+from harvester.api.response import Answered, Response
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
+from harvester.domain.tasks.outcomes import Outcome
 from harvester.throttle.throttle import Throttle
 
 TASK_ID = "66f537778d9641fe5a0d101f"
@@ -86,19 +88,29 @@ def unlimited() -> Throttle:
     return Throttle(RateLimit(0), lambda: 1_000.0)
 
 
-async def ask(client: Client, endpoint: Endpoint = Endpoint.RETRIEVE, task_id: str = TASK_ID) -> Reply:
-    return await client.ask(task_id, unlimited().take(endpoint))
+async def ask(client: Client, endpoint: Endpoint = Endpoint.RETRIEVE, task_id: str = TASK_ID) -> Response:
+    return await client.fetch_task(task_id, unlimited().take(endpoint))
 
 
-async def reply_to(answering: Answering, endpoint: Endpoint = Endpoint.RETRIEVE, **settings: Any) -> Reply:
+async def response_to(answering: Answering, endpoint: Endpoint = Endpoint.RETRIEVE, **settings: Any) -> Response:
     async with listening(answering) as (place, _), client_of(f"http://{place}", **settings) as client:
         return await ask(client, endpoint)
 
 
-def code_of(reply: Reply) -> tuple[type, str | None]:
-    return type(reply.outcome), getattr(reply.outcome, "code", None)
+def outcome_of(response: Response) -> Outcome | None:
+    """What the client has read; None for a body that a decoder has to read."""
+    return response.content.outcome if isinstance(response.content, Answered) else None
 
 
-def body_of(reply: Reply) -> bytes:
-    """The body as sent, wherever the client has put it."""
-    return reply.body if reply.file is None else reply.file.beginning(reply.size)
+def code_of(response: Response) -> tuple[type, str | None]:
+    outcome = outcome_of(response)
+    return type(outcome), getattr(outcome, "code", None)
+
+
+def body_of(response: Response) -> bytes:
+    """The body as sent, wherever the client has put it; empty where the client has read the answer."""
+    return b"" if isinstance(response.content, Answered) else response.content.beginning(response.size)
+
+
+def encoding_of(response: Response) -> str | None:
+    return None if isinstance(response.content, Answered) else response.content.encoding

@@ -260,7 +260,7 @@ def busy_harvest() -> SeenHarvest:
     harvest = SeenHarvest()
     harvest.progress.conditions["api"] = "most requests fail"
     for _ in range(5):
-        harvest.progress.moved(TaskState.PENDING, TaskState.HARVESTED, harvest.clock.now)
+        harvest.progress.record_transition(TaskState.PENDING, TaskState.HARVESTED, harvest.clock.now)
     return harvest
 
 

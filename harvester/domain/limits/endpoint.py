@@ -41,6 +41,9 @@ POLL_ENDPOINTS = (Endpoint.STATUS, Endpoint.RETRIEVE, Endpoint.LIST)
 The scheduler waits for the first of these that may be called, so an endpoint that polls no task does not belong here.
 """
 
+TASK_ENDPOINTS = (Endpoint.STATUS, Endpoint.RETRIEVE)
+"""The endpoints that answer about one task. Without these no task can be brought to an end."""
+
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:

@@ -21,7 +21,7 @@ about again at growing intervals, until they allow it or PATIENCE_MS has passed.
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from harvester.domain.planning.plan import GONE_ANSWERS, MAX_LOOK_MS, Rng, at_latest_before_deadline, next_look_ms
+from harvester.domain.planning.plan import GONE_ANSWERS, MAX_LOOK_MS, Rng, at_latest_before_deadline, next_poll_ms
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.outcomes import (
     Empty,
@@ -246,7 +246,7 @@ def _check_again(task: Task, outcome: Processing, now_ms: int, times: Processing
         doubted_at_ms=None,
         other_id=None,
         unfinished_at_ms=now_ms,
-        next_attempt_at_ms=next_look_ms(known, now_ms, times),
+        next_attempt_at_ms=next_poll_ms(known, now_ms, times),
     )
 
 

@@ -20,7 +20,7 @@ from harvester.domain.planning.plan import (
     DueTasks,
     ListRequest,
     PlanConstraints,
-    Step,
+    PlannedRequest,
     Strategy,
     chance_finished,
     is_last_chance,
@@ -92,7 +92,7 @@ class Todo:
 class Call:
     """A request, and when (Unix ms) it would go out."""
 
-    step: Step
+    request: PlannedRequest
     at_ms: int
 
 
@@ -155,13 +155,13 @@ def what_to_do(survey: QueueSample, conditions: Conditions, times: ProcessingTim
     due = [turn.task for turn in _pending(survey) if turn.due_ms <= survey.at_ms]
     terms = PlanConstraints(limit=len(due), questions=0, strategy=conditions.strategy)
     found = plan(DueTasks([], due), survey.at_ms, terms, times, ListModel())
-    settled = {step.tasks[0].key for step in found.steps} | {task.key for task, _ in found.later}
+    settled = {request.tasks[0].key for request in found.requests} | {task.key for task, _ in found.later}
     asked = [task for task in due if task.key not in settled]
     by_page = _listable(asked, survey, conditions)
     scale = survey.pending_due / max(1, len(due))
     return Todo(
         retrieve=survey.ready_due,
-        straight_away=round(len(found.steps) * scale),
+        straight_away=round(len(found.requests) * scale),
         by_page=round(by_page * scale),
         singly=round((len(asked) - by_page) * scale),
         wait=round(len(found.later) * scale),
@@ -179,18 +179,18 @@ def foretell(survey: QueueSample, conditions: Conditions, times: ProcessingTimes
     at_ms, done, calls = max(survey.at_ms, conditions.start_ms), set[int](), list[Call]()
     while len(calls) < conditions.calls:
         turns = [turn for turn in survey.head if turn.task.key not in done]
-        at_ms, steps = _next_steps(turns, at_ms, conditions, times, limit=conditions.calls - len(calls))
-        if not steps:
+        at_ms, requests = _next_requests(turns, at_ms, conditions, times, limit=conditions.calls - len(calls))
+        if not requests:
             break
         planned_ms = at_ms
         # The planner chooses questions again after each answer, but retrieves in the order of deadlines.
-        for step in list(takewhile(lambda step: not step.is_question, steps)) or steps[:1]:
-            if planned_ms < step.tasks[0].expires_at_ms <= at_ms:
+        for request in list(takewhile(lambda request: not request.is_probe, requests)) or requests[:1]:
+            if planned_ms < request.tasks[0].expires_at_ms <= at_ms:
                 # By then it is past its deadline, and the planner would put it last.
                 break
-            calls.append(Call(step, at_ms))
-            done.update(task.key for task in step.tasks)
-            found = finished_among(step, at_ms, times) if isinstance(step, ListRequest) else 0
+            calls.append(Call(request, at_ms))
+            done.update(task.key for task in request.tasks)
+            found = finished_among(request, at_ms, times) if isinstance(request, ListRequest) else 0
             at_ms += round((1 + found) * each_ms)
     return calls
 
@@ -200,18 +200,20 @@ def finished_among(look: ListRequest, at_ms: int, times: ProcessingTimes) -> int
     return round(sum(chance_finished(task, at_ms, times) for task in look.tasks))
 
 
-def _next_steps(
+def _next_requests(
     turns: Sequence[QueuedTask], start_ms: int, conditions: Conditions, times: ProcessingTimes, *, limit: int
-) -> tuple[int, Sequence[Step]]:
+) -> tuple[int, Sequence[PlannedRequest]]:
     """Return the next requests and when they go out, from `start_ms` on; there may be none."""
     at_ms, terms = start_ms, PlanConstraints(limit, limit, conditions.strategy, conditions.has_status_call)
     for _ in range(MAX_MOMENTS):
         due = [turn.task for turn in turns if turn.due_ms <= at_ms]
         ready, pending = _by_state(due)
         waits = {endpoint: until_ms for endpoint, until_ms in conditions.waits_ms.items() if until_ms > at_ms}
-        steps = plan(DueTasks(ready, pending), at_ms, replace(terms, closed=frozenset(waits)), times, ListModel()).steps
-        if steps:
-            return at_ms, steps
+        requests = plan(
+            DueTasks(ready, pending), at_ms, replace(terms, closed=frozenset(waits)), times, ListModel()
+        ).requests
+        if requests:
+            return at_ms, requests
         moments = [*waits.values(), at_ms + max(FIRST_STEP_MS, (at_ms - start_ms) // 2)] if due else []
         moments += [turn.due_ms for turn in turns if turn.due_ms > at_ms and not due]
         if not moments:

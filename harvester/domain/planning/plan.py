@@ -85,7 +85,7 @@ class TaskRequest:
     endpoint: Endpoint
     task: Task
     chance: float = 1.0
-    is_question: bool = False
+    is_probe: bool = False
     version: ApiVersion | None = None
 
     @property
@@ -107,7 +107,7 @@ class TaskRequest:
     @property
     def cost(self) -> float:
         """The expected number of requests without a result."""
-        if not self.is_question:
+        if not self.is_probe:
             return 0.0
         return 1.0 - self.chance if self.endpoint is Endpoint.RETRIEVE else 1.0
 
@@ -124,7 +124,7 @@ class ListRequest:
     query: ListQuery
     tasks: tuple[Task, ...]
     endpoint: Endpoint = Endpoint.LIST
-    is_question: bool = True
+    is_probe: bool = True
     cost: float = 1.0
 
     def claimed(self, tasks: Mapping[int, Task]) -> "ListRequest | None":
@@ -133,7 +133,7 @@ class ListRequest:
         return replace(self, tasks=mine) if mine else None
 
 
-Step = TaskRequest | ListRequest
+PlannedRequest = TaskRequest | ListRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class PlanConstraints:
 class Plan:
     """The requests to send now, in order, and each other task with the time (Unix ms) at which it may need one."""
 
-    steps: list[Step] = field(default_factory=list)
+    requests: list[PlannedRequest] = field(default_factory=list)
     later: list[tuple[Task, int]] = field(default_factory=list)
 
 
@@ -191,15 +191,15 @@ def plan(due: DueTasks, now_ms: int, terms: PlanConstraints, times: ProcessingTi
     """Return the plan for the due tasks at `now_ms` (Unix ms); pure."""
     prospects = [_prospect(task, now_ms, times) for task in due.pending]
     results, questions, later = _sort_out(due.ready, prospects, terms)
-    steps: list[Step] = []
+    requests: list[PlannedRequest] = []
     possible = [action for action in results if action.endpoint not in terms.closed]
     if Endpoint.LIST not in terms.closed:
         look = _look_for_evidence([action.task for action in possible], now_ms, terms, listing)
         if look is not None:
             return Plan([look], [])
-    steps += sorted(possible, key=lambda action: _urgency(action.task, now_ms))[: terms.limit]
-    steps += _questions(questions, terms.limit - len(steps), terms, listing)
-    return Plan(steps, [(one.task, _worth_a_look_ms(one.task, now_ms, times)) for one in later])
+    requests += sorted(possible, key=lambda action: _urgency(action.task, now_ms))[: terms.limit]
+    requests += _questions(questions, terms.limit - len(requests), terms, listing)
+    return Plan(requests, [(one.task, _worth_a_look_ms(one.task, now_ms, times)) for one in later])
 
 
 def _look_for_evidence(
@@ -239,7 +239,7 @@ def chance_finished(task: Task, now_ms: int, times: ProcessingTimes) -> float:
     return times.of(task.model_name, task.duration_s).chance(*_ages_s(task, now_ms))
 
 
-def next_look_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
+def next_poll_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
     """Return when the next question about a task that is unfinished now may pay, at the earliest (Unix ms)."""
     age_s = task.age_ms(now_ms) / 1000
     worth_s = times.of(task.model_name, task.duration_s).age_of_wait_s(LEAST_WAIT_S, age_s) - age_s
@@ -317,14 +317,14 @@ def _direct_endpoint(task: Task, terms: PlanConstraints) -> Endpoint:
 
 
 def _action(
-    endpoint: Endpoint, task: Task, terms: PlanConstraints, chance: float = 1.0, *, is_question: bool = False
+    endpoint: Endpoint, task: Task, terms: PlanConstraints, chance: float = 1.0, *, is_probe: bool = False
 ) -> TaskRequest:
     """Return the request about a task; after GONE_ANSWERS it asks the other API version."""
     version = task.version
     if task.gone == GONE_ANSWERS:
         version = terms.other_version_of(task)
         endpoint = Endpoint.STATUS if version == "v1" else Endpoint.RETRIEVE
-    return TaskRequest(endpoint, task, chance, is_question, version)
+    return TaskRequest(endpoint, task, chance, is_probe, version)
 
 
 def _is_urgent(task: Task, now_ms: int) -> bool:
@@ -348,7 +348,9 @@ def _urgency(task: Task, now_ms: int) -> tuple[bool, int, int]:
     return task.is_past_deadline(now_ms), task.expires_at_ms, task.key
 
 
-def _questions(prospects: list[_Prospect], limit: int, terms: PlanConstraints, listing: ListModel) -> list[Step]:
+def _questions(
+    prospects: list[_Prospect], limit: int, terms: PlanConstraints, listing: ListModel
+) -> list[PlannedRequest]:
     """Return the questions with the highest scores, pages or single calls, as long as each pays for its request."""
     room = float(len(prospects) if terms.asks_all else terms.questions)
     if limit <= 0 or room <= 0:
@@ -357,25 +359,25 @@ def _questions(prospects: list[_Prospect], limit: int, terms: PlanConstraints, l
     shown = {key: one for key, one in left.items() if _is_shown(one.task, terms, listing)}
     singles = [one for one in prospects if left[one.task.key].score >= 1 and _may_be_single(one, terms, shown)]
     singles.sort(key=lambda one: (-left[one.task.key].score, one.task.expires_at_ms, one.task.key))
-    steps: list[Step] = []
+    requests: list[PlannedRequest] = []
     window, searches = _best_page(shown.values(), terms, listing), 1
-    while len(steps) < limit and room >= LEAST_ROOM:
+    while len(requests) < limit and room >= LEAST_ROOM:
         single = next((one for one in singles if one.task.key in left), None)
         if window is not None and (single is None or window.score >= left[single.task.key].score):
-            steps.append(ListRequest(window.query, window.tasks))
+            requests.append(ListRequest(window.query, window.tasks))
         elif single is not None and (endpoint := _single_endpoint(single, terms)) is not None:
-            steps.append(_action(endpoint, single.task, terms, single.chance, is_question=True))
+            requests.append(_action(endpoint, single.task, terms, single.chance, is_probe=True))
         else:
             break
-        room -= steps[-1].cost
-        for task in steps[-1].tasks:
+        room -= requests[-1].cost
+        for task in requests[-1].tasks:
             del left[task.key]
             shown.pop(task.key, None)
-        if isinstance(steps[-1], ListRequest) or (window is not None and steps[-1].tasks[0] in window.tasks):
+        if isinstance(requests[-1], ListRequest) or (window is not None and requests[-1].tasks[0] in window.tasks):
             if searches == MAX_SEARCHES:
                 break
             window, searches = _best_page(shown.values(), terms, listing), searches + 1
-    return steps
+    return requests
 
 
 def _is_shown(task: Task, terms: PlanConstraints, listing: ListModel) -> bool:

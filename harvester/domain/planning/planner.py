@@ -12,7 +12,7 @@ from harvester.domain.planning.plan import (
     ListRequest,
     Plan,
     PlanConstraints,
-    Step,
+    PlannedRequest,
     Strategy,
     affordable_strategy,
     chance_finished,
@@ -38,7 +38,7 @@ TRUSTED = 0.9
 TRUST_MEMORY = 200.0
 """Estimates after which the counts are halved, so that later ones count more."""
 
-PRESUMED_MS = 3600_000
+INFERRED_READY_MS = 3600_000
 """Milliseconds for which an inference from a page without the task is tested by the next answer about it."""
 
 DOUBT_MS = 3600_000
@@ -106,8 +106,8 @@ class Planner:
     _gap_trust: HitRate = field(default_factory=HitRate)
     _gap_doubts: int = 0
     _gaps_doubted_until_ms: int = 0
-    _presumed: dict[int, int] = field(default_factory=dict)
-    _withdrawn: list[int] = field(default_factory=list)
+    _inferred_ready: dict[int, int] = field(default_factory=dict)
+    _retracted: list[int] = field(default_factory=list)
     _questions: Bucket = field(default_factory=lambda: Bucket(RateLimit(0)))
     _unlisted: dict[int, int] = field(default_factory=dict)
     _misses: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -153,45 +153,45 @@ class Planner:
         )
         return plan(due, now_ms, terms, self.times, self.listing)
 
-    def spent(self, steps: Iterable[Step], now: float) -> None:
+    def record_sent(self, requests: Iterable[PlannedRequest], now: float) -> None:
         """Record that these requests go out: charge the questions among them to their budget."""
-        for step in steps:
-            self._questions.take(now, step.cost)
+        for request in requests:
+            self._questions.take(now, request.cost)
             self._wants_proof = False
 
-    def answered(self, task: Task, outcome: Outcome, asked_at_ms: int) -> None:
+    def record_outcome(self, task: Task, outcome: Outcome, asked_at_ms: int) -> None:
         """Learn from an outcome about one task; `asked_at_ms` is the time of the request."""
         is_finished = isinstance(outcome, Ready | Retrieved | Failed)
         if not is_finished and not isinstance(outcome, Processing):
             return
-        until_ms = self._presumed.pop(task.key, None)
+        until_ms = self._inferred_ready.pop(task.key, None)
         if until_ms is not None:
             self._gap_trust.learn(is_hit=is_finished)
             if not self._gap_trust.is_given:
                 self._doubt_gaps(asked_at_ms)
             if is_finished:
                 # The page said nothing about the video. Without this, a model would learn only from unfinished tasks.
-                self._observe(task, _metadata(outcome), until_ms - PRESUMED_MS, is_finished=True, is_counted=True)
+                self._observe(task, _metadata(outcome), until_ms - INFERRED_READY_MS, is_finished=True, is_counted=True)
         if task.state is TaskState.PENDING and task.is_dated:
             self._learn(task, outcome, asked_at_ms, is_finished=is_finished)
 
-    def presumed(self, task: Task, asked_at_ms: int) -> None:
+    def record_inferred_ready(self, task: Task, asked_at_ms: int) -> None:
         """Record that the task was inferred to be ready, because a page of the tasks in processing did not show it."""
-        self._presumed[task.key] = asked_at_ms + PRESUMED_MS
+        self._inferred_ready[task.key] = asked_at_ms + INFERRED_READY_MS
         self._learn(task, Ready(), asked_at_ms, is_finished=True)
 
-    def concluded(self, look: ListRequest, page: ListPage, now_ms: int) -> list[Task]:
+    def infer_ready(self, look: ListRequest, page: ListPage, now_ms: int) -> list[Task]:
         """Return the tasks of `look` that must have finished, because a page of those in processing omits them."""
         if look.query.status is None or now_ms < self._gaps_doubted_until_ms:
             return []
         return absent_from_processing_page(look.query, page, look.tasks, self.listing)
 
-    def take_withdrawn(self) -> list[int]:
+    def take_retracted(self) -> list[int]:
         """Return, once, the row ids of tasks whose inferred readiness is no longer believed."""
-        withdrawn, self._withdrawn = self._withdrawn, []
-        return withdrawn
+        retracted, self._retracted = self._retracted, []
+        return retracted
 
-    def read(self, look: ListRequest, page: ListPage, told: Iterable[Task], now_ms: int) -> None:
+    def record_page(self, look: ListRequest, page: ListPage, told: Iterable[Task], now_ms: int) -> None:
         """Learn from the page that `look` requested; `told` are the tasks that it answered for."""
         self._list_failures = 0
         answered = {task.key for task in told}
@@ -221,16 +221,16 @@ class Planner:
         self.list_failed(now)
         self._wants_proof = True
 
-    def tidy(self, now_ms: int) -> None:
+    def expire_entries(self, now_ms: int) -> None:
         """Drop the entries that have expired."""
         self._unlisted = {key: until_ms for key, until_ms in self._unlisted.items() if now_ms < until_ms}
-        self._presumed = {key: until_ms for key, until_ms in self._presumed.items() if now_ms < until_ms}
+        self._inferred_ready = {key: until_ms for key, until_ms in self._inferred_ready.items() if now_ms < until_ms}
         self._misses = {key: missed for key, missed in self._misses.items() if now_ms < missed[1]}
 
     def _doubt_gaps(self, now_ms: int) -> None:
         """Stop inferring readiness from pages for a while, and retract the inferences that were not confirmed yet."""
-        self._withdrawn += self._presumed
-        self._presumed.clear()
+        self._retracted += self._inferred_ready
+        self._inferred_ready.clear()
         self._gap_trust = HitRate()
         self._gaps_doubted_until_ms = now_ms + min(MAX_DOUBT_MS, DOUBT_MS * 2 ** min(self._gap_doubts, 10))
         self._gap_doubts += 1

@@ -20,7 +20,7 @@ from harvester.domain.planning.decisions import (
     backoff_ms,
     decide,
 )
-from harvester.domain.planning.plan import GONE_ANSWERS, LAST_CHANCE_MS, MAX_LOOK_MS, next_look_ms
+from harvester.domain.planning.plan import GONE_ANSWERS, LAST_CHANCE_MS, MAX_LOOK_MS, next_poll_ms
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.outcomes import (
@@ -107,7 +107,7 @@ def test_valid_segments_are_harvested_even_long_after_the_deadline(state: TaskSt
 @pytest.mark.parametrize("state", OPEN)
 def test_what_is_not_finished_is_pending_and_asked_again_later(state: TaskState, outcome: Processing) -> None:
     decision = after(task(state, failures=2, gone=1), outcome)
-    again_ms = next_look_ms(task(), NOW, ProcessingTimes())
+    again_ms = next_poll_ms(task(), NOW, ProcessingTimes())
     assert again_ms > NOW
     assert decision == replace(
         after(task(), Throttled("")),

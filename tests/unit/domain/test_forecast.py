@@ -152,22 +152,22 @@ def calls(turns: list[QueuedTask], conditions: Conditions) -> list[Call]:
 
 def test_results_come_in_the_order_of_their_deadlines_at_the_rate() -> None:
     told = calls(finished(20), Conditions(SIXTY, calls=3))
-    assert [one.step.tasks[0].key for one in told] == [19, 18, 17]
+    assert [one.request.tasks[0].key for one in told] == [19, 18, 17]
     assert [one.at_ms - NOW for one in told] == [0, 1000, 2000]
 
 
 def test_a_task_that_expires_before_its_turn_comes_after_those_that_do_not() -> None:
     turns = [turn(key, age_ms=RETENTION_MS - left_ms) for key, left_ms in enumerate((500, 900, 1_500, 9_000, -1))]
-    assert [one.step.tasks[0].key for one in calls(turns, Conditions(SIXTY))] == [0, 2, 3, 4, 1]
+    assert [one.request.tasks[0].key for one in calls(turns, Conditions(SIXTY))] == [0, 2, 3, 4, 1]
 
 
 def test_what_a_page_finds_comes_before_the_next_question() -> None:
     first, second = calls(young(400, age_ms=5 * MINUTE_MS), Conditions(SIXTY, calls=2))
-    assert isinstance(first.step, ListRequest)
-    found = finished_among(first.step, first.at_ms, TIMES)
+    assert isinstance(first.request, ListRequest)
+    found = finished_among(first.request, first.at_ms, TIMES)
     assert found > 20
     assert second.at_ms >= NOW + (1 + found) * 1000
-    assert not {one.key for one in first.step.tasks} & {one.key for one in second.step.tasks}
+    assert not {one.key for one in first.request.tasks} & {one.key for one in second.request.tasks}
 
 
 def test_what_is_not_worth_a_request_yet_is_foretold_for_when_it_is() -> None:
@@ -183,7 +183,7 @@ def test_a_sleeping_task_is_foretold_for_its_time() -> None:
 def test_results_that_the_api_does_not_want_yet_wait_for_the_end_of_the_block() -> None:
     blocked = Conditions(UNLIMITED, waits_ms={Endpoint.RETRIEVE: NOW + 3_600_000})
     (call,) = calls(finished(1), blocked)
-    assert (call.at_ms, call.step.endpoint) == (NOW + 3_600_000, Endpoint.RETRIEVE)
+    assert (call.at_ms, call.request.endpoint) == (NOW + 3_600_000, Endpoint.RETRIEVE)
 
 
 def test_no_call_is_foretold_before_the_first_may_go_out() -> None:
@@ -199,7 +199,7 @@ def test_none_is_foretold_where_there_is_nothing_to_do_or_nobody_asks(turns: lis
 @given(ages, budgets, st.sampled_from(Strategy))
 def test_no_task_is_foretold_twice_and_times_never_go_back(ages: list[int], budget: Budget, strategy: Strategy) -> None:
     told = calls([turn(key, age_ms=age_ms) for key, age_ms in enumerate(ages)], Conditions(budget, strategy, calls=9))
-    keys = [task.key for one in told for task in one.step.tasks]
+    keys = [task.key for one in told for task in one.request.tasks]
     assert len(keys) == len(set(keys))
     assert len(told) <= 9
     assert [one.at_ms for one in told] == sorted(one.at_ms for one in told)

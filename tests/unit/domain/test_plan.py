@@ -26,7 +26,7 @@ from harvester.domain.planning.plan import (
     TaskRequest,
     affordable_strategy,
     at_latest_before_deadline,
-    next_look_ms,
+    next_poll_ms,
     plan,
 )
 from harvester.domain.planning.processing_time import PRIOR, PRIOR_MEDIAN_S, ProcessingTimes
@@ -64,8 +64,8 @@ def planned(pending: list[Task], terms: PlanConstraints = MANY, *, ready: list[T
 
 
 def endpoint_of(one: Task, terms: PlanConstraints = MANY) -> Endpoint | None:
-    steps = planned([one], terms).steps
-    return steps[0].endpoint if steps else None
+    requests = planned([one], terms).requests
+    return requests[0].endpoint if requests else None
 
 
 pending_tasks = st.lists(
@@ -92,16 +92,16 @@ def test_no_task_is_planned_twice_and_no_term_is_broken(
     known = {one.key for one in pending}
     ready = [replace(one, state=TaskState.READY) for one in others if one.key not in known]
     result = planned(pending, terms, ready=ready)
-    keys = [one.key for step in result.steps for one in step.tasks] + [one.key for one, _ in result.later]
+    keys = [one.key for request in result.requests for one in request.tasks] + [one.key for one, _ in result.later]
     assert len(keys) == len(set(keys))
-    assert len(result.steps) <= terms.limit
-    assert not {step.endpoint for step in result.steps} & terms.closed
-    questions = [step for step in result.steps if step.is_question]
-    assert terms.asks_all or sum(step.cost for step in questions) <= terms.questions + LEAST_ROOM
+    assert len(result.requests) <= terms.limit
+    assert not {request.endpoint for request in result.requests} & terms.closed
+    questions = [request for request in result.requests if request.is_probe]
+    assert terms.asks_all or sum(request.cost for request in questions) <= terms.questions + LEAST_ROOM
     if terms.strategy is Strategy.STATUS:
-        assert not any(isinstance(step, ListRequest) for step in result.steps)
+        assert not any(isinstance(request, ListRequest) for request in result.requests)
     if not terms.has_status_call:
-        assert Endpoint.STATUS not in {step.endpoint for step in result.steps}
+        assert Endpoint.STATUS not in {request.endpoint for request in result.requests}
     assert all(until_ms > NOW for _, until_ms in result.later)
 
 
@@ -110,35 +110,35 @@ def test_the_plan_does_not_depend_on_the_order_of_the_tasks(
     pending: list[Task], rng: random.Random, terms: PlanConstraints
 ) -> None:
     shuffled = plan(DueTasks([], rng.sample(pending, len(pending))), NOW, terms, ProcessingTimes(), ListModel())
-    assert shuffled.steps == planned(pending, terms).steps
+    assert shuffled.requests == planned(pending, terms).requests
 
 
 @given(st.lists(st.integers(0, RETENTION_MS - 1), min_size=1, max_size=20))
 def test_what_is_ready_is_retrieved_before_anything_is_asked_the_nearest_deadline_first(ages_ms: list[int]) -> None:
     ready = [task(key, state=TaskState.READY, age_ms=age_ms) for key, age_ms in enumerate(ages_ms)]
     asked = task(1000, age_ms=HALF_DONE_MS)
-    steps = planned([asked], ready=ready).steps
-    deadlines = [step.tasks[0].expires_at_ms for step in steps[: len(ready)]]
+    requests = planned([asked], ready=ready).requests
+    deadlines = [request.tasks[0].expires_at_ms for request in requests[: len(ready)]]
     assert deadlines == sorted(one.expires_at_ms for one in ready)
-    assert [step.endpoint for step in steps] == [Endpoint.RETRIEVE] * len(ready) + [Endpoint.RETRIEVE]
-    assert [step.is_question for step in steps] == [False] * len(ready) + [True]
+    assert [request.endpoint for request in requests] == [Endpoint.RETRIEVE] * len(ready) + [Endpoint.RETRIEVE]
+    assert [request.is_probe for request in requests] == [False] * len(ready) + [True]
 
 
 def test_while_results_wait_nothing_is_asked() -> None:
     ready = [task(key, state=TaskState.READY) for key in range(5)]
-    steps = planned([task(9, age_ms=HALF_DONE_MS)], PlanConstraints(limit=5, questions=5), ready=ready).steps
-    assert [step.is_question for step in steps] == [False] * 5
+    requests = planned([task(9, age_ms=HALF_DONE_MS)], PlanConstraints(limit=5, questions=5), ready=ready).requests
+    assert [request.is_probe for request in requests] == [False] * 5
 
 
 def test_what_the_platform_may_have_dropped_costs_no_other_task_its_request() -> None:
     overdue = task(1, state=TaskState.READY, age_ms=RETENTION_MS + DAY_MS)
     young = task(2, state=TaskState.READY, age_ms=DAY_MS)
-    first, second = planned([], ready=[overdue, young]).steps
+    first, second = planned([], ready=[overdue, young]).requests
     assert (first.tasks, second.tasks) == ((young,), (overdue,))
 
 
 @pytest.mark.parametrize(
-    ("age_ms", "endpoint", "is_question"),
+    ("age_ms", "endpoint", "is_probe"),
     [
         (HALF_DONE_MS // 2, Endpoint.STATUS, True),
         (2 * HALF_DONE_MS, Endpoint.RETRIEVE, True),
@@ -149,34 +149,34 @@ def test_what_the_platform_may_have_dropped_costs_no_other_task_its_request() ->
 def test_the_likelier_a_task_has_finished_the_more_directly_it_is_asked(
     age_ms: int,
     endpoint: Endpoint,
-    is_question: bool,  # noqa: FBT001
+    is_probe: bool,  # noqa: FBT001
 ) -> None:
     one = task(age_ms=age_ms)
-    steps = plan(DueTasks([], [one]), NOW, replace(MANY, asks_all=True), ProcessingTimes(), ListModel()).steps
-    assert [(step.endpoint, step.is_question) for step in steps] == [(endpoint, is_question)]
+    requests = plan(DueTasks([], [one]), NOW, replace(MANY, asks_all=True), ProcessingTimes(), ListModel()).requests
+    assert [(request.endpoint, request.is_probe) for request in requests] == [(endpoint, is_probe)]
 
 
 def test_where_reckoning_has_failed_the_sure_ones_are_asked_about() -> None:
     tasks = [task(key, age_ms=SURELY_MS + key) for key in range(50)]
-    (step,) = planned(tasks, replace(MANY, trusts=False)).steps
-    assert isinstance(step, ListRequest)
-    assert len(step.tasks) == 50
+    (request,) = planned(tasks, replace(MANY, trusts=False)).requests
+    assert isinstance(request, ListRequest)
+    assert len(request.tasks) == 50
 
 
 @pytest.mark.parametrize("terms", [PlanConstraints(strategy=Strategy.LIST), PlanConstraints(trusts_gaps=False)])
 def test_one_page_answers_for_fifty(terms: PlanConstraints) -> None:
     tasks = [task(key, age_ms=HALF_DONE_MS + key * 1000) for key in range(120)]
-    steps = planned(tasks, replace(terms, limit=10, questions=2)).steps
-    assert [step.endpoint for step in steps] == [Endpoint.LIST, Endpoint.LIST]
-    assert [len(step.tasks) for step in steps] == [50, 50]
+    requests = planned(tasks, replace(terms, limit=10, questions=2)).requests
+    assert [request.endpoint for request in requests] == [Endpoint.LIST, Endpoint.LIST]
+    assert [len(request.tasks) for request in requests] == [50, 50]
 
 
 def test_a_page_of_the_unfinished_answers_for_more() -> None:
     tasks = [task(key, age_ms=4 * HALF_DONE_MS + key * 1000) for key in range(300)]
-    (step,) = planned(tasks, PlanConstraints()).steps
-    assert isinstance(step, ListRequest)
-    assert step.query.status == PROCESSING
-    assert len(step.tasks) > 200
+    (request,) = planned(tasks, PlanConstraints()).requests
+    assert isinstance(request, ListRequest)
+    assert request.query.status == PROCESSING
+    assert len(request.tasks) > 200
 
 
 def test_a_page_is_not_asked_for_a_single_task() -> None:
@@ -192,7 +192,7 @@ def test_a_task_without_a_date_is_asked_for_its_result_at_once_and_then_by_itsel
         replace(task(key, age_ms=2 * HALF_DONE_MS, dated=False), unfinished_at_ms=NOW - HALF_DONE_MS)
         for key in range(5)
     ]
-    assert not any(isinstance(step, ListRequest) for step in planned(asked).steps)
+    assert not any(isinstance(request, ListRequest) for request in planned(asked).requests)
 
 
 def test_who_prefers_the_list_is_told_on_which_page_a_task_without_a_date_is_by_its_result() -> None:
@@ -204,21 +204,21 @@ def test_who_prefers_the_list_is_told_on_which_page_a_task_without_a_date_is_by_
 
 def test_a_task_that_the_list_does_not_show_is_asked_about_by_itself() -> None:
     tasks = [task(key, age_ms=HALF_DONE_MS + key) for key in range(5)]
-    steps = planned(tasks, replace(MANY, unlisted={3}, asks_all=True)).steps
-    assert sorted(len(step.tasks) for step in steps) == [1, 4]
+    requests = planned(tasks, replace(MANY, unlisted={3}, asks_all=True)).requests
+    assert sorted(len(request.tasks) for request in requests) == [1, 4]
 
 
 def test_a_task_that_no_call_can_answer_for_now_keeps_no_page_from_the_others() -> None:
     tasks = [task(key, age_ms=HALF_DONE_MS + key) for key in range(5)]
     terms = replace(MANY, strategy=Strategy.LIST, unlisted={4}, closed=frozenset({Endpoint.STATUS}), asks_all=True)
-    assert [len(step.tasks) for step in planned(tasks, terms).steps] == [4]
+    assert [len(request.tasks) for request in planned(tasks, terms).requests] == [4]
 
 
 @pytest.mark.parametrize("closed", [{Endpoint.RETRIEVE}, {Endpoint.STATUS}, {Endpoint.LIST}])
 def test_a_class_that_is_closed_is_replaced_where_another_can_answer(closed: set[Endpoint]) -> None:
     tasks = [task(key, age_ms=HALF_DONE_MS) for key in range(3)]
-    steps = planned(tasks, replace(MANY, closed=frozenset(closed), asks_all=True)).steps
-    assert {one.key for step in steps for one in step.tasks} == {0, 1, 2}
+    requests = planned(tasks, replace(MANY, closed=frozenset(closed), asks_all=True)).requests
+    assert {one.key for request in requests for one in request.tasks} == {0, 1, 2}
 
 
 def test_a_task_is_asked_about_in_the_last_minutes_before_its_deadline_whatever_is_expected() -> None:
@@ -245,7 +245,7 @@ def test_a_404_is_confirmed_by_the_status_at_once_for_a_result_that_does_not_exi
 
 def test_a_fresh_task_sleeps_until_it_may_be_worth_a_look() -> None:
     result = planned([task()])
-    assert result.steps == []
+    assert result.requests == []
     ((_, until_ms),) = result.later
     age_s = (until_ms - NOW) / 1000
     assert PRIOR.expected_wait_s(age_s) == pytest.approx(LEAST_WAIT_S, rel=0.2)
@@ -266,10 +266,10 @@ def test_a_plan_looks_for_few_of_many_pages_and_the_next_ones_for_the_others(
     monkeypatch.setattr("harvester.domain.planning.plan.best_window", counted)
     while left:
         searches.append(0)
-        steps = plan(
+        result = plan(
             DueTasks([], left), NOW, replace(MANY, strategy=strategy, asks_all=True), ProcessingTimes(), listing
         )
-        asked = {one.key for step in steps.steps for one in step.tasks}
+        asked = {one.key for request in result.requests for one in request.tasks}
         assert asked
         left = [one for one in left if one.key not in asked]
     assert sum(searches) > 20
@@ -279,7 +279,7 @@ def test_a_plan_looks_for_few_of_many_pages_and_the_next_ones_for_the_others(
 @given(st.integers(0, 10 * RETENTION_MS))
 def test_the_wait_for_the_next_look_stays_in_its_bounds(age_ms: int) -> None:
     one = task(age_ms=age_ms)
-    wait_ms = next_look_ms(one, NOW, ProcessingTimes()) - NOW
+    wait_ms = next_poll_ms(one, NOW, ProcessingTimes()) - NOW
     before_ms = min(
         (left_ms for last_ms in CHANCES_MS if (left_ms := one.expires_at_ms - NOW - last_ms) > 0),
         default=0,
@@ -296,10 +296,10 @@ def test_no_wait_jumps_over_a_chance(age_ms: int, delay_ms: int) -> None:
     assert due_ms == min(NOW + delay_ms, *(at_ms if at_ms > NOW else NOW + delay_ms for at_ms in chances_ms))
 
 
-def test_of_what_was_claimed_by_others_nothing_is_left_in_a_step() -> None:
+def test_of_what_was_claimed_by_others_nothing_is_left_in_a_request() -> None:
     tasks = tuple(task(key) for key in range(3))
     mine = replace(tasks[1], claim=7)
-    look = ListRequest(planned([task(key, age_ms=HALF_DONE_MS) for key in range(3)]).steps[0].query, tasks)  # type: ignore[union-attr]
+    look = ListRequest(planned([task(key, age_ms=HALF_DONE_MS) for key in range(3)]).requests[0].query, tasks)  # type: ignore[union-attr]
     taken = look.claimed({1: mine})
     assert taken is not None
     assert taken.tasks == (mine,)
@@ -325,27 +325,29 @@ def test_ever_nearer_the_deadline_a_result_is_asked_for_whatever_the_list_says(
 ) -> None:
     """A list that shows a task as processing for ever must not cost its result."""
     heard = replace(task(age_ms=RETENTION_MS - before_ms + 1), unfinished_at_ms=NOW - 2)
-    (step,) = planned([heard], PlanConstraints(questions=0, strategy=strategy, trusts=False)).steps
-    assert (step.endpoint, step.is_question) == (Endpoint.RETRIEVE, False)
-    assert planned([replace(heard, unfinished_at_ms=NOW)], PlanConstraints(questions=0, strategy=strategy)).steps == []
+    (request,) = planned([heard], PlanConstraints(questions=0, strategy=strategy, trusts=False)).requests
+    assert (request.endpoint, request.is_probe) == (Endpoint.RETRIEVE, False)
+    assert (
+        planned([replace(heard, unfinished_at_ms=NOW)], PlanConstraints(questions=0, strategy=strategy)).requests == []
+    )
 
 
 @pytest.mark.parametrize("strategy", [Strategy.STATUS, Strategy.LIST])
 def test_an_answer_to_be_confirmed_is_not_put_off_by_others_that_wait_as_long(strategy: Strategy) -> None:
     waiting = [task(key, age_ms=2 * HALF_DONE_MS + 1) for key in range(1)]
     doubtful = replace(task(9, age_ms=3 * HALF_DONE_MS), gone=1)
-    (step,) = planned([*waiting, doubtful], PlanConstraints(strategy=strategy)).steps
-    assert doubtful in step.tasks
+    (request,) = planned([*waiting, doubtful], PlanConstraints(strategy=strategy)).requests
+    assert doubtful in request.tasks
 
 
 def test_a_likely_result_takes_less_of_the_budget_for_questions_than_a_status() -> None:
     likely = [task(key, age_ms=4 * HALF_DONE_MS) for key in range(20)]
     alone = PlanConstraints(limit=20, questions=2, closed=frozenset({Endpoint.LIST}))
-    guesses = planned(likely, alone).steps
-    assert {step.endpoint for step in guesses} == {Endpoint.RETRIEVE}
-    assert all(0 < step.cost < 0.5 for step in guesses)
+    guesses = planned(likely, alone).requests
+    assert {request.endpoint for request in guesses} == {Endpoint.RETRIEVE}
+    assert all(0 < request.cost < 0.5 for request in guesses)
     assert len(guesses) > 4
-    assert len(planned(likely, replace(alone, strategy=Strategy.STATUS)).steps) == 2
+    assert len(planned(likely, replace(alone, strategy=Strategy.STATUS)).requests) == 2
 
 
 def test_who_prefers_the_list_waits_for_it_only_while_there_is_one() -> None:
@@ -359,7 +361,7 @@ def test_a_date_that_cannot_be_hides_no_task(created_ms: int) -> None:
     """The clock of this machine may be behind the API's, and an API may tell any date."""
     odd = replace(task(), created_at_ms=created_ms, expires_at_ms=created_ms + RETENTION_MS, added_at_ms=NOW - DAY_MS)
     result = planned([odd])
-    assert [one for step in result.steps for one in step.tasks] == [odd]
+    assert [one for request in result.requests for one in request.tasks] == [odd]
 
 
 def test_what_was_heard_while_the_clock_was_ahead_keeps_no_task_waiting() -> None:

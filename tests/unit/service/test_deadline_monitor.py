@@ -32,13 +32,13 @@ class Bench:
     progress: Progress = field(default_factory=lambda: Progress(started=0.0))
 
     def __post_init__(self) -> None:
-        self.foresight = DeadlineMonitor(self.source, self.throttle, self.progress, self.clock)
+        self.monitor = DeadlineMonitor(self.source, self.throttle, self.progress, self.clock)
 
     async def look_a_minute_later(self) -> list[str]:
         """Return what was logged."""
         self.clock.now += LOOK_EVERY_S
         with capture_logs() as logs:
-            await self.foresight.look()
+            await self.monitor.look()
         return [f"{entry['log_level']}: {entry['event']}" for entry in logs]
 
 
@@ -80,7 +80,7 @@ async def test_the_condition_keeps_up_with_the_figures() -> None:
 async def test_the_database_is_asked_once_a_minute() -> None:
     bench = Bench()
     for _ in range(13):
-        await bench.foresight.look()
+        await bench.monitor.look()
         bench.clock.now += 5.0
 
     assert bench.source.asked == 2
@@ -90,9 +90,9 @@ async def test_a_look_that_failed_is_made_again_at_once() -> None:
     bench = Bench()
     bench.source.problem = StoreBusyError("The database is locked.", reason="database is locked")
     with pytest.raises(StoreBusyError):
-        await bench.foresight.look()
+        await bench.monitor.look()
     bench.source.problem = None
-    await bench.foresight.look()
+    await bench.monitor.look()
 
     assert bench.source.asked == 2
 

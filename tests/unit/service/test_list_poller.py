@@ -1,28 +1,23 @@
 """A look at the list: who hears of it, whatever the answer is."""
 
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import anyio.lowlevel
 import pytest
 
-from harvester.domain.limits.circuit_breaker import MIN_SAMPLE, Breaker
+from harvester.domain.limits.circuit_breaker import MIN_SAMPLE
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import PROCESSING, ListPage, ListQuery
 from harvester.domain.planning.plan import DueTasks, ListRequest
-from harvester.domain.planning.planner import Planner
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement
 from harvester.domain.tasks.outcomes import NotFound, Outcome, Processing, Ready, Refused, Throttled, Transient
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 from harvester.service.clock import SystemClock
 from harvester.service.list_poller import ListPoller
-from harvester.service.pipeline import Pipeline
-from harvester.service.progress import Progress
-from harvester.service.store_retry import StoreRetry
 from harvester.throttle.throttle import Permit
+from tests.support.harvest_parts import harvest_parts
 
 NOW = 1_760_000_000_000
 AGE_MS = 480_000
@@ -68,30 +63,11 @@ class Pages:
 
 class Bench:
     def __init__(self, answer: ListPage | Outcome) -> None:
-        clock, self.planner, self.breaker, self.api = Clock(), Planner(), Breaker(), Api(answer)
-        self.progress, self.store = Progress(started=0.0), Pages()
-        never: Any = None
-        retry = StoreRetry(self.progress, clock)
-        self.pipeline = Pipeline(
-            asker=never,
-            decoder=never,
-            settler=never,
-            breaker=self.breaker,
-            retry=retry,
-            planner=self.planner,
-            progress=self.progress,
-            clock=clock,
-        )
-        self.looker = ListPoller(
-            api=self.api,
-            store=self.store,
-            planner=self.planner,
-            pipeline=self.pipeline,
-            retry=retry,
-            breaker=self.breaker,
-            clock=clock,
-            rng=random.Random(0),
-        )
+        self.api, self.store = Api(answer), Pages()
+        parts = harvest_parts(store=self.store, api=self.api, clock=Clock())
+        self.planner, self.breaker, self.control = parts.planner, parts.breaker, parts.control
+        self.progress = parts.progress
+        self.looker = ListPoller(parts)
 
     async def look(self, *tasks: Task) -> None:
         self.store.rows = {one.task_id: ListedRow(one, is_claimed=True) for one in tasks}
@@ -128,7 +104,7 @@ async def test_store_planner_and_displays_hear_what_a_page_says() -> None:
     assert (attempt.at_ms, attempt.endpoint, attempt.http_status) == (NOW, "list", 200)
     assert bench.progress.counts.get(TaskState.READY) == 2
     assert [one.key for one in settled.finished] == [3]
-    assert set(bench.planner._presumed) == {3}
+    assert set(bench.planner._inferred_ready) == {3}
     assert bench.planner.times.all_seen
     assert not bench.is_list_paused
 
@@ -154,7 +130,7 @@ async def test_whatever_goes_wrong_the_tasks_are_given_back_and_nothing_is_concl
     await bench.look(task(1), task(2))
     (settled,) = bench.store.settled
     assert (list(settled.changes), [one.key for one in settled.claimed]) == ([], [1, 2])
-    assert not bench.planner._presumed
+    assert not bench.planner._inferred_ready
     assert not bench.planner._unlisted
     # A block is kept by the throttle, and ends by itself.
     assert bench.is_list_paused == (not isinstance(failure, Throttled))
@@ -177,10 +153,9 @@ async def test_only_what_is_wrong_with_the_api_as_a_whole_opens_the_breaker(
 async def test_a_refused_key_stops_everything_and_a_refused_list_does_not(
     is_key: bool,  # noqa: FBT001
 ) -> None:
-    bench, refusals = Bench(Refused("No.", is_key=is_key)), list[Refused]()
-    bench.pipeline.refused = refusals.append
+    bench = Bench(Refused("No.", is_key=is_key))
     await bench.look(task(1))
-    assert len(refusals) == is_key
+    assert bench.control.is_stopping is is_key
 
 
 async def test_after_a_refused_list_one_task_is_asked_about_at_once_to_see_whether_all_calls_are_refused() -> None:
@@ -190,10 +165,10 @@ async def test_after_a_refused_list_one_task_is_asked_about_at_once_to_see_wheth
     due = DueTasks([], [replace(task(key), unfinished_at_ms=NOW - 1000) for key in (1, 2, 3)])
     for _ in range(2):
         found.append(
-            bench.planner.plan(due, now_ms=NOW, now=1000.0, limit=8, open_tasks=3, rate_per_s=1.0, waits_s={}).steps
+            bench.planner.plan(due, now_ms=NOW, now=1000.0, limit=8, open_tasks=3, rate_per_s=1.0, waits_s={}).requests
         )
-        bench.planner.spent(found[-1], 1000.0)
-    assert [[step.is_question for step in steps] for steps in found] == [[True], []]
+        bench.planner.record_sent(found[-1], 1000.0)
+    assert [[request.is_probe for request in requests] for requests in found] == [[True], []]
 
 
 async def test_a_page_closes_the_breaker() -> None:

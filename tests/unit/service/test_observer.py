@@ -1,4 +1,3 @@
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -6,21 +5,19 @@ import anyio
 import numpy as np
 
 from harvester.api.body_buffer import SpooledBody
-from harvester.api.client import Reply
-from harvester.domain.limits.circuit_breaker import Breaker
+from harvester.api.response import Answered, Body, Response
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.plan import TaskRequest
-from harvester.domain.planning.planner import Planner
 from harvester.domain.tasks.embeddings import TaskEmbeddings
 from harvester.domain.tasks.outcomes import Outcome, Processing, Ready, Retrieved, Transient
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 from harvester.service.observer import MAX_REMEMBERED, ReadyTimes
-from harvester.service.pipeline import Decided, Fetched, Pipeline
-from harvester.service.progress import Progress
-from harvester.service.store_retry import StoreRetry
+from harvester.service.pipeline import Fetched, Pipeline
+from harvester.service.result_writer import Decided, ResultWriter
 from harvester.throttle.memory_budget import MemoryBudget, Reservation
 from harvester.throttle.throttle import Permit
+from tests.support.harvest_parts import harvest_parts
 from tests.support.store_builders import embeddings
 from tests.support.web_builders import NOW, StandingClock
 
@@ -31,38 +28,38 @@ READY = replace(PENDING, state=TaskState.READY)
 def test_the_wait_begins_with_the_first_request_that_said_ready() -> None:
     times = ReadyTimes()
 
-    assert times.moved(PENDING, TaskState.READY, 100) is None
-    assert times.moved(READY, TaskState.READY, 200) is None
-    assert times.moved(READY, TaskState.HARVESTED, 300) == 100
+    assert times.record_transition(PENDING, TaskState.READY, 100) is None
+    assert times.record_transition(READY, TaskState.READY, 200) is None
+    assert times.record_transition(READY, TaskState.HARVESTED, 300) == 100
 
 
 def test_what_is_retrieved_without_asking_waits_from_its_own_request_on() -> None:
-    assert ReadyTimes().moved(PENDING, TaskState.HARVESTED, 300) == 300
+    assert ReadyTimes().record_transition(PENDING, TaskState.HARVESTED, 300) == 300
 
 
 def test_what_was_ready_before_this_process_began_has_no_known_wait() -> None:
     times = ReadyTimes()
 
-    assert times.moved(READY, TaskState.READY, 200) is None
-    assert times.moved(READY, TaskState.HARVESTED, 300) is None
+    assert times.record_transition(READY, TaskState.READY, 200) is None
+    assert times.record_transition(READY, TaskState.HARVESTED, 300) is None
 
 
 def test_what_turned_out_not_to_be_ready_begins_anew() -> None:
     times = ReadyTimes()
-    times.moved(PENDING, TaskState.READY, 100)
-    times.moved(READY, TaskState.PENDING, 200)
+    times.record_transition(PENDING, TaskState.READY, 100)
+    times.record_transition(READY, TaskState.PENDING, 200)
 
-    assert times.moved(PENDING, TaskState.HARVESTED, 300) == 300
+    assert times.record_transition(PENDING, TaskState.HARVESTED, 300) == 300
 
 
 def test_a_task_that_failed_has_no_wait() -> None:
-    assert ReadyTimes().moved(PENDING, TaskState.FAILED, 300) is None
+    assert ReadyTimes().record_transition(PENDING, TaskState.FAILED, 300) is None
 
 
 def test_the_memory_is_bounded() -> None:
     times = ReadyTimes()
     for key in range(MAX_REMEMBERED + 1):
-        times.moved(replace(PENDING, key=key), TaskState.READY, key)
+        times.record_transition(replace(PENDING, key=key), TaskState.READY, key)
 
     assert times.forget(0) is None
     assert times.forget(1) == 1
@@ -90,7 +87,7 @@ class Parts:
         self._decoded = decoded
         self._accepts = accepts
 
-    async def ask(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Reply:
+    async def fetch_task(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Response:
         raise NotImplementedError
 
     async def decode(self, body: bytes | SpooledBody, encoding: str | None) -> Outcome:
@@ -107,33 +104,25 @@ class Parts:
 
 async def observed(*fetched: Fetched, accepts: bool = True) -> Notes:
     """Send answers through the pipeline."""
-    notes, clock, progress = Notes(), StandingClock(), Progress(started=0.0)
+    notes, clock = Notes(), StandingClock()
     parts = Parts(clock, embeddings(count=3, dim=4), accepts=accepts)
-    pipeline = Pipeline(
-        asker=parts,
-        decoder=parts,
-        settler=parts,
-        breaker=Breaker(),
-        retry=StoreRetry(progress, clock),
-        planner=Planner(),
-        progress=progress,
-        clock=clock,
-        rng=random.Random(0),
-        observer=notes,
-    )
+    harvest = harvest_parts(store=parts, api=parts, decoder=parts, clock=clock, observer=notes)
+    writer = ResultWriter(harvest)
+    pipeline = Pipeline(harvest, writer)
     for one in fetched:
-        replies, to_decode = anyio.create_memory_object_stream[Fetched](1)
+        responses, to_decode = anyio.create_memory_object_stream[Fetched](1)
         settlements, to_write = anyio.create_memory_object_stream[Decided](1)
-        async with replies:
-            await replies.send(one)
+        async with responses:
+            await responses.send(one)
         await pipeline.decode(to_decode, settlements)
-        await pipeline.write(to_write)
+        await writer.write(to_write)
     return notes
 
 
 def answer(task: Task, endpoint: Endpoint, outcome: Outcome | None, body: bytes = b"12345") -> Fetched:
-    reply = Reply(outcome, duration_ms=250, status=200, body=body)
-    return Fetched(TaskRequest(endpoint, task), NOW, reply, MemoryBudget(0).take())
+    content = Body(body) if outcome is None else Answered(outcome)
+    response = Response(content, duration_ms=250, status=200, size=len(body))
+    return Fetched(TaskRequest(endpoint, task), NOW, response, MemoryBudget(0).take())
 
 
 async def test_an_answer_is_told_with_what_decoding_made_of_it() -> None:

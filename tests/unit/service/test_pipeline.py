@@ -6,21 +6,19 @@ import anyio
 import pytest
 
 from harvester.api.body_buffer import SpooledBody
-from harvester.api.client import Reply
-from harvester.domain.limits.circuit_breaker import Breaker
+from harvester.api.response import Body, Response
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.plan import TaskRequest
-from harvester.domain.planning.planner import Planner
 from harvester.domain.tasks.outcomes import Empty, Invalid, Outcome, Transient
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import DAY_MS, Task, TaskState
-from harvester.service import pipeline
+from harvester.service import result_writer
 from harvester.service.clock import SystemClock
-from harvester.service.pipeline import COMMIT_EVERY_S, Decided, Fetched, Pipeline
-from harvester.service.progress import Progress
-from harvester.service.store_retry import StoreRetry
+from harvester.service.pipeline import Fetched, Pipeline
+from harvester.service.result_writer import COMMIT_EVERY_S, Decided, ResultWriter
 from harvester.throttle.memory_budget import MemoryBudget, Reservation
 from harvester.throttle.throttle import Permit
+from tests.support.harvest_parts import harvest_parts
 
 BODY_BYTES = 1_000_000
 
@@ -31,13 +29,13 @@ class Api:
     def __init__(self, file: Callable[[bytes], SpooledBody] | None) -> None:
         self.file = file
 
-    async def ask(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Reply:
+    async def fetch_task(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Response:
         permit.spend()
         body = task_id.encode().ljust(BODY_BYTES)
         await hold.grow_to(len(body))
         if self.file is None:
-            return Reply(None, duration_ms=1, status=200, body=body)
-        return Reply(None, duration_ms=1, status=200, file=self.file(body))
+            return Response(Body(body), duration_ms=1, status=200, size=len(body))
+        return Response(Body(self.file(body)), duration_ms=1, status=200, size=len(body))
 
 
 class Refusing:
@@ -73,26 +71,18 @@ class Store:
 async def carried(outcome: Outcome, answers: int, file: Callable[[bytes], SpooledBody] | None) -> Store:
     """Return the store after so many answers of that outcome, all of which were there when writing began."""
     budget, clock = MemoryBudget(100 * BODY_BYTES), SystemClock()
-    store, progress = Store(budget), Progress(started=clock.monotonic())
-    stages = Pipeline(
-        asker=Api(file),
-        decoder=Refusing(outcome),
-        settler=store,
-        breaker=Breaker(),
-        retry=StoreRetry(progress, clock),
-        planner=Planner(),
-        progress=progress,
-        clock=clock,
-        budget=budget,
-    )
-    replies, to_decode = anyio.create_memory_object_stream[Fetched](answers)
+    store = Store(budget)
+    parts = harvest_parts(store=store, api=Api(file), decoder=Refusing(outcome), clock=clock, budget=budget)
+    writer = ResultWriter(parts)
+    stages = Pipeline(parts, writer)
+    responses, to_decode = anyio.create_memory_object_stream[Fetched](answers)
     decided, to_write = anyio.create_memory_object_stream[Decided](answers)
     for number in range(answers):
         task = Task(number, f"task-{number}", TaskState.READY, added_at_ms=0, expires_at_ms=clock.wall_ms() + DAY_MS)
-        await stages.fetch(TaskRequest(Endpoint.RETRIEVE, task), Permit(Endpoint.RETRIEVE), budget.take(), replies)
-    replies.close()
+        await stages.fetch(TaskRequest(Endpoint.RETRIEVE, task), Permit(Endpoint.RETRIEVE), budget.take(), responses)
+    responses.close()
     await stages.decode(to_decode, decided)
-    await stages.write(to_write)
+    await writer.write(to_write)
     assert budget.held_bytes == 0
     return store
 
@@ -107,7 +97,7 @@ async def test_a_body_that_may_be_kept_counts_as_held_until_it_is_written(
 
 
 async def test_a_transaction_holds_a_few_megabytes_of_kept_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "GROUP_BYTES", 2 * BODY_BYTES)
+    monkeypatch.setattr(result_writer, "GROUP_BYTES", 2 * BODY_BYTES)
     store = await carried(Invalid("It is odd."), answers=7, file=SpooledBody.of)
     assert store.groups == [2, 2, 2, 1]
 
@@ -123,28 +113,20 @@ class StandingClock(SystemClock):
 async def written_one_by_one(count: int, pause_s: float, outcome: Outcome) -> list[int]:
     """Return the groups in which answers were written that came one by one, with pauses on a clock that stands."""
     clock, budget = StandingClock(), MemoryBudget(100 * BODY_BYTES)
-    store, progress = Store(budget), Progress(started=clock.monotonic())
-    stages = Pipeline(
-        asker=Api(None),
-        decoder=Refusing(outcome),
-        settler=store,
-        breaker=Breaker(),
-        retry=StoreRetry(progress, clock),
-        planner=Planner(),
-        progress=progress,
-        clock=clock,
-        budget=budget,
-    )
-    replies, to_decode = anyio.create_memory_object_stream[Fetched](1)
+    store = Store(budget)
+    parts = harvest_parts(store=store, api=Api(None), decoder=Refusing(outcome), clock=clock, budget=budget)
+    writer = ResultWriter(parts)
+    stages = Pipeline(parts, writer)
+    responses, to_decode = anyio.create_memory_object_stream[Fetched](1)
     decided, to_write = anyio.create_memory_object_stream[Decided](1)
     async with anyio.create_task_group() as group:
         group.start_soon(stages.decode, to_decode, decided)
-        group.start_soon(stages.write, to_write)
-        async with replies:
+        group.start_soon(writer.write, to_write)
+        async with responses:
             for number in range(count):
                 task = Task(number, f"task-{number}", TaskState.READY, 0, clock.wall_ms() + DAY_MS)
                 await stages.fetch(
-                    TaskRequest(Endpoint.RETRIEVE, task), Permit(Endpoint.RETRIEVE), budget.take(), replies
+                    TaskRequest(Endpoint.RETRIEVE, task), Permit(Endpoint.RETRIEVE), budget.take(), responses
                 )
                 await anyio.wait_all_tasks_blocked()
                 clock.now += pause_s
@@ -160,5 +142,5 @@ async def test_after_a_pause_an_answer_is_written_at_once() -> None:
 
 
 async def test_a_large_answer_waits_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "SMALL_GROUP_BYTES", BODY_BYTES)
+    monkeypatch.setattr(result_writer, "SMALL_GROUP_BYTES", BODY_BYTES)
     assert await written_one_by_one(3, 0.0, Invalid("It is odd.")) == [1, 1, 1]

@@ -7,15 +7,15 @@ import pytest
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import PAGE_LIMIT, PROCESSING, ListPage, ListQuery
-from harvester.domain.planning.plan import DueTasks, ListRequest, Step, Strategy, TaskRequest
+from harvester.domain.planning.plan import DueTasks, ListRequest, PlannedRequest, Strategy, TaskRequest
 from harvester.domain.planning.planner import (
     DOUBT_MS,
+    INFERRED_READY_MS,
     LIST_MISSED_S,
     LIST_PAUSE_REQUESTS,
     LIST_PAUSE_S,
     MAX_LIST_PAUSE_S,
     MISSES_KEPT_MS,
-    PRESUMED_MS,
     UNLISTED_MS,
     Planner,
     PlannerSettings,
@@ -47,18 +47,18 @@ def task(key: int = 1, *, age_ms: int = 8 * MINUTE_MS, dated: bool = True) -> Ta
     )
 
 
-def steps(
+def requests(
     planner: Planner,
     *tasks: Task,
     now_ms: int = NOW,
     now: float = 1000.0,
     limit: int = 1000,
     waits_s: dict[Endpoint, float] | None = None,
-) -> list[Step]:
+) -> list[PlannedRequest]:
     due = DueTasks([], sorted(tasks, key=lambda one: (one.expires_at_ms, one.key)))
     return planner.plan(
         due, now_ms=now_ms, now=now, limit=limit, open_tasks=len(tasks), rate_per_s=PER_S, waits_s=waits_s or {}
-    ).steps
+    ).requests
 
 
 def look(*tasks: Task, status: str | None = PROCESSING) -> ListRequest:
@@ -74,22 +74,22 @@ def page(*shown: Task, count: int | None = None, total: int | None = None) -> Li
 
 def answer_all(planner: Planner, tasks: Iterable[Task], outcome: Outcome, asked_at_ms: int = NOW) -> None:
     for one in tasks:
-        planner.answered(one, outcome, asked_at_ms)
+        planner.record_outcome(one, outcome, asked_at_ms)
 
 
 def conclude(
     planner: Planner, asked: ListRequest, found: ListPage, heard: Iterable[Task] = (), at_ms: int = NOW
 ) -> set[int]:
     """Let the planner read a page as the looker does; return the keys of what it concludes to have finished."""
-    finished = planner.concluded(asked, found, at_ms)
+    finished = planner.infer_ready(asked, found, at_ms)
     for one in finished:
-        planner.presumed(one, at_ms)
-    planner.read(asked, found, [*heard, *finished], at_ms)
+        planner.record_inferred_ready(one, at_ms)
+    planner.record_page(asked, found, [*heard, *finished], at_ms)
     return {one.key for one in finished}
 
 
-def retrieved(found: list[Step]) -> set[int]:
-    return {step.task.key for step in found if isinstance(step, TaskRequest) and not step.is_question}
+def retrieved(found: list[PlannedRequest]) -> set[int]:
+    return {request.task.key for request in found if isinstance(request, TaskRequest) and not request.is_probe}
 
 
 # Questions and what they may cost.
@@ -99,18 +99,18 @@ def test_questions_are_a_part_of_the_budget() -> None:
     planner, young = Planner(PlannerSettings(strategy=Strategy.STATUS)), task(age_ms=8 * MINUTE_MS)
     assert planner.allowed_questions(1000.0, None) > 1
     planner = Planner()
-    first = steps(planner, young)
-    assert [step.is_question for step in first] == [True]
-    planner.spent([ListRequest(ListQuery(0), (young,))], 1000.0)
+    first = requests(planner, young)
+    assert [request.is_probe for request in first] == [True]
+    planner.record_sent([ListRequest(ListQuery(0), (young,))], 1000.0)
     assert planner.allowed_questions(1000.0, PER_S) == 0
     assert planner.allowed_questions(1005.0, PER_S) == 1
 
 
 def test_results_cost_nothing_of_it_and_a_guess_only_what_it_is_likely_to_waste() -> None:
     planner = Planner()
-    planner.spent([TaskRequest(Endpoint.RETRIEVE, task())] * 5, 1000.0)
+    planner.record_sent([TaskRequest(Endpoint.RETRIEVE, task())] * 5, 1000.0)
     assert planner.allowed_questions(1000.0, PER_S) == 1
-    planner.spent([TaskRequest(Endpoint.RETRIEVE, task(), chance=0.8, is_question=True)], 1000.0)
+    planner.record_sent([TaskRequest(Endpoint.RETRIEVE, task(), chance=0.8, is_probe=True)], 1000.0)
     assert planner.allowed_questions(1000.5, PER_S) == 0
     assert planner.allowed_questions(1001.1, PER_S) == 1
 
@@ -118,7 +118,7 @@ def test_results_cost_nothing_of_it_and_a_guess_only_what_it_is_likely_to_waste(
 def test_a_rate_that_has_risen_is_not_waited_for_at_the_old_one() -> None:
     planner, a_day = Planner(), 86_400.0
     planner.allowed_questions(0.0, 1 / a_day)
-    planner.spent([ListRequest(ListQuery(0), (task(),))], 0.0)
+    planner.record_sent([ListRequest(ListQuery(0), (task(),))], 0.0)
     assert planner.allowed_questions(3_600.0, 1 / a_day) == 0
     planner.allowed_questions(3_600.0, PER_S)
     assert planner.allowed_questions(3_605.0, PER_S) == 1
@@ -136,20 +136,20 @@ def test_what_a_page_of_the_unfinished_does_not_show_has_finished() -> None:
 def test_that_is_forgotten_where_somebody_else_has_retrieved_it() -> None:
     planner, tasks = Planner(), [task(key) for key in range(10)]
     conclude(planner, look(*tasks), page())
-    planner.tidy(NOW + PRESUMED_MS - 1)
-    assert len(planner._presumed) == 10
-    planner.tidy(NOW + PRESUMED_MS)
-    assert not planner._presumed
+    planner.expire_entries(NOW + INFERRED_READY_MS - 1)
+    assert len(planner._inferred_ready) == 10
+    planner.expire_entries(NOW + INFERRED_READY_MS)
+    assert not planner._inferred_ready
 
 
 def test_conclusions_that_turn_out_wrong_are_withdrawn_and_no_more_are_drawn_for_a_while() -> None:
     planner, tasks = Planner(), [task(key) for key in range(100)]
     conclude(planner, look(*tasks), page())
-    assert planner.take_withdrawn() == []
+    assert planner.take_retracted() == []
     answer_all(planner, tasks[:3], Processing())
-    assert set(planner.take_withdrawn()) == {one.key for one in tasks[3:]}
-    assert planner.take_withdrawn() == []
-    planner.tidy(NOW + DOUBT_MS - 1)
+    assert set(planner.take_retracted()) == {one.key for one in tasks[3:]}
+    assert planner.take_retracted() == []
+    planner.expire_entries(NOW + DOUBT_MS - 1)
     # An answer to a page that was under way meanwhile.
     assert conclude(planner, look(*tasks[3:]), page(), at_ms=NOW + 1) == set()
 
@@ -170,15 +170,15 @@ def test_conclusions_that_hold_are_trusted_though_one_fails_now_and_then() -> No
     for number in range(400):
         one = task(number)
         assert conclude(planner, look(one), page()) == {number}
-        planner.answered(replace(one, state=TaskState.READY), Ready() if number % 20 else Processing(), NOW)
+        planner.record_outcome(replace(one, state=TaskState.READY), Ready() if number % 20 else Processing(), NOW)
 
 
 @pytest.mark.parametrize("outcome", [Transient("reset", "connection_lost"), NotFound("no such task")])
 def test_an_answer_that_says_nothing_of_it_leaves_the_conclusion(outcome: Outcome) -> None:
     planner, one = Planner(), task()
     conclude(planner, look(one), page())
-    planner.answered(one, outcome, NOW)
-    assert set(planner._presumed) == {1}
+    planner.record_outcome(one, outcome, NOW)
+    assert set(planner._inferred_ready) == {1}
 
 
 # Tasks that the list does not show.
@@ -187,16 +187,18 @@ def test_an_answer_that_says_nothing_of_it_leaves_the_conclusion(outcome: Outcom
 def test_tasks_that_a_whole_page_does_not_show_are_asked_about_by_themselves_for_a_while() -> None:
     planner, tasks = Planner(), [task(key) for key in range(6)]
     shown, hidden = tasks[:4], tasks[4:]
-    assert [step.tasks for step in steps(planner, *hidden) if isinstance(step, ListRequest)] == [tuple(hidden)]
-    planner.read(look(*tasks, status=None), page(*shown), shown, NOW)
+    assert [request.tasks for request in requests(planner, *hidden) if isinstance(request, ListRequest)] == [
+        tuple(hidden)
+    ]
+    planner.record_page(look(*tasks, status=None), page(*shown), shown, NOW)
     again_ms = NOW + UNLISTED_MS + hidden[0].age_ms(NOW)
     for now_ms in (NOW, again_ms - 1):
-        asked = steps(planner, *hidden, now_ms=now_ms, now=5000.0)
+        asked = requests(planner, *hidden, now_ms=now_ms, now=5000.0)
         assert asked
-        assert not any(isinstance(step, ListRequest) for step in asked)
-    (later,) = steps(planner, *hidden, now_ms=again_ms, now=5000.0, limit=1)
+        assert not any(isinstance(request, ListRequest) for request in asked)
+    (later,) = requests(planner, *hidden, now_ms=again_ms, now=5000.0, limit=1)
     assert later.tasks == tuple(hidden)
-    planner.tidy(again_ms)
+    planner.expire_entries(again_ms)
     assert not planner._unlisted
 
 
@@ -208,17 +210,17 @@ def test_a_task_that_two_full_pages_do_not_show_is_asked_about_by_itself(status:
     full = page(*others, total=200)
     for round_ms in (0, 60_000):
         assert not planner._unlisted
-        planner.read(look(*hidden, status=status), full, others, NOW + round_ms)
-        planner.tidy(NOW + round_ms)
+        planner.record_page(look(*hidden, status=status), full, others, NOW + round_ms)
+        planner.expire_entries(NOW + round_ms)
     assert set(planner._unlisted) == {0, 1, 2}
     assert not planner._misses
-    assert not any(isinstance(step, ListRequest) for step in steps(planner, *hidden, now_ms=NOW + 60_000))
+    assert not any(isinstance(request, ListRequest) for request in requests(planner, *hidden, now_ms=NOW + 60_000))
 
 
 def test_a_miss_is_not_remembered_for_ever() -> None:
     planner, hidden = Planner(), task(1, age_ms=9 * MINUTE_MS)
-    planner.read(look(hidden), page(count=PAGE_LIMIT), [], NOW)
-    planner.tidy(NOW + MISSES_KEPT_MS)
+    planner.record_page(look(hidden), page(count=PAGE_LIMIT), [], NOW)
+    planner.expire_entries(NOW + MISSES_KEPT_MS)
     assert not planner._misses
 
 
@@ -230,12 +232,12 @@ def test_a_page_shorter_than_its_total_is_not_the_whole() -> None:
 
 def test_a_task_that_has_ended_leaves_nothing_behind() -> None:
     planner, one = Planner(), task()
-    planner.read(look(one, status=None), page(), [], NOW)
+    planner.record_page(look(one, status=None), page(), [], NOW)
     conclude(planner, look(one), page())
-    planner.answered(one, Failed("broken"), NOW)
+    planner.record_outcome(one, Failed("broken"), NOW)
     assert not planner._unlisted
     assert not planner._misses
-    assert not planner._presumed
+    assert not planner._inferred_ready
 
 
 # A list that fails.
@@ -244,13 +246,13 @@ def test_a_task_that_has_ended_leaves_nothing_behind() -> None:
 def test_a_list_that_fails_is_left_alone_ever_longer() -> None:
     planner, tasks, now = Planner(), [task(key) for key in range(20)], 1000.0
     for pause_s in (LIST_PAUSE_S, 2 * LIST_PAUSE_S, 4 * LIST_PAUSE_S):
-        assert isinstance(steps(planner, *tasks, now=now)[0], ListRequest)
+        assert isinstance(requests(planner, *tasks, now=now)[0], ListRequest)
         planner.list_failed(now)
-        assert not any(isinstance(step, ListRequest) for step in steps(planner, *tasks, now=now + pause_s - 1))
+        assert not any(isinstance(request, ListRequest) for request in requests(planner, *tasks, now=now + pause_s - 1))
         now += pause_s
     for _ in range(20):
         planner.list_failed(now)
-    assert isinstance(steps(planner, *tasks, now=now + MAX_LIST_PAUSE_S)[0], ListRequest)
+    assert isinstance(requests(planner, *tasks, now=now + MAX_LIST_PAUSE_S)[0], ListRequest)
 
 
 def test_a_list_that_fails_for_ever_takes_little_of_a_small_budget() -> None:
@@ -264,24 +266,24 @@ def test_a_page_ends_the_pauses() -> None:
     planner, tasks = Planner(), [task(key) for key in range(20)]
     for _ in range(5):
         planner.list_failed(1000.0)
-    planner.read(look(*tasks), page(*tasks), tasks, NOW)
+    planner.record_page(look(*tasks), page(*tasks), tasks, NOW)
     planner.list_failed(2000.0)
-    assert isinstance(steps(planner, *tasks, now=2000.0 + LIST_PAUSE_S)[0], ListRequest)
+    assert isinstance(requests(planner, *tasks, now=2000.0 + LIST_PAUSE_S)[0], ListRequest)
 
 
 def test_who_prefers_the_list_is_answered_without_it_where_it_fails_or_is_blocked_for_long() -> None:
     planner, one = Planner(PlannerSettings(strategy=Strategy.LIST)), task()
-    assert isinstance(steps(planner, one)[0], ListRequest)
-    assert steps(planner, one, waits_s={Endpoint.LIST: LIST_MISSED_S}) == []
-    assert isinstance(steps(planner, one, waits_s={Endpoint.LIST: LIST_MISSED_S + 1})[0], TaskRequest)
+    assert isinstance(requests(planner, one)[0], ListRequest)
+    assert requests(planner, one, waits_s={Endpoint.LIST: LIST_MISSED_S}) == []
+    assert isinstance(requests(planner, one, waits_s={Endpoint.LIST: LIST_MISSED_S + 1})[0], TaskRequest)
     planner.list_failed(1000.0)
-    assert isinstance(steps(planner, one)[0], TaskRequest)
+    assert isinstance(requests(planner, one)[0], TaskRequest)
 
 
 def test_a_class_that_waits_is_not_planned_with() -> None:
     planner, one = Planner(), task(age_ms=OLD_MS)
-    assert steps(planner, one, waits_s={Endpoint.RETRIEVE: 1.0})
-    assert steps(planner, one, waits_s={Endpoint.RETRIEVE: 1.1}) == []
+    assert requests(planner, one, waits_s={Endpoint.RETRIEVE: 1.0})
+    assert requests(planner, one, waits_s={Endpoint.RETRIEVE: 1.1}) == []
 
 
 # Reckoning.
@@ -291,17 +293,17 @@ def test_reckoning_that_fails_is_trusted_again_once_it_holds() -> None:
     planner, old = Planner(), [task(key, age_ms=OLD_MS) for key in range(600)]
     answer_all(planner, old[:3], Processing())
     assert not planner._trust.is_given
-    assert retrieved(steps(planner, old[500])) == set()
+    assert retrieved(requests(planner, old[500])) == set()
     answer_all(planner, old[3:400], Retrieved(embeddings()))
-    assert retrieved(steps(planner, old[500])) == {500}
+    assert retrieved(requests(planner, old[500])) == {500}
 
 
 def test_how_long_a_model_takes_is_learned_from_whatever_tells_the_model() -> None:
     planner = Planner()
     for number in range(200):
         one = task(number, age_ms=20_000)
-        planner.answered(one, Ready(MediaMetadata("fast1", 60.0)), NOW)
-        planner.answered(task(number, age_ms=3_600_000), Processing(metadata=MediaMetadata("slow1", 60.0)), NOW)
+        planner.record_outcome(one, Ready(MediaMetadata("fast1", 60.0)), NOW)
+        planner.record_outcome(task(number, age_ms=3_600_000), Processing(metadata=MediaMetadata("slow1", 60.0)), NOW)
     fast, slow = (planner.times.of(name, 60.0).chance(60.0) for name in ("fast1", "slow1"))
     assert fast > 0.9
     assert slow < 0.1
@@ -329,9 +331,9 @@ def test_what_a_page_did_not_show_counts_for_its_model_once_that_is_told(retriev
 
 def test_nothing_is_learned_of_a_task_whose_age_is_unknown_nor_from_answers_without_a_state() -> None:
     planner = Planner()
-    planner.answered(task(dated=False), Processing(), NOW)
-    planner.answered(task(), Transient("reset", "connection_lost"), NOW)
-    planner.answered(replace(task(), state=TaskState.READY), Retrieved(embeddings()), NOW)
+    planner.record_outcome(task(dated=False), Processing(), NOW)
+    planner.record_outcome(task(), Transient("reset", "connection_lost"), NOW)
+    planner.record_outcome(replace(task(), state=TaskState.READY), Retrieved(embeddings()), NOW)
     assert not planner.times.all_seen
 
 
@@ -340,7 +342,7 @@ def test_of_an_age_that_the_answer_itself_corrects_nothing_is_learned() -> None:
     planner, created_ms = Planner(), NOW - MINUTE_MS
     hinted = f"{(NOW - OLD_MS) // 1000:08x}{1:016x}"
     early = replace(task(age_ms=OLD_MS, dated=False), task_id=hinted, added_at_ms=created_ms)
-    planner.answered(early, Processing("processing", created_ms, MediaMetadata(created_at_ms=created_ms)), NOW)
+    planner.record_outcome(early, Processing("processing", created_ms, MediaMetadata(created_at_ms=created_ms)), NOW)
     assert sum(planner.times.all_seen["", 0].exposure_s) == pytest.approx(60.0)
     # But that such a reckoning was wrong.
     assert planner._trust.hits < planner._trust.tries

@@ -15,7 +15,7 @@ def progress(*ends: float, left: int) -> Progress:
     shown = Progress(started=0.0)
     shown.counts[TaskState.PENDING] = left + len(ends)
     for at in ends:
-        shown.moved(TaskState.PENDING, TaskState.HARVESTED, at)
+        shown.record_transition(TaskState.PENDING, TaskState.HARVESTED, at)
     return shown
 
 

@@ -12,26 +12,23 @@ import anyio.lowlevel
 import pytest
 
 from harvester.api.body_buffer import SpooledBody
-from harvester.api.client import Reply
-from harvester.domain.limits.circuit_breaker import Breaker
+from harvester.api.response import Answered, Response
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.shared_limits import LimitUpdate
 from harvester.domain.planning.list_reader import ListPage, ListQuery
-from harvester.domain.planning.planner import Planner, PlannerSettings
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.outcomes import InvalidRequest, Outcome, Processing, Retrieved, Throttled, Transient
 from harvester.domain.tasks.records import Lease
 from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.domain.tasks.task_id import MAX_LENGTH
 from harvester.service.clock import SystemClock
-from harvester.service.list_poller import ListPoller
-from harvester.service.pipeline import Pipeline
-from harvester.service.progress import Progress
-from harvester.service.scheduler import MAX_CLAIMED_AHEAD, NARROW_VIEW, HarvestSettings, Scheduler, StopWhen
-from harvester.service.store_retry import StoreRetry
+from harvester.service.due_requests import MAX_CLAIMED_AHEAD, NARROW_VIEW
+from harvester.service.harvest_settings import HarvestSettings, StopWhen
+from harvester.service.scheduler import Scheduler
 from harvester.store.sqlite.store import Store
 from harvester.throttle.memory_budget import Reservation
 from harvester.throttle.throttle import Permit, Throttle
+from tests.support.harvest_parts import harvest_parts
 from tests.support.store_builders import claim_due, embeddings
 
 PATIENCE_S = 120
@@ -61,12 +58,12 @@ class Api:
         self.pages: list[ListQuery] = []
         self.page: ListPage | Outcome = Transient("There is no list.", "no_list")
 
-    async def ask(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Reply:
+    async def fetch_task(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Response:
         permit.spend()
         hold.shrink_to(0)
         self.asked[task_id, permit.endpoint] += 1
         await anyio.lowlevel.checkpoint()
-        return Reply(self.answer(task_id, permit.endpoint), duration_ms=1, status=200)
+        return Response(Answered(self.answer(task_id, permit.endpoint)), duration_ms=1, status=200)
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
         permit.spend()
@@ -108,48 +105,24 @@ class Bench:
         store: Store,
         api: Api,
         *,
-        until: StopWhen = StopWhen.ENDED,
+        until: StopWhen = StopWhen.ALL_DONE,
         concurrency: int = 1,
         lease_s: float = LEASE_S,
     ) -> None:
         self.store = store
         self.clock = JumpingClock()
         self.throttle = Throttle(RateLimit(0), self.clock.monotonic, ledger=store, wall_ms=self.clock.wall_ms)
-        self.progress = Progress(started=self.clock.monotonic())
-        breaker = Breaker()
-        planner = self.planner = Planner(PlannerSettings(asks_all=until is StopWhen.ASKED))
-        retry = StoreRetry(self.progress, self.clock)
-        pipeline = Pipeline(
-            asker=api,
-            decoder=NoDecoder(),
-            settler=store,
-            breaker=breaker,
-            retry=retry,
-            planner=planner,
-            progress=self.progress,
-            clock=self.clock,
-        )
-        looker = ListPoller(
-            api=api,
+        parts = harvest_parts(
             store=store,
-            planner=planner,
-            pipeline=pipeline,
-            retry=retry,
-            breaker=breaker,
+            api=api,
+            decoder=NoDecoder(),
             clock=self.clock,
-        )
-        self.scheduler = Scheduler(
-            HarvestSettings(concurrency=concurrency, lease_s=lease_s, until=until),
-            source=store,
-            planner=planner,
-            pipeline=pipeline,
-            looker=looker,
-            retry=retry,
             throttle=self.throttle,
-            breaker=breaker,
-            progress=self.progress,
-            clock=self.clock,
+            asks_once=until is StopWhen.ALL_ASKED,
         )
+        self.progress, self.control, self.planner = parts.progress, parts.control, parts.planner
+        settings = HarvestSettings(concurrency=concurrency, lease_s=lease_s, until=until)
+        self.scheduler = Scheduler(settings, parts)
 
     def insert(self, statement: str, *parameters: object) -> None:
         with closing(sqlite3.connect(self.store.path, timeout=30)) as connection, connection:
@@ -223,7 +196,7 @@ async def test_the_tasks_of_a_process_that_was_killed_come_back_when_its_lease_i
 @pytest.mark.parametrize("ahead_ms", [1900, -1900, 3 * 3_600_000])
 async def test_a_live_process_keeps_its_tasks_whatever_clock_it_goes_by(store: Store, ahead_ms: int) -> None:
     # Renewed so much earlier than it ends that a busy machine does not come too late.
-    bench = Bench(store, Api(harvested), lease_s=2.0, until=StopWhen.STOPPED)
+    bench = Bench(store, Api(harvested), lease_s=2.0, until=StopWhen.SIGNALLED)
     (task_id,) = bench.queue(1, age_ms=DAY_MS)
 
     def lease() -> Lease:
@@ -236,7 +209,7 @@ async def test_a_live_process_keeps_its_tasks_whatever_clock_it_goes_by(store: S
         for _ in range(9):
             await anyio.sleep(0.3)
             assert await store.renew(lease()) == 1
-        bench.scheduler.stop()
+        bench.control.stop()
     with closing(sqlite3.connect(store.path)) as connection:
         found = connection.execute("SELECT lease_owner, claim FROM tasks WHERE task_id = ?", [task_id]).fetchall()
     assert found == [("alive", task.claim)]
@@ -258,7 +231,7 @@ LAST_OF_A_WINDOW = 200, LimitReport(remaining=1, reset_s=10_800)
 
 @pytest.mark.parametrize("told", [BLOCKED, LAST_OF_A_WINDOW])
 async def test_held_statuses_do_not_keep_a_result_waiting(store: Store, told: tuple[int, LimitReport]) -> None:
-    bench = Bench(store, Api(harvested), until=StopWhen.STOPPED)
+    bench = Bench(store, Api(harvested), until=StopWhen.SIGNALLED)
     bench.queue(100, age_ms=0)
     bench.throttle.learn(Endpoint.STATUS, *told)
     ready = an_id(1000, bench.clock.wall_ms())
@@ -272,14 +245,14 @@ async def test_held_statuses_do_not_keep_a_result_waiting(store: Store, told: tu
             bench.insert("INSERT INTO tasks(task_id, state) VALUES (?, 'ready')", ready)
             while bench.progress.harvested < 1:
                 await anyio.lowlevel.checkpoint()
-        bench.scheduler.stop()
+        bench.control.stop()
     with closing(sqlite3.connect(store.path)) as connection:
         assert connection.execute("SELECT task_id FROM tasks WHERE state = 'harvested'").fetchall() == [(ready,)]
 
 
 @pytest.mark.parametrize("told", [BLOCKED, LAST_OF_A_WINDOW])
 async def test_asking_once_does_not_sit_out_a_long_wait(store: Store, told: tuple[int, LimitReport]) -> None:
-    bench = Bench(store, Api(harvested), until=StopWhen.ASKED)
+    bench = Bench(store, Api(harvested), until=StopWhen.ALL_ASKED)
     bench.queue(3, age_ms=DAY_MS)
     for endpoint in (Endpoint.STATUS, Endpoint.RETRIEVE):
         bench.throttle.learn(endpoint, *told)
@@ -296,7 +269,7 @@ async def test_a_long_block_that_ends_a_harvest_is_known_to_the_next(store: Stor
         bench.throttle.learn(endpoint, *BLOCKED)
         return Throttled("Too many.", 10_800)
 
-    bench = Bench(store, Api(refused), until=StopWhen.ASKED)
+    bench = Bench(store, Api(refused), until=StopWhen.ALL_ASKED)
     bench.throttle.learn(Endpoint.STATUS, *BLOCKED)
     bench.queue(1, age_ms=DAY_MS)
     await bench.run()
@@ -304,7 +277,7 @@ async def test_a_long_block_that_ends_a_harvest_is_known_to_the_next(store: Stor
 
 
 async def test_a_long_block_is_stored_while_it_is_sat_out(store: Store) -> None:
-    bench = Bench(store, Api(harvested), until=StopWhen.STOPPED)
+    bench = Bench(store, Api(harvested), until=StopWhen.SIGNALLED)
     bench.queue(1, age_ms=DAY_MS)
     for endpoint in POLL_ENDPOINTS:
         bench.throttle.learn(endpoint, *BLOCKED)
@@ -313,12 +286,12 @@ async def test_a_long_block_is_stored_while_it_is_sat_out(store: Store) -> None:
         with anyio.fail_after(PATIENCE_S):
             while not await blocks(bench) >= set(POLL_ENDPOINTS):
                 await anyio.lowlevel.checkpoint()
-        bench.scheduler.stop()
+        bench.control.stop()
 
 
 async def test_asking_once_asks_once(store: Store) -> None:
     api = Api(lambda _task_id, _endpoint: Processing())
-    bench = Bench(store, api, until=StopWhen.ASKED)
+    bench = Bench(store, api, until=StopWhen.ALL_ASKED)
     bench.queue(5, age_ms=DAY_MS)
     assert await bench.run() == {TaskState.PENDING: 5}
     assert set(api.asked.values()) == {1}
@@ -334,7 +307,7 @@ async def test_asking_once_asks_one_by_one_about_the_tasks_of_pages_that_are_blo
             return Throttled("Too many.", 10_800)
 
     api = ListBlocks(lambda _task_id, _endpoint: Processing())
-    bench = Bench(store, api, until=StopWhen.ASKED)
+    bench = Bench(store, api, until=StopWhen.ALL_ASKED)
     now_ms = bench.clock.wall_ms()
     for number in range(120):
         bench.insert("INSERT INTO tasks(task_id) VALUES (?)", an_id(number, now_ms - 30_000 - number * 5_000))
@@ -388,7 +361,7 @@ async def test_an_impossible_id_with_a_deadline_of_its_own_stops_nobody(store: S
 async def test_a_stop_gives_every_claim_back(store: Store) -> None:
     bench = Bench(store, Api(harvested))
     bench.queue(50, age_ms=DAY_MS)
-    bench.scheduler.stop()
+    bench.control.stop()
     assert await bench.run() == {TaskState.PENDING: 50}
     with closing(sqlite3.connect(store.path)) as connection:
         assert connection.execute("SELECT count(*) FROM tasks WHERE lease_owner IS NOT NULL").fetchall() == [(0,)]
@@ -397,7 +370,7 @@ async def test_a_stop_gives_every_claim_back(store: Store) -> None:
 @pytest.mark.parametrize("state", ["ready", "pending"])
 async def test_asking_once_does_not_sit_out_a_long_block_of_results_alone(store: Store, state: str) -> None:
     """What has surely finished, and what is known to have, needs no other call."""
-    bench = Bench(store, Api(harvested), until=StopWhen.ASKED)
+    bench = Bench(store, Api(harvested), until=StopWhen.ALL_ASKED)
     bench.queue(3, age_ms=DAY_MS)
     bench.insert("UPDATE tasks SET state = ?", state)
     bench.throttle.learn(Endpoint.RETRIEVE, *BLOCKED)
@@ -410,7 +383,7 @@ async def test_tasks_that_hang_hide_no_result_with_a_nearer_deadline_than_others
 
     def answer(task_id: str, endpoint: Endpoint) -> Outcome:
         order.append(task_id)
-        bench.scheduler.stop()
+        bench.control.stop()
         return harvested(task_id, endpoint)
 
     bench = Bench(store, Api(answer))
@@ -432,7 +405,7 @@ async def test_what_an_answer_says_about_an_unfinished_video_is_kept(store: Stor
     def answer(_task_id: str, _endpoint: Endpoint) -> Outcome:
         return Processing(metadata=MediaMetadata("marengo3.0", 12.5))
 
-    bench = Bench(store, Api(answer), until=StopWhen.ASKED)
+    bench = Bench(store, Api(answer), until=StopWhen.ALL_ASKED)
     bench.queue(1, age_ms=DAY_MS)
     await bench.run()
     (found,) = (await store.due(bench.clock.wall_ms() + DAY_MS, limit=5)).pending
@@ -446,7 +419,7 @@ async def test_a_harvest_that_has_nothing_to_ask_yet_says_so(store: Store) -> No
     async with anyio.create_task_group() as group:
         group.start_soon(bench.scheduler.run)
         await until(lambda: bench.progress.is_waiting)
-        bench.scheduler.stop()
+        bench.control.stop()
     assert bench.progress.open == 3
 
 
@@ -459,7 +432,7 @@ async def test_a_harvest_that_waits_for_its_budget_has_something_to_ask(store: S
         await until(lambda: bench.progress.open == 2)
         await anyio.sleep(0.2)
         assert (bench.progress.open, bench.progress.is_waiting) == (2, False)
-        bench.scheduler.stop()
+        bench.control.stop()
 
 
 async def test_a_harvest_that_the_api_asks_to_stay_away_waits_for_that(store: Store) -> None:
@@ -471,7 +444,7 @@ async def test_a_harvest_that_the_api_asks_to_stay_away_waits_for_that(store: St
         group.start_soon(bench.scheduler.run)
         await until(lambda: bench.progress.blocked_until_ms is not None)
         assert not bench.progress.is_waiting
-        bench.scheduler.stop()
+        bench.control.stop()
 
 
 async def test_a_harvest_that_spreads_the_last_of_a_quota_says_until_when_it_waits(store: Store) -> None:
@@ -482,4 +455,4 @@ async def test_a_harvest_that_spreads_the_last_of_a_quota_says_until_when_it_wai
         group.start_soon(bench.scheduler.run)
         await until(lambda: bench.progress.blocked_until_ms is not None)
         assert bench.progress.blocked_until_ms == pytest.approx(bench.clock.wall_ms() + 3_600_000, abs=60_000)
-        bench.scheduler.stop()
+        bench.control.stop()

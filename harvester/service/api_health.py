@@ -1,0 +1,51 @@
+"""Conclusions from single outcomes about the API as a whole."""
+
+import structlog
+
+from harvester.domain.limits.circuit_breaker import Breaker
+from harvester.domain.tasks.outcomes import Misrouted, Outcome, Processing, Refused, Transient
+from harvester.service.clock import Clock
+from harvester.service.conditions import set_condition
+from harvester.service.progress import Progress
+from harvester.service.run_control import RunControl
+
+CONDITION = "api"
+
+MAX_KNOWN_STATUSES = 50
+"""After that many different ones a further unknown status is not logged."""
+
+_KNOWN_STATUSES = frozenset({"processing", "pending", "queued", "indexing", "generic_error"})
+
+log = structlog.stdlib.get_logger()
+
+
+class ApiHealth:
+    """Keeps breaker and condition `api`, stops a harvest whose key is refused, and logs unknown statuses once each."""
+
+    def __init__(self, breaker: Breaker, progress: Progress, clock: Clock, control: RunControl) -> None:
+        self._breaker = breaker
+        self._progress = progress
+        self._clock = clock
+        self._control = control
+        self._unknown_statuses: set[str] = set()
+
+    def record_outcome(self, outcome: Outcome) -> None:
+        """Learn from the outcome of a request about one task."""
+        if isinstance(outcome, Transient | Misrouted):
+            self._breaker.failed(self._clock.monotonic())
+        else:
+            self._breaker.succeeded()
+        if self._breaker.is_closed:
+            set_condition(self._progress, CONDITION, None)
+        elif isinstance(outcome, Transient | Misrouted):
+            set_condition(self._progress, CONDITION, f"most requests fail, the last with: {outcome.message}")
+        if isinstance(outcome, Refused):
+            self._control.refuse(outcome)
+        if isinstance(outcome, Processing):
+            self._log_if_unknown(outcome.status)
+
+    def _log_if_unknown(self, status: str) -> None:
+        known = self._unknown_statuses | _KNOWN_STATUSES
+        if status not in known and len(known) < MAX_KNOWN_STATUSES:
+            self._unknown_statuses.add(status)
+            log.warning("unknown status, taken for not finished", status=status)

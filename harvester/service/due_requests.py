@@ -1,0 +1,85 @@
+"""Plans requests for the tasks that are due."""
+
+from harvester.domain.limits.endpoint import POLL_ENDPOINTS
+from harvester.domain.planning.plan import DueTasks, Plan
+from harvester.service.harvest_parts import HarvestParts
+from harvester.service.harvest_settings import HarvestSettings, StopWhen
+from harvester.service.probe_gate import ProbeGate
+from harvester.service.request_gate import RequestGate
+
+CLAIMED_AHEAD_S = 1.0
+"""Tasks are claimed for about this much of the budget: few, so that a task found ready comes before them."""
+
+MAX_CLAIMED_AHEAD = 64
+
+NARROW_VIEW = 64
+"""So many due tasks, at least, are looked at to find the results that are to be retrieved first."""
+
+WIDE_VIEW = 500
+"""So many due tasks, from each end, are looked at to find the questions that are worth most."""
+
+
+class DueRequests:
+    """Reads due tasks from the store and plans requests for them.
+
+    `concurrency` is how many requests may be under way at a time. `is_more_due`: the last plan has left due tasks out,
+    so the store, which may be writing, need not be asked once more whether any are due.
+    """
+
+    def __init__(self, settings: HarvestSettings, parts: HarvestParts, gate: RequestGate, probes: ProbeGate) -> None:
+        self._source = parts.source
+        self._planner = parts.planner
+        self._retry = parts.retry
+        self._throttle = parts.throttle
+        self._final_states = parts.final_states
+        self._progress = parts.progress
+        self._clock = parts.clock
+        self._gate = gate
+        self._probes = probes
+        self._wakes = settings.until is not StopWhen.ALL_ASKED
+        self.concurrency = settings.concurrency
+        self.is_more_due = False
+
+    async def plan(self, now_ms: int) -> Plan:
+        """Return what to request now. Tasks that are not worth a request yet are postponed."""
+        limit = self._claim_limit()
+        due = await self._due(now_ms, max(limit, NARROW_VIEW), newest=False)
+        plan = self._plan_for(due, now_ms, limit)
+        if not due.is_whole and not _is_full(plan, due, limit):
+            # What is surely finished, and which questions are worth most, needs a wider view.
+            plan = self._plan_for(await self._due(now_ms, WIDE_VIEW, newest=True), now_ms, limit)
+        if plan.later:
+            await self._retry.run(lambda: self._source.postpone(plan.later, now_ms))
+        self.is_more_due = bool(plan.requests) and not due.is_whole
+        return plan
+
+    async def _due(self, now_ms: int, limit: int, *, newest: bool) -> DueTasks:
+        # Which leases are over is not for the wall clock to say: see `Claims.free_dead`.
+        return await self._retry.run(
+            lambda: self._source.due(now_ms, limit=limit, newest=newest, wake=self._wakes, lapsed=False)
+        )
+
+    def _plan_for(self, due: DueTasks, now_ms: int, limit: int) -> Plan:
+        return self._planner.plan(
+            due,
+            now_ms=now_ms,
+            now=self._clock.monotonic(),
+            limit=limit,
+            open_tasks=self._progress.open,
+            rate_per_s=self._throttle.rate_per_s,
+            waits_s={endpoint: self._gate.class_wait_s(endpoint) for endpoint in POLL_ENDPOINTS},
+            evidence_ago_s=self._final_states.evidence_ago_s,
+        )
+
+    def _claim_limit(self) -> int:
+        if self._probes.is_probing:
+            return 1
+        rate_per_s = self._throttle.rate_per_s
+        ahead = MAX_CLAIMED_AHEAD if rate_per_s is None else CLAIMED_AHEAD_S * rate_per_s
+        return max(1, min(MAX_CLAIMED_AHEAD, 4 * self.concurrency, int(ahead)))
+
+
+def _is_full(plan: Plan, due: DueTasks, limit: int) -> bool:
+    """Whether results fill the plan, and none with a nearer deadline can be hidden by tasks that hang."""
+    results = {request.tasks[0].key for request in plan.requests if not request.is_probe}
+    return len(results) >= limit and (not due.pending or any(task.key in results for task in due.pending))

@@ -1,0 +1,50 @@
+"""The parts that one harvest is put together from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harvester.domain.limits.circuit_breaker import Breaker
+from harvester.domain.planning.plan import Rng
+from harvester.domain.planning.planner import Planner
+from harvester.ports.store import ListStore, ResultStore, TaskStore
+from harvester.service.api_health import ApiHealth
+from harvester.service.clock import Clock
+from harvester.service.final_states import FinalStates
+from harvester.service.list_api import ListApi
+from harvester.service.observer import Observer
+from harvester.service.progress import Progress
+from harvester.service.run_control import RunControl
+from harvester.service.store_retry import StoreRetry
+from harvester.service.task_api import BodyDecoder, TaskApi
+from harvester.service.transitions import Transitions
+from harvester.throttle.memory_budget import MemoryBudget
+from harvester.throttle.throttle import Throttle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HarvestParts:
+    """The parts that scheduler, pipeline and list poller share; `harvester.app.harvest` chooses them.
+
+    A test replaces those that it is about, see `tests/support/harvest_parts.py`.
+    """
+
+    source: TaskStore
+    results: ResultStore
+    pages: ListStore
+    task_api: TaskApi
+    list_api: ListApi
+    decoder: BodyDecoder
+    throttle: Throttle
+    budget: MemoryBudget
+    breaker: Breaker
+    planner: Planner
+    final_states: FinalStates
+    api_health: ApiHealth
+    transitions: Transitions
+    progress: Progress
+    observer: Observer
+    clock: Clock
+    retry: StoreRetry
+    control: RunControl
+    new_rng: Callable[[], Rng]
+    """Gives each part random numbers of its own; they spread waits, and guard nothing."""

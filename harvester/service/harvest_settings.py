@@ -1,0 +1,29 @@
+"""How to harvest, and until when."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class StopWhen(Enum):
+    """When a harvest is over by itself."""
+
+    ALL_DONE = "every task has ended"
+    ALL_ASKED = "every task has been asked about once"
+    SIGNALLED = "a signal stops it"
+
+
+@dataclass(frozen=True, slots=True)
+class HarvestSettings:
+    """How to harvest: `concurrency` requests at a time.
+
+    A claim lasts `lease_s` and is renewed while the process lives. After a stop, downloads under way get `grace_s`.
+    The scheduler looks at least every `look_again_s` for rows that another program has inserted; upkeep is due every
+    `housekeeping_s`.
+    """
+
+    concurrency: int = 8
+    lease_s: float = 60.0
+    grace_s: float = 30.0
+    until: StopWhen = StopWhen.ALL_DONE
+    look_again_s: float = 1.0
+    housekeeping_s: float = 5.0

@@ -1,0 +1,115 @@
+"""Chooses the next request: one that is worth making, for tasks that are claimed, at a time when it may go out."""
+
+from harvester.domain.planning.plan import PlannedRequest
+from harvester.service.claims import Claims
+from harvester.service.due_requests import DueRequests
+from harvester.service.end_conditions import EndConditions
+from harvester.service.harvest_parts import HarvestParts
+from harvester.service.harvest_settings import HarvestSettings, StopWhen
+from harvester.service.probe_gate import ProbeGate
+from harvester.service.rate_limit_notices import RateLimitNotices
+from harvester.service.request_gate import RequestGate
+from harvester.service.result_writer import ResultWriter
+from harvester.service.room import RoomGuard
+from harvester.throttle.throttle import Permit
+
+MIN_WAIT_S = 0.01
+
+
+class RequestChooser:
+    """Waits for what holds requests back, plans and claims. `concurrency` may change while it works."""
+
+    def __init__(self, settings: HarvestSettings, parts: HarvestParts, claims: Claims, writer: ResultWriter) -> None:
+        self._look_again_s = settings.look_again_s
+        self._retry = parts.retry
+        self._throttle = parts.throttle
+        self._progress = parts.progress
+        self._control = parts.control
+        self._clock = parts.clock
+        self._claims = claims
+        self._room = RoomGuard(parts.source, parts.budget, parts.progress, parts.clock)
+        self._probes = ProbeGate(parts, asks_once=settings.until is StopWhen.ALL_ASKED)
+        self._gate = RequestGate(parts, self._probes, settings.look_again_s)
+        self._due = DueRequests(settings, parts, self._gate, self._probes)
+        self._ends = EndConditions(settings, parts, writer)
+        self._notices = RateLimitNotices(parts, settings.look_again_s)
+        self._is_waiting_for_calls = False
+        """Whether the last plan had no requests."""
+
+    def set_concurrency(self, requests: int) -> None:
+        """Change how many requests may be under way at a time."""
+        self._due.concurrency = requests
+
+    async def choose(self) -> tuple[PlannedRequest, Permit] | None:
+        """Wait for the next request that is worth making and may be made; None when there will be none."""
+        while not self._control.is_stopping:
+            self._progress.beats.beat(self._clock.monotonic())
+            changed = self._control.changed
+            if self._room.is_short():
+                # What is claimed would be renewed meanwhile, and even that takes room.
+                await self._claims.give_back(self._claims.requests)
+                await self._clock.wait(changed, self._look_again_s)
+                continue
+            await self._notices.update()
+            await self._probes.release_held()
+            held_s = await self._until_request_s()
+            if held_s is None:
+                return None
+            if held_s == 0:
+                request = await self._next_request()
+                if not isinstance(request, float):
+                    self._progress.is_waiting = False
+                    self._probes.record_sent(request)
+                    return request, self._throttle.take(request.endpoint)
+                if self._is_waiting_for_calls and self._ends.is_over_for_due():
+                    return None
+                held_s = request
+            self._progress.is_waiting = self._has_nothing_to_ask()
+            await self._clock.wait(changed, min(held_s, self._look_again_s))
+        return None
+
+    async def _until_request_s(self) -> float | None:
+        """Return how long there is nothing due, or no request may go out; None when the harvest is over."""
+        if self._ends.is_over():
+            return None
+        held_s = self._gate.held_s()
+        is_idle = held_s == 0 and not self._claims.requests and not self._due.is_more_due
+        return await self._ends.idle_s() if is_idle else held_s
+
+    async def _next_request(self) -> PlannedRequest | float:
+        """Return the first claimed request that may go out now, after claiming more if there is none; else a wait.
+
+        Only for what is worth a request one is taken from the shared budget, and only then tasks are claimed for it:
+        so an idle process costs nothing, and the tasks are the most urgent ones at the moment of sending.
+        """
+        now_ms = self._clock.wall_ms()
+        await self._claims.give_back_lapsed()
+        await self._give_back_blocked()
+        if not self._claims.requests:
+            plan = await self._due.plan(now_ms)
+            self._is_waiting_for_calls = not plan.requests
+            if not plan.requests:
+                # What is postponed may have hidden others.
+                return MIN_WAIT_S if plan.later else self._look_again_s
+            await self._retry.run(self._throttle.refill)
+            wait_s = self._gate.least_wait_s(plan.requests)
+            if wait_s > 0:
+                return wait_s
+            await self._claims.claim(plan.requests, now_ms)
+        # More may be claimed than was leased, or the lease has ended while a slot was waited for.
+        await self._retry.run(self._throttle.refill)
+        claimed = self._claims.requests
+        request = next((one for one in claimed if self._gate.request_wait_s(one.endpoint) == 0), None)
+        if request is None:
+            return max(MIN_WAIT_S, self._gate.least_wait_s(claimed))
+        claimed.remove(request)
+        return request
+
+    async def _give_back_blocked(self) -> None:
+        """Give back the tasks whose call the API has come to want no more: another call may answer for them."""
+        await self._claims.give_back(self._gate.closed(self._claims.requests))
+
+    def _has_nothing_to_ask(self) -> bool:
+        """Whether neither the budget nor a request under way is waited for, but a task to be worth a request."""
+        is_busy = self._progress.in_flight or self._claims.requests or self._progress.blocked_until_ms is not None
+        return not is_busy and self._gate.held_s() == 0

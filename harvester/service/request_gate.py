@@ -1,0 +1,63 @@
+"""How long requests must wait, for whatever reason."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from harvester.domain.limits.endpoint import POLL_ENDPOINTS, TASK_ENDPOINTS, Endpoint
+from harvester.domain.planning.plan import PlannedRequest
+from harvester.domain.planning.planner import CLOSED_S
+from harvester.service.harvest_parts import HarvestParts
+from harvester.service.probe_gate import ProbeGate
+
+
+class RequestGate:
+    """Asks rate limits, circuit breaker and probe gate; each wait is in seconds, 0 for a request that may go out.
+
+    `look_again_s`: how long to wait where only an answer under way can tell.
+    """
+
+    def __init__(self, parts: HarvestParts, probes: ProbeGate, look_again_s: float) -> None:
+        self._throttle = parts.throttle
+        self._breaker = parts.breaker
+        self._progress = parts.progress
+        self._clock = parts.clock
+        self._probes = probes
+        self._look_again_s = look_again_s
+
+    def class_wait_s(self, endpoint: Endpoint) -> float:
+        """Return how long requests of that class must wait whatever the total rate, for the API's sake."""
+        return max(self._throttle.class_wait_s(endpoint), self._hold_s(endpoint))
+
+    def request_wait_s(self, endpoint: Endpoint) -> float:
+        """Return how long the next request of that class must wait."""
+        return max(self._throttle.wait_s(endpoint), self._hold_s(endpoint))
+
+    def least_wait_s(self, requests: Sequence[PlannedRequest]) -> float:
+        """Return how long the first of the requests must wait that may go out; 0 without any."""
+        return self._soonest_s({request.endpoint for request in requests}) if requests else 0.0
+
+    def closed(self, requests: Sequence[PlannedRequest]) -> list[PlannedRequest]:
+        """Return those of the requests that the API does not want for a while."""
+        closed = {endpoint for endpoint in {one.endpoint for one in requests} if self.class_wait_s(endpoint) > CLOSED_S}
+        return [request for request in requests if request.endpoint in closed]
+
+    def held_s(self) -> float:
+        """Return how long no request at all may go out."""
+        now = self._clock.monotonic()
+        if not self._breaker.allows(self._progress.in_flight, now):
+            # While a probe is under way its answer wakes the scheduler.
+            return self._breaker.wait_s(now) or self._look_again_s
+        return self._soonest_s(POLL_ENDPOINTS)
+
+    def _hold_s(self, endpoint: Endpoint) -> float:
+        """Return how long requests of that class are held back because only probes are sent."""
+        return self._probes.wait_s() if endpoint in TASK_ENDPOINTS else 0.0
+
+    def _soonest_s(self, endpoints: Iterable[Endpoint]) -> float:
+        """Return how long no request of any of these classes may go out; infinite for none."""
+        soonest_s = math.inf
+        for endpoint in endpoints:
+            soonest_s = min(soonest_s, self.request_wait_s(endpoint))
+            if soonest_s == 0:
+                break
+        return soonest_s

@@ -1,0 +1,53 @@
+"""The parts of a harvest, of which a test gives those that it is about."""
+
+import random
+import sys
+from typing import Any
+
+from harvester.domain.limits.circuit_breaker import Breaker
+from harvester.domain.limits.endpoint import RateLimit
+from harvester.domain.planning.planner import Planner, PlannerSettings
+from harvester.service.api_health import ApiHealth
+from harvester.service.clock import Clock, SystemClock
+from harvester.service.final_states import FinalStates
+from harvester.service.harvest_parts import HarvestParts
+from harvester.service.observer import EndStatistics, NullObserver
+from harvester.service.progress import Progress
+from harvester.service.run_control import RunControl
+from harvester.service.store_retry import StoreRetry
+from harvester.service.transitions import ProgressListener, TransitionLog, Transitions
+from harvester.throttle.memory_budget import MemoryBudget
+from harvester.throttle.throttle import Throttle
+
+
+def harvest_parts(
+    *, store: Any = None, api: Any = None, clock: Clock | None = None, asks_once: bool = False, **chosen: Any
+) -> HarvestParts:
+    """`store` and `api` stand for all that they do in a harvest; `chosen` are further fields of HarvestParts."""
+    clock = clock or SystemClock()
+    progress = chosen.get("progress") or Progress(started=clock.monotonic())
+    observer = chosen.get("observer") or NullObserver()
+    breaker, control = Breaker(), RunControl(progress)
+    transitions = Transitions(ProgressListener(progress, clock), EndStatistics(observer, clock), TransitionLog())
+    parts: dict[str, Any] = {
+        "source": store,
+        "results": store,
+        "pages": store,
+        "task_api": api,
+        "list_api": api,
+        "decoder": None,
+        "throttle": Throttle(RateLimit(0), clock.monotonic),
+        "budget": MemoryBudget(sys.maxsize),
+        "breaker": breaker,
+        "planner": Planner(PlannerSettings(asks_all=asks_once)),
+        "final_states": FinalStates(clock, progress, asks_once=asks_once),
+        "api_health": ApiHealth(breaker, progress, clock, control),
+        "transitions": transitions,
+        "progress": progress,
+        "observer": observer,
+        "clock": clock,
+        "retry": StoreRetry(progress, clock),
+        "control": control,
+        "new_rng": lambda: random.Random(0),
+    }
+    return HarvestParts(**(parts | chosen))
