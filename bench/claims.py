@@ -104,7 +104,7 @@ async def of_named_ids(path: Path, depth: int) -> Claims:
     """Measure where somebody has named every task."""
     claims = Claims()
     async with Store(path) as store:
-        await store.want(list(task_ids(depth)), NOW_MS)
+        await store.select(list(task_ids(depth)), NOW_MS)
         await claims.measure(store)
     return claims
 

@@ -191,7 +191,7 @@ class ModelApi:
         self,
         task_id: str,
         permit: Permit,
-        hold: Reservation,  # noqa: ARG002  # nothing is held here
+        reservation: Reservation,  # noqa: ARG002  # nothing is held here
         *,
         is_fresh: bool = False,  # noqa: ARG002  # there are no connections
         version: ApiVersion | None = None,

@@ -201,7 +201,7 @@ class _Run:
             throttle=throttle,
             budget=MemoryBudget(sys.maxsize),
             breaker=breaker,
-            planner=Planner(PlannerSettings(strategy=Strategy(setup.strategy), asks_all=setup.asks_once)),
+            planner=Planner(PlannerSettings(strategy=Strategy(setup.strategy), ask_every_task=setup.asks_once)),
             final_states=FinalStates(clock, progress, asks_once=setup.asks_once),
             api_health=ApiHealth(breaker, progress, clock, control),
             transitions=Transitions(ProgressListener(progress, clock)),

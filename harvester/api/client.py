@@ -23,7 +23,7 @@ from harvester.api.decode.body import (
 )
 from harvester.api.encodings import actual_encoding, content_encoding
 from harvester.api.list_page import MAX_LIST_BYTES, list_parameters, parse_list
-from harvester.api.rate_limit_headers import api_time_s, quota_told, read_limits
+from harvester.api.rate_limit_headers import api_time_s, read_limits, reported_quota
 from harvester.api.redaction import KEY_ECHOED, SecretGuard
 from harvester.api.response import Answered, Body, Response, is_success
 from harvester.api.responses import error_outcome, exception_outcome, hidden_error, is_thread_refused, status_outcome
@@ -156,14 +156,14 @@ class Client:
         self,
         task_id: str,
         permit: Permit,
-        hold: Reservation | None = None,
+        reservation: Reservation | None = None,
         *,
         is_fresh: bool = False,
         version: ApiVersion | None = None,
     ) -> Response:
         """Send the request that `permit` is for; return a Response whatever happens, also to an unacceptable id.
 
-        `hold` grows with the body; while there is no memory for the next piece, none is read. With `is_fresh` the
+        `reservation` grows with the body; without memory for the next piece, none is read. With `is_fresh` the
         request goes out on a connection of its own: never used before, closed afterwards. `version` asks in another
         version of the API than the configured one. A body that names another task gives `Misrouted`, as far as it is
         decoded here: see `harvester.domain.tasks.outcomes.misrouted` for the others.
@@ -174,7 +174,7 @@ class Client:
             permit.spend()
             refused = Answered(InvalidRequest(error.sentence, "task_id_invalid"))
             return self._guard.response(Response(refused, duration_ms=0))
-        return await self._get(request, permit, hold)
+        return await self._get(request, permit, reservation)
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
         """Ask for one page of the account's tasks; `permit` is for the list. Return the page, or what went wrong.
@@ -197,9 +197,9 @@ class Client:
                 return Transient(f"Page {query.page} was asked for, and page {answer.page} came.", "another_page")
         return answer
 
-    async def _get(self, request: _Request, permit: Permit, hold: Reservation | None = None) -> Response:
+    async def _get(self, request: _Request, permit: Permit, reservation: Reservation | None = None) -> Response:
         permit.spend()
-        hold = hold or MemoryBudget(sys.maxsize).take()
+        reservation = reservation or MemoryBudget(sys.maxsize).take()
         session = self._fresh_session if request.is_fresh else self._session
         started, body = time.monotonic(), None
         try:
@@ -210,7 +210,7 @@ class Client:
                 trace_request_ctx=_Sent(permit),
                 **self._way(),
             ) as answer:
-                response, body = await self._read(request, permit, answer, started, hold)
+                response, body = await self._read(request, permit, answer, started, reservation)
                 if isinstance(answer, WireResponse) and _is_of_another(response, body, request.task_id):
                     answer.distrust()
         except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError, ValueError, MemoryError) as error:
@@ -257,7 +257,12 @@ class Client:
         return {"x-api-key": self._key(), "accept-encoding": "gzip"}
 
     async def _read(
-        self, request: _Request, permit: Permit, response: aiohttp.ClientResponse, started: float, hold: Reservation
+        self,
+        request: _Request,
+        permit: Permit,
+        response: aiohttp.ClientResponse,
+        started: float,
+        reservation: Reservation,
     ) -> tuple[Response, Body]:
         """Read an answer; return what came back, and the body that it was read from."""
         status, is_good = response.status, is_success(response.status)
@@ -266,7 +271,7 @@ class Client:
         if is_good:
             self._throttle.learn(permit.endpoint, status, report, permit.sending)
         try:
-            received, is_whole = await self._body(request, response, hold)
+            received, is_whole = await self._body(request, response, reservation)
         except BaseException:
             if not is_good:
                 self._throttle.learn(permit.endpoint, status, report, permit.sending)
@@ -304,7 +309,7 @@ class Client:
         if isinstance(outcome, Throttled):
             # Whatever the status: the server asks for fewer requests, or for none for a while.
             status, report = 429, replace(report, retry_after_s=outcome.retry_after_s)
-            self._throttle.learn_quota(permit.endpoint, quota_told(outcome.message))
+            self._throttle.learn_quota(permit.endpoint, reported_quota(outcome.message))
         self._throttle.learn(permit.endpoint, status, report, permit.sending)
 
     def _limit_bytes(self, request: _Request) -> int:
@@ -321,7 +326,7 @@ class Client:
         return outcome if request.brings_result else Transient(outcome.message, outcome.code)
 
     async def _body(
-        self, request: _Request, response: aiohttp.ClientResponse, hold: Reservation
+        self, request: _Request, response: aiohttp.ClientResponse, reservation: Reservation
     ) -> tuple[BodyBuffer, bool]:
         """Read the body as sent, piece by piece, and stop at the cap; return it and whether that is all of it."""
         is_result = is_success(response.status) and request.brings_result
@@ -332,12 +337,12 @@ class Client:
             response.close()
             return received, False
         if is_result and response.content_length is not None:
-            hold.shrink_to(share(response.content_length))
-            await hold.grow_to(share(response.content_length))
+            reservation.shrink_to(share(response.content_length))
+            await reservation.grow_to(share(response.content_length))
         try:
             async for piece in response.content.iter_any():
-                if is_result and share(received.size + len(piece)) > hold.size:
-                    await hold.grow_to(share(received.size + len(piece)) + STEP_BYTES)
+                if is_result and share(received.size + len(piece)) > reservation.size:
+                    await reservation.grow_to(share(received.size + len(piece)) + STEP_BYTES)
                 received.add(piece)
                 if received.size > limit:
                     # The rest is not wanted: the connection cannot be used again.
@@ -346,9 +351,9 @@ class Client:
         except BaseException:
             received.close()
             raise
-        hold.shrink_to(share(received.size))
+        reservation.shrink_to(share(received.size))
         if is_result:
-            hold.learn()
+            reservation.learn()
         return received, True
 
 

@@ -55,7 +55,7 @@ def _draft_fields(value: str) -> dict[str, str]:
     return {f"ratelimit-{_DRAFT_NAMES.get(name, name)}": number for name, number in reversed(found)}
 
 
-def quota_told(message: str) -> Quota | None:
+def reported_quota(message: str) -> Quota | None:
     """Return the quota in the message of a 429, as in "(100req/1day)"; None if there is none."""
     found = _QUOTA.search(message)
     if found is None:

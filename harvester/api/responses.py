@@ -139,7 +139,7 @@ def _error_outcome(endpoint: Endpoint, status: int, error: _ErrorBody) -> Outcom
     shown, code = _shown(error, status), error.code
     match status:
         case 401 | 403:
-            return Refused(shown, code or f"http_{status}", is_key=status == 401)
+            return Refused(shown, code or f"http_{status}", is_key_invalid=status == 401)
         case 404 | 410 if error.is_api:
             return NotFound(shown, code or f"http_{status}")
         case 400 if code == "parameter_invalid":

@@ -148,7 +148,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             has_status_call=_has_status_call(settings),
         )
         if only is not None:
-            await store.want(only, clock.wall_ms())
+            await store.select(only, clock.wall_ms())
         client = await stack.enter_async_context(
             Client(_client_settings(settings), key, throttle, on_api_time=clock.learn)
         )
@@ -225,7 +225,7 @@ def _planner(settings: Settings, until: StopWhen) -> Planner:
         PlannerSettings(
             strategy=Strategy(settings.harvest.strategy),
             has_status_call=_has_status_call(settings),
-            asks_all=until is StopWhen.ALL_ASKED,
+            ask_every_task=until is StopWhen.ALL_ASKED,
         )
     )
 

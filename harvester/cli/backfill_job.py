@@ -8,7 +8,7 @@ import anyio
 from harvester.app.harvest import Harvest, open_harvest
 from harvester.cli.harvest_display import Summary, print_summary, show_progress
 from harvester.domain.tasks.queue_reports import EVEN_DUE_MS
-from harvester.service.deadline_monitor import foresee
+from harvester.service.deadline_monitor import assess_deadlines
 from harvester.service.harvest_settings import StopWhen
 from harvester.service.lifecycle import stopping_on_signals
 from harvester.settings.model import Settings
@@ -67,7 +67,7 @@ class Job:
             harvest.progress,
             await harvest.store.ends(started_ms if self._only is None else 0),
             elapsed_s,
-            await foresee(harvest.store, harvest.throttle, harvest.clock.wall_ms()),
+            await assess_deadlines(harvest.store, harvest.throttle, harvest.clock.wall_ms()),
             why,
             await harvest.store.troubled(started_ms),
             await harvest.store.held_by_reason(EVEN_DUE_MS),

@@ -15,7 +15,7 @@ from harvester.cli.console import printable, stderr_console
 from harvester.domain.planning.feasibility import Feasibility
 from harvester.domain.tasks.queue_reports import UNKNOWN, Ends, Troubled
 from harvester.domain.tasks.task import TaskState
-from harvester.reports.deadline_warning import forewarning
+from harvester.reports.deadline_warning import deadline_warning
 from harvester.reports.formats import counted, shown_bytes, shown_duration, shown_time
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
@@ -156,7 +156,7 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
     if progress.open and summary.troubled is not None:
         example = f"{summary.troubled.example_task_id}: {summary.troubled.example_message}"
         yield printable(f"  {summary.troubled.count} of these met an error: see `harvester show ID` (as {example})")
-    warning = forewarning(summary.ahead)
+    warning = deadline_warning(summary.ahead)
     if warning is not None:
         yield f"  {warning}"
 

@@ -85,14 +85,16 @@ def _harvest_kept(
     queue: QueueEditor, given: GivenIds, states: list[TaskState], max_body_bytes: int, *, json: bool
 ) -> bool:
     """Print the result for each task, and return whether all are harvested."""
-    from harvester.service.replay import harvest_kept  # noqa: PLC0415  # numpy, for --from-kept only
+    from harvester.service.replay import replay_dead_letter  # noqa: PLC0415  # numpy, for --from-kept only
 
     harvested, left = [], []
-    for keeper in _chosen(queue.dead_letters(), given, states):
-        if isinstance(keeper, str):
-            left.append({"task_id": keeper, "problem": "No body is kept, or the task has not ended."})
+    for dead_letter in _chosen(queue.dead_letters(), given, states):
+        if isinstance(dead_letter, str):
+            left.append({"task_id": dead_letter, "problem": "No body is kept, or the task has not ended."})
             continue
-        reread = harvest_kept(queue, keeper, max_body_bytes=max_body_bytes, now_ms=time.time_ns() // 1_000_000)
+        reread = replay_dead_letter(
+            queue, dead_letter, max_body_bytes=max_body_bytes, now_ms=time.time_ns() // 1_000_000
+        )
         _warn_of_another_id(reread.task_id, reread.received_id)
         if reread.problem is None:
             harvested.append(reread.task_id)
@@ -115,10 +117,10 @@ def _chosen(kept: list[DeadLetter], given: GivenIds, states: list[TaskState]) ->
         yield from kept
         return
     named = dict.fromkeys(given.task_ids or ())
-    for keeper in kept:
-        if keeper.task_id in named or keeper.state in states:
-            named.pop(keeper.task_id, None)
-            yield keeper
+    for dead_letter in kept:
+        if dead_letter.task_id in named or dead_letter.state in states:
+            named.pop(dead_letter.task_id, None)
+            yield dead_letter
     yield from named
 
 

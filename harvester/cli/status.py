@@ -15,7 +15,7 @@ from harvester.domain.limits.endpoint import RateLimit
 from harvester.domain.planning.feasibility import Feasibility, assess
 from harvester.domain.tasks.task_reports import StatusReport
 from harvester.ports.space import LARGE_LOG_BYTES, LOG_BYTES
-from harvester.reports.deadline_warning import forewarning, shown_rate
+from harvester.reports.deadline_warning import deadline_warning, shown_rate
 from harvester.reports.formats import counted, shown_bytes, shown_duration, shown_time
 from harvester.reports.status import as_json
 from harvester.settings.model import Settings, load_settings
@@ -70,7 +70,7 @@ def _look(settings: Settings) -> tuple[StatusReport, Feasibility]:
 def _lines(report: StatusReport, feasibility: Feasibility) -> Iterator[str]:
     now = time.time()
     yield _verdict(report, now)
-    warning = forewarning(feasibility)
+    warning = deadline_warning(feasibility)
     if warning is not None:
         yield warning
     yield ""

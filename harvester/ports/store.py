@@ -63,7 +63,7 @@ class TaskQueue(QueueFigures, Protocol):
     nothing is accepted about a task that was claimed again since.
     """
 
-    async def want(self, task_ids: Sequence[str], now_ms: int) -> int:
+    async def select(self, task_ids: Sequence[str], now_ms: int) -> int:
         """Queue the ids and restrict all that follows to them; return how many were new."""
         ...
 
@@ -105,7 +105,7 @@ class TaskQueue(QueueFigures, Protocol):
         """Make due what dead owners have claimed, unless they have renewed it since; return how many tasks."""
         ...
 
-    async def wake_early(self, now_ms: int) -> None:
+    async def make_all_due(self, now_ms: int) -> None:
         """Make every waiting task due now."""
         ...
 

@@ -10,7 +10,7 @@ _UNITS = (("a minute", 60, 1.0), ("an hour", 3600, 10.0), ("a day", 86_400, 0.0)
 _EXACT_BELOW = 100
 
 
-def forewarning(feasibility: Feasibility) -> str | None:
+def deadline_warning(feasibility: Feasibility) -> str | None:
     """Return one or two sentences on the expected loss and the rate that would avoid it; None without a loss."""
     if not feasibility.at_risk:
         return None
@@ -32,7 +32,7 @@ def shown_rate(per_s: float, *, round_up: bool = False) -> str:
 
 
 def _why_no_rate_helps(feasibility: Feasibility) -> str:
-    quota, first_loss_ms = feasibility.budget.allowance, feasibility.first_loss_ms
+    quota, first_loss_ms = feasibility.budget.balance, feasibility.first_loss_ms
     if quota is None or first_loss_ms is None or first_loss_ms > quota.renews_ms:
         return "the deadline is too near for a higher rate to help"
     left = "1 request is" if quota.left == 1 else f"{quota.left or 'no'} requests are"

@@ -9,11 +9,11 @@ from typing import Any
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.limits.pacer import ClassBudget
 from harvester.domain.limits.quotas import WINDOWS_S, Quota
-from harvester.domain.planning.forecast import Call, Conditions, Preview, QueueSample, finished_among
+from harvester.domain.planning.forecast import Call, Conditions, Forecast, QueueSample, finished_among
 from harvester.domain.planning.plan import LAST_CHANCE_MS, SURE, ListRequest, PlannedRequest, Strategy
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.task import Task, TaskState
-from harvester.reports.deadline_warning import forewarning, shown_rate
+from harvester.reports.deadline_warning import deadline_warning, shown_rate
 from harvester.reports.formats import counted, shown_duration, shown_interval, shown_time
 
 MAX_CLASSES = 3
@@ -33,7 +33,7 @@ class PlanReport:
     conditions: Conditions
     limits: Mapping[Endpoint, ClassBudget]
     times: ProcessingTimes
-    preview: Preview
+    preview: Forecast
     preferred: Strategy
 
 
@@ -215,7 +215,7 @@ def _outlook(report: PlanReport) -> Iterator[str]:
     )
     late = expected.finished_ms is not None and expected.finished_ms > preview.feasibility.finish_ms
     why = "when the youngest has finished" if late else "at this rate"
-    warning, first_loss_ms = forewarning(preview.feasibility) or "no task", preview.feasibility.first_loss_ms
+    warning, first_loss_ms = deadline_warning(preview.feasibility) or "no task", preview.feasibility.first_loss_ms
     if first_loss_ms is not None:
         why += ", including the lost ones"
         warning += f" The first at {shown_time(first_loss_ms)} (in {_until(first_loss_ms, survey)})."
@@ -265,7 +265,7 @@ def as_json(report: PlanReport) -> dict[str, Any]:
         "overdue": ahead.overdue,
         "needed_requests_per_s": ahead.needed_per_s,
         "first_loss_ms": ahead.first_loss_ms,
-        "warning": forewarning(ahead),
+        "warning": deadline_warning(ahead),
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from harvester.domain.planning.feasibility import Feasibility
 from harvester.domain.tasks.task_reports import StatusReport
-from harvester.reports.deadline_warning import forewarning
+from harvester.reports.deadline_warning import deadline_warning
 
 
 def as_json(report: StatusReport, path: Path, feasibility: Feasibility) -> dict[str, Any]:
@@ -54,5 +54,5 @@ def _budget_as_json(feasibility: Feasibility) -> dict[str, Any]:
         "overdue": feasibility.overdue,
         "first_loss_ms": feasibility.first_loss_ms,
         "finish_ms": feasibility.finish_ms,
-        "warning": forewarning(feasibility),
+        "warning": deadline_warning(feasibility),
     }

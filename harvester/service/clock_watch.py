@@ -31,7 +31,7 @@ class ClockWatch:
             log.warning(
                 "the clock was set back, waiting tasks are asked about now", by_s=(before_ms - self._ahead_ms) / 1000
             )
-            await self._retry.run(lambda: self._source.wake_early(now_ms))
+            await self._retry.run(lambda: self._source.make_all_due(now_ms))
 
     def _wall_ahead_ms(self) -> float:
         return self._clock.wall_ms() - self._clock.monotonic() * 1000

@@ -6,7 +6,7 @@ import structlog
 
 from harvester.domain.planning.feasibility import Budget, Deadlines, Feasibility, assess
 from harvester.ports.store import DeadlineSource
-from harvester.reports.deadline_warning import forewarning
+from harvester.reports.deadline_warning import deadline_warning
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
 
@@ -29,7 +29,7 @@ class Limits(Protocol):
         ...
 
 
-async def foresee(source: DeadlineSource, limits: Limits, now_ms: int) -> Feasibility:
+async def assess_deadlines(source: DeadlineSource, limits: Limits, now_ms: int) -> Feasibility:
     """Return what the budget in force makes of the open tasks, and let it know them. Raises StoreError."""
     deadlines = await source.deadlines(now_ms)
     limits.press(deadlines, now_ms)
@@ -51,10 +51,10 @@ class DeadlineMonitor:
         now = self._clock.monotonic()
         if now < self._look_at:
             return
-        feasibility = await foresee(self._source, self._limits, self._clock.wall_ms())
+        feasibility = await assess_deadlines(self._source, self._limits, self._clock.wall_ms())
         self._look_at = now + LOOK_EVERY_S
         self._progress.feasibility = feasibility
-        warning = forewarning(feasibility)
+        warning = deadline_warning(feasibility)
         if warning is not None:
             if CONDITION not in self._progress.conditions:
                 log.warning("tasks will expire", why=warning, at_risk=feasibility.at_risk)

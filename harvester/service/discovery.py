@@ -242,7 +242,7 @@ async def _permit(throttle: Throttle, clock: Clock) -> Permit:
         if not told and throttle.blocked_s(Endpoint.LIST) > LOOK_AGAIN_S:
             told = True
             log.warning("rate limit reached: the API asks to wait", seconds=round(throttle.blocked_s(Endpoint.LIST)))
-        await throttle.tell()
+        await throttle.publish_limits()
         await clock.wait(anyio.Event(), min(wait_s, LOOK_AGAIN_S))
 
 

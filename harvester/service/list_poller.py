@@ -82,7 +82,7 @@ class ListPoller:
         now = self._clock.monotonic()
         if isinstance(outcome, Transient):
             self._breaker.failed(now)
-        if isinstance(outcome, Refused) and outcome.is_key:
+        if isinstance(outcome, Refused) and outcome.is_key_invalid:
             self._control.refuse(outcome)
         elif isinstance(outcome, Refused):
             log.warning("the list of tasks is refused, asking one by one", reason=outcome.message)

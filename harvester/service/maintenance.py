@@ -36,7 +36,7 @@ class Housekeeping:
         if retracted:
             await self._retry.run(lambda: self._source.withdraw(retracted))
         await self._share_times()
-        await self._retry.run(self._throttle.tell)
+        await self._retry.run(self._throttle.publish_limits)
         await self._prune()
         await self._retry.run(self._room.tend_log)
         await self._cover()

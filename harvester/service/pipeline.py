@@ -36,7 +36,7 @@ class Fetched:
     action: TaskRequest
     asked_at_ms: int
     response: Response
-    hold: Reservation
+    reservation: Reservation
     key: str | None = None
     """The fingerprint of the API key that it was asked with."""
 
@@ -64,7 +64,7 @@ class Pipeline:
         return self._decoder.workers * 2
 
     async def fetch(
-        self, action: TaskRequest, permit: Permit, hold: Reservation, responses: MemoryObjectSendStream[Fetched]
+        self, action: TaskRequest, permit: Permit, reservation: Reservation, responses: MemoryObjectSendStream[Fetched]
     ) -> None:
         """Send one request and pass its answer on, with its memory; waits while the next stage is full."""
         self._writer.expect_more()
@@ -73,12 +73,12 @@ class Pipeline:
         try:
             key = self._final_states.key()
             response = await self._api.fetch_task(
-                action.task.task_id, permit, hold, is_fresh=action.is_fresh, version=action.version
+                action.task.task_id, permit, reservation, is_fresh=action.is_fresh, version=action.version
             )
             self._progress.bytes_received += response.size
-            await responses.send(Fetched(action, asked_at_ms, response, hold, key))
+            await responses.send(Fetched(action, asked_at_ms, response, reservation, key))
         except BaseException:
-            hold.release()
+            reservation.release()
             raise
 
     async def decode(
@@ -92,10 +92,10 @@ class Pipeline:
 
     async def _decided(self, fetched: Fetched) -> Decided:
         with self._progress.beats.at_work("decode", self._clock.monotonic):
-            decided = Decided(await self._settlement(fetched), fetched.hold)
+            decided = Decided(await self._settlement(fetched), fetched.reservation)
         if not isinstance(fetched.response.content, Answered):
             fetched.response.content.close()
-        decided.hold.shrink_to(decided.size)
+        decided.reservation.shrink_to(decided.size)
         return decided
 
     async def _settlement(self, fetched: Fetched) -> Settlement:

@@ -35,7 +35,7 @@ class RateLimitNotices:
                 until_ms = max(until_ms or 0, self._clock.wall_ms() + round(blocked_s * 1000))
                 if endpoint not in self._blocked:
                     self._blocked.add(endpoint)
-                    await self._retry.run(self._throttle.tell)
+                    await self._retry.run(self._throttle.publish_limits)
                     log.warning("rate limited", endpoint=endpoint.value, wait_s=round(blocked_s))
             elif blocked_s == 0 and endpoint in self._blocked:
                 self._blocked.remove(endpoint)

@@ -30,22 +30,24 @@ class ReplayResult:
     received_id: str | None = None
 
 
-def harvest_kept(queue: QueueEditor, keeper: DeadLetter, *, max_body_bytes: int, now_ms: int) -> ReplayResult:
+def replay_dead_letter(
+    queue: QueueEditor, dead_letter: DeadLetter, *, max_body_bytes: int, now_ms: int
+) -> ReplayResult:
     """Decode the kept body of a task and store the result if it is one; else the task stays as it is."""
-    payload = queue.payload(keeper.key)
+    payload = queue.payload(dead_letter.key)
     if payload is None:
-        return ReplayResult(keeper.task_id, "Nothing is kept of it any more.")
+        return ReplayResult(dead_letter.task_id, "Nothing is kept of it any more.")
     if payload.is_cut:
         return ReplayResult(
-            keeper.task_id, "Only the beginning of the body is kept; `harvester retry` downloads it again."
+            dead_letter.task_id, "Only the beginning of the body is kept; `harvester retry` downloads it again."
         )
     started = time.monotonic()
     try:
         outcome = _decoded(payload, max_body_bytes)
     except PayloadError as error:
-        return ReplayResult(keeper.task_id, str(error))
+        return ReplayResult(dead_letter.task_id, str(error))
     if not isinstance(outcome, Retrieved):
-        return ReplayResult(keeper.task_id, _problem(outcome))
+        return ReplayResult(dead_letter.task_id, _problem(outcome))
     attempt = Attempt(
         at_ms=now_ms,
         endpoint=ENDPOINT,
@@ -53,9 +55,11 @@ def harvest_kept(queue: QueueEditor, keeper: DeadLetter, *, max_body_bytes: int,
         bytes=len(payload.body),
         duration_ms=round((time.monotonic() - started) * 1000),
     )
-    if not _store(queue, keeper, outcome, attempt):
-        return ReplayResult(keeper.task_id, "It is no longer an end: somebody else has put it back.")
-    return ReplayResult(keeper.task_id, segments=outcome.embeddings.count, received_id=outcome.embeddings.received_id)
+    if not _store(queue, dead_letter, outcome, attempt):
+        return ReplayResult(dead_letter.task_id, "It is no longer an end: somebody else has put it back.")
+    return ReplayResult(
+        dead_letter.task_id, segments=outcome.embeddings.count, received_id=outcome.embeddings.received_id
+    )
 
 
 def _decoded(payload: Payload, max_body_bytes: int) -> Decoded:
@@ -69,7 +73,7 @@ def _problem(outcome: Decoded) -> str:
     return "The body holds no embeddings." if outcome.message is None else outcome.message
 
 
-def _store(queue: QueueEditor, keeper: DeadLetter, outcome: Retrieved, attempt: Attempt) -> bool:
+def _store(queue: QueueEditor, dead_letter: DeadLetter, outcome: Retrieved, attempt: Attempt) -> bool:
     def settlement(task: Task) -> Settlement:
         return Settlement(
             task=task,
@@ -80,4 +84,4 @@ def _store(queue: QueueEditor, keeper: DeadLetter, outcome: Retrieved, attempt: 
         )
 
     lease = Lease(f"kept-{os.getpid()}", attempt.at_ms + _LEASE_MS, attempt.at_ms)
-    return queue.settle_ended(lease, keeper.task_id, settlement)
+    return queue.settle_ended(lease, dead_letter.task_id, settlement)

@@ -29,7 +29,7 @@ class Decided:
     """A decision that is to be stored, and the memory that it holds until then."""
 
     settlement: Settlement
-    hold: Reservation
+    reservation: Reservation
 
     @property
     def size(self) -> int:
@@ -94,7 +94,7 @@ class ResultWriter:
                 else:
                     self._transitions.record_stale(settlement)
         for one in group:
-            one.hold.release()
+            one.reservation.release()
         self._control.record_done(len(group))
 
     def _record(self, settlement: Settlement) -> None:

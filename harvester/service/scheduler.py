@@ -71,7 +71,7 @@ class Scheduler:
             with anyio.CancelScope(shield=True), suppress(StoreBusyError):
                 await self._claims.release()
                 await self._source.share_processing_times(self._planner.times.take_fresh())
-                await self._throttle.tell()
+                await self._throttle.publish_limits()
                 self._progress.counts = await self._source.counts()
 
     async def _prepare(self) -> None:
@@ -79,7 +79,7 @@ class Scheduler:
         await self._claims.free_dead(now_ms)
         await self._clock_watch.wake_misdated(now_ms)
         if self._settings.until is StopWhen.ALL_ASKED:
-            await self._retry.run(lambda: self._source.wake_early(now_ms))
+            await self._retry.run(lambda: self._source.make_all_due(now_ms))
         await self._housekeeping.prepare()
         since_ms = now_ms - REMEMBERED_MS
         self._final_states.remember(await self._retry.run(lambda: self._source.recent_answers(since_ms, now_ms)))
@@ -109,22 +109,24 @@ class Scheduler:
                 if chosen is None:
                     return
                 self._progress.in_flight += 1
-                hold = self._budget.take()
-                fetches.start_soon(self._carry_out, slot, *chosen, hold, responses, name=f"ask {chosen[0].endpoint}")
+                reservation = self._budget.take()
+                fetches.start_soon(
+                    self._carry_out, slot, *chosen, reservation, responses, name=f"ask {chosen[0].endpoint}"
+                )
 
     async def _carry_out(
         self,
         slot: object,
         request: PlannedRequest,
         permit: Permit,
-        hold: Reservation,
+        reservation: Reservation,
         responses: MemoryObjectSendStream[Fetched],
     ) -> None:
         try:
             if isinstance(request, TaskRequest):
-                await self._pipeline.fetch(request, permit, hold, responses)
+                await self._pipeline.fetch(request, permit, reservation, responses)
                 return
-            hold.release()
+            reservation.release()
             self._progress.requests[request.endpoint] += 1
             try:
                 await self._list_poller.poll(request, permit)

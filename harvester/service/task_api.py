@@ -17,12 +17,12 @@ class TaskApi(Protocol):
         self,
         task_id: str,
         permit: Permit,
-        hold: Reservation,
+        reservation: Reservation,
         *,
         is_fresh: bool = False,
         version: ApiVersion | None = None,
     ) -> Response:
-        """Send the request that `permit` is for; `hold` grows with the answer.
+        """Send the request that `permit` is for; `reservation` grows with the answer.
 
         `is_fresh`: on a connection of its own. `version`: in that API version, else in the configured one.
         """

@@ -48,40 +48,40 @@ class MemoryBudget:
 
     def take(self) -> "Reservation":
         """Return a reservation of the expected size for one answer; the caller must release it."""
-        hold = Reservation(self)
-        self._holds[hold] = None
-        self._set(hold, self.expected_bytes)
-        return hold
+        reservation = Reservation(self)
+        self._holds[reservation] = None
+        self._set(reservation, self.expected_bytes)
+        return reservation
 
     def learn(self, size: int) -> None:
         """Adjust the expected size to an answer that took `size` bytes."""
         self.expected_bytes = max(size, self.expected_bytes - (self.expected_bytes - size) // _FORGETTING)
 
-    async def _grow(self, hold: "Reservation", size: int) -> None:
+    async def _grow(self, reservation: "Reservation", size: int) -> None:
         self._waiting += 1
         try:
-            while not (self.held_bytes - hold.size + size <= self.total_bytes or self._is_oldest(hold)):
+            while not (self.held_bytes - reservation.size + size <= self.total_bytes or self._is_oldest(reservation)):
                 await self._change()
         finally:
             self._waiting -= 1
             self._wake()
-        self._set(hold, size)
+        self._set(reservation, size)
 
-    def _is_oldest(self, hold: "Reservation") -> bool:
-        return next(iter(self._holds), hold) is hold
+    def _is_oldest(self, reservation: "Reservation") -> bool:
+        return next(iter(self._holds), reservation) is reservation
 
-    def _set(self, hold: "Reservation", size: int) -> None:
-        self.held_bytes += size - hold.size
-        hold.size = size
+    def _set(self, reservation: "Reservation", size: int) -> None:
+        self.held_bytes += size - reservation.size
+        reservation.size = size
 
-    def _shrink(self, hold: "Reservation", size: int) -> None:
-        if size < hold.size:
-            self._set(hold, size)
+    def _shrink(self, reservation: "Reservation", size: int) -> None:
+        if size < reservation.size:
+            self._set(reservation, size)
             self._wake()
 
-    def _release(self, hold: "Reservation") -> None:
-        self._set(hold, 0)
-        self._holds.pop(hold, None)
+    def _release(self, reservation: "Reservation") -> None:
+        self._set(reservation, 0)
+        self._holds.pop(reservation, None)
         self._wake()
 
     async def _change(self) -> None:

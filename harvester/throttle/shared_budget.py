@@ -16,7 +16,7 @@ from harvester.domain.limits.shared_limits import (
     EndpointLimits,
     LimitUpdate,
     SharedRate,
-    TaughtWindow,
+    SharedWindow,
 )
 from harvester.ports.store import LimitStore
 
@@ -87,7 +87,7 @@ class SharedBudget:
         is_used_up = self._granted <= 0 or self._monotonic() >= self._grant_ends
         return self._pacer.limit.interval_s > 0 and is_used_up
 
-    async def tell(self) -> None:
+    async def publish_limits(self) -> None:
         """Exchange limits if this process has learned new ones. Raises StoreError."""
         async with self._refilling:
             now = self._monotonic()
@@ -131,7 +131,7 @@ class SharedBudget:
         self._heard_of.update(news.blocks.items())
         self._adopt(known.blocks)
         for endpoint, shared in self._shared.items():
-            shared.adopt(known.lessons.get(endpoint, EndpointLimits()), self._monotonic(), self._wall_ms())
+            shared.adopt(known.limits_by_endpoint.get(endpoint, EndpointLimits()), self._monotonic(), self._wall_ms())
 
     def _adopt(self, blocks: Mapping[Endpoint, int]) -> None:
         """Adopt blocks that are new here; a known one would become longer if the wall clock was set back."""
@@ -142,11 +142,11 @@ class SharedBudget:
 
 
 @dataclass(slots=True)
-class _Told:
+class _Published:
     """The limits of one endpoint, and its number of requests, as last passed to the limit store."""
 
     quota: Quota | None = None
-    window: TaughtWindow | None = None
+    window: SharedWindow | None = None
     learned: LearnedRate | None = None
     rate: SharedRate | None = None
     sent: int = 0
@@ -158,13 +158,13 @@ class _SharedClass:
     def __init__(self, pacer: Pacer, endpoint: Endpoint) -> None:
         self._pacer = pacer
         self._endpoint = endpoint
-        self._held = self._telling = _Told()
+        self._held = self._telling = _Published()
 
     def add_news(self, news: LimitUpdate, now: float, now_ms: int) -> None:
         """Add the limits that the limit store does not have yet."""
         endpoint, held, known = self._endpoint, self._held, self._pacer.snapshot(self._endpoint, now)
-        window, sent = _taught_window(known, now, now_ms), self._pacer.sent_since(endpoint, held.sent, now)
-        self._telling = _Told(known.quota, window, known.learned, held.rate, sent.last_number)
+        window, sent = _shared_window(known, now, now_ms), self._pacer.sent_since(endpoint, held.sent, now)
+        self._telling = _Published(known.quota, window, known.learned, held.rate, sent.last_number)
         if known.quota is not None and known.quota != held.quota:
             news.quotas[endpoint] = known.quota
         if window is not None and window != held.window:
@@ -176,36 +176,36 @@ class _SharedClass:
         if rate is not None and sent.count > 0:
             news.payments[endpoint] = Charge(sent.count, now_ms + round((sent.first_at - now) * 1000), rate)
 
-    def adopt(self, lesson: EndpointLimits, now: float, now_ms: int) -> None:
+    def adopt(self, endpoint_limits: EndpointLimits, now: float, now_ms: int) -> None:
         """Adopt limits from the limit store, unless this process has learned others that are not stored yet."""
         held, known = self._telling, self._pacer.snapshot(self._endpoint, now)
-        quota = lesson.quota if known.quota == held.quota else None
+        quota = endpoint_limits.quota if known.quota == held.quota else None
         learned: LearnedRate | None = None
-        if lesson.rate is not None and lesson.rate != held.rate and known.learned is held.learned:
-            since = now - max(0.0, (now_ms - lesson.rate.at_ms) / 1000)
-            learned = held.learned = LearnedRate(lesson.rate.per_minute, since)
-            held.rate = lesson.rate
-        held.quota = lesson.quota
-        window = None if lesson.window is None else _open_window(lesson.window, now, now_ms)
+        if endpoint_limits.rate is not None and endpoint_limits.rate != held.rate and known.learned is held.learned:
+            since = now - max(0.0, (now_ms - endpoint_limits.rate.at_ms) / 1000)
+            learned = held.learned = LearnedRate(endpoint_limits.rate.per_minute, since)
+            held.rate = endpoint_limits.rate
+        held.quota = endpoint_limits.quota
+        window = None if endpoint_limits.window is None else _open_window(endpoint_limits.window, now, now_ms)
         self._pacer.restore(self._endpoint, EndpointState(quota, window, learned), now)
         rate = self._pacer.learned_rate(self._endpoint, now)
         if rate is not None:
-            arrival_ms, _ = charge(lesson.arrival_ms, now_ms, RateLimit(rate), 0)
+            arrival_ms, _ = charge(endpoint_limits.arrival_ms, now_ms, RateLimit(rate), 0)
             arrival = now + (arrival_ms - now_ms) / 1000
             self._pacer.restore(self._endpoint, EndpointState(arrival=arrival), now)
         self._held = held
 
 
-def _taught_window(known: EndpointState, now: float, now_ms: int) -> TaughtWindow | None:
+def _shared_window(known: EndpointState, now: float, now_ms: int) -> SharedWindow | None:
     """Return what is left of the open window; None if it is not known, or only a minute long."""
     window, quota = known.window, known.quota
     if window is None or quota is None or quota.window_s <= WINDOWS_S[0]:
         return None
     ends_ms, at_ms = (now_ms + round((at - now) * 1000) for at in (window.ends_at, window.as_of))
-    return TaughtWindow(max(0, min(window.remaining, quota.limit)), ends_ms, at_ms)
+    return SharedWindow(max(0, min(window.remaining, quota.limit)), ends_ms, at_ms)
 
 
-def _open_window(taught: TaughtWindow, now: float, now_ms: int) -> OpenWindow:
+def _open_window(taught: SharedWindow, now: float, now_ms: int) -> OpenWindow:
     """Return the window of another process on the pacer's clock; a time ahead of this process's clock is now."""
     as_of = now - max(0.0, (now_ms - taught.at_ms) / 1000)
     return OpenWindow(taught.remaining, now + (taught.ends_ms - now_ms) / 1000, as_of)

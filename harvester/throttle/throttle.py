@@ -88,10 +88,10 @@ class Throttle:
         if self._shared is not None:
             await self._shared.refill()
 
-    async def tell(self) -> None:
+    async def publish_limits(self) -> None:
         """Store the limits learned since the last refill, which may be hours ago. Raises StoreError."""
         if self._shared is not None:
-            await self._shared.tell()
+            await self._shared.publish_limits()
 
     def wait_s(self, endpoint: Endpoint) -> float:
         """Return the seconds that a request to that endpoint must wait; 0 means that `take` succeeds."""

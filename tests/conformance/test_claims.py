@@ -180,21 +180,21 @@ async def test_an_early_wake_brings_back_the_backed_off_and_leaves_the_claimed(
 ) -> None:
     await back_off(store, editor, 1)
     await claim_new(store, editor, 2)
-    await store.wake_early(NOW)
+    await store.make_all_due(NOW)
     assert ids_of(await claim(store, "backfill")) == [object_id(1)]
 
 
 async def test_naming_a_task_wakes_it_and_leaves_the_others_asleep(store: HarvestStore, editor: QueueEditor) -> None:
     await back_off(store, editor, 1)
     await back_off(store, editor, 2)
-    assert await store.want([object_id(2)], NOW) == 0
+    assert await store.select([object_id(2)], NOW) == 0
     assert ids_of(await claim(store)) == [object_id(2)]
 
 
 async def test_claims_and_figures_can_be_restricted_to_the_named_ids(store: HarvestStore, editor: QueueEditor) -> None:
     editor.add([object_id(number, created_ms=NOW - number * 1000) for number in range(6)], NOW)
     named = [object_id(number, created_ms=NOW - number * 1000) for number in (4, 1, 99)]
-    assert await store.want([*named, named[0]], NOW) == 1
+    assert await store.select([*named, named[0]], NOW) == 1
     nearest = await store.nearest_deadline()
     assert nearest == Deadline(named[2], NOW - 99_000 + RETENTION_MS)
     assert (await store.counts())[TaskState.PENDING] == 3
@@ -203,14 +203,14 @@ async def test_claims_and_figures_can_be_restricted_to_the_named_ids(store: Harv
 
 async def test_naming_other_ids_forgets_the_former_ones(store: HarvestStore, editor: QueueEditor) -> None:
     editor.add([object_id(1), object_id(2)], NOW)
-    await store.want([object_id(1)], NOW)
-    await store.want([object_id(2)], NOW)
+    await store.select([object_id(1)], NOW)
+    await store.select([object_id(2)], NOW)
     assert ids_of(await claim(store)) == [object_id(2)]
 
 
 async def test_naming_concerns_one_process_only(store: HarvestStore, other: HarvestStore) -> None:
-    await other.want([object_id(2)], NOW)
-    await store.want([object_id(1)], NOW)
+    await other.select([object_id(2)], NOW)
+    await store.select([object_id(1)], NOW)
     assert ids_of(await claim(other)) == [object_id(2)]
 
 
@@ -338,7 +338,7 @@ async def test_old_tasks_do_not_hide_the_newest_of_those_that_were_named(
     older = [object_id(number, created_ms=NOW - DAY_MS) for number in range(others)]
     newer = [object_id(number, created_ms=NOW - 1_000) for number in range(others)]
     editor.add([*ids, *older, *newer], NOW)
-    await store.want(ids, NOW)
+    await store.select(ids, NOW)
     due = await store.due(NOW, limit=3)
     assert ids_of(list(due.pending)) == [ids[number] for number in (0, 1, 2, 7, 8, 9)]
     assert not due.is_whole
@@ -362,7 +362,7 @@ def test_the_named_tasks_are_found_wherever_they_are_among_the_others(
         async with throwaway(backend) as (store, editor):
             editor.add(ids, NOW)
             # Who names a task wakes it: so the others sleep afterwards.
-            await store.want(sorted(named), NOW)
+            await store.select(sorted(named), NOW)
             async with backend.open(store.path) as other:
                 seen = (await other.due(NOW, limit=len(tasks) + 1)).pending
                 asleep = [(task, now_ms + task.key) for task in seen if not tasks[ids.index(task.task_id)][2]]
@@ -392,15 +392,15 @@ async def test_a_claim_that_does_not_wake_leaves_the_backed_off_asleep(
 ) -> None:
     due_ms = await back_off(store, editor)
     assert await claim(store, now_ms=due_ms, wake=False) == []
-    await store.wake_early(NOW + 1)
+    await store.make_all_due(NOW + 1)
     assert len(await claim(store, now_ms=NOW + 1, wake=False)) == 1
 
 
 async def test_an_early_wake_takes_over_what_a_dead_process_left(store: HarvestStore, editor: QueueEditor) -> None:
     await claim_new(store, editor)
-    await store.wake_early(NOW + LEASE_MS - 1)
+    await store.make_all_due(NOW + LEASE_MS - 1)
     assert await claim(store, now_ms=NOW + LEASE_MS - 1, wake=False) == []
-    await store.wake_early(NOW + LEASE_MS)
+    await store.make_all_due(NOW + LEASE_MS)
     assert len(await claim(store, now_ms=NOW + LEASE_MS, wake=False)) == 1
 
 

@@ -152,7 +152,7 @@ async def test_a_block_is_no_longer_after_the_wall_clock_was_set_back_a_day(
     clock = FakeTime()
     first, other = throttles(stores, clock, RateLimit(60))
     first.learn(RETRIEVE, 429, LimitReport(retry_after_s=60))
-    await first.tell()
+    await first.publish_limits()
     await other.refill()
     clock.wall_offset_ms -= DAY_MS
     for _ in range(3):

@@ -79,7 +79,7 @@ async def test_a_cut_rate_and_a_quota_survive_a_restart(stores: list[HarvestStor
 async def test_what_is_left_of_a_quota_survives_a_restart(stores: list[HarvestStore], clock: FakeTime) -> None:
     before = Process(stores[0], clock, RateLimit(0))
     before.throttle.learn(RETRIEVE, 200, LimitReport(remaining=5, reset_s=36_000, limit=50))
-    await before.throttle.tell()
+    await before.throttle.publish_limits()
     waits = [before.throttle.wait_s(RETRIEVE)]
     for _ in range(3):
         clock.now += 60
@@ -106,7 +106,7 @@ async def test_of_a_quota_the_latest_answer_counts_whoever_had_it(stores: list[H
 async def test_windows_of_a_minute_are_not_worth_a_write(stores: list[HarvestStore], clock: FakeTime) -> None:
     process = Process(stores[0], clock, RateLimit(0))
     process.throttle.learn(RETRIEVE, 200, LimitReport(remaining=5, reset_s=30, limit=8))
-    await process.throttle.tell()
+    await process.throttle.publish_limits()
     assert [set(news.windows) for news in process.news] == [set()]
 
 
@@ -116,13 +116,13 @@ async def test_what_was_left_by_a_clock_that_is_off_is_not_believed_for_long(
 ) -> None:
     before = Process(stores[0], clock, RateLimit(0))
     before.throttle.learn(RETRIEVE, 200, LimitReport(remaining=5, reset_s=36_000, limit=50))
-    await before.throttle.tell()
+    await before.throttle.publish_limits()
     clock.wall_offset_ms += jump_ms
     after = Process(stores[0], clock, RateLimit(0))
     await after.throttle.refill()
     assert after.throttle.wait_s(RETRIEVE) == 0
     after.throttle.learn(RETRIEVE, 200, LimitReport(remaining=3, reset_s=36_000, limit=50))
-    await after.throttle.tell()
+    await after.throttle.publish_limits()
     third = Process(stores[0], clock, RateLimit(0))
     await third.throttle.refill()
     assert third.throttle.budget(RETRIEVE).remaining == 3
@@ -134,7 +134,7 @@ async def test_absurd_numbers_of_requests_left_stop_nothing(
 ) -> None:
     process = Process(stores[0], clock, RateLimit(0))
     process.throttle.learn(RETRIEVE, 200, LimitReport(remaining=remaining, reset_s=36_000, limit=50))
-    await process.throttle.tell()
+    await process.throttle.publish_limits()
     again = Process(stores[0], clock, RateLimit(0))
     await again.throttle.refill()
     left = again.throttle.budget(RETRIEVE)
@@ -235,7 +235,7 @@ async def test_a_block_can_be_told_while_nothing_may_be_leased(stores: list[Harv
     before = Process(stores[0], clock, RateLimit(0))
     before.throttle.learn(RETRIEVE, 429, LimitReport(retry_after_s=11_382))
     for _ in range(3):
-        await before.throttle.tell()
+        await before.throttle.publish_limits()
     after = Process(stores[0], clock, RateLimit(0))
     await after.throttle.refill()
     assert after.throttle.blocked_s(RETRIEVE) == pytest.approx(11_382)
@@ -251,7 +251,7 @@ async def test_what_is_learned_while_others_are_heard_is_kept(stores: list[Harve
     await busy.throttle.refill()
     assert busy.learned() == pytest.approx(42)
     busy.while_sharing = lambda: None
-    await busy.throttle.tell()
+    await busy.throttle.publish_limits()
     assert [set(news.rates) for news in busy.news] == [set(), {RETRIEVE}]
 
 

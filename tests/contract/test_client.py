@@ -77,10 +77,10 @@ async def test_a_result_passes_through_undecoded(*, use_gzip: bool) -> None:
 async def test_of_the_memory_budget_is_held_what_was_sent_and_twice_the_vectors_of_it(*, use_gzip: bool) -> None:
     """Compressed, a body takes less than half the bytes on its way, and gives as many vectors."""
     async with rehearsal(gzip=use_gzip, duration_s=(1_800, 1_800)) as (sim, task_id), client_of(sim.base_url) as client:
-        hold = MemoryBudget(1 << 30).take()
-        response = await client.fetch_task(task_id, unlimited().take(RETRIEVE), hold)
+        reservation = MemoryBudget(1 << 30).take()
+        response = await client.fetch_task(task_id, unlimited().take(RETRIEVE), reservation)
         vectors = sim.catalogue.embeddings(task_id).vectors
-        assert 1.0 <= hold.size / (response.size + 2 * vectors.nbytes) < 1.2
+        assert 1.0 <= reservation.size / (response.size + 2 * vectors.nbytes) < 1.2
         assert isinstance(response.content, Body)
         response.content.close()
 

@@ -39,7 +39,7 @@ def harvest_parts(
         "throttle": Throttle(RateLimit(0), clock.monotonic),
         "budget": MemoryBudget(sys.maxsize),
         "breaker": breaker,
-        "planner": Planner(PlannerSettings(asks_all=asks_once)),
+        "planner": Planner(PlannerSettings(ask_every_task=asks_once)),
         "final_states": FinalStates(clock, progress, asks_once=asks_once),
         "api_health": ApiHealth(breaker, progress, clock, control),
         "transitions": transitions,

@@ -95,7 +95,7 @@ class EndpointLimiter:
         if is_new:
             self._cut(is_told=told is not None, now=now)
 
-    def allowance(self, now: float, now_ms: int, resumes_s: float) -> QuotaBalance | None:
+    def balance(self, now: float, now_ms: int, resumes_s: float) -> QuotaBalance | None:
         """Return what the quota has left, None without one; the next request opens a window if none is open."""
         if self.quota is None or self.quota.limit <= 0:
             return None
@@ -282,7 +282,7 @@ class Pacer:
         return Budget(
             pace_per_s=min((rate / 60 for rate in (setting, pace.rate(now)) if rate), default=None),
             setting_per_s=setting / 60 or None,
-            allowance=pace.allowance(now, now_ms, resumes_s),
+            balance=pace.balance(now, now_ms, resumes_s),
             resumes_ms=now_ms + round(resumes_s * 1000),
         )
 

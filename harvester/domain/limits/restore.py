@@ -19,15 +19,17 @@ def recall(
     pacer.start_at(reserve(arrival_ms, now_ms, limit, 0)[0] / 1000)
     for endpoint, until_ms in known.blocks.items():
         pacer.block(endpoint, (until_ms - now_ms) / 1000, now)
-    for endpoint, lesson in known.lessons.items():
-        pacer.restore(endpoint, _state(lesson, now_ms), now)
+    for endpoint, endpoint_limits in known.limits_by_endpoint.items():
+        pacer.restore(endpoint, _state(endpoint_limits, now_ms), now)
     return pacer
 
 
-def _state(lesson: EndpointLimits, now_ms: int) -> EndpointState:
-    taught, rate = lesson.window, lesson.rate
+def _state(endpoint_limits: EndpointLimits, now_ms: int) -> EndpointState:
+    taught, rate = endpoint_limits.window, endpoint_limits.rate
     window = None if taught is None else OpenWindow(taught.remaining, taught.ends_ms / 1000, taught.at_ms / 1000)
     if rate is None:
-        return EndpointState(lesson.quota, window)
-    arrival_ms, _ = charge(lesson.arrival_ms, now_ms, RateLimit(rate.per_minute), 0)
-    return EndpointState(lesson.quota, window, LearnedRate(rate.per_minute, rate.at_ms / 1000), arrival_ms / 1000)
+        return EndpointState(endpoint_limits.quota, window)
+    arrival_ms, _ = charge(endpoint_limits.arrival_ms, now_ms, RateLimit(rate.per_minute), 0)
+    return EndpointState(
+        endpoint_limits.quota, window, LearnedRate(rate.per_minute, rate.at_ms / 1000), arrival_ms / 1000
+    )

@@ -21,7 +21,7 @@ class SharedRate:
 
 
 @dataclass(frozen=True, slots=True)
-class TaughtWindow:
+class SharedWindow:
     """The requests that the open window of a quota had left at `at_ms`, and when it ends."""
 
     remaining: int
@@ -39,7 +39,7 @@ class EndpointLimits:
     rate: SharedRate | None = None
     quota: Quota | None = None
     arrival_ms: float = 0.0
-    window: TaughtWindow | None = None
+    window: SharedWindow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class LimitUpdate:
     blocks: dict[Endpoint, int] = field(default_factory=dict)
     rates: dict[Endpoint, SharedRate] = field(default_factory=dict)
     quotas: dict[Endpoint, Quota] = field(default_factory=dict)
-    windows: dict[Endpoint, TaughtWindow] = field(default_factory=dict)
+    windows: dict[Endpoint, SharedWindow] = field(default_factory=dict)
     payments: dict[Endpoint, Charge] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -73,4 +73,4 @@ class LimitSnapshot:
     """The limits that all processes together have learned."""
 
     blocks: dict[Endpoint, int] = field(default_factory=dict)
-    lessons: dict[Endpoint, EndpointLimits] = field(default_factory=dict)
+    limits_by_endpoint: dict[Endpoint, EndpointLimits] = field(default_factory=dict)

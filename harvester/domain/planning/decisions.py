@@ -21,7 +21,7 @@ about again at growing intervals, until they allow it or PATIENCE_MS has passed.
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from harvester.domain.planning.plan import GONE_ANSWERS, MAX_LOOK_MS, Rng, at_latest_before_deadline, next_poll_ms
+from harvester.domain.planning.plan import GONE_ANSWERS, MAX_POLL_WAIT_MS, Rng, at_latest_before_deadline, next_poll_ms
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.outcomes import (
     Empty,
@@ -61,7 +61,7 @@ SHORTEST_HOLD_MS = 2_000
 HELD_BACK_MS = 3600 * 1_000
 """Milliseconds: the shortest wait for a confirmation while most answers bring no result."""
 
-LONGEST_HOLD_MS = MAX_LOOK_MS
+LONGEST_HOLD_MS = MAX_POLL_WAIT_MS
 
 PATIENCE_MS = 6 * 3600 * 1_000
 """Milliseconds after the first doubtful answer: from then on an answer ends the task, whatever other tasks show."""

@@ -40,20 +40,20 @@ class QuotaBalance:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The requests that may go out from `resumes_ms` on (None: now): `pace_per_s`, and at most the `allowance`.
+    """The requests that may go out from `resumes_ms` on (None: now): `pace_per_s`, and at most the `balance`.
 
     `setting_per_s` is the configured ceiling; `pace_per_s` is lower if the API refused that rate. None: unlimited.
     """
 
     pace_per_s: float | None
     setting_per_s: float | None = None
-    allowance: QuotaBalance | None = None
+    balance: QuotaBalance | None = None
     resumes_ms: int | None = None
 
     @property
     def rate_per_s(self) -> float | None:
         """The sustained rate in force, in requests per second; None: unlimited."""
-        quota_per_s = None if self.allowance is None else self.allowance.limit / self.allowance.window_ms * 1000
+        quota_per_s = None if self.balance is None else self.balance.limit / self.balance.window_ms * 1000
         return min((rate for rate in (self.pace_per_s, quota_per_s) if rate is not None), default=None)
 
     @property
@@ -116,7 +116,7 @@ class _Supply:
         self.start_ms = max(now_ms, budget.resumes_ms or now_ms)
         self._pace_per_s = budget.pace_per_s
         self._requests_per_task = requests_per_task
-        self._quota = budget.allowance
+        self._quota = budget.balance
         self._renews_ms, self._left = self.start_ms, 0.0
         if self._quota is not None and self._quota.renews_ms > self.start_ms:
             self._renews_ms = self._quota.renews_ms

@@ -115,7 +115,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class Forecast:
     """The forecast: due tasks by request, the first calls, and the estimated total; `finish_ms` is Unix ms."""
 
     todo: Todo
@@ -140,21 +140,21 @@ class Conditions:
     calls: int = 10
 
 
-def preview(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Preview:
+def preview(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Forecast:
     """Return the forecast; pure."""
-    expected = expect(survey, conditions, times)
+    expected = estimate_requests(survey, conditions, times)
     per_task = max(REQUESTS_PER_TASK, expected.needed / max(1, survey.open_tasks))
     feasibility = assess(survey.deadlines, survey.at_ms, conditions.budget, requests_per_task=per_task)
     finish_ms = max(feasibility.finish_ms, expected.finished_ms or 0)
-    todo, calls = what_to_do(survey, conditions, times), foretell(survey, conditions, times)
-    return Preview(todo, calls, expected, feasibility, finish_ms)
+    todo, calls = what_to_do(survey, conditions, times), next_requests(survey, conditions, times)
+    return Forecast(todo, calls, expected, feasibility, finish_ms)
 
 
 def what_to_do(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Todo:
     """Return the due tasks, counted by the request that they need."""
     due = [turn.task for turn in _pending(survey) if turn.due_ms <= survey.at_ms]
-    terms = PlanConstraints(limit=len(due), questions=0, strategy=conditions.strategy)
-    found = plan(DueTasks([], due), survey.at_ms, terms, times, ListModel())
+    constraints = PlanConstraints(limit=len(due), questions=0, strategy=conditions.strategy)
+    found = plan(DueTasks([], due), survey.at_ms, constraints, times, ListModel())
     settled = {request.tasks[0].key for request in found.requests} | {task.key for task, _ in found.later}
     asked = [task for task in due if task.key not in settled]
     by_page = _listable(asked, survey, conditions)
@@ -169,7 +169,7 @@ def what_to_do(survey: QueueSample, conditions: Conditions, times: ProcessingTim
     )
 
 
-def foretell(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> list[Call]:
+def next_requests(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> list[Call]:
     """Return the next requests in order, at the rate in force.
 
     The content of a page is not known, so retrievals of as many tasks as it should find come before the next call.
@@ -204,13 +204,13 @@ def _next_requests(
     turns: Sequence[QueuedTask], start_ms: int, conditions: Conditions, times: ProcessingTimes, *, limit: int
 ) -> tuple[int, Sequence[PlannedRequest]]:
     """Return the next requests and when they go out, from `start_ms` on; there may be none."""
-    at_ms, terms = start_ms, PlanConstraints(limit, limit, conditions.strategy, conditions.has_status_call)
+    at_ms, constraints = start_ms, PlanConstraints(limit, limit, conditions.strategy, conditions.has_status_call)
     for _ in range(MAX_MOMENTS):
         due = [turn.task for turn in turns if turn.due_ms <= at_ms]
         ready, pending = _by_state(due)
         waits = {endpoint: until_ms for endpoint, until_ms in conditions.waits_ms.items() if until_ms > at_ms}
         requests = plan(
-            DueTasks(ready, pending), at_ms, replace(terms, closed=frozenset(waits)), times, ListModel()
+            DueTasks(ready, pending), at_ms, replace(constraints, closed=frozenset(waits)), times, ListModel()
         ).requests
         if requests:
             return at_ms, requests
@@ -222,7 +222,7 @@ def _next_requests(
     return at_ms, []
 
 
-def expect(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Expected:
+def estimate_requests(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Expected:
     """Return the estimated number of requests for all open tasks, by deadline at the rate in force."""
     guesses, young = _sort_by_chance(survey, conditions, times)
     finished_ms = max((_finished_ms(task, times) for task in young), default=None)
@@ -287,7 +287,7 @@ def _listable(tasks: Sequence[Task], survey: QueueSample, conditions: Conditions
 def _finished_ms(task: Task, times: ProcessingTimes) -> int:
     """Return when the task has almost certainly finished (Unix ms), its deadline at the latest."""
     age_s = times.of(task.model_name, task.duration_s).age_of_chance_s(SURE, _unfinished_s(task))
-    return round(min(task.born_ms + age_s * 1000, task.expires_at_ms))
+    return round(min(task.created_ms_estimate + age_s * 1000, task.expires_at_ms))
 
 
 def _questions_worth_asking(

@@ -99,7 +99,7 @@ class ListModel:
         start_ms, end_ms = query.started_at_ms, query.ended_at_ms
         if end_ms is None or query.page != 1:
             return
-        crowd = self.everything if query.status is None else self.processing
+        density = self.everything if query.status is None else self.processing
         ratio = page.count / max(1, known) if page.count else 0
         total, oldest_ms = max(page.count, page.total_results or 0), _oldest_ms(page, start_ms)
         if not is_complete(query, page) and start_ms < oldest_ms < end_ms:
@@ -108,9 +108,9 @@ class ListModel:
             if total == page.count:
                 start_ms = oldest_ms
             elif oldest_ms // _MINUTE_MS > start_ms // _MINUTE_MS:
-                crowd.learn(start_ms, oldest_ms, total - page.count, 0.0)
+                density.learn(start_ms, oldest_ms, total - page.count, 0.0)
                 start_ms, total = oldest_ms, page.count
-        crowd.learn(start_ms, end_ms, total, ratio)
+        density.learn(start_ms, end_ms, total, ratio)
 
     def learn_date(self, task_id: str, created_at_ms: int | None) -> None:
         """Learn from a creation time (Unix ms) by how much it follows the time in the id."""
@@ -134,9 +134,9 @@ class ListModel:
             return task.created_at_ms, task.created_at_ms
         # The id carries the API's time, so a wrong clock of this machine does not matter.
         hint_ms = created_at_hint_ms(task.task_id)
-        born_ms = task.born_ms if hint_ms is None else hint_ms
+        created_ms_estimate = task.created_ms_estimate if hint_ms is None else hint_ms
         earliest, latest = self._upload_ms
-        return born_ms + earliest, born_ms + latest
+        return created_ms_estimate + earliest, created_ms_estimate + latest
 
 
 def is_complete(query: ListQuery, page: ListPage) -> bool:
@@ -153,10 +153,10 @@ def best_window(
     """
     placed = sorted((listing.span_ms(one.task), one.task.key, one) for one in scored)
     spans, ones = [span for span, _, _ in placed], [one for _, _, one in placed]
-    crowd = listing.processing if only_processing else listing.everything
-    entries = _entries(spans, [one.unfinished if only_processing else 1.0 for one in ones], crowd)
+    density = listing.processing if only_processing else listing.everything
+    entries = _entries(spans, [one.unfinished if only_processing else 1.0 for one in ones], density)
     # A window reaches beyond an inexact date, and the newest entries come first: they leave less room on the page.
-    rooms = [listing.page_limit - (crowd.between(start_ms, _end_ms(end_ms)) or 0.0) for start_ms, end_ms in spans]
+    rooms = [listing.page_limit - (density.between(start_ms, _end_ms(end_ms)) or 0.0) for start_ms, end_ms in spans]
     sums = list(accumulate((one.score for one in ones), initial=0.0))
     best: tuple[float, int, int] | None = None
     first, on_page = 0, 0.0
@@ -206,12 +206,12 @@ def _query(spans: Sequence[tuple[int, int]], listing: ListModel, *, only_process
     return ListQuery(start_ms, end_ms, page=1, page_limit=listing.page_limit, status=status)
 
 
-def _entries(spans: Sequence[tuple[int, int]], own: Sequence[float], crowd: ListDensity) -> list[float]:
+def _entries(spans: Sequence[tuple[int, int]], own: Sequence[float], density: ListDensity) -> list[float]:
     """Return for each task the number of entries since the task before it; `own` is its own share of an entry."""
     result: list[float] = []
     before_ms: int | None = None
     for (start_ms, _), share in zip(spans, own, strict=True):
-        gap = None if before_ms is None else crowd.between(before_ms, start_ms)
-        result.append(max(share, share * crowd.ratio if gap is None else gap))
+        gap = None if before_ms is None else density.between(before_ms, start_ms)
+        result.append(max(share, share * density.ratio if gap is None else gap))
         before_ms = start_ms
     return result

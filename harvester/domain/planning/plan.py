@@ -41,14 +41,14 @@ MIN_LOOK_MS = 5_000
 LOOK_SHARE_OF_AGE = 0.02
 """Share of a task's age that passes before the next question, so questions about a task that hangs become rare."""
 
-MAX_LOOK_MS = 6 * 3600 * 1_000
+MAX_POLL_WAIT_MS = 6 * 3600 * 1_000
 """Milliseconds: the longest wait for the next question about a task."""
 
 CLOCKS_DIFFER_MS = 60_000
 """Milliseconds: a creation time that is further in the future shows that the clock was set back."""
 
 LAST_CHANCE_MS = 10 * 60 * 1_000
-CHANCES_MS = (4 * DAY_MS, DAY_MS, LAST_CHANCE_MS)
+FORCED_ATTEMPTS_BEFORE_DEADLINE_MS = (4 * DAY_MS, DAY_MS, LAST_CHANCE_MS)
 """Milliseconds before the deadline at which the result is requested, whatever the estimate, the list and the strategy.
 
 No wait may jump over these. The first is early because with few requests a day the last day is too short for all tasks.
@@ -151,10 +151,10 @@ class PlanConstraints:
 
     - `limit`: the most requests in the plan; `questions`: the most of them that are expected to bring no result.
     - `closed`: the endpoints that must wait now; `has_list`: the list may be requested now or soon.
-    - `asks_all`: the user wants an answer about each task now.
+    - `ask_every_task`: the user wants an answer about each task now.
     - `evidence_ago_s`: seconds since the API last showed that it is healthy; without such evidence no task ends.
-    - `trusts`: at least 90 % of recent estimates that a task has finished were right.
-    - `trusts_gaps`: the same of inferences from tasks that a page of the tasks in processing did not show.
+    - `trust_estimates`: at least 90 % of recent estimates that a task has finished were right.
+    - `trust_list_gaps`: the same of inferences from tasks that a page of the tasks in processing did not show.
     - `unlisted`: row ids of tasks that the list does not show.
     """
 
@@ -164,10 +164,10 @@ class PlanConstraints:
     has_status_call: bool = True
     closed: frozenset[Endpoint] = frozenset()
     has_list: bool = True
-    asks_all: bool = False
+    ask_every_task: bool = False
     evidence_ago_s: float = 0.0
-    trusts: bool = True
-    trusts_gaps: bool = True
+    trust_estimates: bool = True
+    trust_list_gaps: bool = True
     unlisted: Container[int] = frozenset()
 
     def status_call_of(self, task: Task) -> bool:
@@ -187,29 +187,29 @@ class Plan:
     later: list[tuple[Task, int]] = field(default_factory=list)
 
 
-def plan(due: DueTasks, now_ms: int, terms: PlanConstraints, times: ProcessingTimes, listing: ListModel) -> Plan:
+def plan(due: DueTasks, now_ms: int, constraints: PlanConstraints, times: ProcessingTimes, listing: ListModel) -> Plan:
     """Return the plan for the due tasks at `now_ms` (Unix ms); pure."""
     prospects = [_prospect(task, now_ms, times) for task in due.pending]
-    results, questions, later = _sort_out(due.ready, prospects, terms)
+    results, questions, later = _sort_out(due.ready, prospects, constraints)
     requests: list[PlannedRequest] = []
-    possible = [action for action in results if action.endpoint not in terms.closed]
-    if Endpoint.LIST not in terms.closed:
-        look = _look_for_evidence([action.task for action in possible], now_ms, terms, listing)
+    possible = [action for action in results if action.endpoint not in constraints.closed]
+    if Endpoint.LIST not in constraints.closed:
+        look = _look_for_evidence([action.task for action in possible], now_ms, constraints, listing)
         if look is not None:
             return Plan([look], [])
-    requests += sorted(possible, key=lambda action: _urgency(action.task, now_ms))[: terms.limit]
-    requests += _questions(questions, terms.limit - len(requests), terms, listing)
+    requests += sorted(possible, key=lambda action: _urgency(action.task, now_ms))[: constraints.limit]
+    requests += _questions(questions, constraints.limit - len(requests), constraints, listing)
     return Plan(requests, [(one.task, _worth_a_look_ms(one.task, now_ms, times)) for one in later])
 
 
 def _look_for_evidence(
-    tasks: Iterable[Task], now_ms: int, terms: PlanConstraints, listing: ListModel
+    tasks: Iterable[Task], now_ms: int, constraints: PlanConstraints, listing: ListModel
 ) -> ListRequest | None:
     """Return a page with the tasks that their next answer may end, or None.
 
     The page is needed if the API has not shown since their first doubtful answer that it is healthy; any page shows it.
     """
-    oldest_ms = now_ms - terms.evidence_ago_s * 1000
+    oldest_ms = now_ms - constraints.evidence_ago_s * 1000
     unproven = [task for task in tasks if task.doubted_at_ms is not None and task.doubted_at_ms > oldest_ms]
     ending = [task for task in unproven if _may_end_next(task, now_ms)]
     if not ending:
@@ -244,19 +244,19 @@ def next_poll_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
     age_s = task.age_ms(now_ms) / 1000
     worth_s = times.of(task.model_name, task.duration_s).age_of_wait_s(LEAST_WAIT_S, age_s) - age_s
     wait_ms = max(MIN_LOOK_MS, int(worth_s * 1000), int(task.age_ms(now_ms) * LOOK_SHARE_OF_AGE))
-    wait_ms = min(wait_ms, MAX_LOOK_MS)
+    wait_ms = min(wait_ms, MAX_POLL_WAIT_MS)
     return at_latest_before_deadline(task, now_ms, wait_ms)
 
 
 def at_latest_before_deadline(task: Task, now_ms: int, delay_ms: int) -> int:
-    """Return `now + delay` (Unix ms), or the first of CHANCES_MS that it would jump over."""
+    """Return `now + delay` (Unix ms), or the first of FORCED_ATTEMPTS_BEFORE_DEADLINE_MS that it would jump over."""
     due_ms = now_ms + delay_ms
     return min((chance_ms for chance_ms in _chances_ms(task) if now_ms < chance_ms < due_ms), default=due_ms)
 
 
 def is_last_chance(task: Task, now_ms: int) -> bool:
-    """Return whether one of CHANCES_MS has come since the last answer about the task."""
-    if now_ms < task.expires_at_ms - CHANCES_MS[0]:
+    """Return whether one of FORCED_ATTEMPTS_BEFORE_DEADLINE_MS has come since the last answer about the task."""
+    if now_ms < task.expires_at_ms - FORCED_ATTEMPTS_BEFORE_DEADLINE_MS[0]:
         return False
     heard_ms = _unfinished_ms(task, now_ms) or 0
     return any(now_ms >= chance_ms > heard_ms for chance_ms in _chances_ms(task))
@@ -274,7 +274,7 @@ class _Prospect:
 
 
 def _prospect(task: Task, now_ms: int, times: ProcessingTimes) -> _Prospect:
-    chance, wait_s = times.of(task.model_name, task.duration_s).outlook(*_ages_s(task, now_ms))
+    chance, wait_s = times.of(task.model_name, task.duration_s).chance_and_wait(*_ages_s(task, now_ms))
     return _Prospect(task, chance, wait_s, _is_urgent(task, now_ms), is_last_chance(task, now_ms))
 
 
@@ -290,39 +290,39 @@ def _unfinished_ms(task: Task, now_ms: int) -> int | None:
 
 
 def _sort_out(
-    ready: Iterable[Task], prospects: Iterable[_Prospect], terms: PlanConstraints
+    ready: Iterable[Task], prospects: Iterable[_Prospect], constraints: PlanConstraints
 ) -> tuple[list[TaskRequest], list[_Prospect], list[_Prospect]]:
     """Return the requests for results, the tasks to ask about, and the tasks that are not worth a request yet."""
-    results = [_action(Endpoint.RETRIEVE, task, terms) for task in ready]
+    results = [_action(Endpoint.RETRIEVE, task, constraints) for task in ready]
     questions, later = [], []
-    may_guess = terms.strategy is Strategy.AUTO
+    may_guess = constraints.strategy is Strategy.AUTO
     for one in prospects:
-        is_sure = one.chance >= SURE and terms.trusts
+        is_sure = one.chance >= SURE and constraints.trust_estimates
         if one.is_last_chance or (may_guess and (one.is_urgent or is_sure)):
             # Also while retrievals must wait: a question now would not save the retrieval.
-            results.append(_action(_direct_endpoint(one.task, terms), one.task, terms, one.chance))
-        elif terms.asks_all or one.is_urgent or one.wait_s >= LEAST_WAIT_S:
+            results.append(_action(_direct_endpoint(one.task, constraints), one.task, constraints, one.chance))
+        elif constraints.ask_every_task or one.is_urgent or one.wait_s >= LEAST_WAIT_S:
             questions.append(one)
         else:
             later.append(one)
     return results, questions, later
 
 
-def _direct_endpoint(task: Task, terms: PlanConstraints) -> Endpoint:
+def _direct_endpoint(task: Task, constraints: PlanConstraints) -> Endpoint:
     """Return the call for a task whose result is requested without asking first.
 
     A 404 of a retrieval may mean that the result does not exist yet; only the status shows whether the task exists.
     """
-    return Endpoint.STATUS if task.gone and terms.status_call_of(task) else Endpoint.RETRIEVE
+    return Endpoint.STATUS if task.gone and constraints.status_call_of(task) else Endpoint.RETRIEVE
 
 
 def _action(
-    endpoint: Endpoint, task: Task, terms: PlanConstraints, chance: float = 1.0, *, is_probe: bool = False
+    endpoint: Endpoint, task: Task, constraints: PlanConstraints, chance: float = 1.0, *, is_probe: bool = False
 ) -> TaskRequest:
     """Return the request about a task; after GONE_ANSWERS it asks the other API version."""
     version = task.version
     if task.gone == GONE_ANSWERS:
-        version = terms.other_version_of(task)
+        version = constraints.other_version_of(task)
         endpoint = Endpoint.STATUS if version == "v1" else Endpoint.RETRIEVE
     return TaskRequest(endpoint, task, chance, is_probe, version)
 
@@ -334,13 +334,13 @@ def _is_urgent(task: Task, now_ms: int) -> bool:
     tasks that were queued before the clock was set at all.
     """
     is_unknown = not task.is_dated and task.unfinished_at_ms is None
-    is_clock_behind = min(task.born_ms, max(task.added_at_ms, CLOCK_SET_MS)) > now_ms + CLOCKS_DIFFER_MS
+    is_clock_behind = min(task.created_ms_estimate, max(task.added_at_ms, CLOCK_SET_MS)) > now_ms + CLOCKS_DIFFER_MS
     is_to_be_confirmed = task.gone > 0 or task.invalid > 0 or task.doubted_at_ms is not None
     return is_unknown or is_clock_behind or is_to_be_confirmed
 
 
 def _chances_ms(task: Task) -> list[int]:
-    return [task.expires_at_ms - before_ms for before_ms in CHANCES_MS]
+    return [task.expires_at_ms - before_ms for before_ms in FORCED_ATTEMPTS_BEFORE_DEADLINE_MS]
 
 
 def _urgency(task: Task, now_ms: int) -> tuple[bool, int, int]:
@@ -349,24 +349,24 @@ def _urgency(task: Task, now_ms: int) -> tuple[bool, int, int]:
 
 
 def _questions(
-    prospects: list[_Prospect], limit: int, terms: PlanConstraints, listing: ListModel
+    prospects: list[_Prospect], limit: int, constraints: PlanConstraints, listing: ListModel
 ) -> list[PlannedRequest]:
     """Return the questions with the highest scores, pages or single calls, as long as each pays for its request."""
-    room = float(len(prospects) if terms.asks_all else terms.questions)
+    room = float(len(prospects) if constraints.ask_every_task else constraints.questions)
     if limit <= 0 or room <= 0:
         return []
-    left = {one.task.key: Candidate(one.task, _score(one, terms), 1.0 - one.chance) for one in prospects}
-    shown = {key: one for key, one in left.items() if _is_shown(one.task, terms, listing)}
-    singles = [one for one in prospects if left[one.task.key].score >= 1 and _may_be_single(one, terms, shown)]
+    left = {one.task.key: Candidate(one.task, _score(one, constraints), 1.0 - one.chance) for one in prospects}
+    shown = {key: one for key, one in left.items() if _is_shown(one.task, constraints, listing)}
+    singles = [one for one in prospects if left[one.task.key].score >= 1 and _may_be_single(one, constraints, shown)]
     singles.sort(key=lambda one: (-left[one.task.key].score, one.task.expires_at_ms, one.task.key))
     requests: list[PlannedRequest] = []
-    window, searches = _best_page(shown.values(), terms, listing), 1
+    window, searches = _best_page(shown.values(), constraints, listing), 1
     while len(requests) < limit and room >= LEAST_ROOM:
         single = next((one for one in singles if one.task.key in left), None)
         if window is not None and (single is None or window.score >= left[single.task.key].score):
             requests.append(ListRequest(window.query, window.tasks))
-        elif single is not None and (endpoint := _single_endpoint(single, terms)) is not None:
-            requests.append(_action(endpoint, single.task, terms, single.chance, is_probe=True))
+        elif single is not None and (endpoint := _single_endpoint(single, constraints)) is not None:
+            requests.append(_action(endpoint, single.task, constraints, single.chance, is_probe=True))
         else:
             break
         room -= requests[-1].cost
@@ -376,55 +376,55 @@ def _questions(
         if isinstance(requests[-1], ListRequest) or (window is not None and requests[-1].tasks[0] in window.tasks):
             if searches == MAX_SEARCHES:
                 break
-            window, searches = _best_page(shown.values(), terms, listing), searches + 1
+            window, searches = _best_page(shown.values(), constraints, listing), searches + 1
     return requests
 
 
-def _is_shown(task: Task, terms: PlanConstraints, listing: ListModel) -> bool:
+def _is_shown(task: Task, constraints: PlanConstraints, listing: ListModel) -> bool:
     """Whether a page of the list answers for the task."""
-    if not task.is_dated or task.key in terms.unlisted:
+    if not task.is_dated or task.key in constraints.unlisted:
         return False
     # With strategy `list`, readiness is never inferred from absence: skip tasks at times with more entries than a page
     # shows.
-    return terms.strategy is not Strategy.LIST or not listing.is_crowded(task)
+    return constraints.strategy is not Strategy.LIST or not listing.is_crowded(task)
 
 
-def _best_page(scored: Iterable[Candidate], terms: PlanConstraints, listing: ListModel) -> Window | None:
-    if terms.strategy is Strategy.STATUS or Endpoint.LIST in terms.closed:
+def _best_page(scored: Iterable[Candidate], constraints: PlanConstraints, listing: ListModel) -> Window | None:
+    if constraints.strategy is Strategy.STATUS or Endpoint.LIST in constraints.closed:
         return None
-    if terms.strategy is Strategy.LIST:
+    if constraints.strategy is Strategy.LIST:
         window = best_window(scored, listing, at_least=1)
     else:
-        window = best_window(scored, listing, at_least=2, only_processing=terms.trusts_gaps)
+        window = best_window(scored, listing, at_least=2, only_processing=constraints.trust_list_gaps)
     return window if window is not None and window.score >= 1 else None
 
 
-def _score(one: _Prospect, terms: PlanConstraints) -> float:
-    return 1.0 if terms.asks_all else max(float(one.is_urgent), one.wait_s * WAIT_PRICE)
+def _score(one: _Prospect, constraints: PlanConstraints) -> float:
+    return 1.0 if constraints.ask_every_task else max(float(one.is_urgent), one.wait_s * WAIT_PRICE)
 
 
-def _may_be_single(one: _Prospect, terms: PlanConstraints, shown: Container[int]) -> bool:
-    if _single_endpoint(one, terms) is None:
+def _may_be_single(one: _Prospect, constraints: PlanConstraints, shown: Container[int]) -> bool:
+    if _single_endpoint(one, constraints) is None:
         return False
-    is_on_page = terms.has_list and one.task.key in shown and not one.task.gone
-    return terms.strategy is not Strategy.LIST or not is_on_page
+    is_on_page = constraints.has_list and one.task.key in shown and not one.task.gone
+    return constraints.strategy is not Strategy.LIST or not is_on_page
 
 
-def _single_endpoint(one: _Prospect, terms: PlanConstraints) -> Endpoint | None:
+def _single_endpoint(one: _Prospect, constraints: PlanConstraints) -> Endpoint | None:
     wanted = [Endpoint.STATUS]
-    if not terms.status_call_of(one.task):
+    if not constraints.status_call_of(one.task):
         wanted = [Endpoint.RETRIEVE]
-    elif terms.strategy is Strategy.AUTO:
+    elif constraints.strategy is Strategy.AUTO:
         wanted = [Endpoint.RETRIEVE, Endpoint.STATUS] if one.chance >= LIKELY else [Endpoint.STATUS, Endpoint.RETRIEVE]
-    elif terms.strategy is Strategy.LIST and not one.task.is_dated:
+    elif constraints.strategy is Strategy.LIST and not one.task.is_dated:
         # A retrieval also returns when the task was created, so the next question can be a page.
         wanted = [Endpoint.RETRIEVE, Endpoint.STATUS]
-    return next((endpoint for endpoint in wanted if endpoint not in terms.closed), None)
+    return next((endpoint for endpoint in wanted if endpoint not in constraints.closed), None)
 
 
 def _worth_a_look_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
     """Return when a question about a task may pay, from what is known of it (Unix ms)."""
     _, unfinished_s = _ages_s(task, now_ms)
     worth_s = times.of(task.model_name, task.duration_s).age_of_wait_s(LEAST_WAIT_S, unfinished_s)
-    wait_ms = min(MAX_LOOK_MS, round(worth_s * 1000) - task.age_ms(now_ms))
+    wait_ms = min(MAX_POLL_WAIT_MS, round(worth_s * 1000) - task.age_ms(now_ms))
     return at_latest_before_deadline(task, now_ms, max(1_000, wait_ms))

@@ -72,7 +72,7 @@ class PlannerSettings:
 
     strategy: Strategy = Strategy.AUTO
     has_status_call: bool = True
-    asks_all: bool = False
+    ask_every_task: bool = False
 
 
 @dataclass(slots=True)
@@ -138,20 +138,20 @@ class Planner:
         strategy = affordable_strategy(self.settings.strategy, open_tasks, rate_per_s)
         is_list_paused = now < self._list_paused_until
         closed = {endpoint for endpoint, wait_s in waits_s.items() if wait_s > CLOSED_S}
-        terms = PlanConstraints(
+        constraints = PlanConstraints(
             limit=1 if self._wants_proof else limit,
             questions=self.allowed_questions(now, rate_per_s, strategy),
             strategy=strategy,
             has_status_call=self.settings.has_status_call,
             closed=frozenset(closed | ({Endpoint.LIST} if is_list_paused else set())),
             has_list=not is_list_paused and waits_s.get(Endpoint.LIST, 0.0) <= LIST_MISSED_S,
-            asks_all=self.settings.asks_all or self._wants_proof,
+            ask_every_task=self.settings.ask_every_task or self._wants_proof,
             evidence_ago_s=evidence_ago_s,
-            trusts=self._trust.is_given,
-            trusts_gaps=now_ms >= self._gaps_doubted_until_ms,
+            trust_estimates=self._trust.is_given,
+            trust_list_gaps=now_ms >= self._gaps_doubted_until_ms,
             unlisted={key for key, until_ms in self._unlisted.items() if now_ms < until_ms},
         )
-        return plan(due, now_ms, terms, self.times, self.listing)
+        return plan(due, now_ms, constraints, self.times, self.listing)
 
     def record_sent(self, requests: Iterable[PlannedRequest], now: float) -> None:
         """Record that these requests go out: charge the questions among them to their budget."""
@@ -251,7 +251,7 @@ class Planner:
     ) -> None:
         """Learn the processing time; `is_counted`: the classes of the video as known before have counted it already."""
         # The time in an id may be hours off, so learn only from the age by the API's creation time.
-        created_at_ms = task.born_ms if metadata.created_at_ms is None else metadata.created_at_ms
+        created_at_ms = task.created_ms_estimate if metadata.created_at_ms is None else metadata.created_at_ms
         model_name, duration_s = task.model_name or metadata.model_name, task.duration_s or metadata.duration
         by_s, after_s = age_ms(created_at_ms, task.added_at_ms, at_ms) / 1000, 0.0
         if task.unfinished_at_ms is not None:

@@ -56,11 +56,11 @@ class LifeTable:
     finished: list[float] = field(default_factory=lambda: [0.0] * CLASSES)
     exposure_s: list[float] = field(default_factory=lambda: [0.0] * CLASSES)
 
-    def add(self, sights: Iterable[Observation]) -> None:
+    def add(self, observations: Iterable[Observation]) -> None:
         """Count observations."""
-        for sight in sights:
-            self.finished[sight.age_class] += sight.finished
-            self.exposure_s[sight.age_class] += sight.exposure_s
+        for observation in observations:
+            self.finished[observation.age_class] += observation.finished
+            self.exposure_s[observation.age_class] += observation.exposure_s
 
     def fade(self) -> None:
         """Scale the table down to MAX_EVENTS finished tasks."""
@@ -70,7 +70,7 @@ class LifeTable:
             self.finished = [keep * number for number in self.finished]
             self.exposure_s = [keep * number for number in self.exposure_s]
 
-    def sights(self) -> list[Observation]:
+    def observations(self) -> list[Observation]:
         """Return the table as one observation for each class that is not empty."""
         rows = zip(range(CLASSES), self.finished, self.exposure_s, strict=True)
         return [Observation(*row) for row in rows if row[1:] != (0.0, 0.0)]
@@ -92,9 +92,9 @@ class ProcessingTime:
 
     def expected_wait_s(self, age_s: float, unfinished_s: float = 0.0) -> float:
         """Return the expected seconds since the end of a task of that age, given that at `unfinished_s` it had not."""
-        return self.outlook(age_s, unfinished_s)[1]
+        return self.chance_and_wait(age_s, unfinished_s)[1]
 
-    def outlook(self, age_s: float, unfinished_s: float = 0.0) -> tuple[float, float]:
+    def chance_and_wait(self, age_s: float, unfinished_s: float = 0.0) -> tuple[float, float]:
         """Return `chance` and `expected_wait_s`; the second is the integral of the first over the ages."""
         now, from_s = self._at_edge_before(age_s, unfinished_s)
         for _, hazard, length in self._steps(from_s, age_s):
@@ -124,21 +124,21 @@ class ProcessingTime:
             age_s += length
         return math.inf
 
-    def sights(self, after_s: float, by_s: float, *, is_finished: bool) -> list[Observation]:
+    def observations(self, after_s: float, by_s: float, *, is_finished: bool) -> list[Observation]:
         """Return the observations of a task that was unfinished at `after_s` and finished, or not, at `by_s`.
 
         The time of its end is distributed over the classes by this distribution (expectation-maximization).
         """
         if not is_finished:
             return [Observation(number, 0.0, length) for number, _, length in self._steps(after_s, by_s)]
-        total, unfinished, sights = self.chance(by_s, after_s), 1.0, []
+        total, unfinished, observations = self.chance(by_s, after_s), 1.0, []
         for number, hazard, length in self._steps(after_s, by_s):
             here = unfinished * -math.expm1(-hazard * length)
             unfinished -= here
             share = here / total if total > 0 else length / (by_s - after_s)
             later = max(0.0, 1 - (1 - unfinished) / total) if total > 0 else 0.0
-            sights.append(Observation(number, share, length * (later + share / 2)))
-        return sights
+            observations.append(Observation(number, share, length * (later + share / 2)))
+        return observations
 
     def _at_edge_before(self, age_s: float, unfinished_s: float) -> tuple["_Outlook", float]:
         """Return a precomputed outlook to start from, and its age."""
@@ -197,7 +197,7 @@ class ProcessingTimes:
         """Replace the observations by the stored ones, and keep those that are not stored yet."""
         self.all_seen = dict(stored)
         for key, added in self.fresh.items():
-            self.all_seen.setdefault(key, LifeTable()).add(added.sights())
+            self.all_seen.setdefault(key, LifeTable()).add(added.observations())
         self._known = {}
 
     def of(self, model_name: str | None, duration_s: float | None) -> ProcessingTime:
@@ -227,15 +227,15 @@ class ProcessingTimes:
         by_s = min(by_s, MAX_AGE_S)
         if not by_s > after_s:
             return
-        sights = self.of(model_name, duration_s).sights(after_s, by_s, is_finished=is_finished)
+        observations = self.of(model_name, duration_s).observations(after_s, by_s, is_finished=is_finished)
         known = [] if counted is None else _keys(*counted)
         for key in _keys(model_name, duration_s):
             if key in known:
                 continue
             seen = self.all_seen.setdefault(key, LifeTable())
-            seen.add(sights)
+            seen.add(observations)
             seen.fade()
-            self.fresh.setdefault(key, LifeTable()).add(sights)
+            self.fresh.setdefault(key, LifeTable()).add(observations)
         self._known = {}
 
     def take_fresh(self) -> dict[Key, LifeTable]:

@@ -99,12 +99,12 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """401 or 403: the API refuses the key, which says nothing about the task. `is_key`: for every call."""
+    """401 or 403: the API refuses the key, which says nothing about the task. `is_key_invalid`: for every call."""
 
     kind: ClassVar[str] = "refused"
     message: str
     code: str = "api_key_invalid"
-    is_key: bool = False
+    is_key_invalid: bool = False
 
 
 @dataclass(frozen=True, slots=True)

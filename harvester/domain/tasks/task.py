@@ -111,13 +111,13 @@ class Task:
         return self.created_at_ms is not None or created_at_hint_ms(self.task_id) is not None
 
     @property
-    def born_ms(self) -> int:
+    def created_ms_estimate(self) -> int:
         """The best estimate of the creation time: the API's, else the id's, else the time when it was queued."""
         return self.expires_at_ms - RETENTION_MS
 
     def age_ms(self, now_ms: int) -> int:
         """Return the milliseconds since the task was created, by the best estimate; never negative."""
-        return age_ms(self.born_ms, self.added_at_ms, now_ms)
+        return age_ms(self.created_ms_estimate, self.added_at_ms, now_ms)
 
     def is_past_deadline(self, now_ms: int) -> bool:
         """Whether the platform may have dropped the embeddings by now."""

@@ -20,7 +20,7 @@ def keep(connection: sqlite3.Connection, task_key: int, payload: Payload) -> Non
     check_stored("payloads", 1, connection.execute(query("keep_payload"), row).rowcount)
 
 
-def kept_payload(connection: sqlite3.Connection, task_key: int) -> Payload | None:
+def load_payload(connection: sqlite3.Connection, task_key: int) -> Payload | None:
     """Return the stored body of a task's answer, None without one."""
     row = connection.execute(query("find_payload"), {"task": task_key}).fetchone()
     return None if row is None else Payload(row[0], row[1], bool(row[2]), row[3])

@@ -16,7 +16,7 @@ from harvester.store.sqlite.connection import (
     open_for_writing,
     translating_errors,
 )
-from harvester.store.sqlite.dead_letters import keepers, kept_payload
+from harvester.store.sqlite.dead_letters import keepers, load_payload
 from harvester.store.sqlite.results import settle as settle_group
 
 
@@ -45,7 +45,7 @@ class SqliteQueueEditor:
 
     def payload(self, task_key: int) -> Payload | None:
         """Return the stored body of a result that could not be decoded; None without one."""
-        return kept_payload(self._connection, task_key)
+        return load_payload(self._connection, task_key)
 
     def settle_ended(self, lease: Lease, task_id: str, settle: Callable[[Task], Settlement]) -> bool:
         """Put an end back, claim it and store what `settle` makes of it; False if it is no end any more."""

@@ -21,7 +21,7 @@ from harvester.domain.limits.shared_limits import (
     LimitSnapshot,
     LimitUpdate,
     SharedRate,
-    TaughtWindow,
+    SharedWindow,
 )
 from harvester.store.sqlite.queries import query
 
@@ -73,7 +73,7 @@ def _believable(now_ms: int) -> dict[str, int]:
 
 def known_limits(connection: sqlite3.Connection, now_ms: int) -> LimitSnapshot:
     """Return the limits that all processes have learned, without expired ones."""
-    lessons, believable = {}, _believable(now_ms)
+    limits_by_endpoint, believable = {}, _believable(now_ms)
     for endpoint, per_minute, rate_at, limit, window_s, quota_at, arrival, *window in connection.execute(
         query("learned_limits"), believable
     ):
@@ -82,9 +82,9 @@ def known_limits(connection: sqlite3.Connection, now_ms: int) -> LimitSnapshot:
         if quota_at is not None and now_ms - quota_at < QUOTA_KEPT_MS:
             quota = Quota(limit, window_s)
         with suppress(ValueError):
-            open_window = None if None in window else TaughtWindow(*window)
-            lessons[Endpoint(endpoint)] = EndpointLimits(rate, quota, arrival, open_window)
-    return LimitSnapshot(known_blocks(connection, now_ms), lessons)
+            open_window = None if None in window else SharedWindow(*window)
+            limits_by_endpoint[Endpoint(endpoint)] = EndpointLimits(rate, quota, arrival, open_window)
+    return LimitSnapshot(known_blocks(connection, now_ms), limits_by_endpoint)
 
 
 def limits_in_force(

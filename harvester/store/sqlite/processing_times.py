@@ -23,8 +23,11 @@ def share_processing_times(connection: sqlite3.Connection, fresh: Mapping[Key, L
     known = processing_times(connection)
     for key, added in fresh.items():
         seen = known.setdefault(key, LifeTable())
-        seen.add(added.sights())
+        seen.add(added.observations())
         seen.fade()
-        rows = [(*key, sight.age_class, sight.finished, sight.exposure_s) for sight in seen.sights()]
+        rows = [
+            (*key, observation.age_class, observation.finished, observation.exposure_s)
+            for observation in seen.observations()
+        ]
         connection.executemany(query("set_processing_time"), rows)
     return known

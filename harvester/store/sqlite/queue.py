@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from harvester.domain.errors import InvalidTaskId
-from harvester.domain.planning.plan import MAX_LOOK_MS, DueTasks
+from harvester.domain.planning.plan import MAX_POLL_WAIT_MS, DueTasks
 from harvester.domain.tasks.records import LONGEST_SLEEP_MS, HeldLeases, Lease
 from harvester.domain.tasks.task import Task, TaskState, deadline_ms
 from harvester.domain.tasks.task_id import validate_task_id
@@ -20,7 +20,7 @@ from harvester.store.sqlite.queries import Scope, query
 
 ADOPT_BATCH = 1000
 
-LONGEST_WAIT_MS = MAX_LOOK_MS + 3600 * 1000
+LONGEST_WAIT_MS = MAX_POLL_WAIT_MS + 3600 * 1000
 """No task that nobody has in hand sleeps longer than that."""
 
 MISDATED_MS = 60_000
@@ -70,7 +70,7 @@ def needs_upkeep(connection: sqlite3.Connection, now_ms: int, *, wake: bool, lap
     return bool(connection.execute(query("needs_upkeep"), {**times, "wake": wake, "lapsed": lapsed}).fetchone()[0])
 
 
-def want(connection: sqlite3.Connection, task_ids: Iterable[str]) -> None:
+def select(connection: sqlite3.Connection, task_ids: Iterable[str]) -> None:
     """Restrict this connection's claims and counts to the given tasks, which must have been added."""
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (task INTEGER PRIMARY KEY)")
     connection.execute("DELETE FROM temp.wanted")
@@ -109,7 +109,7 @@ def _misdated(state: TaskState, now_ms: int) -> dict[str, Any]:
     return {"state": state, "now": now_ms, "latest": now_ms + MISDATED_MS}
 
 
-def wake_early(connection: sqlite3.Connection, scope: Scope) -> None:
+def make_all_due(connection: sqlite3.Connection, scope: Scope) -> None:
     """Make due what is backed off, whether its time has come or not."""
     connection.execute(scope.query("wake_open"))
 

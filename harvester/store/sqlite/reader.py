@@ -67,9 +67,9 @@ class SqliteInsights:
 
     def payload(self, task_key: int) -> Payload | None:
         """Return the stored body of a result that could not be decoded; None without one."""
-        from harvester.store.sqlite.dead_letters import kept_payload
+        from harvester.store.sqlite.dead_letters import load_payload
 
-        return kept_payload(self._connection, task_key)
+        return load_payload(self._connection, task_key)
 
 
 class SqliteReader:

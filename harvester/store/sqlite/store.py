@@ -180,14 +180,14 @@ class Store:
             self._moved = MovedFileError(f"{error.sentence} {what}.", remedy=error.remedy)
         return self._moved
 
-    async def want(self, task_ids: Sequence[str], now_ms: int) -> int:
+    async def select(self, task_ids: Sequence[str], now_ms: int) -> int:
         """Queue the given ids and restrict everything that follows to them; return how many were new."""
 
         def body(connection: sqlite3.Connection) -> int:
             added = queue.add(connection, task_ids, now_ms)
-            queue.want(connection, task_ids)
+            queue.select(connection, task_ids)
             # Named by somebody who wants an answer now, not when a back-off ends.
-            queue.wake_early(connection, Scope.SELECTED)
+            queue.make_all_due(connection, Scope.SELECTED)
             return added
 
         self._scope = Scope.SELECTED
@@ -253,12 +253,12 @@ class Store:
         """Make due what dead owners had in hand, unless they have renewed it since; return how many tasks."""
         return await self.transact(lambda connection: queue.free(connection, dead))
 
-    async def wake_early(self, now_ms: int) -> None:
+    async def make_all_due(self, now_ms: int) -> None:
         """Make every waiting task due now, and whatever a dead process left behind."""
 
         def body(connection: sqlite3.Connection) -> None:
             queue.wake(connection, now_ms)
-            queue.wake_early(connection, self._scope)
+            queue.make_all_due(connection, self._scope)
 
         await self.transact(body)
 

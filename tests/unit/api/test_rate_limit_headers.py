@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.api.rate_limit_headers import api_time_s, quota_told, read_limits
+from harvester.api.rate_limit_headers import api_time_s, read_limits, reported_quota
 from harvester.domain.limits.endpoint import LimitReport
 from harvester.domain.limits.quotas import Quota
 
@@ -62,12 +62,12 @@ def test_the_limit_is_told_in_both_schemes(prefix: str, told: str, limit: int | 
     ],
 )
 def test_a_refusal_may_name_the_quota(message: str, quota: Quota | None) -> None:
-    assert quota_told(message) == quota
+    assert reported_quota(message) == quota
 
 
 @given(st.text() | st.from_regex(r"[0-9]*req/[0-9]*(minute|day)"))
 def test_whatever_a_message_says_a_quota_is_at_least_one_request_in_at_most_a_day(message: str) -> None:
-    quota = quota_told(message)
+    quota = reported_quota(message)
     assert quota is None or (quota.limit >= 1 and 1 <= quota.window_s <= 86_400)
 
 

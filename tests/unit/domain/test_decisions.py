@@ -20,7 +20,7 @@ from harvester.domain.planning.decisions import (
     backoff_ms,
     decide,
 )
-from harvester.domain.planning.plan import GONE_ANSWERS, LAST_CHANCE_MS, MAX_LOOK_MS, next_poll_ms
+from harvester.domain.planning.plan import GONE_ANSWERS, LAST_CHANCE_MS, MAX_POLL_WAIT_MS, next_poll_ms
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.outcomes import (
@@ -183,7 +183,7 @@ def test_an_end_is_held_back_while_the_api_is_not_known_to_be_well_but_not_for_e
             assert not decision.state.is_open
         else:
             assert (decision.state, decision.doubted_at_ms) == (state, NOW - doubted_for_ms)
-            assert NOW < decision.next_attempt_at_ms <= NOW + MAX_LOOK_MS * 5 // 4
+            assert NOW < decision.next_attempt_at_ms <= NOW + MAX_POLL_WAIT_MS * 5 // 4
 
 
 def test_the_other_version_that_knows_the_task_is_asked_from_then_on() -> None:
@@ -228,7 +228,7 @@ def test_a_result_without_segments_is_waited_for_ever_more_patiently() -> None:
         assert decision.state is TaskState.READY
         waits.append(decision.next_attempt_at_ms - now)
         one, now = replace(one, doubted_at_ms=decision.doubted_at_ms), decision.next_attempt_at_ms
-    assert (waits[0] <= 3_000, sum(waits[:5]) <= 120_000, max(waits)) == (True, True, MAX_LOOK_MS * 5 // 4)
+    assert (waits[0] <= 3_000, sum(waits[:5]) <= 120_000, max(waits)) == (True, True, MAX_POLL_WAIT_MS * 5 // 4)
 
 
 @pytest.mark.parametrize(("before", "state"), [(0, "ready"), (1, "ready"), (2, "rejected"), (9, "rejected")])
@@ -264,7 +264,7 @@ def test_past_the_deadline_a_passing_failure_ends_nothing_for_a_month(state: Tas
         one = replace(one, failures=decision.failures, doubted_at_ms=decision.doubted_at_ms)
         now = decision.next_attempt_at_ms
     assert (decision.state, decision.problem and decision.problem.code) == (TaskState.EXPIRED, "never_answered")
-    assert NEVER_ANSWERED_MS <= now - NOW <= NEVER_ANSWERED_MS + MAX_LOOK_MS * 2
+    assert NEVER_ANSWERED_MS <= now - NOW <= NEVER_ANSWERED_MS + MAX_POLL_WAIT_MS * 2
     assert (waits[0] <= waits[5] <= waits[-1], len(waits) < 200) == (True, True)
 
 

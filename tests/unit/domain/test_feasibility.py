@@ -27,14 +27,14 @@ resumptions = st.none() | st.integers(-10, 90).map(lambda minutes: NOW + minutes
 paces = st.integers(1, 40).map(lambda step_minutes: 1 / (60 * step_minutes))
 budgets = st.builds(lambda pace, resumes: Budget(pace, resumes_ms=resumes), paces, resumptions)
 quotas = st.builds(
-    lambda pace, quota, resumes: Budget(pace, allowance=quota, resumes_ms=resumes), paces, allowances, resumptions
+    lambda pace, quota, resumes: Budget(pace, balance=quota, resumes_ms=resumes), paces, allowances, resumptions
 )
 
 
 def moments_of(budget: Budget, step_ms: int) -> list[int]:
     """Let a request go out whenever it may, minute by minute as all of these times are."""
     start_ms = max(NOW, budget.resumes_ms or NOW)
-    quota, moments, next_ms = budget.allowance, list[int](), start_ms
+    quota, moments, next_ms = budget.balance, list[int](), start_ms
     left, ends_ms = (quota.left, quota.renews_ms) if quota is not None else (0, 0)
     for at_ms in range(start_ms, NOW + 300 * 60_000, 60_000):
         while quota is not None and at_ms >= ends_ms:
@@ -190,7 +190,7 @@ def test_an_empty_queue_needs_nothing() -> None:
     [
         (Budget(1.0, setting_per_s=1.0), True),
         (Budget(None, setting_per_s=None), False),
-        (Budget(1.0, setting_per_s=1.0, allowance=QuotaBalance(9, NOW, 50, DAY_MS)), False),
+        (Budget(1.0, setting_per_s=1.0, balance=QuotaBalance(9, NOW, 50, DAY_MS)), False),
         (Budget(0.5, setting_per_s=1.0), False),
         (Budget(0.5, setting_per_s=None), False),
     ],

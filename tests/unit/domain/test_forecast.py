@@ -11,9 +11,9 @@ from harvester.domain.planning.forecast import (
     Conditions,
     QueuedTask,
     QueueSample,
-    expect,
+    estimate_requests,
     finished_among,
-    foretell,
+    next_requests,
     preview,
     what_to_do,
 )
@@ -89,19 +89,21 @@ def test_drawn_tasks_stand_for_the_others() -> None:
 
 
 def test_finished_tasks_take_one_request_each() -> None:
-    expected = expect(survey(finished(100)), Conditions(SIXTY), TIMES)
+    expected = estimate_requests(survey(finished(100)), Conditions(SIXTY), TIMES)
     assert expected.requests == pytest.approx(100, abs=0.1)
     assert expected.finished_ms is None
 
 
 def test_a_tight_budget_reaches_young_tasks_when_they_have_finished_and_asks_almost_nothing() -> None:
-    tight, idle = (expect(survey(young(500)), Conditions(budget), TIMES) for budget in (FIFTY_A_DAY, UNLIMITED))
+    tight, idle = (
+        estimate_requests(survey(young(500)), Conditions(budget), TIMES) for budget in (FIFTY_A_DAY, UNLIMITED)
+    )
     assert 500 <= tight.requests < 502
     assert 600 < idle.requests < 1500
 
 
 def test_task_by_task_each_is_asked_about_at_least_once() -> None:
-    expected = expect(survey(finished(100)), Conditions(SIXTY, Strategy.STATUS), TIMES)
+    expected = estimate_requests(survey(finished(100)), Conditions(SIXTY, Strategy.STATUS), TIMES)
     assert (expected.retrievals, expected.questions) == (100, 100)
 
 
@@ -114,7 +116,7 @@ def test_near_the_deadline_nobody_asks_first(strategy: Strategy) -> None:
 
 
 def test_page_by_page_fifty_are_asked_about_at_once() -> None:
-    expected = expect(survey(finished(100)), Conditions(SIXTY, Strategy.LIST), TIMES)
+    expected = estimate_requests(survey(finished(100)), Conditions(SIXTY, Strategy.LIST), TIMES)
     assert expected.questions == pytest.approx(2)
 
 
@@ -127,7 +129,7 @@ def test_no_harvest_takes_less_than_a_request_a_task(
     ages: list[int], budget: Budget, strategy: Strategy, each: int
 ) -> None:
     queue = survey([turn(key, age_ms=age_ms) for key, age_ms in enumerate(ages)], each=each)
-    expected = expect(queue, Conditions(budget, strategy), TIMES)
+    expected = estimate_requests(queue, Conditions(budget, strategy), TIMES)
     assert queue.open_tasks <= expected.retrievals <= expected.needed <= expected.requests + 1e-6
 
 
@@ -147,7 +149,7 @@ def test_questions_that_cannot_be_spared_are_held_against_the_deadlines() -> Non
 
 
 def calls(turns: list[QueuedTask], conditions: Conditions) -> list[Call]:
-    return foretell(survey(turns), conditions, TIMES)
+    return next_requests(survey(turns), conditions, TIMES)
 
 
 def test_results_come_in_the_order_of_their_deadlines_at_the_rate() -> None:

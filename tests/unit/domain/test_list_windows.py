@@ -39,7 +39,7 @@ def row(count: int, *, every_ms: int, score: float = 1.0, unfinished: float = 1.
 
 def page_of(tasks: list[Task], *, total: int | None = None) -> ListPage:
     listed = [
-        ListedTask(one.task_id, Processing(), MediaMetadata(created_at_ms=one.created_at_ms or one.born_ms))
+        ListedTask(one.task_id, Processing(), MediaMetadata(created_at_ms=one.created_at_ms or one.created_ms_estimate))
         for one in tasks
     ]
     return ListPage(listed, len(listed), total)
@@ -49,7 +49,7 @@ def test_a_page_answers_for_fifty_of_those_that_stand_close() -> None:
     window = best_window(row(120, every_ms=360), ListModel(), at_least=2)
     assert window is not None
     assert (len(window.tasks), window.score) == (PAGE_LIMIT, PAGE_LIMIT)
-    first, last = window.tasks[0].born_ms, window.tasks[-1].born_ms
+    first, last = window.tasks[0].created_ms_estimate, window.tasks[-1].created_ms_estimate
     assert window.query.started_at_ms <= first
     assert window.query.ended_at_ms is not None
     assert last < window.query.ended_at_ms

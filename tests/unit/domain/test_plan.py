@@ -11,12 +11,12 @@ from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint
 from harvester.domain.planning.list_reader import PROCESSING
 from harvester.domain.planning.list_windows import ListModel, Window, best_window
 from harvester.domain.planning.plan import (
-    CHANCES_MS,
+    FORCED_ATTEMPTS_BEFORE_DEADLINE_MS,
     LAST_CHANCE_MS,
     LEAST_ROOM,
     LEAST_WAIT_S,
     LOOK_SHARE_OF_AGE,
-    MAX_LOOK_MS,
+    MAX_POLL_WAIT_MS,
     MIN_LOOK_MS,
     DueTasks,
     ListRequest,
@@ -55,16 +55,16 @@ def task(key: int = 1, *, state: TaskState = TaskState.PENDING, age_ms: int = 0,
     )
 
 
-def planned(pending: list[Task], terms: PlanConstraints = MANY, *, ready: list[Task] | None = None) -> Plan:
+def planned(pending: list[Task], constraints: PlanConstraints = MANY, *, ready: list[Task] | None = None) -> Plan:
     def by_deadline(task: Task) -> tuple[int, int]:
         return task.expires_at_ms, task.key
 
     due = DueTasks(sorted(ready or [], key=by_deadline), sorted(pending, key=by_deadline))
-    return plan(due, NOW, terms, ProcessingTimes(), ListModel())
+    return plan(due, NOW, constraints, ProcessingTimes(), ListModel())
 
 
-def endpoint_of(one: Task, terms: PlanConstraints = MANY) -> Endpoint | None:
-    requests = planned([one], terms).requests
+def endpoint_of(one: Task, constraints: PlanConstraints = MANY) -> Endpoint | None:
+    requests = planned([one], constraints).requests
     return requests[0].endpoint if requests else None
 
 
@@ -73,44 +73,46 @@ pending_tasks = st.lists(
     max_size=30,
     unique_by=lambda one: one.key,
 )
-terms = st.builds(
+constraints = st.builds(
     PlanConstraints,
     limit=st.integers(0, 60),
     questions=st.integers(0, 5),
     strategy=st.sampled_from(Strategy),
     has_status_call=st.booleans(),
     closed=st.frozensets(st.sampled_from(POLL_ENDPOINTS)),
-    asks_all=st.booleans(),
-    trusts=st.booleans(),
+    ask_every_task=st.booleans(),
+    trust_estimates=st.booleans(),
 )
 
 
-@given(pending_tasks, pending_tasks, terms)
+@given(pending_tasks, pending_tasks, constraints)
 def test_no_task_is_planned_twice_and_no_term_is_broken(
-    pending: list[Task], others: list[Task], terms: PlanConstraints
+    pending: list[Task], others: list[Task], constraints: PlanConstraints
 ) -> None:
     known = {one.key for one in pending}
     ready = [replace(one, state=TaskState.READY) for one in others if one.key not in known]
-    result = planned(pending, terms, ready=ready)
+    result = planned(pending, constraints, ready=ready)
     keys = [one.key for request in result.requests for one in request.tasks] + [one.key for one, _ in result.later]
     assert len(keys) == len(set(keys))
-    assert len(result.requests) <= terms.limit
-    assert not {request.endpoint for request in result.requests} & terms.closed
+    assert len(result.requests) <= constraints.limit
+    assert not {request.endpoint for request in result.requests} & constraints.closed
     questions = [request for request in result.requests if request.is_probe]
-    assert terms.asks_all or sum(request.cost for request in questions) <= terms.questions + LEAST_ROOM
-    if terms.strategy is Strategy.STATUS:
+    assert (
+        constraints.ask_every_task or sum(request.cost for request in questions) <= constraints.questions + LEAST_ROOM
+    )
+    if constraints.strategy is Strategy.STATUS:
         assert not any(isinstance(request, ListRequest) for request in result.requests)
-    if not terms.has_status_call:
+    if not constraints.has_status_call:
         assert Endpoint.STATUS not in {request.endpoint for request in result.requests}
     assert all(until_ms > NOW for _, until_ms in result.later)
 
 
-@given(pending_tasks, st.randoms(use_true_random=False), terms)
+@given(pending_tasks, st.randoms(use_true_random=False), constraints)
 def test_the_plan_does_not_depend_on_the_order_of_the_tasks(
-    pending: list[Task], rng: random.Random, terms: PlanConstraints
+    pending: list[Task], rng: random.Random, constraints: PlanConstraints
 ) -> None:
-    shuffled = plan(DueTasks([], rng.sample(pending, len(pending))), NOW, terms, ProcessingTimes(), ListModel())
-    assert shuffled.requests == planned(pending, terms).requests
+    shuffled = plan(DueTasks([], rng.sample(pending, len(pending))), NOW, constraints, ProcessingTimes(), ListModel())
+    assert shuffled.requests == planned(pending, constraints).requests
 
 
 @given(st.lists(st.integers(0, RETENTION_MS - 1), min_size=1, max_size=20))
@@ -152,21 +154,25 @@ def test_the_likelier_a_task_has_finished_the_more_directly_it_is_asked(
     is_probe: bool,  # noqa: FBT001
 ) -> None:
     one = task(age_ms=age_ms)
-    requests = plan(DueTasks([], [one]), NOW, replace(MANY, asks_all=True), ProcessingTimes(), ListModel()).requests
+    requests = plan(
+        DueTasks([], [one]), NOW, replace(MANY, ask_every_task=True), ProcessingTimes(), ListModel()
+    ).requests
     assert [(request.endpoint, request.is_probe) for request in requests] == [(endpoint, is_probe)]
 
 
 def test_where_reckoning_has_failed_the_sure_ones_are_asked_about() -> None:
     tasks = [task(key, age_ms=SURELY_MS + key) for key in range(50)]
-    (request,) = planned(tasks, replace(MANY, trusts=False)).requests
+    (request,) = planned(tasks, replace(MANY, trust_estimates=False)).requests
     assert isinstance(request, ListRequest)
     assert len(request.tasks) == 50
 
 
-@pytest.mark.parametrize("terms", [PlanConstraints(strategy=Strategy.LIST), PlanConstraints(trusts_gaps=False)])
-def test_one_page_answers_for_fifty(terms: PlanConstraints) -> None:
+@pytest.mark.parametrize(
+    "constraints", [PlanConstraints(strategy=Strategy.LIST), PlanConstraints(trust_list_gaps=False)]
+)
+def test_one_page_answers_for_fifty(constraints: PlanConstraints) -> None:
     tasks = [task(key, age_ms=HALF_DONE_MS + key * 1000) for key in range(120)]
-    requests = planned(tasks, replace(terms, limit=10, questions=2)).requests
+    requests = planned(tasks, replace(constraints, limit=10, questions=2)).requests
     assert [request.endpoint for request in requests] == [Endpoint.LIST, Endpoint.LIST]
     assert [len(request.tasks) for request in requests] == [50, 50]
 
@@ -204,20 +210,22 @@ def test_who_prefers_the_list_is_told_on_which_page_a_task_without_a_date_is_by_
 
 def test_a_task_that_the_list_does_not_show_is_asked_about_by_itself() -> None:
     tasks = [task(key, age_ms=HALF_DONE_MS + key) for key in range(5)]
-    requests = planned(tasks, replace(MANY, unlisted={3}, asks_all=True)).requests
+    requests = planned(tasks, replace(MANY, unlisted={3}, ask_every_task=True)).requests
     assert sorted(len(request.tasks) for request in requests) == [1, 4]
 
 
 def test_a_task_that_no_call_can_answer_for_now_keeps_no_page_from_the_others() -> None:
     tasks = [task(key, age_ms=HALF_DONE_MS + key) for key in range(5)]
-    terms = replace(MANY, strategy=Strategy.LIST, unlisted={4}, closed=frozenset({Endpoint.STATUS}), asks_all=True)
-    assert [len(request.tasks) for request in planned(tasks, terms).requests] == [4]
+    constraints = replace(
+        MANY, strategy=Strategy.LIST, unlisted={4}, closed=frozenset({Endpoint.STATUS}), ask_every_task=True
+    )
+    assert [len(request.tasks) for request in planned(tasks, constraints).requests] == [4]
 
 
 @pytest.mark.parametrize("closed", [{Endpoint.RETRIEVE}, {Endpoint.STATUS}, {Endpoint.LIST}])
 def test_a_class_that_is_closed_is_replaced_where_another_can_answer(closed: set[Endpoint]) -> None:
     tasks = [task(key, age_ms=HALF_DONE_MS) for key in range(3)]
-    requests = planned(tasks, replace(MANY, closed=frozenset(closed), asks_all=True)).requests
+    requests = planned(tasks, replace(MANY, closed=frozenset(closed), ask_every_task=True)).requests
     assert {one.key for request in requests for one in request.tasks} == {0, 1, 2}
 
 
@@ -267,7 +275,7 @@ def test_a_plan_looks_for_few_of_many_pages_and_the_next_ones_for_the_others(
     while left:
         searches.append(0)
         result = plan(
-            DueTasks([], left), NOW, replace(MANY, strategy=strategy, asks_all=True), ProcessingTimes(), listing
+            DueTasks([], left), NOW, replace(MANY, strategy=strategy, ask_every_task=True), ProcessingTimes(), listing
         )
         asked = {one.key for request in result.requests for one in request.tasks}
         assert asked
@@ -281,18 +289,22 @@ def test_the_wait_for_the_next_look_stays_in_its_bounds(age_ms: int) -> None:
     one = task(age_ms=age_ms)
     wait_ms = next_poll_ms(one, NOW, ProcessingTimes()) - NOW
     before_ms = min(
-        (left_ms for last_ms in CHANCES_MS if (left_ms := one.expires_at_ms - NOW - last_ms) > 0),
+        (
+            left_ms
+            for last_ms in FORCED_ATTEMPTS_BEFORE_DEADLINE_MS
+            if (left_ms := one.expires_at_ms - NOW - last_ms) > 0
+        ),
         default=0,
     )
-    least_ms = min(MAX_LOOK_MS, max(MIN_LOOK_MS, math.floor(age_ms * LOOK_SHARE_OF_AGE)))
-    assert wait_ms == before_ms > 0 or least_ms <= wait_ms <= MAX_LOOK_MS
+    least_ms = min(MAX_POLL_WAIT_MS, max(MIN_LOOK_MS, math.floor(age_ms * LOOK_SHARE_OF_AGE)))
+    assert wait_ms == before_ms > 0 or least_ms <= wait_ms <= MAX_POLL_WAIT_MS
 
 
 @given(st.integers(0, RETENTION_MS), st.integers(0, DAY_MS))
 def test_no_wait_jumps_over_a_chance(age_ms: int, delay_ms: int) -> None:
     one = task(age_ms=age_ms)
     due_ms = at_latest_before_deadline(one, NOW, delay_ms)
-    chances_ms = [one.expires_at_ms - before_ms for before_ms in CHANCES_MS]
+    chances_ms = [one.expires_at_ms - before_ms for before_ms in FORCED_ATTEMPTS_BEFORE_DEADLINE_MS]
     assert due_ms == min(NOW + delay_ms, *(at_ms if at_ms > NOW else NOW + delay_ms for at_ms in chances_ms))
 
 
@@ -319,13 +331,13 @@ def test_a_budget_of_too_few_requests_to_ask_first_goes_into_results(strategy: S
 
 
 @pytest.mark.parametrize("strategy", Strategy)
-@pytest.mark.parametrize("before_ms", CHANCES_MS)
+@pytest.mark.parametrize("before_ms", FORCED_ATTEMPTS_BEFORE_DEADLINE_MS)
 def test_ever_nearer_the_deadline_a_result_is_asked_for_whatever_the_list_says(
     strategy: Strategy, before_ms: int
 ) -> None:
     """A list that shows a task as processing for ever must not cost its result."""
     heard = replace(task(age_ms=RETENTION_MS - before_ms + 1), unfinished_at_ms=NOW - 2)
-    (request,) = planned([heard], PlanConstraints(questions=0, strategy=strategy, trusts=False)).requests
+    (request,) = planned([heard], PlanConstraints(questions=0, strategy=strategy, trust_estimates=False)).requests
     assert (request.endpoint, request.is_probe) == (Endpoint.RETRIEVE, False)
     assert (
         planned([replace(heard, unfinished_at_ms=NOW)], PlanConstraints(questions=0, strategy=strategy)).requests == []
@@ -370,7 +382,7 @@ def test_what_was_heard_while_the_clock_was_ahead_keeps_no_task_waiting() -> Non
     for one in (young, old, last):
         assert endpoint_of(replace(one, unfinished_at_ms=ahead)) is endpoint_of(one) is Endpoint.RETRIEVE
     assert (
-        endpoint_of(replace(last, unfinished_at_ms=ahead), PlanConstraints(questions=0, trusts=False))
+        endpoint_of(replace(last, unfinished_at_ms=ahead), PlanConstraints(questions=0, trust_estimates=False))
         is Endpoint.RETRIEVE
     )
 
@@ -378,4 +390,4 @@ def test_what_was_heard_while_the_clock_was_ahead_keeps_no_task_waiting() -> Non
 @given(st.integers(-(10**14), 10**14), st.integers(0, 10**14))
 def test_no_task_is_put_off_for_longer_than_the_longest_wait(age_ms: int, unfinished_ms: int) -> None:
     one = replace(task(age_ms=age_ms), unfinished_at_ms=unfinished_ms)
-    assert all(NOW < until_ms <= NOW + MAX_LOOK_MS for _, until_ms in planned([one]).later)
+    assert all(NOW < until_ms <= NOW + MAX_POLL_WAIT_MS for _, until_ms in planned([one]).later)

@@ -81,11 +81,11 @@ def test_at_the_age_of_a_wait_so_much_waiting_is_expected(wait_s: float, unfinis
 
 @given(ages, st.floats(0.1, WEEK_S), st.booleans())
 def test_a_look_counts_one_task_at_most_and_no_longer_than_it_took(after_s: float, length_s: float, end: bool) -> None:  # noqa: FBT001
-    sights = PRIOR.sights(after_s, after_s + length_s, is_finished=end)
-    exposure_s = sum(sight.exposure_s for sight in sights)
-    assert sum(sight.finished for sight in sights) == pytest.approx(1.0 if end else 0.0)
+    observations = PRIOR.observations(after_s, after_s + length_s, is_finished=end)
+    exposure_s = sum(observation.exposure_s for observation in observations)
+    assert sum(observation.finished for observation in observations) == pytest.approx(1.0 if end else 0.0)
     assert exposure_s <= length_s * (1 + 1e-9) if end else exposure_s == pytest.approx(length_s)
-    assert all(sight.finished >= 0 and sight.exposure_s >= 0 for sight in sights)
+    assert all(observation.finished >= 0 and observation.exposure_s >= 0 for observation in observations)
 
 
 @pytest.mark.parametrize("median_s", [30.0, 300.0, 3000.0])
@@ -163,9 +163,9 @@ def test_old_tasks_fade() -> None:
     seen = LifeTable()
     seen.add([Observation(3, 2 * MAX_EVENTS, 100.0)])
     seen.fade()
-    assert seen.sights() == [Observation(3, MAX_EVENTS, 50.0)]
+    assert seen.observations() == [Observation(3, MAX_EVENTS, 50.0)]
     seen.fade()
-    assert seen.sights() == [Observation(3, MAX_EVENTS, 50.0)]
+    assert seen.observations() == [Observation(3, MAX_EVENTS, 50.0)]
 
 
 def test_the_classes_reach_as_far_as_results_are_kept() -> None:

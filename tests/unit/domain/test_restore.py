@@ -13,8 +13,8 @@ DAY_S = 86_400
 SIXTY = RateLimit(60)
 
 
-def taught(lesson: EndpointLimits, endpoint: Endpoint = Endpoint.RETRIEVE) -> LimitSnapshot:
-    return LimitSnapshot(lessons={endpoint: lesson})
+def taught(endpoint_limits: EndpointLimits, endpoint: Endpoint = Endpoint.RETRIEVE) -> LimitSnapshot:
+    return LimitSnapshot(limits_by_endpoint={endpoint: endpoint_limits})
 
 
 def results(pacer: Pacer, now_ms: int) -> Budget:

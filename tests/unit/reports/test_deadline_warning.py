@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from harvester.domain.planning.feasibility import Budget, Deadlines, QuotaBalance, assess
 from harvester.domain.tasks.task import DAY_MS
-from harvester.reports.deadline_warning import forewarning, shown_rate
+from harvester.reports.deadline_warning import deadline_warning, shown_rate
 
 NOW = 1_760_000_000_000
 MINUTE_MS = 60_000
@@ -15,7 +15,7 @@ FIFTY_A_DAY = 50 / 86_400
 
 
 def said(deadlines: Deadlines, budget: Budget) -> str | None:
-    return forewarning(assess(deadlines, NOW, budget, requests_per_task=1.0))
+    return deadline_warning(assess(deadlines, NOW, budget, requests_per_task=1.0))
 
 
 def test_it_says_what_will_be_lost_what_is_needed_and_what_to_do() -> None:

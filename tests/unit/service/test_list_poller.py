@@ -149,13 +149,13 @@ async def test_only_what_is_wrong_with_the_api_as_a_whole_opens_the_breaker(
     assert bench.breaker.is_closed != opens
 
 
-@pytest.mark.parametrize("is_key", [True, False])
+@pytest.mark.parametrize("is_key_invalid", [True, False])
 async def test_a_refused_key_stops_everything_and_a_refused_list_does_not(
-    is_key: bool,  # noqa: FBT001
+    is_key_invalid: bool,  # noqa: FBT001
 ) -> None:
-    bench = Bench(Refused("No.", is_key=is_key))
+    bench = Bench(Refused("No.", is_key_invalid=is_key_invalid))
     await bench.look(task(1))
-    assert bench.control.is_stopping is is_key
+    assert bench.control.is_stopping is is_key_invalid
 
 
 async def test_after_a_refused_list_one_task_is_asked_about_at_once_to_see_whether_all_calls_are_refused() -> None:

@@ -87,7 +87,7 @@ class Parts:
         self._decoded = decoded
         self._accepts = accepts
 
-    async def fetch_task(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Response:
+    async def fetch_task(self, task_id: str, permit: Permit, reservation: Reservation, **_how: object) -> Response:
         raise NotImplementedError
 
     async def decode(self, body: bytes | SpooledBody, encoding: str | None) -> Outcome:

@@ -29,10 +29,10 @@ class Api:
     def __init__(self, file: Callable[[bytes], SpooledBody] | None) -> None:
         self.file = file
 
-    async def fetch_task(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Response:
+    async def fetch_task(self, task_id: str, permit: Permit, reservation: Reservation, **_how: object) -> Response:
         permit.spend()
         body = task_id.encode().ljust(BODY_BYTES)
-        await hold.grow_to(len(body))
+        await reservation.grow_to(len(body))
         if self.file is None:
             return Response(Body(body), duration_ms=1, status=200, size=len(body))
         return Response(Body(self.file(body)), duration_ms=1, status=200, size=len(body))

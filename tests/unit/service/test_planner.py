@@ -62,7 +62,7 @@ def requests(
 
 
 def look(*tasks: Task, status: str | None = PROCESSING) -> ListRequest:
-    born = [one.born_ms for one in tasks]
+    born = [one.created_ms_estimate for one in tasks]
     return ListRequest(ListQuery(min(born) // 1000 * 1000, max(born) + 1000, status=status), tasks)
 
 

@@ -16,7 +16,7 @@ from harvester.domain.tasks.dead_letter import DeadLetter
 from harvester.domain.tasks.outcomes import Invalid
 from harvester.domain.tasks.records import Attempt, Settlement
 from harvester.domain.tasks.task import TaskState
-from harvester.service.replay import ReplayResult, harvest_kept
+from harvester.service.replay import ReplayResult, replay_dead_letter
 from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import Connection, in_transaction, open_for_writing
 from harvester.store.sqlite.dead_letters import keepers
@@ -53,22 +53,22 @@ def rejected(connection: Connection, body: bytes, encoding: str | None = None) -
         encoding,
     )
     assert in_transaction(connection, lambda connection: settle(connection, [settlement])) == [True]
-    (keeper,) = keepers(connection)
-    assert keeper.state is TaskState.REJECTED
-    return keeper
+    (dead_letter,) = keepers(connection)
+    assert dead_letter.state is TaskState.REJECTED
+    return dead_letter
 
 
-def reread(connection: Connection, keeper: DeadLetter, max_body_bytes: int = 1 << 20) -> ReplayResult:
-    return harvest_kept(SqliteQueueEditor(connection), keeper, max_body_bytes=max_body_bytes, now_ms=LATER)
+def reread(connection: Connection, dead_letter: DeadLetter, max_body_bytes: int = 1 << 20) -> ReplayResult:
+    return replay_dead_letter(SqliteQueueEditor(connection), dead_letter, max_body_bytes=max_body_bytes, now_ms=LATER)
 
 
 @pytest.mark.parametrize("encoding", [None, "gzip"])
 def test_a_body_that_is_understood_now_is_harvested_with_its_story(
     connection: Connection, encoding: str | None
 ) -> None:
-    keeper = rejected(connection, gzip.compress(GOOD) if encoding else GOOD, encoding)
+    dead_letter = rejected(connection, gzip.compress(GOOD) if encoding else GOOD, encoding)
 
-    told = reread(connection, keeper)
+    told = reread(connection, dead_letter)
 
     story = task_story(connection, AN_ID)
     assert story is not None
@@ -97,48 +97,48 @@ def test_a_body_that_is_understood_now_is_harvested_with_its_story(
 def test_what_is_still_not_understood_stays_and_the_reason_is_told(
     connection: Connection, body: bytes, problem: str
 ) -> None:
-    keeper = rejected(connection, body)
+    dead_letter = rejected(connection, body)
     before = contents(connection)
 
-    told = reread(connection, keeper)
+    told = reread(connection, dead_letter)
 
     assert told == ReplayResult(AN_ID, problem)
     assert contents(connection) == before
 
 
 def test_a_cut_body_is_refused_even_where_its_beginning_is_a_result(connection: Connection) -> None:
-    keeper = rejected(connection, GOOD)
+    dead_letter = rejected(connection, GOOD)
     connection.execute("UPDATE payloads SET is_cut = 1")
     before = contents(connection)
 
-    told = reread(connection, keeper)
+    told = reread(connection, dead_letter)
 
     assert told.problem == "Only the beginning of the body is kept; `harvester retry` downloads it again."
     assert contents(connection) == before
 
 
 def test_a_kept_body_that_the_disk_has_damaged_is_told(connection: Connection) -> None:
-    keeper = rejected(connection, GOOD)
+    dead_letter = rejected(connection, GOOD)
     connection.execute("UPDATE payloads SET body = x'00112233', encoding = 'deflate'")
 
-    assert str(reread(connection, keeper).problem).startswith("The kept body is damaged: ")
+    assert str(reread(connection, dead_letter).problem).startswith("The kept body is damaged: ")
 
 
 def test_the_cap_on_bodies_holds_here_too(connection: Connection) -> None:
-    keeper = rejected(connection, GOOD)
+    dead_letter = rejected(connection, GOOD)
 
-    assert reread(connection, keeper, max_body_bytes=100).problem == (
+    assert reread(connection, dead_letter, max_body_bytes=100).problem == (
         "The body is larger than api.max_body_bytes (100)."
     )
 
 
 def test_what_somebody_has_put_back_meanwhile_is_left_to_them(connection: Connection) -> None:
-    keeper = rejected(connection, GOOD)
+    dead_letter = rejected(connection, GOOD)
     in_transaction(connection, lambda connection: queue.retry(connection, task_ids=[AN_ID]))
     (theirs,) = claim(connection)
     before = contents(connection)
 
-    told = reread(connection, keeper)
+    told = reread(connection, dead_letter)
 
     assert told.problem == "It is no longer an end: somebody else has put it back."
     assert contents(connection) == before
@@ -146,13 +146,13 @@ def test_what_somebody_has_put_back_meanwhile_is_left_to_them(connection: Connec
 
 
 def test_a_result_that_fails_to_be_stored_leaves_the_task_rejected(connection: Connection) -> None:
-    keeper = rejected(connection, GOOD)
+    dead_letter = rejected(connection, GOOD)
     before = contents(connection)
     connection.execute(
         "CREATE TEMP TRIGGER fault BEFORE INSERT ON main.embeddings BEGIN SELECT RAISE(ABORT, 'fault'); END"
     )
 
     with pytest.raises(sqlite3.IntegrityError, match="fault"):
-        reread(connection, keeper)
+        reread(connection, dead_letter)
 
     assert contents(connection) == before

@@ -70,14 +70,14 @@ def test_while_there_is_room_the_file_system_is_asked_a_few_times_a_second_at_mo
 
 def test_what_is_under_way_and_what_comes_next_are_counted() -> None:
     budget = MemoryBudget(10_000)
-    hold = budget.take()
+    reservation = budget.take()
     budget.learn(300)
     volume = Volume(free_bytes=1299)
     room, _ = guard(volume, budget)
     assert room.is_short()
     volume.free_bytes = 10_000
     assert not room.is_short()
-    hold.release()
+    reservation.release()
 
 
 def test_where_nobody_tells_how_much_is_free_nothing_pauses() -> None:

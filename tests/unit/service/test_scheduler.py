@@ -58,9 +58,9 @@ class Api:
         self.pages: list[ListQuery] = []
         self.page: ListPage | Outcome = Transient("There is no list.", "no_list")
 
-    async def fetch_task(self, task_id: str, permit: Permit, hold: Reservation, **_how: object) -> Response:
+    async def fetch_task(self, task_id: str, permit: Permit, reservation: Reservation, **_how: object) -> Response:
         permit.spend()
-        hold.shrink_to(0)
+        reservation.shrink_to(0)
         self.asked[task_id, permit.endpoint] += 1
         await anyio.lowlevel.checkpoint()
         return Response(Answered(self.answer(task_id, permit.endpoint)), duration_ms=1, status=200)

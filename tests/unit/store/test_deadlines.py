@@ -61,7 +61,7 @@ def test_every_task_is_in_one_slice_that_begins_at_most_a_128th_of_its_time_too_
 def test_the_deadlines_are_those_that_decide(connection: sqlite3.Connection, scope: Scope) -> None:
     ids = [object_id(number, created_ms=NOW - 1000 * (number + 1)) for number in range(50)]
     add_tasks(connection, *ids)
-    in_transaction(connection, lambda connection: queue.want(connection, ids[:20]))
+    in_transaction(connection, lambda connection: queue.select(connection, ids[:20]))
 
     found = assess(deadlines(connection, NOW, scope), NOW, Budget(1 / 86_400), requests_per_task=1.0)
 

@@ -147,7 +147,7 @@ def test_a_path_that_is_a_link_is_followed(path: Path) -> None:
 
 async def test_what_was_stored_in_a_file_that_is_gone_is_saved_beside_it_once(path: Path) -> None:
     async with Store(path) as store:
-        await store.want([object_id(1)], NOW)
+        await store.select([object_id(1)], NOW)
         remove(path)
         for _ in range(2):
             with pytest.raises(MovedFileError, match=r"All that was stored in it is in .*harvester\.db\.saved-"):

@@ -56,7 +56,7 @@ IN_ORDER_UP_TO_THE_FIRST = "SCAN tasks USING INDEX tasks_by_arrival"
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
     with closing(open_for_writing(tmp_path_factory.mktemp("empty") / "harvester.db")) as connection:
         # Creates the table of the named tasks.
-        queue.want(connection, [])
+        queue.select(connection, [])
         yield connection
 
 
@@ -70,7 +70,7 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             for task in claim(connection, limit=200):
                 settle_all(connection, settlement(task, Transient("reset", "connection_lost")))
             connection.execute("ANALYZE")
-        queue.want(connection, ids[:5])
+        queue.select(connection, ids[:5])
         yield connection
 
 

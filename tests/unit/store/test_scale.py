@@ -52,7 +52,7 @@ class Queue:
         )
         self.claimed = claim(self.connection, limit=3)
         wanted = [f"{number:024x}" for number in range(0, count, 3)]
-        in_transaction(self.connection, lambda connection: queue.want(connection, wanted))
+        in_transaction(self.connection, lambda connection: queue.select(connection, wanted))
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def claim_wanted(connection: sqlite3.Connection) -> None:
 
 def want_a_few_and_claim(connection: sqlite3.Connection) -> None:
     """Those whose deadlines are the farthest: in the order of the index, all others come before them."""
-    queue.want(connection, [f"{number:024x}" for number in range(100)])
+    queue.select(connection, [f"{number:024x}" for number in range(100)])
     claim_wanted(connection)
 
 

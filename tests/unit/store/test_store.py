@@ -129,7 +129,7 @@ async def test_leaving_while_cancelled_closes_after_the_last_transaction(path: P
 async def test_closing_leaves_one_file_and_no_thread(path: Path) -> None:
     threads = set(threading.enumerate())
     async with Store(path) as store:
-        await store.want([object_id(1)], NOW)
+        await store.select([object_id(1)], NOW)
         (thread,) = set(threading.enumerate()) - threads
     await anyio.to_thread.run_sync(thread.join)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
@@ -173,7 +173,7 @@ async def test_a_body_that_fails_is_rolled_back_and_the_next_one_works(store: St
 
     with pytest.raises(ZeroDivisionError):
         await store.transact(failing)
-    await store.want([object_id(2)], NOW)
+    await store.select([object_id(2)], NOW)
     assert await queued_ids(store) == [object_id(2)]
 
 
@@ -194,14 +194,14 @@ async def test_a_locked_database_is_a_passing_problem_and_nothing_is_lost(store:
     with closing(sqlite3.connect(path, isolation_level=None)) as stranger:
         stranger.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreBusyError, match=r"is kept locked by another program\. End that") as failure:
-            await store.want([object_id(1)], NOW)
+            await store.select([object_id(1)], NOW)
         assert failure.value.reason == "database is locked"
         stranger.execute("ROLLBACK")
-    assert await store.want([object_id(1)], NOW) == 1
+    assert await store.select([object_id(1)], NOW) == 1
 
 
 async def test_a_full_disk_keeps_the_task_open_until_there_is_space_again(store: Store) -> None:
-    await store.want([object_id(1)], NOW)
+    await store.select([object_id(1)], NOW)
     (task,) = await claim_due(store, lease(), now_ms=NOW, limit=1)
     harvest = settlement(task, Retrieved(embeddings(count=600, dim=256)))
     before = await store.transact(contents)
@@ -245,7 +245,7 @@ async def test_results_are_stored_while_a_large_insert_is_adopted(store: Store, 
 
 
 async def test_a_look_waits_for_no_other_writer_where_nothing_is_to_be_changed(store: Store, path: Path) -> None:
-    await store.want([object_id(1)], NOW)
+    await store.select([object_id(1)], NOW)
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         assert len((await store.due(NOW, limit=5)).pending) == 1
@@ -254,7 +254,7 @@ async def test_a_look_waits_for_no_other_writer_where_nothing_is_to_be_changed(s
 
 @pytest.mark.parametrize("newest", [False, True])
 async def test_the_newest_tasks_are_looked_at_on_request(store: Store, *, newest: bool) -> None:
-    await store.want([object_id(number, created_ms=NOW - (9 - number) * 60_000) for number in range(9)], NOW)
+    await store.select([object_id(number, created_ms=NOW - (9 - number) * 60_000) for number in range(9)], NOW)
     assert len((await store.due(NOW, limit=3, newest=newest)).pending) == (6 if newest else 3)
 
 

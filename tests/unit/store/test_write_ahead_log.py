@@ -77,7 +77,7 @@ async def test_without_any_commit_the_store_cuts_it_and_says_who_hinders_it(path
 
 async def test_an_idle_store_leaves_no_log(path: Path) -> None:
     async with Store(path) as store:
-        await store.want([object_id(1)], NOW)
+        await store.select([object_id(1)], NOW)
         await store.tend_log()
         assert log_bytes(path) > 0
         assert (await store.tend_log()).bytes == 0

@@ -32,10 +32,10 @@ async def trying(wait: Callable[[], Awaitable[None]]) -> AsyncIterator[anyio.Eve
 
 
 async def grown(budget: MemoryBudget, size: int) -> Reservation:
-    hold = budget.take()
+    reservation = budget.take()
     with anyio.fail_after(60):
-        await hold.grow_to(size)
-    return hold
+        await reservation.grow_to(size)
+    return reservation
 
 
 async def test_what_fits_is_given_at_once() -> None:
@@ -165,14 +165,14 @@ def test_whatever_is_asked_for_all_end_and_at_most_one_goes_beyond_the_budget(
 
         async def receive(pieces: list[int]) -> None:
             await budget.room()
-            hold = budget.take()
-            holds.append(hold)
+            reservation = budget.take()
+            holds.append(reservation)
             for piece in pieces:
-                await hold.grow_to(hold.size + piece)
+                await reservation.grow_to(reservation.size + piece)
                 oldest = next(one for one in holds if one.size)
                 assert budget.held_bytes - oldest.size <= total
                 await anyio.lowlevel.checkpoint()
-            hold.release()
+            reservation.release()
 
         with anyio.fail_after(60):
             async with anyio.create_task_group() as group:
