@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from harvester.api.body_buffer import SpooledBody
-from harvester.api.decode.body import GLANCE_BYTES, SMALL_BYTES, beginning_id, holds, holds_compressed
+from harvester.api.decode.body import GLANCE_BYTES, SMALL_BYTES, beginning_id, contains, contains_compressed
 from harvester.domain.tasks.outcomes import Outcome
 
 
@@ -43,8 +43,8 @@ class Body:
     def repeats(self, key: bytes) -> bool:
         """Return whether it holds the key."""
         if isinstance(self.data, bytes):
-            return holds(self.data, self.encoding, key)
-        return self.data.holds_secret or holds_compressed(
+            return contains(self.data, self.encoding, key)
+        return self.data.holds_secret or contains_compressed(
             self.data.beginning(SMALL_BYTES), self.size, self.encoding, key
         )
 

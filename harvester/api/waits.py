@@ -44,15 +44,15 @@ _LONGEST_TEXT = 100
 
 def retry_after_s(headers: Mapping[str, str], server_now_s: float) -> float | None:
     """Return the longest wait in seconds that the headers (names in lower case) ask for; None if they ask for none."""
-    told = [seconds(headers[name], server_now_s) for name in _HEADERS_S if name in headers]
-    told += [_milliseconds(headers[name], server_now_s) for name in _HEADERS_MS if name in headers]
-    return max((one for one in told if one is not None), default=None)
+    stated_s = [seconds(headers[name], server_now_s) for name in _HEADERS_S if name in headers]
+    stated_s += [_milliseconds(headers[name], server_now_s) for name in _HEADERS_MS if name in headers]
+    return max((one for one in stated_s if one is not None), default=None)
 
 
 def body_retry_after_s(document: Mapping[str, Any], message: str | None, server_now_s: float) -> float | None:
     """Return the wait in seconds that a field of an error's body asks for, else its message; None if none does."""
-    told = [one for one in _fields(document, server_now_s, _DEEPEST_FIELD) if one is not None]
-    return max(told) if told else _message_retry_after_s(message or "", server_now_s)
+    stated_s = [one for one in _fields(document, server_now_s, _DEEPEST_FIELD) if one is not None]
+    return max(stated_s) if stated_s else _message_retry_after_s(message or "", server_now_s)
 
 
 def seconds(value: object, server_now_s: float) -> float | None:
@@ -116,8 +116,8 @@ def _message_retry_after_s(message: str, server_now_s: float) -> float | None:
         rest = message[found.end() : found.end() + 100]
         moment = _MOMENT.match(rest)
         number = _NUMBER.match(rest)
-        told = moment[0] if moment else number[0] if number else None
-        wait = _leading_duration_s(rest) if told is None else seconds(told, server_now_s)
+        stated_s = moment[0] if moment else number[0] if number else None
+        wait = _leading_duration_s(rest) if stated_s is None else seconds(stated_s, server_now_s)
         if wait is not None:
             return wait
     return None

@@ -78,8 +78,8 @@ def claim(
     """Adopt, wake and claim, as the service does."""
 
     def body(connection: sqlite3.Connection) -> list[Task]:
-        queue.adopt(connection, now_ms)
-        queue.wake(connection, now_ms)
+        queue.import_inserted_rows(connection, now_ms)
+        queue.make_due(connection, now_ms)
         due = queue.due(connection, now_ms, limit=limit)
         return queue.claim(connection, lease(owner, now_ms=now_ms), [*due.ready, *due.pending][:limit])
 

@@ -121,16 +121,16 @@ def _inflated(file: BinaryIO, encoding: str | None) -> Iterator[bytes]:
         raise irregular
 
 
-def holds(body: bytes, encoding: str | None, text: bytes) -> bool:
+def contains(body: bytes, encoding: str | None, text: bytes) -> bool:
     """Return whether `text` occurs in the body; never raises.
 
     Cheap enough for the event loop: it decompresses at most 1 MiB of a compressed body, of a large one 64 KiB.
     """
-    return text in body or holds_compressed(body, len(body), encoding, text)
+    return text in body or contains_compressed(body, len(body), encoding, text)
 
 
-def holds_compressed(beginning: bytes, size: int, encoding: str | None, text: bytes) -> bool:
-    """Return whether `text` occurs in a compressed body of `size` bytes, as far as `holds` decompresses it."""
+def contains_compressed(beginning: bytes, size: int, encoding: str | None, text: bytes) -> bool:
+    """Return whether `text` occurs in a compressed body of `size` bytes, as far as `contains` decompresses it."""
     if encoding not in ("gzip", "deflate"):
         return False
     return text in _beginning(beginning, GLANCE_BYTES if size > SMALL_BYTES else SMALL_BYTES)

@@ -18,7 +18,7 @@ from harvester.domain.limits.endpoint import (
     RateLimit,
 )
 from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow, SentSince
-from harvester.domain.limits.quotas import LATELY_S, WINDOWS_S, Quota, Sending, SendLog, Window, infer_quota
+from harvester.domain.limits.quotas import LATELY_S, WINDOWS_S, Quota, QuotaWindow, Sending, SendLog, infer_quota
 from harvester.domain.planning.feasibility import Budget, Deadlines, QuotaBalance
 
 CLOCK_ROUNDING_S = 0.01
@@ -38,7 +38,7 @@ class EndpointLimiter:
     refusals: int = 0
     quota: Quota | None = None
     sends: SendLog = field(default_factory=SendLog)
-    window: Window = field(default_factory=Window)
+    window: QuotaWindow = field(default_factory=QuotaWindow)
     adapting: AimdController = field(default_factory=AimdController)
     arrival: float = -math.inf
     accepted_at: float = -math.inf
@@ -108,7 +108,7 @@ class EndpointLimiter:
     def snapshot(self, now: float) -> EndpointState:
         """Return the known limits at `now`; `window` is None if none is open."""
         left = self.window.left(self.sends, now)
-        window = None if left is None else OpenWindow(left, self.window.ends_at, self.window.told.at)
+        window = None if left is None else OpenWindow(left, self.window.ends_at, self.window.sending.at)
         return EndpointState(self.quota, window, self.adapting.learned, self.arrival)
 
     def restore(self, state: EndpointState, now: float) -> None:
@@ -131,7 +131,7 @@ class EndpointLimiter:
         self.until = max(self.until, now + min(MAX_BLOCK_S, max(MIN_BLOCK_S, seconds)))
 
     def _restore_window(self, window: OpenWindow) -> None:
-        if self.quota is not None and window.as_of > self.window.told.at + CLOCK_ROUNDING_S:
+        if self.quota is not None and window.as_of > self.window.sending.at + CLOCK_ROUNDING_S:
             sending = Sending(window.as_of, self.sends.count - self.sends.since(window.as_of))
             self.window.note(self.quota.limit, window.remaining, window.ends_at, sending)
 

@@ -90,23 +90,23 @@ class SendLog:
 
 
 @dataclass(slots=True)
-class Window:
-    """The open window of a quota, as the latest answer states it; `told` is that answer's request."""
+class QuotaWindow:
+    """The open window of a quota, as the latest answer states it; `sending` is that answer's request."""
 
     limit: int | None = None
     remaining: int | None = None
     ends_at: float = -math.inf
-    told: Sending = Sending(-math.inf, 0)
+    sending: Sending = Sending(-math.inf, 0)
 
     def note(self, limit: int | None, remaining: int, ends_at: float, sending: Sending) -> None:
         """Learn from an answer, unless the answer to a later request is known already."""
-        if sending.number >= self.told.number:
-            self.limit, self.remaining, self.ends_at, self.told = limit, remaining, ends_at, sending
+        if sending.number >= self.sending.number:
+            self.limit, self.remaining, self.ends_at, self.sending = limit, remaining, ends_at, sending
 
     def close(self, sending: Sending) -> None:
         """Forget the window after a refusal: its block applies instead."""
-        if sending.number >= self.told.number:
-            self.remaining, self.ends_at, self.told = None, -math.inf, sending
+        if sending.number >= self.sending.number:
+            self.remaining, self.ends_at, self.sending = None, -math.inf, sending
 
     def left(self, sends: SendLog, now: float) -> int | None:
         """Return the number of requests that the window has left, None if no window is known or open.
@@ -114,7 +114,9 @@ class Window:
         Requests without an answer yet count as accepted.
         """
         is_open = self.remaining is not None and now < self.ends_at
-        return self.remaining - sends.after(self.told.number, now) if self.remaining is not None and is_open else None
+        return (
+            self.remaining - sends.after(self.sending.number, now) if self.remaining is not None and is_open else None
+        )
 
     def due_at(self, sends: SendLog, quota: Quota | None, now: float, *, is_pressing: bool = False) -> float:
         """Return when the next request may go out: any time above the reserve, else spread evenly up to the reset.
@@ -124,11 +126,11 @@ class Window:
         """
         left, limit, ends_at = self.left(sends, now), self.limit, self.ends_at
         if left is None:
-            waiting = 0 if quota is None else sends.after(self.told.number, now)
+            waiting = 0 if quota is None else sends.after(self.sending.number, now)
             if quota is None or not waiting:
                 return -math.inf
             left, limit, ends_at = quota.limit - waiting, quota.limit, sends.last_at + quota.window_s
         if left > (0 if is_pressing else max(1, int((limit or 0) * RESERVE_SHARE))):
             return -math.inf
-        since = max(sends.last_at, self.told.at)
+        since = max(sends.last_at, self.sending.at)
         return since + (ends_at - since) / (max(0, left) + 1)

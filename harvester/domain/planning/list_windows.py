@@ -47,7 +47,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ListWindow:
     """A page to request, the tasks that it answers for, and the sum of their scores."""
 
     query: ListQuery
@@ -146,7 +146,7 @@ def is_complete(query: ListQuery, page: ListPage) -> bool:
 
 def best_window(
     scored: Iterable[Candidate], listing: ListModel, *, at_least: int, only_processing: bool = False
-) -> Window | None:
+) -> ListWindow | None:
     """Return the page with the highest score among those that answer for `at_least` tasks; None if there is none.
 
     With `only_processing` the page shows only tasks in processing.
@@ -172,7 +172,7 @@ def best_window(
         return None
     score, first, last = best
     query = _query(spans[first : last + 1], listing, only_processing=only_processing)
-    return Window(query, tuple(one.task for one in ones[first : last + 1]), score)
+    return ListWindow(query, tuple(one.task for one in ones[first : last + 1]), score)
 
 
 def absent_from_processing_page(

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import ListQuery
-from harvester.domain.planning.list_windows import Candidate, ListModel, Window, best_window
+from harvester.domain.planning.list_windows import Candidate, ListModel, ListWindow, best_window
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.task import CLOCK_SET_MS, DAY_MS, RETENTION_MS, ApiVersion, Task
 
@@ -389,7 +389,7 @@ def _is_shown(task: Task, constraints: PlanConstraints, listing: ListModel) -> b
     return constraints.strategy is not Strategy.LIST or not listing.is_crowded(task)
 
 
-def _best_page(scored: Iterable[Candidate], constraints: PlanConstraints, listing: ListModel) -> Window | None:
+def _best_page(scored: Iterable[Candidate], constraints: PlanConstraints, listing: ListModel) -> ListWindow | None:
     if constraints.strategy is Strategy.STATUS or Endpoint.LIST in constraints.closed:
         return None
     if constraints.strategy is Strategy.LIST:

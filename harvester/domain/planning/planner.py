@@ -191,16 +191,16 @@ class Planner:
         retracted, self._retracted = self._retracted, []
         return retracted
 
-    def record_page(self, look: ListRequest, page: ListPage, told: Iterable[Task], now_ms: int) -> None:
-        """Learn from the page that `look` requested; `told` are the tasks that it answered for."""
+    def record_page(self, look: ListRequest, page: ListPage, answered: Iterable[Task], now_ms: int) -> None:
+        """Learn from the page that `look` requested; `answered` are the tasks that it answered for."""
         self._list_failures = 0
-        answered = {task.key for task in told}
+        answered_keys = {task.key for task in answered}
         shown = {task.task_id for task in page.tasks}
         self.listing.learn(look.query, page, sum(task.task_id in shown for task in look.tasks))
         is_whole = is_complete(look.query, page)
         for task in look.tasks:
             misses, _ = self._misses.pop(task.key, (0, 0))
-            if task.key in answered:
+            if task.key in answered_keys:
                 continue
             if is_whole or misses + 1 >= PAGE_MISSES:
                 # The older the task, the less likely it is that the list is only late.

@@ -8,7 +8,7 @@ from harvester.store.sqlite.foreign_triggers import check_stored
 from harvester.store.sqlite.queries import query
 
 
-def keep(connection: sqlite3.Connection, task_key: int, payload: Payload) -> None:
+def store_payload(connection: sqlite3.Connection, task_key: int, payload: Payload) -> None:
     """Store the body of a task's answer, replacing an older one. Raises StoreError."""
     row = {
         "task": task_key,

@@ -49,7 +49,7 @@ def add(connection: sqlite3.Connection, task_ids: Iterable[str], now_ms: int) ->
     return added
 
 
-def adopt(connection: sqlite3.Connection, now_ms: int) -> int:
+def import_inserted_rows(connection: sqlite3.Connection, now_ms: int) -> int:
     """Give a deadline to rows that other programs inserted, refuse impossible ids; return how many were seen."""
     found = connection.execute(query("find_new"), {"limit": ADOPT_BATCH}).fetchall()
     for key, task_id, added_at, created_at in found:
@@ -65,7 +65,7 @@ def adopt(connection: sqlite3.Connection, now_ms: int) -> int:
 
 
 def needs_upkeep(connection: sqlite3.Connection, now_ms: int, *, wake: bool, lapsed: bool) -> bool:
-    """Return whether `adopt` or, with `wake`, `wake` would change anything; only reads."""
+    """Return whether `import_inserted_rows` or, with `wake`, `make_due` would change anything; only reads."""
     times = {"now": now_ms, "latest_wait": now_ms + LONGEST_WAIT_MS, "latest": now_ms + LONGEST_SLEEP_MS}
     return bool(connection.execute(query("needs_upkeep"), {**times, "wake": wake, "lapsed": lapsed}).fetchone()[0])
 
@@ -82,7 +82,7 @@ def select(connection: sqlite3.Connection, task_ids: Iterable[str]) -> None:
     connection.execute("ANALYZE temp.wanted")
 
 
-def wake(connection: sqlite3.Connection, now_ms: int, *, lapsed: bool = True) -> None:
+def make_due(connection: sqlite3.Connection, now_ms: int, *, lapsed: bool = True) -> None:
     """Make due whatever has slept long enough and, with `lapsed`, what is claimed by a lease that has ended by now.
 
     And what would sleep for longer than is possible: it was laid to rest while the clock was ahead.

@@ -12,7 +12,7 @@ from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.store.sqlite.attempts import insert_attempts
 from harvester.store.sqlite.content import Content
-from harvester.store.sqlite.dead_letters import keep
+from harvester.store.sqlite.dead_letters import store_payload
 from harvester.store.sqlite.foreign_triggers import check_changed_by_others, check_stored
 from harvester.store.sqlite.inserting import insert_rows
 from harvester.store.sqlite.json_columns import dump_json
@@ -51,7 +51,9 @@ def _keep_beside(connection: sqlite3.Connection, settlement: Settlement) -> None
     if settlement.decision.state.is_open and settlement.metadata is not None:
         keep_metadata(connection, settlement.task, settlement.metadata, settlement.settled_at_ms)
     if settlement.decision.state in _ENDS_WITH_BODY and settlement.body:
-        keep(connection, settlement.task.key, packed(settlement.body, settlement.encoding, settlement.attempt.at_ms))
+        store_payload(
+            connection, settlement.task.key, packed(settlement.body, settlement.encoding, settlement.attempt.at_ms)
+        )
 
 
 def _task_row(settlement: Settlement) -> dict[str, Any]:

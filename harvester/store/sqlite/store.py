@@ -222,9 +222,9 @@ class Store:
         """Adopt rows, a batch in one transaction: a million would keep results from being stored for many seconds."""
 
         def body(connection: sqlite3.Connection) -> bool:
-            is_more = queue.adopt(connection, now_ms) == queue.ADOPT_BATCH
+            is_more = queue.import_inserted_rows(connection, now_ms) == queue.ADOPT_BATCH
             if wake and not is_more:
-                queue.wake(connection, now_ms, lapsed=lapsed)
+                queue.make_due(connection, now_ms, lapsed=lapsed)
             return is_more
 
         while await self.transact(body):
@@ -257,7 +257,7 @@ class Store:
         """Make every waiting task due now, and whatever a dead process left behind."""
 
         def body(connection: sqlite3.Connection) -> None:
-            queue.wake(connection, now_ms)
+            queue.make_due(connection, now_ms)
             queue.make_all_due(connection, self._scope)
 
         await self.transact(body)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint
 from harvester.domain.planning.list_reader import PROCESSING
-from harvester.domain.planning.list_windows import ListModel, Window, best_window
+from harvester.domain.planning.list_windows import ListModel, ListWindow, best_window
 from harvester.domain.planning.plan import (
     FORCED_ATTEMPTS_BEFORE_DEADLINE_MS,
     LAST_CHANCE_MS,
@@ -267,7 +267,7 @@ def test_a_plan_looks_for_few_of_many_pages_and_the_next_ones_for_the_others(
     left, listing = [task(key, age_ms=HALF_DONE_MS + key * 2_000) for key in range(1000)], ListModel(page_limit=5)
     searches: list[int] = []
 
-    def counted(*arguments: Any, **named: Any) -> Window | None:
+    def counted(*arguments: Any, **named: Any) -> ListWindow | None:
         searches[-1] += 1
         return best_window(*arguments, **named)
 

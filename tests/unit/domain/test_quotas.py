@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.domain.limits.quotas import LATELY_S, Quota, Sending, SendLog, Window, infer_quota
+from harvester.domain.limits.quotas import LATELY_S, Quota, QuotaWindow, Sending, SendLog, infer_quota
 
 NOW = 5_000.0
 
@@ -46,8 +46,8 @@ def test_a_request_that_has_had_no_answer_for_a_minute_is_not_waited_for() -> No
     assert sent(NOW - 61, NOW - 1).after(0, NOW) == 1
 
 
-def window(remaining: int, reset_s: float = 60.0, limit: int | None = 100, number: int = 0) -> Window:
-    made = Window()
+def window(remaining: int, reset_s: float = 60.0, limit: int | None = 100, number: int = 0) -> QuotaWindow:
+    made = QuotaWindow()
     made.note(limit, remaining, NOW + reset_s, Sending(NOW, number))
     return made
 
@@ -65,7 +65,7 @@ def test_what_cannot_wait_may_have_the_last_of_a_quota_at_once(remaining: int, w
 def test_what_is_left_is_known_while_the_window_is_open() -> None:
     subject, sends = window(12, number=1), sent(NOW, NOW + 30)
     assert [subject.left(sends, NOW + after_s) for after_s in (30, 59, 60)] == [11, 11, None]
-    assert Window().left(sends, NOW) is None
+    assert QuotaWindow().left(sends, NOW) is None
 
 
 @pytest.mark.parametrize("limit", [None, 1, 5, 19])
@@ -117,7 +117,7 @@ def test_the_first_requests_of_the_next_window_are_not_more_than_the_quota() -> 
     passed=st.floats(0, 90_000),
 )
 def test_nobody_waits_beyond_the_end_of_the_window(
-    told: Window, waiting: int, quota: Quota | None, passed: float
+    told: QuotaWindow, waiting: int, quota: Quota | None, passed: float
 ) -> None:
     now = NOW + passed
     ends = max(told.ends_at, now + quota.window_s if quota else 0)

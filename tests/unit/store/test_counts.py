@@ -42,8 +42,8 @@ def test_nothing_is_counted_again_while_nothing_changes(connection: sqlite3.Conn
 
 def test_the_writes_of_an_idle_daemon_are_no_changes(connection: sqlite3.Connection, counter: TaskCounter) -> None:
     def idle(connection: sqlite3.Connection) -> None:
-        queue.adopt(connection, NOW)
-        queue.wake(connection, NOW)
+        queue.import_inserted_rows(connection, NOW)
+        queue.make_due(connection, NOW)
         queue.renew(connection, lease("idle"))
 
     in_transaction(connection, idle)

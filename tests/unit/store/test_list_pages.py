@@ -111,7 +111,7 @@ def test_a_look_whose_lease_has_lapsed_changes_nothing_of_what_others_have_claim
 def test_a_lease_that_has_lapsed_without_anybody_noticing_does_no_harm(connection: sqlite3.Connection) -> None:
     queued(connection, 1)
     mine = claim(connection, "mine")
-    in_transaction(connection, lambda connection: queue.wake(connection, NOW + LEASE_MS + 1))
+    in_transaction(connection, lambda connection: queue.make_due(connection, NOW + LEASE_MS + 1))
     assert len(told(connection, [listed(0, Ready())], mine)) == 1
     assert row(connection, mine[0].key, "state") == ("ready",)
 

@@ -34,8 +34,8 @@ def test_upkeep_is_needed_exactly_where_it_changes_something(
         )
         is_needed = queue.needs_upkeep(connection, NOW, wake=wake, lapsed=lapsed)
         before = connection.total_changes
-        queue.adopt(connection, NOW)
+        queue.import_inserted_rows(connection, NOW)
         if wake:
-            queue.wake(connection, NOW, lapsed=lapsed)
+            queue.make_due(connection, NOW, lapsed=lapsed)
         assert is_needed == (connection.total_changes > before)
         assert not queue.needs_upkeep(connection, NOW, wake=wake, lapsed=lapsed)

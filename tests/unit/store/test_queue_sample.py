@@ -60,7 +60,7 @@ def test_a_row_of_another_program_has_the_deadline_that_adopting_gives_it(
     insert_like_another_program(path, "INSERT INTO tasks (task_id, expires_at) VALUES (?, 0)", [object_id(2)])
 
     before = survey(connection, NOW)
-    in_transaction(connection, lambda connection: queue.adopt(connection, NOW))
+    in_transaction(connection, lambda connection: queue.import_inserted_rows(connection, NOW))
     after = survey(connection, NOW)
 
     assert (before.pending_due, [at_ms for at_ms, _ in before.deadlines]) == (
@@ -118,7 +118,7 @@ def test_the_head_is_what_a_harvest_looks_at(connection: sqlite3.Connection, mon
     connection.execute("UPDATE tasks SET next_attempt_at = ?", (NOW - 1,))
 
     asleep = survey(connection, NOW).head
-    in_transaction(connection, lambda connection: queue.wake(connection, NOW))
+    in_transaction(connection, lambda connection: queue.make_due(connection, NOW))
     awake = survey(connection, NOW).head
 
     looked_at = {task.task_id for task in queue.due(connection, NOW, limit=5).pending}

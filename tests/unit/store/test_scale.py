@@ -70,8 +70,8 @@ def queues(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Queue, Qu
 
 
 def adopt_wake_and_claim(connection: sqlite3.Connection) -> None:
-    queue.adopt(connection, NOW)
-    queue.wake(connection, NOW)
+    queue.import_inserted_rows(connection, NOW)
+    queue.make_due(connection, NOW)
     assert len(queue.claim(connection, lease("other"), queue.due(connection, NOW, limit=8).pending[:8])) == 8
 
 
@@ -87,7 +87,7 @@ def want_a_few_and_claim(connection: sqlite3.Connection) -> None:
 
 
 def take_over(connection: sqlite3.Connection) -> None:
-    queue.wake(connection, NOW + LEASE_MS)
+    queue.make_due(connection, NOW + LEASE_MS)
 
 
 def last_errors(connection: sqlite3.Connection) -> None:

@@ -223,7 +223,7 @@ async def test_a_large_insert_of_another_program_is_adopted_before_the_look(stor
     insert_like_another_program(path, INSERT_MANY, [NOW // 1000])
     insert_like_another_program(path, INSERT, [urgent])
     assert [task.task_id for task in (await store.due(NOW, limit=1)).pending[:1]] == [urgent]
-    assert await store.transact(lambda connection: queue.adopt(connection, NOW)) == 0
+    assert await store.transact(lambda connection: queue.import_inserted_rows(connection, NOW)) == 0
 
 
 async def test_results_are_stored_while_a_large_insert_is_adopted(store: Store, path: Path) -> None:
