@@ -38,7 +38,7 @@ class Claims:
         """Queue the requests with those of their tasks that no other process has claimed meanwhile."""
         leased_until = self._lease_ends()
         lease, tasks = self._lease(now_ms), [task for request in planned for task in request.tasks]
-        claimed = {task.key: task for task in await self._retry.run(lambda: self._source.claim(lease, tasks))}
+        claimed = {task.row_id: task for task in await self._retry.run(lambda: self._source.claim(lease, tasks))}
         if claimed:
             self._leased_until = max(self._leased_until, leased_until)
         taken = [request for request in (one.claimed(claimed) for one in planned) if request is not None]

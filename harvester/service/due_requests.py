@@ -81,5 +81,5 @@ class DueRequests:
 
 def _is_full(plan: Plan, due: DueTasks, limit: int) -> bool:
     """Whether results fill the plan, and none with a nearer deadline can be hidden by tasks that hang."""
-    results = {request.tasks[0].key for request in plan.requests if not request.is_probe}
-    return len(results) >= limit and (not due.pending or any(task.key in results for task in due.pending))
+    results = {request.tasks[0].row_id for request in plan.requests if not request.is_probe}
+    return len(results) >= limit and (not due.pending or any(task.row_id in results for task in due.pending))

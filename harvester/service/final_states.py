@@ -115,15 +115,15 @@ class FinalStates:
             case Ready():
                 self._tasks.probe_is_ready(now)
             case Retrieved():
-                closed = [one.answered(task.key, now, is_doubtful=False, is_young=is_young) for one in self._both]
+                closed = [one.answered(task.row_id, now, is_doubtful=False, is_young=is_young) for one in self._both]
                 self.has_closed = self.has_closed or any(closed)
             case Processing(status) if status != GENERIC_ERROR:
-                has_closed = self._tasks.answered(task.key, now, is_doubtful=False, is_young=is_young)
+                has_closed = self._tasks.answered(task.row_id, now, is_doubtful=False, is_young=is_young)
                 self.has_closed = self.has_closed or has_closed
             case NotFound() | InvalidRequest() | Failed():
-                self._tasks.answered(task.key, now, is_doubtful=True)
+                self._tasks.answered(task.row_id, now, is_doubtful=True)
             case Empty() | Invalid():
-                self._results.answered(task.key, now, is_doubtful=True)
+                self._results.answered(task.row_id, now, is_doubtful=True)
         if self.is_open and not was_open:
             log.warning("most answers bring no result, ends are held back", last=outcome.message or "")
         elif was_open and not self.is_open:
@@ -133,7 +133,7 @@ class FinalStates:
     def record_end(self, task: Task) -> None:
         """Forget a task that has ended: its answers speak for no other any more."""
         for breaker in self._both:
-            breaker.ended(task.key)
+            breaker.ended(task.row_id)
 
     def record_page(self, listed: Iterable[Task]) -> None:
         """Take a page of the list for what it says about the API, and about the tasks that it shows."""
@@ -142,7 +142,7 @@ class FinalStates:
             breaker.listed(now)
         for task in listed:
             if task.gone > 0:
-                self._tasks.refuted(task.key, now)
+                self._tasks.refuted(task.row_id, now)
 
     def circumstances(self, action: TaskRequest, outcome: Outcome, key: str | None, now_ms: int) -> Circumstances:
         """Return what an answer to this request, asked with the key of that fingerprint, may do to its task."""

@@ -75,13 +75,13 @@ async def settle_page(  # noqa: PLR0913  # all are about one page
     Nothing is queued. The page is an attempt at each claimed task that it names and at each of `finished`. Tasks that
     others have claimed stay as they are. Raises StoreError as the store does.
     """
-    claims = {task.key: task.claim for task in claimed}
+    claims = {task.row_id: task.claim for task in claimed}
     with anyio.CancelScope(shield=True):
         rows = await store.listed_rows([entry.task_id for entry in entries]) if entries else {}
         changes = []
         for entry in entries:
             row = rows.get(entry.task_id)
-            if row is None or not row.is_open or (row.is_claimed and claims.get(row.task.key) != row.task.claim):
+            if row is None or not row.is_open or (row.is_claimed and claims.get(row.task.row_id) != row.task.claim):
                 continue
             decision = decide_listed(row.task, entry, attempt.at_ms, rng, times, key=key)
             changes.append(ListedChange(entry.describe(row.task), entry, decision))

@@ -51,9 +51,9 @@ class ReadyTimes:
         """
         if new is TaskState.READY:
             if task.state is TaskState.PENDING:
-                self._remember(task.key, asked_at_ms)
+                self._remember(task.row_id, asked_at_ms)
             return None
-        since_ms = self.forget(task.key)
+        since_ms = self.forget(task.row_id)
         if new is not TaskState.HARVESTED:
             return None
         # Retrieved without asking first: ready when the request began, as far as anybody can know.
@@ -94,4 +94,4 @@ class EndStatistics:
 
     def record_stale(self, settlement: Settlement) -> None:
         """Forget since when the task is ready: another process stores its end."""
-        self._ready.forget(settlement.task.key)
+        self._ready.forget(settlement.task.row_id)

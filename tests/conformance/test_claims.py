@@ -262,7 +262,7 @@ async def test_what_was_put_off_while_the_clock_was_ahead_is_woken(store: Harves
     await store.postpone([(asleep, NOW + 20 * 3_600_000)], NOW)
     other = Lease("other", NOW + DAY_MS, NOW)
     await store.claim(other, [claimed])
-    assert [task.key for task in await claim(store)] == [asleep.key]
+    assert [task.row_id for task in await claim(store)] == [asleep.row_id]
 
 
 @pytest.mark.parametrize(("ahead_ms", "woken"), [(3 * 3_600_000, 1), (61_000, 1), (60_000, 0), (0, 0)])
@@ -365,7 +365,7 @@ def test_the_named_tasks_are_found_wherever_they_are_among_the_others(
             await store.select(sorted(named), NOW)
             async with backend.open(store.path) as other:
                 seen = (await other.due(NOW, limit=len(tasks) + 1)).pending
-                asleep = [(task, now_ms + task.key) for task in seen if not tasks[ids.index(task.task_id)][2]]
+                asleep = [(task, now_ms + task.row_id) for task in seen if not tasks[ids.index(task.task_id)][2]]
                 await other.postpone(asleep, NOW)
                 everything = (await other.due(now_ms, limit=len(tasks) + 1)).pending
             due = await store.due(now_ms, limit=limit)

@@ -158,7 +158,7 @@ async def test_a_lease_that_is_renewed_between_is_no_change(
     mine = await claim_new(store, editor)
     interrupted = Interrupted(store, lambda: store.renew(lease(now_ms=NOW + 1)))
     changes = await poll(interrupted, listed(Ready()), claimed=mine)
-    assert [one.task.key for one in changes] == [mine.key]
+    assert [one.task.row_id for one in changes] == [mine.row_id]
     assert row(backend, place, AN_ID, "state", "attempts", "lease_owner") == ("ready", 1, None)
 
 

@@ -155,8 +155,8 @@ def what_to_do(survey: QueueSample, conditions: Conditions, times: ProcessingTim
     due = [turn.task for turn in _pending(survey) if turn.due_ms <= survey.at_ms]
     constraints = PlanConstraints(limit=len(due), questions=0, strategy=conditions.strategy)
     found = plan(DueTasks([], due), survey.at_ms, constraints, times, ListModel())
-    settled = {request.tasks[0].key for request in found.requests} | {task.key for task, _ in found.later}
-    asked = [task for task in due if task.key not in settled]
+    settled = {request.tasks[0].row_id for request in found.requests} | {task.row_id for task, _ in found.later}
+    asked = [task for task in due if task.row_id not in settled]
     by_page = _listable(asked, survey, conditions)
     scale = survey.pending_due / max(1, len(due))
     return Todo(
@@ -178,7 +178,7 @@ def next_requests(survey: QueueSample, conditions: Conditions, times: Processing
     each_ms = 0.0 if rate_per_s is None else 1000 / rate_per_s
     at_ms, done, calls = max(survey.at_ms, conditions.start_ms), set[int](), list[Call]()
     while len(calls) < conditions.calls:
-        turns = [turn for turn in survey.head if turn.task.key not in done]
+        turns = [turn for turn in survey.head if turn.task.row_id not in done]
         at_ms, requests = _next_requests(turns, at_ms, conditions, times, limit=conditions.calls - len(calls))
         if not requests:
             break
@@ -189,7 +189,7 @@ def next_requests(survey: QueueSample, conditions: Conditions, times: Processing
                 # By then it is past its deadline, and the planner would put it last.
                 break
             calls.append(Call(request, at_ms))
-            done.update(task.key for task in request.tasks)
+            done.update(task.row_id for task in request.tasks)
             found = finished_among(request, at_ms, times) if isinstance(request, ListRequest) else 0
             at_ms += round((1 + found) * each_ms)
     return calls

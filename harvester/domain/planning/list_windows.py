@@ -151,7 +151,7 @@ def best_window(
 
     With `only_processing` the page shows only tasks in processing.
     """
-    placed = sorted((listing.span_ms(one.task), one.task.key, one) for one in scored)
+    placed = sorted((listing.span_ms(one.task), one.task.row_id, one) for one in scored)
     spans, ones = [span for span, _, _ in placed], [one for _, _, one in placed]
     density = listing.processing if only_processing else listing.everything
     entries = _entries(spans, [one.unfinished if only_processing else 1.0 for one in ones], density)

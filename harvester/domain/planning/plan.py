@@ -113,7 +113,7 @@ class TaskRequest:
 
     def claimed(self, tasks: Mapping[int, Task]) -> "TaskRequest | None":
         """Return the same request about the claimed task; None if the task was not claimed."""
-        task = tasks.get(self.task.key)
+        task = tasks.get(self.task.row_id)
         return None if task is None else replace(self, task=task)
 
 
@@ -129,7 +129,7 @@ class ListRequest:
 
     def claimed(self, tasks: Mapping[int, Task]) -> "ListRequest | None":
         """Return the same request about its claimed tasks; None if none was claimed."""
-        mine = tuple(tasks[task.key] for task in self.tasks if task.key in tasks)
+        mine = tuple(tasks[task.row_id] for task in self.tasks if task.row_id in tasks)
         return replace(self, tasks=mine) if mine else None
 
 
@@ -345,7 +345,7 @@ def _chances_ms(task: Task) -> list[int]:
 
 def _urgency(task: Task, now_ms: int) -> tuple[bool, int, int]:
     """Order retrievals by deadline; tasks past theirs come last, because their results may have been dropped."""
-    return task.is_past_deadline(now_ms), task.expires_at_ms, task.key
+    return task.is_past_deadline(now_ms), task.expires_at_ms, task.row_id
 
 
 def _questions(
@@ -355,15 +355,15 @@ def _questions(
     room = float(len(prospects) if constraints.ask_every_task else constraints.questions)
     if limit <= 0 or room <= 0:
         return []
-    left = {one.task.key: Candidate(one.task, _score(one, constraints), 1.0 - one.chance) for one in prospects}
+    left = {one.task.row_id: Candidate(one.task, _score(one, constraints), 1.0 - one.chance) for one in prospects}
     shown = {key: one for key, one in left.items() if _is_shown(one.task, constraints, listing)}
-    singles = [one for one in prospects if left[one.task.key].score >= 1 and _may_be_single(one, constraints, shown)]
-    singles.sort(key=lambda one: (-left[one.task.key].score, one.task.expires_at_ms, one.task.key))
+    singles = [one for one in prospects if left[one.task.row_id].score >= 1 and _may_be_single(one, constraints, shown)]
+    singles.sort(key=lambda one: (-left[one.task.row_id].score, one.task.expires_at_ms, one.task.row_id))
     requests: list[PlannedRequest] = []
     window, searches = _best_page(shown.values(), constraints, listing), 1
     while len(requests) < limit and room >= LEAST_ROOM:
-        single = next((one for one in singles if one.task.key in left), None)
-        if window is not None and (single is None or window.score >= left[single.task.key].score):
+        single = next((one for one in singles if one.task.row_id in left), None)
+        if window is not None and (single is None or window.score >= left[single.task.row_id].score):
             requests.append(ListRequest(window.query, window.tasks))
         elif single is not None and (endpoint := _single_endpoint(single, constraints)) is not None:
             requests.append(_action(endpoint, single.task, constraints, single.chance, is_probe=True))
@@ -371,8 +371,8 @@ def _questions(
             break
         room -= requests[-1].cost
         for task in requests[-1].tasks:
-            del left[task.key]
-            shown.pop(task.key, None)
+            del left[task.row_id]
+            shown.pop(task.row_id, None)
         if isinstance(requests[-1], ListRequest) or (window is not None and requests[-1].tasks[0] in window.tasks):
             if searches == MAX_SEARCHES:
                 break
@@ -382,7 +382,7 @@ def _questions(
 
 def _is_shown(task: Task, constraints: PlanConstraints, listing: ListModel) -> bool:
     """Whether a page of the list answers for the task."""
-    if not task.is_dated or task.key in constraints.unlisted:
+    if not task.is_dated or task.row_id in constraints.unlisted:
         return False
     # With strategy `list`, readiness is never inferred from absence: skip tasks at times with more entries than a page
     # shows.
@@ -406,7 +406,7 @@ def _score(one: _Prospect, constraints: PlanConstraints) -> float:
 def _may_be_single(one: _Prospect, constraints: PlanConstraints, shown: Container[int]) -> bool:
     if _single_endpoint(one, constraints) is None:
         return False
-    is_on_page = constraints.has_list and one.task.key in shown and not one.task.gone
+    is_on_page = constraints.has_list and one.task.row_id in shown and not one.task.gone
     return constraints.strategy is not Strategy.LIST or not is_on_page
 
 

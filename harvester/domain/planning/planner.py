@@ -164,7 +164,7 @@ class Planner:
         is_finished = isinstance(outcome, Ready | Retrieved | Failed)
         if not is_finished and not isinstance(outcome, Processing):
             return
-        until_ms = self._inferred_ready.pop(task.key, None)
+        until_ms = self._inferred_ready.pop(task.row_id, None)
         if until_ms is not None:
             self._gap_trust.learn(is_hit=is_finished)
             if not self._gap_trust.is_given:
@@ -177,7 +177,7 @@ class Planner:
 
     def record_inferred_ready(self, task: Task, asked_at_ms: int) -> None:
         """Record that the task was inferred to be ready, because a page of the tasks in processing did not show it."""
-        self._inferred_ready[task.key] = asked_at_ms + INFERRED_READY_MS
+        self._inferred_ready[task.row_id] = asked_at_ms + INFERRED_READY_MS
         self._learn(task, Ready(), asked_at_ms, is_finished=True)
 
     def infer_ready(self, look: ListRequest, page: ListPage, now_ms: int) -> list[Task]:
@@ -194,19 +194,19 @@ class Planner:
     def record_page(self, look: ListRequest, page: ListPage, answered: Iterable[Task], now_ms: int) -> None:
         """Learn from the page that `look` requested; `answered` are the tasks that it answered for."""
         self._list_failures = 0
-        answered_keys = {task.key for task in answered}
+        answered_keys = {task.row_id for task in answered}
         shown = {task.task_id for task in page.tasks}
         self.listing.learn(look.query, page, sum(task.task_id in shown for task in look.tasks))
         is_whole = is_complete(look.query, page)
         for task in look.tasks:
-            misses, _ = self._misses.pop(task.key, (0, 0))
-            if task.key in answered_keys:
+            misses, _ = self._misses.pop(task.row_id, (0, 0))
+            if task.row_id in answered_keys:
                 continue
             if is_whole or misses + 1 >= PAGE_MISSES:
                 # The older the task, the less likely it is that the list is only late.
-                self._unlisted[task.key] = now_ms + UNLISTED_MS + task.age_ms(now_ms)
+                self._unlisted[task.row_id] = now_ms + UNLISTED_MS + task.age_ms(now_ms)
             else:
-                self._misses[task.key] = misses + 1, now_ms + MISSES_KEPT_MS
+                self._misses[task.row_id] = misses + 1, now_ms + MISSES_KEPT_MS
 
     def list_failed(self, now: float) -> None:
         """Pause requests for the list: single calls may still work."""
@@ -239,8 +239,8 @@ class Planner:
         if chance_finished(task, asked_at_ms, self.times) >= FORETOLD:
             self._trust.learn(is_hit=is_finished)
         if is_finished:
-            self._misses.pop(task.key, None)
-            self._unlisted.pop(task.key, None)
+            self._misses.pop(task.row_id, None)
+            self._unlisted.pop(task.row_id, None)
         metadata = _metadata(outcome)
         if metadata.created_at_ms is not None:
             self.listing.learn_date(task.task_id, metadata.created_at_ms)

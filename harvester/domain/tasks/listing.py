@@ -83,4 +83,4 @@ class ListSettlement:
 
 def new_task(task_id: str, now_ms: int) -> Task:
     """Return a task that is not stored yet, queued at `now_ms` (Unix ms); its entry sets the deadline."""
-    return Task(key=0, task_id=task_id, state=TaskState.PENDING, added_at_ms=now_ms, expires_at_ms=0)
+    return Task(row_id=0, task_id=task_id, state=TaskState.PENDING, added_at_ms=now_ms, expires_at_ms=0)

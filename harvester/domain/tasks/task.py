@@ -71,7 +71,6 @@ def age_ms(created_at_ms: int, added_at_ms: int, now_ms: int) -> int:
 class Task:
     """A row of the queue. Times are Unix milliseconds.
 
-    - `key`: the row id.
     - `claim`: the fencing number; the store accepts a result only while the row has the same number.
     - `failures`: temporary failures in a row; `gone`: "not found" answers; `invalid`: unacceptable downloads.
     - `unfinished_at_ms`: when the API last said that the task had not finished.
@@ -85,7 +84,7 @@ class Task:
     type checker prevent changes.
     """
 
-    key: Final[int]
+    row_id: Final[int]
     task_id: Final[str]
     state: Final[TaskState]
     added_at_ms: Final[int]

@@ -20,7 +20,7 @@ def check_stored(table: str, expected: int, stored: int) -> None:
 
 def check_changed_by_others(connection: sqlite3.Connection, task: Task, *, is_due: bool) -> None:
     """Raise StoreError if an UPDATE has not changed a task although its row still matches."""
-    found = connection.execute(query("unchanged"), {"id": task.key, "claim": task.claim}).fetchone()
+    found = connection.execute(query("unchanged"), {"id": task.row_id, "claim": task.claim}).fetchone()
     if found is not None and (not is_due or found[0] == 0):
         raise _dropped(f"a change of the task {task.task_id}")
 

@@ -40,28 +40,28 @@ def apply_list_page(connection: sqlite3.Connection, page: ListSettlement) -> lis
     A change is not stored if the row is no longer as it was read: another process has settled, claimed or deleted it
     since. Claimed tasks are given back unless the page has settled them.
     """
-    claimed = {task.key for task in page.claimed}
+    claimed = {task.row_id for task in page.claimed}
     stored = [
-        _store(connection, change, page.at_ms, charged=change.task.key in claimed and page.attempt is not None)
+        _store(connection, change, page.at_ms, charged=change.task.row_id in claimed and page.attempt is not None)
         for change in page.changes
     ]
-    settled = {task.key for task in page.finished}
+    settled = {task.row_id for task in page.finished}
     for change, is_stored in zip(page.changes, stored, strict=True):
-        if is_stored and change.task.key in claimed:
+        if is_stored and change.task.row_id in claimed:
             _insert_attempt(connection, change.task, page.attempt, change.listed.outcome.kind)
         # A page has nothing new to say about a task that is known to be ready: it is given back.
         if is_stored and change.decision is not None:
-            settled.add(change.task.key)
+            settled.add(change.task.row_id)
     for task in page.finished:
-        if connection.execute(query("presume_ready"), {"id": task.key, "claim": task.claim}).rowcount:
+        if connection.execute(query("presume_ready"), {"id": task.row_id, "claim": task.claim}).rowcount:
             _insert_attempt(connection, task, page.attempt, NOT_UNFINISHED)
-    defer(connection, ((task, 0) for task in page.claimed if task.key not in settled))
+    defer(connection, ((task, 0) for task in page.claimed if task.row_id not in settled))
     return stored
 
 
 def _insert_attempt(connection: sqlite3.Connection, task: Task, attempt: Attempt | None, outcome: str) -> None:
     if attempt is not None:
-        insert_attempts(connection, [(task.key, replace(attempt, outcome=outcome))])
+        insert_attempts(connection, [(task.row_id, replace(attempt, outcome=outcome))])
 
 
 def _store(connection: sqlite3.Connection, change: ListedChange, now_ms: int, *, charged: bool) -> bool:
@@ -72,7 +72,7 @@ def _store(connection: sqlite3.Connection, change: ListedChange, now_ms: int, *,
         key = _insert_task(connection, task, decision, now_ms)
         if key is None:
             return False
-        task = replace(task, key=key)
+        task = replace(task, row_id=key)
     elif not connection.execute(query("update_listed"), _update(task, decision, now_ms, charged=charged)).rowcount:
         return False
     keep_metadata(connection, task, change.listed.metadata, now_ms)
@@ -92,7 +92,7 @@ def _insert_task(connection: sqlite3.Connection, task: Task, decision: Decision,
 def _update(task: Task, decision: Decision, now_ms: int, *, charged: bool) -> dict[str, Any]:
     return {
         **_columns(task, decision, now_ms),
-        "id": task.key,
+        "id": task.row_id,
         "claim": task.claim,
         "state_read": task.state,
         "charged": int(charged),

@@ -133,9 +133,9 @@ def due(
     is_whole = all(len(tasks) < limit for tasks in found.values())
     # Those past their deadline come last: with one of them, none in time is missing.
     if newest and len(pending) == limit and not pending[-1].is_past_deadline(now_ms):
-        known = {task.key for task in pending}
+        known = {task.row_id for task in pending}
         last = look_at_newest(connection, TaskState.PENDING, now_ms, limit)
-        pending = [*pending, *(task for task in reversed(last) if task.key not in known)]
+        pending = [*pending, *(task for task in reversed(last) if task.row_id not in known)]
     return DueTasks(found[TaskState.READY], pending, is_whole)
 
 
@@ -190,7 +190,7 @@ def claim(connection: sqlite3.Connection, lease: Lease, tasks: Iterable[Task]) -
     """Claim those of the tasks that nobody has had in hand since they were looked at; return them as claimed."""
     statement, claimed = query("claim"), []
     for task in tasks:
-        parameters = {**_lease_row(lease), "id": task.key, "claim": task.claim}
+        parameters = {**_lease_row(lease), "id": task.row_id, "claim": task.claim}
         if connection.execute(statement, parameters).rowcount:
             claimed.append(replace(task, claim=task.claim + 1))
         else:
@@ -204,7 +204,7 @@ def _lease_row(lease: Lease) -> dict[str, Any]:
 
 def postpone(connection: sqlite3.Connection, tasks: Iterable[tuple[Task, int]], now_ms: int) -> None:
     """Let tasks that nobody has claimed sleep until the given times (Unix milliseconds)."""
-    rows = [{"id": task.key, "claim": task.claim, "until": until_ms, "now": now_ms} for task, until_ms in tasks]
+    rows = [{"id": task.row_id, "claim": task.claim, "until": until_ms, "now": now_ms} for task, until_ms in tasks]
     connection.executemany(query("postpone"), rows)
 
 
@@ -226,7 +226,7 @@ def free(connection: sqlite3.Connection, dead: Iterable[HeldLeases]) -> int:
 
 def defer(connection: sqlite3.Connection, tasks: Iterable[tuple[Task, int]]) -> None:
     """Give claimed tasks back, each due again at the given time (Unix milliseconds)."""
-    rows = [{"id": task.key, "claim": task.claim, "until": until_ms} for task, until_ms in tasks]
+    rows = [{"id": task.row_id, "claim": task.claim, "until": until_ms} for task, until_ms in tasks]
     connection.executemany(query("defer"), rows)
 
 

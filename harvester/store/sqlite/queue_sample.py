@@ -107,7 +107,7 @@ def _is_new(row: tuple[Any, ...]) -> bool:
 
 
 def _by_deadline(turns: Iterable[QueuedTask]) -> list[QueuedTask]:
-    return sorted(turns, key=lambda turn: (turn.task.expires_at_ms, turn.task.key))
+    return sorted(turns, key=lambda turn: (turn.task.expires_at_ms, turn.task.row_id))
 
 
 def _count_due(connection: sqlite3.Connection, state: TaskState, now_ms: int) -> int:

@@ -31,7 +31,7 @@ def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement]) ->
     """
     accepted = [_settle_task(connection, settlement) for settlement in settlements]
     kept = list(compress(settlements, accepted))
-    insert_attempts(connection, [(settlement.task.key, settlement.attempt) for settlement in kept])
+    insert_attempts(connection, [(settlement.task.row_id, settlement.attempt) for settlement in kept])
     for settlement in kept:
         _keep_beside(connection, settlement)
     _insert_embeddings(
@@ -52,14 +52,14 @@ def _keep_beside(connection: sqlite3.Connection, settlement: Settlement) -> None
         keep_metadata(connection, settlement.task, settlement.metadata, settlement.settled_at_ms)
     if settlement.decision.state in _ENDS_WITH_BODY and settlement.body:
         store_payload(
-            connection, settlement.task.key, packed(settlement.body, settlement.encoding, settlement.attempt.at_ms)
+            connection, settlement.task.row_id, packed(settlement.body, settlement.encoding, settlement.attempt.at_ms)
         )
 
 
 def _task_row(settlement: Settlement) -> dict[str, Any]:
     decision, problem = settlement.decision, settlement.decision.problem
     return {
-        "id": settlement.task.key,
+        "id": settlement.task.row_id,
         "claim": settlement.task.claim,
         "state": decision.state,
         "next_attempt_at": decision.next_attempt_at_ms if decision.state.is_open else 0,
@@ -88,7 +88,7 @@ def keep_metadata(connection: sqlite3.Connection, task: Task, metadata: MediaMet
     Return False if the task is not open any more.
     """
     described = {
-        "task": task.key,
+        "task": task.row_id,
         "task_id": task.task_id,
         "now": now_ms,
         "model_name": metadata.model_name,
@@ -105,7 +105,7 @@ def _insert_embeddings(connection: sqlite3.Connection, settlements: Iterable[Set
     segments: list[tuple[Any, ...]] = []
     stored: list[tuple[int, Matrix]] = []
     for settlement in settlements:
-        key, embeddings = settlement.task.key, settlement.embeddings
+        key, embeddings = settlement.task.row_id, settlement.embeddings
         if embeddings is None:
             continue
         if len(embeddings.vectors) != embeddings.count:
@@ -133,10 +133,10 @@ def _insert_video(
     """Return whether the row was stored; an existing one stays."""
     video = _video(settlement, embeddings, vectors)
     checksum = _content(settlement.task.task_id, video, columns, embeddings).checksum()
-    row = {"task": settlement.task.key, "content_blake2b": checksum, **video}
+    row = {"task": settlement.task.row_id, "content_blake2b": checksum, **video}
     if connection.execute(query("insert_video"), row).rowcount:
         return True
-    check_stored("videos", 1, len(connection.execute(query("find_video"), {"task": settlement.task.key}).fetchall()))
+    check_stored("videos", 1, len(connection.execute(query("find_video"), {"task": settlement.task.row_id}).fetchall()))
     return False
 
 

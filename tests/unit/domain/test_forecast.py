@@ -38,7 +38,7 @@ def turn(
 
 
 def survey(turns: list[QueuedTask], *, each: int = 1) -> QueueSample:
-    drawn = sorted(turns, key=lambda one: (one.task.expires_at_ms, one.task.key))
+    drawn = sorted(turns, key=lambda one: (one.task.expires_at_ms, one.task.row_id))
     due = [one.task.state for one in drawn if one.due_ms <= NOW]
     return QueueSample(
         NOW,
@@ -154,13 +154,13 @@ def calls(turns: list[QueuedTask], conditions: Conditions) -> list[Call]:
 
 def test_results_come_in_the_order_of_their_deadlines_at_the_rate() -> None:
     told = calls(finished(20), Conditions(SIXTY, calls=3))
-    assert [one.request.tasks[0].key for one in told] == [19, 18, 17]
+    assert [one.request.tasks[0].row_id for one in told] == [19, 18, 17]
     assert [one.at_ms - NOW for one in told] == [0, 1000, 2000]
 
 
 def test_a_task_that_expires_before_its_turn_comes_after_those_that_do_not() -> None:
     turns = [turn(key, age_ms=RETENTION_MS - left_ms) for key, left_ms in enumerate((500, 900, 1_500, 9_000, -1))]
-    assert [one.request.tasks[0].key for one in calls(turns, Conditions(SIXTY))] == [0, 2, 3, 4, 1]
+    assert [one.request.tasks[0].row_id for one in calls(turns, Conditions(SIXTY))] == [0, 2, 3, 4, 1]
 
 
 def test_what_a_page_finds_comes_before_the_next_question() -> None:
@@ -169,7 +169,7 @@ def test_what_a_page_finds_comes_before_the_next_question() -> None:
     found = finished_among(first.request, first.at_ms, TIMES)
     assert found > 20
     assert second.at_ms >= NOW + (1 + found) * 1000
-    assert not {one.key for one in first.request.tasks} & {one.key for one in second.request.tasks}
+    assert not {one.row_id for one in first.request.tasks} & {one.row_id for one in second.request.tasks}
 
 
 def test_what_is_not_worth_a_request_yet_is_foretold_for_when_it_is() -> None:
@@ -201,7 +201,7 @@ def test_none_is_foretold_where_there_is_nothing_to_do_or_nobody_asks(turns: lis
 @given(ages, budgets, st.sampled_from(Strategy))
 def test_no_task_is_foretold_twice_and_times_never_go_back(ages: list[int], budget: Budget, strategy: Strategy) -> None:
     told = calls([turn(key, age_ms=age_ms) for key, age_ms in enumerate(ages)], Conditions(budget, strategy, calls=9))
-    keys = [task.key for one in told for task in one.request.tasks]
+    keys = [task.row_id for one in told for task in one.request.tasks]
     assert len(keys) == len(set(keys))
     assert len(told) <= 9
     assert [one.at_ms for one in told] == sorted(one.at_ms for one in told)

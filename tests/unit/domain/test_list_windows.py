@@ -130,7 +130,8 @@ def test_until_more_is_known_a_date_from_an_id_may_be_seconds_early() -> None:
     assert listing.span_ms(hinted) == (NOON_MS + UPLOAD_MS[0], NOON_MS + UPLOAD_MS[1])
     shown = [task(key, at_ms=NOON_MS) for key in range(30)]
     listed = [
-        ListedTask(one.task_id, Processing(), MediaMetadata(created_at_ms=NOON_MS + 3_000 + one.key)) for one in shown
+        ListedTask(one.task_id, Processing(), MediaMetadata(created_at_ms=NOON_MS + 3_000 + one.row_id))
+        for one in shown
     ]
     listing.learn(ListQuery(NOON_MS), ListPage(listed, 30), 30)
     earliest, latest = listing.span_ms(hinted)
@@ -142,7 +143,7 @@ def test_what_a_page_of_the_unfinished_does_not_show_has_finished(shown: set[int
     tasks = [task(key, at_ms=NOON_MS + key * 1000, dated=is_dated) for key in range(100)]
     page = page_of([tasks[key] for key in sorted(shown, reverse=True)])
     query = ListQuery(NOON_MS - 60_000, NOON_MS + 200_000, status=PROCESSING)
-    found = {one.key for one in absent_from_processing_page(query, page, tasks, ListModel())}
+    found = {one.row_id for one in absent_from_processing_page(query, page, tasks, ListModel())}
     assert not found & shown
     if page.count < PAGE_LIMIT:
         assert found == set(range(100)) - shown
@@ -182,7 +183,7 @@ def test_a_second_that_holds_more_than_a_page_is_not_asked_for_by_page() -> None
     query = ListQuery(NOON_MS, NOON_MS + 1000)
     listing.learn(query, page_of([one.task for one in tasks[-PAGE_LIMIT:]], total=200), PAGE_LIMIT)
     window = best_window(tasks, listing, at_least=2)
-    assert window is None or {one.key for one in window.tasks} <= set(range(140, 200))
+    assert window is None or {one.row_id for one in window.tasks} <= set(range(140, 200))
 
 
 def test_a_few_ids_that_carry_no_time_do_not_widen_the_windows() -> None:

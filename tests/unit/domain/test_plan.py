@@ -57,7 +57,7 @@ def task(key: int = 1, *, state: TaskState = TaskState.PENDING, age_ms: int = 0,
 
 def planned(pending: list[Task], constraints: PlanConstraints = MANY, *, ready: list[Task] | None = None) -> Plan:
     def by_deadline(task: Task) -> tuple[int, int]:
-        return task.expires_at_ms, task.key
+        return task.expires_at_ms, task.row_id
 
     due = DueTasks(sorted(ready or [], key=by_deadline), sorted(pending, key=by_deadline))
     return plan(due, NOW, constraints, ProcessingTimes(), ListModel())
@@ -71,7 +71,7 @@ def endpoint_of(one: Task, constraints: PlanConstraints = MANY) -> Endpoint | No
 pending_tasks = st.lists(
     st.builds(task, st.integers(1, 10**6), age_ms=st.integers(0, 2 * RETENTION_MS), dated=st.booleans()),
     max_size=30,
-    unique_by=lambda one: one.key,
+    unique_by=lambda one: one.row_id,
 )
 constraints = st.builds(
     PlanConstraints,
@@ -89,10 +89,12 @@ constraints = st.builds(
 def test_no_task_is_planned_twice_and_no_term_is_broken(
     pending: list[Task], others: list[Task], constraints: PlanConstraints
 ) -> None:
-    known = {one.key for one in pending}
-    ready = [replace(one, state=TaskState.READY) for one in others if one.key not in known]
+    known = {one.row_id for one in pending}
+    ready = [replace(one, state=TaskState.READY) for one in others if one.row_id not in known]
     result = planned(pending, constraints, ready=ready)
-    keys = [one.key for request in result.requests for one in request.tasks] + [one.key for one, _ in result.later]
+    keys = [one.row_id for request in result.requests for one in request.tasks] + [
+        one.row_id for one, _ in result.later
+    ]
     assert len(keys) == len(set(keys))
     assert len(result.requests) <= constraints.limit
     assert not {request.endpoint for request in result.requests} & constraints.closed
@@ -226,7 +228,7 @@ def test_a_task_that_no_call_can_answer_for_now_keeps_no_page_from_the_others() 
 def test_a_class_that_is_closed_is_replaced_where_another_can_answer(closed: set[Endpoint]) -> None:
     tasks = [task(key, age_ms=HALF_DONE_MS) for key in range(3)]
     requests = planned(tasks, replace(MANY, closed=frozenset(closed), ask_every_task=True)).requests
-    assert {one.key for request in requests for one in request.tasks} == {0, 1, 2}
+    assert {one.row_id for request in requests for one in request.tasks} == {0, 1, 2}
 
 
 def test_a_task_is_asked_about_in_the_last_minutes_before_its_deadline_whatever_is_expected() -> None:
@@ -277,9 +279,9 @@ def test_a_plan_looks_for_few_of_many_pages_and_the_next_ones_for_the_others(
         result = plan(
             DueTasks([], left), NOW, replace(MANY, strategy=strategy, ask_every_task=True), ProcessingTimes(), listing
         )
-        asked = {one.key for request in result.requests for one in request.tasks}
+        asked = {one.row_id for request in result.requests for one in request.tasks}
         assert asked
-        left = [one for one in left if one.key not in asked]
+        left = [one for one in left if one.row_id not in asked]
     assert sum(searches) > 20
     assert max(searches) < 10
 

@@ -98,12 +98,12 @@ async def test_store_planner_and_displays_hear_what_a_page_says() -> None:
     (settled,) = bench.store.settled
     assert [one.task.task_id for one in settled.changes] == ["task-1", "task-2"]
     assert [one.decision and one.decision.state for one in settled.changes] == [TaskState.READY, TaskState.PENDING]
-    assert [one.key for one in settled.claimed] == [1, 2, 3]
+    assert [one.row_id for one in settled.claimed] == [1, 2, 3]
     attempt = settled.attempt
     assert attempt is not None
     assert (attempt.at_ms, attempt.endpoint, attempt.http_status) == (NOW, "list", 200)
     assert bench.progress.counts.get(TaskState.READY) == 2
-    assert [one.key for one in settled.finished] == [3]
+    assert [one.row_id for one in settled.finished] == [3]
     assert set(bench.planner._inferred_ready) == {3}
     assert bench.planner.times.all_seen
     assert not bench.is_list_paused
@@ -129,7 +129,7 @@ async def test_whatever_goes_wrong_the_tasks_are_given_back_and_nothing_is_concl
     bench = Bench(failure)
     await bench.look(task(1), task(2))
     (settled,) = bench.store.settled
-    assert (list(settled.changes), [one.key for one in settled.claimed]) == ([], [1, 2])
+    assert (list(settled.changes), [one.row_id for one in settled.claimed]) == ([], [1, 2])
     assert not bench.planner._inferred_ready
     assert not bench.planner._unlisted
     # A block is kept by the throttle, and ends by itself.

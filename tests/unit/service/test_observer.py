@@ -59,7 +59,7 @@ def test_a_task_that_failed_has_no_wait() -> None:
 def test_the_memory_is_bounded() -> None:
     times = ReadyTimes()
     for key in range(MAX_REMEMBERED + 1):
-        times.record_transition(replace(PENDING, key=key), TaskState.READY, key)
+        times.record_transition(replace(PENDING, row_id=key), TaskState.READY, key)
 
     assert times.forget(0) is None
     assert times.forget(1) == 1

@@ -55,7 +55,7 @@ def requests(
     limit: int = 1000,
     waits_s: dict[Endpoint, float] | None = None,
 ) -> list[PlannedRequest]:
-    due = DueTasks([], sorted(tasks, key=lambda one: (one.expires_at_ms, one.key)))
+    due = DueTasks([], sorted(tasks, key=lambda one: (one.expires_at_ms, one.row_id)))
     return planner.plan(
         due, now_ms=now_ms, now=now, limit=limit, open_tasks=len(tasks), rate_per_s=PER_S, waits_s=waits_s or {}
     ).requests
@@ -85,11 +85,11 @@ def conclude(
     for one in finished:
         planner.record_inferred_ready(one, at_ms)
     planner.record_page(asked, found, [*heard, *finished], at_ms)
-    return {one.key for one in finished}
+    return {one.row_id for one in finished}
 
 
 def retrieved(found: list[PlannedRequest]) -> set[int]:
-    return {request.task.key for request in found if isinstance(request, TaskRequest) and not request.is_probe}
+    return {request.task.row_id for request in found if isinstance(request, TaskRequest) and not request.is_probe}
 
 
 # Questions and what they may cost.
@@ -147,7 +147,7 @@ def test_conclusions_that_turn_out_wrong_are_withdrawn_and_no_more_are_drawn_for
     conclude(planner, look(*tasks), page())
     assert planner.take_retracted() == []
     answer_all(planner, tasks[:3], Processing())
-    assert set(planner.take_retracted()) == {one.key for one in tasks[3:]}
+    assert set(planner.take_retracted()) == {one.row_id for one in tasks[3:]}
     assert planner.take_retracted() == []
     planner.expire_entries(NOW + DOUBT_MS - 1)
     # An answer to a page that was under way meanwhile.

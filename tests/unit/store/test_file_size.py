@@ -27,6 +27,6 @@ def test_the_file_grows_by_at_most_a_fifth_more_than_the_raw_vectors(tmp_path: P
     with closing(open_for_writing(path)) as connection:
         add_tasks(connection, *(object_id(number) for number in range(count)))
         for task in claim(connection, limit=count):
-            vectors = default_rng(task.key).standard_normal((segments, dim), "f4")
+            vectors = default_rng(task.row_id).standard_normal((segments, dim), "f4")
             settle_all(connection, settlement(task, Retrieved(embeddings_of(vectors))))
     assert path.stat().st_size - empty_bytes <= 1.2 * count * raw_bytes

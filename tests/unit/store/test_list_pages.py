@@ -62,14 +62,14 @@ def test_a_page_is_the_answer_for_each_task_that_it_was_asked_for(connection: sq
     page = [listed(0, Ready()), listed(1, Processing()), listed(2, Failed("broken"))]
     heard = told(connection, page, claimed)
     assert [one.task.task_id for one in heard] == [object_id(number) for number in range(3)]
-    columns = [row(connection, one.key, "state", "attempts", "created_at", "lease_owner") for one in claimed]
+    columns = [row(connection, one.row_id, "state", "attempts", "created_at", "lease_owner") for one in claimed]
     assert columns == [
         ("ready", 1, CREATED, None),
         ("pending", 1, CREATED, None),
         ("ready", 1, CREATED, None),
         ("pending", 0, None, None),
     ]
-    assert row(connection, claimed[1].key, "unfinished_at", "expires_at") == (NOW, CREATED + RETENTION_MS)
+    assert row(connection, claimed[1].row_id, "unfinished_at", "expires_at") == (NOW, CREATED + RETENTION_MS)
     kept = connection.execute("SELECT endpoint, outcome FROM attempts ORDER BY task").fetchall()
     assert kept == [("list", "ready"), ("list", "processing"), ("list", "failed")]
 
@@ -84,7 +84,7 @@ def test_what_the_page_does_not_hold_is_due_at_once(connection: sqlite3.Connecti
 def test_others_on_the_page_are_answered_for_too_and_not_charged(connection: sqlite3.Connection) -> None:
     queued(connection, 1)
     (one,) = told(connection, [listed(0, Ready()), listed(7, Ready())])
-    assert row(connection, one.task.key, "state", "attempts") == ("ready", 0)
+    assert row(connection, one.task.row_id, "state", "attempts") == ("ready", 0)
     assert connection.execute("SELECT count(*) FROM tasks").fetchone() == (1,)
 
 
@@ -103,7 +103,7 @@ def test_a_look_whose_lease_has_lapsed_changes_nothing_of_what_others_have_claim
     later_ms = NOW + LEASE_MS + 1
     theirs = claim(connection, "theirs", now_ms=later_ms)
     assert told(connection, [listed(0, Failed("broken"))], mine) == []
-    assert row(connection, mine[1].key, "lease_owner", "next_attempt_at") == ("theirs", later_ms + LEASE_MS)
+    assert row(connection, mine[1].row_id, "lease_owner", "next_attempt_at") == ("theirs", later_ms + LEASE_MS)
     settled = settle_all(connection, *(settlement(one, Retrieved(embeddings())) for one in theirs))
     assert settled == [True, True]
 
@@ -113,7 +113,7 @@ def test_a_lease_that_has_lapsed_without_anybody_noticing_does_no_harm(connectio
     mine = claim(connection, "mine")
     in_transaction(connection, lambda connection: queue.make_due(connection, NOW + LEASE_MS + 1))
     assert len(told(connection, [listed(0, Ready())], mine)) == 1
-    assert row(connection, mine[0].key, "state") == ("ready",)
+    assert row(connection, mine[0].row_id, "state") == ("ready",)
 
 
 def test_a_page_uses_the_claim_up(connection: sqlite3.Connection) -> None:
@@ -122,7 +122,7 @@ def test_a_page_uses_the_claim_up(connection: sqlite3.Connection) -> None:
     (mine,) = claim(connection)
     told(connection, [listed(0, Processing())], [mine])
     assert settle_all(connection, settlement(mine, Failed("broken"))) == [False]
-    assert row(connection, mine.key, "state") == ("pending",)
+    assert row(connection, mine.row_id, "state") == ("pending",)
 
 
 @pytest.mark.parametrize("late", [Processing(), Failed("broken")])
@@ -131,8 +131,8 @@ def test_a_list_that_is_late_takes_no_result_back(connection: sqlite3.Connection
     ready, ended = claim(connection)
     settle_all(connection, settlement(ready, Ready()), settlement(ended, Retrieved(embeddings())))
     told(connection, [listed(0, late), listed(1, late)])
-    assert row(connection, ready.key, "state", "created_at") == ("ready", CREATED)
-    assert row(connection, ended.key, "state") == ("harvested",)
+    assert row(connection, ready.row_id, "state", "created_at") == ("ready", CREATED)
+    assert row(connection, ended.row_id, "state") == ("harvested",)
 
 
 def test_a_ready_task_keeps_its_turn_when_the_list_dates_it(connection: sqlite3.Connection) -> None:
@@ -140,7 +140,7 @@ def test_a_ready_task_keeps_its_turn_when_the_list_dates_it(connection: sqlite3.
     (one,) = claim(connection)
     settle_all(connection, settlement(one, Ready()))
     told(connection, [listed(0, Ready())])
-    assert row(connection, one.key, "next_attempt_at", "expires_at") == (0, CREATED + RETENTION_MS)
+    assert row(connection, one.row_id, "next_attempt_at", "expires_at") == (0, CREATED + RETENTION_MS)
 
 
 def test_a_ready_task_that_the_page_was_requested_for_is_due_again_when_the_list_dates_it(
@@ -150,7 +150,7 @@ def test_a_ready_task_that_the_page_was_requested_for_is_due_again_when_the_list
     connection.execute("UPDATE tasks SET state = 'ready'")
     (mine,) = claim(connection)
     told(connection, [listed(0, Ready())], [mine])
-    assert row(connection, mine.key, "next_attempt_at", "lease_owner", "created_at") == (0, None, CREATED)
+    assert row(connection, mine.row_id, "next_attempt_at", "lease_owner", "created_at") == (0, None, CREATED)
 
 
 def test_an_answer_without_a_date_leaves_the_known_one(connection: sqlite3.Connection) -> None:
@@ -178,9 +178,9 @@ def test_what_a_page_of_the_unfinished_does_not_show_is_ready_and_the_rest_is_gi
     queued(connection, 3)
     claimed = claim(connection)
     assert len(told(connection, [listed(0, Processing())], claimed, finished=[claimed[1]])) == 1
-    found = [row(connection, one.key, "state", "attempts", "next_attempt_at", "lease_owner") for one in claimed]
+    found = [row(connection, one.row_id, "state", "attempts", "next_attempt_at", "lease_owner") for one in claimed]
     assert found[1:] == [("ready", 1, 0, None), ("pending", 0, 0, None)]
-    (attempt,) = connection.execute("SELECT endpoint, outcome FROM attempts WHERE task = ?", (claimed[1].key,))
+    (attempt,) = connection.execute("SELECT endpoint, outcome FROM attempts WHERE task = ?", (claimed[1].row_id,))
     assert attempt == ("list", "not unfinished")
 
 
@@ -189,4 +189,4 @@ def test_a_task_that_somebody_else_has_taken_meanwhile_is_not_noted_as_ready(con
     (mine,) = claim(connection)
     (theirs,) = claim(connection, "other", now_ms=NOW + LEASE_MS)
     told(connection, [], [mine], finished=[mine])
-    assert row(connection, mine.key, "state", "claim") == ("pending", theirs.claim)
+    assert row(connection, mine.row_id, "state", "claim") == ("pending", theirs.claim)

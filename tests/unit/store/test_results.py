@@ -59,7 +59,7 @@ def task(connection: sqlite3.Connection) -> Task:
 
 def test_a_result_and_its_task_are_stored_together(connection: sqlite3.Connection, task: Task) -> None:
     assert settle_all(connection, settlement(task, Retrieved(embeddings(count=3)))) == [True]
-    assert row(connection, task.key, "state", "ended_at", "lease_owner", "attempts") == ("harvested", NOW, None, 1)
+    assert row(connection, task.row_id, "state", "ended_at", "lease_owner", "attempts") == ("harvested", NOW, None, 1)
     assert row_counts(connection) == {
         "tasks": 1,
         "videos": 1,
@@ -86,13 +86,27 @@ def test_every_column_of_a_result_is_stored(connection: sqlite3.Connection, task
     checksum = zlib.crc32(received.vectors.tobytes())
     name, document = "holiday.mp4", received.document.decode()
     assert [columns[:13] for columns in stored["videos"]] == [
-        (task.key, "marengo3.0", 12.0, name, None, 6.0, NOW, NOW + 1, NOW, 2, checksum, document, '[["a"],["b","c"]]')
+        (
+            task.row_id,
+            "marengo3.0",
+            12.0,
+            name,
+            None,
+            6.0,
+            NOW,
+            NOW + 1,
+            NOW,
+            2,
+            checksum,
+            document,
+            '[["a"],["b","c"]]',
+        )
     ]
     assert [len(columns[13]) for columns in stored["videos"]] == [16]
-    assert stored["video_scopes"] == [(task.key, 0, "clip"), (task.key, 1, "video")]
+    assert stored["video_scopes"] == [(task.row_id, 0, "clip"), (task.row_id, 1, "video")]
     assert stored["segments"] == [
-        (task.key, 0, "visual", "clip", 0.0, 6.25, 0, None),
-        (task.key, 1, "visual", None, 6.0, None, 1, orjson.dumps({"confidence": 0.5}).decode()),
+        (task.row_id, 0, "visual", "clip", 0.0, 6.25, 0, None),
+        (task.row_id, 1, "visual", None, 6.0, None, 1, orjson.dumps({"confidence": 0.5}).decode()),
     ]
 
 
@@ -163,8 +177,11 @@ def test_an_error_of_sqlite_on_any_table_stores_nothing_of_the_group(
     tasks = [claim_new(connection, number) for number in range(3)]
     before = contents(connection)
     # The last row of the last task: everything else has been written by then.
-    last = {"tasks": f"new.id = {tasks[-1].key}", "embeddings": f"new.task = {tasks[-1].key} AND new.position = 4"}
-    when = last.get(table, f"new.task = {tasks[-1].key}" if table != "payloads" else "TRUE")
+    last = {
+        "tasks": f"new.id = {tasks[-1].row_id}",
+        "embeddings": f"new.task = {tasks[-1].row_id} AND new.position = 4",
+    }
+    when = last.get(table, f"new.task = {tasks[-1].row_id}" if table != "payloads" else "TRUE")
     change = "UPDATE" if table == "tasks" else "INSERT"
     connection.execute(
         f"CREATE TEMP TRIGGER fault BEFORE {change} ON main.{table} WHEN {when} BEGIN SELECT RAISE(ABORT, 'fault'); END"
@@ -194,4 +211,4 @@ def test_the_requests_of_all_ids_have_their_own_rows(connection: sqlite3.Connect
     add_tasks(connection, *(object_id(number) for number in range(3)))
     tasks = claim(connection)
     settle_all(connection, *(settlement(task, Ready()) for task in tasks))
-    assert [attempt[1] for attempt in contents(connection)["attempts"]] == [task.key for task in tasks]
+    assert [attempt[1] for attempt in contents(connection)["attempts"]] == [task.row_id for task in tasks]
