@@ -1,1 +1,1 @@
-"""The deeds: reads open tasks and carries out what the domain decides."""
+"""The running harvest: reads open tasks and carries out what the domain decides."""

@@ -12,7 +12,7 @@ from harvester.service.run_control import RunControl
 CONDITION = "api"
 
 MAX_KNOWN_STATUSES = 50
-"""After that many different ones a further unknown status is not logged."""
+"""Statuses, known ones included: once this many were seen, a further unknown status is not logged."""
 
 _KNOWN_STATUSES = frozenset({"processing", "pending", "queued", "indexing", "generic_error"})
 
@@ -20,7 +20,7 @@ log = structlog.stdlib.get_logger()
 
 
 class ApiHealth:
-    """Keeps breaker and condition `api`, stops a harvest whose key is refused, and logs unknown statuses once each."""
+    """Updates breaker and condition `api`, stops a harvest whose key is refused, logs each unknown status once."""
 
     def __init__(self, breaker: Breaker, progress: Progress, clock: Clock, control: RunControl) -> None:
         self._breaker = breaker

@@ -48,7 +48,7 @@ class Claims:
     async def give_back(self, requests: Sequence[PlannedRequest]) -> None:
         """Give back the tasks of queued requests.
 
-        Due at once, not at a time: a harvest that asks about each task once wakes none.
+        They are due at once, not at a later time: a harvest that asks about each task once reads no tasks that wait.
         """
         if requests:
             self.requests = [request for request in self.requests if request not in requests]
@@ -56,9 +56,9 @@ class Claims:
             await self._retry.run(lambda: self._source.defer(tasks))
 
     async def give_back_lapsed(self) -> None:
-        """Give back what was claimed if this process stood still for longer than its leases: others may have it.
+        """Give back the queued requests' tasks if this process was suspended for longer than its leases last.
 
-        By the steady clock: one that only seems to stand still, as the wall clock jumps, keeps what it has.
+        Others may have claimed them since. The steady clock decides, so that no jump of the wall clock ends claims.
         """
         if self._clock.monotonic() >= self._leased_until:
             await self.give_back(self.requests)
@@ -71,14 +71,14 @@ class Claims:
             self._leased_until = leased_until
 
     async def free_dead(self, now_ms: int) -> None:
-        """Free what dead processes have claimed."""
+        """Free the tasks that dead processes have claimed."""
         held = await self._retry.run(self._source.held_leases)
         dead = self._others.dead(held, self._clock.monotonic(), now_ms)
         if dead and (freed := await self._retry.run(lambda: self._source.free(dead))):
             log.info("freed the tasks of processes that are gone", tasks=freed)
 
     async def release(self) -> None:
-        """Give back all that this process has claimed, also what is under way. Raises StoreBusyError."""
+        """Give back all claims of this process, also those of requests under way. Raises StoreBusyError."""
         await self._source.release(self.owner)
 
     def _lease(self, now_ms: int) -> Lease:

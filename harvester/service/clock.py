@@ -1,4 +1,4 @@
-"""Time as the service sees it: a wall clock for what is stored, a steady one for waiting, and the API's own time."""
+"""Time as the service sees it: a wall clock for stored times, a steady clock for waiting, and the API's own time."""
 
 import statistics
 import time
@@ -14,28 +14,28 @@ from harvester.domain.tasks.task import CLOCK_SET_MS
 CONDITION = "clock"
 
 SAMPLES = 5
-"""This many of the API's last dates are compared with each other."""
+"""Dates: this many of the last ones from the API are compared with each other."""
 
 AGREEING = 3
-"""This many of them must agree, and none with the machine's clock, before they are believed: a proxy may be wrong."""
+"""Dates: this many must agree, and none with the machine's clock, before it is corrected: a proxy may be wrong."""
 
 AGREE_S = 30.0
-"""Dates that differ by no more agree: they are whole seconds, and an answer may have been under way for long."""
+"""Seconds: dates that differ by no more agree. They are whole seconds, and an answer may be under way for long."""
 
 OFF_S = 60.0
-"""A clock that is off by more is corrected."""
+"""Seconds: a clock that is off by more is corrected."""
 
 GOOD_AGAIN_S = 30.0
-"""A corrected clock that is off by less than this is right again."""
+"""Seconds: a corrected clock that is off by no more is right again."""
 
 SETTLED_S = 3.0
-"""The API's time is not moved by less: it must not step to and fro with each answer."""
+"""Seconds: a smaller difference does not change the API's time, which must not jump with each answer."""
 
 log = structlog.stdlib.get_logger()
 
 
 class Clock(Protocol):
-    """What the service needs of time."""
+    """The functions of time that the service needs."""
 
     def wall_ms(self) -> int:
         """Return Unix milliseconds."""
@@ -46,7 +46,7 @@ class Clock(Protocol):
         ...
 
     async def wait(self, event: anyio.Event, timeout_s: float) -> None:
-        """Return when `event` is set or the time is over, whichever comes first."""
+        """Wait until `event` is set, for `timeout_s` seconds at most."""
         ...
 
 
@@ -65,41 +65,41 @@ _STEADY = _steady_clock()
 
 
 class SystemClock:
-    """The machine's own."""
+    """The clocks of the machine."""
 
     def wall_ms(self) -> int:
         """Return Unix milliseconds."""
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
-        """Return seconds that never jump; the time that the machine was suspended for counts."""
+        """Return seconds that never jump; time during which the machine is suspended counts."""
         return time.clock_gettime(_STEADY)
 
     async def wait(self, event: anyio.Event, timeout_s: float) -> None:
-        """Return when `event` is set or the time is over, whichever comes first."""
+        """Wait until `event` is set, for `timeout_s` seconds at most."""
         with anyio.move_on_after(timeout_s):
             await event.wait()
 
 
 class ApiClock:
-    """A clock that goes by the API's time where the machine's wall clock is wrong by more than a minute.
+    """A clock that shows the API's time where the machine's wall clock is wrong by more than a minute.
 
-    Deadlines and ages are those of the API. Its time is kept as an offset to the steady clock: once known, a wall clock
-    that jumps changes nothing. All that is written to the store goes by this one clock, so that what one part writes
-    the other understands. `changed` is called with what is to be said of the wall clock, None when it is right again.
+    The API's time decides deadlines and ages. It is kept as an offset from the steady clock: once that is known, jumps
+    of the wall clock have no effect. All times in the store come from this clock, so that all parts agree on them. It
+    calls `changed` with a warning about the wall clock, and with None when that is right again.
     """
 
     def __init__(self, clock: Clock, changed: Callable[[str | None], None] = lambda _text: None) -> None:
         self._clock = clock
         self.monotonic = clock.monotonic
-        """Return seconds that never jump. It is called dozens of times for each request, so nothing stands between."""
+        """Return seconds that never jump: the inner clock's method, because each request calls it dozens of times."""
         self._changed = changed
         self._offsets: deque[float] = deque(maxlen=SAMPLES)
         self._offset_s: float | None = None
         self._noted_ms: int | None = None
 
     def wall_ms(self) -> int:
-        """Return Unix milliseconds: the machine's own, or the API's where these are more than a minute apart."""
+        """Return Unix milliseconds of the machine, or of the API where the two are more than a minute apart."""
         own_ms = self._clock.wall_ms()
         off_ms = self._off_ms(own_ms)
         if self._noted_ms is None and abs(off_ms) <= 1000 * OFF_S:
@@ -111,11 +111,11 @@ class ApiClock:
         return own_ms - off_ms
 
     async def wait(self, event: anyio.Event, timeout_s: float) -> None:
-        """Return when `event` is set or the time is over, whichever comes first."""
+        """Wait until `event` is set, for `timeout_s` seconds at most."""
         await self._clock.wait(event, timeout_s)
 
     def learn(self, api_s: float) -> None:
-        """Take note of the API's time (Unix seconds) in an answer that has come just now."""
+        """Record the API's time (Unix seconds) from an answer that has just come."""
         if api_s * 1000 < CLOCK_SET_MS:
             return
         self._offsets.append(api_s - self._clock.monotonic())
@@ -128,23 +128,23 @@ class ApiClock:
         self.wall_ms()
 
     def suspected_ahead_s(self) -> float:
-        """Return by how much this clock is ahead of what the API has said, confirmed or not; 0 without a word."""
+        """Return by how many seconds this clock is ahead of the API's dates, confirmed or not; 0 without a date."""
         if not self._offsets:
             return 0.0
         return self.wall_ms() / 1000 - self._clock.monotonic() - statistics.median(self._offsets)
 
     def _is_right(self, own_ms: int) -> bool:
-        """Return whether any of the last answers says so: others may have come through a proxy whose clock is wrong."""
+        """Return whether one of the last dates agrees with the machine: a proxy with a wrong clock may send others."""
         bound_s = OFF_S if self._noted_ms is None else GOOD_AGAIN_S
         own_offset = own_ms / 1000 - self._clock.monotonic()
         return any(abs(own_offset - offset) <= bound_s for offset in self._offsets)
 
     def _off_ms(self, own_ms: int) -> int:
-        """Return by how much the wall clock is ahead of the API's; 0 while that is unknown."""
+        """Return by how many milliseconds the wall clock is ahead of the API's; 0 while that is unknown."""
         return 0 if self._offset_s is None else own_ms - round((self.monotonic() + self._offset_s) * 1000)
 
     def _note(self, off_ms: int | None) -> None:
-        """Tell of a clock that has become wrong, is wrong by another amount, or is right again."""
+        """Report that the clock has become wrong, is wrong by another amount, or is right again."""
         before_ms, text = self._noted_ms, None
         if off_ms is None and before_ms is None:
             return
@@ -160,7 +160,7 @@ class ApiClock:
 
 
 def skew_warning(ahead_s: float) -> str:
-    """Return what is said of a machine's clock that is ahead of the API's by so much, or behind where negative."""
+    """Return the warning about a machine's clock that is `ahead_s` ahead of the API's, or behind if negative."""
     seconds = abs(ahead_s)
     unit, length_s = next(unit for unit in _UNITS if round(seconds) >= unit[1] or unit[1] == 1)
     number = round(seconds / length_s)

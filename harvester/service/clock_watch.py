@@ -1,17 +1,17 @@
-"""Tasks wait until times of a wall clock; this notices when that clock was wrong."""
+"""Makes tasks due that would wait too long because the wall clock was wrong."""
 
 import structlog
 
 from harvester.service.harvest_parts import HarvestParts
 
 SET_BACK_MS = 60_000
-"""A wall clock that loses more than this against the monotonic one was set back, not slewed."""
+"""Milliseconds: a wall clock that loses more than this against the monotonic clock was set back, not slewed."""
 
 log = structlog.stdlib.get_logger()
 
 
 class ClockWatch:
-    """Makes tasks due that would wait for a time that only a wrong clock has named."""
+    """Makes tasks due that wait until a time which a wrong clock has set."""
 
     def __init__(self, parts: HarvestParts) -> None:
         self._source = parts.source
@@ -20,12 +20,12 @@ class ClockWatch:
         self._ahead_ms = self._wall_ahead_ms()
 
     async def wake_misdated(self, now_ms: int) -> None:
-        """Let nothing wait for the time by which the clock was ahead of a process before this one."""
+        """Make tasks due that wait too long because the clock of an earlier process was ahead."""
         if woken := await self._retry.run(lambda: self._source.wake_misdated(now_ms)):
             log.warning("the clock was ahead before this start, waiting tasks are asked about now", tasks=woken)
 
     async def notice_set_back(self, now_ms: int) -> None:
-        """Let nothing wait for the time that the clock was set back by: what is backed off falls due at once."""
+        """If the clock was set back, make every waiting task due, because it would wait longer by that amount."""
         before_ms, self._ahead_ms = self._ahead_ms, self._wall_ahead_ms()
         if before_ms - self._ahead_ms > SET_BACK_MS:
             log.warning(

@@ -1,4 +1,4 @@
-"""Conditions: what keeps a harvest from working as it should, shown as long as it lasts."""
+"""Conditions: lasting problems of a harvest, shown as long as they last."""
 
 import structlog
 

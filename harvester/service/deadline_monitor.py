@@ -1,4 +1,4 @@
-"""Looks ahead: warns as soon as the request budget will not save every task before its deadline."""
+"""Warns as soon as the request budget is too small to save every task before its deadline."""
 
 from typing import Protocol
 
@@ -21,23 +21,23 @@ class Limits(Protocol):
     """The rate limit in force; see `harvester.throttle.throttle.Throttle`."""
 
     def results_budget(self, now_ms: int) -> Budget:
-        """Return what may be spent on results from now on."""
+        """Return how many requests may be spent on results from now on."""
         ...
 
     def press(self, deadlines: Deadlines, now_ms: int) -> None:
-        """Take note of the deadlines of the open tasks."""
+        """Record the deadlines of the open tasks."""
         ...
 
 
 async def assess_deadlines(source: DeadlineSource, limits: Limits, now_ms: int) -> Feasibility:
-    """Return what the budget in force makes of the open tasks, and let it know them. Raises StoreError."""
+    """Return whether the budget in force saves the open tasks; pass their deadlines to `limits`. Raises StoreError."""
     deadlines = await source.deadlines(now_ms)
     limits.press(deadlines, now_ms)
     return assess(deadlines, now_ms, limits.results_budget(now_ms))
 
 
 class DeadlineMonitor:
-    """Keeps `progress` informed: its `feasibility`, and the condition `budget` while tasks are at risk."""
+    """Updates `progress`: its `feasibility`, and the condition `budget` while tasks are at risk."""
 
     def __init__(self, source: DeadlineSource, limits: Limits, progress: Progress, clock: Clock) -> None:
         self._source = source
@@ -47,7 +47,7 @@ class DeadlineMonitor:
         self._look_at = clock.monotonic()
 
     async def look(self) -> None:
-        """Look ahead, once a minute at most; log when the budget begins to be too small, and when that is over."""
+        """Assess the deadlines, once a minute at most; log when the budget becomes too small and when that is over."""
         now = self._clock.monotonic()
         if now < self._look_at:
             return

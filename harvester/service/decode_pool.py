@@ -21,11 +21,11 @@ from harvester.api.decode.result import Decoded, decode_file, decode_retrieval
 from harvester.domain.tasks.outcomes import Invalid, Retrieved, Transient
 
 IN_PLACE_BYTES = 4 * IN_MEMORY_BYTES
-"""A short body that decompresses to more than this is large all the same."""
+"""Bytes: a short body that decompresses to more than this is decoded as a large one."""
 
 
 _NO_PROCESS = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EPERM, errno.EACCES})
-"""What the system says where it starts no further process, or gives no descriptors for one."""
+"""Error numbers of a system that starts no further process, or gives no descriptors for one."""
 
 log = structlog.stdlib.get_logger()
 
@@ -43,7 +43,7 @@ class _Exchanged:
 class Decoder:
     """A pool of worker processes; they start with the first large body and live as long as the event loop.
 
-    With `workers=0`, where memory is scarce, and where none can be started, a thread of this process does their work.
+    With `workers=0` (for scarce memory), and if no process can be started, a thread of this process does their work.
     """
 
     def __init__(self, max_body_bytes: int, workers: int | None = None) -> None:
@@ -53,7 +53,7 @@ class Decoder:
         self._limiter = anyio.CapacityLimiter(self.workers)
 
     async def decode(self, body: bytes | SpooledBody, encoding: str | None) -> Decoded:
-        """Return what the body of a retrieval means. The content of a large body is used up by that."""
+        """Return the meaning of a retrieval's body. Decoding uses up the content of a large body."""
         if isinstance(body, bytes) and len(body) <= IN_MEMORY_BYTES:
             cap_bytes = min(self._max_body_bytes, IN_PLACE_BYTES)
             outcome = decode_retrieval(body, encoding, cap_bytes)
@@ -62,10 +62,10 @@ class Decoder:
         try:
             return await self._decode_large(body if isinstance(body, SpooledBody) else SpooledBody.of(body), encoding)
         except (anyio.BrokenWorkerProcess, KeyboardInterrupt):
-            # Killed, or hit by a Ctrl-C before it could ignore it. The pool starts another for the next body.
+            # The worker was killed, or a Ctrl-C hit it before it ignored it. The pool starts another for the next body.
             return Transient("The process that decoded the answer died.", "decode_worker_died")
         except (OSError, MemoryError) as error:
-            # Also without memory or a descriptor for the exchange, on this side.
+            # Also if this process has no memory or no descriptor for the exchange.
             return Transient(f"The answer could not be decoded here: {error!r}.", "decode_impossible")
 
     async def _decode_large(self, body: SpooledBody, encoding: str | None) -> Decoded:
@@ -125,7 +125,7 @@ def _write_all(descriptor: int, content: memoryview) -> None:
 
 
 def _with_vectors(exchanged: _Exchanged, body: SpooledBody) -> Retrieved:
-    """Return the outcome with the vectors where they are: the mapping keeps them when the file is closed."""
+    """Return the outcome with the vectors mapped from the file: the mapping stays when the file is closed."""
     dtype = np.dtype(exchanged.dtype)
     size = exchanged.rows * exchanged.dim * dtype.itemsize
     mapped = mmap.mmap(body.fileno(), size, access=mmap.ACCESS_READ)

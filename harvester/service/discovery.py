@@ -1,4 +1,4 @@
-"""Queues what the account makes: reads the list of tasks, page by page, each stored before the next is asked for."""
+"""Discovery: reads the account's list of tasks page by page, and stores each page before it requests the next."""
 
 import math
 import random
@@ -23,17 +23,17 @@ from harvester.service.progress import Progress
 from harvester.throttle.throttle import Permit, Throttle
 
 TRIES = 6
-"""How often in a row a page may fail before the look is given up, until the next one."""
+"""Requests for one page that may fail in a row before the pass over the list ends; the next pass tries again."""
 
 FULL_LOOK_EVERY_S = 24 * 3600.0
 
 OVERLAP_MS = 3600 * 1000
-"""How far a look goes back behind the newest task of the last one: the list may show a task a little late."""
+"""Milliseconds by which a pass overlaps the one before, because the list may show a task a little late."""
 
 LOOK_AGAIN_S = 1.0
 RETRY_LOOK_S = 60.0
 SCHEDULE_S = 5.0
-"""How soon a changed schedule is seen."""
+"""Seconds after which a changed schedule takes effect at the latest."""
 
 CONDITION = "discovery"
 
@@ -42,7 +42,7 @@ log = structlog.stdlib.get_logger()
 
 @dataclass(slots=True)
 class DiscoveryReport:
-    """What one look at the list found. `problem` says why it may be incomplete; what it found is queued all the same.
+    """The result of one pass over the list. `problem` says why it may be incomplete; tasks it found are queued anyway.
 
     `invalid` counts entries whose id is not acceptable, once for each time they are listed.
     """
@@ -65,7 +65,7 @@ class DiscoveryReport:
         return len(self.queued.new_ids) + self.queued.known
 
     def add_wider(self, other: "DiscoveryReport") -> None:
-        """Take over a look at the same list that went farther back: it met again what this one had queued."""
+        """Merge the report of a later pass that went farther back: it met the tasks again that this pass had queued."""
         other.queued.known -= len(self.queued.new_ids)
         other.queued.new_ids[:0] = self.queued.new_ids
         other.queued.new_states += self.queued.new_states
@@ -77,7 +77,7 @@ class DiscoveryReport:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How often to look, and how far back."""
+    """How often to read the list (seconds), and how far back (milliseconds)."""
 
     every_s: float
     since_ms: int
@@ -95,8 +95,8 @@ async def discover(  # noqa: PLR0913  # each is a part that a test replaces
 ) -> DiscoveryReport:
     """Queue all tasks that were created since `since_ms` (Unix milliseconds) and are not known yet.
 
-    `key` returns the fingerprint of the API key in use. Waits as long as the rate limit wants.
-    Raises StoreError as the store does.
+    `key` returns the fingerprint of the API key in use. Waits for permits of the rate limit.
+    Raises StoreError.
     """
     rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
     reader, report, failures = ListReader(since_ms), DiscoveryReport(), 0
@@ -136,10 +136,10 @@ async def discover_lately(  # noqa: PLR0913  # each is a part that a test replac
     rng: Rng | None = None,
     key: Callable[[], str | None] = lambda: None,
 ) -> DiscoveryReport:
-    """Queue what was created in the last `lately_ms`; see `discover`.
+    """Queue the tasks that were created in the last `lately_ms` (milliseconds); see `discover`.
 
-    A clock that is ahead would hide the oldest of it: the look goes farther back as soon as the API's time shows that,
-    after a few requests. `is_dry`: the store only compares, so all that is new is new again in each look.
+    A clock that is ahead would hide the oldest of them: once the API's time shows that, after a few requests, another
+    pass goes farther back. `is_dry`: the store only compares, so each pass finds the same new tasks again.
     """
     report = DiscoveryReport()
     for _ in range(SAMPLES):
@@ -165,10 +165,10 @@ async def keep_discovering(  # noqa: PLR0913  # each is a part that a test repla
     rng: Rng | None = None,
     key: Callable[[], str | None] = lambda: None,
 ) -> Refused:
-    """Look at the list now and then again and again, as `schedule` says at the moment; None: not for now.
+    """Read the list at once and then again and again, as `schedule` returns it; pause while it returns None.
 
-    Failures are a condition of `progress` and end by themselves. Returns only when the API refuses the key. Raises
-    StoreError.
+    A failure sets a condition of `progress`, which the next complete pass ends. Returns only when the API refuses the
+    key. Raises StoreError.
     """
     rng = rng or random.Random()  # noqa: S311
     looks, failures = _Looks(), 0
@@ -192,16 +192,16 @@ async def keep_discovering(  # noqa: PLR0913  # each is a part that a test repla
         failures = 0 if report.is_complete else failures + 1
         if report.is_complete:
             looks.done(plan, report, since_ms=since_ms, now_ms=clock.wall_ms(), started=started)
-        # After a failure sooner than planned, but ever more patiently.
+        # After a failure the next pass comes sooner than planned, but each further failure doubles the wait.
         at_most_s = RETRY_LOOK_S * 2 ** min(failures - 1, 20) if failures else math.inf
         await _pause(clock, started, schedule, at_most_s, rng.uniform(0.9, 1.1))
 
 
 @dataclass(slots=True)
 class _Looks:
-    """How far back the next look must go: to a little before the newest task that is known, and once a day all the way.
+    """How far back the next pass must go: to a little before the newest known task, and once a day all the way.
 
-    Reckoned from the API's own times, so a wrong clock on this side hides nothing.
+    The API's own times decide, so a wrong clock on this side hides no tasks.
     """
 
     newest_ms: int | None = None
@@ -212,7 +212,7 @@ class _Looks:
     def since_ms(self, plan: Schedule, now_ms: int, now: float) -> int:
         whole_ms = now_ms - plan.since_ms
         if whole_ms < self.full_since_ms - OVERLAP_MS:
-            # The clock was ahead then, as the API's time has shown since.
+            # The clock was ahead during the last full pass, as the API's time has shown since.
             self.full_at = None
         if self._is_full_due(plan, now) or self.newest_ms is None:
             return whole_ms
@@ -221,7 +221,7 @@ class _Looks:
     def done(self, plan: Schedule, report: DiscoveryReport, *, since_ms: int, now_ms: int, started: float) -> None:
         if self._is_full_due(plan, started):
             self.full_at, self.full_back_ms, self.full_since_ms = started, plan.since_ms, since_ms
-        # A date in the future is a mistake of the API, and must not hide what is made from now on.
+        # A date in the future is a mistake of the API, and must not hide the tasks that are created from now on.
         known_ms = [min(ms, now_ms) for ms in (self.newest_ms, report.newest_ms) if ms is not None]
         self.newest_ms = max(known_ms, default=None)
 
@@ -230,7 +230,7 @@ class _Looks:
 
 
 async def _permit(throttle: Throttle, clock: Clock) -> Permit:
-    """Wait for a permit. While the list is blocked, nothing is taken out of the shared budget for it."""
+    """Wait for a permit. While the list is blocked, take no requests out of the shared budget for it."""
     told = False
     while True:
         wait_s = throttle.class_wait_s(Endpoint.LIST)
@@ -249,7 +249,7 @@ async def _permit(throttle: Throttle, clock: Clock) -> Permit:
 async def _pause(
     clock: Clock, started: float, schedule: Callable[[], Schedule | None], at_most_s: float, share: float
 ) -> None:
-    """Wait until the next look is due, spread by `share`; a schedule that changes meanwhile counts at once."""
+    """Wait until the next pass is due, after `share` times the interval; a schedule that changes meanwhile counts."""
     while (plan := schedule()) is not None:
         left_s = started + min(plan.every_s, at_most_s) * share - clock.monotonic()
         if left_s <= 0:

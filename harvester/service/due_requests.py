@@ -8,22 +8,22 @@ from harvester.service.probe_gate import ProbeGate
 from harvester.service.request_gate import RequestGate
 
 CLAIMED_AHEAD_S = 1.0
-"""Tasks are claimed for about this much of the budget: few, so that a task found ready comes before them."""
+"""Seconds of the request budget for which tasks are claimed: few, so that a task found ready comes before them."""
 
 MAX_CLAIMED_AHEAD = 64
 
 NARROW_VIEW = 64
-"""So many due tasks, at least, are looked at to find the results that are to be retrieved first."""
+"""Due tasks, at least, among which the planner looks for the results to retrieve first."""
 
 WIDE_VIEW = 500
-"""So many due tasks, from each end, are looked at to find the questions that are worth most."""
+"""Due tasks, from each end, among which the planner looks for the probes that are worth most."""
 
 
 class DueRequests:
     """Reads due tasks from the store and plans requests for them.
 
-    `concurrency` is how many requests may be under way at a time. `is_more_due`: the last plan has left due tasks out,
-    so the store, which may be writing, need not be asked once more whether any are due.
+    `concurrency` is how many requests may be under way at a time. `is_more_due`: the last plan left due tasks out, so
+    the caller need not ask the store, which may be writing, whether any are due.
     """
 
     def __init__(self, settings: HarvestSettings, parts: HarvestParts, gate: RequestGate, probes: ProbeGate) -> None:
@@ -46,7 +46,7 @@ class DueRequests:
         due = await self._due(now_ms, max(limit, NARROW_VIEW), newest=False)
         plan = self._plan_for(due, now_ms, limit)
         if not due.is_whole and not _is_full(plan, due, limit):
-            # What is surely finished, and which questions are worth most, needs a wider view.
+            # Only a wider view shows which tasks have surely finished, and which probes are worth most.
             plan = self._plan_for(await self._due(now_ms, WIDE_VIEW, newest=True), now_ms, limit)
         if plan.later:
             await self._retry.run(lambda: self._source.postpone(plan.later, now_ms))
@@ -54,7 +54,7 @@ class DueRequests:
         return plan
 
     async def _due(self, now_ms: int, limit: int, *, newest: bool) -> DueTasks:
-        # Which leases are over is not for the wall clock to say: see `Claims.free_dead`.
+        # The wall clock does not decide which leases are over: see `Claims.free_dead`.
         return await self._retry.run(
             lambda: self._source.due(now_ms, limit=limit, newest=newest, wake=self._wakes, lapsed=False)
         )
@@ -80,6 +80,6 @@ class DueRequests:
 
 
 def _is_full(plan: Plan, due: DueTasks, limit: int) -> bool:
-    """Whether results fill the plan, and none with a nearer deadline can be hidden by tasks that hang."""
+    """Whether results fill the plan, and tasks that hang cannot hide a result with a nearer deadline."""
     results = {request.tasks[0].row_id for request in plan.requests if not request.is_probe}
     return len(results) >= limit and (not due.pending or any(task.row_id in results for task in due.pending))

@@ -10,11 +10,11 @@ from harvester.service.harvest_settings import HarvestSettings, StopWhen
 from harvester.service.result_writer import COMMIT_EVERY_S, ResultWriter
 
 NOT_WAITED_FOR_S = 60.0
-"""A harvest that asks about each task once does not sit out a longer wait, and others say what they wait for."""
+"""Seconds: a harvest that asks about each task once ends before a longer wait, and others report the wait."""
 
 
 class EndConditions:
-    """Knows what the harvest that `settings` describe still waits for."""
+    """Decides whether the harvest that `settings` describe is over, and how long it waits."""
 
     def __init__(self, settings: HarvestSettings, parts: HarvestParts, writer: ResultWriter) -> None:
         self._until = settings.until
@@ -28,7 +28,7 @@ class EndConditions:
         self._writer = writer
 
     def is_over(self) -> bool:
-        """Whether the harvest is over though tasks are left: the API would make it wait for long."""
+        """Whether the harvest is over although tasks are left, because the API would make it wait for long."""
         if self._progress.in_flight:
             return False
         match self._until:
@@ -40,9 +40,9 @@ class EndConditions:
                 return False
 
     def is_over_for_due(self) -> bool:
-        """Whether the harvest is over though tasks are due, none of which is worth a request that may go out.
+        """Whether the harvest is over although tasks are due, because none is worth a request that may go out.
 
-        So it is where each task that is left to be asked about once needs a call that is blocked for long.
+        A harvest that asks about each task once is over if each task left needs a call that is blocked for long.
         """
         if self._until is not StopWhen.ALL_ASKED or self._progress.in_flight:
             return False
@@ -51,7 +51,7 @@ class EndConditions:
         return bool(closed_s) and min(closed_s) > NOT_WAITED_FOR_S
 
     async def idle_s(self) -> float | None:
-        """Return how many seconds no task is due; None when the harvest is over."""
+        """Return for how many seconds no task is due; None when the harvest is over."""
         next_due_ms = await self._retry.run(self._source.next_due_ms)
         if next_due_ms == 0:
             return 0.0
@@ -63,11 +63,11 @@ class EndConditions:
             return None if is_over else self._look_again_s
         if wait_ms > NOT_WAITED_FOR_S * 1000 and self._until is StopWhen.ALL_DONE and await self._are_all_held():
             return None
-        # Nothing sleeps that long: the clock was set back since, and whoever looks for due tasks wakes them.
+        # No task waits that long: the clock was set back since, and the next read of due tasks makes them due.
         return 0.0 if wait_ms > LONGEST_SLEEP_MS else max(0.0, wait_ms / 1000)
 
     async def _are_all_held(self) -> bool:
-        """Whether each open task waits for a confirmation for longer than a harvest that ends by itself waits."""
+        """Whether each open task waits for a confirmation for longer than NOT_WAITED_FOR_S."""
         after_ms = self._clock.wall_ms() + round(NOT_WAITED_FOR_S * 1000)
         held = await self._retry.run(lambda: self._source.held_by_reason(after_ms))
         return not self._progress.in_flight and sum(held.values()) >= self._progress.open

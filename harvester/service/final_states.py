@@ -1,4 +1,4 @@
-"""What must be known before an answer ends a task: keeps the evidence, and says what each answer may do."""
+"""Keeps the evidence for and against the API's health, and decides by it whether an answer may end its task."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -30,20 +30,20 @@ from harvester.service.progress import Progress
 CONDITION = "answers"
 
 YOUNG_MS = 30 * 1000
-"""A task that was created less than this ago may not be visible everywhere yet."""
+"""Milliseconds: a task that was created less than this ago may not be visible everywhere yet."""
 
 REMEMBERED_MS = PATIENCE_MS
-"""How far back answers count that came before this process began."""
+"""Milliseconds: how far back answers count that came before this process began."""
 
 NOT_WAITED_FOR_S = 60.0
-"""A backfill does not wait longer than this for the API to answer sensibly again."""
+"""Seconds: a backfill does not wait longer than this for the API to answer sensibly again."""
 
 _ABOUT_TASKS = {"gone": True, "unacceptable": True, "failed": True, "processing": False, "retrieved": False}
 _ABOUT_RESULTS = {"empty": True, "invalid": True, "retrieved": False}
-"""For the recorded outcomes whether they are doubtful, in each of the two respects."""
+"""Whether each recorded outcome is doubtful: the first as evidence about tasks, the second about results."""
 
 _NOT_SERVED = frozenset({403, 404, 405, 410, 501})
-"""HTTP statuses by which an API version says that it, or this call of it, is not there for this key."""
+"""HTTP statuses which show that an API version, or this call of it, is not available for this key."""
 
 log = structlog.stdlib.get_logger()
 
@@ -51,9 +51,9 @@ log = structlog.stdlib.get_logger()
 class FinalStates:
     """Records what answers say about the API as a whole, in circuit breakers for final states.
 
-    `key` returns the fingerprint of the API key in use. `deadline_now_ms` corrects a time of this machine's clock by
-    the API's. `asks_once`: nothing is asked for later. The scheduler keeps `rate_per_s` at the sustained rate limit in
-    force.
+    `key` returns the fingerprint of the API key in use. `deadline_now_ms` corrects a time of this machine's clock
+    (Unix milliseconds) by the API's. `asks_once`: the harvest asks about each task once. The probe gate keeps
+    `rate_per_s` at the sustained rate limit in force.
     """
 
     def __init__(
@@ -72,24 +72,24 @@ class FinalStates:
         self._deadline_now_ms = deadline_now_ms
         self.rate_per_s: float | None = None
         self.has_closed = False
-        """Whether the breaker has closed since the scheduler looked last: held tasks need not wait any longer."""
+        """Whether a breaker has closed since the probe gate last released held tasks: they need not wait any longer."""
         self._tasks = FinalStateBreaker()
-        """Open while the API denies most tasks. A task that is not finished shows that it knows some."""
+        """Open while the API denies most tasks. An answer about an unfinished task shows that it knows some."""
         self._results = FinalStateBreaker()
-        """Open while most results cannot be stored. Only a result that can be shows otherwise."""
+        """Open while most results cannot be stored. Only a result that can be stored shows otherwise."""
 
     def remember(self, answers: Sequence[tuple[int, str]]) -> None:
-        """Begin with the recorded outcomes of other processes and of the one before: row ids of tasks, names."""
+        """Load recorded outcomes of other and earlier processes: pairs of a task's row id and an outcome's name."""
         now = self._clock.monotonic()
         for breaker, doubts in ((self._tasks, _ABOUT_TASKS), (self._results, _ABOUT_RESULTS)):
             breaker.remember([(task, doubts[outcome]) for task, outcome in answers if outcome in doubts], now)
         self._show()
 
     def understood(self, action: TaskRequest, status: int | None, outcome: Outcome) -> Outcome:
-        """Return what an answer of that HTTP status means, given which question it answers.
+        """Return the meaning of an answer with that HTTP status to the request `action`.
 
-        The other API version is asked only whether it knows the task: where it is not served, it does not. A result
-        that names another id is the task's only if it does so again on a fresh connection.
+        The other API version is asked only whether it knows the task: if it is not available, it does not. A result
+        that names another id is the task's only if it names that id again on a fresh connection.
         """
         if action.is_other_version and isinstance(outcome, Transient | Refused) and status in _NOT_SERVED:
             return NotFound(outcome.message, outcome.code)
@@ -108,7 +108,7 @@ class FinalStates:
         return Misrouted(received_id or "", message)
 
     def record_outcome(self, task: Task, outcome: Outcome) -> None:
-        """Take an answer about a task for what it says about the API."""
+        """Record what an answer about a task shows about the API."""
         now, was_open = self._clock.monotonic(), self.is_open
         is_young = task.age_ms(self._clock.wall_ms()) < YOUNG_MS
         match outcome:
@@ -131,12 +131,12 @@ class FinalStates:
         self._show(outcome)
 
     def record_end(self, task: Task) -> None:
-        """Forget a task that has ended: its answers speak for no other any more."""
+        """Forget a task that has ended: its answers are no longer evidence about others."""
         for breaker in self._both:
             breaker.ended(task.row_id)
 
     def record_page(self, listed: Iterable[Task]) -> None:
-        """Take a page of the list for what it says about the API, and about the tasks that it shows."""
+        """Record what a page of the list shows about the API, and about the listed tasks."""
         now = self._clock.monotonic()
         for breaker in self._both:
             breaker.listed(now)
@@ -145,7 +145,7 @@ class FinalStates:
                 self._tasks.refuted(task.row_id, now)
 
     def circumstances(self, action: TaskRequest, outcome: Outcome, key: str | None, now_ms: int) -> Circumstances:
-        """Return what an answer to this request, asked with the key of that fingerprint, may do to its task."""
+        """Return what an answer to this request, sent with the key of that fingerprint, may do to its task."""
         task, now = action.task, self._clock.monotonic()
         doubted_for_s = 0.0 if task.doubted_at_ms is None else (now_ms - task.doubted_at_ms) / 1000
         breaker = self._results if isinstance(outcome, Empty | Invalid) else self._tasks
@@ -172,7 +172,7 @@ class FinalStates:
 
     @property
     def evidence_ago_s(self) -> float:
-        """How long ago the API has last shown that it is well."""
+        """Seconds since the API last showed that it is healthy."""
         return max(one.evidence_ago_s(self._clock.monotonic()) for one in self._both)
 
     @property
@@ -182,7 +182,7 @@ class FinalStates:
 
     @property
     def is_probing(self) -> bool:
-        """Whether no tasks are asked but probes."""
+        """Whether only probes may ask about tasks."""
         return self.is_open and any(one.only_probes(self._clock.monotonic(), self.rate_per_s) for one in self._open)
 
     @property
@@ -192,11 +192,11 @@ class FinalStates:
         return any(one.opened_at is not None and now - one.opened_at >= NOT_WAITED_FOR_S for one in self._both)
 
     def probe_wait_s(self) -> float:
-        """Return how long the next probe must wait."""
+        """Return how many seconds the next probe must wait."""
         return max(0.0, min((one.next_probe_at for one in self._open), default=0.0) - self._clock.monotonic())
 
     def probe_sent(self) -> None:
-        """Record that a task is asked as a probe."""
+        """Record that a probe is sent."""
         for breaker in self._open:
             breaker.probe_sent(self._clock.monotonic(), self.rate_per_s)
 

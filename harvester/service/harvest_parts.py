@@ -1,4 +1,4 @@
-"""The parts that one harvest is put together from."""
+"""The parts of one harvest."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from harvester.throttle.throttle import Throttle
 class HarvestParts:
     """The parts that scheduler, pipeline and list poller share; `harvester.app.harvest` chooses them.
 
-    A test replaces those that it is about, see `tests/support/harvest_parts.py`.
+    A test replaces the parts that it needs, see `tests/support/harvest_parts.py`.
     """
 
     source: TaskStore
@@ -47,4 +47,4 @@ class HarvestParts:
     retry: StoreRetry
     control: RunControl
     new_rng: Callable[[], Rng]
-    """Gives each part random numbers of its own; they spread waits, and guard nothing."""
+    """Returns random numbers for one part; they spread waits, and protect no secret."""

@@ -1,4 +1,4 @@
-"""How to harvest, and until when."""
+"""How to harvest, and when to stop."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -14,11 +14,11 @@ class StopWhen(Enum):
 
 @dataclass(frozen=True, slots=True)
 class HarvestSettings:
-    """How to harvest: `concurrency` requests at a time.
+    """How to harvest: `concurrency` requests at a time. Times are seconds.
 
-    A claim lasts `lease_s` and is renewed while the process lives. After a stop, downloads under way get `grace_s`.
-    The scheduler looks at least every `look_again_s` for rows that another program has inserted; upkeep is due every
-    `housekeeping_s`.
+    A claim lasts `lease_s`, and the process renews it while it lives. After a stop, downloads under way get `grace_s`.
+    The scheduler looks at least every `look_again_s` for rows that another program has inserted; it does the
+    housekeeping at least every `housekeeping_s`.
     """
 
     concurrency: int = 8

@@ -1,4 +1,4 @@
-"""Signs of life: a stage that waits for work is idle, however long; one that has work in hand must report in."""
+"""Heartbeats: a stage that waits for work is idle, however long; a stage that has work must report in."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 class Heartbeats:
     """When each stage last reported in, by name. Times are monotonic seconds.
 
-    A stage may be several tasks at a time; the one that has been silent for longest speaks for it.
+    A stage may run as several tasks at a time; the one that has been silent for longest counts.
     """
 
     last: dict[str, float] = field(default_factory=dict)
@@ -18,7 +18,7 @@ class Heartbeats:
 
     @contextmanager
     def at_work(self, stage: str, monotonic: Callable[[], float]) -> Iterator[None]:
-        """Take the block for a piece of work that the current task has in hand."""
+        """Count the block as a piece of work of the current task."""
         task, now = id(asyncio.current_task()), monotonic()
         self.last[stage] = now
         self._in_hand[task] = (stage, now)
@@ -29,7 +29,7 @@ class Heartbeats:
             self.last[stage] = monotonic()
 
     def beat(self, now: float) -> None:
-        """Report in from within a piece of work that is long, or waits; nothing outside of one."""
+        """Report in during a piece of work that is long or waits; outside of one, do nothing."""
         task = id(asyncio.current_task())
         if task in self._in_hand:
             stage, _ = self._in_hand[task]
@@ -41,5 +41,5 @@ class Heartbeats:
         return all(busy != stage for busy, _ in self._in_hand.values())
 
     def silent_s(self, stage: str, now: float) -> float:
-        """Return how long the stage has had work in hand without reporting in; 0 while it is idle."""
+        """Return for how many seconds the stage has had work without reporting in; 0 while it is idle."""
         return max((now - since for busy, since in self._in_hand.values() if busy == stage), default=0.0)

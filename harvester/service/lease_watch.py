@@ -1,4 +1,4 @@
-"""Tells the owners of leases that are dead from those that live, whatever the wall clocks say."""
+"""Finds the dead owners of leases, whatever the wall clocks show."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from harvester.domain.tasks.records import HeldLeases
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What an owner had in hand when that last changed, and when (steady seconds) it is dead unless it changes."""
+    """The leases of an owner at their last change, and when (steady seconds) it is dead without a further change."""
 
     leases: HeldLeases
     dead_at: float
@@ -17,9 +17,9 @@ class _Seen:
 class LeaseWatch:
     """Watches the other owners. A live one renews its leases a few times before they end, by its own wall clock.
 
-    So an owner is dead whose leases stayed as they are for as long as they last, on the steady clock of this process:
-    two wall clocks may differ by anything, and either may jump. Only an owner that is seen for the first time is judged
-    by the wall clock, with as much tolerance as its leases last: what was left behind long ago is free at once.
+    An owner is therefore dead if its leases have not changed for as long as they last, on this process's steady clock:
+    two wall clocks may differ by any amount, and either may jump. The wall clock decides only about an owner that is
+    seen for the first time, with the length of its leases as tolerance: leases that ended long ago are free at once.
     """
 
     def __init__(self, own: str, lease_s: float) -> None:

@@ -12,11 +12,11 @@ import anyio
 from harvester.service import signals
 
 HARD_STOP_S = 3.0
-"""Somebody who asks twice does not wait for a locked database."""
+"""Seconds after the second signal until the process ends, even if it waits for a locked database."""
 
 
 class Stop:
-    """Which signal asked for the end, if any."""
+    """The signal that asked for the end, if any."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -29,7 +29,7 @@ class Stop:
 
     @property
     def description(self) -> str | None:
-        """Return what happened in words, None without a signal."""
+        """Return a sentence about the stop, None without a signal."""
         if self.signal is None:
             return None
         return f"Stopped {'at once ' if self.is_hard else ''}by {self.signal.name}."
@@ -70,7 +70,7 @@ async def stopping_on_signals(
         with signals.handled(watched, note):
             group.start_soon(watch, name="signals")
             if reload is not None and signals.take_hangup():
-                # Asked for while the program started, and perhaps after it had read the settings.
+                # SIGHUP came while the program started, perhaps after it had read the settings.
                 reload()
             try:
                 yield stop

@@ -19,7 +19,7 @@ class ListApi(Protocol):
 
 
 class ObservedListApi:
-    """Reports each list request to an observer; the outcome of a page is `listed`."""
+    """Reports each list request to an observer; a page has the outcome `listed`."""
 
     def __init__(self, api: ListApi, observer: Observer, clock: Clock) -> None:
         self._api = api

@@ -1,4 +1,4 @@
-"""Carries out a look at the list: one page that answers for many tasks."""
+"""Polls the list: requests one page, which answers for many tasks."""
 
 import structlog
 
@@ -17,7 +17,7 @@ log = structlog.stdlib.get_logger()
 
 
 class ListPoller:
-    """Requests a page, settles what it says, and passes it on to planner and displays."""
+    """Requests a page, settles its entries, and passes the changes on to planner and displays."""
 
     def __init__(self, parts: HarvestParts) -> None:
         self._api = parts.list_api
@@ -32,7 +32,7 @@ class ListPoller:
         self._rng = parts.new_rng()
 
     async def poll(self, look: ListRequest, permit: Permit) -> None:
-        """Request the page of `look`; whatever comes of it, its tasks are no longer claimed afterwards."""
+        """Request the page of `look`; whatever the answer is, its tasks are no longer claimed afterwards."""
         started, asked_at_ms = self._clock.monotonic(), self._clock.wall_ms()
         key = self._final_states.key()
         answer = await self._api.list_tasks(look.query, permit)

@@ -22,9 +22,9 @@ from harvester.ports.store import ListStore
 
 @dataclass(slots=True)
 class Queued:
-    """What became of listed tasks: the new ones, and how many were known.
+    """How listed tasks were queued: the ids of the new ones, and how many were known.
 
-    `new_states` counts the new ones by state, `moved` those known ones that the list took to another state.
+    `new_states` counts the new tasks by state, `moved` the known tasks that the list put into another state, by it.
     """
 
     new_ids: list[str] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Queued:
     moved: Counter[TaskState] = field(default_factory=Counter)
 
     def add(self, other: "Queued") -> None:
-        """Count what became of another page."""
+        """Add the counts of another page."""
         self.new_ids += other.new_ids
         self.new_states += other.new_states
         self.known += other.known
@@ -43,10 +43,10 @@ class Queued:
 async def queue_page(
     store: ListStore, entries: Sequence[ListedTask], now_ms: int, rng: Rng, *, key: str | None = None
 ) -> Queued:
-    """Queue what is unknown, and take the other entries for the answers of status calls, which saves these.
+    """Queue unknown tasks, and use the other entries as answers of status calls, which saves such calls.
 
     `key` is the fingerprint of the API key that the list was requested with. Tasks that have ended or are claimed stay
-    as they are. Raises StoreError as the store does.
+    as they are. Raises StoreError.
     """
     with anyio.CancelScope(shield=True):
         rows = await store.listed_rows([entry.task_id for entry in entries]) if entries else {}
@@ -70,10 +70,10 @@ async def settle_page(  # noqa: PLR0913  # all are about one page
     times: ProcessingTimes,
     key: str | None = None,
 ) -> list[ListedChange]:
-    """Settle the open tasks that a page names, and give the claimed ones back; return what was stored.
+    """Settle the open tasks that a page names, and give the claimed ones back; return the stored changes.
 
-    Nothing is queued. The page is an attempt at each claimed task that it names and at each of `finished`. Tasks that
-    others have claimed stay as they are. Raises StoreError as the store does.
+    Nothing is queued. The page counts as an attempt at each claimed task that it names and at each of `finished`.
+    Tasks that other processes have claimed stay as they are. Raises StoreError.
     """
     claims = {task.row_id: task.claim for task in claimed}
     with anyio.CancelScope(shield=True):

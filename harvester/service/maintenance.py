@@ -1,4 +1,4 @@
-"""What a harvest does every few seconds: share what was learned, prune, cut the log, refresh what displays show."""
+"""Housekeeping every few seconds: share learned times, prune attempts, cut the log, refresh the displayed counts."""
 
 from harvester.domain.tasks.task import DAY_MS
 from harvester.service.deadline_monitor import DeadlineMonitor
@@ -11,7 +11,7 @@ SHARE_TIMES_EVERY_S = 60.0
 
 
 class Housekeeping:
-    """Does all of it once with each `keep()`; what is needed less often only when its time has come."""
+    """Does all of this at each `keep()`; rare work only when it is due."""
 
     def __init__(self, parts: HarvestParts) -> None:
         self._source = parts.source
@@ -26,12 +26,12 @@ class Housekeeping:
         self._covered_up_to: int | None = 0
 
     async def prepare(self) -> None:
-        """Learn what others have, before the first request."""
+        """Load what other processes have learned, before the first request."""
         await self._share_times()
         await self._refresh()
 
     async def keep(self) -> None:
-        """Do what is due."""
+        """Do the work that is due."""
         retracted = self._planner.take_retracted()
         if retracted:
             await self._retry.run(lambda: self._source.withdraw(retracted))
@@ -44,7 +44,7 @@ class Housekeeping:
         await self._retry.run(self._deadlines.look)
 
     async def _share_times(self) -> None:
-        """Store what was learned, and learn what others have."""
+        """Store what this process has learned of processing times, and load what others have."""
         self._planner.expire_entries(self._clock.wall_ms())
         now = self._clock.monotonic()
         if now >= self._share_at:
@@ -53,7 +53,7 @@ class Housekeeping:
             self._planner.times.load(await self._retry.run(lambda: self._source.share_processing_times(fresh)))
 
     async def _prune(self) -> None:
-        """Forget old attempts, an hour's worth at a time and in small transactions."""
+        """Delete old attempts, once an hour and in small transactions."""
         now = self._clock.monotonic()
         if now < self._prune_at:
             return
@@ -62,7 +62,7 @@ class Housekeeping:
             self._prune_at = now + PRUNE_EVERY_S
 
     async def _cover(self) -> None:
-        """Compute checksums that an older version did not, a batch at a time, once over all that is stored."""
+        """Compute checksums that an older version did not, a batch at a time, once for all stored results."""
         if self._covered_up_to is not None:
             after_task = self._covered_up_to
             covered = await self._retry.run(lambda: self._source.cover(after_task))

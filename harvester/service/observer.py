@@ -1,4 +1,4 @@
-"""What the pipeline tells whoever keeps statistics of it."""
+"""Observers of a harvest, which keep statistics of answers and ends."""
 
 from typing import Protocol
 
@@ -8,25 +8,25 @@ from harvester.domain.tasks.task import Task, TaskState
 from harvester.service.clock import Clock
 
 LISTED = "listed"
-"""The outcome of a list request that brought a page."""
+"""The outcome of a list request that returned a page."""
 
 MAX_REMEMBERED = 100_000
 
 
 class Observer(Protocol):
-    """Who is told of every answer and of every end; see `harvester.web.metrics.Metrics`."""
+    """Records every answer and every end; see `harvester.web.metrics.Metrics`."""
 
     def answered(self, endpoint: Endpoint, outcome: str, duration_s: float, received_bytes: int) -> None:
-        """Take note of what a request ended in; `outcome` is the name of a class in `domain.outcomes`, lowercase."""
+        """Record the outcome of a request; `outcome` is the `kind` of a class in `domain.tasks.outcomes`, or LISTED."""
         ...
 
     def ended(self, state: TaskState, *, ready_to_stored_s: float | None, segments: int, stored_bytes: int) -> None:
-        """Take note that a task has ended, and how long its result was ready before it was stored, where known."""
+        """Record that a task has ended, and how long its result was ready before it was stored, if known."""
         ...
 
 
 class NullObserver:
-    """Nobody keeps statistics."""
+    """Keeps no statistics."""
 
     def answered(self, endpoint: Endpoint, outcome: str, duration_s: float, received_bytes: int) -> None:
         """Do nothing."""
@@ -36,18 +36,18 @@ class NullObserver:
 
 
 class ReadyTimes:
-    """Since when this process knows that a task is ready: the start of the first request that said so.
+    """Since when this process knows that a task is ready: the start of the first request that showed it.
 
-    Another process may end a task that this one saw ready, so the memory is bounded. Unix milliseconds.
+    Another process may end such a task, so the number of entries is bounded. Times are Unix milliseconds.
     """
 
     def __init__(self) -> None:
         self._since_ms: dict[int, int] = {}
 
     def record_transition(self, task: Task, new: TaskState, asked_at_ms: int) -> int | None:
-        """Record what a request made of the task; return since when one that is now harvested was ready.
+        """Record the state that a request gave to the task; return since when a task that is now harvested was ready.
 
-        None for one that was known to be ready before this process looked at it.
+        Return None for a task that was known to be ready before this process asked about it.
         """
         if new is TaskState.READY:
             if task.state is TaskState.PENDING:
@@ -56,7 +56,7 @@ class ReadyTimes:
         since_ms = self.forget(task.row_id)
         if new is not TaskState.HARVESTED:
             return None
-        # Retrieved without asking first: ready when the request began, as far as anybody can know.
+        # Retrieved without asking first: it was ready when the request began; nothing earlier is known.
         return asked_at_ms if since_ms is None and task.state is TaskState.PENDING else since_ms
 
     def forget(self, task_key: int) -> int | None:

@@ -31,14 +31,14 @@ from harvester.throttle.throttle import Permit
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An action and what came back."""
+    """A request and its answer."""
 
     action: TaskRequest
     asked_at_ms: int
     response: Response
     reservation: Reservation
     key: str | None = None
-    """The fingerprint of the API key that it was asked with."""
+    """The fingerprint of the API key that the request was sent with."""
 
 
 class Pipeline:
@@ -60,13 +60,13 @@ class Pipeline:
 
     @property
     def decoding_concurrency(self) -> int:
-        """How many answers are worth decoding at a time: one more for each worker, so that none waits for work."""
+        """How many answers to decode at a time: two for each worker, so that none waits for work."""
         return self._decoder.workers * 2
 
     async def fetch(
         self, action: TaskRequest, permit: Permit, reservation: Reservation, responses: MemoryObjectSendStream[Fetched]
     ) -> None:
-        """Send one request and pass its answer on, with its memory; waits while the next stage is full."""
+        """Send one request and pass its answer on with its reservation; wait while the next stage is full."""
         self._writer.expect_more()
         asked_at_ms = self._clock.wall_ms()
         self._progress.requests[action.endpoint] += 1
@@ -84,10 +84,10 @@ class Pipeline:
     async def decode(
         self, responses: MemoryObjectReceiveStream[Fetched], decided: MemoryObjectSendStream[Decided]
     ) -> None:
-        """Turn answers into decisions until there are no more."""
+        """Turn answers into decisions until the stream ends."""
         async with responses, decided:
             async for fetched in responses:
-                # Nothing here may refer to the vectors while this waits for the next answer: they are megabytes.
+                # No variable may refer to the vectors while this waits for the next answer: they are megabytes.
                 await decided.send(await self._decided(fetched))
 
     async def _decided(self, fetched: Fetched) -> Decided:
@@ -126,7 +126,7 @@ class Pipeline:
         )
 
     async def _understood(self, action: TaskRequest, status: int | None, outcome: Outcome) -> Outcome:
-        """Return what the answer means; a result that names another task of this database is never this one's."""
+        """Return the meaning of the answer; a result that names another task of this database is never this task's."""
         understood = self._final_states.understood(action, status, outcome)
         if not isinstance(understood, Retrieved):
             return understood
@@ -139,7 +139,7 @@ class Pipeline:
         return Misrouted(received_id, message)
 
     def _news(self, task: Task, outcome: Outcome) -> MediaMetadata | None:
-        """Return what an answer without embeddings says about a video of which that is not known yet."""
+        """Return the metadata that an answer without embeddings has for the video, unless the task has them already."""
         is_known = task.model_name is not None and task.duration_s is not None
         return outcome.metadata if isinstance(outcome, Ready | Processing) and not is_known else None
 
@@ -160,5 +160,5 @@ def _attempt(fetched: Fetched, outcome: Outcome) -> Attempt:
 
 
 def _kept_body(content: Answered | Body) -> bytes:
-    # One more byte than is kept: that it was cut must show.
+    # One byte more than is stored, so that the store recognises a cut body.
     return b"" if isinstance(content, Answered) else content.beginning(MAX_PAYLOAD_BYTES + 1)

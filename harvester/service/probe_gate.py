@@ -5,13 +5,13 @@ from harvester.domain.planning.planner import CLOSED_S
 from harvester.service.harvest_parts import HarvestParts
 
 RELEASED_AT_ONCE = 10_000
-"""How many held tasks fall due in one transaction."""
+"""Held tasks that are released in one transaction."""
 
 
 class ProbeGate:
     """Holds requests about tasks back while final states are doubtful, except for one probe at a time.
 
-    With `asks_once`, each task is asked about, doubtful or not.
+    With `asks_once`, requests about all tasks may go out nevertheless.
     """
 
     def __init__(self, parts: HarvestParts, *, asks_once: bool) -> None:
@@ -26,11 +26,11 @@ class ProbeGate:
 
     @property
     def is_probing(self) -> bool:
-        """Whether no tasks are asked but probes."""
+        """Whether only probes may ask about tasks."""
         return not self._asks_once and self._final_states.is_probing
 
     def wait_s(self) -> float:
-        """Return how long requests about tasks must wait; what is held back is as good as closed."""
+        """Return how many seconds requests about tasks must wait: more than CLOSED_S if they are held back."""
         if self._has_probe or not self.is_probing:
             return 0.0
         return max(self._final_states.probe_wait_s(), 2 * CLOSED_S)
@@ -40,7 +40,7 @@ class ProbeGate:
         self._has_probe = self._has_probe and not isinstance(request, TaskRequest)
 
     async def release_held(self) -> None:
-        """Let the tasks whose ends were held back be asked again, when the API answers sensibly, or one as a probe."""
+        """Release the tasks whose ends were held back if the API answers sensibly again, else one as a probe if due."""
         self._final_states.rate_per_s = self._throttle.rate_per_s
         if self._final_states.has_closed:
             while await self._retry.run(lambda: self._source.release_held(RELEASED_AT_ONCE)) == RELEASED_AT_ONCE:

@@ -1,4 +1,4 @@
-"""What is known of a running harvest at any moment; displays and metrics read it, the pipeline writes it."""
+"""The state of a running harvest at any moment; the pipeline writes it, displays and metrics read it."""
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from harvester.service.heartbeats import Heartbeats
 RATE_WINDOW_S = 60.0
 
 FEWEST_ENDS = 5
-"""Fewer ends say nothing about how fast the others will come."""
+"""Ends: with fewer, their rate is no evidence of how fast the other tasks will end."""
 
 
 @dataclass(slots=True)
@@ -67,17 +67,17 @@ class Progress:
                 self.ended_otherwise += 1
 
     def ends_per_s(self, now: float) -> float:
-        """Return the rate at which tasks have ended lately."""
+        """Return how many tasks a second have ended within the last RATE_WINDOW_S."""
         while self._ends and self._ends[0] < now - RATE_WINDOW_S:
             self._ends.popleft()
         span = min(RATE_WINDOW_S, now - self.started)
         return len(self._ends) / span if span > 0 else 0.0
 
     def eta_s(self, now: float, now_ms: int) -> float | None:
-        """Return in about how many seconds the open tasks will have ended; None while nothing tells.
+        """Return in about how many seconds the open tasks will have ended; None while that is unknown.
 
-        At the rate of late, counted from the first end: what went before was a wait. No sooner than the budget allows:
-        requests that were saved up are soon spent.
+        The estimate uses the recent rate, counted from the first end, because the time before it was a wait. It is not
+        sooner than the budget allows, because saved-up requests are soon spent.
         """
         rate = self.ends_per_s(now)
         if len(self._ends) < FEWEST_ENDS or self.is_waiting:

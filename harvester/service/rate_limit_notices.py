@@ -10,7 +10,7 @@ log = structlog.stdlib.get_logger()
 
 
 class RateLimitNotices:
-    """Keeps `blocked_until_ms` of the progress, and reports each class of requests that is blocked, once.
+    """Updates `blocked_until_ms` of the progress, and reports each class of requests that is blocked, once.
 
     A block of at most `least_s` seconds is not worth a notice.
     """
@@ -24,9 +24,9 @@ class RateLimitNotices:
         self._blocked: set[Endpoint] = set()
 
     async def update(self) -> None:
-        """Report when the API asks a class of requests to stay away, and when that is over.
+        """Report when the API blocks a class of requests, and when the block is over.
 
-        The other processes and the next one get to know first: this one may be killed at any moment.
+        The limits are published to other processes before the log line, because this one may be killed at any moment.
         """
         until_ms = None
         for endpoint in TASK_ENDPOINTS:
@@ -42,6 +42,6 @@ class RateLimitNotices:
                 log.info("rate limit over", endpoint=endpoint.value)
         held_s = self._throttle.class_wait_s(Endpoint.RETRIEVE)
         if held_s > NOT_WAITED_FOR_S:
-            # The last of a quota is spread over hours, which nothing in an answer asks for.
+            # The pacer spreads the last requests of a quota over hours, although no answer has blocked them.
             until_ms = max(until_ms or 0, self._clock.wall_ms() + round(held_s * 1000))
         self._progress.blocked_until_ms = until_ms

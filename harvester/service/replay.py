@@ -1,4 +1,4 @@
-"""Harvests an ended task from its kept body, with the decoder of today: no request, no key."""
+"""Harvests an ended task from its kept body, with the current decoder, without a request or a key."""
 
 import os
 import random
@@ -14,15 +14,15 @@ from harvester.domain.tasks.task import Task
 from harvester.ports.queue_editor import QueueEditor
 
 ENDPOINT = "kept"
-"""Stands in the story of a task in place of the class of a request."""
+"""Stands in the task's attempts in place of the class of a request."""
 
 _LEASE_MS = 60_000
-"""Never runs out: claim and settlement are in the same transaction."""
+"""Milliseconds: the lease cannot end too soon, because claim and settlement are in the same transaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """What became of one task. `problem` is None if it is harvested now; `received_id` is what the body calls it."""
+    """The result for one task. `problem` is None if it is harvested now; `received_id` is the id in the body."""
 
     task_id: str
     problem: str | None = None
@@ -33,7 +33,7 @@ class ReplayResult:
 def replay_dead_letter(
     queue: QueueEditor, dead_letter: DeadLetter, *, max_body_bytes: int, now_ms: int
 ) -> ReplayResult:
-    """Decode the kept body of a task and store the result if it is one; else the task stays as it is."""
+    """Decode the kept body of a task and store the result, if it contains one; else the task stays as it is."""
     payload = queue.payload(dead_letter.key)
     if payload is None:
         return ReplayResult(dead_letter.task_id, "Nothing is kept of it any more.")

@@ -1,4 +1,4 @@
-"""Chooses the next request: one that is worth making, for tasks that are claimed, at a time when it may go out."""
+"""Chooses the next request: it is worth making, its tasks are claimed, and it may go out now."""
 
 from harvester.domain.planning.plan import PlannedRequest
 from harvester.service.claims import Claims
@@ -17,7 +17,7 @@ MIN_WAIT_S = 0.01
 
 
 class RequestChooser:
-    """Waits for what holds requests back, plans and claims. `concurrency` may change while it works."""
+    """Waits until a request may go out, plans requests, and claims their tasks."""
 
     def __init__(self, settings: HarvestSettings, parts: HarvestParts, claims: Claims, writer: ResultWriter) -> None:
         self._look_again_s = settings.look_again_s
@@ -41,12 +41,12 @@ class RequestChooser:
         self._due.concurrency = requests
 
     async def choose(self) -> tuple[PlannedRequest, Permit] | None:
-        """Wait for the next request that is worth making and may be made; None when there will be none."""
+        """Wait for the next request that is worth making and may go out; None when there will be none."""
         while not self._control.is_stopping:
             self._progress.beats.beat(self._clock.monotonic())
             changed = self._control.changed
             if self._room.is_short():
-                # What is claimed would be renewed meanwhile, and even that takes room.
+                # Claims would be renewed meanwhile, and even that takes space.
                 await self._claims.give_back(self._claims.requests)
                 await self._clock.wait(changed, self._look_again_s)
                 continue
@@ -69,7 +69,7 @@ class RequestChooser:
         return None
 
     async def _until_request_s(self) -> float | None:
-        """Return how long there is nothing due, or no request may go out; None when the harvest is over."""
+        """Return for how many seconds no task is due or no request may go out; None when the harvest is over."""
         if self._ends.is_over():
             return None
         held_s = self._gate.held_s()
@@ -77,10 +77,10 @@ class RequestChooser:
         return await self._ends.idle_s() if is_idle else held_s
 
     async def _next_request(self) -> PlannedRequest | float:
-        """Return the first claimed request that may go out now, after claiming more if there is none; else a wait.
+        """Return the first claimed request that may go out now, after claiming more if there is none; else a wait (s).
 
-        Only for what is worth a request one is taken from the shared budget, and only then tasks are claimed for it:
-        so an idle process costs nothing, and the tasks are the most urgent ones at the moment of sending.
+        The process takes requests from the shared budget only for a plan, and claims tasks only after that: so an idle
+        process takes nothing, and the tasks are the most urgent ones when their request goes out.
         """
         now_ms = self._clock.wall_ms()
         await self._claims.give_back_lapsed()
@@ -89,14 +89,14 @@ class RequestChooser:
             plan = await self._due.plan(now_ms)
             self._is_waiting_for_calls = not plan.requests
             if not plan.requests:
-                # What is postponed may have hidden others.
+                # The postponed tasks may have hidden others.
                 return MIN_WAIT_S if plan.later else self._look_again_s
             await self._retry.run(self._throttle.refill)
             wait_s = self._gate.least_wait_s(plan.requests)
             if wait_s > 0:
                 return wait_s
             await self._claims.claim(plan.requests, now_ms)
-        # More may be claimed than was leased, or the lease has ended while a slot was waited for.
+        # More may be claimed than was leased of the budget, or that lease has ended during the wait for a slot.
         await self._retry.run(self._throttle.refill)
         claimed = self._claims.requests
         request = next((one for one in claimed if self._gate.request_wait_s(one.endpoint) == 0), None)
@@ -106,10 +106,10 @@ class RequestChooser:
         return request
 
     async def _give_back_blocked(self) -> None:
-        """Give back the tasks whose call the API has come to want no more: another call may answer for them."""
+        """Give back the tasks of requests whose class must wait by now: another class may answer for them."""
         await self._claims.give_back(self._gate.closed(self._claims.requests))
 
     def _has_nothing_to_ask(self) -> bool:
-        """Whether neither the budget nor a request under way is waited for, but a task to be worth a request."""
+        """Whether the harvest waits for a task to become worth a request, not for the budget or an answer."""
         is_busy = self._progress.in_flight or self._claims.requests or self._progress.blocked_until_ms is not None
         return not is_busy and self._gate.held_s() == 0

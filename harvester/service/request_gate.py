@@ -1,4 +1,4 @@
-"""How long requests must wait, for whatever reason."""
+"""How long requests must wait, whatever the reason."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,9 +11,9 @@ from harvester.service.probe_gate import ProbeGate
 
 
 class RequestGate:
-    """Asks rate limits, circuit breaker and probe gate; each wait is in seconds, 0 for a request that may go out.
+    """Combines rate limits, circuit breaker and probe gate; waits are seconds, 0 for a request that may go out.
 
-    `look_again_s`: how long to wait where only an answer under way can tell.
+    `look_again_s`: the wait while only an answer under way can end it.
     """
 
     def __init__(self, parts: HarvestParts, probes: ProbeGate, look_again_s: float) -> None:
@@ -25,7 +25,7 @@ class RequestGate:
         self._look_again_s = look_again_s
 
     def class_wait_s(self, endpoint: Endpoint) -> float:
-        """Return how long requests of that class must wait whatever the total rate, for the API's sake."""
+        """Return how long requests of that class must wait by the API's limits, whatever the total rate."""
         return max(self._throttle.class_wait_s(endpoint), self._hold_s(endpoint))
 
     def request_wait_s(self, endpoint: Endpoint) -> float:
@@ -33,11 +33,11 @@ class RequestGate:
         return max(self._throttle.wait_s(endpoint), self._hold_s(endpoint))
 
     def least_wait_s(self, requests: Sequence[PlannedRequest]) -> float:
-        """Return how long the first of the requests must wait that may go out; 0 without any."""
+        """Return the shortest wait of the requests; 0 without any."""
         return self._soonest_s({request.endpoint for request in requests}) if requests else 0.0
 
     def closed(self, requests: Sequence[PlannedRequest]) -> list[PlannedRequest]:
-        """Return those of the requests that the API does not want for a while."""
+        """Return the requests whose class must wait longer than CLOSED_S."""
         closed = {endpoint for endpoint in {one.endpoint for one in requests} if self.class_wait_s(endpoint) > CLOSED_S}
         return [request for request in requests if request.endpoint in closed]
 

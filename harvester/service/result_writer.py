@@ -1,4 +1,4 @@
-"""The last stage of an answer: decisions become rows, several in one transaction where they are small or waiting."""
+"""The last stage of an answer: stores decisions, several in one transaction if they are small or waiting."""
 
 import math
 from contextlib import suppress
@@ -14,19 +14,19 @@ from harvester.throttle.memory_budget import Reservation
 
 GROUP_SETTLEMENTS = 32
 GROUP_BYTES = 32 * 1024 * 1024
-"""The most that one transaction holds: a longer one would keep other writers waiting."""
+"""Results, and bytes: the most in one transaction, because a longer one would keep other writers waiting."""
 
 COMMIT_EVERY_S = 0.3
-"""A small result waits that long after the last commit for others: a commit writes a dozen pages of 32 KB to the log,
-however little it stores. The first one after a pause does not wait."""
+"""Seconds after the last commit until which a small result waits for others: a commit writes a dozen pages of 32 KB to
+the log, however little it stores. The first result after a pause does not wait."""
 
 SMALL_GROUP_BYTES = 1024 * 1024
-"""A group that stores this much is not worth a wait."""
+"""Bytes: a group of this size does not wait for others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision that is to be stored, and the memory that it holds until then."""
+    """A decision to store, and the memory that is reserved for it until then."""
 
     settlement: Settlement
     reservation: Reservation
@@ -39,7 +39,7 @@ class Decided:
 
 
 class ResultWriter:
-    """Stores decisions, and gives back the memory that they hold."""
+    """Stores decisions, and releases the memory that is reserved for them."""
 
     def __init__(self, parts: HarvestParts) -> None:
         self._results = parts.results
@@ -53,7 +53,7 @@ class ResultWriter:
         self._following: anyio.CancelScope | None = None
 
     async def write(self, decided: MemoryObjectReceiveStream[Decided]) -> None:
-        """Store decisions until there are no more."""
+        """Store decisions until the stream ends."""
         wait_until = -math.inf
         async with decided:
             async for one in decided:
@@ -63,11 +63,11 @@ class ResultWriter:
                 del one, group
 
     def expect_more(self) -> None:
-        """Wait for others before small results are stored: a request is going out."""
+        """Let small results wait for others, because a request is going out."""
         self._awaits_more = True
 
     def expect_no_more(self) -> None:
-        """Store what comes without a wait for others, until the next request: nothing is due meanwhile."""
+        """Store results without a wait for others until the next request, because no task is due meanwhile."""
         self._awaits_more = False
         if self._following is not None:
             self._following.cancel()
@@ -75,7 +75,7 @@ class ResultWriter:
     async def _with_following(
         self, group: list[Decided], stream: MemoryObjectReceiveStream[Decided], wait_s: float
     ) -> list[Decided]:
-        """Return the group with those that come within that time, as long as it is small; at the end without a wait."""
+        """Return the group with the results of the next `wait_s`, while it is small; at once if none is expected."""
         if wait_s > 0 and self._awaits_more:
             size = sum(one.size for one in group)
             with anyio.move_on_after(wait_s) as self._following, suppress(anyio.EndOfStream):

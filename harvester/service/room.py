@@ -1,4 +1,4 @@
-"""Whether there is room for more results on the volume of the database: intake pauses before the last of it is gone."""
+"""Checks for room on the volume of the database: no request goes out without room for its result."""
 
 import math
 
@@ -13,14 +13,14 @@ SPACE = "space"
 LOG = "log"
 
 LOOK_EVERY_S = 0.2
-"""Asking the file system before each of hundreds of requests a second would cost more than it finds."""
+"""Seconds between checks, because a check before each of hundreds of requests a second would cost too much."""
 
 SPARE = 1.25
-"""Intake goes on when a quarter more is free than is needed: else it would stop again at once."""
+"""Factor on the needed space for requests to go on: with less, they would stop again at once."""
 
 
 class RoomGuard:
-    """Keeps the conditions `space` (no room for more results) and `log` (a reader keeps it long)."""
+    """Updates the conditions `space` (no room for more results) and `log` (a reader keeps the log long)."""
 
     def __init__(self, source: SpaceWatch, budget: MemoryBudget, progress: Progress, clock: Clock) -> None:
         self._source = source
@@ -30,14 +30,14 @@ class RoomGuard:
         self._look_at = -math.inf
 
     def is_short(self) -> bool:
-        """Whether the next result might not find room. Those under way are counted as long as they are in memory."""
+        """Whether the next result might not find room. Results under way count while they are in memory."""
         now = self._clock.monotonic()
         if now < self._look_at:
             return False
         room = self._source.room()
         if room is None:
             return False
-        # A body and its vectors twice: more than what is written of it, to the log and then to the database.
+        # A body and its vectors twice: more than is written for it, to the log and then to the database.
         needed = room.needed_bytes + self._budget.held_bytes + self._budget.expected_bytes
         is_short = room.free_bytes < needed * (SPARE if SPACE in self._progress.conditions else 1)
         text = f"{_shown(room.free_bytes)} are free and {_shown(needed)} needed: nothing more is asked for until then"
@@ -47,7 +47,7 @@ class RoomGuard:
         return is_short
 
     async def tend_log(self) -> None:
-        """Cut the log where that is possible, and say where it is not."""
+        """Cut the log if possible, and set the condition `log` if a reader keeps it long."""
         report = await self._source.tend_log()
         is_large = report.is_pinned and report.bytes >= LARGE_LOG_BYTES
         text = (

@@ -7,9 +7,9 @@ from harvester.service.progress import Progress
 
 
 class RunControl:
-    """Stops a harvest, and wakes its scheduler when something has changed; made inside of its event loop.
+    """Stops a harvest, and wakes its scheduler when something has changed; create it inside the event loop.
 
-    `refusal` is what the API said when it did not accept the key, None while it has not.
+    `refusal` is the answer by which the API refused the key, None before that.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -21,7 +21,7 @@ class RunControl:
         """Is set at the next change, and replaced by another event."""
 
     def stop(self) -> None:
-        """Take on nothing new; what is under way has its grace time to finish. Safe to call twice."""
+        """Start no new request; those under way have their grace time to finish. Safe to call twice."""
         if self.is_stopping:
             return
         self.is_stopping = True
@@ -35,15 +35,15 @@ class RunControl:
         self.stop()
 
     def cancel_after_stop(self, scope: anyio.CancelScope, grace_s: float) -> None:
-        """Cancel the scope that many seconds after a stop that is still to come."""
+        """Cancel `scope` `grace_s` seconds after a later stop."""
         self._scopes.append((scope, grace_s))
 
     def record_done(self, requests: int) -> None:
-        """Record that so many requests are no longer under way."""
+        """Record that this many requests are no longer under way."""
         self._progress.in_flight -= requests
         self.wake_up()
 
     def wake_up(self) -> None:
-        """Let the scheduler look at once."""
+        """Wake the scheduler at once."""
         self.changed.set()
         self.changed = anyio.Event()

@@ -1,7 +1,7 @@
 """Reads open tasks from the store and spends the request budget on them, in one task group.
 
-The database is the only memory: a task is claimed for one request, and what came of it is written before the task can
-be claimed again. So stopping at any moment loses nothing but the requests under way.
+The database is the only memory: a task is claimed for one request, and the result is stored before the task can be
+claimed again. Therefore a stop at any moment loses only the requests under way.
 """
 
 from contextlib import suppress
@@ -26,7 +26,7 @@ from harvester.throttle.memory_budget import Reservation
 from harvester.throttle.throttle import Permit
 
 LAST_WRITES_S = 15.0
-"""After the grace time for downloads, what was downloaded is still written."""
+"""Seconds after the grace time for downloads in which downloaded results are still stored."""
 
 
 class Scheduler:
@@ -53,7 +53,7 @@ class Scheduler:
         self._slots = anyio.CapacityLimiter(settings.concurrency)
 
     def set_concurrency(self, requests: int) -> None:
-        """Change how many requests may be under way at a time; those that are go on."""
+        """Change how many requests may be under way at a time; requests under way go on."""
         self._slots.total_tokens = requests
         self._chooser.set_concurrency(requests)
 
@@ -67,7 +67,7 @@ class Scheduler:
                 await self._flow()
                 group.cancel_scope.cancel()
         finally:
-            # Not patient any more: what cannot be given back now falls due by itself when the lease ends.
+            # Without repeats: claims that cannot be given back now end by themselves with their lease.
             with anyio.CancelScope(shield=True), suppress(StoreBusyError):
                 await self._claims.release()
                 await self._source.share_processing_times(self._planner.times.take_fresh())
@@ -96,13 +96,13 @@ class Scheduler:
             await self._dispatch(responses)
 
     async def _dispatch(self, responses: MemoryObjectSendStream[Fetched]) -> None:
-        """Spend the budget, request by request, until there is nothing to do; then wait for what is under way."""
+        """Send requests until there is nothing to do; then wait for those under way."""
         async with anyio.create_task_group() as fetches:
             self.control.cancel_after_stop(fetches.cancel_scope, self._settings.grace_s)
             while True:
                 slot = object()
                 await self._slots.acquire_on_behalf_of(slot)
-                # Before the permit is taken: with one in hand, a request that waits would go out at a wrong time.
+                # Wait for memory before the permit is taken: a request with a permit must go out at once.
                 await self._budget.room()
                 with self._progress.beats.at_work("dispatch", self._clock.monotonic):
                     chosen = await self._chooser.choose()
@@ -136,7 +136,7 @@ class Scheduler:
             self._slots.release_on_behalf_of(slot)
 
     async def _keep_house(self) -> None:
-        """Renew the leases, and do what else is due now and then."""
+        """Renew the leases, watch the clock, free the tasks of dead processes, and do the housekeeping."""
         every_s = min(self._settings.housekeeping_s, self._settings.lease_s / 3)
         while True:
             await self._clock.wait(anyio.Event(), every_s)

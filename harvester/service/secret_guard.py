@@ -1,4 +1,4 @@
-"""Lets nothing that repeats the API key on its way into the store."""
+"""Keeps answers that repeat the API key out of the store."""
 
 from anyio import to_thread
 
@@ -10,7 +10,7 @@ from harvester.service.task_api import BodyDecoder
 
 
 class GuardedDecoder:
-    """Decodes as `decoder` does; what came out is stored, or its body is kept, only if `guard` finds no key in it."""
+    """Decodes as `decoder` does, and replaces each outcome in which, or in whose body, `guard` finds the key."""
 
     def __init__(self, decoder: BodyDecoder, guard: SecretGuard, max_body_bytes: int) -> None:
         self.workers = decoder.workers
@@ -19,7 +19,7 @@ class GuardedDecoder:
         self._max_body_bytes = max_body_bytes
 
     async def decode(self, body: bytes | SpooledBody, encoding: str | None) -> Outcome:
-        """Return what the body of a retrieval means."""
+        """Return the meaning of a retrieval's body."""
         outcome = await self._decoder.decode(body, encoding)
         return KEY_ECHOED if await self._repeats_key(outcome, body, encoding) else outcome
 
@@ -28,6 +28,6 @@ class GuardedDecoder:
             return self._guard.is_in_outcome(outcome)
         if not self._guard.secret():
             return False
-        # The body of such an outcome is kept, so that the reason can be found.
+        # The body of such an outcome is stored, so that a person can find the reason.
         kept = body if isinstance(body, bytes) else body.beginning(MAX_PAYLOAD_BYTES)
         return await to_thread.run_sync(self._guard.is_in_body, kept, encoding, self._max_body_bytes)

@@ -16,17 +16,17 @@ _INIT_PID = 1
 
 
 class _Noted:
-    """What has happened before the program knew what to do about it."""
+    """Signals that have come and that the program has not handled yet."""
 
     is_interrupted = False
     is_hung_up = False
 
 
 def listen() -> None:
-    """End at once on any of the signals that ask for it, with 128 plus its number.
+    """Let each signal that asks for the end end the process at once, with exit code 128 plus the signal's number.
 
-    Only SIGHUP waits until it is known which command runs: to the daemon it means "read the settings again". What the
-    starter of this process ignores stays ignored (nohup).
+    Only SIGHUP waits until it is known which command runs: to the daemon it means "read the settings again". Signals
+    that the starter of this process ignores stay ignored (nohup).
     """
     for number in _LISTENED:
         # The kernel writes a core for SIGQUIT, unless this is PID 1.
@@ -36,7 +36,7 @@ def listen() -> None:
 
 
 def behave_as_usual() -> None:
-    """For commands that are over soon: Ctrl-C unwinds, a second one ends at once, other signals kill as elsewhere."""
+    """Set handlers for short commands: Ctrl-C unwinds, a second one ends at once, other signals kill as elsewhere."""
     if not _is_ignored(signal.SIGINT):
         signal.signal(signal.SIGINT, _interrupt)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -61,7 +61,7 @@ def take_hangup() -> bool:
 
 
 def leave(number: int, _frame: FrameType | None = None) -> None:
-    """End this process at once. Nothing is lost: what SQLite has not committed it rolls back."""
+    """End this process at once. Nothing is lost: SQLite rolls back an open transaction."""
     os._exit(128 + number)
 
 

@@ -1,4 +1,4 @@
-"""Repeats what a busy database has refused, and keeps the condition `database` meanwhile."""
+"""Repeats operations that a busy database refuses, and sets the condition `database` meanwhile."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -16,7 +16,7 @@ CONDITION = "database"
 
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 30.0
-"""Each pause is twice as long as the one before, up to this."""
+"""Seconds: each pause is twice as long as the one before, up to this."""
 
 
 class StoreRetry:
@@ -29,7 +29,7 @@ class StoreRetry:
     async def run(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Return the result of `operation`; repeat it, with pauses, as long as it raises StoreBusyError.
 
-        Raises every other error of `operation` at once. MovedFileError remains a condition.
+        Raises every other error of `operation` at once. After MovedFileError the condition remains.
         """
         pause_s = FIRST_PAUSE_S
         while True:

@@ -24,7 +24,7 @@ class TaskApi(Protocol):
     ) -> Response:
         """Send the request that `permit` is for; `reservation` grows with the answer.
 
-        `is_fresh`: on a connection of its own. `version`: in that API version, else in the configured one.
+        `is_fresh`: use a new connection. `version`: the API version to ask, None for the configured one.
         """
         ...
 
@@ -35,5 +35,5 @@ class BodyDecoder(Protocol):
     workers: int
 
     async def decode(self, body: bytes | SpooledBody, encoding: str | None) -> Outcome:
-        """Return what the body of a retrieval means."""
+        """Return the meaning of a retrieval's body."""
         ...

@@ -1,4 +1,4 @@
-"""Passes on which state a stored answer has given to a task, to everything that counts or shows it."""
+"""Passes the state that a stored answer gave to a task on to all parts that count or show it."""
 
 from typing import Protocol
 
@@ -19,9 +19,10 @@ class TransitionListener(Protocol):
     def record_transition(
         self, task: Task, state: TaskState, asked_at_ms: int, settlement: Settlement | None = None
     ) -> None:
-        """Record that a request which began at that time (Unix milliseconds) took the task to `state`, new or not.
+        """Record that the store accepted an answer which gives `state` to the task; it may be the old state.
 
-        `settlement` is what was stored; None where a page of the list was the answer.
+        `asked_at_ms` (Unix milliseconds) is when the request began. `settlement` is what was stored; None for a page of
+        the list.
         """
         ...
 
@@ -39,7 +40,7 @@ class Transitions:
     def record_transition(
         self, task: Task, state: TaskState, asked_at_ms: int, settlement: Settlement | None = None
     ) -> None:
-        """Record what a request made of a task; see TransitionListener."""
+        """Record the state that a request gave to a task; see TransitionListener."""
         for listener in self._listeners:
             listener.record_transition(task, state, asked_at_ms, settlement)
 
