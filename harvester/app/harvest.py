@@ -49,7 +49,7 @@ from harvester.throttle.throttle import Throttle
 
 @dataclass(frozen=True, slots=True)
 class Harvest:
-    """A harvest that is ready to run, and what displays read while it does."""
+    """A harvest that is ready to run, and the values that displays read meanwhile."""
 
     store: HarvestStore
     scheduler: Scheduler
@@ -62,7 +62,7 @@ class Harvest:
 
     @property
     def progress(self) -> Progress:
-        """What is known of the harvest at any moment."""
+        """The state of the harvest at any moment."""
         return self.parts.progress
 
     @property
@@ -72,34 +72,34 @@ class Harvest:
 
     @property
     def clock(self) -> Clock:
-        """The time that the harvest goes by."""
+        """The clock of the harvest."""
         return self.parts.clock
 
     @property
     def refusal(self) -> Refused | None:
-        """What the API said when it refused the key; None while it has not."""
+        """The answer by which the API refused the key; None before that."""
         return self.parts.control.refusal
 
     def stop(self) -> None:
-        """Take on nothing new; what is under way has the grace time to finish. Safe to call twice."""
+        """Start no new request; those under way have the grace time to finish. Safe to call twice."""
         self.parts.control.stop()
 
     @property
     def reader(self) -> StoreReader:
-        """What reads the store beside the harvest."""
+        """A reader of the store, for use during the harvest."""
         return open_reader(self.store.path)
 
     def check_file(self) -> None:
-        """Raise StoreError if the file at the path is not the one that is stored in."""
+        """Raise StoreError if the file at the path is not the one that the harvest writes to."""
         self.store.check_file()
 
     def reload(self, settings: Settings) -> None:
-        """Take over the settings that can change while running."""
+        """Apply those of the settings that can change while the harvest runs."""
         self.throttle.limit = _rate_limit(settings)
         self.scheduler.set_concurrency(settings.harvest.concurrency)
 
     async def keep_discovering(self, settings: Callable[[], Settings]) -> None:
-        """Queue what the account makes, as `settings` says at the moment; a refused key stops the harvest."""
+        """Queue new tasks of the account by the current `settings()`; a refused key stops the harvest."""
         refusal = await keep_discovering(
             api=self.parts.list_api,
             throttle=self.throttle,
@@ -135,7 +135,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
     grace_s: float | None = None,
     observer: Observer | None = None,
 ) -> AsyncIterator[Harvest]:
-    """Open the store and the session for one harvest, of all open tasks or of `only` these ids. Raises StoreError."""
+    """Open store and session for a harvest of all open tasks, or of those with the ids `only`. Raises StoreError."""
     observer, progress = observer or NullObserver(), Progress(started=SystemClock().monotonic())
     clock = ApiClock(SystemClock(), lambda text: progress.note(CLOCK_CONDITION, text))
     async with AsyncExitStack() as stack:
@@ -178,8 +178,8 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             new_rng=random.Random,
         )
         scheduler = Scheduler(_harvest_settings(settings, until, grace_s), parts)
-        # What is loaded by now lives as long as the process: to walk through it for garbage holds the event loop up for
-        # tens of milliseconds every time.
+        # The objects that exist by now live as long as the process: a garbage collection that walks through them would
+        # stop the event loop for tens of milliseconds each time.
         gc.collect()
         gc.freeze()
         yield Harvest(store, scheduler, parts)
@@ -188,7 +188,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
 async def discover_once(
     settings: Settings, key: Callable[[], str], *, since_s: float, dry_run: bool = False
 ) -> DiscoveryReport:
-    """Queue what the account has made in the last `since_s` seconds. A dry run only compares. Raises StoreError."""
+    """Queue the account's tasks of the last `since_s` seconds. A dry run only compares. Raises StoreError."""
     clock = ApiClock(SystemClock())
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_discovery_store(settings.store.path, dry_run=dry_run))
@@ -206,7 +206,7 @@ async def discover_once(
 
 
 async def ask_once(settings: Settings, key: Callable[[], str]) -> tuple[ListPage | Outcome, float | None]:
-    """Ask for a list of one task, past every budget; return the answer and the skew of this machine's clock."""
+    """Request a list of one task outside every budget; return the answer and the skew of this machine's clock (s)."""
     clock = SystemClock()
     throttle = Throttle(RateLimit(0), clock.monotonic)
     async with Client(_client_settings(settings), key, throttle) as client:
@@ -254,7 +254,7 @@ def _rate_limit(settings: Settings) -> RateLimit:
 
 def _client_settings(settings: Settings) -> ClientSettings:
     api = settings.api
-    # Where no TLS is spoken, on this machine, it does not matter whom it would trust.
+    # A URL without TLS is on this machine, and needs no certificate authorities.
     tls = trusted(os.environ).context if api.base_url.startswith("https:") else None
     return ClientSettings(
         base_url=api.base_url,

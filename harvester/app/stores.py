@@ -1,4 +1,4 @@
-"""Chooses the store. Each function imports what it opens: a command that only reads starts without what writes."""
+"""Chooses the store. Each function imports what it opens: a command that only reads starts without the writer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def open_store(path: Path) -> AsyncIterator[HarvestStore]:
 
 @asynccontextmanager
 async def open_discovery_store(path: Path, *, dry_run: bool) -> AsyncIterator[DiscoveryStore]:
-    """Open the store at `path` for one look at the list; for a dry run, what only compares. Raises StoreError."""
+    """Open the store at `path` for one pass over the list; a dry run only compares. Raises StoreError."""
     from harvester.store.sqlite.connection import translating_errors
     from harvester.store.sqlite.listed import DryRunStore
 
@@ -41,14 +41,14 @@ async def open_discovery_store(path: Path, *, dry_run: bool) -> AsyncIterator[Di
 
 
 def open_reader(path: Path) -> StoreReader:
-    """Return what reads the store at `path`; nothing is opened yet."""
+    """Return a reader of the store at `path`; nothing is opened yet."""
     from harvester.store.sqlite.reader import SqliteReader
 
     return SqliteReader(path)
 
 
 def open_insights(path: Path) -> AbstractContextManager[Insights]:
-    """Open one moment of the store at `path`. Raises StoreError."""
+    """Open a view of the store at `path` at one moment. Raises StoreError."""
     return open_reader(path).insights()
 
 
@@ -60,14 +60,14 @@ def open_queue_editor(path: Path, *, must_exist: bool = True) -> AbstractContext
 
 
 def open_maintenance(path: Path) -> StoreMaintenance:
-    """Return what looks after the store at `path`; nothing is opened yet."""
+    """Return the maintenance of the store at `path`; nothing is opened yet."""
     from harvester.store.sqlite.maintenance.care import SqliteMaintenance
 
     return SqliteMaintenance(path)
 
 
 def check_store_engine() -> Diagnosis:
-    """Return whether the program behind the store is new enough, whatever the settings say."""
+    """Return whether the engine of the store is new enough, whatever the settings say."""
     from harvester.store.sqlite.maintenance.checks import check_engine
 
     return check_engine()

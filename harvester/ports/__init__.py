@@ -1,1 +1,1 @@
-"""What a layer needs of others: Protocols, and the values that they take and return."""
+"""Interfaces between the layers: Protocols, and the values that they take and return."""

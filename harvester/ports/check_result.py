@@ -1,4 +1,4 @@
-"""One line of what `harvester doctor` reports."""
+"""One line of the report of `harvester doctor`."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""What commands and pages read of a store, beside whoever writes to it. Times are Unix milliseconds."""
+"""The read side of a store, for commands and pages; others may write meanwhile. Times are Unix milliseconds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    # `harvester status` needs none of the planning that a sample of the queue belongs to.
+    # Only for types: `harvester status` starts without the planning modules.
     from harvester.domain.limits.endpoint import RateLimit
     from harvester.domain.limits.pacer import Pacer
     from harvester.domain.planning.forecast import QueueSample
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Insights(Protocol):
-    """One moment of a store. Each method raises StoreError."""
+    """A view of a store at one moment. Each method raises StoreError."""
 
     def status(self, now_ms: int) -> StatusReport:
         """Return counts, deadlines, last errors, and how much is stored."""
@@ -29,7 +29,7 @@ class Insights(Protocol):
         ...
 
     def limits_in_force(self, limit: RateLimit, now_ms: int, *, has_status_call: bool = True) -> Pacer:
-        """Return the configured `limit` and all that is known beside it, for seconds of `now_ms / 1000`."""
+        """Return a pacer with the configured `limit` and the learned limits; its time is `now_ms / 1000` seconds."""
         ...
 
     def queue_sample(self, now_ms: int) -> QueueSample:
@@ -37,11 +37,11 @@ class Insights(Protocol):
         ...
 
     def processing_times(self) -> dict[Key, LifeTable]:
-        """Return what is known of processing times."""
+        """Return the learned processing times."""
         ...
 
     def task(self, task_id: str) -> TaskDetails | None:
-        """Return all that is known of a task; None if it was never queued."""
+        """Return all that is stored about a task; None if it was never queued."""
         ...
 
     def api_json(self, task_id: str) -> bytes | None:
@@ -57,13 +57,13 @@ class StoreReader(Protocol):
     """Opens a store for reading, from any thread; the writer never waits for a reader."""
 
     def insights(self) -> AbstractContextManager[Insights]:
-        """Open one moment of the store. Raises StoreError."""
+        """Open a view of the store at one moment. Raises StoreError."""
         ...
 
     def why_not_writable(self) -> str | None:
-        """Return in a sentence why the store cannot be written now, None if it can. Writes nothing."""
+        """Return a sentence that says why the store cannot be written now, None if it can. Writes nothing."""
         ...
 
     def space(self) -> SpaceUsed:
-        """Return what the log takes, and what is free on the volume."""
+        """Return the bytes of the log, and the free bytes of the volume."""
         ...

@@ -1,4 +1,4 @@
-"""What commands need for the care of a store: checks, repairs, copies, upgrades."""
+"""Care of a store by commands: checks, repairs, copies, upgrades."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from harvester.domain.tasks.task import TaskState
 from harvester.ports.check_result import Diagnosis
 
 SHOWN_OF_A_TASK = 3
-"""Findings about one task that a person is shown; a program gets them all."""
+"""Findings about one task that are shown to a person; a program gets all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What a look at one moment of the database found; `damaged` only where repairing it makes sense."""
+    """The findings about the database at one moment; `damaged` are the tasks for which a repair makes sense."""
 
     findings: list[Finding]
     damaged: list[Damaged]
@@ -74,7 +74,7 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """What a batch came to: how many tasks have their checksum now, and the last one that was looked at."""
+    """The result of a batch: how many tasks got their checksum, and the row id of the last task in it."""
 
     count: int
     last_task: int
@@ -89,7 +89,7 @@ class Upgrade:
 
 
 class StoreMaintenance(Protocol):
-    """Looks after a store that no method leaves open. Each raises StoreError."""
+    """Takes care of a store; no method leaves it open. Each raises StoreError."""
 
     def check_exists(self) -> None:
         """Raise StoreError if there is nothing that could be a store."""
@@ -100,15 +100,15 @@ class StoreMaintenance(Protocol):
         ...
 
     def verify(self, *, deep: bool) -> list[Finding]:
-        """Return what is wrong; with `deep` every stored number is looked at."""
+        """Return what is wrong; with `deep`, check every stored number."""
         ...
 
     def examine(self) -> Examination:
-        """Look at every stored number, and return what is wrong together with the tasks to repair."""
+        """Check every stored number; return what is wrong, and the tasks to repair."""
         ...
 
     def repair(self, damaged: Sequence[Damaged], now_ms: int) -> list[Damaged]:
-        """Put back to `pending` what the platform still has; return those that were. `now_ms`: Unix milliseconds."""
+        """Put the tasks back to `pending` that the platform still has, and return them. `now_ms`: Unix milliseconds."""
         ...
 
     def back_up(self, target: Path, *, replace: bool = False) -> Backup:
@@ -116,5 +116,5 @@ class StoreMaintenance(Protocol):
         ...
 
     def diagnose(self) -> Iterator[Diagnosis]:
-        """Yield what `harvester doctor` says about the store, its place and the program behind it; raises nothing."""
+        """Yield the lines of `harvester doctor` about the store, its place and its engine; raises nothing."""
         ...

@@ -1,4 +1,4 @@
-"""What commands change in the queue outside a harvest."""
+"""Changes that commands make in the queue outside a harvest."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ class QueueEditor(Protocol):
         ...
 
     def settle_ended(self, lease: Lease, task_id: str, settle: Callable[[Task], Settlement]) -> bool:
-        """Put an end back to `pending`, claim it and store what `settle` makes of it, in one transaction.
+        """Put an ended task back to `pending`, claim it and store the settlement from `settle`, in one transaction.
 
-        Return False, with nothing changed, if it is no end any more.
+        Return False, with nothing changed, if the task is no longer ended.
         """
         ...

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 LOG_BYTES = 4 * 1024 * 1024
-"""The log is copied into the database once it is longer than this, and cut to this when it begins anew."""
+"""Bytes: a longer log is copied into the database, and cut to this when it begins anew."""
 
 LARGE_LOG_BYTES = 8 * LOG_BYTES
-"""So long it becomes only by one large transaction, or while another program keeps a read transaction open."""
+"""Bytes: only one large transaction, or a read transaction that another program keeps open, makes the log so long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What the log takes, what is left on the volume, and what must be left for the next small commits."""
+    """The bytes of the log, the free bytes of the volume, and those that must be free for the next small commits."""
 
     log_bytes: int
     free_bytes: int
@@ -28,7 +28,7 @@ class LogReport:
 
 @dataclass(frozen=True, slots=True)
 class DiskForecast:
-    """`bytes_each` is the mean of what is stored, or an hour of video where nothing is yet."""
+    """The space for open tasks. `bytes_each` is the mean of the stored results, or an hour of video without any."""
 
     open_tasks: int
     bytes_each: int
@@ -36,7 +36,7 @@ class DiskForecast:
 
     @property
     def bytes(self) -> int:
-        """What the open tasks will add to the file."""
+        """The bytes that the open tasks will add to the file."""
         return self.open_tasks * self.bytes_each
 
 

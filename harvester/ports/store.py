@@ -1,7 +1,7 @@
-"""What a harvest needs of a store. Each method is one transaction; times are Unix milliseconds.
+"""The store of a harvest. Each method is one transaction; times are Unix milliseconds.
 
-Each raises StoreBusyError for what may pass (another program locks the store, the disk is full), and another StoreError
-for what will not.
+Each raises StoreBusyError for a problem that may pass (another program locks the store, the disk is full), and another
+StoreError for one that will not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from harvester.ports.space import LogReport, Room
 
 
 class DeadlineSource(Protocol):
-    """Knows the deadlines of the open tasks."""
+    """Has the deadlines of the open tasks."""
 
     async def deadlines(self, now_ms: int) -> list[tuple[int, int]]:
         """Return deadlines, the nearest first, and how many open tasks have each."""
@@ -29,7 +29,7 @@ class DeadlineSource(Protocol):
 
 
 class QueueFigures(DeadlineSource, Protocol):
-    """Counts of the queue; of the selected tasks only, where `select` was called."""
+    """Counts of the queue; after `select`, of the selected tasks only."""
 
     async def counts(self) -> dict[TaskState, int]:
         """Return the number of tasks in each state."""
@@ -52,7 +52,7 @@ class QueueFigures(DeadlineSource, Protocol):
         ...
 
     async def troubled(self, since_ms: int) -> Troubled | None:
-        """Return the open tasks of which an error has been the last answer since that time; None without any."""
+        """Return the open tasks whose last answer since that time was an error; None without any."""
         ...
 
 
@@ -60,11 +60,11 @@ class TaskQueue(QueueFigures, Protocol):
     """Gives out open tasks, each to one owner at a time, and takes them back.
 
     A claim is a lease: it names its owner and ends by itself. Each claim raises the fencing number `Task.claim`, and
-    nothing is accepted about a task that was claimed again since.
+    the store accepts no result for a task that was claimed again since.
     """
 
     async def select(self, task_ids: Sequence[str], now_ms: int) -> int:
-        """Queue the ids and restrict all that follows to them; return how many were new."""
+        """Queue the ids and restrict all later calls to them; return how many were new."""
         ...
 
     async def due(
@@ -82,7 +82,7 @@ class TaskQueue(QueueFigures, Protocol):
         ...
 
     async def postpone(self, tasks: Sequence[tuple[Task, int]], now_ms: int) -> None:
-        """Let tasks that are not claimed sleep until the given times."""
+        """Let tasks that are not claimed wait until the given times."""
         ...
 
     async def renew(self, lease: Lease) -> int:
@@ -102,7 +102,7 @@ class TaskQueue(QueueFigures, Protocol):
         ...
 
     async def free(self, dead: Sequence[HeldLeases]) -> int:
-        """Make due what dead owners have claimed, unless they have renewed it since; return how many tasks."""
+        """Make the tasks of dead owners due, unless these have renewed their leases since; return how many."""
         ...
 
     async def make_all_due(self, now_ms: int) -> None:
@@ -110,7 +110,7 @@ class TaskQueue(QueueFigures, Protocol):
         ...
 
     async def wake_misdated(self, now_ms: int) -> int:
-        """Make due what sleeps too long because a clock was ahead; return how many."""
+        """Make tasks due that wait too long because a clock was ahead; return how many."""
         ...
 
     async def release_held(self, limit: int) -> int:
@@ -127,12 +127,12 @@ class TaskQueue(QueueFigures, Protocol):
 
 
 class ResultStore(Protocol):
-    """Stores what became of claimed tasks."""
+    """Stores the results of claimed tasks."""
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Store a group of results in one transaction; return for each whether it was accepted.
 
-        Not accepted is what was claimed again since, and what is settled already: it changes nothing.
+        A result is not accepted, and changes nothing, if its task was claimed again since or is settled already.
         """
         ...
 
@@ -142,7 +142,7 @@ class ResultStore(Protocol):
 
 
 class ListStore(Protocol):
-    """Stores what pages of the account's list say."""
+    """Stores the entries of pages of the account's list."""
 
     async def listed_rows(self, task_ids: Sequence[str]) -> dict[str, ListedRow]:
         """Return the rows of those tasks that are stored, by task id. Only reads."""
@@ -154,14 +154,14 @@ class ListStore(Protocol):
 
 
 class LimitStore(Protocol):
-    """Where the processes on one store share one request budget, and what they have found out about the limits."""
+    """Shares one request budget, and what is known of the limits, among the processes on one store."""
 
     async def lease_requests(self, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
         """Take `count` requests out of the shared budget, unless they would go out much later."""
         ...
 
     async def share_limits(self, news: LimitUpdate, now_ms: int) -> LimitSnapshot:
-        """Store what one process has found out about the limits, and return what all of them have."""
+        """Store what one process has learned of the limits, and return what all processes have."""
         ...
 
 
@@ -173,32 +173,32 @@ class SpaceWatch(Protocol):
         ...
 
     async def tend_log(self) -> LogReport:
-        """Cut the log where it is too long or nothing is written; return how long it is."""
+        """Cut the log if it is too long or nothing is being written; return how long it is."""
         ...
 
 
 class StoreUpkeep(SpaceWatch, Protocol):
-    """What a harvest does every few seconds or less often."""
+    """Upkeep that a harvest does every few seconds or less often."""
 
     async def prune(self, before_ms: int) -> int:
         """Delete a batch of the attempts that were made before that time; return how many."""
         ...
 
     async def cover(self, after_task: int) -> Covered | None:
-        """Compute a batch of checksums that an older version did not; None if none are missing behind that row."""
+        """Compute a batch of checksums that an older version did not; None if none is missing after that row."""
         ...
 
     async def share_processing_times(self, fresh: Mapping[Key, LifeTable]) -> dict[Key, LifeTable]:
-        """Add what was learned of processing times, and return all that is known."""
+        """Add newly learned processing times, and return all that are known."""
         ...
 
 
 class DiscoveryStore(ListStore, LimitStore, Protocol):
-    """What a single look at the account's list needs."""
+    """The store of a single pass over the account's list."""
 
 
 class TaskStore(TaskQueue, StoreUpkeep, Protocol):
-    """What the scheduler needs."""
+    """The store of the scheduler."""
 
 
 class HarvestStore(TaskStore, ResultStore, ListStore, LimitStore, Protocol):
@@ -206,7 +206,7 @@ class HarvestStore(TaskStore, ResultStore, ListStore, LimitStore, Protocol):
 
     @property
     def path(self) -> Path:
-        """The file that is stored in."""
+        """The file of the store."""
         ...
 
     def check_file(self) -> None:
