@@ -1,4 +1,4 @@
-"""The one way to the API: a session, a permit for each request, and an outcome for whatever comes back."""
+"""The HTTP client of the API: each request needs a permit, and each answer or error becomes a response."""
 
 import ssl
 import sys
@@ -40,10 +40,10 @@ from harvester.throttle.throttle import Permit, Throttle
 CHUNK_BYTES = 256 * 1024
 
 MAX_ERROR_BYTES = 64 * 1024
-"""What is read of an answer that is an error; the API's are a few hundred bytes, a proxy's page may be large."""
+"""Bytes that are read of an error's body: the API's are a few hundred bytes, a proxy's page may be large."""
 
 MAX_ANSWER_S = 1800.0
-"""How long a whole answer may take, unless `read_timeout_s` asks for patience: a few bytes a minute never stall."""
+"""Seconds for a whole answer, unless `read_timeout_s` is long: a few bytes a minute never reach the read time-out."""
 
 _TASK_PATHS: dict[ApiVersion, tuple[str, ...]] = {"v1": ("embed", "tasks"), "v2": ("embed-v2", "tasks")}
 
@@ -63,11 +63,11 @@ class ClientSettings:
     max_answer_s: float | None = None
     proxy: Proxy | None = None
     tls: ssl.SSLContext | None = None
-    """Who is trusted; None for the authorities of this machine."""
+    """The trusted certificate authorities; None for those of this machine."""
 
     @property
     def answer_timeout_s(self) -> float:
-        """How long a request may take from its beginning to the last byte of the answer."""
+        """How many seconds a request may take from its beginning to the last byte of the answer."""
         return max(MAX_ANSWER_S, 10 * self.read_timeout_s) if self.max_answer_s is None else self.max_answer_s
 
 
@@ -90,9 +90,9 @@ class _Request:
 
 
 class Client:
-    """Asks about tasks. Open with `async with`.
+    """Sends requests about tasks. Open with `async with`.
 
-    Redirects are not followed and bodies are not decompressed here: that is work for a worker process.
+    It does not follow redirects, and does not decompress results: that is work for a worker process.
     """
 
     def __init__(
@@ -112,12 +112,12 @@ class Client:
         self._guard = SecretGuard(key, settings.proxy.secrets if settings.proxy else ())
         self._base = URL(settings.base_url)
         self.clock_skew_s: float | None = None
-        """By how much this machine's clock was ahead of the API's at the last answer that told its time."""
+        """Seconds by which this machine's clock was ahead of the API's at the last answer; None if that had no date."""
 
     async def __aenter__(self) -> Self:
         tls = True if self._settings.tls is None else self._settings.tls
         self._session = self._opened(Connector(ssl=tls))
-        # A connection of its own for each request that asks for one.
+        # Opens a new connection for each request that needs one.
         self._fresh_session = self._opened(Connector(ssl=tls, force_close=True))
         return self
 
@@ -135,7 +135,7 @@ class Client:
             headers={"user-agent": f"twelvelabs-harvester/{__version__}", "accept": "application/json"},
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            # Fewer, larger reads: a long video is tens of megabytes.
+            # Fewer, larger reads, because the result of a long video is tens of megabytes.
             read_bufsize=CHUNK_BYTES,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
@@ -149,7 +149,7 @@ class Client:
         try:
             await self._session.close()
         finally:
-            # Also when the waiting for the first is cancelled.
+            # Also if closing the first session is cancelled.
             await self._fresh_session.close()
 
     async def fetch_task(
@@ -161,12 +161,12 @@ class Client:
         is_fresh: bool = False,
         version: ApiVersion | None = None,
     ) -> Response:
-        """Send the request that `permit` is for; return a Response whatever happens, also to an unacceptable id.
+        """Send the request that `permit` is for; return a Response whatever happens, also for an invalid id.
 
-        `reservation` grows with the body; without memory for the next piece, none is read. With `is_fresh` the
-        request goes out on a connection of its own: never used before, closed afterwards. `version` asks in another
-        version of the API than the configured one. A body that names another task gives `Misrouted`, as far as it is
-        decoded here: see `harvester.domain.tasks.outcomes.misrouted` for the others.
+        `reservation` grows with the body; the next piece is read only when there is memory for it. With `is_fresh` the
+        request goes out on a new connection, which is closed afterwards. `version` is the API version to ask, None for
+        the configured one. A body that is decoded here and names another task gives `Misrouted`; see
+        `harvester.domain.tasks.outcomes.misrouted` for the others.
         """
         try:
             request = self._request(task_id, permit.endpoint, version or self._settings.version, is_fresh=is_fresh)
@@ -177,9 +177,9 @@ class Client:
         return await self._get(request, permit, reservation)
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
-        """Ask for one page of the account's tasks; `permit` is for the list. Return the page, or what went wrong.
+        """Request one page of the account's tasks; `permit` is for the list. Return the page, or what went wrong.
 
-        A page that bears another number may belong to another request: the next one goes out on a fresh connection.
+        A page with another number may belong to another request: the next one goes out on a fresh connection.
         """
         url = self._base.joinpath(*_TASK_PATHS[self._settings.version]).with_query(list_parameters(query))
         is_fresh, self._has_misrouted_page = self._has_misrouted_page, False
@@ -190,7 +190,7 @@ class Client:
         if isinstance(answer, ListPage) and self._guard.is_in_tasks(answer.tasks):
             return KEY_ECHOED
         if isinstance(answer, ListPage) and answer.page not in (None, query.page):
-            # A server that says so on a fresh connection, too, counts its pages in another way.
+            # A server that returns it on a fresh connection, too, numbers its pages in another way.
             self._numbers_pages = self._numbers_pages and not is_fresh
             if self._numbers_pages:
                 self._has_misrouted_page = True
@@ -223,7 +223,7 @@ class Client:
         return self._guard.response(response, body)
 
     def _way(self) -> dict[str, Any]:
-        """Return the options for the proxy. aiohttp's own reading of variables would send logins of ~/.netrc, too."""
+        """Return the options for the proxy. aiohttp, if it read the environment, would send ~/.netrc logins, too."""
         proxy = self._settings.proxy
         if proxy is None:
             return {}
@@ -231,7 +231,7 @@ class Client:
         return {"proxy": proxy.url, "proxy_headers": headers}
 
     def _counting_sends(self) -> aiohttp.TraceConfig:
-        """Charge what aiohttp sends by itself: a GET goes out again when a kept connection turns out to be closed."""
+        """Charge requests that aiohttp repeats by itself: it sends a GET again when a reused connection was closed."""
 
         async def on_sent(_session: aiohttp.ClientSession, context: SimpleNamespace, _sent: object) -> None:
             sent: _Sent = context.trace_request_ctx
@@ -247,7 +247,7 @@ class Client:
         segments = [*_TASK_PATHS[version], validate_task_id(task_id)]
         if endpoint is Endpoint.STATUS and version == "v1":
             segments.append("status")
-        # In v2 one call answers both: a result that comes with a status is not thrown away.
+        # In v2 one call returns status and result: a result that comes with a status is not thrown away.
         return _Request(
             self._base.joinpath(*segments), task_id, endpoint is Endpoint.RETRIEVE or version == "v2", is_fresh
         )
@@ -264,7 +264,7 @@ class Client:
         started: float,
         reservation: Reservation,
     ) -> tuple[Response, Body]:
-        """Read an answer; return what came back, and the body that it was read from."""
+        """Read an answer; return the response, and the body that it was made from."""
         status, is_good = response.status, is_success(response.status)
         report, now_s = read_limits(response.headers, self._wall_s()), self._learn_time(response.headers)
         encoding, outcome = content_encoding(response.headers), None
@@ -300,7 +300,7 @@ class Client:
         """Return the time of the answer in Unix seconds: the server's, else this machine's."""
         own_s, api_s = self._wall_s(), api_time_s(headers)
         self.clock_skew_s = None if api_s is None else own_s - api_s
-        # What a firewall or a proxy says by itself is a page; the API answers with JSON, also when it refuses.
+        # A firewall or a proxy answers with a page of its own; the API answers with JSON, also when it refuses.
         if api_s is not None and "json" in headers.get("content-type", "").lower():
             self._on_api_time(api_s)
         return own_s if api_s is None else api_s
@@ -322,13 +322,13 @@ class Client:
                 f"The page of the list is larger than {self._limit_bytes(request)} bytes.", "body_too_large"
             )
         outcome = too_large(self._settings.max_body_bytes).outcome
-        # Only a retrieval can reject.
+        # Only a retrieval can reject a task.
         return outcome if request.brings_result else Transient(outcome.message, outcome.code)
 
     async def _body(
         self, request: _Request, response: aiohttp.ClientResponse, reservation: Reservation
     ) -> tuple[BodyBuffer, bool]:
-        """Read the body as sent, piece by piece, and stop at the cap; return it and whether that is all of it."""
+        """Read the body as sent, piece by piece, and stop at the cap; return it and whether it is complete."""
         is_result = is_success(response.status) and request.brings_result
         limit = self._limit_bytes(request) if is_success(response.status) else MAX_ERROR_BYTES
         received = BodyBuffer(to_file=is_result, secret=self._guard.secret())
@@ -345,7 +345,7 @@ class Client:
                     await reservation.grow_to(share(received.size + len(piece)) + STEP_BYTES)
                 received.add(piece)
                 if received.size > limit:
-                    # The rest is not wanted: the connection cannot be used again.
+                    # The connection cannot be used again, because the rest stays unread.
                     response.close()
                     return received, False
         except BaseException:
@@ -358,7 +358,7 @@ class Client:
 
 
 def _is_of_another(response: Response, body: Body, task_id: str | None) -> bool:
-    """Return whether it is another task's answer, as its outcome or the beginning of its body shows."""
+    """Return whether the outcome, or the beginning of the body, shows that the answer is about another task."""
     if task_id is None:
         return False
     content = response.content

@@ -27,21 +27,21 @@ class Body:
         return len(self.data)
 
     def beginning(self, count: int) -> bytes:
-        """Return the first `count` bytes of what is in a file, and all that is in memory."""
+        """Return the first `count` bytes of a body in a file, or a whole body in memory."""
         return self.data if isinstance(self.data, bytes) else self.data.beginning(count)
 
     def close(self) -> None:
-        """Give up the file; what is mapped from it stays. Safe to call twice."""
+        """Close the file; mappings of it stay valid. Safe to call twice."""
         if isinstance(self.data, SpooledBody):
             self.data.close()
 
     def names_another(self, task_id: str) -> bool:
-        """Return whether the beginning shows that it is about another task."""
+        """Return whether the beginning of the body names another task."""
         named = beginning_id(self.beginning(GLANCE_BYTES), self.encoding)
         return named is not None and named.lower() != task_id.lower()
 
     def repeats(self, key: bytes) -> bool:
-        """Return whether it holds the key."""
+        """Return whether the body contains the key."""
         if isinstance(self.data, bytes):
             return contains(self.data, self.encoding, key)
         return self.data.holds_secret or contains_compressed(
@@ -62,5 +62,5 @@ class Response:
 
 
 def is_success(status: int | None) -> bool:
-    """Return whether an HTTP status is one of success; without an answer it is not."""
+    """Return whether an HTTP status means success; None, for no answer, does not."""
     return status is not None and 200 <= status < 300
