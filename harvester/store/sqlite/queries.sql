@@ -1,11 +1,11 @@
 -- Each block is one statement, named by the line above it. A test prepares every block.
--- The text "state IN ('pending', 'ready')" is that of the partial indexes: SQLite compares it word by word.
--- CROSS JOIN makes the table on its left the outer one: the few wanted tasks, not the whole queue.
--- {claimable} stands for the columns that `queue.task_of` reads, of tasks and of what the list says about their videos.
--- {tasks ...} makes two statements of one: `name` reads tasks so, and `name_wanted` the wanted tasks by their list.
+-- The partial indexes have the text "state IN ('pending', 'ready')", which SQLite compares word by word.
+-- CROSS JOIN makes the table on its left the outer one: the few selected tasks, not the whole queue.
+-- {claimable} stands for the columns that `queue.task_of` reads, of tasks and of `listed`.
+-- {tasks ...} makes two statements of one: `name` reads all tasks, `name_wanted` the tasks in temp.wanted.
 
 -- name: add
--- Queue a task, or leave the known one as it is.
+-- Queue a task, or leave a known one as it is.
 INSERT INTO tasks (task_id, added_at, expires_at) VALUES (:task_id, :added_at, :expires_at)
 ON CONFLICT (task_id) DO NOTHING
 
@@ -17,7 +17,7 @@ SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger')
 SELECT next_attempt_at FROM tasks WHERE id = :id AND claim = :claim AND state IN ('pending', 'ready')
 
 -- name: find_listed
--- A task that a page of the list names, whatever its state. The page itself has what is stored in `listed`.
+-- A task that a page of the list names, whatever its state. The columns of `listed` come from the page itself.
 SELECT lease_owner IS NOT NULL,
        id, task_id, state, added_at, coalesce(expires_at, 1), created_at, failures, gone, invalid, claim, unfinished_at,
        NULL, NULL,
@@ -33,8 +33,9 @@ ON CONFLICT (task_id) DO NOTHING
 RETURNING id
 
 -- name: update_listed
--- What the list says about a task, unless its row has changed since it was read: a claim and a result raise the fencing
--- number, and other programs may set the state. A ready task keeps its turn; claimed for this page, it was due.
+-- Store the decision about a listed task, unless its row has changed since it was read: a claim and a result raise the
+-- fencing number, and other programs may set the state. A ready task keeps its due time; if claimed for this page, it
+-- was due.
 UPDATE tasks
 SET claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attempts + :charged,
     unfinished_at = :unfinished_at, state = :state, created_at = :created_at, expires_at = max(1, :expires_at),
@@ -48,18 +49,18 @@ SET claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attemp
 WHERE id = :id AND task_id = :task_id AND claim = :claim AND state = :state_read
 
 -- name: presume_ready
--- A page of all that is still processing did not show the task: it has finished, and its result is worth a request.
+-- A page of the tasks in processing did not show the task, so it has finished, and its result is worth a request.
 UPDATE tasks
 SET state = 'ready', claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attempts + 1,
     next_attempt_at = 0
 WHERE id = :id AND claim = :claim AND state = 'pending'
 
 -- name: withdraw_ready
--- What a page did not show has turned out not to be finished after all.
+-- A task was inferred to be ready from a page without it, and was not.
 UPDATE tasks SET state = 'pending', claim = claim + 1 WHERE id = :id AND state = 'ready' AND lease_owner IS NULL
 
 -- name: keep_listed
--- What the API says about the video of a task, unless it has ended or was deleted since it was read.
+-- Store the API's description of a task's video, unless the task has ended or was deleted since it was read.
 INSERT INTO listed (task, listed_at, model_name, duration, input_filename, input_url)
 SELECT id, :now, :model_name, :duration, :input_filename, :input_url FROM tasks
 WHERE id = :task AND task_id = :task_id AND state IN ('pending', 'ready')
@@ -73,7 +74,7 @@ SET listed_at = excluded.listed_at,
 SELECT listed_at, model_name, duration, input_filename, input_url FROM listed WHERE task = :task
 
 -- name: find_new
--- Rows that other programs inserted and that have no deadline yet, or none that can be.
+-- Rows that other programs inserted and that have no deadline yet, or an impossible one.
 SELECT id, task_id, added_at, created_at FROM tasks INDEXED BY tasks_by_deadline
 WHERE state IN ('pending', 'ready') AND expires_at IS NULL
 UNION ALL
@@ -82,24 +83,24 @@ WHERE state IN ('pending', 'ready') AND expires_at <= 0
 LIMIT :limit
 
 -- name: adopt
--- A deadline is at least 1: claims look for what is above 0, and a created_at from before 1970 must not hide a task.
+-- A deadline is at least 1: claims read only those above 0, and a created_at from before 1970 must not hide a task.
 UPDATE tasks SET expires_at = max(1, :expires_at) WHERE id = :id
 
 -- name: reject_new
--- Without a deadline: a retry brings the row back here, and not into a claim.
+-- The row gets no deadline, so that a retry brings it back here and not into a claim.
 UPDATE tasks
 SET state = 'rejected', ended_at = :now,
     error_code = :code, error_message = :message, error_at = :now
 WHERE id = :id
 
 -- name: wake
--- Sleeping tasks whose time has come and, with :lapsed, claimed ones whose lease has ended by this clock. Called once
+-- Waiting tasks whose time has come and, with :lapsed, claimed tasks whose lease has ended by this clock. Called once
 -- for each open state, so that the index serves a range.
 UPDATE tasks SET next_attempt_at = 0, lease_owner = NULL, lease_until = NULL
 WHERE state = :state AND next_attempt_at > 0 AND next_attempt_at <= :now AND (:lapsed OR lease_owner IS NULL)
 
 -- name: wake_strayed
--- What sleeps, or is claimed, for longer than anybody ever lets it: the clock has been set back since.
+-- Tasks that wait, or are claimed, for longer than this program ever sets: the clock has been set back since.
 UPDATE tasks SET next_attempt_at = 0, lease_owner = NULL, lease_until = NULL
 WHERE state = :state AND next_attempt_at > :latest_wait
   AND (lease_owner IS NULL OR (:lapsed AND next_attempt_at > :latest))
@@ -121,7 +122,7 @@ SELECT EXISTS (
 )))
 
 -- name: is_any_misdated
--- Whether anything sleeps whose waking was set by a clock that was ahead.
+-- Whether a task waits whose due time was set by a clock that was ahead.
 SELECT EXISTS (
     SELECT 1 FROM tasks INDEXED BY tasks_by_turn
     WHERE state = :state AND next_attempt_at > :now AND scheduled_at > :latest AND lease_owner IS NULL
@@ -132,7 +133,7 @@ UPDATE tasks SET next_attempt_at = 0
 WHERE state = :state AND next_attempt_at > :now AND scheduled_at > :latest AND lease_owner IS NULL
 
 -- name: wake_open_wanted
--- Somebody asks for an answer now: backed-off tasks need not wait. Claimed ones stay with their owner.
+-- The user wants an answer now: backed-off tasks need not wait. Claimed tasks stay with their owner.
 UPDATE tasks SET next_attempt_at = 0
 WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS NULL
   AND id IN (SELECT task FROM temp.wanted)
@@ -142,7 +143,7 @@ UPDATE tasks SET next_attempt_at = 0
 WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS NULL
 
 -- name: release_held
--- Tasks that wait for a confirmation fall due: the nearest deadline first.
+-- Make tasks due that wait for a confirmation, the nearest deadline first.
 UPDATE tasks SET next_attempt_at = 0
 WHERE id IN (
     SELECT id FROM {tasks INDEXED BY tasks_by_doubt}
@@ -156,14 +157,14 @@ SELECT count(*), task_id, coalesce(error_message, error_code), max(error_at) FRO
 WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready')
 
 -- name: held_by_reason
--- Those of them that sleep beyond a time: how many the API does not know, and the others by error code.
+-- Such tasks that wait until after a time: how many the API does not know, and the others by error code.
 SELECT CASE WHEN gone > 0 THEN 'unknown' ELSE coalesce(error_code, '') END AS reason, count(*)
 FROM {tasks INDEXED BY tasks_by_doubt}
 WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready') AND next_attempt_at > :after AND lease_owner IS NULL
 GROUP BY reason
 
 -- name: recent_attempts
--- The last answers about tasks, the newest first, but not about those that have ended without a result.
+-- The last answers about tasks, the newest first, without those about tasks that have ended without a result.
 SELECT recent.task, recent.outcome
 FROM (SELECT id, task, at, endpoint, outcome FROM attempts ORDER BY id DESC LIMIT :limit) AS recent
 CROSS JOIN tasks ON tasks.id = recent.task
@@ -185,24 +186,24 @@ WHERE state = :state AND next_attempt_at = 0 AND expires_at > max(0, :now)
 ORDER BY expires_at DESC LIMIT :limit
 
 -- name: due_overdue
--- Those whose embeddings the platform may have dropped: they must not cost others theirs.
+-- The due tasks whose embeddings the platform may have dropped: they must not delay others.
 SELECT {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at = 0 AND expires_at > 0 AND expires_at <= :now
 ORDER BY expires_at LIMIT :limit
 
 -- name: due_wanted
--- The same among the ids that a user named, driven by their list: all of them are read and sorted. The nearest deadline
--- first or, with :direction -1, last, and those past theirs after all.
+-- The due tasks among those that a user named: this reads and sorts all named tasks. The nearest deadline comes first
+-- or, with :direction -1, last; tasks past their deadline come after all others.
 SELECT {claimable}
 FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.state = :state AND tasks.next_attempt_at = 0 AND tasks.expires_at > 0
 ORDER BY tasks.expires_at <= :now, tasks.expires_at * :direction LIMIT :limit
 
 -- name: first_wanted
--- The wanted ones among the first due tasks, in the order of the index: where most tasks are wanted, the first few of
--- a long list are found without reading it. Looks at no more tasks than are wanted: then reading the list is cheaper.
--- SQLite keeps the order of a subquery that has a limit, and sorting would read all that was looked at.
+-- The selected tasks among the first due ones, in the order of the index: if most tasks are selected, this finds the
+-- first few without reading the whole selection. It reads no more tasks than are selected, because then reading the
+-- selection is cheaper. SQLite keeps the order of a subquery that has a limit; sorting would read all of its rows.
 SELECT {claimable}
 FROM (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
@@ -223,7 +224,7 @@ LEFT JOIN listed ON listed.task = tasks.id
 LIMIT :limit
 
 -- name: more_than_wanted
--- Whether there are due tasks that neither of the two has looked at.
+-- Whether there are due tasks that the two statements above have not read.
 SELECT EXISTS (
     SELECT 1 FROM tasks INDEXED BY tasks_by_turn
     WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
@@ -231,14 +232,15 @@ SELECT EXISTS (
 )
 
 -- name: drawn
--- Each so manieth task of one open state, also those that sleep, that somebody has in hand or that have no deadline yet.
--- The index has the ids too: only of the drawn tasks the rows are read.
+-- Every :every-th task of one open state, also if it waits, is claimed or has no deadline yet. The index has the ids,
+-- too, so only the rows of drawn tasks are read.
 SELECT next_attempt_at, {claimable}
 FROM tasks INDEXED BY tasks_by_turn LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND tasks.id % :every = 0
 
 -- name: woken
--- What waking would make due: the nearest deadline first or, with :direction -1, last, and those past theirs after all.
+-- Tasks that `wake` would make due, the nearest deadline first or, with :direction -1, last; tasks past their deadline
+-- come after all others.
 SELECT next_attempt_at, {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.id IN (
@@ -248,14 +250,14 @@ WHERE tasks.id IN (
 )
 
 -- name: next_turns
--- Those that fall due next by themselves; what somebody has in hand does so only if he dies.
+-- The tasks that fall due next by themselves; a claimed task does so only if its owner dies.
 SELECT next_attempt_at, {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at > :now AND lease_owner IS NULL
 ORDER BY next_attempt_at LIMIT :limit
 
 -- name: unadopted
--- What find_new finds, whole.
+-- The rows that find_new finds, with all columns of a claim.
 SELECT next_attempt_at, {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.id IN (
@@ -281,46 +283,46 @@ FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE task_id = :task_id AND state IN ('pending', 'ready') AND next_attempt_at = 0
 
 -- name: claim
--- One task, unless somebody else has had it in hand since it was looked at. It comes back by itself when the lease ends.
+-- One task, unless another process has claimed it since it was read. The claim ends by itself with the lease.
 UPDATE tasks
 SET claim = claim + 1, lease_owner = :owner, lease_until = :lease_until, next_attempt_at = :lease_until,
     scheduled_at = :at
 WHERE id = :id AND claim = :claim AND next_attempt_at = 0 AND state IN ('pending', 'ready')
 
 -- name: postpone
--- A task that is not worth a request yet, unless somebody has it in hand.
+-- A task that is not worth a request yet, unless a process has claimed it.
 UPDATE tasks SET next_attempt_at = :until, scheduled_at = :now
 WHERE id = :id AND claim = :claim AND next_attempt_at = 0 AND state IN ('pending', 'ready')
 
 -- name: renew
--- A process that still works on its tasks keeps them, whatever the wall clock says: whoever takes one over is its owner.
+-- A process keeps the tasks that it still works on, whatever the wall clock shows: lease_owner changes with a takeover.
 UPDATE tasks SET lease_until = :lease_until, next_attempt_at = :lease_until, scheduled_at = :at
 WHERE lease_owner = :owner AND state IN ('pending', 'ready')
 
 -- name: held_leases
--- Who has tasks in hand: until when, for how long he took or renewed them (NULL: unknown), and how many they are.
+-- The owners of claims: until when, for how long they took or renewed them (NULL: unknown), and how many tasks.
 SELECT lease_owner, max(lease_until), max(lease_until - scheduled_at), count(*)
 FROM tasks INDEXED BY tasks_by_owner WHERE lease_owner IS NOT NULL AND state IN ('pending', 'ready')
 GROUP BY lease_owner
 
 -- name: free
--- The tasks of an owner that is dead, unless he has renewed them since he was last looked at.
+-- The tasks of a dead owner, unless it has renewed its leases since they were read.
 UPDATE tasks SET lease_owner = NULL, lease_until = NULL, next_attempt_at = 0
 WHERE lease_owner = :owner AND lease_until <= :until AND state IN ('pending', 'ready')
 
 -- name: defer
--- A claimed task that no request may be made about for a while.
+-- A claimed task about which no request may go out for a while.
 UPDATE tasks SET lease_owner = NULL, lease_until = NULL, next_attempt_at = :until
 WHERE id = :id AND claim = :claim AND state IN ('pending', 'ready')
 
 -- name: release
--- What was claimed and not worked on is due at once.
+-- The claimed tasks of an owner are due at once.
 UPDATE tasks SET lease_owner = NULL, lease_until = NULL, next_attempt_at = 0
 WHERE lease_owner = :owner AND state IN ('pending', 'ready')
 
 -- name: settle
--- What became of an attempt. The claim is used up by it: no row changes when somebody else has claimed the task since
--- (a stale result), or when the same result was stored before.
+-- The result of an attempt. It uses up the claim: no row changes if another process has claimed the task since (a stale
+-- result), or if the same result was stored before.
 UPDATE tasks
 SET claim = claim + 1,
     state = :state,
@@ -350,7 +352,7 @@ INSERT INTO attempts (task, at, endpoint, http_status, outcome, code, message, t
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_video
--- Somebody may have set the state of a harvested task back by hand: what is stored stays.
+-- A person may have set the state of a harvested task back by hand: the stored video stays.
 INSERT INTO videos (task, model_name, duration, input_filename, input_url, video_clip_length,
                     created_at, updated_at, harvested_at, segment_count, vectors_crc32, document, layouts,
                     content_blake2b)
@@ -367,7 +369,7 @@ INSERT INTO segments (task, position, embedding_option, embedding_scope, start_o
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_embeddings
--- Many rows in one statement: one by one, each would hand the interpreter's lock to and fro.
+-- Many rows in one statement, because each statement releases and takes the interpreter's lock.
 INSERT INTO embeddings (task, position, dim, dtype, vector)
 SELECT :task, position, :dim, :dtype, substr(:vectors, (position - :first) * :bytes + 1, :bytes) FROM segments
 WHERE task = :task AND position >= :first AND position < :end ORDER BY position
@@ -389,7 +391,7 @@ WHERE tasks.state IN ('failed', 'expired', 'missing', 'rejected')
 ORDER BY tasks.id
 
 -- name: prune_attempts
--- Of the first ones only: ids grow with time, and those that a wrong clock has dated later do not hide many others.
+-- Check only the first ids: they grow with time, and the few that a wrong clock has dated later hide few others.
 DELETE FROM attempts WHERE id IN (
     SELECT id FROM (SELECT id, at FROM attempts WHERE id > 0 ORDER BY id LIMIT :limit) WHERE at < :before
 )
@@ -398,11 +400,11 @@ DELETE FROM attempts WHERE id IN (
 SELECT state, count(*) FROM {tasks} GROUP BY state
 
 -- name: next_due
--- When the next sleeping or claimed task of a state falls due; 0 if one is due now.
+-- When the next waiting or claimed task of a state falls due; 0 if one is due now.
 SELECT min(next_attempt_at) FROM tasks WHERE state = :state
 
 -- name: next_due_wanted
--- As far as there are wanted tasks in the order of the index; what lies behind is found by their list.
+-- Search the first tasks of the index for selected ones; only if there are none, and more tasks, read the selection.
 SELECT coalesce(
     (
         SELECT turn.next_attempt_at FROM (
@@ -420,19 +422,19 @@ SELECT coalesce(
 )
 
 -- name: nearest_deadline
--- Left to itself SQLite sorts all open tasks.
+-- Without the index named, SQLite would sort all open tasks.
 SELECT task_id, expires_at FROM {tasks INDEXED BY tasks_by_deadline}
 WHERE state IN ('pending', 'ready') AND expires_at > 0
 ORDER BY expires_at LIMIT 1
 
 -- name: count_expiring
--- Of the open tasks only, however long the table has grown.
+-- Reads only open tasks, however long the table is.
 SELECT count(*) FROM tasks INDEXED BY tasks_by_deadline
 WHERE state IN ('pending', 'ready') AND expires_at > 0 AND expires_at < :before
 
 -- name: deadlines_ahead
--- How many open tasks are dropped when, in slices that begin with a deadline and are as long as a 128th of the time
--- that is left until then. Each slice is found and counted in the index; GROUP BY would sort all open tasks.
+-- How many open tasks have their deadline when, in slices that begin with a deadline and are as long as a 128th of the
+-- time left until then. The index finds and counts each slice; GROUP BY would sort all open tasks.
 WITH RECURSIVE slices (at) AS (
     SELECT min(expires_at) FROM tasks INDEXED BY tasks_by_deadline
     WHERE state IN ('pending', 'ready') AND expires_at > :now
@@ -464,7 +466,7 @@ GROUP BY state, coalesce(error_code, '')
 ORDER BY count(*) DESC
 
 -- name: troubled
--- Open tasks of which an error was the last answer; beside a single max(), the bare columns are those of the latest.
+-- Open tasks whose last answer was an error; beside a single max(), the bare columns are those of the latest.
 SELECT count(*), task_id, coalesce(error_message, error_code), max(error_at) FROM {tasks INDEXED BY tasks_by_error}
 WHERE error_at >= :since AND state IN ('pending', 'ready')
 
@@ -541,7 +543,7 @@ WHERE segments <> segment_count OR vectors <> segment_count OR positions <> segm
 SELECT id, task_id, claim, coalesce(expires_at, 0) FROM tasks WHERE task_id = :task_id
 
 -- name: put_back_damaged
--- The fencing number grows: whoever works on the task, or has worked on it since it was looked at, has lost it.
+-- The fencing number grows: a process that works on the task, or has claimed it since it was read, loses it.
 UPDATE tasks
 SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0, unfinished_at = NULL,
     doubted_at = NULL, other_id = NULL,
@@ -620,7 +622,7 @@ SELECT model_name, minutes, age_class, finished, watched_s FROM processing_times
 INSERT OR REPLACE INTO processing_times (model_name, minutes, age_class, finished, watched_s) VALUES (?, ?, ?, ?, ?)
 
 -- name: learned_limits
--- Of a window that is open, unless whoever told of it had a clock that was ahead.
+-- The window is returned only if it is open and its times do not come from a clock that was ahead.
 SELECT endpoint, rate_per_minute, rate_at, quota_limit, quota_window_s, quota_at, arrival,
        CASE WHEN window_at <= :now AND window_ends > :now AND window_ends <= :latest THEN window_remaining END,
        window_ends, window_at
@@ -636,7 +638,7 @@ ON CONFLICT (endpoint) DO UPDATE SET
     quota_limit = excluded.quota_limit, quota_window_s = excluded.quota_window_s, quota_at = excluded.quota_at
 
 -- name: note_window
--- The latest answer counts, whoever had it.
+-- The latest answer counts, whichever process received it.
 INSERT INTO learned_limits (endpoint, window_remaining, window_ends, window_at) VALUES (:endpoint, :remaining, :ends, :at)
 ON CONFLICT (endpoint) DO UPDATE SET
     window_remaining = excluded.window_remaining, window_ends = excluded.window_ends, window_at = excluded.window_at
