@@ -1,1 +1,1 @@
-"""The SQLite side: schema, queries, transactions."""
+"""The stores; SQLite is the only one so far."""

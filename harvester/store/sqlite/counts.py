@@ -1,4 +1,4 @@
-"""Where the queue stands: counts, what falls due next, the nearest deadline, the ends by reason."""
+"""Figures of the queue: counts, the next due time, the nearest deadline, the ends by reason."""
 
 import sqlite3
 
@@ -14,9 +14,9 @@ def task_counts(connection: sqlite3.Connection, scope: Scope = Scope.ALL) -> dic
 
 
 class TaskCounter:
-    """Counts the tasks of one connection by state; once more only after somebody has changed the database.
+    """Counts the tasks of one connection by state; counts again only after the database has changed.
 
-    Counting reads an index of all tasks, and a daemon that has nothing to do asks again every few seconds.
+    Counting reads an index of all tasks, and an idle daemon calls this every few seconds.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class TaskCounter:
 
     def count(self, connection: sqlite3.Connection, scope: Scope = Scope.ALL) -> dict[TaskState, int]:
         """Return the number of tasks in each state, 0 included; the caller may change it."""
-        # Asked before counting: what others commit in between changes it for the next time.
+        # Read the version before counting: a commit by others in between then leads to a new count next time.
         (of_others,) = connection.execute("PRAGMA data_version").fetchone()
         seen = (of_others, connection.total_changes, scope)
         if seen != self._seen:
@@ -48,7 +48,7 @@ def nearest_deadline(connection: sqlite3.Connection, scope: Scope = Scope.ALL) -
 
 
 def urgency(connection: sqlite3.Connection, now_ms: int) -> Urgency:
-    """Return how urgent the open tasks are; the work is that of the tasks that expire within a day."""
+    """Return how urgent the open tasks are; it takes time in proportion to the tasks that expire within a day."""
     nearest = nearest_deadline(connection)
     oldest = connection.execute(query("oldest_open")).fetchone()
     return Urgency(
@@ -66,7 +66,7 @@ def ends_by_reason(connection: sqlite3.Connection, since_ms: int, scope: Scope =
 
 
 def troubled(connection: sqlite3.Connection, since_ms: int, scope: Scope = Scope.ALL) -> Troubled | None:
-    """Return the open tasks that have met an error since that time, and no good answer after it; None without any."""
+    """Return the open tasks whose last answer since that time was an error; None without any."""
     statement = scope.query("troubled")
     count, task_id, message, _ = connection.execute(statement, {"since": since_ms}).fetchone()
     return Troubled(count, task_id, message or "") if count else None
@@ -81,7 +81,7 @@ def held(connection: sqlite3.Connection) -> Troubled | None:
 def held_by_reason(connection: sqlite3.Connection, after_ms: int, scope: Scope = Scope.ALL) -> dict[str, int]:
     """Return how many open tasks wait for a confirmation until after that time (Unix ms), by reason.
 
-    That is UNKNOWN where the API does not know them, else the error code.
+    The reason is UNKNOWN if the API does not know the task, else an error code.
     """
     statement = scope.query("held_by_reason")
     return dict(connection.execute(statement, {"after": after_ms}).fetchall())

@@ -1,4 +1,4 @@
-"""The deadlines of the open tasks. Rows that another program inserted have none until a harvest adopts them."""
+"""The deadlines of the open tasks. Rows that another program inserted have none until a harvest imports them."""
 
 import sqlite3
 

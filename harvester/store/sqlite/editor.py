@@ -21,7 +21,7 @@ from harvester.store.sqlite.results import settle as settle_group
 
 
 class SqliteQueueEditor:
-    """Changes what an open connection leads to."""
+    """Changes the queue through an open connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -48,7 +48,7 @@ class SqliteQueueEditor:
         return load_payload(self._connection, task_key)
 
     def settle_ended(self, lease: Lease, task_id: str, settle: Callable[[Task], Settlement]) -> bool:
-        """Put an end back, claim it and store what `settle` makes of it; False if it is no end any more."""
+        """Put an ended task back, claim it and store the settlement from `settle`; False if it is no longer ended."""
 
         def body(connection: Connection) -> bool:
             task = queue.claim_ended(connection, lease, task_id)

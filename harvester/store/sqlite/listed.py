@@ -1,4 +1,4 @@
-"""Pages of the list: the rows that a page names, and what was decided about them, a page in one transaction."""
+"""Pages of the list: read the rows that a page names, and store the decisions, one page in one transaction."""
 
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -35,7 +35,7 @@ def listed_rows(connection: sqlite3.Connection, task_ids: Iterable[str]) -> dict
 
 
 def apply_list_page(connection: sqlite3.Connection, page: ListSettlement) -> list[bool]:
-    """Store what a page says; return for each change whether it was stored. The body of one transaction.
+    """Store the changes by a page; return for each whether it was stored. The body of one transaction.
 
     A change is not stored if the row is no longer as it was read: another process has settled, claimed or deleted it
     since. Claimed tasks are given back unless the page has settled them.
@@ -49,7 +49,7 @@ def apply_list_page(connection: sqlite3.Connection, page: ListSettlement) -> lis
     for change, is_stored in zip(page.changes, stored, strict=True):
         if is_stored and change.task.row_id in claimed:
             _insert_attempt(connection, change.task, page.attempt, change.listed.outcome.kind)
-        # A page has nothing new to say about a task that is known to be ready: it is given back.
+        # A page adds nothing about a task that is known to be ready: give it back.
         if is_stored and change.decision is not None:
             settled.add(change.task.row_id)
     for task in page.finished:
@@ -124,7 +124,7 @@ def _columns(task: Task, decision: Decision, now_ms: int) -> dict[str, Any]:
 class DryRunStore:
     """Stands in for the store in a dry run: reads, and takes no requests out of the shared budget. Writes nothing.
 
-    Where there is no database yet, every task is new. Close it with `contextlib.closing`. Raises StoreError.
+    Without a database, every task is new. Close it with `contextlib.closing`. Raises StoreError.
     """
 
     def __init__(self, path: Path) -> None:
@@ -149,12 +149,12 @@ class DryRunStore:
         return [True] * len(page.changes)
 
     async def lease_requests(self, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
-        """Wait for one's turn behind what others have taken out of the budget."""
+        """Return when `count` requests may go out after those that others have taken out of the budget."""
         row = None if self._connection is None else self._connection.execute(query("budget_arrival")).fetchone()
         taken_ms = max(self._arrival_ms, row[0] if row else 0.0)
         start_ms, self._arrival_ms = reserve(taken_ms, now_ms, limit, count)
         return BudgetLease(start_ms, (await self.share_limits(LimitUpdate(), now_ms)).blocks)
 
     async def share_limits(self, _news: LimitUpdate, now_ms: int) -> LimitSnapshot:
-        """Return what is known."""
+        """Return the limits that all processes have learned."""
         return LimitSnapshot() if self._connection is None else known_limits(self._connection, now_ms)

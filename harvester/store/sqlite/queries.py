@@ -12,17 +12,17 @@ _CLAIMABLE = (
     "tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration, "
     "tasks.doubted_at, tasks.api_version, tasks.other_id, tasks.seen_with, tasks.error_code, tasks.error_message"
 )
-"""In the order of the fields of Task."""
+"""The columns of a claim, in the order of the fields of Task."""
 
 _WANTED = "temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task"
 
 
 class Scope(Enum):
-    """The tasks that a statement is about. The value is what the names of its statements end with."""
+    """The tasks that a statement is about. The value is the end of the names of its statements."""
 
     ALL = ""
     SELECTED = "_wanted"
-    """The tasks that `queue.want` has noted for the connection."""
+    """The tasks that `queue.select` has selected for the connection."""
 
     def query(self, name: str) -> str:
         """Return the statement called `name` for the tasks in scope."""

@@ -1,8 +1,8 @@
-"""Tasks in and out of work: queue, adopt, wake, look, claim, renew, release. Each function is one transaction's body.
+"""The task queue: add tasks, make them due, claim them, give them back. Each function is the body of one transaction.
 
-A claim is a lease: the row names its owner, when the lease was taken or renewed, and until when it lasts. Whoever
-harvests frees the tasks of owners that no longer renew theirs (`held_leases`, `free`). `claim`, the fencing number,
-grows with each claim; `settling` accepts a result only with the number it was claimed with.
+A claim is a lease: the row names its owner, when the lease was taken or renewed, and until when it lasts. Each harvest
+frees the tasks of owners that no longer renew their leases (`held_leases`, `free`). `claim`, the fencing number, grows
+with each claim; `results.settle` accepts a result only with the number of the last claim.
 """
 
 import sqlite3
@@ -21,10 +21,10 @@ from harvester.store.sqlite.queries import Scope, query
 ADOPT_BATCH = 1000
 
 LONGEST_WAIT_MS = MAX_POLL_WAIT_MS + 3600 * 1000
-"""No task that nobody has in hand sleeps longer than that."""
+"""Milliseconds: no task without a claim waits longer than this."""
 
 MISDATED_MS = 60_000
-"""What was noted further ahead than this was noted by a clock that was ahead: between processes it differs by less."""
+"""Milliseconds: if a wait was set at a time further ahead, that clock was ahead; processes differ by less."""
 
 _OPEN = (TaskState.READY, TaskState.PENDING)
 
@@ -42,7 +42,7 @@ def add(connection: sqlite3.Connection, task_ids: Iterable[str], now_ms: int) ->
         }
         for task_id in given
     )
-    # Of the statement itself: the connection counts what triggers change as well.
+    # The statement counts only its own rows; the connection would also count the changes of triggers.
     added = max(0, connection.executemany(query("add"), rows).rowcount)
     if added < len(given):
         check_known(connection, given)
@@ -50,7 +50,7 @@ def add(connection: sqlite3.Connection, task_ids: Iterable[str], now_ms: int) ->
 
 
 def import_inserted_rows(connection: sqlite3.Connection, now_ms: int) -> int:
-    """Give a deadline to rows that other programs inserted, refuse impossible ids; return how many were seen."""
+    """Give a deadline to rows that other programs inserted, reject invalid ids; return the number of rows."""
     found = connection.execute(query("find_new"), {"limit": ADOPT_BATCH}).fetchall()
     for key, task_id, added_at, created_at in found:
         try:
@@ -83,9 +83,9 @@ def select(connection: sqlite3.Connection, task_ids: Iterable[str]) -> None:
 
 
 def make_due(connection: sqlite3.Connection, now_ms: int, *, lapsed: bool = True) -> None:
-    """Make due whatever has slept long enough and, with `lapsed`, what is claimed by a lease that has ended by now.
+    """Make tasks due whose wait is over and, with `lapsed`, tasks whose lease has ended by now.
 
-    And what would sleep for longer than is possible: it was laid to rest while the clock was ahead.
+    Also make tasks due that wait longer than is possible: their time was set while the clock was ahead.
     """
     for state in _OPEN:
         connection.execute(query("wake"), {"state": state, "now": now_ms, "lapsed": lapsed})
@@ -94,7 +94,7 @@ def make_due(connection: sqlite3.Connection, now_ms: int, *, lapsed: bool = True
 
 
 def is_any_misdated(connection: sqlite3.Connection, now_ms: int) -> bool:
-    """Return whether a task sleeps too long, as the clock that laid it to rest was ahead; reads all that sleep."""
+    """Return whether a task waits too long because the clock that set its time was ahead; reads all that wait."""
     statement = query("is_any_misdated")
     return any(connection.execute(statement, _misdated(state, now_ms)).fetchone()[0] for state in _OPEN)
 
@@ -110,7 +110,7 @@ def _misdated(state: TaskState, now_ms: int) -> dict[str, Any]:
 
 
 def make_all_due(connection: sqlite3.Connection, scope: Scope) -> None:
-    """Make due what is backed off, whether its time has come or not."""
+    """Make all waiting tasks due, whether their time has come or not."""
     connection.execute(scope.query("wake_open"))
 
 
@@ -124,14 +124,14 @@ def due(
 ) -> DueTasks:
     """Return up to `limit` due tasks of each open state, the nearest deadline first and those past theirs last.
 
-    Where there are more pending ones, with `newest` also up to `limit` of the newest: an old task that hangs must not
+    With `newest`, also return up to `limit` of the newest pending tasks if there are more: old tasks that hang must not
     hide them.
     """
     look, look_at_newest = (_first_wanted, _newest_wanted) if scope is Scope.SELECTED else (_first, _newest)
     found = {state: look(connection, state, now_ms, limit) for state in _OPEN}
     pending = found[TaskState.PENDING]
     is_whole = all(len(tasks) < limit for tasks in found.values())
-    # Those past their deadline come last: with one of them, none in time is missing.
+    # Tasks past their deadline come last: if one of them was read, so were all tasks in time.
     if newest and len(pending) == limit and not pending[-1].is_past_deadline(now_ms):
         known = {task.row_id for task in pending}
         last = look_at_newest(connection, TaskState.PENDING, now_ms, limit)
@@ -151,7 +151,7 @@ def _newest(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit
 
 
 def _first_wanted(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
-    """Look for them where the first due tasks are; in their own list only if too many others are due before them."""
+    """Search the first due tasks for selected ones; search the selection only if too many others are due before."""
     tasks: list[Task] = []
     for part in _in_time(now_ms), _overdue(now_ms):
         tasks += _rows(connection, "first_wanted", state, limit=limit - len(tasks), **part)
@@ -187,7 +187,7 @@ def _rows(connection: sqlite3.Connection, name: str, state: TaskState, **paramet
 
 
 def claim(connection: sqlite3.Connection, lease: Lease, tasks: Iterable[Task]) -> list[Task]:
-    """Claim those of the tasks that nobody has had in hand since they were looked at; return them as claimed."""
+    """Claim those of the tasks that no process has claimed since they were read; return them as claimed."""
     statement, claimed = query("claim"), []
     for task in tasks:
         parameters = {**_lease_row(lease), "id": task.row_id, "claim": task.claim}
@@ -203,23 +203,23 @@ def _lease_row(lease: Lease) -> dict[str, Any]:
 
 
 def postpone(connection: sqlite3.Connection, tasks: Iterable[tuple[Task, int]], now_ms: int) -> None:
-    """Let tasks that nobody has claimed sleep until the given times (Unix milliseconds)."""
+    """Let tasks without a claim wait until the given times (Unix milliseconds)."""
     rows = [{"id": task.row_id, "claim": task.claim, "until": until_ms, "now": now_ms} for task, until_ms in tasks]
     connection.executemany(query("postpone"), rows)
 
 
 def renew(connection: sqlite3.Connection, lease: Lease) -> int:
-    """Prolong every claim that the owner still has; return how many they are."""
+    """Prolong every claim of the owner; return how many there are."""
     return connection.execute(query("renew"), _lease_row(lease)).rowcount
 
 
 def held_leases(connection: sqlite3.Connection) -> list[HeldLeases]:
-    """Return what each owner has in hand."""
+    """Return the claims of each owner."""
     return [HeldLeases(*row) for row in connection.execute(query("held_leases"))]
 
 
 def free(connection: sqlite3.Connection, dead: Iterable[HeldLeases]) -> int:
-    """Make due what dead owners had in hand, unless they have renewed it since; return how many tasks."""
+    """Make the tasks of dead owners due, unless these have renewed their leases since; return how many."""
     statement = query("free")
     return sum(connection.execute(statement, {"owner": one.owner, "until": one.until_ms}).rowcount for one in dead)
 
@@ -246,7 +246,7 @@ def retry(connection: sqlite3.Connection, *, task_ids: Iterable[str] = (), state
 
 
 def not_ended(connection: sqlite3.Connection, task_ids: Iterable[str]) -> dict[str, TaskState | None]:
-    """Return those of the tasks that `retry` leaves alone: their state, None for unknown ones."""
+    """Return the tasks that `retry` does not change, each with its state, None for an unknown one."""
     states: dict[str, TaskState | None] = {}
     for task_id in task_ids:
         found = connection.execute(query("find_task"), {"task_id": task_id}).fetchone()
@@ -257,7 +257,7 @@ def not_ended(connection: sqlite3.Connection, task_ids: Iterable[str]) -> dict[s
 
 
 def claim_ended(connection: sqlite3.Connection, lease: Lease, task_id: str) -> Task | None:
-    """Put an end back to `pending` and claim it at once; None if it is no end any more."""
+    """Put an ended task back to `pending` and claim it at once; None if it is no longer ended."""
     if retry(connection, task_ids=[task_id]) == 0:
         return None
     found = connection.execute(query("due_again"), {"task_id": task_id}).fetchone()
@@ -265,6 +265,6 @@ def claim_ended(connection: sqlite3.Connection, lease: Lease, task_id: str) -> T
 
 
 def task_of(row: tuple[Any, ...]) -> Task:
-    """Return the task of a row of {claimable}: the columns are in the order of the fields, as names cost time."""
+    """Return the task of a row of {claimable}: the columns are in the order of the fields, as names take longer."""
     key, task_id, state, *others = row
     return Task(key, task_id, TaskState(state), *others)

@@ -1,4 +1,4 @@
-"""Read a sample of the queue, with the rows that the next harvest would adopt or wake first; change nothing."""
+"""Read a sample of the queue, with the rows that the next harvest would import or make due first; change nothing."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -49,7 +49,7 @@ def survey(connection: sqlite3.Connection, now_ms: int) -> QueueSample:
 
 @dataclass(slots=True)
 class _Drawn:
-    """The sample of one state: adopted tasks, new rows, and the number of rows with an invalid id."""
+    """The sample of one state: tasks, inserted rows without a deadline, and the number of rows with an invalid id."""
 
     connection: sqlite3.Connection
     state: TaskState
@@ -91,7 +91,7 @@ def _head(connection: sqlite3.Connection, now_ms: int) -> list[QueuedTask]:
 
 
 def _turn(row: tuple[Any, ...]) -> QueuedTask | None:
-    """Return the task with the deadline that adopting would give it; None if its id is invalid."""
+    """Return the task with the deadline that a harvest would give it; None if its id is invalid."""
     due_ms, key, task_id, state, added_at, expires_at, created_at, *rest = row
     if _is_new(row):
         try:

@@ -1,4 +1,4 @@
-"""Reads a database beside its writer: see `harvester.ports.insights`."""
+"""Reads a database while others may write to it: see `harvester.ports.insights`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class SqliteInsights:
-    """What an open connection reads of the file `path`. What `harvester status` does not need is imported when used."""
+    """Reads the file `path` through an open connection. Imports when used what `harvester status` does not need."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
@@ -42,7 +42,7 @@ class SqliteInsights:
         return urgency(self._connection, now_ms)
 
     def limits_in_force(self, limit: RateLimit, now_ms: int, *, has_status_call: bool = True) -> Pacer:
-        """Return the configured `limit` and all that is known beside it."""
+        """Return the configured `limit` and the learned limits."""
         return limits_in_force(self._connection, limit, now_ms, has_status_call=has_status_call)
 
     def queue_sample(self, now_ms: int) -> QueueSample:
@@ -52,13 +52,13 @@ class SqliteInsights:
         return survey(self._connection, now_ms)
 
     def processing_times(self) -> dict[Key, LifeTable]:
-        """Return what is known of processing times."""
+        """Return the learned processing times."""
         from harvester.store.sqlite.processing_times import processing_times
 
         return processing_times(self._connection)
 
     def task(self, task_id: str) -> TaskDetails | None:
-        """Return all that is known of a task; None if it was never queued."""
+        """Return all that is stored about a task; None if it was never queued."""
         return task_story(self._connection, task_id)
 
     def api_json(self, task_id: str) -> bytes | None:
@@ -80,7 +80,7 @@ class SqliteReader:
 
     @contextmanager
     def insights(self) -> Iterator[SqliteInsights]:
-        """Open one moment of the database. Raises StoreError."""
+        """Open a view of the database at one moment. Raises StoreError."""
         with translating_errors(self._path), closing(open_for_reading(self._path)) as connection:
             connection.execute("BEGIN")
             yield SqliteInsights(connection, self._path)
@@ -90,5 +90,5 @@ class SqliteReader:
         return why_not_writable(self._path)
 
     def space(self) -> SpaceUsed:
-        """Return what the log takes, and what is free on the volume."""
+        """Return the bytes of the log, and the free bytes of the volume."""
         return SpaceUsed(log_bytes(self._path), free_bytes(self._path))

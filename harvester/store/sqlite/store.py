@@ -51,15 +51,15 @@ from harvester.store.sqlite.write_ahead_log import log_bytes, room, shrink_log
 T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 5.0
-"""Whoever harvests tries again by itself, and must hear a signal in between."""
+"""Seconds: short, because a harvest repeats the operation anyway, and must handle a signal in between."""
 
 PRUNE_BATCH = 10_000
 
 
 class _Writer(aiosqlite.Connection):
-    """Adds to aiosqlite what its public interface lacks: a whole transaction as one call into the thread.
+    """Adds to aiosqlite a whole transaction as one call into its thread, which its public interface lacks.
 
-    Statement by statement, a cancellation could stop between two of them.
+    If each statement were a call, a cancellation could stop between two of them.
     """
 
     stopped: asyncio.Future[Any] | None = None
@@ -71,9 +71,9 @@ class _Writer(aiosqlite.Connection):
         return cast(T, await self._execute(body, self._conn))  # type: ignore[no-untyped-call]
 
     def stop(self) -> asyncio.Future[Any] | None:
-        """Ask the thread to end, and keep what tells that it has.
+        """Ask the thread to end, and keep the future that is done when it has.
 
-        After a failed opening aiosqlite does not wait for it: the thread would report to a closed event loop.
+        After a failed opening aiosqlite does not wait for the thread, which would then report to a closed event loop.
         """
         self.stopped = super().stop()
         return self.stopped
@@ -83,7 +83,7 @@ class Store:
     """The database as the harvest sees it: claims out, settlements in. Open with `async with`.
 
     Every method is one transaction, finished or rolled back whatever happens to the caller. Raises StoreBusyError for
-    what may pass, another StoreError for what will not.
+    a problem that may pass, another StoreError for one that will not.
     """
 
     def __init__(self, path: Path) -> None:
@@ -126,15 +126,15 @@ class Store:
         return await self._run(body, self._writer.transact)
 
     async def read(self, body: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `body`, which only reads: it waits for nobody who writes."""
+        """Run `body`, which only reads: it does not wait for writers."""
         return await self._run(body, self._writer.read)
 
     def room(self) -> Room | None:
-        """Return what room there is on the volume; None where the system does not say."""
+        """Return the free and the needed space of the volume; None if the system does not say."""
         return None if self._file is None else room(self.path, self._file.database_bytes)
 
     async def tend_log(self) -> LogReport:
-        """Cut the log where it is longer than it should be, or nothing was written since the last time."""
+        """Cut the log if it is longer than it should be, or if nothing was written since the last time."""
         if self._file is None:
             return LogReport(0, is_pinned=False)
 
@@ -166,13 +166,13 @@ class Store:
                 raise await self._save(error) from error
             except sqlite3.Error as error:
                 if primary_code(error) == sqlite3.SQLITE_FULL:
-                    # A log that filled the volume gives back what it can.
+                    # If the log has filled the volume, this frees as much of it as possible.
                     await self._writer.read(shrink_log)
                 raise store_error(self.path, error) from error
         return result
 
     async def _save(self, error: MovedFileError) -> MovedFileError:
-        """Save what the opened file holds, once; return the error that says where it is."""
+        """Save the content of the opened file, once; return the error that says where it is."""
         if self._moved is None:
             self._moved = error
             saved = await self._writer.read(lambda connection: save_copy(connection, self.path.absolute()))
@@ -181,12 +181,12 @@ class Store:
         return self._moved
 
     async def select(self, task_ids: Sequence[str], now_ms: int) -> int:
-        """Queue the given ids and restrict everything that follows to them; return how many were new."""
+        """Queue the given ids and restrict all later calls to them; return how many were new."""
 
         def body(connection: sqlite3.Connection) -> int:
             added = queue.add(connection, task_ids, now_ms)
             queue.select(connection, task_ids)
-            # Named by somebody who wants an answer now, not when a back-off ends.
+            # The user who names a task wants an answer now, not when a back-off ends.
             queue.make_all_due(connection, Scope.SELECTED)
             return added
 
@@ -198,9 +198,9 @@ class Store:
     ) -> DueTasks:
         """Return up to `limit` due tasks of each open state, and with `newest` also of the newest pending ones.
 
-        Rows of other programs are adopted before and, with `wake`, sleeping tasks woken whose time has come; with
-        `lapsed` also tasks that are claimed by a lease that has ended. Nearly always neither is needed: then this only
-        reads, and waits for no other process that writes.
+        First, import rows that other programs have inserted; with `wake`, make tasks due whose time has come, and with
+        `lapsed` also those whose lease has ended. Nearly always there are none: then this only reads, and does not
+        wait for writers.
         """
 
         def look(connection: sqlite3.Connection) -> DueTasks:
@@ -219,7 +219,7 @@ class Store:
         return found
 
     async def _upkeep(self, now_ms: int, *, wake: bool, lapsed: bool) -> None:
-        """Adopt rows, a batch in one transaction: a million would keep results from being stored for many seconds."""
+        """Import inserted rows in batches: a million in one transaction would delay results for many seconds."""
 
         def body(connection: sqlite3.Connection) -> bool:
             is_more = queue.import_inserted_rows(connection, now_ms) == queue.ADOPT_BATCH
@@ -231,30 +231,30 @@ class Store:
             pass
 
     async def claim(self, lease: Lease, tasks: Sequence[Task]) -> list[Task]:
-        """Claim those of the tasks that nobody has had in hand since they were looked at; return them as claimed."""
+        """Claim those of the tasks that no process has claimed since they were read; return them as claimed."""
         return await self.transact(lambda connection: queue.claim(connection, lease, tasks))
 
     async def postpone(self, tasks: Sequence[tuple[Task, int]], now_ms: int) -> None:
-        """Let tasks that nobody has claimed sleep until the given times."""
+        """Let tasks without a claim wait until the given times."""
         await self.transact(lambda connection: queue.postpone(connection, tasks, now_ms))
 
     async def wake_misdated(self, now_ms: int) -> int:
-        """Make due what sleeps for too long, as the clock that it was laid to rest by was ahead; return how many."""
-        # Who only looks keeps no other writer waiting, and it is almost never the case.
+        """Make tasks due that wait too long because the clock that set their time was ahead; return how many."""
+        # Read first: a reader keeps no writer waiting, and such tasks are rare.
         if not await self.read(lambda connection: queue.is_any_misdated(connection, now_ms)):
             return 0
         return await self.transact(lambda connection: queue.wake_misdated(connection, now_ms))
 
     async def held_leases(self) -> list[HeldLeases]:
-        """Return what each owner has in hand."""
+        """Return the claims of each owner."""
         return await self.read(queue.held_leases)
 
     async def free(self, dead: Sequence[HeldLeases]) -> int:
-        """Make due what dead owners had in hand, unless they have renewed it since; return how many tasks."""
+        """Make the tasks of dead owners due, unless these have renewed their leases since; return how many."""
         return await self.transact(lambda connection: queue.free(connection, dead))
 
     async def make_all_due(self, now_ms: int) -> None:
-        """Make every waiting task due now, and whatever a dead process left behind."""
+        """Make every waiting task due now, and every task whose lease has ended."""
 
         def body(connection: sqlite3.Connection) -> None:
             queue.make_due(connection, now_ms)
@@ -267,7 +267,7 @@ class Store:
         return await self.transact(lambda connection: settle(connection, settlements))
 
     async def renew(self, lease: Lease) -> int:
-        """Prolong the claims that the owner still has; return how many they are."""
+        """Prolong the claims of the owner; return how many there are."""
         return await self.transact(lambda connection: queue.renew(connection, lease))
 
     async def defer(self, tasks: Sequence[tuple[Task, int]]) -> None:
@@ -283,9 +283,10 @@ class Store:
         return await self.read(lambda connection: listed_rows(connection, task_ids))
 
     async def apply_list_page(self, page: ListSettlement) -> list[bool]:
-        """Store what a page of the list says; return for each change whether it was stored.
+        """Store the changes by a page of the list; return for each whether it was stored.
 
-        A row that is no longer as it was read is left alone. Claimed tasks are given back unless the page settles them.
+        A row that has changed since it was read stays as it is. Claimed tasks that the page does not settle are given
+        back.
         """
         return await self.transact(lambda connection: apply_list_page(connection, page))
 
@@ -308,12 +309,12 @@ class Store:
         )
 
     async def withdraw(self, keys: Sequence[int]) -> None:
-        """Take tasks that nobody has in hand back from `ready` to `pending`: they were noted as ready by mistake."""
+        """Take tasks without a claim back from `ready` to `pending`: they were inferred to be ready by mistake."""
         rows = [{"id": key} for key in keys]
         await self.transact(lambda connection: connection.executemany(query("withdraw_ready"), rows))
 
     async def share_processing_times(self, fresh: Mapping[Key, LifeTable]) -> dict[Key, LifeTable]:
-        """Add what was learned of processing times, and return all that is known of them."""
+        """Add newly learned processing times, and return all that are known."""
         return await self.transact(lambda connection: share_processing_times(connection, fresh))
 
     async def lease_requests(self, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
@@ -321,7 +322,7 @@ class Store:
         return await self.transact(lambda connection: limits.lease_requests(connection, limit, count, now_ms))
 
     async def share_limits(self, news: LimitUpdate, now_ms: int) -> LimitSnapshot:
-        """Remember what a process has found out about the limits; return what all of them know."""
+        """Store what a process has learned of the limits; return what all processes have."""
 
         def body(connection: sqlite3.Connection) -> LimitSnapshot:
             if news:
@@ -331,12 +332,12 @@ class Store:
         return await (self.transact(body) if news else self.read(body))
 
     async def prune(self, before_ms: int) -> int:
-        """Forget a batch of the attempts that were made before that time; return how many."""
+        """Delete a batch of the attempts that were made before that time; return how many."""
         parameters = {"before": before_ms, "limit": PRUNE_BATCH}
         return await self.transact(lambda connection: connection.execute(query("prune_attempts"), parameters).rowcount)
 
     async def cover(self, after_task: int) -> Covered | None:
-        """Give a batch of what an older version stored its checksum; None if there are none behind that row."""
+        """Compute a batch of checksums that an older version did not; None if none is missing after that row."""
         return await self.transact(lambda connection: cover(connection, after_task))
 
     async def counts(self) -> dict[TaskState, int]:
@@ -360,5 +361,5 @@ class Store:
         return await self.read(lambda connection: ends_by_reason(connection, since_ms, self._scope))
 
     async def troubled(self, since_ms: int) -> Troubled | None:
-        """Return the open tasks of which an error has been the last answer since that time."""
+        """Return the open tasks whose last answer since that time was an error."""
         return await self.read(lambda connection: troubled(connection, since_ms, self._scope))

@@ -20,7 +20,7 @@ LAST_ERRORS = 5
 
 
 def status_report(connection: sqlite3.Connection, path: Path, now_ms: int) -> StatusReport:
-    """Return the glance at the database in `path`, which `connection` has open."""
+    """Return the status of the database at `path`, which `connection` has open."""
     oldest = connection.execute(query("oldest_open")).fetchone() or (None, None)
     errors = connection.execute(query("last_errors"), {"limit": LAST_ERRORS}).fetchall()
     _, segments, seconds = connection.execute(query("stored_totals")).fetchone()

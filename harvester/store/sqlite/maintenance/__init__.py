@@ -1,1 +1,1 @@
-"""Checks, repairs and copies of the file, and what its file system does to it."""
+"""Checks, repairs and copies of the database file, and checks of its file system."""

@@ -127,12 +127,12 @@ def _copy(source: sqlite3.Connection, database: Path, copy: Path, target: Path) 
         (pages,) = source.execute("PRAGMA page_count").fetchone()
         _check_space(target, pages * page_bytes)
         with closing(sqlite3.connect(copy, isolation_level=None)) as sink:
-            # Made durable at the end, as a whole; until then it is worth nothing.
+            # The copy becomes durable at the end, as a whole; a partial copy is useless.
             sink.execute("PRAGMA journal_mode = OFF")
             sink.execute("PRAGMA synchronous = OFF")
-            # Python looks at signals when it is called.
+            # Python handles signals when this is called.
             source.backup(sink, pages=STEP_PAGES, progress=lambda *_: None)
-            # One file, without the log and the shared memory that the original says it has.
+            # Make it one file, without the log and the shared memory that the header of the original names.
             sink.execute("PRAGMA locking_mode = EXCLUSIVE")
             sink.execute("PRAGMA journal_mode = DELETE")
         source.execute("ROLLBACK")
@@ -147,7 +147,7 @@ def _copy(source: sqlite3.Connection, database: Path, copy: Path, target: Path) 
 
 
 def _check_space(target: Path, needed_bytes: int) -> None:
-    """Refuse before, not half-way: the daemon may be writing to the same disk."""
+    """Fail before the copy, not half-way: the daemon may be writing to the same disk."""
     free_bytes = shutil.disk_usage(target.absolute().parent).free
     if free_bytes < needed_bytes:
         raise StoreError(
@@ -186,7 +186,7 @@ def _publish(copy: Path, target: Path, *, replace: bool) -> None:
 
 
 def _rename_to_new(copy: Path, target: Path) -> None:
-    """Rename without replacing what has come into being since the first look."""
+    """Rename without replacing a file that was created since the first check."""
     try:
         # A second name for the file fails where the name is taken; a rename would replace it.
         os.link(copy, target)

@@ -1,4 +1,4 @@
-"""Looks after a database: see `harvester.ports.maintenance`."""
+"""Maintenance of a database: see `harvester.ports.maintenance`."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -21,7 +21,7 @@ from harvester.store.sqlite.migrations import applied_versions
 
 
 class SqliteMaintenance:
-    """Looks after the database at `path`. What loads numpy is imported where it is used."""
+    """Maintains the database at `path`. Imports modules that load numpy only when it uses them."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -40,21 +40,21 @@ class SqliteMaintenance:
         return Upgrade(version, total)
 
     def verify(self, *, deep: bool) -> list[Finding]:
-        """Return what is wrong; with `deep` every stored number is looked at."""
+        """Return what is wrong; with `deep`, check every stored number."""
         from harvester.store.sqlite.maintenance.verify import verify
 
         with translating_errors(self._path), closing(open_for_reading(self._path)) as connection:
             return list(verify(connection, deep=deep))
 
     def examine(self) -> Examination:
-        """Look at every stored number, and return what is wrong together with the tasks to repair."""
+        """Check every stored number; return what is wrong, and the tasks to repair."""
         from harvester.store.sqlite.maintenance.repair import examine
 
         with translating_errors(self._path), closing(open_for_reading(self._path)) as connection:
             return examine(connection)
 
     def repair(self, damaged: Sequence[Damaged], now_ms: int) -> list[Damaged]:
-        """Put back to `pending` what the platform still has; return those that were."""
+        """Put the tasks back to `pending` that the platform still has, and return them."""
         from harvester.store.sqlite.maintenance.repair import repair
 
         with translating_errors(self._path), closing(open_existing(self._path)) as connection:
@@ -67,7 +67,7 @@ class SqliteMaintenance:
         return back_up(self._path, target, replace=replace)
 
     def diagnose(self) -> Iterator[Diagnosis]:
-        """Yield what `harvester doctor` says about the database, its file system, its volume and SQLite."""
+        """Yield the lines of `harvester doctor` about the database, its file system, its volume and SQLite."""
         yield from checks.check_database(self._path)
         yield checks.check_file_system(self._path)
         yield checks.check_space(self._path)

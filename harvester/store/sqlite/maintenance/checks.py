@@ -20,7 +20,7 @@ from harvester.store.sqlite.migrations import applied_versions, load_migrations
 from harvester.store.sqlite.write_ahead_log import log_bytes, log_path
 
 MIN_FREE_BYTES = 64_000_000
-"""Free space below which there is no room for the write-ahead log of one long video."""
+"""Bytes: free space below which there is no room for the write-ahead log of one long video."""
 
 
 def check_database(path: Path) -> Iterator[Diagnosis]:
