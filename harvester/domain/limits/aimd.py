@@ -51,7 +51,7 @@ class LearnedRate:
 
 @dataclass(slots=True)
 class AimdController:
-    """Holds the learned rate of one endpoint and decides whether a refusal cuts it. Times are monotonic seconds."""
+    """Has the learned rate of one endpoint and decides whether a refusal cuts it. Times are monotonic seconds."""
 
     learned: LearnedRate | None = None
     block_ended: float = -math.inf

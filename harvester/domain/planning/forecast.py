@@ -98,7 +98,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The estimated number of requests for all open tasks; `needed` without questions that only bring results sooner.
+    """The estimated number of requests for all open tasks; `needed` without probes that only bring results sooner.
 
     At `finished_ms` (Unix ms) the last task has almost certainly finished processing; None if all have.
     """
@@ -110,7 +110,7 @@ class Expected:
 
     @property
     def requests(self) -> float:
-        """Retrievals and questions together."""
+        """Retrievals and probes together."""
         return self.retrievals + self.questions
 
 
@@ -183,7 +183,7 @@ def next_requests(survey: QueueSample, conditions: Conditions, times: Processing
         if not requests:
             break
         planned_ms = at_ms
-        # The planner chooses questions again after each answer, but retrieves in the order of deadlines.
+        # The planner chooses probes again after each answer, but retrieves in the order of deadlines.
         for request in list(takewhile(lambda request: not request.is_probe, requests)) or requests[:1]:
             if planned_ms < request.tasks[0].expires_at_ms <= at_ms:
                 # By then it is past its deadline, and the planner would put it last.
@@ -236,7 +236,7 @@ def estimate_requests(survey: QueueSample, conditions: Conditions, times: Proces
     if budget.rate_per_s is not None:
         requests = budget.rate_per_s * seconds
         spare = requests - survey.each * len(young)
-        # The strategies `status` and `list` ask about each task first, so the share for questions has no limit.
+        # The strategies `status` and `list` ask about each task first, so the share for probes has no limit.
         wanted = min(wanted, min(spare, QUESTION_SHARE * requests) if conditions.strategy is Strategy.AUTO else spare)
     retrievals = survey.open_tasks + guesses
     return Expected(retrievals, max(at_least, wanted), retrievals + at_least, finished_ms)
@@ -255,7 +255,7 @@ def _by_state(tasks: Iterable[Task]) -> tuple[list[Task], list[Task]]:
 
 
 def _sort_by_chance(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> tuple[float, list[Task]]:
-    """Return the number of retrievals that find no result, and the tasks that need questions first."""
+    """Return the number of retrievals that find no result, and the tasks that need probes first."""
     rate_per_s = conditions.budget.rate_per_s
     each_ms = 0.0 if rate_per_s is None else survey.each * 1000 / rate_per_s
     pending = [turn.task for turn in _pending(survey)]
@@ -293,10 +293,10 @@ def _finished_ms(task: Task, times: ProcessingTimes) -> int:
 def _questions_worth_asking(
     task: Task, now_ms: int, times: ProcessingTimes, listable: int, strategy: Strategy
 ) -> float:
-    """Return the task's share of the questions that pay until it has finished, if `listable` tasks share a page.
+    """Return the task's share of the probes that pay until it has finished, if `listable` tasks share a page.
 
-    If n tasks each finish at a rate r, those that finish in the time t since the last question have waited n r t^2 / 2
-    seconds; asking pays when that reaches 1 / WAIT_PRICE. So the best rate of questions is the root of n r WAIT_PRICE
+    If n tasks each finish at a rate r, those that finish in the time t since the last probe have waited n r t^2 / 2
+    seconds; asking pays when that reaches 1 / WAIT_PRICE. So the best rate of probes is the root of n r WAIT_PRICE
     / 2: for a page while any of its tasks may be unfinished, for a single task while it is.
     """
     time = times.of(task.model_name, task.duration_s)

@@ -24,7 +24,7 @@ from harvester.domain.tasks.outcomes import Failed, Outcome, Processing, Ready, 
 from harvester.domain.tasks.task import Task, TaskState, age_ms
 
 MAX_QUESTIONS = 16
-"""Requests: the most questions in one plan."""
+"""Requests: the most probes in one plan."""
 
 FORETOLD = 0.9
 """Probability of having finished above which the next answer about a task tests the estimates."""
@@ -154,7 +154,7 @@ class Planner:
         return plan(due, now_ms, constraints, self.times, self.listing)
 
     def record_sent(self, requests: Iterable[PlannedRequest], now: float) -> None:
-        """Record that these requests go out: charge the questions among them to their budget."""
+        """Record that these requests go out: charge the probes among them to their budget."""
         for request in requests:
             self._questions.take(now, request.cost)
             self._wants_proof = False
@@ -262,9 +262,9 @@ class Planner:
             self.times.observe(model_name, duration_s, after_s, by_s, is_finished=is_finished, counted=counted)
 
     def allowed_questions(self, now: float, rate_per_s: float | None, strategy: Strategy = Strategy.AUTO) -> int:
-        """Return the number of questions that may go out now."""
+        """Return the number of probes that may go out now."""
         if rate_per_s is None or strategy is not Strategy.AUTO:
-            # The strategies `status` and `list` ask about each task first, so half of all requests are questions;
+            # The strategies `status` and `list` ask about each task first, so half of all requests are probes;
             # results still go first.
             return MAX_QUESTIONS
         per_s = rate_per_s * QUESTION_SHARE
@@ -272,7 +272,7 @@ class Planner:
         bucket.limit = RateLimit(per_s * 60, burst=max(1, int(per_s)))
         interval_s = bucket.limit.interval_s
         if not interval_s or bucket.arrival - now > bucket.limit.tolerance_s + interval_s:
-            # The rate has risen since the last question: do not make the next one wait by the old rate.
+            # The rate has risen since the last probe: do not make the next one wait by the old rate.
             bucket.arrival = min(bucket.arrival, now + interval_s)
         ahead_s = now - bucket.ready_at()
         return 0 if ahead_s < 0 else min(MAX_QUESTIONS, bucket.limit.burst, 1 + int(ahead_s / interval_s))

@@ -1,1 +1,1 @@
-"""What a task is: its id and state, what an answer about it says, and its result."""
+"""Tasks: their ids and states, the meaning of answers about them, and their results."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from harvester.domain.tasks.task import TaskState
 
 UNKNOWN = "unknown"
-"""The reason for which a task is held back that the API does not know; other reasons are error codes."""
+"""The reason why a task is held back that the API does not know; other reasons are error codes."""
 
 EVEN_DUE_MS = -1
-"""All held tasks sleep until after this time, also those that are due."""
+"""Unix milliseconds before all times: as a bound, it includes every held task, also those that are due."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.task import ApiVersion, Task, TaskState
 
 LONGEST_SLEEP_MS = 25 * 3600 * 1000
-"""No claimed task falls due later than this after the claim: a claim lasts a day at most."""
+"""Milliseconds: no claimed task falls due later than this after the claim, because a claim lasts a day at most."""
 
 
 @dataclass(frozen=True, slots=True)

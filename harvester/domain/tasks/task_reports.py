@@ -22,7 +22,7 @@ class TaskError:
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """The glance at `at_ms`: counts, what is urgent, what went wrong, and how much is stored.
+    """The status at `at_ms` (Unix milliseconds): counts, deadlines, the last errors, and how much is stored.
 
     `deadlines` are those of the open tasks with their number, the nearest first. `file_bytes` includes the write-ahead
     log (`log_bytes`); `free_bytes` are those of its volume.
