@@ -12,7 +12,7 @@ import anyio
 from harvester.service import signals
 
 HARD_STOP_S = 3.0
-"""Seconds after the second signal until the process ends, even if it waits for a locked database."""
+"""Seconds after the second signal in which the process ends, even if it waits for a locked database."""
 
 
 class Stop:

@@ -10,7 +10,7 @@ from harvester.service.task_api import BodyDecoder
 
 
 class GuardedDecoder:
-    """Decodes as `decoder` does, and replaces each outcome in which, or in whose body, `guard` finds the key."""
+    """Decodes as `decoder` does; the outcome is KEY_ECHOED if `guard` finds the key in what would be stored."""
 
     def __init__(self, decoder: BodyDecoder, guard: SecretGuard, max_body_bytes: int) -> None:
         self.workers = decoder.workers

@@ -16,7 +16,7 @@ _INIT_PID = 1
 
 
 class _Noted:
-    """Signals that have come and that the program has not handled yet."""
+    """Signals that have come: a first Ctrl-C, and a SIGHUP that no command has handled yet."""
 
     is_interrupted = False
     is_hung_up = False

@@ -65,7 +65,7 @@ class HarvestView(Protocol):
 
     @property
     def reader(self) -> StoreReader:
-        """What reads the store beside it."""
+        """A reader of the store, for use during the harvest."""
         ...
 
     def check_file(self) -> None:

@@ -42,7 +42,7 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What an answer shows about one age class: the share of the task that finished in it, and the seconds at risk."""
+    """The evidence of an answer about one age class: the share of the task that finished in it, and seconds at risk."""
 
     age_class: int
     finished: float
