@@ -1,4 +1,4 @@
-"""The bare minimum: aiohttp, orjson, packing in two worker processes, sqlite3 in a thread. No promises of any kind."""
+"""The minimum: aiohttp, orjson, packing in two worker processes, sqlite3 in a thread. No promises of any kind."""
 
 import argparse
 import asyncio

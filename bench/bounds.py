@@ -1,6 +1,6 @@
-"""What requests cost without this program: the least that is possible, and each task polled by itself.
+"""The requests of a harvest without this program: the least that is possible, and each task polled by itself.
 
-Both are reckoned, not run: requests under the same limit, and answers that take no time.
+Both are calculated, not run: requests under the same limit, and answers that take no time.
 """
 
 import heapq
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 SDK_POLLS_EVERY_S = 5.0
-"""What the SDK's `wait_for_done` does unless told otherwise."""
+"""Seconds: the default interval of the SDK's `wait_for_done`."""
 
 
 @dataclass(frozen=True, slots=True)
 class FutureTask:
-    """When a task is queued, ready, and no longer kept. Seconds from the start."""
+    """When a task is queued, is ready, and expires: seconds from the start."""
 
     queued_s: float
     ready_s: float
@@ -22,7 +22,7 @@ class FutureTask:
 
 @dataclass(slots=True)
 class Reckoned:
-    """What was asked, and for each task that was stored how long it was ready before."""
+    """The requests, and for each stored task how many seconds it was ready before."""
 
     polls: int = 0
     retrievals: int = 0
@@ -36,7 +36,7 @@ class Reckoned:
 
 
 class Slots:
-    """Moments at which a request may go out: evenly spaced, and at most so many in a day from the first one on."""
+    """Moments at which a request may go out: evenly spaced, and at most `per_day` in a day from the first one on."""
 
     def __init__(self, per_minute: float, per_day: int = 0) -> None:
         self._interval_s = 60 / per_minute
@@ -46,7 +46,7 @@ class Slots:
         self._left_today = 0
 
     def take(self, earliest_s: float) -> float:
-        """Return when a request that may go out from `earliest_s` on goes out; calls come in that order."""
+        """Return when a request goes out that may do so from `earliest_s` on; calls come in the order of requests."""
         at_s = max(self._next_s, earliest_s)
         if self._per_day:
             if at_s < self._day_ends_s and not self._left_today:
@@ -59,7 +59,7 @@ class Slots:
 
 
 def clairvoyant(tasks: Sequence[FutureTask], slots: Slots) -> Reckoned:
-    """Ask for each task once, as soon as it is ready and in the order of the deadlines: nobody can be done earlier."""
+    """Retrieve each task once, as soon as it is ready and in the order of deadlines: no strategy can end earlier."""
     reckoned = Reckoned()
     coming = sorted(range(len(tasks)), key=lambda number: tasks[number].ready_s, reverse=True)
     waiting: list[tuple[float, int]] = []
@@ -76,7 +76,7 @@ def clairvoyant(tasks: Sequence[FutureTask], slots: Slots) -> Reckoned:
 
 
 def polled_one_by_one(tasks: Sequence[FutureTask], slots: Slots, stop_after_s: float) -> Reckoned:
-    """Poll each task every few seconds from its queueing on, then retrieve it; who has waited longest goes first."""
+    """Poll each task every few seconds from its queueing on, then retrieve it; the longest wait goes first."""
     reckoned = Reckoned()
     turns = [(task.queued_s, number, False) for number, task in enumerate(tasks)]
     heapq.heapify(turns)

@@ -1,11 +1,11 @@
-"""Everything at once: every fault of the stand-in, kills and restarts, on one database; then a look at what is left.
+"""Everything at once: every fault of the stand-in, kills and restarts, on one database; then checks of the result.
 
 Usage: python -m bench.chaos [--seed N] [--minutes M] [--tasks N] [--folder DIR]
 
 Thousands of small tasks are harvested by `backfill` and `run`, alone and together, which are killed, stopped and paused
 at random, while the stand-in misbehaves by docs/faults.example.toml. It ends when every task has ended, or when the
 time is over. Then: no task lost, no row twice, stored as sent, no end without a reason, memory bounded, no traceback.
-The seed, which is printed, gives the same faults and blows again; what they hit depends on the machine as well.
+The seed, which is printed, gives the same faults and blows again; their effect depends on the machine as well.
 """
 
 import argparse
@@ -42,16 +42,16 @@ LEASE_S = 2.0
 STOP_S = 30.0
 MAX_MEBIBYTES = 400
 MAX_REJECTED = 0.05
-"""Of all tasks; what the rules spoil for good, and what was hit three times in a row."""
+"""Share of all tasks: those that the rules spoil for good, and those that they hit three times in a row."""
 
 VIDEO_S = 4.0
 EXPECTED_CODES = {0, 1, 129, 130, 143, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
-"""A signal that comes before a command listens for it, or when it is done, ends it as the system does."""
+"""With the negative ones, a signal ends a command by default: before its handlers are set, or after its end."""
 
 
 @dataclass(slots=True)
 class Chaos:
-    """One run: its folder, its random numbers, and what it has done so far."""
+    """One run: its folder, its random numbers, and its blows so far."""
 
     folder: Path
     seed: int
@@ -86,7 +86,7 @@ class Chaos:
         )
 
     def ended(self, process: subprocess.Popen[bytes], said: Path, expected: set[int]) -> None:
-        """Wait for the end, and note what no command may do."""
+        """Wait for the end, and record what no command may do."""
         try:
             code = process.wait(STOP_S)
         except subprocess.TimeoutExpired:
@@ -163,7 +163,7 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def stand_in(chaos: Chaos) -> Iterator[tuple[str, Path]]:
-    """Run the stand-in as a process of its own; yield where it is and a file with its ids."""
+    """Run the stand-in as a process of its own; yield its address and a file with its ids."""
     rules, ids, said = (chaos.folder / name for name in ("faults.toml", "ids.txt", "simulate.log"))
     rules.write_text(RULES.read_text("utf-8").replace("seed = 1\n", f"seed = {chaos.seed}\n", 1))
     options = {
@@ -204,7 +204,7 @@ def ask(base_url: str, what: str) -> dict[str, int]:
 
 
 def strike(chaos: Chaos) -> None:
-    """Start one or two commands, let them work for a while, and end them in one of the ways that there are."""
+    """Start one or two commands, let them work for a while, and end them in one of the possible ways."""
     rng = chaos.rng
     kinds = rng.choices((["backfill"], ["run"], ["backfill", "run"], ["backfill", "discover"]), (4, 3, 2, 1))[0]
     started = [chaos.start(kind) for kind in kinds]
@@ -227,7 +227,7 @@ def hit(process: subprocess.Popen[bytes], blow: str) -> None:
         os.killpg(process.pid, signal.SIGCONT)
         time.sleep(0.3)
     if blow == "kill":
-        # The command alone: its workers must notice.
+        # Only the command is killed: its workers must notice.
         process.kill()
         return
     if blow == "hangup":

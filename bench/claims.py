@@ -1,8 +1,8 @@
-"""What a claim takes at 1,000, 100,000 and a million pending tasks, and where all of them were named; and what memory.
+"""The time and memory of a claim at 1,000, 100,000 and a million pending tasks, and of tasks that were all named.
 
-A claim is what the scheduler asks of the store for it: whether anything is due; a narrow look, and where no results
-fill the plan a wide one; then the claim of 32 results, of one task that is asked about, or of as many as one page of
-the list tells of. Planning is not among it: how long that takes does not depend on the queue.
+A claim is all that the scheduler requests from the store for it: whether any task is due; a narrow read, and a wide one
+if no results fill the plan; then the claim of 32 results, of one task to ask about, or of as many as one page of the
+list answers for. It does not include planning, whose time does not depend on the queue.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from harvester.store.sqlite.store import Store
 DEPTHS = (1_000, 100_000, 1_000_000)
 NAMED = 100_000
 KINDS = ((NARROW_VIEW, 32), (WIDE_VIEW, 1), (WIDE_VIEW, MAX_TASKS))
-"""At how many tasks, from each end, the last look is, and how many are claimed then."""
+"""The number of tasks that the last read returns from each end, and the number that is then claimed."""
 
 RUNS, CLAIMS = 5, 200
 GOAL_MS = 10
@@ -40,7 +40,7 @@ OWNER = "bench"
 
 
 class Claims:
-    """How many milliseconds each claim took with the looks before it, and alone; and the memory in bytes afterwards."""
+    """The milliseconds that each claim took with the reads before it, and alone; and the bytes of memory afterwards."""
 
     def __init__(self) -> None:
         self.runs_ms: dict[tuple[int, int], list[list[float]]] = {kind: [] for kind in KINDS}
@@ -48,8 +48,8 @@ class Claims:
         self.memory = 0
 
     async def measure(self, store: Store) -> None:
-        """Let the sizes take turns, run by run; every claim is one of tasks that nobody had before in its run."""
-        # As a harvest does at its start.
+        """Measure the sizes in turn, run by run; every claim is of tasks that were not claimed before in its run."""
+        # A harvest does the same at its start.
         gc.collect()
         gc.freeze()
         for _ in range(RUNS):
@@ -61,7 +61,7 @@ class Claims:
 
 
 async def one_run(store: Store, view: int, at_once: int) -> tuple[list[float], list[float]]:
-    """Return what each claim took, with the looks before it and alone."""
+    """Return the milliseconds of each claim, with the reads before it and alone."""
     taken_ms: list[float] = []
     alone_ms: list[float] = []
     while len(taken_ms) < CLAIMS:
@@ -74,14 +74,14 @@ async def one_run(store: Store, view: int, at_once: int) -> tuple[list[float], l
             taken_ms.append((ended - started) * 1000)
             alone_ms.append((ended - seen) * 1000)
         else:
-            # All have been claimed: from the front again.
+            # All tasks have been claimed: begin with the first ones again.
             await store.release(OWNER)
     await store.release(OWNER)
     return taken_ms, alone_ms
 
 
 async def look(store: Store, view: int) -> list[Task]:
-    """Look for due tasks, the most urgent ones first, as the scheduler does."""
+    """Read due tasks, the most urgent ones first, as the scheduler does."""
     assert await store.next_due_ms() is not None
     due = await store.due(NOW_MS, limit=NARROW_VIEW, newest=False)
     if view > NARROW_VIEW and not due.is_whole:
@@ -94,14 +94,14 @@ async def of_a_queue(path: Path, depth: int) -> Claims:
     claims = Claims()
     async with Store(path) as store:
         await asyncio.to_thread(insert, path, depth)
-        # The first look gives each new row its deadline; that is part of queueing.
+        # The first read gives each new row its deadline; that is part of queueing.
         await store.due(NOW_MS, limit=1)
         await claims.measure(store)
     return claims
 
 
 async def of_named_ids(path: Path, depth: int) -> Claims:
-    """Measure where somebody has named every task."""
+    """Measure with every task named."""
     claims = Claims()
     async with Store(path) as store:
         await store.select(list(task_ids(depth)), NOW_MS)
@@ -129,7 +129,7 @@ def report() -> str:
     rows = []
     contenders = [(f"{depth:,}", of_a_queue, depth) for depth in DEPTHS]
     for name, measured, depth in [*contenders, (f"{NAMED:,}, all named", of_named_ids, NAMED)]:
-        # Each in a process of its own: memory that the one before has used would count as its.
+        # Each in a process of its own: else the memory of the one before would count, too.
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
             claims = pool.submit(run, measured, depth).result()
         for (view, at_once), runs_ms in claims.runs_ms.items():

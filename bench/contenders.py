@@ -1,4 +1,4 @@
-"""Who is measured: each a command that fetches the given ids from the server into a new SQLite file."""
+"""The contenders: each is a command that fetches the given ids from the server into a new SQLite file."""
 
 import subprocess
 import sys
@@ -47,7 +47,7 @@ def environ(root: str, database: Path) -> dict[str, str]:
 
 
 def harvester(root: str, ids: Path, database: Path) -> Run:
-    # Ids on the command itself: queueing them is part of the time.
+    # The ids are arguments, so that queueing them is part of the time.
     return measure([sys.executable, "-m", "harvester", "backfill", "--file", ids], environ(root, database))
 
 

@@ -39,7 +39,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(slots=True)
 class Weather:
-    """What the API is like at the moment."""
+    """The behaviour of the API at the moment."""
 
     outage: bool = False
     limited_until: float = 0.0

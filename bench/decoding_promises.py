@@ -1,4 +1,4 @@
-"""What the decoder promises for any bytes, as a check of one input, and inputs to begin with.
+"""The promises of the decoder for any bytes, as a check of one input, and inputs to begin with.
 
 The first byte of an input chooses how the rest is sent. A finding is an exception, an outcome that is not documented, a
 result that does not give its JSON back, or memory out of proportion.
@@ -30,7 +30,7 @@ from harvester.store.sqlite.json_columns import dump_json, load_json
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_PEAK_BYTES = 32 * 1024 * 1024
-"""Five hundred times the cap: Python spends 64 bytes on each `[]` and some 250 on each small object."""
+"""Bytes: five hundred times the cap, because Python spends 64 bytes on each `[]` and some 250 on each small object."""
 
 FIXTURES = Path(__file__).resolve().parents[1] / "tests" / "fixtures"
 
@@ -44,7 +44,7 @@ SENDINGS: list[tuple[str | None, Callable[[bytes], bytes]]] = [
     ("deflate", zlib.compress),
     ("br", bytes),
 ]
-"""The content encoding, and what is done to the bytes before."""
+"""Content encodings, and how the bytes are sent with each."""
 
 TOKENS = [
     *("{", "}", "[", "]", ",", ":", '"', "null", "true", "false", "0", "-1", "1e999", "1e-45", "NaN", "\\ud800"),
@@ -87,7 +87,7 @@ ODDITIES: list[Any] = [
 
 
 def check(data: bytes) -> Outcome:
-    """Hold every promise for one input and return what the decoder made of it; raises AssertionError."""
+    """Check every promise for one input and return the decoder's outcome. Raises AssertionError."""
     encoding, send = SENDINGS[data[0] % len(SENDINGS) if data else 0]
     body = send(data[1:])
     outcome = decode_retrieval(body, encoding, MAX_BODY_BYTES)
@@ -132,7 +132,7 @@ def _check_kept(body: bytes, encoding: str | None) -> None:
 
 
 def check_with_memory(data: bytes) -> None:
-    """The same, and how much memory it took at most."""
+    """Do the same, and check the peak of memory."""
     tracemalloc.start()
     try:
         check(data)
@@ -143,7 +143,7 @@ def check_with_memory(data: bytes) -> None:
 
 
 def mutated(data: bytes, rng: random.Random) -> bytes | None:
-    """Return the JSON of an input with something odd in it; None if it holds none. Other changes break the syntax."""
+    """Return the JSON of an input with an odd value in it; None if it has no JSON. Other changes break the syntax."""
     try:
         document = json.loads(data[1:])
         for _ in range(rng.randint(1, 3)):
@@ -178,7 +178,7 @@ def _with_oddity(document: Any, rng: random.Random) -> Any:
 
 
 def _places(value: Any, way: list[Any]) -> Iterator[list[Any]]:
-    """Yield the way to each value, of long lists only to the first ones."""
+    """Yield the path of each value; in long lists only of the first ones."""
     yield way
     if isinstance(value, dict):
         for name, inner in value.items():
@@ -201,6 +201,6 @@ def seeds() -> dict[str, bytes]:
     bodies["nested"] = b'{"status":"ready","data":[{"embedding":[1],"x":' + b"[" * 200 + b"]" * 200 + b"}]}"
     bodies["page"] = b"<html><body>502 Bad Gateway</body></html>"
     found = {f"{name}-{way}": bytes([way]) + body for name, body in bodies.items() for way in range(len(SENDINGS))}
-    # Bytes that are compressed already, for the ways that send them as they are.
+    # Compressed bytes, for the ways that send them unchanged.
     packed_up = {f"{name}-packed": b"\x01" + gzip.compress(body) for name, body in bodies.items()}
     return found | packed_up

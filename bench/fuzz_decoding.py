@@ -1,6 +1,6 @@
-"""Bytes against the decoder, guided by coverage: `make fuzz SECONDS=60`.
+"""Fuzz the decoder, guided by coverage: `make fuzz SECONDS=60`.
 
-Needs atheris. What is found lands beside the corpus, and is tried again with `--again FILE`.
+Needs atheris. A finding is written beside the corpus; `--again FILE` tries it again.
 """
 
 import argparse
@@ -16,13 +16,13 @@ with atheris.instrument_imports(include=["harvester"]):
     from bench.decoding_promises import TOKENS, check, check_with_memory, mutated, seeds
 
 ADDRESS_SPACE_BYTES = 4 * 1024 * 1024 * 1024
-"""Nothing takes this machine down; a MemoryError is a finding as well."""
+"""Bytes: no input may exhaust the machine's memory; a MemoryError is a finding as well."""
 
 MAX_INPUT_BYTES = 8 * 1024
-"""Many small inputs find more than few large ones."""
+"""Bytes: many small inputs find more than few large ones."""
 
 MEASURED = 8
-"""Of so many inputs one is checked for memory too, which takes several times as long."""
+"""Inputs: one in this many is checked for memory too, which takes several times as long."""
 
 
 def _as_word(token: str) -> str:
@@ -44,7 +44,7 @@ def _try(data: bytes) -> None:
 
 
 def fuzz(folder: Path, seconds: int) -> None:
-    """Fuzz for some time, or until something is found; ends the process, with 77 in that case."""
+    """Fuzz for some time, or until a finding; ends the process, with exit code 77 for a finding."""
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     for name, seed in seeds().items():

@@ -1,6 +1,6 @@
 """How many bytes of write-ahead log a small task costs the daemon, at a steady rate of requests.
 
-A reader that keeps its transaction open lets no byte of the log be written over: the log grows by what is written.
+A reader keeps its transaction open, so that no byte of the log is overwritten: the log grows by each written byte.
 
 python bench/log_bytes.py [--per-minute 1200] [--seconds 15] [--runs 3]
 """
@@ -28,7 +28,7 @@ OPTIONS = "visual"
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What one run has harvested, and what it has written to the log meanwhile."""
+    """The harvested tasks of one run, and the bytes that it has written to the log meanwhile."""
 
     tasks: int
     log_bytes: int
@@ -36,7 +36,7 @@ class Counted:
 
 
 def count(per_minute: int, seconds: float) -> Counted:
-    """Let a daemon harvest small tasks for so long, and count."""
+    """Let a daemon harvest small tasks for that time, and count."""
     tasks = round(per_minute / 60 * (seconds + 2 * WARM_UP_S)) + 100
     with server(tasks, TASK_S, OPTIONS) as served, tempfile.TemporaryDirectory() as folder:
         database, ids = Path(folder) / "harvester.db", Path(folder) / "ids.txt"

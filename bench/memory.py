@@ -13,7 +13,7 @@ GOAL_MB = 400
 
 
 def compare(runs: int) -> str:
-    """Let the contenders run in turns, with plain bodies and with compressed ones; return the result as Markdown."""
+    """Run the contenders in turn, with plain bodies and with compressed ones; return the result as Markdown."""
     rows, lines = [], [f"- harvester: at most {GOAL_MB} MB is the goal"]
     for is_gzipped in (False, True):
         suffix = ", sent as gzip" if is_gzipped else ""

@@ -1,4 +1,4 @@
-"""What one writes in an hour: aiohttp, json of the standard library, sqlite3. No promises of any kind."""
+"""A program that takes an hour to write: aiohttp, json of the standard library, sqlite3. No promises of any kind."""
 
 import argparse
 import asyncio

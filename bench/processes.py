@@ -1,4 +1,4 @@
-"""What a command with all its worker processes takes: wall time, processor time, memory.
+"""Measure a command with all its worker processes: wall time, processor time, memory.
 
 Memory is the proportional set size (PSS: pages that processes share count once) of the process and its descendants,
 with the files in memory that they hold open and have not mapped. Read 20 times a second.
@@ -63,7 +63,7 @@ def _lines(pid: int, name: str) -> list[str]:
 
 
 class Watcher:
-    """Looks at a process and its descendants from a thread, until it is left."""
+    """Watches a process and its descendants from a thread, until the block ends."""
 
     def __init__(self, root: int) -> None:
         self._root = root
@@ -82,7 +82,7 @@ class Watcher:
 
     @property
     def cpu_s(self) -> float:
-        """The processor time of all processes, up to the last look."""
+        """The processor time of all processes, up to the last reading."""
         return sum(self._cpu_s.values())
 
     def _watch(self) -> None:

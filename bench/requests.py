@@ -6,8 +6,8 @@
 Run as a module: as a script its folder would come first where Python looks for the library `requests`.
 
 Contenders are the scheduler's strategies, each task polled by itself as the SDK's helper does, and the least that is
-possible. Prints Markdown; the figures are the median over the seeds, with the least and the most where they differ. Who
-interrupts it gets the tables of what is finished.
+possible. Prints Markdown; the figures are the median over the seeds, with the least and the most where they differ. On
+an interrupt it prints the tables of the finished runs.
 """
 
 import argparse
@@ -45,7 +45,7 @@ NUMBERS = ("no", "one", "two", "three", "four", "five")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """Tasks of ours and as many foreign ones as told, made evenly over `spread_s`, and the limits of the account."""
+    """Our tasks and `foreign` tasks of others, created evenly over `spread_s`, and the limits of the account."""
 
     name: str
     text: str
@@ -57,7 +57,7 @@ class Workload:
     median_s: float = 300.0
     """Half of the tasks take longer."""
     seeds: int = MANY_SEEDS
-    """At most so many runs of each contender."""
+    """The most runs of each contender."""
     look_every_s: float | None = None
 
     def shrunk(self) -> "Workload":
@@ -143,7 +143,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a run with so many tasks of ours; `waited_s` are the ascending times from ready to stored."""
+    """The result of a run with `tasks` tasks of ours; `waited_s` are the ascending seconds from ready to stored."""
 
     tasks: int
     harvested: int
@@ -226,7 +226,7 @@ def main() -> None:
 
 
 def run_cells(cells: Sequence[Cell], processes: int) -> dict[Cell, Result]:
-    """Run the cells side by side and return what is finished: of all of them, unless interrupted."""
+    """Run the cells side by side and return the finished results: all, unless interrupted."""
     started = time.perf_counter()
     found: dict[Cell, Result] = {}
     with ProcessPoolExecutor(processes) as pool:
@@ -243,10 +243,10 @@ def run_cells(cells: Sequence[Cell], processes: int) -> dict[Cell, Result]:
 
 
 def in_order(cells: Iterable[Cell]) -> list[Cell]:
-    """Return the cells as they are best run: who interrupts has as much as possible to look at.
+    """Return the cells in the order in which an interrupt leaves the most complete tables.
 
-    One seed after the other. What is only reckoned comes first: without its least a seed is worth nothing. Then the
-    longest, so that none is left over at the end.
+    The seeds follow each other. Calculated cells come first, because a seed needs its least to be shown. The longest
+    runs are next, so that no long run is left over at the end.
     """
     return sorted(cells, key=lambda cell: (cell.seed, cell.contender in STRATEGIES, -cost(cell.workload)))
 
@@ -258,7 +258,7 @@ def cost(workload: Workload) -> float:
 
 
 Figure = Callable[[Result, Result], float]
-"""What a column shows of a result; the second is the least possible with the same seed."""
+"""The value of a column for a result; the second argument is the least possible with the same seed."""
 
 
 def _waited(share: float) -> Figure:
@@ -308,12 +308,12 @@ def report(workload: Workload, pairs: Sequence[tuple[Cell, Result]]) -> None:
 
 
 def seeds(count: int) -> str:
-    """Say how many seeds there are: one run looks like several that came out the same."""
+    """Return the number of seeds in words: one run looks like several with the same result."""
     return f"{NUMBERS[count] if count < len(NUMBERS) else count} seed{'' if count == 1 else 's'}"
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """Write the median, and the least and the most where they differ; "none" where nothing was stored."""
+    """Return the median, and the least and the most if they differ; "none" if nothing was stored."""
     if not all(map(math.isfinite, values)):
         return "none"
     least, middle, most = (f"{value:,.{digits}f}" for value in (min(values), statistics.median(values), max(values)))

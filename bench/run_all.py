@@ -28,7 +28,7 @@ LIBRARIES = ("aiohttp", "anyio", "aiosqlite", "numpy", "orjson", "twelvelabs")
 
 
 def requests() -> str:
-    """Count requests on virtual time; as a module, because of its name. It tells its progress on stderr."""
+    """Count requests on virtual time; as a module, because of its name. It reports its progress on stderr."""
     command = [sys.executable, "-m", "bench.requests", "--seeds", "5"]
     counted = subprocess.run(command, cwd=RESULTS.parent.parent, stdout=subprocess.PIPE, text=True, check=True).stdout
     return (

@@ -38,7 +38,7 @@ def deflated(text: bytes, ending: int = zlib.Z_FINISH) -> bytes:
 
 
 def gzipping(ids: list[str], bodies: list[bytes]) -> Callable[[str], bytes]:
-    """Return what gives the body of a task as one member of gzip; all but its first field is prepared here."""
+    """Return a function from a task to its body as one gzip member; all but the first field is prepared here."""
     packed = [deflated(body) for body in bodies]
     trailers: dict[str, bytes] = {}
     for task_id in ids:

@@ -1,4 +1,4 @@
-"""How long it takes until a command has answered."""
+"""The time until a command has answered."""
 
 import argparse
 import subprocess

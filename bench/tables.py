@@ -10,7 +10,7 @@ def spread(values: Sequence[float], style: str = ".2f") -> str:
 
 
 def percentile(values: Sequence[float], part: float) -> float:
-    """Return the smallest value that is not exceeded by that part of the values."""
+    """Return the smallest value which that share of the values does not exceed."""
     return sorted(values)[min(len(values) - 1, int(len(values) * part))]
 
 

@@ -1,4 +1,4 @@
-"""How fast tasks are brought home, against three others, alternating in one run.
+"""The throughput of the harvester and of three contenders, which alternate in one run.
 
 python bench/throughput.py long     60 tasks of an hour
 python bench/throughput.py gzip     the same, sent as gzip: each contender asks for it
@@ -18,9 +18,9 @@ from tables import spread, table
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is fetched: `slow_tasks` of them by contenders that would take minutes for all; rates are compared.
+    """The tasks to fetch; contenders that would take minutes for all fetch `slow_tasks` of them. Rates are compared.
 
-    `goals` are ratios to other contenders, 0 where none was set.
+    `goals` are ratios to other contenders, 0 if none was set.
     """
 
     title: str
@@ -40,7 +40,7 @@ SHAPES = {
 
 
 def compare(shape: Shape, runs: int, names: Sequence[str]) -> str:
-    """Let the contenders run in turns; return the result as Markdown."""
+    """Run the contenders in turn; return the result as Markdown."""
     rates: dict[str, list[float]] = {name: [] for name in names}
     measured: dict[str, list[tuple[int, Run]]] = {name: [] for name in names}
     with (

@@ -1,7 +1,7 @@
 """A harvest on virtual time: the real scheduler, pipeline, throttle and SQL, against a model of the API in one thread.
 
-A day passes in seconds, and the same seed gives the same day. What it leaves out: sockets, worker processes and the
-writer's thread; `bench/day_of_life.py` and the tests have those.
+A day passes in seconds, and the same seed gives the same day. It leaves out sockets, worker processes and
+the writer's thread; `bench/day_of_life.py` and the tests have those.
 """
 
 from bench.virtual.api import ModelApi, Quirks, Submission, Trouble, draw_submissions

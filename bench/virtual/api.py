@@ -51,12 +51,12 @@ _SEGMENT = SimulatedEmbeddings(
     end_offsets_s=(6.0,),
     vectors=np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8),
 )
-"""What every task brings: the number of requests does not depend on it."""
+"""The result of every task: the number of requests does not depend on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A task of the account, and when its id is queued (Unix milliseconds); None for one of another program's."""
+    """A task of the account, and when its id is queued (Unix milliseconds); None for a task of another program."""
 
     task: SimulatedTask
     queued_at_ms: int | None
@@ -83,7 +83,7 @@ def draw_submissions(  # noqa: PLR0913  # each describes the tasks
     queued_after_s: float = 0.5,
     ids_ahead_s: float = 0.0,
 ) -> list[Submission]:
-    """Return tasks that are created evenly over `spread_s` from the start on; the same seed gives the same ones.
+    """Return tasks that are created evenly over `spread_s` from the start on; the same seed gives the same tasks.
 
     The times inside the ids are `ids_ahead_s` later than those of the creation.
     """
@@ -110,10 +110,10 @@ def draw_submissions(  # noqa: PLR0913  # each describes the tasks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quirks:
-    """In which ways the API is not as documented.
+    """The ways in which the API is not as documented.
 
     `list_problem` is the HTTP status that all list calls end in, `early_problem` that of a retrieval before its time.
-    A list without `lists_dates` tells no `created_at`. Unfinished tasks are called `unfinished`, and
+    A list without `lists_dates` has no `created_at`. Unfinished tasks are called `unfinished`, and
     `status=processing` finds only those of that name. A frozen list shows tasks as they were at their creation.
     """
 
@@ -133,10 +133,10 @@ class Quirks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """Wrong answers about tasks between two times of the run: a `share` of all, each in the way that `kind` says.
+    """Wrong answers about tasks between two times of the run: a `share` of all, each in the way of `kind`.
 
     `gone` is a 404, `unacceptable` a 400 about the id, `empty` a result without segments, `invalid` one with a NaN,
-    `failed` a task that has failed. With `in_list` the list is not there either.
+    `failed` a task that has failed. With `in_list` the list is unavailable, too.
     """
 
     kind: str
@@ -147,10 +147,10 @@ class Trouble:
 
 
 class ModelApi:
-    """Knows the future of every task, and tells what the API would say now.
+    """Knows the future of every task, and answers as the API would now.
 
-    An answer takes `latency_s`. The list shows tasks and their status as they were `list_lag_s` ago. What the
-    `limiter` does not let through is refused as the simulator refuses it; `error_ratio` of all requests end in a 503.
+    An answer takes `latency_s`. The list shows tasks and their status as they were `list_lag_s` ago. Requests that the
+    `limiter` does not let through are refused as by the simulator; `error_ratio` of all requests end in a 503.
     """
 
     def __init__(  # noqa: PLR0913
@@ -228,7 +228,7 @@ class ModelApi:
         return Response(content, round(self._latency_s * 1000), status, size=len(body))
 
     def _told_about(self, task_id: str, endpoint: Endpoint, version: ApiVersion | None) -> tuple[int, bytes]:
-        """Return the answer about a task: the right one, or a wrong one while there is trouble."""
+        """Return the answer about a task: the right one, or a wrong one during trouble."""
         if task_id in self._only_v2 and version != "v2":
             return 404, _NO_SUCH_TASK % task_id.encode()
         status, body = self._about(task_id, endpoint)
@@ -273,7 +273,7 @@ class ModelApi:
         return 200, orjson.dumps(document)
 
     def _page(self, query: ListQuery) -> bytes:
-        # There and back, so that what cannot be asked of the API cannot be asked here.
+        # There and back, so that a query that the API cannot express fails here, too.
         asked, quirks = parse_list_query(list_parameters(query)), self._quirks
         asked = replace(asked, page_limit=min(asked.page_limit, quirks.list_page_limit))
         seen_at_ms = self._clock.wall_ms() - self._list_lag_ms

@@ -40,11 +40,11 @@ LOOK_FOR_THE_END_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """How to harvest, what the API is like, and after how many virtual seconds to stop in any case.
+    """How to harvest, how the API behaves, and after how many virtual seconds to stop in any case.
 
-    With `look_every_s` the scheduler looks only that often whether anything has changed, for runs of many days in which
-    nothing is queued. The harvesting machine's clock is wrong by `clock_ahead_s`. Of several `processes` on one
-    database each begins anew every `restart_every_s`; with `asks_once` they end once each task has been asked about.
+    With `look_every_s` the scheduler checks for changes only that often, for runs of many days in which nothing is
+    queued. The harvesting machine's clock is wrong by `clock_ahead_s`. Each of the `processes` on
+    one database begins anew every `restart_every_s`; with `asks_once` they end once each task has been asked about.
     """
 
     requests_per_minute: float = 60.0
@@ -70,7 +70,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of the tasks that are ours. `stored_at_ms` and the times are Unix milliseconds."""
+    """The result for our tasks. `stored_at_ms` and the times are Unix milliseconds."""
 
     counts: dict[TaskState, int]
     requests: Counter[Endpoint]
@@ -79,7 +79,7 @@ class Report:
     ready_at_ms: dict[str, int]
     stored_at_ms: dict[str, int]
     is_over: bool
-    """Whether every process came to its end by itself, or every task did, before the time was up."""
+    """Whether every process, or every task, ended by itself before the time was over."""
 
     @property
     def harvested(self) -> int:
@@ -87,22 +87,22 @@ class Report:
 
     @property
     def makespan_s(self) -> float:
-        """From the start to the last task that was stored."""
+        """Seconds from the start to the last stored task."""
         return (max(self.stored_at_ms.values(), default=START_MS) - START_MS) / 1000
 
     @property
     def ready_to_stored_s(self) -> list[float]:
-        """For each stored task how long its result was ready before, ascending."""
+        """The seconds for which the result of each stored task was ready before, ascending."""
         return sorted((at_ms - self.ready_at_ms[task_id]) / 1000 for task_id, at_ms in self.stored_at_ms.items())
 
 
 def run_harvest(submissions: Sequence[Submission], setup: Setup) -> Report:
-    """Harvest the submissions that are ours, and tell what came of them."""
+    """Harvest our submissions, and return the result."""
     return run_virtually(_Run(submissions, setup).run())
 
 
 class _Settlements:
-    """Passes results on to the store, and notes when each task was stored, by the API's clock."""
+    """Passes results on to the store, and records when each task was stored, by the API's clock."""
 
     def __init__(self, store: InlineStore, clock: VirtualClock) -> None:
         self.stored_at_ms: dict[str, int] = {}
@@ -159,7 +159,7 @@ class _Run:
         return Report(counts, requests, refused, retrieved, ready, settlements.stored_at_ms, is_over)
 
     async def _live(self, number: int, store: InlineStore, settlements: _Settlements) -> None:
-        """Be one process, again and again if it is to be restarted."""
+        """Run one process, again and again if it is to be restarted."""
         every_s = self.setup.restart_every_s
         while not self.is_over and self.clock.monotonic() < self.setup.stop_after_s:
             scheduler = self.running[number] = self._scheduler(store, settlements, seed=self.setup.seed + number)

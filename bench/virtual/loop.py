@@ -1,6 +1,6 @@
 """An event loop whose time passes only while nothing can run: then it jumps to the next timer.
 
-The trick is known from looptime and aiotools: asyncio sleeps in its selector, and there alone.
+As in looptime and aiotools, this replaces the selector, because asyncio sleeps only there.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _US = 1_000_000
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Begins at 0 s. There are no sockets and no threads; a loop in which nobody can ever run raises RuntimeError."""
+    """Begins at 0 s. There are no sockets and no threads; a loop in which no task can ever run raises RuntimeError."""
 
     def __init__(self) -> None:
         self._now_us = 0
@@ -32,7 +32,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if seconds is None:
             raise RuntimeError("Every task waits for another one, and no timer is set.")
         if seconds > 0:
-            # A microsecond behind the timer: one that is due a rounding error after the jump would be set once more.
+            # Jump to a microsecond behind the timer, because rounding might leave the timer due just after the jump.
             self._now_us += int(seconds * _US) + 1
 
 

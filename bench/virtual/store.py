@@ -1,4 +1,4 @@
-"""The real store without its thread: each transaction runs where it is asked for."""
+"""The real store without its thread: each transaction runs in the caller."""
 
 import sqlite3
 from collections.abc import Callable
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class InlineStore(Store):
-    """All that `Store` has, on a database of its own in memory; on virtual time a transaction takes none."""
+    """All methods of `Store`, on a database of its own in memory; a transaction takes no virtual time."""
 
     def __init__(self) -> None:
         super().__init__(Path(":memory:"))
@@ -32,7 +32,7 @@ class InlineStore(Store):
         self._connection.close()
 
     async def transact(self, body: Callable[[sqlite3.Connection], T]) -> T:
-        # Others run meanwhile, as they do while the writer's thread works.
+        # Other tasks run meanwhile, as they do while the writer's thread works.
         await anyio.lowlevel.cancel_shielded_checkpoint()
         return in_transaction(self._connection, body)
 
@@ -42,7 +42,7 @@ class InlineStore(Store):
 
 
 def _in_memory() -> sqlite3.Connection:
-    """Return an empty database as the store makes it; the file it comes from does not stay."""
+    """Return an empty database as the store makes it; the file that it is copied from is removed."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     with TemporaryDirectory() as folder, closing(open_for_writing(Path(folder) / "harvester.db")) as made:
         made.backup(connection)
