@@ -1,4 +1,4 @@
-"""What a test does to a database, or to the process that opens it."""
+"""Damage that a test does to a database, or to the process that opens it."""
 
 import sqlite3
 from contextlib import closing

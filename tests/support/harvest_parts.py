@@ -1,4 +1,4 @@
-"""The parts of a harvest, of which a test gives those that it is about."""
+"""The parts of a harvest; a test passes those that it tests."""
 
 import random
 import sys
@@ -23,7 +23,7 @@ from harvester.throttle.throttle import Throttle
 def harvest_parts(
     *, store: Any = None, api: Any = None, clock: Clock | None = None, asks_once: bool = False, **chosen: Any
 ) -> HarvestParts:
-    """`store` and `api` stand for all that they do in a harvest; `chosen` are further fields of HarvestParts."""
+    """Return parts with `store` and `api` for all of their roles; `chosen` are further fields of HarvestParts."""
     clock = clock or SystemClock()
     progress = chosen.get("progress") or Progress(started=clock.monotonic())
     observer = chosen.get("observer") or NullObserver()

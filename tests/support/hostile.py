@@ -1,4 +1,4 @@
-"""Foreign text that would act on a terminal, and what a terminal shows."""
+"""Foreign text that would act on a terminal, and the output that a terminal shows."""
 
 import os
 from contextlib import suppress
@@ -6,7 +6,7 @@ from contextlib import suppress
 HOSTILE_NAME = "=1+1 \x1b[31m\x9bred\u202egpj.exe\u200b\r\n<script>alert(1)</script>.mp4"
 HARMLESS_NAME = r"=1+1 \x1b[31m\x9bred\u202egpj.exe\u200b\r\n<script>alert(1)</script>.mp4"
 ACTING = set("\x1b\x9b\u202e\u200b\r")
-"""Characters of it that act on a terminal."""
+"""The characters of that text that act on a terminal."""
 
 
 def everything_on(controller: int) -> str:

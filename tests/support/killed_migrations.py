@@ -17,7 +17,7 @@ _forks.set_forkserver_preload([__name__])
 
 
 def count_statements(path: Path, folder: Path) -> int:
-    """Open the database with the migrations of that folder; return how many statements that takes."""
+    """Open the database with the migrations of that folder; return the number of executed statements."""
     receiver, sender = _forks.Pipe(duplex=False)
     process = _forks.Process(target=_open, args=(path, folder, 0, sender))
     process.start()

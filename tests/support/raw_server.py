@@ -1,4 +1,4 @@
-"""A server that writes whatever a test likes, and the client asking it."""
+"""A server that writes any bytes that a test chooses, and the client that sends requests to it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,7 +20,7 @@ Answering = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
 class RawServer:
-    """Reads request heads and lets `answering` write whatever it likes; the connection then closes."""
+    """Reads request heads and lets `answering` write any bytes; the connection then closes."""
 
     def __init__(self, answering: Answering) -> None:
         self._answering = answering
@@ -98,7 +98,7 @@ async def response_to(answering: Answering, endpoint: Endpoint = Endpoint.RETRIE
 
 
 def outcome_of(response: Response) -> Outcome | None:
-    """What the client has read; None for a body that a decoder has to read."""
+    """The outcome that the client has read; None for a body that a decoder has to read."""
     return response.content.outcome if isinstance(response.content, Answered) else None
 
 
@@ -108,7 +108,7 @@ def code_of(response: Response) -> tuple[type, str | None]:
 
 
 def body_of(response: Response) -> bytes:
-    """The body as sent, wherever the client has put it; empty where the client has read the answer."""
+    """The body as sent, in memory or in a file; empty if the client has read the answer."""
     return b"" if isinstance(response.content, Answered) else response.content.beginning(response.size)
 
 

@@ -1,4 +1,4 @@
-"""An API that answers what the test wrote down, for everything that a healthy one never says."""
+"""An API with scripted answers, for all answers that a healthy API never sends."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from aiohttp import web
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer. With `announced_bytes` the connection breaks before as many have come."""
+    """One answer. With `announced_bytes` the connection breaks before that many bytes have come."""
 
     body: bytes
     status: int = 200
@@ -23,7 +23,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request as it came in; `at` is monotonic seconds."""
+    """One received request; `at` is monotonic seconds."""
 
     at: float
     path: str
@@ -65,7 +65,7 @@ def ready(task_id: str, **metadata: Any) -> dict[str, Any]:
 
 
 def task_id(number: int, *, age_s: float = 3600.0) -> str:
-    """Return an id that says it was made that long ago; an hour old, it is retrieved at once."""
+    """Return an id with a creation time that long ago; an hour old, the task is retrieved at once."""
     return f"{int(time.time() - age_s):08x}{number:016x}"
 
 
@@ -73,9 +73,9 @@ EMPTY_LIST = as_json({"data": [], "page_info": {"page": 1, "total_results": 0}})
 
 
 class ScriptedApi:
-    """Gives each path its answers in turn and repeats the last; what was not written down does not exist.
+    """Returns the answers of each path in turn and repeats the last; a path without answers does not exist.
 
-    Until a list is written down it is empty: a list that is not there would be trouble of the API.
+    Without answers for it the list is empty, because a missing list would be a fault of the API.
     """
 
     def __init__(self) -> None:
@@ -83,15 +83,15 @@ class ScriptedApi:
         self._answers: dict[str, list[Answer]] = {"embed/tasks": [EMPTY_LIST]}
 
     def will_say(self, path: str, *answers: Answer) -> None:
-        """Write down what a path below the version answers."""
+        """Set the answers of a path below the version."""
         self._answers[path] = list(answers)
 
     def holds(self, task_id: str, *answers: Answer) -> None:
-        """Write down what retrieving a task answers; without answers, a good result."""
+        """Set the answers to retrievals of a task; without answers, a good result."""
         self.will_say(f"embed/tasks/{task_id}", *(answers or (as_json(ready(task_id)),)))
 
     def requests(self, task_id: str) -> int:
-        """Return how often a task was asked about."""
+        """Return the number of requests about a task."""
         return sum(f"/tasks/{task_id}" in one.path for one in self.asked)
 
     async def __aenter__(self) -> Self:
@@ -109,7 +109,7 @@ class ScriptedApi:
 
     @property
     def base_url(self) -> str:
-        """What to give to a client in place of `https://api.twelvelabs.io/v1.3`."""
+        """The base URL for a client in place of `https://api.twelvelabs.io/v1.3`."""
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1.3"
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:

@@ -31,12 +31,12 @@ WAYS_OUT = {
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
 }
-"""Variables, also in lower case, by which this machine reaches others: a test is to mean the same everywhere."""
+"""Variables, also in lower case, by which this machine reaches others: without them, tests run the same everywhere."""
 
 OUR_VARIABLES = ("HARVESTER_", "TWELVELABS_")
 
 PATIENCE_S = 120
-"""After this long something hangs; on an idle machine nothing here takes a quarter of it."""
+"""Seconds after which a test counts as hanging; on an idle machine no step takes a quarter of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Running:
         os.killpg(self.pid, number)
 
     def kill(self) -> None:
-        """SIGKILL for the command alone: its workers must notice."""
+        """Send SIGKILL to the command alone: its workers must notice."""
         self._process.kill()
 
     async def says(self, text: str) -> None:
@@ -79,7 +79,7 @@ class Running:
                 self._heard += line.decode()
 
     async def says_nothing_for(self, seconds: float) -> None:
-        """Let time pass in which it must go on; AssertionError if it ends."""
+        """Let time pass in which the command must go on. Raises AssertionError if it ends."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._process.wait()
@@ -114,7 +114,7 @@ class Shell:
         self.environ = kept | {"TWELVELABS_API_KEY": KEY, "HARVESTER_RATE__REQUESTS_PER_MINUTE": "0"}
         self._inherited = kept
         self.starts_cold = IS_THOROUGH
-        """Whether commands are started as a user does: where tests look at the process, or change how it starts."""
+        """Whether to start commands as a user does, for tests that inspect the process or change how it starts."""
         self._started: list[Running] = []
 
     def talks_to(self, base_url: str) -> None:
@@ -122,7 +122,7 @@ class Shell:
         self.environ["HARVESTER_API__BASE_URL"] = base_url
 
     async def start(self, *arguments: str, **environ: str) -> Running:
-        """Start a command; the variables go over those of the shell."""
+        """Start a command; the variables replace those of the shell."""
         running = Running(await self._process(arguments, self.environ | environ))
         self._started.append(running)
         return running
@@ -149,7 +149,7 @@ class Shell:
         return await running.ended(stdin)
 
     def sabotage(self, code: str) -> None:
-        """Let every command from now on run this first, in its own process and in those of its workers."""
+        """Let every later command run this code first, in its own process and in those of its workers."""
         (self.folder / "sitecustomize.py").write_text(code)
         rest = self.environ.get("PYTHONPATH")
         self.environ["PYTHONPATH"] = ":".join(filter(None, [str(self.folder), rest]))
@@ -187,7 +187,7 @@ class Gate:
         self._is_open = asyncio.Event()
 
     def let(self, count: int) -> None:
-        """Let that many more through, in the order in which they arrived."""
+        """Let that many more requests through, in the order in which they arrived."""
         for _ in range(count):
             self._turns.release()
 
@@ -197,7 +197,7 @@ class Gate:
 
     @property
     def middleware(self) -> Middleware:
-        """What the stand-in takes."""
+        """The middleware for the stand-in."""
 
         @web.middleware
         async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -239,21 +239,21 @@ def retrieved(api: Simulator) -> list[str]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something has happened in another process."""
+    """Wait until the condition is true, because of another process."""
     async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110  # another process sets no event
             await asyncio.sleep(0.02)
 
 
 def unused_address() -> str:
-    """Return an address on which nobody listens now."""
+    """Return an address on which no process listens now."""
     with closing(socket.socket()) as listener:
         listener.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 def bytes_of_the_folder(shell: Shell) -> bytes:
-    """Everything that the command has written: the database, its -wal and -shm, whatever else."""
+    """All that the command has written: the database, its -wal and -shm, and all other files."""
     return b"".join(path.read_bytes() for path in shell.folder.rglob("*") if path.is_file())
 
 

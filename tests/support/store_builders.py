@@ -1,4 +1,4 @@
-"""What the store's tests are made of: ids, embeddings, settlements, and a picture of everything that is stored."""
+"""Builders for the store's tests: ids, embeddings, settlements, and a picture of everything that is stored."""
 
 import itertools
 import random
@@ -75,7 +75,7 @@ def claim(
     now_ms: int = NOW,
     limit: int = 100,
 ) -> list[Task]:
-    """Adopt, wake and claim, as the service does."""
+    """Import rows, make tasks due and claim them, as the service does."""
 
     def body(connection: sqlite3.Connection) -> list[Task]:
         queue.import_inserted_rows(connection, now_ms)
@@ -87,7 +87,7 @@ def claim(
 
 
 async def claim_due(store: Store, lease: Lease, *, now_ms: int, limit: int, wake: bool = True) -> list[Task]:
-    """Claim what is due, the ready ones first."""
+    """Claim due tasks, the ready ones first."""
     due = await store.due(now_ms, limit=limit, wake=wake)
     return await store.claim(lease, [*due.ready, *due.pending][:limit])
 
@@ -130,7 +130,7 @@ def embeddings(count: int = 2, dim: int = 4) -> TaskEmbeddings:
 def settlement(
     task: Task, outcome: Outcome, *, now_ms: int = NOW, body: bytes | None = None, encoding: str | None = None
 ) -> Settlement:
-    """What the service makes of an outcome; one that must be confirmed is the last answer that is needed for that."""
+    """The settlement of an outcome; one that must be confirmed counts as the last needed confirmation."""
     circumstances = Circumstances(is_other_version=isinstance(outcome, NotFound | InvalidRequest))
     confirmed = replace(task, gone=GONE_ANSWERS if circumstances.is_other_version else task.gone, doubted_at_ms=now_ms)
     is_last = isinstance(outcome, NotFound | InvalidRequest | Failed)
@@ -209,7 +209,7 @@ def schema(connection: sqlite3.Connection) -> list[Any]:
 
 
 def steps_of(connection: sqlite3.Connection, deed: Callable[[sqlite3.Connection], T]) -> int:
-    """Count the instructions of SQLite's virtual machine that `deed` takes; what it wrote is rolled back."""
+    """Count the instructions of SQLite's virtual machine that `deed` takes; its changes are rolled back."""
     counter = itertools.count()
     connection.execute("BEGIN IMMEDIATE")
     connection.set_progress_handler(lambda: next(counter) * 0, 1)
@@ -223,7 +223,7 @@ def steps_of(connection: sqlite3.Connection, deed: Callable[[sqlite3.Connection]
 
 @contextmanager
 def throwaway_database() -> Iterator[sqlite3.Connection]:
-    """A database for one example of a property, not worth any fsync."""
+    """A database for one example of a property, without any fsync."""
     with TemporaryDirectory() as folder:
         connection = open_for_writing(Path(folder) / "harvester.db")
         connection.execute("PRAGMA synchronous = OFF")

@@ -1,4 +1,4 @@
-"""Leaves what takes long to `make test-all`: cases that go the same way as another one, and most examples."""
+"""Leaves slow cases to `make test-all`: those that take the same path as another one, and most examples."""
 
 import os
 
@@ -9,7 +9,7 @@ IS_THOROUGH = "TEST_ALL" in os.environ
 """Whether this run is one of `make test-all`."""
 
 SHARE = 4
-"""`make test` draws one in so many examples."""
+"""Examples: `make test` draws one in this many."""
 
 thorough = pytest.mark.thorough
 """Marks a test, or a case of one, for `make test-all` only."""

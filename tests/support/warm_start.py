@@ -25,7 +25,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 class WarmProcess:
-    """What `asyncio.create_subprocess_exec` returns, as far as the tests use it."""
+    """A process as `asyncio.create_subprocess_exec` returns it, as far as the tests use that."""
 
     def __init__(
         self, pid: int, stdin: asyncio.StreamWriter, stdout: asyncio.StreamReader, stderr: asyncio.StreamReader
@@ -101,7 +101,7 @@ def _server() -> socket.socket:
 
 
 def _end(server: socket.socket, process: subprocess.Popen[bytes]) -> None:
-    # It ends when nobody can ask it any more.
+    # The server ends when no process can send it a request any more.
     server.close()
     process.wait()
 
@@ -157,6 +157,6 @@ if __name__ == "__main__":
     serve(socket.socket(fileno=int(sys.argv[1])))
     from harvester import __main__ as command
 
-    # What a worker takes for the main module.
+    # A worker takes this for the main module.
     sys.modules["__main__"] = command
     command.main()

@@ -1,4 +1,4 @@
-"""A harvest as the pages see it, with a clock that stands still until it is told to go."""
+"""A harvest as the pages see it, with a clock that stands still until the test moves it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
