@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.invariants import assert_kept
 from tests.support.scripted_api import task_id
-from tests.support.shell import Gate, Shell, stand_in, until
+from tests.support.shell import Gate, Shell, command_lines, stand_in, until
 from tests.support.thorough import thorough
 
 AN_ID = task_id(1)
@@ -240,11 +240,16 @@ async def test_row_55_when_the_terminal_closes_a_backfill_stores_what_is_under_w
         shell.talks_to(api.base_url)
         harvest = await shell.start("backfill", *api.catalogue.ids(), HARVESTER_HARVEST__CONCURRENCY="2")
         await until(lambda: len(gate.arrived) == 4 and shell.count("harvested") == 2)
+        before = sorted(command_lines(harvest))
         harvest.signal(signal.SIGHUP)
         await harvest.says("Finishing 2 under way")
+        after = sorted(command_lines(harvest))
         gate.open()
         ended = await harvest.ended()
 
+        # The workers that decode live on; a process that has ended has an empty command line.
+        assert len(before) > 1
+        assert after == before
         assert (ended.code, shell.count("harvested")) == (129, 4), ended.stderr
         assert "Stopped by SIGHUP." in ended.stderr
         assert_kept(shell, api, {one: "pending" for one, state in shell.states().items() if state == "pending"})

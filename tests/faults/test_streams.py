@@ -106,19 +106,33 @@ async def test_row_53_a_full_disk_under_the_log_holds_no_harvest_up(shell: Shell
     try:
         async with stand_in(tasks=3, duration_s=12) as api:
             await harvested_with(shell, api, full)
+        # This command writes its message itself, a harvest does so in a thread.
+        assert await code_of(shell, "show", AN_ID, "--json", "--raw", stderr=full) == 2
     finally:
         os.close(full)
 
 
+def standard_streams(pid: int) -> list[str]:
+    """Return what the descriptors 0, 1 and 2 of that process are."""
+    return [str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in (0, 1, 2)]
+
+
 async def test_row_53_without_any_stream_the_harvest_goes_on_and_the_database_is_no_stream(shell: Shell) -> None:
-    async with stand_in(tasks=3, duration_s=12) as api:
+    gate = Gate()
+    async with stand_in(gate, tasks=3, duration_s=12) as api:
         shell.talks_to(api.base_url)
         process = await asyncio.create_subprocess_exec(
             *("sh", "-c", 'exec "$0" -m harvester backfill "$@" <&- >&- 2>&-', sys.executable, *api.catalogue.ids()),
             cwd=shell.folder,
             env=shell.environ,
         )
+        await until(lambda: bool(gate.arrived))
+        streams = standard_streams(process.pid)
+        gate.open()
+
         assert await process.wait() == 0
+        # Neither the database nor a connection has one of these descriptors.
+        assert streams == [os.devnull] * 3
         assert_kept(shell, api)
 
 
