@@ -21,12 +21,13 @@ from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import OPEN_STATES, TaskState
 from harvester.service.api_health import ApiHealth
 from harvester.service.decode_pool import Decoder
+from harvester.service.disk_space import DiskSpaceGuard
 from harvester.service.final_states import FinalStates
 from harvester.service.harvest_parts import HarvestParts
-from harvester.service.harvest_settings import HarvestSettings, StopWhen
 from harvester.service.observer import NullObserver
 from harvester.service.progress import Progress
 from harvester.service.run_control import RunControl
+from harvester.service.run_options import RunOptions, StopWhen
 from harvester.service.scheduler import Scheduler
 from harvester.service.store_retry import StoreRetry
 from harvester.service.transitions import ProgressListener, Transitions
@@ -190,7 +191,7 @@ class _Run:
         )
         self.apis.append(api)
         breaker, progress = Breaker(), Progress(started=clock.monotonic())
-        control = RunControl(progress)
+        control, budget = RunControl(progress), MemoryBudget(sys.maxsize)
         parts = HarvestParts(
             source=store,
             results=settlements,
@@ -199,7 +200,8 @@ class _Run:
             list_api=api,
             decoder=Decoder(max_body_bytes=1024 * 1024, workers=1),
             throttle=throttle,
-            budget=MemoryBudget(sys.maxsize),
+            budget=budget,
+            disk_space=DiskSpaceGuard(store, budget, progress, clock),
             breaker=breaker,
             planner=Planner(PlannerSettings(strategy=Strategy(setup.strategy), ask_every_task=setup.asks_once)),
             final_states=FinalStates(clock, progress, asks_once=setup.asks_once),
@@ -213,10 +215,10 @@ class _Run:
             new_rng=lambda: random.Random(seed),  # noqa: S311
         )
         until = StopWhen.ALL_ASKED if setup.asks_once else StopWhen.SIGNALLED
-        settings = HarvestSettings(concurrency=setup.concurrency, until=until, lease_s=setup.lease_s)
+        options = RunOptions(concurrency=setup.concurrency, until=until, lease_s=setup.lease_s)
         if setup.look_every_s is not None:
-            settings = replace(settings, look_again_s=setup.look_every_s, housekeeping_s=setup.look_every_s)
-        return Scheduler(settings, parts)
+            options = replace(options, look_again_s=setup.look_every_s, housekeeping_s=setup.look_every_s)
+        return Scheduler(options, parts)
 
     async def _submit(self, store: InlineStore) -> None:
         for at_ms, queued in groupby(self.ours, key=lambda pair: pair[0]):

@@ -27,15 +27,16 @@ from harvester.service.clock import CONDITION as CLOCK_CONDITION
 from harvester.service.clock import ApiClock, Clock, SystemClock
 from harvester.service.decode_pool import Decoder
 from harvester.service.discovery import DiscoveryReport, Schedule, discover_lately, keep_discovering
+from harvester.service.disk_space import DiskSpaceGuard
 from harvester.service.final_states import FinalStates
+from harvester.service.guarded_decoder import GuardedDecoder
 from harvester.service.harvest_parts import HarvestParts
-from harvester.service.harvest_settings import HarvestSettings, StopWhen
 from harvester.service.list_api import ObservedListApi
 from harvester.service.observer import EndStatistics, NullObserver, Observer
 from harvester.service.progress import Progress
 from harvester.service.run_control import RunControl
+from harvester.service.run_options import RunOptions, StopWhen
 from harvester.service.scheduler import Scheduler
-from harvester.service.secret_guard import GuardedDecoder
 from harvester.service.store_retry import StoreRetry
 from harvester.service.transitions import ProgressListener, TransitionLog, Transitions
 from harvester.settings.ca_certificates import trusted
@@ -153,6 +154,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             Client(_client_settings(settings), key, throttle, on_api_time=clock.learn)
         )
         breaker, control = Breaker(), RunControl(progress)
+        budget = MemoryBudget(settings.harvest.memory_budget_bytes)
         transitions = Transitions(ProgressListener(progress, clock), EndStatistics(observer, clock), TransitionLog())
         parts = HarvestParts(
             source=store,
@@ -162,7 +164,8 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             list_api=ObservedListApi(client, observer, clock),
             decoder=_decoder(settings, key),
             throttle=throttle,
-            budget=MemoryBudget(settings.harvest.memory_budget_bytes),
+            budget=budget,
+            disk_space=DiskSpaceGuard(store, budget, progress, clock),
             breaker=breaker,
             planner=_planner(settings, until),
             final_states=FinalStates(
@@ -177,7 +180,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             control=control,
             new_rng=random.Random,
         )
-        scheduler = Scheduler(_harvest_settings(settings, until, grace_s), parts)
+        scheduler = Scheduler(_run_options(settings, until, grace_s), parts)
         # The objects that exist by now live as long as the process: a garbage collection that walks through them would
         # stop the event loop for tens of milliseconds each time.
         gc.collect()
@@ -230,8 +233,8 @@ def _planner(settings: Settings, until: StopWhen) -> Planner:
     )
 
 
-def _harvest_settings(settings: Settings, until: StopWhen, grace_s: float | None) -> HarvestSettings:
-    return HarvestSettings(
+def _run_options(settings: Settings, until: StopWhen, grace_s: float | None) -> RunOptions:
+    return RunOptions(
         concurrency=settings.harvest.concurrency,
         lease_s=settings.harvest.lease_s,
         grace_s=settings.harvest.grace_s if grace_s is None else grace_s,

@@ -61,7 +61,7 @@ def open_queue_editor(path: Path, *, must_exist: bool = True) -> AbstractContext
 
 def open_maintenance(path: Path) -> StoreMaintenance:
     """Return the maintenance of the store at `path`; nothing is opened yet."""
-    from harvester.store.sqlite.maintenance.care import SqliteMaintenance
+    from harvester.store.sqlite.maintenance.sqlite_maintenance import SqliteMaintenance
 
     return SqliteMaintenance(path)
 

@@ -9,8 +9,8 @@ from harvester.app.harvest import Harvest, open_harvest
 from harvester.cli.harvest_display import Summary, print_summary, show_progress
 from harvester.domain.tasks.queue_reports import EVEN_DUE_MS
 from harvester.service.deadline_monitor import assess_deadlines
-from harvester.service.harvest_settings import StopWhen
 from harvester.service.lifecycle import stopping_on_signals
+from harvester.service.run_options import StopWhen
 from harvester.settings.model import Settings
 
 

@@ -11,8 +11,8 @@ from harvester.app.harvest import Harvest, open_harvest
 from harvester.cli.harvest_process import noting_lost_messages
 from harvester.cli.logs import configure_logs
 from harvester.domain.errors import UsageError
-from harvester.service.harvest_settings import StopWhen
 from harvester.service.lifecycle import stopping_on_signals
+from harvester.service.run_options import StopWhen
 from harvester.settings.api_key import ApiKey
 from harvester.settings.model import LoadedSettings
 from harvester.web import Metrics, serve

@@ -64,7 +64,7 @@ def _look(settings: Settings, calls: int) -> PlanReport:
         budget=budget,
         strategy=affordable_strategy(preferred, found.open_tasks, budget.rate_per_s),
         has_status_call=has_status_call,
-        waits_ms={endpoint: now_ms + round(pacer.class_wait_s(endpoint, now) * 1000) for endpoint in POLL_ENDPOINTS},
+        waits_ms={endpoint: now_ms + round(pacer.endpoint_wait_s(endpoint, now) * 1000) for endpoint in POLL_ENDPOINTS},
         start_ms=round(pacer.ready_at() * 1000),
         calls=calls,
     )

@@ -15,7 +15,7 @@ from harvester.cli.console import print_data, printable
 from harvester.domain.errors import StoreError
 from harvester.reports.formats import shown_time
 
-ListRequest = Callable[[], list[str]]
+ReadLines = Callable[[], list[str]]
 
 
 class _Stopped(Exception):  # noqa: N818  # reads as what it is
@@ -23,14 +23,14 @@ class _Stopped(Exception):  # noqa: N818  # reads as what it is
         self.exit_code = 128 + number
 
 
-def watch_status(look: ListRequest, every_s: float) -> int:
-    """Show the lines that `look` returns, repeatedly, until a signal; return the exit code for the signal.
+def watch_status(read_lines: ReadLines, every_s: float) -> int:
+    """Show the lines that `read_lines` returns, repeatedly, until a signal; return the exit code for the signal.
 
     Raises StoreError if the first call fails; a later failure is shown, and the next call may succeed.
     """
     with _raising_on_signals():
         try:
-            pictures = _pictures(look, every_s)
+            pictures = _pictures(read_lines, every_s)
             if sys.stdout.isatty():
                 _show_in_place(pictures, every_s)
             else:
@@ -40,12 +40,12 @@ def watch_status(look: ListRequest, every_s: float) -> int:
     return 0
 
 
-def _pictures(look: ListRequest, every_s: float) -> Iterator[list[str]]:
-    yield look()
+def _pictures(read_lines: ReadLines, every_s: float) -> Iterator[list[str]]:
+    yield read_lines()
     while True:
         time.sleep(every_s)
         try:
-            lines = look()
+            lines = read_lines()
         except StoreError as error:
             lines = [str(error)]
         yield lines

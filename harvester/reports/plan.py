@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.limits.pacer import ClassBudget
+from harvester.domain.limits.pacer import EndpointBudget
 from harvester.domain.limits.quotas import WINDOWS_S, Quota
 from harvester.domain.planning.forecast import Call, Conditions, Forecast, QueueSample, finished_among
 from harvester.domain.planning.plan import LAST_CHANCE_MS, SURE, ListRequest, PlannedRequest, Strategy
@@ -29,9 +29,9 @@ class PlanReport:
     The strategy of the conditions differs from `preferred` if the budget is too small for that one.
     """
 
-    survey: QueueSample
+    sample: QueueSample
     conditions: Conditions
-    limits: Mapping[Endpoint, ClassBudget]
+    limits: Mapping[Endpoint, EndpointBudget]
     times: ProcessingTimes
     preview: Forecast
     preferred: Strategy
@@ -42,7 +42,7 @@ def lines(report: PlanReport) -> Iterator[str]:
     yield from _budget(report)
     yield ""
     yield from _queue(report)
-    if not report.survey.open_tasks:
+    if not report.sample.open_tasks:
         return
     yield ""
     yield from _calls(report)
@@ -61,15 +61,15 @@ def _budget(report: PlanReport) -> Iterator[str]:
     if followed is not preferred:
         yield f"strategy    {followed}: the budget is too small for {preferred}, which asks first"
     for endpoint, limit in report.limits.items():
-        known = "; ".join(_known(limit, report.survey.at_ms))
+        known = "; ".join(_known(limit, report.sample.at_ms))
         if known:
             yield f"API limits  {endpoint}: {known}"
-    if report.survey.in_hand:
-        by = "a process" if report.survey.processes == 1 else f"{report.survey.processes} processes"
-        yield f"at work     {by} with {counted(report.survey.in_hand, 'claimed task')}"
+    if report.sample.in_hand:
+        by = "a process" if report.sample.processes == 1 else f"{report.sample.processes} processes"
+        yield f"at work     {by} with {counted(report.sample.in_hand, 'claimed task')}"
 
 
-def _known(limit: ClassBudget, at_ms: int) -> Iterator[str]:
+def _known(limit: EndpointBudget, at_ms: int) -> Iterator[str]:
     if limit.quota is not None:
         window = _WINDOWS.get(limit.quota.window_s, f"in {shown_duration(limit.quota.window_s)}")
         left = "" if limit.remaining is None else f", {max(0, limit.remaining):,} left"
@@ -83,18 +83,18 @@ def _known(limit: ClassBudget, at_ms: int) -> Iterator[str]:
 
 
 def _queue(report: PlanReport) -> Iterator[str]:
-    survey, todo = report.survey, report.preview.todo
-    if not survey.open_tasks:
+    sample, todo = report.sample, report.preview.todo
+    if not sample.open_tasks:
         yield "queue       no open tasks"
         return
-    next_due = f", the next at {shown_time(survey.next_due_ms)}" if survey.next_due_ms is not None else ""
-    later = f"{survey.later:,} later{next_due}" if survey.later else "none later"
+    next_due = f", the next at {shown_time(sample.next_due_ms)}" if sample.next_due_ms is not None else ""
+    later = f"{sample.later:,} later{next_due}" if sample.later else "none later"
     yield (
-        f"queue       {survey.open_tasks:,} open: {survey.ready_due:,} ready, "
-        f"{survey.pending_due:,} pending and due now, {later}"
+        f"queue       {sample.open_tasks:,} open: {sample.ready_due:,} ready, "
+        f"{sample.pending_due:,} pending and due now, {later}"
     )
     first = f", the first at {shown_time(todo.first_ms)}" if todo.first_ms is not None else ""
-    estimated = " (estimated)" if survey.each > 1 else ""
+    estimated = " (estimated)" if sample.each > 1 else ""
     for count, what in (
         (todo.retrieve, "retrieve: known to be ready"),
         (
@@ -120,7 +120,7 @@ def _calls(report: PlanReport) -> Iterator[str]:
         return
     yield f"next calls  {every}"
     for number, call in enumerate(report.preview.calls):
-        wait_s = (call.at_ms - report.survey.at_ms) / 1000
+        wait_s = (call.at_ms - report.sample.at_ms) / 1000
         is_known = quota is None or number == 0
         when = "now" if wait_s < 1 else f"in {shown_duration(wait_s)}" if is_known else "then"
         yield f"  {when:16}{_subject(call.request)} — {reason(call, report)}"
@@ -154,7 +154,7 @@ def reason(call: Call, report: PlanReport) -> str:
         return f"ready, {_expiry(task, at_ms)}"
     if task.gone or task.invalid:
         return "the last answer about it must be confirmed"
-    if not request.is_probe:
+    if not request.is_question:
         return _why_straight_away(request.chance, task, at_ms, report.conditions.strategy)
     if request.endpoint is Endpoint.RETRIEVE:
         return f"{likely}: a retrieval costs no more than asking"
@@ -207,8 +207,8 @@ def _median(times: ProcessingTimes, model_name: str | None, minutes: int) -> str
 
 
 def _outlook(report: PlanReport) -> Iterator[str]:
-    expected, preview, survey = report.preview.expected, report.preview, report.survey
-    each = expected.requests / survey.open_tasks
+    expected, preview, sample = report.preview.expected, report.preview, report.sample
+    each = expected.requests / sample.open_tasks
     yield (
         f"requests    about {expected.requests:,.0f} in all, {each:.2f} a task: "
         f"{expected.retrievals:,.0f} for results, {expected.questions:,.0f} to ask"
@@ -218,23 +218,23 @@ def _outlook(report: PlanReport) -> Iterator[str]:
     warning, first_loss_ms = deadline_warning(preview.feasibility) or "no task", preview.feasibility.first_loss_ms
     if first_loss_ms is not None:
         why += ", including the lost ones"
-        warning += f" The first at {shown_time(first_loss_ms)} (in {_until(first_loss_ms, survey)})."
-    yield f"finish      about {shown_time(preview.finish_ms)} (in {_until(preview.finish_ms, survey)}), {why}"
+        warning += f" The first at {shown_time(first_loss_ms)} (in {_until(first_loss_ms, sample)})."
+    yield f"finish      about {shown_time(preview.finish_ms)} (in {_until(preview.finish_ms, sample)}), {why}"
     if preview.feasibility.overdue:
         yield f"overdue     {counted(preview.feasibility.overdue, 'open task')} past the deadline"
     yield f"at risk     {warning}"
 
 
-def _until(at_ms: int, survey: QueueSample) -> str:
-    return shown_duration((at_ms - survey.at_ms) / 1000)
+def _until(at_ms: int, sample: QueueSample) -> str:
+    return shown_duration((at_ms - sample.at_ms) / 1000)
 
 
 def as_json(report: PlanReport) -> dict[str, Any]:
     """Return the forecast as a JSON object; times are Unix milliseconds."""
-    survey, preview, budget = report.survey, report.preview, report.conditions.budget
+    sample, preview, budget = report.sample, report.preview, report.conditions.budget
     ahead = preview.feasibility
     return {
-        "at_ms": survey.at_ms,
+        "at_ms": sample.at_ms,
         "strategy": report.conditions.strategy.value,
         "budget": {
             "requests_per_s": budget.rate_per_s,
@@ -243,15 +243,15 @@ def as_json(report: PlanReport) -> dict[str, Any]:
             "classes": {endpoint.value: asdict(limit) for endpoint, limit in report.limits.items()},
         },
         "queue": {
-            "open": survey.open_tasks,
-            "ready": survey.ready_due,
-            "pending_due": survey.pending_due,
-            "later": survey.later,
-            "next_due_ms": survey.next_due_ms,
-            "in_hand": survey.in_hand,
-            "processes": survey.processes,
+            "open": sample.open_tasks,
+            "ready": sample.ready_due,
+            "pending_due": sample.pending_due,
+            "later": sample.later,
+            "next_due_ms": sample.next_due_ms,
+            "in_hand": sample.in_hand,
+            "processes": sample.processes,
         },
-        "todo": asdict(preview.todo) | {"is_exact": survey.each == 1},
+        "todo": asdict(preview.todo) | {"is_exact": sample.each == 1},
         "calls": [_call_as_json(call, report) for call in preview.calls],
         "processing_times": _times_as_json(report.times),
         "expected": {
@@ -284,7 +284,7 @@ def _call_as_json(call: Call, report: PlanReport) -> dict[str, Any]:
         "task_id": request.task.task_id,
         "expires_at_ms": request.task.expires_at_ms,
         "chance": request.chance,
-        "is_question": request.is_probe,
+        "is_question": request.is_question,
     }
 
 

@@ -233,7 +233,7 @@ async def _permit(throttle: Throttle, clock: Clock) -> Permit:
     """Wait for a permit. While the list is blocked, take no requests out of the shared budget for it."""
     told = False
     while True:
-        wait_s = throttle.class_wait_s(Endpoint.LIST)
+        wait_s = throttle.endpoint_wait_s(Endpoint.LIST)
         if wait_s == 0:
             await throttle.refill()
             wait_s = throttle.wait_s(Endpoint.LIST)

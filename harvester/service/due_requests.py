@@ -3,9 +3,9 @@
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS
 from harvester.domain.planning.plan import DueTasks, Plan
 from harvester.service.harvest_parts import HarvestParts
-from harvester.service.harvest_settings import HarvestSettings, StopWhen
 from harvester.service.probe_gate import ProbeGate
 from harvester.service.request_gate import RequestGate
+from harvester.service.run_options import RunOptions, StopWhen
 
 CLAIMED_AHEAD_S = 1.0
 """Seconds of the request budget for which tasks are claimed: few, so that a task found ready comes before them."""
@@ -16,7 +16,7 @@ NARROW_VIEW = 64
 """Due tasks, at least, among which the planner looks for the results to retrieve first."""
 
 WIDE_VIEW = 500
-"""Due tasks, from each end, among which the planner looks for the probes that are worth most."""
+"""Due tasks, from each end, among which the planner looks for the questions that are worth most."""
 
 
 class DueRequests:
@@ -26,7 +26,7 @@ class DueRequests:
     the caller need not ask the store, which may be writing, whether any are due.
     """
 
-    def __init__(self, settings: HarvestSettings, parts: HarvestParts, gate: RequestGate, probes: ProbeGate) -> None:
+    def __init__(self, options: RunOptions, parts: HarvestParts, gate: RequestGate, probes: ProbeGate) -> None:
         self._source = parts.source
         self._planner = parts.planner
         self._retry = parts.retry
@@ -36,8 +36,8 @@ class DueRequests:
         self._clock = parts.clock
         self._gate = gate
         self._probes = probes
-        self._wakes = settings.until is not StopWhen.ALL_ASKED
-        self.concurrency = settings.concurrency
+        self._wakes = options.until is not StopWhen.ALL_ASKED
+        self.concurrency = options.concurrency
         self.is_more_due = False
 
     async def plan(self, now_ms: int) -> Plan:
@@ -46,7 +46,7 @@ class DueRequests:
         due = await self._due(now_ms, max(limit, NARROW_VIEW), newest=False)
         plan = self._plan_for(due, now_ms, limit)
         if not due.is_whole and not _is_full(plan, due, limit):
-            # Only a wider view shows which tasks have surely finished, and which probes are worth most.
+            # Only a wider view shows which tasks have surely finished, and which questions are worth most.
             plan = self._plan_for(await self._due(now_ms, WIDE_VIEW, newest=True), now_ms, limit)
         if plan.later:
             await self._retry.run(lambda: self._source.postpone(plan.later, now_ms))
@@ -67,7 +67,7 @@ class DueRequests:
             limit=limit,
             open_tasks=self._progress.open,
             rate_per_s=self._throttle.rate_per_s,
-            waits_s={endpoint: self._gate.class_wait_s(endpoint) for endpoint in POLL_ENDPOINTS},
+            waits_s={endpoint: self._gate.endpoint_wait_s(endpoint) for endpoint in POLL_ENDPOINTS},
             evidence_ago_s=self._final_states.evidence_ago_s,
         )
 
@@ -81,5 +81,5 @@ class DueRequests:
 
 def _is_full(plan: Plan, due: DueTasks, limit: int) -> bool:
     """Whether results fill the plan, and tasks that hang cannot hide a result with a nearer deadline."""
-    results = {request.tasks[0].row_id for request in plan.requests if not request.is_probe}
+    results = {request.tasks[0].row_id for request in plan.requests if not request.is_question}
     return len(results) >= limit and (not due.pending or any(task.row_id in results for task in due.pending))

@@ -6,19 +6,19 @@ from harvester.domain.limits.endpoint import POLL_ENDPOINTS, TASK_ENDPOINTS
 from harvester.domain.planning.planner import CLOSED_S
 from harvester.domain.tasks.records import LONGEST_SLEEP_MS
 from harvester.service.harvest_parts import HarvestParts
-from harvester.service.harvest_settings import HarvestSettings, StopWhen
 from harvester.service.result_writer import COMMIT_EVERY_S, ResultWriter
+from harvester.service.run_options import RunOptions, StopWhen
 
 NOT_WAITED_FOR_S = 60.0
 """Seconds: a harvest that asks about each task once ends before a longer wait, and others report the wait."""
 
 
 class EndConditions:
-    """Decides whether the harvest that `settings` describe is over, and how long it waits."""
+    """Decides whether the harvest that `options` describe is over, and how long it waits."""
 
-    def __init__(self, settings: HarvestSettings, parts: HarvestParts, writer: ResultWriter) -> None:
-        self._until = settings.until
-        self._look_again_s = settings.look_again_s
+    def __init__(self, options: RunOptions, parts: HarvestParts, writer: ResultWriter) -> None:
+        self._until = options.until
+        self._look_again_s = options.look_again_s
         self._source = parts.source
         self._retry = parts.retry
         self._throttle = parts.throttle
@@ -33,7 +33,7 @@ class EndConditions:
             return False
         match self._until:
             case StopWhen.ALL_ASKED:
-                return min(self._throttle.class_wait_s(endpoint) for endpoint in TASK_ENDPOINTS) > NOT_WAITED_FOR_S
+                return min(self._throttle.endpoint_wait_s(endpoint) for endpoint in TASK_ENDPOINTS) > NOT_WAITED_FOR_S
             case StopWhen.ALL_DONE:
                 return self._final_states.is_open_for_long
             case StopWhen.SIGNALLED:
@@ -46,7 +46,7 @@ class EndConditions:
         """
         if self._until is not StopWhen.ALL_ASKED or self._progress.in_flight:
             return False
-        waits_s = [self._throttle.class_wait_s(endpoint) for endpoint in POLL_ENDPOINTS]
+        waits_s = [self._throttle.endpoint_wait_s(endpoint) for endpoint in POLL_ENDPOINTS]
         closed_s = [wait_s for wait_s in waits_s if wait_s > CLOSED_S]
         return bool(closed_s) and min(closed_s) > NOT_WAITED_FOR_S
 

@@ -85,21 +85,21 @@ class FinalStates:
             breaker.remember([(task, doubts[outcome]) for task, outcome in answers if outcome in doubts], now)
         self._show()
 
-    def understood(self, action: TaskRequest, status: int | None, outcome: Outcome) -> Outcome:
-        """Return the meaning of an answer with that HTTP status to the request `action`.
+    def understood(self, request: TaskRequest, status: int | None, outcome: Outcome) -> Outcome:
+        """Return the meaning of an answer with that HTTP status to `request`.
 
         The other API version is asked only whether it knows the task: if it is not available, it does not. A result
         that names another id is the task's only if it names that id again on a fresh connection.
         """
-        if action.is_other_version and isinstance(outcome, Transient | Refused) and status in _NOT_SERVED:
+        if request.is_other_version and isinstance(outcome, Transient | Refused) and status in _NOT_SERVED:
             return NotFound(outcome.message, outcome.code)
         if not isinstance(outcome, Retrieved):
-            return misrouted(outcome, action.task.task_id) or outcome
-        received_id, task = outcome.embeddings.received_id, action.task
+            return misrouted(outcome, request.task.task_id) or outcome
+        received_id, task = outcome.embeddings.received_id, request.task
         if received_id is None:
-            is_accepted = action.is_fresh
+            is_accepted = request.is_fresh
         else:
-            is_repeated = action.is_fresh and task.other_id == received_id
+            is_repeated = request.is_fresh and task.other_id == received_id
             is_accepted = is_repeated or is_same_id(received_id, task.task_id)
         if is_accepted:
             return outcome
@@ -144,16 +144,16 @@ class FinalStates:
             if task.gone > 0:
                 self._tasks.refuted(task.row_id, now)
 
-    def circumstances(self, action: TaskRequest, outcome: Outcome, key: str | None, now_ms: int) -> Circumstances:
+    def circumstances(self, request: TaskRequest, outcome: Outcome, key: str | None, now_ms: int) -> Circumstances:
         """Return what an answer to this request, sent with the key of that fingerprint, may do to its task."""
-        task, now = action.task, self._clock.monotonic()
+        task, now = request.task, self._clock.monotonic()
         doubted_for_s = 0.0 if task.doubted_at_ms is None else (now_ms - task.doubted_at_ms) / 1000
         breaker = self._results if isinstance(outcome, Empty | Invalid) else self._tasks
         is_alone = self._progress.open <= breaker.doubted
         return Circumstances(
-            is_fresh=action.is_fresh,
-            version=action.version,
-            is_other_version=action.is_other_version,
+            is_fresh=request.is_fresh,
+            version=request.version,
+            is_other_version=request.is_other_version,
             key=key,
             may_end=breaker.may_end(doubted_for_s, now, is_alone=is_alone),
             may_fail=breaker.may_fail(doubted_for_s, now, is_alone=is_alone),

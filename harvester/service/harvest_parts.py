@@ -9,6 +9,7 @@ from harvester.domain.planning.planner import Planner
 from harvester.ports.store import ListStore, ResultStore, TaskStore
 from harvester.service.api_health import ApiHealth
 from harvester.service.clock import Clock
+from harvester.service.disk_space import DiskSpaceGuard
 from harvester.service.final_states import FinalStates
 from harvester.service.list_api import ListApi
 from harvester.service.observer import Observer
@@ -36,6 +37,7 @@ class HarvestParts:
     decoder: BodyDecoder
     throttle: Throttle
     budget: MemoryBudget
+    disk_space: DiskSpaceGuard
     breaker: Breaker
     planner: Planner
     final_states: FinalStates

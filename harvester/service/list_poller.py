@@ -31,20 +31,20 @@ class ListPoller:
         self._transitions = parts.transitions
         self._rng = parts.new_rng()
 
-    async def poll(self, look: ListRequest, permit: Permit) -> None:
-        """Request the page of `look`; whatever the answer is, its tasks are no longer claimed afterwards."""
+    async def poll(self, request: ListRequest, permit: Permit) -> None:
+        """Request the page of `request`; whatever the answer is, its tasks are no longer claimed afterwards."""
         started, asked_at_ms = self._clock.monotonic(), self._clock.wall_ms()
         key = self._final_states.key()
-        answer = await self._api.list_tasks(look.query, permit)
+        answer = await self._api.list_tasks(request.query, permit)
         duration_ms = round((self._clock.monotonic() - started) * 1000)
         attempt = Attempt(asked_at_ms, Endpoint.LIST.value, "", http_status=200, duration_ms=duration_ms)
         page = answer if isinstance(answer, ListPage) else ListPage((), 0)
-        finished = self._planner.infer_ready(look, page, asked_at_ms) if isinstance(answer, ListPage) else []
+        finished = self._planner.infer_ready(request, page, asked_at_ms) if isinstance(answer, ListPage) else []
         changes = await self._retry.run(
             lambda: settle_page(
                 self._store,
                 page.tasks,
-                look.tasks,
+                request.tasks,
                 finished=finished,
                 attempt=attempt,
                 rng=self._rng,
@@ -55,12 +55,12 @@ class ListPoller:
         if isinstance(answer, ListPage):
             self._breaker.succeeded()
             self._final_states.record_page(one.task for one in changes)
-            self._learn(look, answer, changes, finished, asked_at_ms)
+            self._learn(request, answer, changes, finished, asked_at_ms)
         else:
             self._judge(answer)
 
     def _learn(
-        self, look: ListRequest, page: ListPage, changes: list[ListedChange], finished: list[Task], asked_at_ms: int
+        self, request: ListRequest, page: ListPage, changes: list[ListedChange], finished: list[Task], asked_at_ms: int
     ) -> None:
         for one in changes:
             self._planner.record_outcome(one.task, one.listed.outcome, asked_at_ms)
@@ -69,10 +69,10 @@ class ListPoller:
         for task in finished:
             self._planner.record_inferred_ready(task, asked_at_ms)
             self._transitions.record_transition(task, TaskState.READY, asked_at_ms)
-        self._planner.record_page(look, page, [*(one.task for one in changes), *finished], asked_at_ms)
+        self._planner.record_page(request, page, [*(one.task for one in changes), *finished], asked_at_ms)
         log.debug(
             "looked at the list",
-            asked_about=len(look.tasks),
+            asked_about=len(request.tasks),
             listed=page.count,
             heard=len(changes),
             finished=len(finished),

@@ -33,7 +33,7 @@ from harvester.throttle.throttle import Permit
 class Fetched:
     """A request and its answer."""
 
-    action: TaskRequest
+    request: TaskRequest
     asked_at_ms: int
     response: Response
     reservation: Reservation
@@ -64,19 +64,19 @@ class Pipeline:
         return self._decoder.workers * 2
 
     async def fetch(
-        self, action: TaskRequest, permit: Permit, reservation: Reservation, responses: MemoryObjectSendStream[Fetched]
+        self, request: TaskRequest, permit: Permit, reservation: Reservation, responses: MemoryObjectSendStream[Fetched]
     ) -> None:
         """Send one request and pass its answer on with its reservation; wait while the next stage is full."""
         self._writer.expect_more()
         asked_at_ms = self._clock.wall_ms()
-        self._progress.requests[action.endpoint] += 1
+        self._progress.requests[request.endpoint] += 1
         try:
             key = self._final_states.key()
             response = await self._api.fetch_task(
-                action.task.task_id, permit, reservation, is_fresh=action.is_fresh, version=action.version
+                request.task.task_id, permit, reservation, is_fresh=request.is_fresh, version=request.version
             )
             self._progress.bytes_received += response.size
-            await responses.send(Fetched(action, asked_at_ms, response, reservation, key))
+            await responses.send(Fetched(request, asked_at_ms, response, reservation, key))
         except BaseException:
             reservation.release()
             raise
@@ -99,39 +99,39 @@ class Pipeline:
         return decided
 
     async def _settlement(self, fetched: Fetched) -> Settlement:
-        response, action = fetched.response, fetched.action
+        response, request = fetched.response, fetched.request
         content = response.content
         if isinstance(content, Answered):
             outcome, encoding = content.outcome, None
         else:
             outcome, encoding = await self._decoder.decode(content.data, content.encoding), content.encoding
-        outcome = await self._understood(action, response.status, outcome)
+        outcome = await self._understood(request, response.status, outcome)
         attempt = _attempt(fetched, outcome)
-        self._observer.answered(action.endpoint, attempt.outcome, response.duration_ms / 1000, attempt.bytes)
+        self._observer.answered(request.endpoint, attempt.outcome, response.duration_ms / 1000, attempt.bytes)
         self._api_health.record_outcome(outcome)
-        self._planner.record_outcome(action.task, outcome, fetched.asked_at_ms)
-        self._final_states.record_outcome(action.task, outcome)
+        self._planner.record_outcome(request.task, outcome, fetched.asked_at_ms)
+        self._final_states.record_outcome(request.task, outcome)
         now_ms = self._clock.wall_ms()
-        circumstances = self._final_states.circumstances(action, outcome, fetched.key, now_ms)
+        circumstances = self._final_states.circumstances(request, outcome, fetched.key, now_ms)
         return Settlement(
-            task=action.task,
-            decision=decide(action.task, outcome, now_ms, self._rng, self._planner.times, circumstances),
+            task=request.task,
+            decision=decide(request.task, outcome, now_ms, self._rng, self._planner.times, circumstances),
             attempt=attempt,
             settled_at_ms=now_ms,
             embeddings=outcome.embeddings if isinstance(outcome, Retrieved) else None,
-            metadata=self._news(action.task, outcome),
+            metadata=self._news(request.task, outcome),
             body=_kept_body(response.content) if isinstance(outcome, Invalid | Empty) else None,
             encoding=encoding,
             charged=not isinstance(outcome, Throttled | Refused),
         )
 
-    async def _understood(self, action: TaskRequest, status: int | None, outcome: Outcome) -> Outcome:
+    async def _understood(self, request: TaskRequest, status: int | None, outcome: Outcome) -> Outcome:
         """Return the meaning of the answer; a result that names another task of this database is never this task's."""
-        understood = self._final_states.understood(action, status, outcome)
+        understood = self._final_states.understood(request, status, outcome)
         if not isinstance(understood, Retrieved):
             return understood
         received_id = understood.embeddings.received_id
-        if received_id is None or is_same_id(received_id, action.task.task_id):
+        if received_id is None or is_same_id(received_id, request.task.task_id):
             return understood
         if not await self._retry.run(lambda: self._results.is_queued(received_id)):
             return understood
@@ -148,7 +148,7 @@ def _attempt(fetched: Fetched, outcome: Outcome) -> Attempt:
     response = fetched.response
     return Attempt(
         at_ms=fetched.asked_at_ms,
-        endpoint=fetched.action.endpoint,
+        endpoint=fetched.request.endpoint,
         outcome=outcome.kind,
         http_status=response.status,
         code=outcome.code,

@@ -40,7 +40,7 @@ class RateLimitNotices:
             elif blocked_s == 0 and endpoint in self._blocked:
                 self._blocked.remove(endpoint)
                 log.info("rate limit over", endpoint=endpoint.value)
-        held_s = self._throttle.class_wait_s(Endpoint.RETRIEVE)
+        held_s = self._throttle.endpoint_wait_s(Endpoint.RETRIEVE)
         if held_s > NOT_WAITED_FOR_S:
             # The pacer spreads the last requests of a quota over hours, although no answer has blocked them.
             until_ms = max(until_ms or 0, self._clock.wall_ms() + round(held_s * 1000))

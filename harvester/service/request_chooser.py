@@ -5,12 +5,11 @@ from harvester.service.claims import Claims
 from harvester.service.due_requests import DueRequests
 from harvester.service.end_conditions import EndConditions
 from harvester.service.harvest_parts import HarvestParts
-from harvester.service.harvest_settings import HarvestSettings, StopWhen
 from harvester.service.probe_gate import ProbeGate
 from harvester.service.rate_limit_notices import RateLimitNotices
 from harvester.service.request_gate import RequestGate
 from harvester.service.result_writer import ResultWriter
-from harvester.service.room import RoomGuard
+from harvester.service.run_options import RunOptions, StopWhen
 from harvester.throttle.throttle import Permit
 
 MIN_WAIT_S = 0.01
@@ -19,20 +18,20 @@ MIN_WAIT_S = 0.01
 class RequestChooser:
     """Waits until a request may go out, plans requests, and claims their tasks."""
 
-    def __init__(self, settings: HarvestSettings, parts: HarvestParts, claims: Claims, writer: ResultWriter) -> None:
-        self._look_again_s = settings.look_again_s
+    def __init__(self, options: RunOptions, parts: HarvestParts, claims: Claims, writer: ResultWriter) -> None:
+        self._look_again_s = options.look_again_s
         self._retry = parts.retry
         self._throttle = parts.throttle
         self._progress = parts.progress
         self._control = parts.control
         self._clock = parts.clock
         self._claims = claims
-        self._room = RoomGuard(parts.source, parts.budget, parts.progress, parts.clock)
-        self._probes = ProbeGate(parts, asks_once=settings.until is StopWhen.ALL_ASKED)
-        self._gate = RequestGate(parts, self._probes, settings.look_again_s)
-        self._due = DueRequests(settings, parts, self._gate, self._probes)
-        self._ends = EndConditions(settings, parts, writer)
-        self._notices = RateLimitNotices(parts, settings.look_again_s)
+        self._disk_space = parts.disk_space
+        self._probes = ProbeGate(parts, asks_once=options.until is StopWhen.ALL_ASKED)
+        self._gate = RequestGate(parts, self._probes, options.look_again_s)
+        self._due = DueRequests(options, parts, self._gate, self._probes)
+        self._ends = EndConditions(options, parts, writer)
+        self._notices = RateLimitNotices(parts, options.look_again_s)
         self._is_waiting_for_calls = False
         """Whether the last plan had no requests."""
 
@@ -45,7 +44,7 @@ class RequestChooser:
         while not self._control.is_stopping:
             self._progress.beats.beat(self._clock.monotonic())
             changed = self._control.changed
-            if self._room.is_short():
+            if self._disk_space.is_short():
                 # Claims would be renewed meanwhile, and even that takes space.
                 await self._claims.give_back(self._claims.requests)
                 await self._clock.wait(changed, self._look_again_s)

@@ -24,9 +24,9 @@ class RequestGate:
         self._probes = probes
         self._look_again_s = look_again_s
 
-    def class_wait_s(self, endpoint: Endpoint) -> float:
+    def endpoint_wait_s(self, endpoint: Endpoint) -> float:
         """Return how long requests of that class must wait by the API's limits, whatever the total rate."""
-        return max(self._throttle.class_wait_s(endpoint), self._hold_s(endpoint))
+        return max(self._throttle.endpoint_wait_s(endpoint), self._hold_s(endpoint))
 
     def request_wait_s(self, endpoint: Endpoint) -> float:
         """Return how long the next request of that class must wait."""
@@ -38,7 +38,8 @@ class RequestGate:
 
     def closed(self, requests: Sequence[PlannedRequest]) -> list[PlannedRequest]:
         """Return the requests whose class must wait longer than CLOSED_S."""
-        closed = {endpoint for endpoint in {one.endpoint for one in requests} if self.class_wait_s(endpoint) > CLOSED_S}
+        endpoints = {one.endpoint for one in requests}
+        closed = {endpoint for endpoint in endpoints if self.endpoint_wait_s(endpoint) > CLOSED_S}
         return [request for request in requests if request.endpoint in closed]
 
     def held_s(self) -> float:

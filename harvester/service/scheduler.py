@@ -16,12 +16,12 @@ from harvester.service.clock_watch import ClockWatch
 from harvester.service.due_requests import MAX_CLAIMED_AHEAD
 from harvester.service.final_states import REMEMBERED_MS
 from harvester.service.harvest_parts import HarvestParts
-from harvester.service.harvest_settings import HarvestSettings, StopWhen
+from harvester.service.housekeeping import Housekeeping
 from harvester.service.list_poller import ListPoller
-from harvester.service.maintenance import Housekeeping
 from harvester.service.pipeline import Fetched, Pipeline
 from harvester.service.request_chooser import RequestChooser
 from harvester.service.result_writer import Decided, ResultWriter
+from harvester.service.run_options import RunOptions, StopWhen
 from harvester.throttle.memory_budget import Reservation
 from harvester.throttle.throttle import Permit
 
@@ -32,8 +32,8 @@ LAST_WRITES_S = 15.0
 class Scheduler:
     """Runs a harvest: `await run()`, and `control.stop()` from anywhere in the event loop."""
 
-    def __init__(self, settings: HarvestSettings, parts: HarvestParts) -> None:
-        self._settings = settings
+    def __init__(self, options: RunOptions, parts: HarvestParts) -> None:
+        self._options = options
         self._source = parts.source
         self._planner = parts.planner
         self._retry = parts.retry
@@ -46,11 +46,11 @@ class Scheduler:
         self._writer = ResultWriter(parts)
         self._pipeline = Pipeline(parts, self._writer)
         self._list_poller = ListPoller(parts)
-        self._claims = Claims(parts, settings.lease_s)
-        self._chooser = RequestChooser(settings, parts, self._claims, self._writer)
+        self._claims = Claims(parts, options.lease_s)
+        self._chooser = RequestChooser(options, parts, self._claims, self._writer)
         self._clock_watch = ClockWatch(parts)
         self._housekeeping = Housekeeping(parts)
-        self._slots = anyio.CapacityLimiter(settings.concurrency)
+        self._slots = anyio.CapacityLimiter(options.concurrency)
 
     def set_concurrency(self, requests: int) -> None:
         """Change how many requests may be under way at a time; requests under way go on."""
@@ -61,7 +61,7 @@ class Scheduler:
         """Harvest until there is nothing left to do, or until stopped. Claims are given back in any case."""
         try:
             async with anyio.create_task_group() as group:
-                self.control.cancel_after_stop(group.cancel_scope, self._settings.grace_s + LAST_WRITES_S)
+                self.control.cancel_after_stop(group.cancel_scope, self._options.grace_s + LAST_WRITES_S)
                 await self._prepare()
                 group.start_soon(self._keep_house, name="housekeeping")
                 await self._flow()
@@ -78,7 +78,7 @@ class Scheduler:
         now_ms = self._clock.wall_ms()
         await self._claims.free_dead(now_ms)
         await self._clock_watch.wake_misdated(now_ms)
-        if self._settings.until is StopWhen.ALL_ASKED:
+        if self._options.until is StopWhen.ALL_ASKED:
             await self._retry.run(lambda: self._source.make_all_due(now_ms))
         await self._housekeeping.prepare()
         since_ms = now_ms - REMEMBERED_MS
@@ -86,7 +86,7 @@ class Scheduler:
 
     async def _flow(self) -> None:
         """Run the stages; each ends when the one before it has closed its stream."""
-        responses, to_decode = anyio.create_memory_object_stream[Fetched](self._settings.concurrency)
+        responses, to_decode = anyio.create_memory_object_stream[Fetched](self._options.concurrency)
         settlements, to_write = anyio.create_memory_object_stream[Decided](MAX_CLAIMED_AHEAD)
         async with anyio.create_task_group() as stages, responses, settlements, to_decode, to_write:
             for number in range(self._pipeline.decoding_concurrency):
@@ -98,7 +98,7 @@ class Scheduler:
     async def _dispatch(self, responses: MemoryObjectSendStream[Fetched]) -> None:
         """Send requests until there is nothing to do; then wait for those under way."""
         async with anyio.create_task_group() as fetches:
-            self.control.cancel_after_stop(fetches.cancel_scope, self._settings.grace_s)
+            self.control.cancel_after_stop(fetches.cancel_scope, self._options.grace_s)
             while True:
                 slot = object()
                 await self._slots.acquire_on_behalf_of(slot)
@@ -137,7 +137,7 @@ class Scheduler:
 
     async def _keep_house(self) -> None:
         """Renew the leases, watch the clock, free the tasks of dead processes, and do the housekeeping."""
-        every_s = min(self._settings.housekeeping_s, self._settings.lease_s / 3)
+        every_s = min(self._options.housekeeping_s, self._options.lease_s / 3)
         while True:
             await self._clock.wait(anyio.Event(), every_s)
             with self._progress.beats.at_work("housekeeping", self._clock.monotonic):

@@ -50,7 +50,7 @@ class SharedBudget:
         self._shared_at = -math.inf
         self._blocked: set[Endpoint] = set()
         self._heard_of: set[tuple[Endpoint, int]] = set()
-        self._shared = {endpoint: _SharedClass(pacer, endpoint) for endpoint in pacer.endpoints}
+        self._shared = {endpoint: _SharedEndpoint(pacer, endpoint) for endpoint in pacer.endpoints}
         self._refilling = anyio.Lock()
 
     def took(self) -> None:
@@ -152,7 +152,7 @@ class _Published:
     sent: int = 0
 
 
-class _SharedClass:
+class _SharedEndpoint:
     """One endpoint, and its limits that the limit store already has."""
 
     def __init__(self, pacer: Pacer, endpoint: Endpoint) -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
-from harvester.domain.limits.pacer import ClassBudget, Pacer
+from harvester.domain.limits.pacer import EndpointBudget, Pacer
 from harvester.domain.limits.quotas import Quota, Sending
 from harvester.domain.planning.feasibility import Budget, Deadlines
 from harvester.ports.store import LimitStore
@@ -79,7 +79,7 @@ class Throttle:
         """Note the deadlines of the open tasks, so that a quota's reserve is used before them."""
         self._pacer.press(deadlines, self._monotonic(), now_ms)
 
-    def budget(self, endpoint: Endpoint) -> ClassBudget:
+    def budget(self, endpoint: Endpoint) -> EndpointBudget:
         """Return the limits of that endpoint for reports."""
         return self._pacer.budget(endpoint, self._monotonic())
 
@@ -97,9 +97,9 @@ class Throttle:
         """Return the seconds that a request to that endpoint must wait; 0 means that `take` succeeds."""
         return self._pacer.wait_s(endpoint, self._monotonic())
 
-    def class_wait_s(self, endpoint: Endpoint) -> float:
+    def endpoint_wait_s(self, endpoint: Endpoint) -> float:
         """Return the seconds to wait because of the endpoint's own limits: a block, a quota's end or a cut rate."""
-        return self._pacer.class_wait_s(endpoint, self._monotonic())
+        return self._pacer.endpoint_wait_s(endpoint, self._monotonic())
 
     def blocked_s(self, endpoint: Endpoint) -> float:
         """Return the seconds for which that endpoint is still blocked."""

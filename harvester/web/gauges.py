@@ -8,7 +8,7 @@ from prometheus_client.metrics_core import Metric
 
 from harvester._version import __version__
 from harvester.domain.tasks.queue_reports import Urgency
-from harvester.service.room import LOG, SPACE
+from harvester.service.disk_space import LOG, SPACE
 from harvester.web.harvest_view import HarvestView, blocked_until_ms
 
 WATCHED_CONDITIONS = ("api", "database", "budget", SPACE, LOG)

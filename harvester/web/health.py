@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harvester.domain.tasks.outcomes import Refused
+from harvester.service.disk_space import SPACE
 from harvester.service.heartbeats import Heartbeats
 from harvester.service.observer import LISTED
-from harvester.service.room import SPACE
 
 STUCK_AFTER_S = 300.0
 """Seconds without a report after which a stage is stuck: longer than its waits for a locked database and its pauses."""

@@ -15,7 +15,7 @@ from harvester.ports.maintenance import StoreMaintenance
 from harvester.ports.queue_editor import QueueEditor
 from harvester.ports.store import HarvestStore
 from harvester.store.sqlite.editor import open_editor
-from harvester.store.sqlite.maintenance.care import SqliteMaintenance
+from harvester.store.sqlite.maintenance.sqlite_maintenance import SqliteMaintenance
 from harvester.store.sqlite.reader import SqliteReader
 from harvester.store.sqlite.store import Store
 

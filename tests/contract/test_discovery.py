@@ -22,7 +22,7 @@ from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.tasks.outcomes import InvalidRequest, NotFound, Outcome, Refused, Throttled, Transient
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.service.discovery import DiscoveryReport, discover
-from harvester.service.harvest_settings import StopWhen
+from harvester.service.run_options import StopWhen
 from harvester.settings.model import ApiSettings, DiscoverySettings, RateSettings, Settings, StoreSettings
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 from harvester.simulator.tasks import VideoRequest

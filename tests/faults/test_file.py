@@ -23,7 +23,7 @@ from tests.support.thorough import thorough
 IS_ROOT = os.geteuid() == 0
 
 WAITING_COPY = """
-import os, time, harvester.store.sqlite.maintenance.save as saving
+import os, time, harvester.store.sqlite.maintenance.rescue_copy as saving
 real = saving._copy
 def copy(*arguments):
     while not os.path.exists({flag!r}):

@@ -21,8 +21,8 @@ from harvester.app.harvest import open_harvest
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.tasks.task import TaskState
 from harvester.service import decode_pool
-from harvester.service.harvest_settings import StopWhen
 from harvester.service.progress import Progress
+from harvester.service.run_options import StopWhen
 from harvester.settings.model import load_settings
 from tests.support.shell import KEY, Shell, until
 from tests.support.thorough import thorough

@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 
 from harvester.app.harvest import open_harvest
-from harvester.service.harvest_settings import StopWhen
+from harvester.service.run_options import StopWhen
 from harvester.settings.model import load_settings
 from harvester.web import Metrics, WebServer
 from tests.support.shell import KEY, stand_in

@@ -9,6 +9,7 @@ from harvester.domain.limits.endpoint import RateLimit
 from harvester.domain.planning.planner import Planner, PlannerSettings
 from harvester.service.api_health import ApiHealth
 from harvester.service.clock import Clock, SystemClock
+from harvester.service.disk_space import DiskSpaceGuard
 from harvester.service.final_states import FinalStates
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.observer import EndStatistics, NullObserver
@@ -27,6 +28,7 @@ def harvest_parts(
     clock = clock or SystemClock()
     progress = chosen.get("progress") or Progress(started=clock.monotonic())
     observer = chosen.get("observer") or NullObserver()
+    budget = chosen.get("budget") or MemoryBudget(sys.maxsize)
     breaker, control = Breaker(), RunControl(progress)
     transitions = Transitions(ProgressListener(progress, clock), EndStatistics(observer, clock), TransitionLog())
     parts: dict[str, Any] = {
@@ -37,7 +39,8 @@ def harvest_parts(
         "list_api": api,
         "decoder": None,
         "throttle": Throttle(RateLimit(0), clock.monotonic),
-        "budget": MemoryBudget(sys.maxsize),
+        "budget": budget,
+        "disk_space": DiskSpaceGuard(store, budget, progress, clock),
         "breaker": breaker,
         "planner": Planner(PlannerSettings(ask_every_task=asks_once)),
         "final_states": FinalStates(clock, progress, asks_once=asks_once),

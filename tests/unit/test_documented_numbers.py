@@ -20,11 +20,11 @@ from harvester.domain.tasks.task_id import MAX_LENGTH
 from harvester.ports.space import LARGE_LOG_BYTES, LOG_BYTES
 from harvester.service import deadline_monitor
 from harvester.service.clock import AGREEING, OFF_S, SAMPLES
-from harvester.service.maintenance import ATTEMPTS_KEPT_MS
+from harvester.service.housekeeping import ATTEMPTS_KEPT_MS
 from harvester.service.progress import RATE_WINDOW_S
 from harvester.settings.machine_defaults import BASE_BYTES, LEAST_BYTES, WORKER_BYTES
 from harvester.settings.model import Settings
-from harvester.store.sqlite.maintenance.release import may_lose_wal_reset
+from harvester.store.sqlite.maintenance.sqlite_version import may_lose_wal_reset
 from harvester.store.sqlite.store import BUSY_TIMEOUT_S
 from harvester.web.connections import MAX_CONNECTIONS, MAX_REQUEST_BYTES, REQUEST_S
 from harvester.web.health import STUCK_AFTER_S

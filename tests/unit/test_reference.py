@@ -17,7 +17,7 @@ from harvester.domain import errors
 from harvester.domain.tasks.outcomes import Outcome
 from harvester.domain.tasks.task import DAY_MS, END_STATES, TaskState
 from harvester.service import clock, deadline_monitor, discovery, final_states
-from harvester.service.maintenance import ATTEMPTS_KEPT_MS
+from harvester.service.housekeeping import ATTEMPTS_KEPT_MS
 from harvester.service.observer import LISTED
 from harvester.settings.model import SettingDescription, describe_settings
 from harvester.store.sqlite.migrations import migrate

@@ -163,7 +163,7 @@ class EndpointLimiter:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassBudget:
+class EndpointBudget:
     """The limits of an endpoint for reports; None means unknown or not in force.
 
     `configured_per_minute` (0: unlimited) applies to all endpoints together. `remaining` and `reset_s` describe the
@@ -239,7 +239,7 @@ class Pacer:
         """Return the cut rate per minute of an endpoint, None while none is in force."""
         return self._pace(endpoint).rate(now)
 
-    def class_wait_s(self, endpoint: Endpoint, now: float) -> float:
+    def endpoint_wait_s(self, endpoint: Endpoint, now: float) -> float:
         """Return the seconds that a request must wait because of its endpoint's own limits."""
         return self._pace(endpoint).wait_s(now)
 
@@ -296,11 +296,11 @@ class Pacer:
                 ends_ms = now_ms + (pace.window.ends_at - now) * 1000
                 pace.pressing = sum(count for at_ms, count in deadlines if now_ms < at_ms <= ends_ms)
 
-    def budget(self, endpoint: Endpoint, now: float) -> ClassBudget:
+    def budget(self, endpoint: Endpoint, now: float) -> EndpointBudget:
         """Return the limits of that endpoint for reports."""
         pace = self._pace(endpoint)
         is_open = now < pace.window.ends_at
-        return ClassBudget(
+        return EndpointBudget(
             configured_per_minute=self.limit.requests_per_minute,
             learned_per_minute=pace.rate(now),
             quota=pace.quota,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 REQUESTS_PER_TASK = 1.0
-"""Requests: the least that a harvested task costs. With a tight budget the planner sends hardly any probes."""
+"""Requests: the least that a harvested task costs. With a tight budget the planner asks hardly any questions."""
 
 REACTION_MS = 10 * 60 * 1000
 """Milliseconds: nearer deadlines do not raise the needed rate, because the user could not raise the limit in time."""

@@ -98,7 +98,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The estimated number of requests for all open tasks; `needed` without probes that only bring results sooner.
+    """The estimated number of requests for all open tasks; `needed` without questions that only bring results sooner.
 
     At `finished_ms` (Unix ms) the last task has almost certainly finished processing; None if all have.
     """
@@ -110,7 +110,7 @@ class Expected:
 
     @property
     def requests(self) -> float:
-        """Retrievals and probes together."""
+        """Retrievals and questions together."""
         return self.retrievals + self.questions
 
 
@@ -140,27 +140,27 @@ class Conditions:
     calls: int = 10
 
 
-def preview(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Forecast:
+def preview(sample: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Forecast:
     """Return the forecast; pure."""
-    expected = estimate_requests(survey, conditions, times)
-    per_task = max(REQUESTS_PER_TASK, expected.needed / max(1, survey.open_tasks))
-    feasibility = assess(survey.deadlines, survey.at_ms, conditions.budget, requests_per_task=per_task)
+    expected = estimate_requests(sample, conditions, times)
+    per_task = max(REQUESTS_PER_TASK, expected.needed / max(1, sample.open_tasks))
+    feasibility = assess(sample.deadlines, sample.at_ms, conditions.budget, requests_per_task=per_task)
     finish_ms = max(feasibility.finish_ms, expected.finished_ms or 0)
-    todo, calls = what_to_do(survey, conditions, times), next_requests(survey, conditions, times)
+    todo, calls = what_to_do(sample, conditions, times), next_requests(sample, conditions, times)
     return Forecast(todo, calls, expected, feasibility, finish_ms)
 
 
-def what_to_do(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Todo:
+def what_to_do(sample: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Todo:
     """Return the due tasks, counted by the request that they need."""
-    due = [turn.task for turn in _pending(survey) if turn.due_ms <= survey.at_ms]
+    due = [turn.task for turn in _pending(sample) if turn.due_ms <= sample.at_ms]
     constraints = PlanConstraints(limit=len(due), questions=0, strategy=conditions.strategy)
-    found = plan(DueTasks([], due), survey.at_ms, constraints, times, ListModel())
+    found = plan(DueTasks([], due), sample.at_ms, constraints, times, ListModel())
     settled = {request.tasks[0].row_id for request in found.requests} | {task.row_id for task, _ in found.later}
     asked = [task for task in due if task.row_id not in settled]
-    by_page = _listable(asked, survey, conditions)
-    scale = survey.pending_due / max(1, len(due))
+    by_page = _listable(asked, sample, conditions)
+    scale = sample.pending_due / max(1, len(due))
     return Todo(
-        retrieve=survey.ready_due,
+        retrieve=sample.ready_due,
         straight_away=round(len(found.requests) * scale),
         by_page=round(by_page * scale),
         singly=round((len(asked) - by_page) * scale),
@@ -169,22 +169,22 @@ def what_to_do(survey: QueueSample, conditions: Conditions, times: ProcessingTim
     )
 
 
-def next_requests(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> list[Call]:
+def next_requests(sample: QueueSample, conditions: Conditions, times: ProcessingTimes) -> list[Call]:
     """Return the next requests in order, at the rate in force.
 
     The content of a page is not known, so retrievals of as many tasks as it should find come before the next call.
     """
     rate_per_s = conditions.budget.rate_per_s
     each_ms = 0.0 if rate_per_s is None else 1000 / rate_per_s
-    at_ms, done, calls = max(survey.at_ms, conditions.start_ms), set[int](), list[Call]()
+    at_ms, done, calls = max(sample.at_ms, conditions.start_ms), set[int](), list[Call]()
     while len(calls) < conditions.calls:
-        turns = [turn for turn in survey.head if turn.task.row_id not in done]
+        turns = [turn for turn in sample.head if turn.task.row_id not in done]
         at_ms, requests = _next_requests(turns, at_ms, conditions, times, limit=conditions.calls - len(calls))
         if not requests:
             break
         planned_ms = at_ms
-        # The planner chooses probes again after each answer, but retrieves in the order of deadlines.
-        for request in list(takewhile(lambda request: not request.is_probe, requests)) or requests[:1]:
+        # The planner chooses questions again after each answer, but retrieves in the order of deadlines.
+        for request in list(takewhile(lambda request: not request.is_question, requests)) or requests[:1]:
             if planned_ms < request.tasks[0].expires_at_ms <= at_ms:
                 # By then it is past its deadline, and the planner would put it last.
                 break
@@ -195,9 +195,9 @@ def next_requests(survey: QueueSample, conditions: Conditions, times: Processing
     return calls
 
 
-def finished_among(look: ListRequest, at_ms: int, times: ProcessingTimes) -> int:
+def finished_among(request: ListRequest, at_ms: int, times: ProcessingTimes) -> int:
     """Return the expected number of finished tasks on a page."""
-    return round(sum(chance_finished(task, at_ms, times) for task in look.tasks))
+    return round(sum(chance_finished(task, at_ms, times) for task in request.tasks))
 
 
 def _next_requests(
@@ -222,28 +222,28 @@ def _next_requests(
     return at_ms, []
 
 
-def estimate_requests(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Expected:
+def estimate_requests(sample: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Expected:
     """Return the estimated number of requests for all open tasks, by deadline at the rate in force."""
-    guesses, young = _sort_by_chance(survey, conditions, times)
+    guesses, young = _sort_by_chance(sample, conditions, times)
     finished_ms = max((_finished_ms(task, times) for task in young), default=None)
-    listable = _listable(young, survey, conditions) * survey.each
+    listable = _listable(young, sample, conditions) * sample.each
     at_least = wanted = 0.0
     for task in young:
         on_page = listable if _is_listable(task, conditions) else 1
-        at_least += survey.each / max(1, min(PAGE_LIMIT, on_page))
-        wanted += survey.each * _questions_worth_asking(task, survey.at_ms, times, on_page, conditions.strategy)
-    budget, seconds = conditions.budget, max(0, (finished_ms or 0) - survey.at_ms) / 1000
+        at_least += sample.each / max(1, min(PAGE_LIMIT, on_page))
+        wanted += sample.each * _questions_worth_asking(task, sample.at_ms, times, on_page, conditions.strategy)
+    budget, seconds = conditions.budget, max(0, (finished_ms or 0) - sample.at_ms) / 1000
     if budget.rate_per_s is not None:
         requests = budget.rate_per_s * seconds
-        spare = requests - survey.each * len(young)
-        # The strategies `status` and `list` ask about each task first, so the share for probes has no limit.
+        spare = requests - sample.each * len(young)
+        # The strategies `status` and `list` ask about each task first, so the share for questions has no limit.
         wanted = min(wanted, min(spare, QUESTION_SHARE * requests) if conditions.strategy is Strategy.AUTO else spare)
-    retrievals = survey.open_tasks + guesses
+    retrievals = sample.open_tasks + guesses
     return Expected(retrievals, max(at_least, wanted), retrievals + at_least, finished_ms)
 
 
-def _pending(survey: QueueSample) -> Iterable[QueuedTask]:
-    return (turn for turn in survey.drawn if turn.task.state is TaskState.PENDING)
+def _pending(sample: QueueSample) -> Iterable[QueuedTask]:
+    return (turn for turn in sample.drawn if turn.task.state is TaskState.PENDING)
 
 
 def _by_state(tasks: Iterable[Task]) -> tuple[list[Task], list[Task]]:
@@ -254,12 +254,12 @@ def _by_state(tasks: Iterable[Task]) -> tuple[list[Task], list[Task]]:
     return ready, pending
 
 
-def _sort_by_chance(survey: QueueSample, conditions: Conditions, times: ProcessingTimes) -> tuple[float, list[Task]]:
-    """Return the number of retrievals that find no result, and the tasks that need probes first."""
+def _sort_by_chance(sample: QueueSample, conditions: Conditions, times: ProcessingTimes) -> tuple[float, list[Task]]:
+    """Return the number of retrievals that find no result, and the tasks that need questions first."""
     rate_per_s = conditions.budget.rate_per_s
-    each_ms = 0.0 if rate_per_s is None else survey.each * 1000 / rate_per_s
-    pending = [turn.task for turn in _pending(survey)]
-    at_ms = max(survey.at_ms, conditions.budget.resumes_ms or 0) + (len(survey.drawn) - len(pending)) * each_ms
+    each_ms = 0.0 if rate_per_s is None else sample.each * 1000 / rate_per_s
+    pending = [turn.task for turn in _pending(sample)]
+    at_ms = max(sample.at_ms, conditions.budget.resumes_ms or 0) + (len(sample.drawn) - len(pending)) * each_ms
     in_vain, young = 0.0, []
     for task in pending:
         reached_ms = round(at_ms)
@@ -268,7 +268,7 @@ def _sort_by_chance(survey: QueueSample, conditions: Conditions, times: Processi
         is_undated = not task.is_dated and task.unfinished_at_ms is None
         may_guess = conditions.strategy is Strategy.AUTO or is_last_chance(task, reached_ms)
         if may_guess and (chance >= SURE or is_undated):
-            in_vain += survey.each * (1 - chance)
+            in_vain += sample.each * (1 - chance)
         else:
             young.append(task)
     return in_vain, young
@@ -278,10 +278,10 @@ def _is_listable(task: Task, conditions: Conditions) -> bool:
     return task.is_dated and conditions.strategy is not Strategy.STATUS
 
 
-def _listable(tasks: Sequence[Task], survey: QueueSample, conditions: Conditions) -> int:
+def _listable(tasks: Sequence[Task], sample: QueueSample, conditions: Conditions) -> int:
     """Return the number of tasks that pages answer for; with strategy `auto`, a single task needs no page."""
     count = sum(_is_listable(task, conditions) for task in tasks)
-    return 0 if count * survey.each == 1 and conditions.strategy is Strategy.AUTO else count
+    return 0 if count * sample.each == 1 and conditions.strategy is Strategy.AUTO else count
 
 
 def _finished_ms(task: Task, times: ProcessingTimes) -> int:
@@ -293,10 +293,10 @@ def _finished_ms(task: Task, times: ProcessingTimes) -> int:
 def _questions_worth_asking(
     task: Task, now_ms: int, times: ProcessingTimes, listable: int, strategy: Strategy
 ) -> float:
-    """Return the task's share of the probes that pay until it has finished, if `listable` tasks share a page.
+    """Return the task's share of the questions that pay until it has finished, if `listable` tasks share a page.
 
-    If n tasks each finish at a rate r, those that finish in the time t since the last probe have waited n r t^2 / 2
-    seconds; asking pays when that reaches 1 / WAIT_PRICE. So the best rate of probes is the root of n r WAIT_PRICE
+    If n tasks each finish at a rate r, those that finish in the time t since the last question have waited n r t^2 / 2
+    seconds; asking pays when that reaches 1 / WAIT_PRICE. So the best rate of questions is the root of n r WAIT_PRICE
     / 2: for a page while any of its tasks may be unfinished, for a single task while it is.
     """
     time = times.of(task.model_name, task.duration_s)

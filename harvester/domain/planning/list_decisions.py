@@ -60,5 +60,5 @@ def _decide_pending(  # noqa: PLR0913, PLR0917  # as decide
     if not isinstance(listed.outcome, Failed):
         return decide(task, listed.outcome, now_ms, rng, times, circumstances)
     message = "The list says that the task has failed; the task itself is asked for the reason."
-    problem = Problem(code="listed_failed", message=message)
+    problem = Problem(code=LISTED_FAILED, message=message)
     return replace(decide(task, Ready(), now_ms, rng, times, circumstances), problem=problem)

@@ -1,9 +1,9 @@
 """Choose the next requests: retrieve before asking, the nearest deadline first; ask about many at once if it pays.
 
-A request that only asks whether tasks have finished is a probe: a status call or a page of the list. All costs are in
-requests. Each second for which a finished task waits costs WAIT_PRICE requests, so a probe pays as soon as the expected
-waiting of all tasks in the answer costs as much as the request. The planner does not ask about a task that has almost
-certainly finished: a retrieval costs as much as a probe, and brings the result.
+A request that only asks whether tasks have finished is a question: a status call or a page of the list. All costs are
+in requests. Each second for which a finished task waits costs WAIT_PRICE requests, so a question pays as soon as the
+expected waiting of all tasks in the answer costs as much as the request. The planner does not ask about a task that has
+almost certainly finished: a retrieval costs as much as a question, and brings the result.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ WAIT_PRICE = 0.12
 """Requests that a second of waiting of one finished task is worth."""
 
 QUESTION_SHARE = 0.2
-"""Share of the budget that may go into probes; the rest is for results."""
+"""Share of the budget that may go into questions; the rest is for results."""
 
 SURE = 0.98
 """Probability of having finished above which asking first costs more, even at a fiftieth of a request."""
@@ -33,17 +33,17 @@ LEAST_WAIT_S = 1 / (50 * WAIT_PRICE)
 """Seconds of expected waiting below which not even a full page of such tasks is worth its request."""
 
 LEAST_ROOM = 0.5
-"""Requests by which the last probe of a plan may exceed the budget for probes."""
+"""Requests by which the last question of a plan may exceed the budget for questions."""
 
 MAX_SEARCHES = 6
 """Searches for the best page in one plan, because each takes milliseconds of the event loop. The next plan goes on."""
 
 MIN_LOOK_MS = 5_000
 LOOK_SHARE_OF_AGE = 0.02
-"""Share of a task's age that passes before the next probe, so that probes of a task that hangs become rare."""
+"""Share of a task's age that passes before the next question, so that questions about a task that hangs become rare."""
 
 MAX_POLL_WAIT_MS = 6 * 3600 * 1_000
-"""Milliseconds: the longest wait for the next probe of a task."""
+"""Milliseconds: the longest wait for the next question about a task."""
 
 CLOCKS_DIFFER_MS = 60_000
 """Milliseconds: a creation time that is further in the future shows that the clock was set back."""
@@ -80,13 +80,13 @@ class Strategy(StrEnum):
 class TaskRequest:
     """One request about one task; `chance` is the probability that it has finished.
 
-    `version` is the API version to ask, None for the configured one. `is_probe`: it need not bring a result.
+    `version` is the API version to ask, None for the configured one. `is_question`: it need not bring a result.
     """
 
     endpoint: Endpoint
     task: Task
     chance: float = 1.0
-    is_probe: bool = False
+    is_question: bool = False
     version: ApiVersion | None = None
 
     @property
@@ -108,7 +108,7 @@ class TaskRequest:
     @property
     def cost(self) -> float:
         """The expected number of requests without a result."""
-        if not self.is_probe:
+        if not self.is_question:
             return 0.0
         return 1.0 - self.chance if self.endpoint is Endpoint.RETRIEVE else 1.0
 
@@ -125,7 +125,7 @@ class ListRequest:
     query: ListQuery
     tasks: tuple[Task, ...]
     endpoint: Endpoint = Endpoint.LIST
-    is_probe: bool = True
+    is_question: bool = True
     cost: float = 1.0
 
     def claimed(self, tasks: Mapping[int, Task]) -> "ListRequest | None":
@@ -193,12 +193,12 @@ def plan(due: DueTasks, now_ms: int, constraints: PlanConstraints, times: Proces
     prospects = [_prospect(task, now_ms, times) for task in due.pending]
     results, questions, later = _sort_out(due.ready, prospects, constraints)
     requests: list[PlannedRequest] = []
-    possible = [action for action in results if action.endpoint not in constraints.closed]
+    possible = [request for request in results if request.endpoint not in constraints.closed]
     if Endpoint.LIST not in constraints.closed:
-        look = _look_for_evidence([action.task for action in possible], now_ms, constraints, listing)
-        if look is not None:
-            return Plan([look], [])
-    requests += sorted(possible, key=lambda action: _urgency(action.task, now_ms))[: constraints.limit]
+        page = _look_for_evidence([request.task for request in possible], now_ms, constraints, listing)
+        if page is not None:
+            return Plan([page], [])
+    requests += sorted(possible, key=lambda request: _urgency(request.task, now_ms))[: constraints.limit]
     requests += _questions(questions, constraints.limit - len(requests), constraints, listing)
     return Plan(requests, [(one.task, _worth_a_look_ms(one.task, now_ms, times)) for one in later])
 
@@ -241,7 +241,7 @@ def chance_finished(task: Task, now_ms: int, times: ProcessingTimes) -> float:
 
 
 def next_poll_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
-    """Return when the next probe of a task that is unfinished now may pay, at the earliest (Unix ms)."""
+    """Return when the next question about a task that is unfinished now may pay, at the earliest (Unix ms)."""
     age_s = task.age_ms(now_ms) / 1000
     worth_s = times.of(task.model_name, task.duration_s).age_of_wait_s(LEAST_WAIT_S, age_s) - age_s
     wait_ms = max(MIN_LOOK_MS, int(worth_s * 1000), int(task.age_ms(now_ms) * LOOK_SHARE_OF_AGE))
@@ -294,14 +294,14 @@ def _sort_out(
     ready: Iterable[Task], prospects: Iterable[_Prospect], constraints: PlanConstraints
 ) -> tuple[list[TaskRequest], list[_Prospect], list[_Prospect]]:
     """Return the requests for results, the tasks to ask about, and the tasks that are not worth a request yet."""
-    results = [_action(Endpoint.RETRIEVE, task, constraints) for task in ready]
+    results = [_task_request(Endpoint.RETRIEVE, task, constraints) for task in ready]
     questions, later = [], []
     may_guess = constraints.strategy is Strategy.AUTO
     for one in prospects:
         is_sure = one.chance >= SURE and constraints.trust_estimates
         if one.is_last_chance or (may_guess and (one.is_urgent or is_sure)):
-            # Also while retrievals must wait: a probe now would not save the retrieval.
-            results.append(_action(_direct_endpoint(one.task, constraints), one.task, constraints, one.chance))
+            # Also while retrievals must wait: a question now would not save the retrieval.
+            results.append(_task_request(_direct_endpoint(one.task, constraints), one.task, constraints, one.chance))
         elif constraints.ask_every_task or one.is_urgent or one.wait_s >= LEAST_WAIT_S:
             questions.append(one)
         else:
@@ -317,15 +317,15 @@ def _direct_endpoint(task: Task, constraints: PlanConstraints) -> Endpoint:
     return Endpoint.STATUS if task.gone and constraints.status_call_of(task) else Endpoint.RETRIEVE
 
 
-def _action(
-    endpoint: Endpoint, task: Task, constraints: PlanConstraints, chance: float = 1.0, *, is_probe: bool = False
+def _task_request(
+    endpoint: Endpoint, task: Task, constraints: PlanConstraints, chance: float = 1.0, *, is_question: bool = False
 ) -> TaskRequest:
     """Return the request about a task; after GONE_ANSWERS it asks the other API version."""
     version = task.version
     if task.gone == GONE_ANSWERS:
         version = constraints.other_version_of(task)
         endpoint = Endpoint.STATUS if version == "v1" else Endpoint.RETRIEVE
-    return TaskRequest(endpoint, task, chance, is_probe, version)
+    return TaskRequest(endpoint, task, chance, is_question, version)
 
 
 def _is_urgent(task: Task, now_ms: int) -> bool:
@@ -352,7 +352,7 @@ def _urgency(task: Task, now_ms: int) -> tuple[bool, int, int]:
 def _questions(
     prospects: list[_Prospect], limit: int, constraints: PlanConstraints, listing: ListModel
 ) -> list[PlannedRequest]:
-    """Return the probes with the highest scores, pages or single calls, as long as each pays for its request."""
+    """Return the questions with the highest scores, pages or single calls, as long as each pays for its request."""
     room = float(len(prospects) if constraints.ask_every_task else constraints.questions)
     if limit <= 0 or room <= 0:
         return []
@@ -367,7 +367,7 @@ def _questions(
         if window is not None and (single is None or window.score >= left[single.task.row_id].score):
             requests.append(ListRequest(window.query, window.tasks))
         elif single is not None and (endpoint := _single_endpoint(single, constraints)) is not None:
-            requests.append(_action(endpoint, single.task, constraints, single.chance, is_probe=True))
+            requests.append(_task_request(endpoint, single.task, constraints, single.chance, is_question=True))
         else:
             break
         room -= requests[-1].cost
@@ -418,13 +418,13 @@ def _single_endpoint(one: _Prospect, constraints: PlanConstraints) -> Endpoint |
     elif constraints.strategy is Strategy.AUTO:
         wanted = [Endpoint.RETRIEVE, Endpoint.STATUS] if one.chance >= LIKELY else [Endpoint.STATUS, Endpoint.RETRIEVE]
     elif constraints.strategy is Strategy.LIST and not one.task.is_dated:
-        # A retrieval also returns when the task was created, so the next probe can be a page.
+        # A retrieval also returns when the task was created, so the next question can be a page.
         wanted = [Endpoint.RETRIEVE, Endpoint.STATUS]
     return next((endpoint for endpoint in wanted if endpoint not in constraints.closed), None)
 
 
 def _worth_a_look_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
-    """Return when a probe of a task may pay, from what is known of it (Unix ms)."""
+    """Return when a question about a task may pay, from what is known of it (Unix ms)."""
     _, unfinished_s = _ages_s(task, now_ms)
     worth_s = times.of(task.model_name, task.duration_s).age_of_wait_s(LEAST_WAIT_S, unfinished_s)
     wait_ms = min(MAX_POLL_WAIT_MS, round(worth_s * 1000) - task.age_ms(now_ms))

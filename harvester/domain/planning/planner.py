@@ -24,7 +24,7 @@ from harvester.domain.tasks.outcomes import Failed, Outcome, Processing, Ready, 
 from harvester.domain.tasks.task import Task, TaskState, age_ms
 
 MAX_QUESTIONS = 16
-"""Requests: the most probes in one plan."""
+"""Requests: the most questions in one plan."""
 
 FORETOLD = 0.9
 """Probability of having finished above which the next answer about a task tests the estimates."""
@@ -154,7 +154,7 @@ class Planner:
         return plan(due, now_ms, constraints, self.times, self.listing)
 
     def record_sent(self, requests: Iterable[PlannedRequest], now: float) -> None:
-        """Record that these requests go out: charge the probes among them to their budget."""
+        """Record that these requests go out: charge the questions among them to their budget."""
         for request in requests:
             self._questions.take(now, request.cost)
             self._wants_proof = False
@@ -180,25 +180,25 @@ class Planner:
         self._inferred_ready[task.row_id] = asked_at_ms + INFERRED_READY_MS
         self._learn(task, Ready(), asked_at_ms, is_finished=True)
 
-    def infer_ready(self, look: ListRequest, page: ListPage, now_ms: int) -> list[Task]:
-        """Return the tasks of `look` that must have finished, because a page of those in processing omits them."""
-        if look.query.status is None or now_ms < self._gaps_doubted_until_ms:
+    def infer_ready(self, request: ListRequest, page: ListPage, now_ms: int) -> list[Task]:
+        """Return the tasks of `request` that must have finished, because a page of those in processing omits them."""
+        if request.query.status is None or now_ms < self._gaps_doubted_until_ms:
             return []
-        return absent_from_processing_page(look.query, page, look.tasks, self.listing)
+        return absent_from_processing_page(request.query, page, request.tasks, self.listing)
 
     def take_retracted(self) -> list[int]:
         """Return, once, the row ids of tasks whose inferred readiness is no longer believed."""
         retracted, self._retracted = self._retracted, []
         return retracted
 
-    def record_page(self, look: ListRequest, page: ListPage, answered: Iterable[Task], now_ms: int) -> None:
-        """Learn from the page that `look` requested; `answered` are the tasks that it answered for."""
+    def record_page(self, request: ListRequest, page: ListPage, answered: Iterable[Task], now_ms: int) -> None:
+        """Learn from the page that `request` brought; `answered` are the tasks that it answered for."""
         self._list_failures = 0
         answered_keys = {task.row_id for task in answered}
         shown = {task.task_id for task in page.tasks}
-        self.listing.learn(look.query, page, sum(task.task_id in shown for task in look.tasks))
-        is_whole = is_complete(look.query, page)
-        for task in look.tasks:
+        self.listing.learn(request.query, page, sum(task.task_id in shown for task in request.tasks))
+        is_whole = is_complete(request.query, page)
+        for task in request.tasks:
             misses, _ = self._misses.pop(task.row_id, (0, 0))
             if task.row_id in answered_keys:
                 continue
@@ -262,9 +262,9 @@ class Planner:
             self.times.observe(model_name, duration_s, after_s, by_s, is_finished=is_finished, counted=counted)
 
     def allowed_questions(self, now: float, rate_per_s: float | None, strategy: Strategy = Strategy.AUTO) -> int:
-        """Return the number of probes that may go out now."""
+        """Return the number of questions that may go out now."""
         if rate_per_s is None or strategy is not Strategy.AUTO:
-            # The strategies `status` and `list` ask about each task first, so half of all requests are probes;
+            # The strategies `status` and `list` ask about each task first, so half of all requests are questions;
             # results still go first.
             return MAX_QUESTIONS
         per_s = rate_per_s * QUESTION_SHARE
@@ -272,7 +272,7 @@ class Planner:
         bucket.limit = RateLimit(per_s * 60, burst=max(1, int(per_s)))
         interval_s = bucket.limit.interval_s
         if not interval_s or bucket.arrival - now > bucket.limit.tolerance_s + interval_s:
-            # The rate has risen since the last probe: do not make the next one wait by the old rate.
+            # The rate has risen since the last question: do not make the next one wait by the old rate.
             bucket.arrival = min(bucket.arrival, now + interval_s)
         ahead_s = now - bucket.ready_at()
         return 0 if ahead_s < 0 else min(MAX_QUESTIONS, bucket.limit.burst, 1 + int(ahead_s / interval_s))

@@ -73,7 +73,7 @@ SET listed_at = excluded.listed_at,
 -- name: listed_of
 SELECT listed_at, model_name, duration, input_filename, input_url FROM listed WHERE task = :task
 
--- name: find_new
+-- name: find_inserted
 -- Rows that other programs inserted and that have no deadline yet, or an impossible one.
 SELECT id, task_id, added_at, created_at FROM tasks INDEXED BY tasks_by_deadline
 WHERE state IN ('pending', 'ready') AND expires_at IS NULL
@@ -82,11 +82,11 @@ SELECT id, task_id, added_at, created_at FROM tasks INDEXED BY tasks_by_deadline
 WHERE state IN ('pending', 'ready') AND expires_at <= 0
 LIMIT :limit
 
--- name: adopt
+-- name: import_inserted
 -- A deadline is at least 1: claims read only those above 0, and a created_at from before 1970 must not hide a task.
 UPDATE tasks SET expires_at = max(1, :expires_at) WHERE id = :id
 
--- name: reject_new
+-- name: reject_inserted
 -- The row gets no deadline, so that a retry brings it back here and not into a claim.
 UPDATE tasks
 SET state = 'rejected', ended_at = :now,
@@ -106,7 +106,7 @@ WHERE state = :state AND next_attempt_at > :latest_wait
   AND (lease_owner IS NULL OR (:lapsed AND next_attempt_at > :latest))
 
 -- name: needs_upkeep
--- Whether find_new finds a row or, with :wake, one of the two statements above would change one.
+-- Whether find_inserted finds a row or, with :wake, one of the two statements above would change one.
 SELECT EXISTS (
     SELECT 1 FROM tasks INDEXED BY tasks_by_deadline WHERE state IN ('pending', 'ready') AND expires_at IS NULL
 ) OR EXISTS (
@@ -256,8 +256,8 @@ FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at > :now AND lease_owner IS NULL
 ORDER BY next_attempt_at LIMIT :limit
 
--- name: unadopted
--- The rows that find_new finds, with all columns of a claim.
+-- name: inserted_turns
+-- The rows that find_inserted finds, with all columns of a claim.
 SELECT next_attempt_at, {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.id IN (

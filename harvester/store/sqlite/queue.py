@@ -18,7 +18,7 @@ from harvester.domain.tasks.task_id import validate_task_id
 from harvester.store.sqlite.foreign_triggers import check_changed_by_others, check_known
 from harvester.store.sqlite.queries import Scope, query
 
-ADOPT_BATCH = 1000
+IMPORT_BATCH = 1000
 
 LONGEST_WAIT_MS = MAX_POLL_WAIT_MS + 3600 * 1000
 """Milliseconds: no task without a claim waits longer than this."""
@@ -51,16 +51,16 @@ def add(connection: sqlite3.Connection, task_ids: Iterable[str], now_ms: int) ->
 
 def import_inserted_rows(connection: sqlite3.Connection, now_ms: int) -> int:
     """Give a deadline to rows that other programs inserted, reject invalid ids; return the number of rows."""
-    found = connection.execute(query("find_new"), {"limit": ADOPT_BATCH}).fetchall()
+    found = connection.execute(query("find_inserted"), {"limit": IMPORT_BATCH}).fetchall()
     for key, task_id, added_at, created_at in found:
         try:
             validate_task_id(task_id)
         except InvalidTaskId as error:
             refusal = {"id": key, "now": now_ms, "code": "task_id_invalid", "message": error.sentence}
-            connection.execute(query("reject_new"), refusal)
+            connection.execute(query("reject_inserted"), refusal)
         else:
             expires = deadline_ms(task_id, created_at_ms=created_at, added_at_ms=added_at)
-            connection.execute(query("adopt"), {"id": key, "expires_at": expires})
+            connection.execute(query("import_inserted"), {"id": key, "expires_at": expires})
     return len(found)
 
 

@@ -24,7 +24,7 @@ NEW = 2 * DRAWN
 """Rows inserted by other programs: the most that are ordered by deadline."""
 
 
-def survey(connection: sqlite3.Connection, now_ms: int) -> QueueSample:
+def read_queue_sample(connection: sqlite3.Connection, now_ms: int) -> QueueSample:
     """Return the queue as a harvest that begins now would find it; call it within one transaction."""
     counts = task_counts(connection)
     total = sum(counts[state] for state in OPEN_STATES)
@@ -72,7 +72,7 @@ class _Drawn:
 
 def _head(connection: sqlite3.Connection, now_ms: int) -> list[QueuedTask]:
     """Return the tasks of the next requests: of each state the first and last due ones, and some due later."""
-    rows = connection.execute(query("unadopted"), {"limit": NEW}).fetchall()
+    rows = connection.execute(query("inserted_turns"), {"limit": NEW}).fetchall()
     for state in OPEN_STATES:
         parameters = {"state": state, "now": now_ms, "limit": HEAD}
         rows += connection.execute(query("next_turns"), parameters)

@@ -17,7 +17,7 @@ from harvester.store.sqlite.connection import open_for_reading, translating_erro
 from harvester.store.sqlite.counts import urgency
 from harvester.store.sqlite.limits import limits_in_force
 from harvester.store.sqlite.maintenance.probe import why_not_writable
-from harvester.store.sqlite.task_history import rebuild_json, status_report, task_story
+from harvester.store.sqlite.task_history import rebuild_json, status_report, task_details
 from harvester.store.sqlite.write_ahead_log import free_bytes, log_bytes
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ class SqliteInsights:
 
     def queue_sample(self, now_ms: int) -> QueueSample:
         """Return the queue as a harvest that begins now would find it."""
-        from harvester.store.sqlite.queue_sample import survey
+        from harvester.store.sqlite.queue_sample import read_queue_sample
 
-        return survey(self._connection, now_ms)
+        return read_queue_sample(self._connection, now_ms)
 
     def processing_times(self) -> dict[Key, LifeTable]:
         """Return the learned processing times."""
@@ -59,7 +59,7 @@ class SqliteInsights:
 
     def task(self, task_id: str) -> TaskDetails | None:
         """Return all that is stored about a task; None if it was never queued."""
-        return task_story(self._connection, task_id)
+        return task_details(self._connection, task_id)
 
     def api_json(self, task_id: str) -> bytes | None:
         """Return the JSON that the API sent; None if the task is not harvested."""

@@ -40,8 +40,8 @@ from harvester.store.sqlite.counts import (
 )
 from harvester.store.sqlite.deadlines import deadlines
 from harvester.store.sqlite.listed import apply_list_page, listed_rows
-from harvester.store.sqlite.maintenance.cover import cover
-from harvester.store.sqlite.maintenance.save import save_copy
+from harvester.store.sqlite.maintenance.missing_checksums import cover
+from harvester.store.sqlite.maintenance.rescue_copy import save_copy
 from harvester.store.sqlite.opened_file import OpenedFile
 from harvester.store.sqlite.processing_times import share_processing_times
 from harvester.store.sqlite.queries import Scope, query
@@ -222,7 +222,7 @@ class Store:
         """Import inserted rows in batches: a million in one transaction would delay results for many seconds."""
 
         def body(connection: sqlite3.Connection) -> bool:
-            is_more = queue.import_inserted_rows(connection, now_ms) == queue.ADOPT_BATCH
+            is_more = queue.import_inserted_rows(connection, now_ms) == queue.IMPORT_BATCH
             if wake and not is_more:
                 queue.make_due(connection, now_ms, lapsed=lapsed)
             return is_more

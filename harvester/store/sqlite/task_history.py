@@ -42,7 +42,7 @@ def status_report(connection: sqlite3.Connection, path: Path, now_ms: int) -> St
     )
 
 
-def task_story(connection: sqlite3.Connection, task_id: str) -> TaskDetails | None:
+def task_details(connection: sqlite3.Connection, task_id: str) -> TaskDetails | None:
     """Return the details of a task; None if it was never queued."""
     task = _row(connection, "find_task", {"task_id": task_id})
     if task is None:

@@ -37,7 +37,7 @@ def turn(
     return QueuedTask(task, due_ms)
 
 
-def survey(turns: list[QueuedTask], *, each: int = 1) -> QueueSample:
+def sample(turns: list[QueuedTask], *, each: int = 1) -> QueueSample:
     drawn = sorted(turns, key=lambda one: (one.task.expires_at_ms, one.task.row_id))
     due = [one.task.state for one in drawn if one.due_ms <= NOW]
     return QueueSample(
@@ -65,7 +65,7 @@ def test_each_due_task_is_in_one_class() -> None:
     sleeping = turn(2, age_ms=DAY_MS, due_ms=NOW + 1)
     undated, unborn = turn(3, age_ms=0, dated=False), turn(4, age_ms=0)
 
-    todo = what_to_do(survey([ready, sleeping, undated, unborn, *young(5)]), Conditions(SIXTY), TIMES)
+    todo = what_to_do(sample([ready, sleeping, undated, unborn, *young(5)]), Conditions(SIXTY), TIMES)
 
     assert (todo.retrieve, todo.straight_away, todo.by_page, todo.singly, todo.wait) == (1, 1, 5, 0, 1)
     assert todo.first_ms is not None
@@ -73,50 +73,50 @@ def test_each_due_task_is_in_one_class() -> None:
 
 
 def test_a_single_task_is_asked_about_by_itself() -> None:
-    todo = what_to_do(survey(young(1)), Conditions(SIXTY), TIMES)
+    todo = what_to_do(sample(young(1)), Conditions(SIXTY), TIMES)
     assert (todo.by_page, todo.singly) == (0, 1)
 
 
 @pytest.mark.parametrize(("strategy", "by_page", "singly"), [(Strategy.STATUS, 0, 9), (Strategy.LIST, 9, 0)])
 def test_a_chosen_strategy_asks_about_all_and_in_its_way(strategy: Strategy, by_page: int, singly: int) -> None:
-    todo = what_to_do(survey([*finished(4), *young(5)]), Conditions(SIXTY, strategy), TIMES)
+    todo = what_to_do(sample([*finished(4), *young(5)]), Conditions(SIXTY, strategy), TIMES)
     assert (todo.straight_away, todo.by_page, todo.singly) == (0, by_page, singly)
 
 
 def test_drawn_tasks_stand_for_the_others() -> None:
-    todo = what_to_do(survey([*finished(10), *young(5)], each=100), Conditions(SIXTY), TIMES)
+    todo = what_to_do(sample([*finished(10), *young(5)], each=100), Conditions(SIXTY), TIMES)
     assert (todo.straight_away, todo.by_page) == (1000, 500)
 
 
 def test_finished_tasks_take_one_request_each() -> None:
-    expected = estimate_requests(survey(finished(100)), Conditions(SIXTY), TIMES)
+    expected = estimate_requests(sample(finished(100)), Conditions(SIXTY), TIMES)
     assert expected.requests == pytest.approx(100, abs=0.1)
     assert expected.finished_ms is None
 
 
 def test_a_tight_budget_reaches_young_tasks_when_they_have_finished_and_asks_almost_nothing() -> None:
     tight, idle = (
-        estimate_requests(survey(young(500)), Conditions(budget), TIMES) for budget in (FIFTY_A_DAY, UNLIMITED)
+        estimate_requests(sample(young(500)), Conditions(budget), TIMES) for budget in (FIFTY_A_DAY, UNLIMITED)
     )
     assert 500 <= tight.requests < 502
     assert 600 < idle.requests < 1500
 
 
 def test_task_by_task_each_is_asked_about_at_least_once() -> None:
-    expected = estimate_requests(survey(finished(100)), Conditions(SIXTY, Strategy.STATUS), TIMES)
+    expected = estimate_requests(sample(finished(100)), Conditions(SIXTY, Strategy.STATUS), TIMES)
     assert (expected.retrievals, expected.questions) == (100, 100)
 
 
 @pytest.mark.parametrize("strategy", Strategy)
 def test_near_the_deadline_nobody_asks_first(strategy: Strategy) -> None:
-    old = survey([turn(key, age_ms=4 * DAY_MS + key) for key in range(100)])
+    old = sample([turn(key, age_ms=4 * DAY_MS + key) for key in range(100)])
     found = preview(old, Conditions(SIXTY, strategy), TIMES)
     assert found.todo.straight_away == 100
     assert found.expected.requests == pytest.approx(100, abs=0.1)
 
 
 def test_page_by_page_fifty_are_asked_about_at_once() -> None:
-    expected = estimate_requests(survey(finished(100)), Conditions(SIXTY, Strategy.LIST), TIMES)
+    expected = estimate_requests(sample(finished(100)), Conditions(SIXTY, Strategy.LIST), TIMES)
     assert expected.questions == pytest.approx(2)
 
 
@@ -128,20 +128,20 @@ budgets = st.sampled_from([FIFTY_A_DAY, SIXTY, UNLIMITED])
 def test_no_harvest_takes_less_than_a_request_a_task(
     ages: list[int], budget: Budget, strategy: Strategy, each: int
 ) -> None:
-    queue = survey([turn(key, age_ms=age_ms) for key, age_ms in enumerate(ages)], each=each)
+    queue = sample([turn(key, age_ms=age_ms) for key, age_ms in enumerate(ages)], each=each)
     expected = estimate_requests(queue, Conditions(budget, strategy), TIMES)
     assert queue.open_tasks <= expected.retrievals <= expected.needed <= expected.requests + 1e-6
 
 
 def test_all_is_done_when_the_youngest_has_finished() -> None:
-    seen = preview(survey(young(10)), Conditions(UNLIMITED), TIMES)
+    seen = preview(sample(young(10)), Conditions(UNLIMITED), TIMES)
     age_s = (seen.finish_ms - (NOW - MINUTE_MS)) / 1000
     assert seen.feasibility.finish_ms == NOW
     assert TIMES.of(None, None).chance(age_s) == pytest.approx(SURE, abs=1e-3)
 
 
 def test_questions_that_cannot_be_spared_are_held_against_the_deadlines() -> None:
-    queue = survey(finished(400))
+    queue = sample(finished(400))
     at_risk = {
         strategy: preview(queue, Conditions(FIFTY_A_DAY, strategy), TIMES).feasibility.at_risk for strategy in Strategy
     }
@@ -149,7 +149,7 @@ def test_questions_that_cannot_be_spared_are_held_against_the_deadlines() -> Non
 
 
 def calls(turns: list[QueuedTask], conditions: Conditions) -> list[Call]:
-    return next_requests(survey(turns), conditions, TIMES)
+    return next_requests(sample(turns), conditions, TIMES)
 
 
 def test_results_come_in_the_order_of_their_deadlines_at_the_rate() -> None:
@@ -208,5 +208,5 @@ def test_no_task_is_foretold_twice_and_times_never_go_back(ages: list[int], budg
 
 
 def test_tasks_in_hand_are_neither_due_nor_later() -> None:
-    queue = replace(survey(finished(3)), open_tasks=5, in_hand=1)
+    queue = replace(sample(finished(3)), open_tasks=5, in_hand=1)
     assert queue.later == 1

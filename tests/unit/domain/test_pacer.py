@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from harvester.domain.limits.aimd import LearnedRate
 from harvester.domain.limits.endpoint import MAX_BLOCK_S, MIN_BLOCK_S, POLL_ENDPOINTS, Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow, SentSince
-from harvester.domain.limits.pacer import ClassBudget, Pacer
+from harvester.domain.limits.pacer import EndpointBudget, Pacer
 from harvester.domain.limits.quotas import Quota
 from harvester.domain.planning.feasibility import Budget, QuotaBalance
 from tests.support.thorough import examples
@@ -285,9 +285,9 @@ def test_a_block_of_retrievals_puts_the_budget_off_and_one_of_statuses_does_not(
 def test_what_a_class_may_spend_can_be_shown() -> None:
     subject = pacer(60)
     subject.accepted(STATUS, LimitReport(limit=8, remaining=5, reset_s=40), NOW)
-    assert subject.budget(STATUS, NOW + 10) == ClassBudget(60, None, Quota(8, 60), 5, 30, 0)
-    assert subject.budget(STATUS, NOW + 50) == ClassBudget(60, None, Quota(8, 60), None, None, 0)
-    assert subject.budget(RETRIEVE, NOW) == ClassBudget(60, None, None, None, None, 0)
+    assert subject.budget(STATUS, NOW + 10) == EndpointBudget(60, None, Quota(8, 60), 5, 30, 0)
+    assert subject.budget(STATUS, NOW + 50) == EndpointBudget(60, None, Quota(8, 60), None, None, 0)
+    assert subject.budget(RETRIEVE, NOW) == EndpointBudget(60, None, None, None, None, 0)
 
 
 def test_without_a_status_call_a_refused_retrieval_holds_both() -> None:
@@ -316,7 +316,7 @@ def test_a_pacer_restored_from_the_snapshot_of_another_has_its_budget() -> None:
     assert (known.quota, known.remaining) == (Quota(5000, 3600), 40)
     assert known.learned_per_minute is not None
     assert known == subject.budget(RETRIEVE, later)
-    assert restored.class_wait_s(RETRIEVE, later) == subject.class_wait_s(RETRIEVE, later) > 0
+    assert restored.endpoint_wait_s(RETRIEVE, later) == subject.endpoint_wait_s(RETRIEVE, later) > 0
     assert restored.budget(STATUS, later) == pacer(600).budget(STATUS, later)
 
 
@@ -335,7 +335,7 @@ def test_a_restored_arrival_never_lets_a_request_go_earlier() -> None:
     subject = pacer()
     subject.restore(RETRIEVE, EndpointState(learned=LearnedRate(6, NOW), arrival=NOW + 20), NOW)
     subject.restore(RETRIEVE, EndpointState(arrival=NOW + 5), NOW)
-    assert subject.class_wait_s(RETRIEVE, NOW) == 20
+    assert subject.endpoint_wait_s(RETRIEVE, NOW) == 20
 
 
 def test_requests_from_before_a_cut_are_not_counted_as_sent_since() -> None:

@@ -98,7 +98,7 @@ def test_no_task_is_planned_twice_and_no_term_is_broken(
     assert len(keys) == len(set(keys))
     assert len(result.requests) <= constraints.limit
     assert not {request.endpoint for request in result.requests} & constraints.closed
-    questions = [request for request in result.requests if request.is_probe]
+    questions = [request for request in result.requests if request.is_question]
     assert (
         constraints.ask_every_task or sum(request.cost for request in questions) <= constraints.questions + LEAST_ROOM
     )
@@ -125,13 +125,13 @@ def test_what_is_ready_is_retrieved_before_anything_is_asked_the_nearest_deadlin
     deadlines = [request.tasks[0].expires_at_ms for request in requests[: len(ready)]]
     assert deadlines == sorted(one.expires_at_ms for one in ready)
     assert [request.endpoint for request in requests] == [Endpoint.RETRIEVE] * len(ready) + [Endpoint.RETRIEVE]
-    assert [request.is_probe for request in requests] == [False] * len(ready) + [True]
+    assert [request.is_question for request in requests] == [False] * len(ready) + [True]
 
 
 def test_while_results_wait_nothing_is_asked() -> None:
     ready = [task(key, state=TaskState.READY) for key in range(5)]
     requests = planned([task(9, age_ms=HALF_DONE_MS)], PlanConstraints(limit=5, questions=5), ready=ready).requests
-    assert [request.is_probe for request in requests] == [False] * 5
+    assert [request.is_question for request in requests] == [False] * 5
 
 
 def test_what_the_platform_may_have_dropped_costs_no_other_task_its_request() -> None:
@@ -142,7 +142,7 @@ def test_what_the_platform_may_have_dropped_costs_no_other_task_its_request() ->
 
 
 @pytest.mark.parametrize(
-    ("age_ms", "endpoint", "is_probe"),
+    ("age_ms", "endpoint", "is_question"),
     [
         (HALF_DONE_MS // 2, Endpoint.STATUS, True),
         (2 * HALF_DONE_MS, Endpoint.RETRIEVE, True),
@@ -153,13 +153,13 @@ def test_what_the_platform_may_have_dropped_costs_no_other_task_its_request() ->
 def test_the_likelier_a_task_has_finished_the_more_directly_it_is_asked(
     age_ms: int,
     endpoint: Endpoint,
-    is_probe: bool,  # noqa: FBT001
+    is_question: bool,  # noqa: FBT001
 ) -> None:
     one = task(age_ms=age_ms)
     requests = plan(
         DueTasks([], [one]), NOW, replace(MANY, ask_every_task=True), ProcessingTimes(), ListModel()
     ).requests
-    assert [(request.endpoint, request.is_probe) for request in requests] == [(endpoint, is_probe)]
+    assert [(request.endpoint, request.is_question) for request in requests] == [(endpoint, is_question)]
 
 
 def test_where_reckoning_has_failed_the_sure_ones_are_asked_about() -> None:
@@ -313,11 +313,11 @@ def test_no_wait_jumps_over_a_chance(age_ms: int, delay_ms: int) -> None:
 def test_of_what_was_claimed_by_others_nothing_is_left_in_a_request() -> None:
     tasks = tuple(task(key) for key in range(3))
     mine = replace(tasks[1], claim=7)
-    look = ListRequest(planned([task(key, age_ms=HALF_DONE_MS) for key in range(3)]).requests[0].query, tasks)  # type: ignore[union-attr]
-    taken = look.claimed({1: mine})
+    request = ListRequest(planned([task(key, age_ms=HALF_DONE_MS) for key in range(3)]).requests[0].query, tasks)  # type: ignore[union-attr]
+    taken = request.claimed({1: mine})
     assert taken is not None
     assert taken.tasks == (mine,)
-    assert look.claimed({}) is None
+    assert request.claimed({}) is None
     assert TaskRequest(Endpoint.STATUS, tasks[0]).claimed({1: mine}) is None
 
 
@@ -340,7 +340,7 @@ def test_ever_nearer_the_deadline_a_result_is_asked_for_whatever_the_list_says(
     """A list that shows a task as processing for ever must not cost its result."""
     heard = replace(task(age_ms=RETENTION_MS - before_ms + 1), unfinished_at_ms=NOW - 2)
     (request,) = planned([heard], PlanConstraints(questions=0, strategy=strategy, trust_estimates=False)).requests
-    assert (request.endpoint, request.is_probe) == (Endpoint.RETRIEVE, False)
+    assert (request.endpoint, request.is_question) == (Endpoint.RETRIEVE, False)
     assert (
         planned([replace(heard, unfinished_at_ms=NOW)], PlanConstraints(questions=0, strategy=strategy)).requests == []
     )

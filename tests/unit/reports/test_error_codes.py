@@ -80,7 +80,7 @@ def code_expressions(tree: ast.Module) -> Iterator[ast.AST]:
                     for key, value in zip(node.keys, node.values, strict=True)
                     if isinstance(key, ast.Constant) and key.value == "code"
                 )
-            case ast.Assign(targets=[ast.Name(id="DAMAGED")]):
+            case ast.Assign(targets=[ast.Name(id="DAMAGED" | "LISTED_FAILED")]):
                 yield node.value
 
 

@@ -30,7 +30,7 @@ def report(
     pacer, times = pacer or Pacer(RateLimit(60)), times or ProcessingTimes()
     states = [one.state for one in tasks]
     turns = [QueuedTask(one) for one in tasks]
-    survey = QueueSample(
+    sample = QueueSample(
         NOW,
         open_tasks=len(tasks),
         ready_due=states.count(TaskState.READY),
@@ -41,7 +41,7 @@ def report(
     )
     conditions = Conditions(pacer.results_budget(NOW / 1000, NOW), strategy, has_status_call)
     limits = {endpoint: pacer.budget(endpoint, NOW / 1000) for endpoint in pacer.endpoints}
-    return PlanReport(survey, conditions, limits, times, preview(survey, conditions, times), strategy)
+    return PlanReport(sample, conditions, limits, times, preview(sample, conditions, times), strategy)
 
 
 def line(told: PlanReport, start: str) -> str:

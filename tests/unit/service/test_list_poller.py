@@ -168,7 +168,7 @@ async def test_after_a_refused_list_one_task_is_asked_about_at_once_to_see_wheth
             bench.planner.plan(due, now_ms=NOW, now=1000.0, limit=8, open_tasks=3, rate_per_s=1.0, waits_s={}).requests
         )
         bench.planner.record_sent(found[-1], 1000.0)
-    assert [[request.is_probe for request in requests] for requests in found] == [[True], []]
+    assert [[request.is_question for request in requests] for requests in found] == [[True], []]
 
 
 async def test_a_page_closes_the_breaker() -> None:

@@ -61,7 +61,7 @@ def requests(
     ).requests
 
 
-def look(*tasks: Task, status: str | None = PROCESSING) -> ListRequest:
+def list_request(*tasks: Task, status: str | None = PROCESSING) -> ListRequest:
     born = [one.created_ms_estimate for one in tasks]
     return ListRequest(ListQuery(min(born) // 1000 * 1000, max(born) + 1000, status=status), tasks)
 
@@ -89,7 +89,7 @@ def conclude(
 
 
 def retrieved(found: list[PlannedRequest]) -> set[int]:
-    return {request.task.row_id for request in found if isinstance(request, TaskRequest) and not request.is_probe}
+    return {request.task.row_id for request in found if isinstance(request, TaskRequest) and not request.is_question}
 
 
 # Questions and what they may cost.
@@ -100,7 +100,7 @@ def test_questions_are_a_part_of_the_budget() -> None:
     assert planner.allowed_questions(1000.0, None) > 1
     planner = Planner()
     first = requests(planner, young)
-    assert [request.is_probe for request in first] == [True]
+    assert [request.is_question for request in first] == [True]
     planner.record_sent([ListRequest(ListQuery(0), (young,))], 1000.0)
     assert planner.allowed_questions(1000.0, PER_S) == 0
     assert planner.allowed_questions(1005.0, PER_S) == 1
@@ -110,7 +110,7 @@ def test_results_cost_nothing_of_it_and_a_guess_only_what_it_is_likely_to_waste(
     planner = Planner()
     planner.record_sent([TaskRequest(Endpoint.RETRIEVE, task())] * 5, 1000.0)
     assert planner.allowed_questions(1000.0, PER_S) == 1
-    planner.record_sent([TaskRequest(Endpoint.RETRIEVE, task(), chance=0.8, is_probe=True)], 1000.0)
+    planner.record_sent([TaskRequest(Endpoint.RETRIEVE, task(), chance=0.8, is_question=True)], 1000.0)
     assert planner.allowed_questions(1000.5, PER_S) == 0
     assert planner.allowed_questions(1001.1, PER_S) == 1
 
@@ -129,13 +129,13 @@ def test_a_rate_that_has_risen_is_not_waited_for_at_the_old_one() -> None:
 
 def test_what_a_page_of_the_unfinished_does_not_show_has_finished() -> None:
     planner, tasks = Planner(), [task(key) for key in range(10)]
-    assert conclude(planner, look(*tasks), page(*tasks[:4]), tasks[:4]) == set(range(4, 10))
-    assert conclude(planner, look(*tasks, status=None), page(*tasks[:4]), tasks[:4]) == set()
+    assert conclude(planner, list_request(*tasks), page(*tasks[:4]), tasks[:4]) == set(range(4, 10))
+    assert conclude(planner, list_request(*tasks, status=None), page(*tasks[:4]), tasks[:4]) == set()
 
 
 def test_that_is_forgotten_where_somebody_else_has_retrieved_it() -> None:
     planner, tasks = Planner(), [task(key) for key in range(10)]
-    conclude(planner, look(*tasks), page())
+    conclude(planner, list_request(*tasks), page())
     planner.expire_entries(NOW + INFERRED_READY_MS - 1)
     assert len(planner._inferred_ready) == 10
     planner.expire_entries(NOW + INFERRED_READY_MS)
@@ -144,24 +144,24 @@ def test_that_is_forgotten_where_somebody_else_has_retrieved_it() -> None:
 
 def test_conclusions_that_turn_out_wrong_are_withdrawn_and_no_more_are_drawn_for_a_while() -> None:
     planner, tasks = Planner(), [task(key) for key in range(100)]
-    conclude(planner, look(*tasks), page())
+    conclude(planner, list_request(*tasks), page())
     assert planner.take_retracted() == []
     answer_all(planner, tasks[:3], Processing())
     assert set(planner.take_retracted()) == {one.row_id for one in tasks[3:]}
     assert planner.take_retracted() == []
     planner.expire_entries(NOW + DOUBT_MS - 1)
     # An answer to a page that was under way meanwhile.
-    assert conclude(planner, look(*tasks[3:]), page(), at_ms=NOW + 1) == set()
+    assert conclude(planner, list_request(*tasks[3:]), page(), at_ms=NOW + 1) == set()
 
 
 def test_after_that_while_it_is_tried_again_and_then_ever_more_rarely() -> None:
     planner, tasks = Planner(), [task(key) for key in range(100)]
     later_ms = NOW
     for doubts in range(3):
-        assert conclude(planner, look(*tasks), page(), at_ms=later_ms)
+        assert conclude(planner, list_request(*tasks), page(), at_ms=later_ms)
         answer_all(planner, tasks[:3], Processing(), later_ms)
         paused_ms = DOUBT_MS * 2**doubts
-        assert conclude(planner, look(*tasks), page(), at_ms=later_ms + paused_ms - 1) == set()
+        assert conclude(planner, list_request(*tasks), page(), at_ms=later_ms + paused_ms - 1) == set()
         later_ms += paused_ms
 
 
@@ -169,14 +169,14 @@ def test_conclusions_that_hold_are_trusted_though_one_fails_now_and_then() -> No
     planner = Planner()
     for number in range(400):
         one = task(number)
-        assert conclude(planner, look(one), page()) == {number}
+        assert conclude(planner, list_request(one), page()) == {number}
         planner.record_outcome(replace(one, state=TaskState.READY), Ready() if number % 20 else Processing(), NOW)
 
 
 @pytest.mark.parametrize("outcome", [Transient("reset", "connection_lost"), NotFound("no such task")])
 def test_an_answer_that_says_nothing_of_it_leaves_the_conclusion(outcome: Outcome) -> None:
     planner, one = Planner(), task()
-    conclude(planner, look(one), page())
+    conclude(planner, list_request(one), page())
     planner.record_outcome(one, outcome, NOW)
     assert set(planner._inferred_ready) == {1}
 
@@ -190,7 +190,7 @@ def test_tasks_that_a_whole_page_does_not_show_are_asked_about_by_themselves_for
     assert [request.tasks for request in requests(planner, *hidden) if isinstance(request, ListRequest)] == [
         tuple(hidden)
     ]
-    planner.record_page(look(*tasks, status=None), page(*shown), shown, NOW)
+    planner.record_page(list_request(*tasks, status=None), page(*shown), shown, NOW)
     again_ms = NOW + UNLISTED_MS + hidden[0].age_ms(NOW)
     for now_ms in (NOW, again_ms - 1):
         asked = requests(planner, *hidden, now_ms=now_ms, now=5000.0)
@@ -210,7 +210,7 @@ def test_a_task_that_two_full_pages_do_not_show_is_asked_about_by_itself(status:
     full = page(*others, total=200)
     for round_ms in (0, 60_000):
         assert not planner._unlisted
-        planner.record_page(look(*hidden, status=status), full, others, NOW + round_ms)
+        planner.record_page(list_request(*hidden, status=status), full, others, NOW + round_ms)
         planner.expire_entries(NOW + round_ms)
     assert set(planner._unlisted) == {0, 1, 2}
     assert not planner._misses
@@ -219,7 +219,7 @@ def test_a_task_that_two_full_pages_do_not_show_is_asked_about_by_itself(status:
 
 def test_a_miss_is_not_remembered_for_ever() -> None:
     planner, hidden = Planner(), task(1, age_ms=9 * MINUTE_MS)
-    planner.record_page(look(hidden), page(count=PAGE_LIMIT), [], NOW)
+    planner.record_page(list_request(hidden), page(count=PAGE_LIMIT), [], NOW)
     planner.expire_entries(NOW + MISSES_KEPT_MS)
     assert not planner._misses
 
@@ -227,13 +227,13 @@ def test_a_miss_is_not_remembered_for_ever() -> None:
 def test_a_page_shorter_than_its_total_is_not_the_whole() -> None:
     """A server that gives ten at a time and does not say so."""
     planner, tasks = Planner(), [task(key, age_ms=9 * MINUTE_MS) for key in range(30)]
-    assert conclude(planner, look(*tasks), page(*tasks[:10], total=30), tasks[:10]) == set()
+    assert conclude(planner, list_request(*tasks), page(*tasks[:10], total=30), tasks[:10]) == set()
 
 
 def test_a_task_that_has_ended_leaves_nothing_behind() -> None:
     planner, one = Planner(), task()
-    planner.record_page(look(one, status=None), page(), [], NOW)
-    conclude(planner, look(one), page())
+    planner.record_page(list_request(one, status=None), page(), [], NOW)
+    conclude(planner, list_request(one), page())
     planner.record_outcome(one, Failed("broken"), NOW)
     assert not planner._unlisted
     assert not planner._misses
@@ -266,7 +266,7 @@ def test_a_page_ends_the_pauses() -> None:
     planner, tasks = Planner(), [task(key) for key in range(20)]
     for _ in range(5):
         planner.list_failed(1000.0)
-    planner.record_page(look(*tasks), page(*tasks), tasks, NOW)
+    planner.record_page(list_request(*tasks), page(*tasks), tasks, NOW)
     planner.list_failed(2000.0)
     assert isinstance(requests(planner, *tasks, now=2000.0 + LIST_PAUSE_S)[0], ListRequest)
 
@@ -316,7 +316,7 @@ def test_what_a_page_did_not_show_counts_for_its_model_once_that_is_told(retriev
     tasks = [task(key, age_ms=10 * MINUTE_MS + key) for key in range(50)]
     shown, hidden = tasks[:10], tasks[10:]
     answer_all(planner, shown, Processing(metadata=video))
-    conclude(planner, look(*tasks), page(*shown), shown)
+    conclude(planner, list_request(*tasks), page(*shown), shown)
     whole = sum(planner.times.all_seen["", 0].finished)
     ready = [replace(one, state=TaskState.READY) for one in hidden]
     result = Retrieved(replace(embeddings(), metadata=video)) if retrieved else Failed("broken")

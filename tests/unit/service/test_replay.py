@@ -22,7 +22,7 @@ from harvester.store.sqlite.connection import Connection, in_transaction, open_f
 from harvester.store.sqlite.dead_letters import keepers
 from harvester.store.sqlite.editor import SqliteQueueEditor
 from harvester.store.sqlite.results import settle
-from harvester.store.sqlite.task_history import rebuild_json, task_story
+from harvester.store.sqlite.task_history import rebuild_json, task_details
 from tests.support.store_builders import NOW, add_tasks, claim, contents, object_id
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -70,7 +70,7 @@ def test_a_body_that_is_understood_now_is_harvested_with_its_story(
 
     told = reread(connection, dead_letter)
 
-    story = task_story(connection, AN_ID)
+    story = task_details(connection, AN_ID)
     assert story is not None
     assert story.video is not None
     assert (told.task_id, told.problem, told.segments) == (AN_ID, None, story.video["segment_count"])

@@ -23,7 +23,7 @@ from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.domain.tasks.task_id import MAX_LENGTH
 from harvester.service.clock import SystemClock
 from harvester.service.due_requests import MAX_CLAIMED_AHEAD, NARROW_VIEW
-from harvester.service.harvest_settings import HarvestSettings, StopWhen
+from harvester.service.run_options import RunOptions, StopWhen
 from harvester.service.scheduler import Scheduler
 from harvester.store.sqlite.store import Store
 from harvester.throttle.memory_budget import Reservation
@@ -121,8 +121,8 @@ class Bench:
             asks_once=until is StopWhen.ALL_ASKED,
         )
         self.progress, self.control, self.planner = parts.progress, parts.control, parts.planner
-        settings = HarvestSettings(concurrency=concurrency, lease_s=lease_s, until=until)
-        self.scheduler = Scheduler(settings, parts)
+        options = RunOptions(concurrency=concurrency, lease_s=lease_s, until=until)
+        self.scheduler = Scheduler(options, parts)
 
     def insert(self, statement: str, *parameters: object) -> None:
         with closing(sqlite3.connect(self.store.path, timeout=30)) as connection, connection:

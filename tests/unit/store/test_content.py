@@ -17,7 +17,7 @@ from harvester.domain.tasks.outcomes import Retrieved
 from harvester.ports.maintenance import Covered
 from harvester.store.sqlite.connection import in_transaction, open_for_reading, open_for_writing
 from harvester.store.sqlite.content import Content
-from harvester.store.sqlite.maintenance.cover import cover
+from harvester.store.sqlite.maintenance.missing_checksums import cover
 from harvester.store.sqlite.maintenance.repair import examine, repair
 from harvester.store.sqlite.maintenance.verify import verify
 from harvester.store.sqlite.task_history import rebuild_json
@@ -181,7 +181,7 @@ def test_batches_are_small_and_go_on_behind_the_last_one(
     harvested: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harvested.execute("UPDATE videos SET content_blake2b = NULL")
-    monkeypatch.setattr("harvester.store.sqlite.maintenance.cover.BATCH_SEGMENTS", 4)
+    monkeypatch.setattr("harvester.store.sqlite.maintenance.missing_checksums.BATCH_SEGMENTS", 4)
     assert [cover(harvested, 0), cover(harvested, 2)] == [Covered(2, 2), Covered(1, 3)]
     assert [value is None for _, value in bare(harvested)] == [False, False, False]
 

@@ -22,7 +22,7 @@ from harvester.service.list_settlement import Queued, queue_page
 from harvester.store.sqlite import limits
 from harvester.store.sqlite.connection import in_transaction, open_for_writing
 from harvester.store.sqlite.listed import DryRunStore
-from harvester.store.sqlite.task_history import task_story
+from harvester.store.sqlite.task_history import task_details
 from tests.support.store_builders import (
     NOW,
     ListPages,
@@ -103,7 +103,7 @@ def test_an_absurd_time_does_not_hide_a_task(connection: sqlite3.Connection, cre
 
 def test_what_the_list_tells_is_kept_for_the_story(connection: sqlite3.Connection) -> None:
     store(connection, listed())
-    story = task_story(connection, object_id(0))
+    story = task_details(connection, object_id(0))
     assert story is not None
     assert story.listed == {
         "listed_at": NOW,

@@ -29,7 +29,7 @@ HOT_PATH = (
     "renew",
     "release",
     "settle",
-    "find_new",
+    "find_inserted",
     "next_due",
     "next_due_wanted",
     "nearest_deadline",

@@ -10,7 +10,7 @@ from harvester.domain.tasks.outcomes import Ready
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS
 from harvester.store.sqlite import queue, queue_sample
 from harvester.store.sqlite.connection import in_transaction, open_for_reading
-from harvester.store.sqlite.queue_sample import survey
+from harvester.store.sqlite.queue_sample import read_queue_sample
 from tests.support.store_builders import (
     LEASE_MS,
     NOW,
@@ -35,7 +35,7 @@ def queue_aged(connection: sqlite3.Connection, count: int) -> None:
 
 
 def test_an_empty_queue_is_empty(connection: sqlite3.Connection) -> None:
-    found = survey(connection, NOW)
+    found = read_queue_sample(connection, NOW)
     assert (found.open_tasks, found.later, found.next_due_ms, found.drawn, found.head) == (0, 0, None, [], [])
 
 
@@ -43,7 +43,7 @@ def test_the_nearest_deadline_comes_first_and_ready_tasks_are_apart(connection: 
     settle_all(connection, settlement(claim_new(connection, 9), Ready()))
     queue_aged(connection, 3)
 
-    found = survey(connection, NOW)
+    found = read_queue_sample(connection, NOW)
 
     assert (found.open_tasks, found.ready_due, found.pending_due, found.later) == (4, 1, 3, 0)
     nearest_first = [object_id(number, created_ms=NOW - number * HOUR_MS) for number in (2, 1)]
@@ -59,9 +59,9 @@ def test_a_row_of_another_program_has_the_deadline_that_adopting_gives_it(
     )
     insert_like_another_program(path, "INSERT INTO tasks (task_id, expires_at) VALUES (?, 0)", [object_id(2)])
 
-    before = survey(connection, NOW)
+    before = read_queue_sample(connection, NOW)
     in_transaction(connection, lambda connection: queue.import_inserted_rows(connection, NOW))
-    after = survey(connection, NOW)
+    after = read_queue_sample(connection, NOW)
 
     assert (before.pending_due, [at_ms for at_ms, _ in before.deadlines]) == (
         2,
@@ -74,7 +74,7 @@ def test_an_id_that_would_be_refused_is_no_task_to_do(connection: sqlite3.Connec
     insert_like_another_program(path, "INSERT INTO tasks (task_id) VALUES ('no id/../at all')")
     queue_aged(connection, 1)
 
-    found = survey(connection, NOW)
+    found = read_queue_sample(connection, NOW)
 
     assert (found.open_tasks, found.pending_due, len(found.drawn), len(found.head)) == (1, 1, 1, 1)
 
@@ -83,7 +83,7 @@ def test_a_task_in_hand_is_not_due_until_its_lease_has_ended(connection: sqlite3
     queue_aged(connection, 3)
     claim(connection, limit=1)
 
-    held, lapsed = survey(connection, NOW), survey(connection, NOW + LEASE_MS)
+    held, lapsed = read_queue_sample(connection, NOW), read_queue_sample(connection, NOW + LEASE_MS)
 
     assert (held.in_hand, held.processes, held.pending_due, held.later, len(held.head)) == (1, 1, 2, 0, 2)
     assert (lapsed.in_hand, lapsed.processes, lapsed.pending_due, len(lapsed.head)) == (0, 0, 3, 3)
@@ -94,7 +94,7 @@ def test_a_sleeping_task_is_later_until_its_time_has_come(connection: sqlite3.Co
     task = queue.due(connection, NOW, limit=1).pending[0]
     in_transaction(connection, lambda connection: queue.postpone(connection, [(task, NOW + HOUR_MS)], NOW))
 
-    asleep, awake = survey(connection, NOW), survey(connection, NOW + HOUR_MS)
+    asleep, awake = read_queue_sample(connection, NOW), read_queue_sample(connection, NOW + HOUR_MS)
 
     assert (asleep.pending_due, asleep.later, asleep.next_due_ms) == (1, 1, NOW + HOUR_MS)
     assert (awake.pending_due, awake.later, awake.next_due_ms) == (2, 0, None)
@@ -106,7 +106,7 @@ def test_of_a_long_queue_a_part_stands_for_the_rest(
     monkeypatch.setattr(queue_sample, "DRAWN", 10)
     queue_aged(connection, 100)
 
-    found = survey(connection, NOW)
+    found = read_queue_sample(connection, NOW)
 
     assert (found.open_tasks, found.pending_due, found.each, len(found.drawn)) == (100, 100, 10, 10)
     assert sum(count for _, count in found.deadlines) == 100
@@ -117,9 +117,9 @@ def test_the_head_is_what_a_harvest_looks_at(connection: sqlite3.Connection, mon
     queue_aged(connection, 24 * 8)
     connection.execute("UPDATE tasks SET next_attempt_at = ?", (NOW - 1,))
 
-    asleep = survey(connection, NOW).head
+    asleep = read_queue_sample(connection, NOW).head
     in_transaction(connection, lambda connection: queue.make_due(connection, NOW))
-    awake = survey(connection, NOW).head
+    awake = read_queue_sample(connection, NOW).head
 
     looked_at = {task.task_id for task in queue.due(connection, NOW, limit=5).pending}
     assert (len(looked_at), set(ids(asleep)), set(ids(awake))) == (10, looked_at, looked_at)
@@ -129,5 +129,5 @@ def test_nothing_is_written(connection: sqlite3.Connection, path: Path) -> None:
     insert_like_another_program(path, "INSERT INTO tasks (task_id) VALUES ('new')")
     queue_aged(connection, 3)
     with closing(open_for_reading(path)) as reader:
-        assert survey(reader, NOW).open_tasks == 4
+        assert read_queue_sample(reader, NOW).open_tasks == 4
     assert connection.execute("SELECT count(*) FROM tasks WHERE expires_at IS NULL").fetchone() == (1,)

@@ -134,7 +134,7 @@ def test_a_class_is_held_by_its_own_limits_and_not_by_the_total_rate() -> None:
     subject = throttle(Clock())
     subject.take(STATUS)
     subject.learn(RETRIEVE, 200, LimitReport(remaining=1, reset_s=42.0, limit=8))
-    assert (subject.class_wait_s(STATUS), subject.class_wait_s(RETRIEVE)) == (0.0, 21.0)
+    assert (subject.endpoint_wait_s(STATUS), subject.endpoint_wait_s(RETRIEVE)) == (0.0, 21.0)
     assert subject.blocked_s(RETRIEVE) == 0.0
 
 

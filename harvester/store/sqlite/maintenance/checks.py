@@ -13,7 +13,7 @@ from harvester.ports.space import LARGE_LOG_BYTES, DiskForecast
 from harvester.reports.formats import shown_bytes
 from harvester.store.sqlite.connection import exists, open_for_reading, translating_errors
 from harvester.store.sqlite.disk_estimate import forecast
-from harvester.store.sqlite.maintenance import release
+from harvester.store.sqlite.maintenance import sqlite_version
 from harvester.store.sqlite.maintenance.file_systems import LOCAL_DISK, mount_of
 from harvester.store.sqlite.maintenance.probe import why_not_writable
 from harvester.store.sqlite.migrations import applied_versions, load_migrations
@@ -106,11 +106,11 @@ def _forecast(path: Path) -> DiskForecast:
 def check_engine() -> Diagnosis:
     """Return whether this release of SQLite is new enough, and free of known errors."""
     version = sqlite3.sqlite_version_info
-    shown = release.shown(version)
-    if release.is_too_old(version):
-        oldest = release.shown(release.OLDEST)
+    shown = sqlite_version.shown(version)
+    if sqlite_version.is_too_old(version):
+        oldest = sqlite_version.shown(sqlite_version.OLDEST)
         return Diagnosis("SQLite", Verdict.FAILURE, f"{shown} is older than {oldest}.", "Use a newer Python or system.")
-    if release.may_lose_wal_reset(version):
+    if sqlite_version.may_lose_wal_reset(version):
         text = (
             f"{shown} has the WAL-reset bug, unless your distribution has fixed it: two connections that write or "
             "checkpoint at the same instant can, very rarely, damage the database."

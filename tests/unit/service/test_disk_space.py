@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from harvester.ports.space import LARGE_LOG_BYTES, LogReport, Room
+from harvester.service.disk_space import LOG, LOOK_EVERY_S, SPACE, DiskSpaceGuard
 from harvester.service.progress import Progress
-from harvester.service.room import LOG, LOOK_EVERY_S, SPACE, RoomGuard
 from harvester.throttle.memory_budget import MemoryBudget
 from tests.support.web_builders import StandingClock
 
@@ -37,9 +37,9 @@ class Ticking(StandingClock):
 
 def guard(
     volume: Volume, budget: MemoryBudget | None = None, clock: StandingClock | None = None
-) -> tuple[RoomGuard, Progress]:
+) -> tuple[DiskSpaceGuard, Progress]:
     progress = Progress(started=0.0)
-    return RoomGuard(volume, budget or MemoryBudget(10_000), progress, clock or Ticking()), progress
+    return DiskSpaceGuard(volume, budget or MemoryBudget(10_000), progress, clock or Ticking()), progress
 
 
 def test_intake_pauses_below_what_is_needed_and_goes_on_a_quarter_above() -> None:

@@ -3,7 +3,6 @@
 from harvester.domain.tasks.task import DAY_MS
 from harvester.service.deadline_monitor import DeadlineMonitor
 from harvester.service.harvest_parts import HarvestParts
-from harvester.service.room import RoomGuard
 
 ATTEMPTS_KEPT_MS = 30 * DAY_MS
 PRUNE_EVERY_S = 3600.0
@@ -20,7 +19,7 @@ class Housekeeping:
         self._throttle = parts.throttle
         self._progress = parts.progress
         self._clock = parts.clock
-        self._room = RoomGuard(parts.source, parts.budget, parts.progress, parts.clock)
+        self._disk_space = parts.disk_space
         self._deadlines = DeadlineMonitor(parts.source, parts.throttle, parts.progress, parts.clock)
         self._prune_at = self._share_at = 0.0
         self._covered_up_to: int | None = 0
@@ -38,7 +37,7 @@ class Housekeeping:
         await self._share_times()
         await self._retry.run(self._throttle.publish_limits)
         await self._prune()
-        await self._retry.run(self._room.tend_log)
+        await self._retry.run(self._disk_space.tend_log)
         await self._cover()
         await self._refresh()
         await self._retry.run(self._deadlines.look)

@@ -13,7 +13,7 @@ class StopWhen(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class HarvestSettings:
+class RunOptions:
     """How to harvest: `concurrency` requests at a time. Times are seconds.
 
     A claim lasts `lease_s`, and the process renews it while it lives. After a stop, downloads under way get `grace_s`.

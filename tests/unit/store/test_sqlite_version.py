@@ -1,6 +1,6 @@
 import pytest
 
-from harvester.store.sqlite.maintenance.release import Release, is_too_old, may_lose_wal_reset, shown
+from harvester.store.sqlite.maintenance.sqlite_version import Release, is_too_old, may_lose_wal_reset, shown
 
 
 @pytest.mark.parametrize(

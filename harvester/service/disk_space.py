@@ -19,7 +19,7 @@ SPARE = 1.25
 """Factor on the needed space for requests to go on: with less, they would stop again at once."""
 
 
-class RoomGuard:
+class DiskSpaceGuard:
     """Updates the conditions `space` (no room for more results) and `log` (a reader keeps the log long)."""
 
     def __init__(self, source: SpaceWatch, budget: MemoryBudget, progress: Progress, clock: Clock) -> None:

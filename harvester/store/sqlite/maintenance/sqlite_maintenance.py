@@ -16,7 +16,7 @@ from harvester.store.sqlite.connection import (
     translating_errors,
 )
 from harvester.store.sqlite.maintenance import checks
-from harvester.store.sqlite.maintenance.cover import cover
+from harvester.store.sqlite.maintenance.missing_checksums import cover
 from harvester.store.sqlite.migrations import applied_versions
 
 
