@@ -1,6 +1,6 @@
 """Names that scripts, queries, alerts and settings files may hold stay as they were before the restructuring.
 
-`public_names.toml` holds what the program of commit 455a68a had, the last one before its modules moved into rooms.
+`public_names.toml` holds what the program of commit 455a68a had, the last one before its modules moved into packages.
 `collected` wrote it, run with that program in place of this one. The fields of the JSON documents are those of
 `docs/reference/json.md`, which test_reference_json.py held to that program as well. Names may be added. Removing or
 changing one breaks a promise: say so in CHANGELOG.md, and change the file.

@@ -1,6 +1,6 @@
 """A database that the program of commit 455a68a wrote is upgraded and verified, with all that it holds.
 
-`older_database.db.gz` was written by that program, the last one before its modules moved into rooms: one task by
+`older_database.db.gz` was written by that program, the last one before its modules moved into packages: one task by
 `backfill` and one by `discover` with the stand-in, the others by its store, with the answers of `builders.settlement`.
 """
 
