@@ -10,7 +10,7 @@ log = structlog.stdlib.get_logger()
 
 
 class RateLimitNotices:
-    """Updates `blocked_until_ms` of the progress, and reports each class of requests that is blocked, once.
+    """Updates `blocked_until_ms` of the progress, and reports each endpoint that is blocked, once.
 
     A block of at most `least_s` seconds is not worth a notice.
     """
@@ -24,7 +24,7 @@ class RateLimitNotices:
         self._blocked: set[Endpoint] = set()
 
     async def update(self) -> None:
-        """Report when the API blocks a class of requests, and when the block is over.
+        """Report when the API blocks an endpoint, and when the block is over.
 
         The limits are published to other processes before the log line, because this one may be killed at any moment.
         """

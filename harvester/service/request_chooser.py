@@ -105,7 +105,7 @@ class RequestChooser:
         return request
 
     async def _give_back_blocked(self) -> None:
-        """Give back the tasks of requests whose class must wait by now: another class may answer for them."""
+        """Give back the tasks of requests whose endpoint must wait by now: another endpoint may answer for them."""
         await self._claims.give_back(self._gate.closed(self._claims.requests))
 
     def _has_nothing_to_ask(self) -> bool:

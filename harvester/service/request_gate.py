@@ -25,11 +25,11 @@ class RequestGate:
         self._look_again_s = look_again_s
 
     def endpoint_wait_s(self, endpoint: Endpoint) -> float:
-        """Return how long requests of that class must wait by the API's limits, whatever the total rate."""
+        """Return how long requests to that endpoint must wait by the API's limits, whatever the total rate."""
         return max(self._throttle.endpoint_wait_s(endpoint), self._hold_s(endpoint))
 
     def request_wait_s(self, endpoint: Endpoint) -> float:
-        """Return how long the next request of that class must wait."""
+        """Return how long the next request to that endpoint must wait."""
         return max(self._throttle.wait_s(endpoint), self._hold_s(endpoint))
 
     def least_wait_s(self, requests: Sequence[PlannedRequest]) -> float:
@@ -37,7 +37,7 @@ class RequestGate:
         return self._soonest_s({request.endpoint for request in requests}) if requests else 0.0
 
     def closed(self, requests: Sequence[PlannedRequest]) -> list[PlannedRequest]:
-        """Return the requests whose class must wait longer than CLOSED_S."""
+        """Return the requests whose endpoint must wait longer than CLOSED_S."""
         endpoints = {one.endpoint for one in requests}
         closed = {endpoint for endpoint in endpoints if self.endpoint_wait_s(endpoint) > CLOSED_S}
         return [request for request in requests if request.endpoint in closed]
@@ -51,11 +51,11 @@ class RequestGate:
         return self._soonest_s(POLL_ENDPOINTS)
 
     def _hold_s(self, endpoint: Endpoint) -> float:
-        """Return how long requests of that class are held back because only probes are sent."""
+        """Return how long requests to that endpoint are held back because only probes are sent."""
         return self._probes.wait_s() if endpoint in TASK_ENDPOINTS else 0.0
 
     def _soonest_s(self, endpoints: Iterable[Endpoint]) -> float:
-        """Return how long no request of any of these classes may go out; infinite for none."""
+        """Return how long no request to any of these endpoints may go out; infinite for none."""
         soonest_s = math.inf
         for endpoint in endpoints:
             soonest_s = min(soonest_s, self.request_wait_s(endpoint))

@@ -31,7 +31,7 @@ class ThrottleView(Protocol):
         ...
 
     def blocked_s(self, endpoint: Endpoint) -> float:
-        """Return for how many seconds the API accepts no requests of that class; 0 if it accepts them."""
+        """Return for how many seconds the API accepts no requests to that endpoint; 0 if it accepts them."""
         ...
 
 
@@ -111,7 +111,7 @@ class DatabaseReader:
 
 
 def blocked_until_ms(view: HarvestView) -> dict[Endpoint, int | None]:
-    """Return until when the API accepts no requests of each class, in Unix milliseconds; None if it accepts them."""
+    """Return until when the API accepts no requests to each endpoint, in Unix milliseconds; None if it accepts them."""
     now_ms = view.clock.wall_ms()
     blocked = {endpoint: view.throttle.blocked_s(endpoint) for endpoint in POLL_ENDPOINTS}
     return {endpoint: now_ms + round(seconds * 1000) if seconds > 0 else None for endpoint, seconds in blocked.items()}
