@@ -16,12 +16,15 @@ _CHUNK_NUMBERS = 16_384
 """Numbers checked together, so that the temporary arrays fit into the cache."""
 
 
+_EXPONENTS = np.arange(256) - 127
+
+
 def _decimal_scales() -> NDArray[np.float64]:
     """Return, for each float32 exponent (biased, 8 bits), the power of ten that leaves eight or nine digits.
 
     NaN if that power has no exact double, or if whole numbers are so far apart that ties occur.
     """
-    powers = 7 - np.floor((np.arange(256) - 127) * math.log10(2))
+    powers = 7 - np.floor(_EXPONENTS * math.log10(2))
     powers[[0, 255]] = np.nan  # zero and subnormal numbers, infinities
     return np.where((powers >= 1) & (powers <= 22), 10.0**powers, np.nan)
 
@@ -29,6 +32,9 @@ def _decimal_scales() -> NDArray[np.float64]:
 _SCALES = _decimal_scales()
 _REACH_MARGIN = 1e-4
 """Added to half the scaled distance between two float32, so that a rounding error never counts as certain."""
+
+_REACHES = np.ldexp(1.0, _EXPONENTS - 24) * _SCALES + _REACH_MARGIN
+"""For each float32 exponent half the distance to the next float32, scaled: 0.6 to 6."""
 
 _ALMOST_HALF = 0.4999
 
@@ -54,7 +60,8 @@ def pack(rows: Sequence[Any], *, name: str) -> Matrix:
     smallest, largest = sizes.min(), sizes.max()
     if smallest > 0 and largest < 1:
         # Nearly every answer is like this: it has no bool and no number that is not finite.
-        return _narrowed(exact)
+        narrow = exact.astype("<f4")
+        return narrow if _is_lossless(exact.ravel(), narrow.ravel()) else exact
     if _holds_bools(rows, exact):
         raise VectorError(_first_bad_number(rows, name))
     if not np.isfinite(exact).all():
@@ -154,17 +161,16 @@ def _certainly_shortest(exact: NDArray[np.float64], narrow: NDArray[np.float32])
 
     The shortest form is the nearest of the decimals with the fewest digits that round to the float32 (Steele and White,
     1990). A scaled float32 has eight or nine digits, and half the distance to its neighbour is 0.6 to 6 units: the form
-    is the multiple of a hundred within that reach, else the nearest ten within it, else the nearest unit.
+    is the nearest multiple of ten within that reach, else the nearest unit. With two multiples of ten within reach one
+    of them may be a shorter multiple of a hundred: not sure.
     """
-    bits = narrow.view("<i4")
-    scale = _SCALES.take((bits >> 23) & 0xFF, mode="clip")
-    # The exponent alone is the power of two below the number; 2**-24 of it is half the distance to the neighbour.
-    reach = (bits & 0x7F800000).view("<f4") * (scale * 2**-24) + _REACH_MARGIN
+    exponents = (narrow.view("<i4") >> 23) & 0xFF
+    scale, reach = _SCALES.take(exponents, mode="clip"), _REACHES.take(exponents, mode="clip")
     scaled = narrow * scale
-    units, tens, hundreds = np.rint(scaled), np.rint(scaled * 0.1) * 10, np.rint(scaled * 0.01) * 100
-    to_unit, to_ten, to_hundred = np.abs(scaled - units), np.abs(scaled - tens), np.abs(scaled - hundreds)
-    form = np.where(to_hundred <= reach, hundreds, np.where(to_ten <= reach, tens, units))
-    is_tie = (to_unit > _ALMOST_HALF) | (to_ten > 10 * _ALMOST_HALF)
+    units, tens = np.rint(scaled), np.rint(scaled * 0.1) * 10
+    to_ten = np.abs(scaled - tens)
     # The quotient of an integer and an exact power of ten is what a parser makes of that decimal.
-    shortest: NDArray[np.bool_] = (form / scale == exact) & ~is_tie
+    shortest: NDArray[np.bool_] = np.where(to_ten <= reach, tens, units) / scale == exact
+    shortest &= np.abs(scaled - units) <= _ALMOST_HALF
+    shortest &= to_ten + reach < 10
     return shortest
