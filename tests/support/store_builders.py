@@ -132,7 +132,8 @@ def settlement(
 ) -> Settlement:
     """The settlement of an outcome; one that must be confirmed counts as the last needed confirmation."""
     circumstances = Circumstances(is_other_version=isinstance(outcome, NotFound | InvalidRequest))
-    confirmed = replace(task, gone=GONE_ANSWERS if circumstances.is_other_version else task.gone, doubted_at_ms=now_ms)
+    gone = GONE_ANSWERS if circumstances.is_other_version else task.gone
+    confirmed = replace(task, gone=gone, doubted_at_ms=now_ms, error_code=outcome.code)
     is_last = isinstance(outcome, NotFound | InvalidRequest | Failed)
     decided = decide(confirmed if is_last else task, outcome, now_ms, random.Random(0), circumstances=circumstances)
     return settlement_as(

@@ -256,7 +256,9 @@ def _fail(case: _Case, outcome: Failed) -> Decision:
     While the API says so about most tasks, the end is held back.
     """
     after = replace(unchanged(case.task), failures=0, doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome))
-    is_confirmed = case.task.doubted_at_ms is not None and case.circumstances.is_fresh
+    # A doubt of another kind is no first word of the same: two different lies must not end the task.
+    has_said_so = case.task.doubted_at_ms is not None and case.task.error_code == outcome.code
+    is_confirmed = has_said_so and case.circumstances.is_fresh
     if is_confirmed and (case.circumstances.may_fail or case.doubted_for_ms >= HELD_BACK_MS):
         return replace(after, state=TaskState.FAILED)
     if case.circumstances.is_held_back or is_confirmed:

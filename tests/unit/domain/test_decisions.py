@@ -132,16 +132,24 @@ def test_a_failed_task_has_failed_when_it_says_so_twice_and_keeps_the_reason(sta
     first = after(task(state), Failed("Video too short."))
     assert (first.state, first.doubted_at_ms) == (state, NOW)
     assert NOW < first.next_attempt_at_ms <= NOW + GONE_SPACING_MS + 1_000
-    confirmed = replace(task(state), doubted_at_ms=NOW - 5_000)
+    confirmed = replace(task(state), doubted_at_ms=NOW - 5_000, error_code="task_failed")
     assert after(confirmed, Failed("Video too short."), is_fresh=False).state.is_open
     decision = after(confirmed, Failed("Video too short."))
     assert (decision.state, decision.problem) == (TaskState.FAILED, Problem("task_failed", "Video too short."))
 
 
+@pytest.mark.parametrize("other", [NotFound("Unknown."), InvalidRequest("No."), Empty(), Invalid("NaN")])
+def test_a_doubt_of_another_kind_does_not_confirm_that_a_task_has_failed(other: Outcome) -> None:
+    *_, (_, _, last) = drive(task(), [other, Failed("Broken.")], random.Random(1))
+    assert last.state.is_open
+    *_, (_, _, last) = drive(task(), [other, Failed("Broken."), Failed("Broken.")], random.Random(1))
+    assert last.state is TaskState.FAILED
+
+
 def test_a_task_that_names_itself_as_failed_is_held_back_where_most_answers_bring_no_result() -> None:
     held = after(task(), Failed("Broken."), may_fail=False, is_held_back=True)
     assert (held.state, held.doubted_at_ms, held.next_attempt_at_ms >= NOW + HELD_BACK_MS) == ("pending", NOW, True)
-    confirmed = replace(task(), doubted_at_ms=NOW - HELD_BACK_MS)
+    confirmed = replace(task(), doubted_at_ms=NOW - HELD_BACK_MS, error_code="task_failed")
     assert after(confirmed, Failed("Broken."), may_fail=False, is_held_back=True).state is TaskState.FAILED
 
 
@@ -332,6 +340,7 @@ def drive(one: Task, outcomes: list[Outcome], rng: random.Random) -> Iterator[tu
             invalid=decision.invalid,
             doubted_at_ms=decision.doubted_at_ms,
             other_id=decision.other_id,
+            error_code=decision.problem.code if decision.problem else one.error_code,
         )
         now = max(now + 200, decision.next_attempt_at_ms)
 
