@@ -282,12 +282,19 @@ SELECT tasks.id, task_id, state, added_at, coalesce(expires_at, 1), created_at, 
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE task_id = :task_id AND state IN ('pending', 'ready') AND next_attempt_at = 0
 
+-- name: claimable
+-- Of the tasks of a list of [id, claim], those that no process has claimed since then; as one row, because each row
+-- releases and takes the interpreter's lock.
+SELECT group_concat(tasks.id) FROM json_each(:seen) AS seen
+CROSS JOIN tasks ON tasks.id = json_extract(seen.value, '$[0]')
+WHERE tasks.claim = json_extract(seen.value, '$[1]') AND next_attempt_at = 0 AND state IN ('pending', 'ready')
+
 -- name: claim
--- One task, unless another process has claimed it since it was read. The claim ends by itself with the lease.
+-- Claimable tasks. They fall due again by themselves when the lease ends.
 UPDATE tasks
 SET claim = claim + 1, lease_owner = :owner, lease_until = :lease_until, next_attempt_at = :lease_until,
     scheduled_at = :at
-WHERE id = :id AND claim = :claim AND next_attempt_at = 0 AND state IN ('pending', 'ready')
+WHERE id IN (SELECT value FROM json_each(:ids))
 
 -- name: postpone
 -- A task that is not worth a request yet, unless a process has claimed it.
@@ -352,14 +359,17 @@ INSERT INTO attempts (task, at, endpoint, http_status, outcome, code, message, t
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_video
--- A person may have set the state of a harvested task back by hand: the stored video stays.
 INSERT INTO videos (task, model_name, duration, input_filename, input_url, video_clip_length,
                     created_at, updated_at, harvested_at, segment_count, vectors_crc32, document, layouts,
                     content_blake2b)
-VALUES (:task, :model_name, :duration, :input_filename, :input_url, :video_clip_length,
-        :created_at, :updated_at, :harvested_at, :segment_count, :vectors_crc32, :document, :layouts,
-        :content_blake2b)
-ON CONFLICT (task) DO NOTHING
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: harvested_before
+-- Of these tasks, those with a stored video.
+SELECT task FROM videos WHERE task IN (SELECT value FROM json_each(:tasks))
+
+-- name: insert_embedding
+INSERT INTO embeddings (task, position, dim, dtype, vector) VALUES (?, ?, ?, ?, ?)
 
 -- name: insert_scope
 INSERT INTO video_scopes (task, position, video_embedding_scope) VALUES (?, ?, ?)

@@ -16,6 +16,7 @@ from harvester.domain.tasks.records import LONGEST_SLEEP_MS, HeldLeases, Lease
 from harvester.domain.tasks.task import Task, TaskState, deadline_ms
 from harvester.domain.tasks.task_id import validate_task_id
 from harvester.store.sqlite.foreign_triggers import check_changed_by_others, check_known
+from harvester.store.sqlite.json_columns import dump_json
 from harvester.store.sqlite.queries import Scope, query
 
 IMPORT_BATCH = 1000
@@ -187,15 +188,16 @@ def _rows(connection: sqlite3.Connection, name: str, state: TaskState, **paramet
 
 
 def claim(connection: sqlite3.Connection, lease: Lease, tasks: Iterable[Task]) -> list[Task]:
-    """Claim those of the tasks that no process has claimed since they were read; return them as claimed."""
-    statement, claimed = query("claim"), []
-    for task in tasks:
-        parameters = {**_lease_row(lease), "id": task.row_id, "claim": task.claim}
-        if connection.execute(statement, parameters).rowcount:
-            claimed.append(replace(task, claim=task.claim + 1))
-        else:
+    """Claim the tasks that no process has claimed since they were read as due; return them as claimed."""
+    seen = {task.row_id: task for task in tasks}
+    versions = dump_json([[task.row_id, task.claim] for task in seen.values()]).decode()
+    (found,) = connection.execute(query("claimable"), {"seen": versions}).fetchone()
+    claimable = [seen[int(row_id)] for row_id in found.split(",")] if found else []
+    row_ids = dump_json([task.row_id for task in claimable]).decode()
+    if connection.execute(query("claim"), {**_lease_row(lease), "ids": row_ids}).rowcount != len(claimable):
+        for task in claimable:
             check_changed_by_others(connection, task, is_due=True)
-    return claimed
+    return [replace(task, claim=task.claim + 1) for task in claimable]
 
 
 def _lease_row(lease: Lease) -> dict[str, Any]:

@@ -23,6 +23,9 @@ _ENDS_WITH_BODY = (TaskState.REJECTED, TaskState.EXPIRED)
 STATEMENT_BYTES = 4 * 1024 * 1024
 """Bytes of vectors that one statement stores, because SQLite copies its parameters."""
 
+SMALL_BYTES = 128 * 1024
+"""Bytes of vectors up to which a result shares its statements with others."""
+
 
 def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[bool]:
     """Store each settlement; return for each whether it was accepted. The body of one transaction.
@@ -100,44 +103,42 @@ def keep_metadata(connection: sqlite3.Connection, task: Task, metadata: MediaMet
 
 
 def _insert_embeddings(connection: sqlite3.Connection, settlements: Iterable[Settlement]) -> None:
-    """Store results, with the small rows of all of them in few statements."""
+    """Store results, with the rows of all small ones in few statements. A video that is stored already stays."""
+    results = {one.task.row_id: (one, one.embeddings) for one in settlements if one.embeddings is not None}
+    keys = dump_json(list(results)).decode()
+    for (known,) in connection.execute(query("harvested_before"), {"tasks": keys}).fetchall():
+        # A person may have set the state of a harvested task back by hand.
+        del results[known]
+    videos: list[tuple[Any, ...]] = []
     scopes: list[tuple[Any, ...]] = []
     segments: list[tuple[Any, ...]] = []
-    stored: list[tuple[int, Matrix]] = []
-    for settlement in settlements:
-        key, embeddings = settlement.task.row_id, settlement.embeddings
-        if embeddings is None:
-            continue
+    vectors: list[tuple[int, Matrix]] = []
+    for key, (settlement, embeddings) in results.items():
         if len(embeddings.vectors) != embeddings.count:
             raise ValueError(f"{len(embeddings.vectors)} vectors for {embeddings.count} segments")
-        vectors = embeddings.vectors if embeddings.vectors.flags.c_contiguous else embeddings.vectors.copy()
-        columns = _segment_columns(embeddings)
-        if _insert_video(connection, settlement, embeddings, vectors, columns):
-            scopes += ((key, position, scope) for position, scope in enumerate(embeddings.metadata.scopes))
-            segments += zip(repeat(key, embeddings.count), *columns, strict=True)
-            stored.append((key, vectors))
+        matrix = embeddings.vectors if embeddings.vectors.flags.c_contiguous else embeddings.vectors.copy()
+        columns, video = _segment_columns(embeddings), _video(settlement, embeddings, matrix)
+        checksum = _content(settlement.task.task_id, video, columns, embeddings).checksum()
+        videos.append((key, *video.values(), checksum))
+        scopes += ((key, position, scope) for position, scope in enumerate(embeddings.metadata.scopes))
+        segments += zip(repeat(key, embeddings.count), *columns, strict=True)
+        vectors.append((key, matrix))
+    check_stored("videos", len(videos), insert_rows(connection, "insert_video", videos))
     check_stored("video_scopes", len(scopes), insert_rows(connection, "insert_scope", scopes))
     check_stored("segments", len(segments), insert_rows(connection, "insert_segment", segments))
-    for key, vectors in stored:
-        inserted = (connection.execute(query("insert_embeddings"), batch) for batch in _embedding_batches(key, vectors))
-        check_stored("embeddings", len(vectors), sum(cursor.rowcount for cursor in inserted))
+    _insert_vectors(connection, vectors)
 
 
-def _insert_video(
-    connection: sqlite3.Connection,
-    settlement: Settlement,
-    embeddings: TaskEmbeddings,
-    vectors: Matrix,
-    columns: Sequence[Sequence[Any]],
-) -> bool:
-    """Return whether the row was stored; an existing one stays."""
-    video = _video(settlement, embeddings, vectors)
-    checksum = _content(settlement.task.task_id, video, columns, embeddings).checksum()
-    row = {"task": settlement.task.row_id, "content_blake2b": checksum, **video}
-    if connection.execute(query("insert_video"), row).rowcount:
-        return True
-    check_stored("videos", 1, len(connection.execute(query("find_video"), {"task": settlement.task.row_id}).fetchall()))
-    return False
+def _insert_vectors(connection: sqlite3.Connection, vectors: Iterable[tuple[int, Matrix]]) -> None:
+    small: list[tuple[Any, ...]] = []
+    for key, matrix in vectors:
+        dtype = f"f{matrix.dtype.itemsize}"
+        if matrix.nbytes <= SMALL_BYTES:
+            small += ((key, position, matrix.shape[1], dtype, row.data) for position, row in enumerate(matrix))
+            continue
+        inserted = (connection.execute(query("insert_embeddings"), batch) for batch in _embedding_batches(key, matrix))
+        check_stored("embeddings", len(matrix), sum(cursor.rowcount for cursor in inserted))
+    check_stored("embeddings", len(small), insert_rows(connection, "insert_embedding", small))
 
 
 def _video(settlement: Settlement, embeddings: TaskEmbeddings, vectors: Matrix) -> dict[str, Any]:
