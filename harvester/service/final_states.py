@@ -36,7 +36,7 @@ REMEMBERED_MS = PATIENCE_MS
 """Milliseconds: how far back answers count that came before this process began."""
 
 NOT_WAITED_FOR_S = 60.0
-"""Seconds: a backfill does not wait longer than this for the API to answer sensibly again."""
+"""Seconds: a harvest that ends by itself waits no longer than this, for a limit or for sensible answers."""
 
 _ABOUT_TASKS = {"gone": True, "unacceptable": True, "failed": True, "processing": False, "retrieved": False}
 _ABOUT_RESULTS = {"empty": True, "invalid": True, "retrieved": False}

@@ -3,7 +3,7 @@
 import structlog
 
 from harvester.domain.limits.endpoint import TASK_ENDPOINTS, Endpoint
-from harvester.service.end_conditions import NOT_WAITED_FOR_S
+from harvester.service.final_states import NOT_WAITED_FOR_S
 from harvester.service.harvest_parts import HarvestParts
 
 log = structlog.stdlib.get_logger()

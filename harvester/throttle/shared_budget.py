@@ -205,7 +205,7 @@ def _shared_window(known: EndpointState, now: float, now_ms: int) -> SharedWindo
     return SharedWindow(max(0, min(window.remaining, quota.limit)), ends_ms, at_ms)
 
 
-def _open_window(taught: SharedWindow, now: float, now_ms: int) -> OpenWindow:
+def _open_window(shared: SharedWindow, now: float, now_ms: int) -> OpenWindow:
     """Return the window of another process on the pacer's clock; a time ahead of this process's clock is now."""
-    as_of = now - max(0.0, (now_ms - taught.at_ms) / 1000)
-    return OpenWindow(taught.remaining, now + (taught.ends_ms - now_ms) / 1000, as_of)
+    as_of = now - max(0.0, (now_ms - shared.at_ms) / 1000)
+    return OpenWindow(shared.remaining, now + (shared.ends_ms - now_ms) / 1000, as_of)

@@ -89,11 +89,11 @@ class EndpointLimiter:
         if is_new:
             self.refusals += 1
         guess = min(MAX_GUESSED_BLOCK_S, MIN_BLOCK_S * 2 ** min(max(0, self.refusals - 1), 20))
-        told = report.retry_after_s if report.retry_after_s is not None else report.reset_s
+        stated_s = report.retry_after_s if report.retry_after_s is not None else report.reset_s
         # With a stated wait of 0 or 1 s use the doubling wait: the server may state it and refuse again for hours.
-        self.block(guess if told is None or told <= MIN_BLOCK_S else told, now)
+        self.block(guess if stated_s is None or stated_s <= MIN_BLOCK_S else stated_s, now)
         if is_new:
-            self._cut(is_told=told is not None, now=now)
+            self._cut(is_told=stated_s is not None, now=now)
 
     def balance(self, now: float, now_ms: int, resumes_s: float) -> QuotaBalance | None:
         """Return what the quota has left, None without one; the next request opens a window if none is open."""

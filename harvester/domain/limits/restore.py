@@ -25,8 +25,8 @@ def recall(
 
 
 def _state(endpoint_limits: EndpointLimits, now_ms: int) -> EndpointState:
-    taught, rate = endpoint_limits.window, endpoint_limits.rate
-    window = None if taught is None else OpenWindow(taught.remaining, taught.ends_ms / 1000, taught.at_ms / 1000)
+    shared, rate = endpoint_limits.window, endpoint_limits.rate
+    window = None if shared is None else OpenWindow(shared.remaining, shared.ends_ms / 1000, shared.at_ms / 1000)
     if rate is None:
         return EndpointState(endpoint_limits.quota, window)
     arrival_ms, _ = charge(endpoint_limits.arrival_ms, now_ms, RateLimit(rate.per_minute), 0)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harvester.domain.tasks.outcomes import Transient
-from harvester.store.sqlite import queue
+from harvester.store.sqlite import queries, queue
 from harvester.store.sqlite.connection import open_for_writing
 from harvester.store.sqlite.queries import load_queries, query
 from tests.support.store_builders import add_tasks, claim, object_id, settle_all, settlement
@@ -58,6 +58,13 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connecti
         # Creates the table of the named tasks.
         queue.select(connection, [])
         yield connection
+
+
+def test_each_statement_has_a_name_of_its_own() -> None:
+    names = re.findall(
+        r"^-- name: (.*)$", Path(queries.__file__).with_name("queries.sql").read_text("utf-8"), re.MULTILINE
+    )
+    assert sorted(names) == sorted(set(names))
 
 
 @pytest.fixture(scope="module", params=["empty", "filled and analyzed"])
