@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
@@ -15,7 +15,7 @@ from yarl import URL
 
 from harvester._version import __version__
 from harvester.api.body_buffer import BodyBuffer
-from harvester.api.connections import MAX_HEADER_BYTES, MAX_HEADERS, Connector, WireResponse
+from harvester.api.connections import MAX_HEADER_BYTES, MAX_HEADERS, SENDINGS, Connector, Sendings, WireResponse
 from harvester.api.decode.body import (
     GLANCE_BYTES,
     is_plain,
@@ -69,14 +69,6 @@ class ClientSettings:
     def answer_timeout_s(self) -> float:
         """How many seconds a request may take from its beginning to the last byte of the answer."""
         return max(MAX_ANSWER_S, 10 * self.read_timeout_s) if self.max_answer_s is None else self.max_answer_s
-
-
-@dataclass(slots=True)
-class _Sent:
-    """How often a request has gone out on its permit."""
-
-    permit: Permit
-    times: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +132,6 @@ class Client:
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
             max_headers=MAX_HEADERS,
-            trace_configs=[self._counting_sends()],
         )
 
     async def __aexit__(
@@ -202,12 +193,12 @@ class Client:
         reservation = reservation or MemoryBudget(sys.maxsize).take()
         session = self._fresh_session if request.is_fresh else self._session
         started, body = time.monotonic(), None
+        SENDINGS.set(Sendings(lambda: self._throttle.charge(permit)))
         try:
             async with session.get(
                 request.url,
                 headers=self._headers(),
                 allow_redirects=False,
-                trace_request_ctx=_Sent(permit),
                 **self._way(),
             ) as answer:
                 response, body = await self._read(request, permit, answer, started, reservation)
@@ -229,19 +220,6 @@ class Client:
             return {}
         headers = {"proxy-authorization": proxy.authorization} if proxy.authorization else {}
         return {"proxy": proxy.url, "proxy_headers": headers}
-
-    def _counting_sends(self) -> aiohttp.TraceConfig:
-        """Charge requests that aiohttp repeats by itself: it sends a GET again when a reused connection was closed."""
-
-        async def on_sent(_session: aiohttp.ClientSession, context: SimpleNamespace, _sent: object) -> None:
-            sent: _Sent = context.trace_request_ctx
-            sent.times += 1
-            if sent.times > 1:
-                self._throttle.charge(sent.permit)
-
-        trace = aiohttp.TraceConfig()
-        trace.on_request_headers_sent.append(on_sent)
-        return trace
 
     def _request(self, task_id: str, endpoint: Endpoint, version: ApiVersion, *, is_fresh: bool) -> _Request:
         segments = [*_TASK_PATHS[version], validate_task_id(task_id)]

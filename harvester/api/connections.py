@@ -8,6 +8,7 @@ as is one with any other irregularity.
 import re
 import select
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -118,6 +119,27 @@ class Wire(ResponseHandler):
         return bool(poller.poll(0))
 
 
+class Sendings:
+    """Counts how often the request of the current task is sent; calls `on_repeat` for each time after the first.
+
+    aiohttp sends a GET again by itself when a reused connection was closed.
+    """
+
+    def __init__(self, on_repeat: Callable[[], None]) -> None:
+        self._on_repeat = on_repeat
+        self._is_sent = False
+
+    def count(self) -> None:
+        """Record that the request is about to be sent."""
+        if self._is_sent:
+            self._on_repeat()
+        self._is_sent = True
+
+
+SENDINGS: ContextVar[Sendings] = ContextVar("SENDINGS")
+"""Of the current task's request. aiohttp's tracing would do, but costs as much as reading the headers."""
+
+
 class Connector(aiohttp.TCPConnector):
     """Opens connections, and reuses kept ones only while they are in step."""
 
@@ -140,6 +162,8 @@ class Connector(aiohttp.TCPConnector):
                 return connection
             if wire.is_in_step:
                 wire.begin()
+                if (sendings := SENDINGS.get(None)) is not None:
+                    sendings.count()
                 connection.add_callback(wire.rest)
                 return connection
             connection.close()

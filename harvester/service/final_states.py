@@ -52,8 +52,7 @@ class FinalStates:
     """Records what answers say about the API as a whole, in circuit breakers for final states.
 
     `key` returns the fingerprint of the API key in use. `deadline_now_ms` corrects a time of this machine's clock
-    (Unix milliseconds) by the API's. `asks_once`: the harvest asks about each task once. The probe gate keeps
-    `rate_per_s` at the sustained rate limit in force.
+    (Unix milliseconds) by the API's. `asks_once`: the harvest asks about each task once.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class FinalStates:
         self.key = key
         self._asks_once = asks_once
         self._deadline_now_ms = deadline_now_ms
-        self.rate_per_s: float | None = None
         self.has_closed = False
         """Whether a breaker has closed since the probe gate last released held tasks: they need not wait any longer."""
         self._tasks = FinalStateBreaker()
@@ -180,10 +178,9 @@ class FinalStates:
         """Whether ends are held back."""
         return self._tasks.is_open or self._results.is_open
 
-    @property
-    def is_probing(self) -> bool:
-        """Whether only probes may ask about tasks."""
-        return self.is_open and any(one.only_probes(self._clock.monotonic(), self.rate_per_s) for one in self._open)
+    def is_probing(self, rate_per_s: float | None) -> bool:
+        """Return whether only probes may ask about tasks at that sustained rate limit; None if nothing limits it."""
+        return any(one.only_probes(self._clock.monotonic(), rate_per_s) for one in self._open)
 
     @property
     def is_open_for_long(self) -> bool:
@@ -195,10 +192,10 @@ class FinalStates:
         """Return how many seconds the next probe must wait."""
         return max(0.0, min((one.next_probe_at for one in self._open), default=0.0) - self._clock.monotonic())
 
-    def probe_sent(self) -> None:
-        """Record that a probe is sent."""
+    def probe_sent(self, rate_per_s: float | None) -> None:
+        """Record that a probe is sent at that sustained rate limit."""
         for breaker in self._open:
-            breaker.probe_sent(self._clock.monotonic(), self.rate_per_s)
+            breaker.probe_sent(self._clock.monotonic(), rate_per_s)
 
     def _show(self, outcome: Outcome | None = None) -> None:
         if not self.is_open:

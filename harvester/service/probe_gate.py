@@ -27,7 +27,8 @@ class ProbeGate:
     @property
     def is_probing(self) -> bool:
         """Whether only probes may ask about tasks."""
-        return not self._asks_once and self._final_states.is_probing
+        is_doubtful = not self._asks_once and self._final_states.is_open
+        return is_doubtful and self._final_states.is_probing(self._throttle.rate_per_s)
 
     def wait_s(self) -> float:
         """Return how many seconds requests about tasks must wait: more than CLOSED_S if they are held back."""
@@ -41,12 +42,11 @@ class ProbeGate:
 
     async def release_held(self) -> None:
         """Release the tasks whose ends were held back if the API answers sensibly again, else one as a probe if due."""
-        self._final_states.rate_per_s = self._throttle.rate_per_s
         if self._final_states.has_closed:
             while await self._retry.run(lambda: self._source.release_held(RELEASED_AT_ONCE)) == RELEASED_AT_ONCE:
                 pass
             self._final_states.has_closed = False
         elif self._final_states.is_open and self._final_states.probe_wait_s() == 0 and not self._progress.in_flight:
-            self._final_states.probe_sent()
+            self._final_states.probe_sent(self._throttle.rate_per_s)
             self._has_probe = True
             await self._retry.run(lambda: self._source.release_held(1))

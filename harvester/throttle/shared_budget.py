@@ -81,7 +81,8 @@ class SharedBudget:
 
     def _is_to_share(self) -> bool:
         now = self._monotonic()
-        return bool(self._blocked) or now - self._shared_at >= self._share_every_s(now)
+        since_s = now - self._shared_at
+        return bool(self._blocked) or (since_s >= GRANT_S and since_s >= self._share_every_s(now))
 
     def _is_to_lease(self) -> bool:
         is_used_up = self._granted <= 0 or self._monotonic() >= self._grant_ends

@@ -6,6 +6,7 @@ hour of video, which would stall the event loop.
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import chain
 from typing import Any, BinaryIO
 
@@ -201,20 +202,23 @@ def _columns(segments: list[dict[str, Any]]) -> tuple[list[tuple[str, ...]], lis
     seen: dict[tuple[str, ...], int] = {}
     layout_of = [seen.setdefault(tuple(segment), len(seen)) for segment in segments]
     layouts = list(seen)
-    known = [[_first(names, layout) for layout in layouts] for names in _COLUMNS]
-    return layouts, layout_of, [[names[layout] for layout in layout_of] for names in known]
+    if len(layouts) == 1:
+        return layouts, layout_of, [[name] * len(segments) for name in _column_names(layouts[0])]
+    known = [_column_names(layout) for layout in layouts]
+    return layouts, layout_of, [[names[layout] for layout in layout_of] for names in zip(*known, strict=True)]
 
 
-def _first(names: Iterable[str], layout: tuple[str, ...]) -> str | None:
-    return next((name for name in names if name in layout), None)
+@lru_cache(maxsize=64)
+def _column_names(layout: tuple[str, ...]) -> tuple[str | None, ...]:
+    """Return for each column the field name in that layout; cached, because nearly all results have the same one."""
+    return tuple(next((name for name in names if name in layout), None) for names in _COLUMNS)
 
 
 def _extras(
     segments: list[dict[str, Any]], layouts: list[tuple[str, ...]], layout_of: list[int]
 ) -> dict[int, dict[str, Any]]:
     """Return the fields without a column, by the segment's position."""
-    known = [{_first(names, layout) for names in _COLUMNS} for layout in layouts]
-    unknown = [[name for name in layout if name not in known[index]] for index, layout in enumerate(layouts)]
+    unknown = [[name for name in layout if name not in _column_names(layout)] for layout in layouts]
     if not any(unknown):
         return {}
     return {

@@ -4,8 +4,8 @@ import sqlite3
 from collections.abc import Sequence
 
 from harvester.domain.tasks.records import Attempt
-from harvester.store.sqlite.inserting import insert_rows
 from harvester.store.sqlite.queries import query
+from harvester.store.sqlite.row_batches import write_rows
 
 MAX_RECENT = 500
 
@@ -19,7 +19,7 @@ def insert_attempts(connection: sqlite3.Connection, attempts: Sequence[tuple[int
         )
         for task, one in attempts
     ]
-    insert_rows(connection, "insert_attempt", rows)
+    write_rows(connection, "insert_attempt", rows)
 
 
 def recent_answers(connection: sqlite3.Connection, since_ms: int, now_ms: int) -> list[tuple[int, str]]:

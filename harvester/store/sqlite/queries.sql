@@ -327,32 +327,44 @@ WHERE id = :id AND claim = :claim AND state IN ('pending', 'ready')
 UPDATE tasks SET lease_owner = NULL, lease_until = NULL, next_attempt_at = 0
 WHERE lease_owner = :owner AND state IN ('pending', 'ready')
 
+-- name: settleable
+-- Of a list of [id, claim], the places of those that are neither stale nor settled before: a settlement uses up the
+-- claim. As one row, because each row releases and takes the interpreter's lock.
+SELECT group_concat(seen.key) FROM json_each(:seen) AS seen
+CROSS JOIN tasks ON tasks.id = json_extract(seen.value, '$[0]')
+WHERE tasks.claim = json_extract(seen.value, '$[1]') AND state IN ('pending', 'ready')
+
 -- name: settle
--- The result of an attempt. It uses up the claim: no row changes if another process has claimed the task since (a stale
--- result), or if the same result was stored before.
+-- The results of attempts, for settleable tasks.
 UPDATE tasks
-SET claim = claim + 1,
-    state = :state,
-    next_attempt_at = :next_attempt_at,
-    scheduled_at = :scheduled_at,
-    expires_at = max(1, :expires_at),
-    created_at = :created_at,
-    ended_at = :ended_at,
-    attempts = attempts + :charged,
-    failures = :failures,
-    gone = :gone,
-    invalid = :invalid,
-    unfinished_at = :unfinished_at,
-    doubted_at = :doubted_at,
-    api_version = :api_version,
-    other_id = :other_id,
-    seen_with = :seen_with,
-    error_code = CASE WHEN :charged THEN :error_code ELSE error_code END,
-    error_message = CASE WHEN :charged THEN :error_message ELSE error_message END,
-    error_at = CASE WHEN :charged THEN :error_at ELSE error_at END,
+SET claim = tasks.claim + 1,
+    state = result.state,
+    next_attempt_at = result.next_attempt_at,
+    scheduled_at = result.settled_at,
+    expires_at = max(1, result.expires_at),
+    created_at = result.created_at,
+    ended_at = result.ended_at,
+    attempts = attempts + charged,
+    failures = result.failures,
+    gone = result.gone,
+    invalid = result.invalid,
+    unfinished_at = result.unfinished_at,
+    doubted_at = result.doubted_at,
+    api_version = result.api_version,
+    other_id = result.other_id,
+    seen_with = result.seen_with,
+    error_code = iif(charged, result.error_code, tasks.error_code),
+    error_message = iif(charged, result.error_message, tasks.error_message),
+    error_at = iif(charged, result.error_at, tasks.error_at),
     lease_owner = NULL,
     lease_until = NULL
-WHERE id = :id AND claim = :claim AND state IN ('pending', 'ready')
+FROM (
+    WITH result (
+        id, state, next_attempt_at, settled_at, expires_at, created_at, ended_at, charged, failures, gone, invalid,
+        unfinished_at, doubted_at, api_version, other_id, seen_with, error_code, error_message, error_at
+    ) AS (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) SELECT * FROM result
+) AS result
+WHERE tasks.id = result.id
 
 -- name: insert_attempt
 INSERT INTO attempts (task, at, endpoint, http_status, outcome, code, message, trace_id, bytes, duration_ms)

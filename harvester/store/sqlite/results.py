@@ -14,9 +14,9 @@ from harvester.store.sqlite.attempts import insert_attempts
 from harvester.store.sqlite.content import Content
 from harvester.store.sqlite.dead_letters import store_payload
 from harvester.store.sqlite.foreign_triggers import check_changed_by_others, check_stored
-from harvester.store.sqlite.inserting import insert_rows
 from harvester.store.sqlite.json_columns import dump_json
 from harvester.store.sqlite.queries import query
+from harvester.store.sqlite.row_batches import write_rows
 
 _ENDS_WITH_BODY = (TaskState.REJECTED, TaskState.EXPIRED)
 
@@ -32,8 +32,9 @@ def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement]) ->
 
     A stale result (another process has claimed the task since) and a repeated one are not accepted and change nothing.
     """
-    accepted = [_settle_task(connection, settlement) for settlement in settlements]
+    accepted = _accepted(connection, settlements)
     kept = list(compress(settlements, accepted))
+    _update_tasks(connection, kept)
     insert_attempts(connection, [(settlement.task.row_id, settlement.attempt) for settlement in kept])
     for settlement in kept:
         _keep_beside(connection, settlement)
@@ -43,11 +44,22 @@ def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement]) ->
     return accepted
 
 
-def _settle_task(connection: sqlite3.Connection, settlement: Settlement) -> bool:
-    if connection.execute(query("settle"), _task_row(settlement)).rowcount:
-        return True
-    check_changed_by_others(connection, settlement.task, is_due=False)
-    return False
+def _accepted(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[bool]:
+    """Return which settlements are neither stale nor repeated, in the store or in the group."""
+    seen = dump_json([(one.task.row_id, one.task.claim) for one in settlements]).decode()
+    (found,) = connection.execute(query("settleable"), {"seen": seen}).fetchone()
+    places = sorted(map(int, found.split(","))) if found else []
+    # The first of several settlements of one task uses up the claim.
+    first = {settlements[place].task.row_id: place for place in reversed(places)}
+    return [first.get(one.task.row_id) == place for place, one in enumerate(settlements)]
+
+
+def _update_tasks(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> None:
+    updated = write_rows(connection, "settle", [_task_row(one) for one in settlements])
+    if updated != len(settlements):
+        for one in settlements:
+            check_changed_by_others(connection, one.task, is_due=False)
+        check_stored("tasks", len(settlements), updated)
 
 
 def _keep_beside(connection: sqlite3.Connection, settlement: Settlement) -> None:
@@ -59,30 +71,28 @@ def _keep_beside(connection: sqlite3.Connection, settlement: Settlement) -> None
         )
 
 
-def _task_row(settlement: Settlement) -> dict[str, Any]:
+def _task_row(settlement: Settlement) -> tuple[Any, ...]:
+    """Return the values of the statement `settle`, in its order."""
     decision, problem = settlement.decision, settlement.decision.problem
-    return {
-        "id": settlement.task.row_id,
-        "claim": settlement.task.claim,
-        "state": decision.state,
-        "next_attempt_at": decision.next_attempt_at_ms if decision.state.is_open else 0,
-        "scheduled_at": settlement.settled_at_ms,
-        "expires_at": decision.expires_at_ms,
-        "created_at": decision.created_at_ms,
-        "ended_at": None if decision.state.is_open else settlement.settled_at_ms,
-        "charged": int(settlement.charged),
-        "failures": decision.failures,
-        "gone": decision.gone,
-        "invalid": decision.invalid,
-        "unfinished_at": decision.unfinished_at_ms,
-        "doubted_at": decision.doubted_at_ms,
-        "api_version": decision.version,
-        "other_id": decision.other_id,
-        "seen_with": decision.seen_with,
-        "error_code": problem.code if problem else None,
-        "error_message": problem.message if problem else None,
-        "error_at": settlement.settled_at_ms if problem else None,
-    }
+    return (
+        settlement.task.row_id,
+        decision.state,
+        decision.next_attempt_at_ms if decision.state.is_open else 0,
+        settlement.settled_at_ms,
+        decision.expires_at_ms,
+        decision.created_at_ms,
+        None if decision.state.is_open else settlement.settled_at_ms,
+        int(settlement.charged),
+        decision.failures,
+        decision.gone,
+        decision.invalid,
+        decision.unfinished_at_ms,
+        decision.doubted_at_ms,
+        decision.version,
+        decision.other_id,
+        decision.seen_with,
+        *((problem.code, problem.message, settlement.settled_at_ms) if problem else (None, None, None)),
+    )
 
 
 def keep_metadata(connection: sqlite3.Connection, task: Task, metadata: MediaMetadata, now_ms: int) -> bool:
@@ -123,9 +133,9 @@ def _insert_embeddings(connection: sqlite3.Connection, settlements: Iterable[Set
         scopes += ((key, position, scope) for position, scope in enumerate(embeddings.metadata.scopes))
         segments += zip(repeat(key, embeddings.count), *columns, strict=True)
         vectors.append((key, matrix))
-    check_stored("videos", len(videos), insert_rows(connection, "insert_video", videos))
-    check_stored("video_scopes", len(scopes), insert_rows(connection, "insert_scope", scopes))
-    check_stored("segments", len(segments), insert_rows(connection, "insert_segment", segments))
+    check_stored("videos", len(videos), write_rows(connection, "insert_video", videos))
+    check_stored("video_scopes", len(scopes), write_rows(connection, "insert_scope", scopes))
+    check_stored("segments", len(segments), write_rows(connection, "insert_segment", segments))
     _insert_vectors(connection, vectors)
 
 
@@ -138,7 +148,7 @@ def _insert_vectors(connection: sqlite3.Connection, vectors: Iterable[tuple[int,
             continue
         inserted = (connection.execute(query("insert_embeddings"), batch) for batch in _embedding_batches(key, matrix))
         check_stored("embeddings", len(matrix), sum(cursor.rowcount for cursor in inserted))
-    check_stored("embeddings", len(small), insert_rows(connection, "insert_embedding", small))
+    check_stored("embeddings", len(small), write_rows(connection, "insert_embedding", small))
 
 
 def _video(settlement: Settlement, embeddings: TaskEmbeddings, vectors: Matrix) -> dict[str, Any]:

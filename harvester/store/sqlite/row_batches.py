@@ -1,5 +1,6 @@
-"""Insert many rows by few statements, because each statement releases and takes the interpreter's lock."""
+"""Write many rows by few statements, because each statement releases and takes the interpreter's lock."""
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -9,13 +10,15 @@ from typing import Any
 from harvester.store.sqlite.queries import query
 
 BATCH_ROWS = (64, 16, 4, 1)
-"""Rows that one statement inserts; few different numbers, so that each statement is prepared once."""
+"""Rows that one statement writes; few different numbers, so that each statement is prepared once."""
 
 Row = Sequence[Any]
 
+_VALUES = re.compile(r"VALUES\s*(\([?, ]+\))")
 
-def insert_rows(connection: sqlite3.Connection, name: str, rows: Sequence[Row]) -> int:
-    """Insert rows by the statement of that name, which inserts one row; return the number of stored rows."""
+
+def write_rows(connection: sqlite3.Connection, name: str, rows: Sequence[Row]) -> int:
+    """Write rows by the statement of that name, which has one row of VALUES; return the number of written rows."""
     statements = (
         connection.execute(_of_rows(name, len(batch)), list(chain.from_iterable(batch))) for batch in _batches(rows)
     )
@@ -32,5 +35,4 @@ def _batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
 
 @cache
 def _of_rows(name: str, rows: int) -> str:
-    head, _, values = query(name).partition("VALUES")
-    return f"{head}VALUES{','.join([values] * rows)}"
+    return _VALUES.sub(lambda values: f"VALUES {','.join([values[1]] * rows)}", query(name))
