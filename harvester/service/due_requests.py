@@ -42,7 +42,7 @@ class DueRequests:
 
     async def plan(self, now_ms: int) -> Plan:
         """Return what to request now. Tasks that are not worth a request yet are postponed."""
-        limit = self._claim_limit()
+        limit = self.claim_limit()
         due = await self._due(now_ms, max(limit, NARROW_VIEW), newest=False)
         plan = self._plan_for(due, now_ms, limit)
         if not due.is_whole and not _is_full(plan, due, limit):
@@ -71,7 +71,8 @@ class DueRequests:
             evidence_ago_s=self._final_states.evidence_ago_s,
         )
 
-    def _claim_limit(self) -> int:
+    def claim_limit(self) -> int:
+        """Return for how many tasks requests may be planned at a time."""
         if self._probes.is_probing:
             return 1
         rate_per_s = self._throttle.rate_per_s

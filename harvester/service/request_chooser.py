@@ -1,5 +1,8 @@
 """Chooses the next request: it is worth making, its tasks are claimed, and it may go out now."""
 
+import anyio
+from anyio.abc import TaskGroup
+
 from harvester.domain.planning.plan import PlannedRequest
 from harvester.service.claims import Claims
 from harvester.service.due_requests import DueRequests
@@ -13,6 +16,10 @@ from harvester.service.run_options import RunOptions, StopWhen
 from harvester.throttle.throttle import Permit
 
 MIN_WAIT_S = 0.01
+
+CLAIM_AHEAD = 12
+"""Claimed requests that are left when more are claimed: the store, which may be writing a group of results, then has
+time for it while these go out."""
 
 
 class RequestChooser:
@@ -32,6 +39,7 @@ class RequestChooser:
         self._due = DueRequests(options, parts, self._gate, self._probes)
         self._ends = EndConditions(options, parts, writer)
         self._notices = RateLimitNotices(parts, options.look_again_s)
+        self._claiming = anyio.Lock()
         self._is_waiting_for_calls = False
         """Whether the last plan had no requests."""
 
@@ -39,8 +47,11 @@ class RequestChooser:
         """Change how many requests may be under way at a time."""
         self._due.concurrency = requests
 
-    async def choose(self) -> tuple[PlannedRequest, Permit] | None:
-        """Wait for the next request that is worth making and may go out; None when there will be none."""
+    async def choose(self, group: TaskGroup) -> tuple[PlannedRequest, Permit] | None:
+        """Wait for the next request that is worth making and may go out; None when there will be none.
+
+        While many tasks are due, it claims further ones in the task group.
+        """
         while not self._control.is_stopping:
             self._progress.beats.beat(self._clock.monotonic())
             changed = self._control.changed
@@ -57,6 +68,7 @@ class RequestChooser:
             if held_s == 0:
                 request = await self._next_request()
                 if not isinstance(request, float):
+                    self._claim_ahead(group)
                     self._progress.is_waiting = False
                     self._probes.record_sent(request)
                     return request, self._throttle.take(request.endpoint)
@@ -85,16 +97,9 @@ class RequestChooser:
         await self._claims.give_back_lapsed()
         await self._give_back_blocked()
         if not self._claims.requests:
-            plan = await self._due.plan(now_ms)
-            self._is_waiting_for_calls = not plan.requests
-            if not plan.requests:
-                # The postponed tasks may have hidden others.
-                return MIN_WAIT_S if plan.later else self._look_again_s
-            await self._retry.run(self._throttle.refill)
-            wait_s = self._gate.least_wait_s(plan.requests)
+            wait_s = await self._claim_unless_claimed(now_ms)
             if wait_s > 0:
                 return wait_s
-            await self._claims.claim(plan.requests, now_ms)
         # More may be claimed than was leased of the budget, or that lease has ended during the wait for a slot.
         await self._retry.run(self._throttle.refill)
         claimed = self._claims.requests
@@ -103,6 +108,32 @@ class RequestChooser:
             return max(MIN_WAIT_S, self._gate.least_wait_s(claimed))
         claimed.remove(request)
         return request
+
+    def _claim_ahead(self, group: TaskGroup) -> None:
+        """Begin to claim more if few claimed requests are left and the last plan left many due tasks out."""
+        is_time = len(self._claims.requests) == CLAIM_AHEAD and self._due.is_more_due
+        if is_time and self._due.claim_limit() > 2 * CLAIM_AHEAD:
+            group.start_soon(self._claim, self._clock.wall_ms(), name="claim ahead")
+
+    async def _claim_unless_claimed(self, now_ms: int) -> float:
+        """Claim requests, unless that is under way; return how long to wait (s) because there are none."""
+        if self._claiming.locked():
+            async with self._claiming:
+                return 0.0 if self._claims.requests else MIN_WAIT_S
+        return await self._claim(now_ms)
+
+    async def _claim(self, now_ms: int) -> float:
+        async with self._claiming:
+            plan = await self._due.plan(now_ms)
+            self._is_waiting_for_calls = not plan.requests
+            if not plan.requests:
+                # The postponed tasks may have hidden others.
+                return MIN_WAIT_S if plan.later else self._look_again_s
+            await self._retry.run(self._throttle.refill)
+            wait_s = self._gate.least_wait_s(plan.requests)
+            if wait_s == 0:
+                await self._claims.claim(plan.requests, now_ms)
+            return wait_s
 
     async def _give_back_blocked(self) -> None:
         """Give back the tasks of requests whose endpoint must wait by now: another endpoint may answer for them."""

@@ -105,7 +105,7 @@ class Scheduler:
                 # Wait for memory before the permit is taken: a request with a permit must go out at once.
                 await self._budget.room()
                 with self._progress.beats.at_work("dispatch", self._clock.monotonic):
-                    chosen = await self._chooser.choose()
+                    chosen = await self._chooser.choose(fetches)
                 if chosen is None:
                     return
                 self._progress.in_flight += 1
