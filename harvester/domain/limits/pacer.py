@@ -93,7 +93,7 @@ class EndpointLimiter:
         # With a stated wait of 0 or 1 s use the doubling wait: the server may state it and refuse again for hours.
         self.block(guess if stated_s is None or stated_s <= MIN_BLOCK_S else stated_s, now)
         if is_new:
-            self._cut(is_told=stated_s is not None, now=now)
+            self._cut(has_stated_wait=stated_s is not None, now=now)
 
     def balance(self, now: float, now_ms: int, resumes_s: float) -> QuotaBalance | None:
         """Return what the quota has left, None without one; the next request opens a window if none is open."""
@@ -118,7 +118,7 @@ class EndpointLimiter:
         if state.window is not None:
             self._restore_window(state.window)
         if state.learned is not None:
-            self.adapting.adopt(state.learned, now)
+            self.adapting.set_rate(state.learned, now)
         self.arrival = max(self.arrival, state.arrival)
 
     def sent_since(self, number: int, now: float) -> SentSince:
@@ -139,7 +139,7 @@ class EndpointLimiter:
         if report.limit is not None and report.reset_s is not None:
             self.quota = infer_quota(self.quota, report.limit, report.reset_s)
 
-    def _cut(self, *, is_told: bool, now: float) -> None:
+    def _cut(self, *, has_stated_wait: bool, now: float) -> None:
         present = self.rate(now)
         if present is None:
             # If the API has accepted nothing lately, the count says nothing about its limit: cut this process's rate.
@@ -147,7 +147,7 @@ class EndpointLimiter:
             measured = self.sends.lately(now) if has_accepted else self.sends.per_minute(now)
             known = [rate for rate in (self._ceiling(), measured if measured >= MIN_MEASURED else 0.0) if rate > 0]
             present = min(known, default=float(MIN_MEASURED))
-        if self.adapting.refused(is_told=is_told, present=present, until=self.until, now=now):
+        if self.adapting.refused(has_stated_wait=has_stated_wait, present=present, until=self.until, now=now):
             self.arrival = now
             self.sent_before_cut = self.sends.count
 
