@@ -68,11 +68,11 @@ class TaskQueue(QueueFigures, Protocol):
         ...
 
     async def due(
-        self, now_ms: int, *, limit: int, newest: bool = True, wake: bool = True, lapsed: bool = True
+        self, now_ms: int, *, limit: int, newest: bool = True, make_due: bool = True, lapsed: bool = True
     ) -> DueTasks:
         """Return up to `limit` due tasks of each open state, the nearest deadline first.
 
-        `newest`: also up to `limit` of the newest pending ones; `wake`: also those whose back-off ends by now;
+        `newest`: also up to `limit` of the newest pending ones; `make_due`: also those whose back-off ends by now;
         `lapsed`: also those whose lease has ended by now.
         """
         ...
@@ -109,7 +109,7 @@ class TaskQueue(QueueFigures, Protocol):
         """Make every waiting task due now."""
         ...
 
-    async def wake_misdated(self, now_ms: int) -> int:
+    async def make_misdated_due(self, now_ms: int) -> int:
         """Make tasks due that wait too long because a clock was ahead; return how many."""
         ...
 

@@ -77,7 +77,7 @@ class Scheduler:
     async def _prepare(self) -> None:
         now_ms = self._clock.wall_ms()
         await self._claims.free_dead(now_ms)
-        await self._clock_watch.wake_misdated(now_ms)
+        await self._clock_watch.make_misdated_due(now_ms)
         if self._options.until is StopWhen.ALL_ASKED:
             await self._retry.run(lambda: self._source.make_all_due(now_ms))
         await self._housekeeping.prepare()

@@ -275,14 +275,14 @@ async def test_what_a_clock_that_was_ahead_put_off_is_told_from_what_sleeps_righ
     await store.postpone([(asleep, noted_ms + 5_000)], noted_ms)
     other = Lease("other", noted_ms + LEASE_MS, noted_ms)
     await store.claim(other, [claimed])
-    assert await store.wake_misdated(NOW) == woken
+    assert await store.make_misdated_due(NOW) == woken
     assert len(await claim(store)) == woken
 
 
 async def test_an_answer_notes_when_its_wait_was_set(store: HarvestStore, editor: QueueEditor) -> None:
     await back_off(store, editor)
-    assert await store.wake_misdated(NOW - 60_000) == 0
-    assert await store.wake_misdated(NOW - 61_000) == 1
+    assert await store.make_misdated_due(NOW - 60_000) == 0
+    assert await store.make_misdated_due(NOW - 61_000) == 1
 
 
 async def test_dead_owners_lose_what_they_have_not_renewed_since_it_was_looked_at(
@@ -391,17 +391,17 @@ async def test_a_claim_that_does_not_wake_leaves_the_backed_off_asleep(
     store: HarvestStore, editor: QueueEditor
 ) -> None:
     due_ms = await back_off(store, editor)
-    assert await claim(store, now_ms=due_ms, wake=False) == []
+    assert await claim(store, now_ms=due_ms, make_due=False) == []
     await store.make_all_due(NOW + 1)
-    assert len(await claim(store, now_ms=NOW + 1, wake=False)) == 1
+    assert len(await claim(store, now_ms=NOW + 1, make_due=False)) == 1
 
 
 async def test_an_early_wake_takes_over_what_a_dead_process_left(store: HarvestStore, editor: QueueEditor) -> None:
     await claim_new(store, editor)
     await store.make_all_due(NOW + LEASE_MS - 1)
-    assert await claim(store, now_ms=NOW + LEASE_MS - 1, wake=False) == []
+    assert await claim(store, now_ms=NOW + LEASE_MS - 1, make_due=False) == []
     await store.make_all_due(NOW + LEASE_MS)
-    assert len(await claim(store, now_ms=NOW + LEASE_MS, wake=False)) == 1
+    assert len(await claim(store, now_ms=NOW + LEASE_MS, make_due=False)) == 1
 
 
 async def test_renew_and_release_count_the_owners_claims(store: HarvestStore, editor: QueueEditor) -> None:

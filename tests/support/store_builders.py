@@ -86,9 +86,9 @@ def claim(
     return in_transaction(connection, body)
 
 
-async def claim_due(store: Store, lease: Lease, *, now_ms: int, limit: int, wake: bool = True) -> list[Task]:
+async def claim_due(store: Store, lease: Lease, *, now_ms: int, limit: int, make_due: bool = True) -> list[Task]:
     """Claim due tasks, the ready ones first."""
-    due = await store.due(now_ms, limit=limit, wake=wake)
+    due = await store.due(now_ms, limit=limit, make_due=make_due)
     return await store.claim(lease, [*due.ready, *due.pending][:limit])
 
 

@@ -93,25 +93,25 @@ SET state = 'rejected', ended_at = :now,
     error_code = :code, error_message = :message, error_at = :now
 WHERE id = :id
 
--- name: wake
+-- name: make_due
 -- Waiting tasks whose time has come and, with :lapsed, claimed tasks whose lease has ended by this clock. Called once
 -- for each open state, so that the index serves a range.
 UPDATE tasks SET next_attempt_at = 0, lease_owner = NULL, lease_until = NULL
 WHERE state = :state AND next_attempt_at > 0 AND next_attempt_at <= :now AND (:lapsed OR lease_owner IS NULL)
 
--- name: wake_strayed
+-- name: make_strayed_due
 -- Tasks that wait, or are claimed, for longer than this program ever sets: the clock has been set back since.
 UPDATE tasks SET next_attempt_at = 0, lease_owner = NULL, lease_until = NULL
 WHERE state = :state AND next_attempt_at > :latest_wait
   AND (lease_owner IS NULL OR (:lapsed AND next_attempt_at > :latest))
 
 -- name: needs_upkeep
--- Whether find_inserted finds a row or, with :wake, one of the two statements above would change one.
+-- Whether find_inserted finds a row or, with :make_due, one of the two statements above would change one.
 SELECT EXISTS (
     SELECT 1 FROM tasks INDEXED BY tasks_by_deadline WHERE state IN ('pending', 'ready') AND expires_at IS NULL
 ) OR EXISTS (
     SELECT 1 FROM tasks INDEXED BY tasks_by_deadline WHERE state IN ('pending', 'ready') AND expires_at <= 0
-) OR (:wake AND (EXISTS (
+) OR (:make_due AND (EXISTS (
     SELECT 1 FROM tasks INDEXED BY tasks_by_turn
     WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND next_attempt_at <= :now
       AND (:lapsed OR lease_owner IS NULL)
@@ -128,17 +128,17 @@ SELECT EXISTS (
     WHERE state = :state AND next_attempt_at > :now AND scheduled_at > :latest AND lease_owner IS NULL
 )
 
--- name: wake_misdated
+-- name: make_misdated_due
 UPDATE tasks SET next_attempt_at = 0
 WHERE state = :state AND next_attempt_at > :now AND scheduled_at > :latest AND lease_owner IS NULL
 
--- name: wake_open_wanted
+-- name: make_open_due_wanted
 -- The user wants an answer now: backed-off tasks need not wait. Claimed tasks stay with their owner.
 UPDATE tasks SET next_attempt_at = 0
 WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS NULL
   AND id IN (SELECT task FROM temp.wanted)
 
--- name: wake_open
+-- name: make_open_due
 UPDATE tasks SET next_attempt_at = 0
 WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS NULL
 
@@ -238,9 +238,9 @@ SELECT next_attempt_at, {claimable}
 FROM tasks INDEXED BY tasks_by_turn LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND tasks.id % :every = 0
 
--- name: woken
--- Tasks that `wake` would make due, the nearest deadline first or, with :direction -1, last; tasks past their deadline
--- come after all others.
+-- name: due_by_wait
+-- Tasks that `make_due` would make due, the nearest deadline first or, with :direction -1, last; tasks past their
+-- deadline come after all others.
 SELECT next_attempt_at, {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.id IN (

@@ -65,10 +65,11 @@ def import_inserted_rows(connection: sqlite3.Connection, now_ms: int) -> int:
     return len(found)
 
 
-def needs_upkeep(connection: sqlite3.Connection, now_ms: int, *, wake: bool, lapsed: bool) -> bool:
-    """Return whether `import_inserted_rows` or, with `wake`, `make_due` would change anything; only reads."""
+def needs_upkeep(connection: sqlite3.Connection, now_ms: int, *, make_due: bool, lapsed: bool) -> bool:
+    """Return whether `import_inserted_rows` or, if `make_due`, the function of that name would change anything."""
     times = {"now": now_ms, "latest_wait": now_ms + LONGEST_WAIT_MS, "latest": now_ms + LONGEST_SLEEP_MS}
-    return bool(connection.execute(query("needs_upkeep"), {**times, "wake": wake, "lapsed": lapsed}).fetchone()[0])
+    parameters = {**times, "make_due": make_due, "lapsed": lapsed}
+    return bool(connection.execute(query("needs_upkeep"), parameters).fetchone()[0])
 
 
 def select(connection: sqlite3.Connection, task_ids: Iterable[str]) -> None:
@@ -89,9 +90,9 @@ def make_due(connection: sqlite3.Connection, now_ms: int, *, lapsed: bool = True
     Also make tasks due that wait longer than is possible: their time was set while the clock was ahead.
     """
     for state in _OPEN:
-        connection.execute(query("wake"), {"state": state, "now": now_ms, "lapsed": lapsed})
+        connection.execute(query("make_due"), {"state": state, "now": now_ms, "lapsed": lapsed})
         latest = {"latest_wait": now_ms + LONGEST_WAIT_MS, "latest": now_ms + LONGEST_SLEEP_MS, "lapsed": lapsed}
-        connection.execute(query("wake_strayed"), {"state": state, **latest})
+        connection.execute(query("make_strayed_due"), {"state": state, **latest})
 
 
 def is_any_misdated(connection: sqlite3.Connection, now_ms: int) -> bool:
@@ -100,9 +101,9 @@ def is_any_misdated(connection: sqlite3.Connection, now_ms: int) -> bool:
     return any(connection.execute(statement, _misdated(state, now_ms)).fetchone()[0] for state in _OPEN)
 
 
-def wake_misdated(connection: sqlite3.Connection, now_ms: int) -> int:
+def make_misdated_due(connection: sqlite3.Connection, now_ms: int) -> int:
     """Make those tasks due; return how many there were."""
-    statement = query("wake_misdated")
+    statement = query("make_misdated_due")
     return sum(connection.execute(statement, _misdated(state, now_ms)).rowcount for state in _OPEN)
 
 
@@ -112,7 +113,7 @@ def _misdated(state: TaskState, now_ms: int) -> dict[str, Any]:
 
 def make_all_due(connection: sqlite3.Connection, scope: Scope) -> None:
     """Make all waiting tasks due, whether their time has come or not."""
-    connection.execute(scope.query("wake_open"))
+    connection.execute(scope.query("make_open_due"))
 
 
 def release_held(connection: sqlite3.Connection, limit: int, scope: Scope) -> int:
@@ -128,14 +129,14 @@ def due(
     With `newest`, also return up to `limit` of the newest pending tasks if there are more: old tasks that hang must not
     hide them.
     """
-    look, look_at_newest = (_first_wanted, _newest_wanted) if scope is Scope.SELECTED else (_first, _newest)
-    found = {state: look(connection, state, now_ms, limit) for state in _OPEN}
+    read_first, read_newest = (_first_wanted, _newest_wanted) if scope is Scope.SELECTED else (_first, _newest)
+    found = {state: read_first(connection, state, now_ms, limit) for state in _OPEN}
     pending = found[TaskState.PENDING]
     is_whole = all(len(tasks) < limit for tasks in found.values())
     # Tasks past their deadline come last: if one of them was read, so were all tasks in time.
     if newest and len(pending) == limit and not pending[-1].is_past_deadline(now_ms):
         known = {task.row_id for task in pending}
-        last = look_at_newest(connection, TaskState.PENDING, now_ms, limit)
+        last = read_newest(connection, TaskState.PENDING, now_ms, limit)
         pending = [*pending, *(task for task in reversed(last) if task.row_id not in known)]
     return DueTasks(found[TaskState.READY], pending, is_whole)
 

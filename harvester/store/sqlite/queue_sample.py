@@ -77,7 +77,7 @@ def _head(connection: sqlite3.Connection, now_ms: int) -> list[QueuedTask]:
         parameters = {"state": state, "now": now_ms, "limit": HEAD}
         rows += connection.execute(query("next_turns"), parameters)
         for direction in (1, -1):
-            rows += connection.execute(query("woken"), parameters | {"direction": direction})
+            rows += connection.execute(query("due_by_wait"), parameters | {"direction": direction})
         for name in ("due", "due_newest", "due_overdue"):
             rows += [(0, *row) for row in connection.execute(query(name), parameters)]
     turns = _by_deadline({row[1]: turn for row in rows if (turn := _turn(row)) is not None}.values())

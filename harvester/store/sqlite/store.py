@@ -194,36 +194,36 @@ class Store:
         return await self.transact(body)
 
     async def due(
-        self, now_ms: int, *, limit: int, newest: bool = True, wake: bool = True, lapsed: bool = True
+        self, now_ms: int, *, limit: int, newest: bool = True, make_due: bool = True, lapsed: bool = True
     ) -> DueTasks:
         """Return up to `limit` due tasks of each open state, and with `newest` also of the newest pending ones.
 
-        First, import rows that other programs have inserted; with `wake`, make tasks due whose time has come, and with
-        `lapsed` also those whose lease has ended. Nearly always there are none: then this only reads, and does not
+        First, import rows that other programs have inserted; with `make_due`, make tasks due whose time has come, and
+        with `lapsed` also those whose lease has ended. Nearly always there are none: then this only reads, and does not
         wait for writers.
         """
 
-        def look(connection: sqlite3.Connection) -> DueTasks:
+        def read_due(connection: sqlite3.Connection) -> DueTasks:
             if self._file is not None:
                 self._file.check(connection)
             return queue.due(connection, now_ms, self._scope, limit=limit, newest=newest)
 
-        def look_unless_changes_are_due(connection: sqlite3.Connection) -> DueTasks | None:
-            is_needed = queue.needs_upkeep(connection, now_ms, wake=wake, lapsed=lapsed)
-            return None if is_needed else look(connection)
+        def read_due_unless_upkeep_is_needed(connection: sqlite3.Connection) -> DueTasks | None:
+            is_needed = queue.needs_upkeep(connection, now_ms, make_due=make_due, lapsed=lapsed)
+            return None if is_needed else read_due(connection)
 
-        found = await self.read(look_unless_changes_are_due)
+        found = await self.read(read_due_unless_upkeep_is_needed)
         if found is None:
-            await self._upkeep(now_ms, wake=wake, lapsed=lapsed)
-            found = await self.read(look)
+            await self._upkeep(now_ms, make_due=make_due, lapsed=lapsed)
+            found = await self.read(read_due)
         return found
 
-    async def _upkeep(self, now_ms: int, *, wake: bool, lapsed: bool) -> None:
+    async def _upkeep(self, now_ms: int, *, make_due: bool, lapsed: bool) -> None:
         """Import inserted rows in batches: a million in one transaction would delay results for many seconds."""
 
         def body(connection: sqlite3.Connection) -> bool:
             is_more = queue.import_inserted_rows(connection, now_ms) == queue.IMPORT_BATCH
-            if wake and not is_more:
+            if make_due and not is_more:
                 queue.make_due(connection, now_ms, lapsed=lapsed)
             return is_more
 
@@ -238,12 +238,12 @@ class Store:
         """Let tasks without a claim wait until the given times."""
         await self.transact(lambda connection: queue.postpone(connection, tasks, now_ms))
 
-    async def wake_misdated(self, now_ms: int) -> int:
+    async def make_misdated_due(self, now_ms: int) -> int:
         """Make tasks due that wait too long because the clock that set their time was ahead; return how many."""
         # Read first: a reader keeps no writer waiting, and such tasks are rare.
         if not await self.read(lambda connection: queue.is_any_misdated(connection, now_ms)):
             return 0
-        return await self.transact(lambda connection: queue.wake_misdated(connection, now_ms))
+        return await self.transact(lambda connection: queue.make_misdated_due(connection, now_ms))
 
     async def held_leases(self) -> list[HeldLeases]:
         """Return the claims of each owner."""

@@ -14,8 +14,8 @@ from harvester.store.sqlite.queries import load_queries, query
 from tests.support.store_builders import add_tasks, claim, object_id, settle_all, settlement
 
 HOT_PATH = (
-    "wake",
-    "wake_strayed",
+    "make_due",
+    "make_strayed_due",
     "needs_upkeep",
     "due",
     "due_newest",

@@ -69,7 +69,7 @@ def queues(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Queue, Qu
         yield short, long
 
 
-def import_wake_and_claim(connection: sqlite3.Connection) -> None:
+def import_make_due_and_claim(connection: sqlite3.Connection) -> None:
     queue.import_inserted_rows(connection, NOW)
     queue.make_due(connection, NOW)
     assert len(queue.claim(connection, lease("other"), queue.due(connection, NOW, limit=8).pending[:8])) == 8
@@ -99,7 +99,7 @@ def oldest_open(connection: sqlite3.Connection) -> None:
 
 
 DEEDS: dict[str, Deed] = {
-    "import, wake and claim": import_wake_and_claim,
+    "import, make due and claim": import_make_due_and_claim,
     "claim wanted": claim_wanted,
     "want a few and claim": want_a_few_and_claim,
     "take over": take_over,
@@ -133,4 +133,4 @@ def test_storing_a_result_takes_the_same_work_in_a_long_queue(queues: tuple[Queu
 
 def test_a_claim_touches_little_more_than_the_tasks_it_returns(queues: tuple[Queue, Queue]) -> None:
     _, long = queues
-    assert steps_of(long.connection, import_wake_and_claim) < 2_000
+    assert steps_of(long.connection, import_make_due_and_claim) < 2_000
