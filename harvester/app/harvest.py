@@ -144,7 +144,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
         throttle = Throttle(
             _rate_limit(settings),
             clock.monotonic,
-            ledger=store,
+            limit_store=store,
             wall_ms=clock.wall_ms,
             has_status_call=_has_status_call(settings),
         )
@@ -195,7 +195,7 @@ async def discover_once(
     clock = ApiClock(SystemClock())
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_discovery_store(settings.store.path, dry_run=dry_run))
-        throttle = Throttle(_rate_limit(settings), clock.monotonic, ledger=store, wall_ms=clock.wall_ms)
+        throttle = Throttle(_rate_limit(settings), clock.monotonic, limit_store=store, wall_ms=clock.wall_ms)
         client = Client(_client_settings(settings), key, throttle, on_api_time=clock.learn)
         return await discover_lately(
             api=await stack.enter_async_context(client),

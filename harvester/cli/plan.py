@@ -38,7 +38,7 @@ def plan(
     """
     overrides: dict[str, dict[str, Any]] = {"store": {"path": db}, "harvest": {"strategy": strategy}}
     settings = load_settings(config, overrides).settings
-    report = _look(settings, calls)
+    report = _read_report(settings, calls)
     if json:
         print_json(as_json(report))
         return
@@ -47,7 +47,7 @@ def plan(
     typer.echo(f"database {settings.store.path}", err=True)
 
 
-def _look(settings: Settings, calls: int) -> PlanReport:
+def _read_report(settings: Settings, calls: int) -> PlanReport:
     """Read one moment of the database, and compute the plan."""
     now_ms = time.time_ns() // 1_000_000
     limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)

@@ -17,7 +17,7 @@ from harvester.domain.tasks.queue_reports import Deadline, Ends, Troubled
 from harvester.domain.tasks.records import HeldLeases, Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.ports.maintenance import Covered
-from harvester.ports.space import LogReport, Room
+from harvester.ports.space import FreeSpace, LogReport
 
 
 class DeadlineSource(Protocol):
@@ -117,7 +117,7 @@ class TaskQueue(QueueFigures, Protocol):
         """Make due up to `limit` tasks that wait for a confirmation, the nearest deadline first; return how many."""
         ...
 
-    async def withdraw(self, keys: Sequence[int]) -> None:
+    async def retract(self, row_ids: Sequence[int]) -> None:
         """Take tasks that are not claimed back from `ready` to `pending`."""
         ...
 
@@ -160,7 +160,7 @@ class LimitStore(Protocol):
         """Take `count` requests out of the shared budget, unless they would go out much later."""
         ...
 
-    async def share_limits(self, news: LimitUpdate, now_ms: int) -> LimitSnapshot:
+    async def share_limits(self, update: LimitUpdate, now_ms: int) -> LimitSnapshot:
         """Store what one process has learned of the limits, and return what all processes have."""
         ...
 
@@ -168,7 +168,7 @@ class LimitStore(Protocol):
 class SpaceWatch(Protocol):
     """Watches the space that the store takes."""
 
-    def room(self) -> Room | None:
+    def free_space(self) -> FreeSpace | None:
         """Return the free and the needed space of the volume; None where the system does not say."""
         ...
 

@@ -16,7 +16,7 @@ class EndConditions:
 
     def __init__(self, options: RunOptions, parts: HarvestParts, writer: ResultWriter) -> None:
         self._until = options.until
-        self._look_again_s = options.look_again_s
+        self._recheck_s = options.recheck_s
         self._source = parts.source
         self._retry = parts.retry
         self._throttle = parts.throttle
@@ -58,7 +58,7 @@ class EndConditions:
             self._writer.expect_no_more()
         if self._until is StopWhen.ALL_ASKED or next_due_ms is None:
             is_over = self._until is not StopWhen.SIGNALLED and not self._progress.in_flight
-            return None if is_over else self._look_again_s
+            return None if is_over else self._recheck_s
         if wait_ms > NOT_WAITED_FOR_S * 1000 and self._until is StopWhen.ALL_DONE and await self._are_all_held():
             return None
         # No task waits that long: the clock was set back since, and the next read of due tasks makes them due.

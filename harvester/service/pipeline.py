@@ -119,7 +119,7 @@ class Pipeline:
             attempt=attempt,
             settled_at_ms=now_ms,
             embeddings=outcome.embeddings if isinstance(outcome, Retrieved) else None,
-            metadata=self._news(request.task, outcome),
+            metadata=self._new_metadata(request.task, outcome),
             body=_kept_body(response.content) if isinstance(outcome, Invalid | Empty) else None,
             encoding=encoding,
             charged=not isinstance(outcome, Throttled | Refused),
@@ -138,7 +138,7 @@ class Pipeline:
         message = f"The result is that of another task here, {received_id!a}."
         return Misrouted(received_id, message)
 
-    def _news(self, task: Task, outcome: Outcome) -> MediaMetadata | None:
+    def _new_metadata(self, task: Task, outcome: Outcome) -> MediaMetadata | None:
         """Return the metadata that an answer without embeddings has for the video, unless the task has them already."""
         is_known = task.model_name is not None and task.duration_s is not None
         return outcome.metadata if isinstance(outcome, Ready | Processing) and not is_known else None

@@ -103,7 +103,7 @@ class Scheduler:
                 slot = object()
                 await self._slots.acquire_on_behalf_of(slot)
                 # Wait for memory before the permit is taken: a request with a permit must go out at once.
-                await self._budget.room()
+                await self._budget.wait_for_room()
                 with self._progress.beats.at_work("dispatch", self._clock.monotonic):
                     chosen = await self._chooser.choose()
                 if chosen is None:

@@ -24,7 +24,7 @@ class FakeTime:
 
 
 def throttles(stores: list[HarvestStore], clock: FakeTime, limit: RateLimit) -> list[Throttle]:
-    return [Throttle(limit, clock.monotonic, ledger=store, wall_ms=clock.wall_ms) for store in stores]
+    return [Throttle(limit, clock.monotonic, limit_store=store, wall_ms=clock.wall_ms) for store in stores]
 
 
 async def taken_in(clock: FakeTime, subjects: list[Throttle], seconds: float, step_s: float = 0.05) -> list[int]:
@@ -166,7 +166,7 @@ async def test_a_block_survives_a_restart(stores: list[HarvestStore]) -> None:
     before, _ = throttles(stores, clock, RateLimit(60))
     before.learn(STATUS, 429, LimitReport(retry_after_s=11_382))
     await before.refill()
-    after = Throttle(RateLimit(60), clock.monotonic, ledger=stores[0], wall_ms=clock.wall_ms)
+    after = Throttle(RateLimit(60), clock.monotonic, limit_store=stores[0], wall_ms=clock.wall_ms)
     await after.refill()
     assert after.blocked_s(STATUS) == pytest.approx(11_382)
 

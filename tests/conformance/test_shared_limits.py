@@ -35,22 +35,22 @@ class FakeTime:
 
 
 class Process:
-    """A throttle on the shared database, and what it tells its ledger."""
+    """A throttle on the shared database, and the updates that it stores."""
 
     def __init__(self, store: HarvestStore, clock: FakeTime, limit: RateLimit, **settings: bool) -> None:
         self.store = store
-        self.news: list[LimitUpdate] = []
+        self.updates: list[LimitUpdate] = []
         self.fails = False
         self.while_sharing: Callable[[], None] = lambda: None
-        self.throttle = Throttle(limit, clock.monotonic, ledger=self, wall_ms=clock.wall_ms, **settings)
+        self.throttle = Throttle(limit, clock.monotonic, limit_store=self, wall_ms=clock.wall_ms, **settings)
         self.lease_requests = store.lease_requests
 
-    async def share_limits(self, news: LimitUpdate, now_ms: int) -> LimitSnapshot:
+    async def share_limits(self, update: LimitUpdate, now_ms: int) -> LimitSnapshot:
         if self.fails:
             raise StoreBusyError("The database is locked.", reason="database is locked")
-        self.news.append(news)
+        self.updates.append(update)
         self.while_sharing()
-        return await self.store.share_limits(news, now_ms)
+        return await self.store.share_limits(update, now_ms)
 
     def learned(self, endpoint: Endpoint = RETRIEVE) -> float | None:
         return self.throttle.budget(endpoint).learned_per_minute
@@ -107,7 +107,7 @@ async def test_windows_of_a_minute_are_not_worth_a_write(stores: list[HarvestSto
     process = Process(stores[0], clock, RateLimit(0))
     process.throttle.learn(RETRIEVE, 200, LimitReport(remaining=5, reset_s=30, limit=8))
     await process.throttle.publish_limits()
-    assert [set(news.windows) for news in process.news] == [set()]
+    assert [set(update.windows) for update in process.updates] == [set()]
 
 
 @pytest.mark.parametrize("jump_ms", [-86_400_000, 86_400_000])
@@ -183,7 +183,7 @@ async def test_another_process_goes_by_the_cut_rate_too(stores: list[HarvestStor
     # The refusal of a request that was under way at the same time is the same refusal.
     clock.now += 1
     await told.throttle.refill()
-    assert len([news for news in told.news + other.news if news.rates]) == 1
+    assert len([update for update in told.updates + other.updates if update.rates]) == 1
 
 
 @pytest.mark.parametrize("cut_from", [30, 600])
@@ -214,7 +214,7 @@ async def test_only_what_is_new_is_written(stores: list[HarvestStore], clock: Fa
         process.throttle.learn(STATUS, 200, LimitReport(limit=100, reset_s=80_000))
         await process.throttle.refill()
         clock.now += 6
-    assert [bool(news) for news in process.news] == [True] + [False] * 19
+    assert [bool(update) for update in process.updates] == [True] + [False] * 19
 
 
 async def test_what_could_not_be_written_is_told_again(stores: list[HarvestStore], clock: FakeTime) -> None:
@@ -227,8 +227,8 @@ async def test_what_could_not_be_written_is_told_again(stores: list[HarvestStore
         await process.throttle.refill()
     process.fails = False
     await process.throttle.refill()
-    (news,) = process.news
-    assert (set(news.blocks), set(news.rates), set(news.quotas)) == ({RETRIEVE}, {STATUS}, {STATUS})
+    (update,) = process.updates
+    assert (set(update.blocks), set(update.rates), set(update.quotas)) == ({RETRIEVE}, {STATUS}, {STATUS})
 
 
 async def test_a_block_can_be_told_while_nothing_may_be_leased(stores: list[HarvestStore], clock: FakeTime) -> None:
@@ -239,7 +239,7 @@ async def test_a_block_can_be_told_while_nothing_may_be_leased(stores: list[Harv
     after = Process(stores[0], clock, RateLimit(0))
     await after.throttle.refill()
     assert after.throttle.blocked_s(RETRIEVE) == pytest.approx(11_382)
-    assert len(before.news) == 1
+    assert len(before.updates) == 1
 
 
 async def test_what_is_learned_while_others_are_heard_is_kept(stores: list[HarvestStore], clock: FakeTime) -> None:
@@ -252,7 +252,7 @@ async def test_what_is_learned_while_others_are_heard_is_kept(stores: list[Harve
     assert busy.learned() == pytest.approx(42)
     busy.while_sharing = lambda: None
     await busy.throttle.publish_limits()
-    assert [set(news.rates) for news in busy.news] == [set(), {RETRIEVE}]
+    assert [set(update.rates) for update in busy.updates] == [set(), {RETRIEVE}]
 
 
 async def test_a_quota_that_another_process_saw_change_is_taken_over(
@@ -291,5 +291,5 @@ async def test_without_a_status_call_the_retrievals_are_told_of(stores: list[Har
     process = Process(stores[0], clock, RateLimit(60), has_status_call=False)
     process.throttle.learn(STATUS, 429, UNTOLD)
     await process.throttle.refill()
-    assert set(process.news[0].rates) == {RETRIEVE}
+    assert set(process.updates[0].rates) == {RETRIEVE}
     assert process.learned(STATUS) == process.learned(RETRIEVE) == pytest.approx(42)

@@ -56,9 +56,9 @@ async def test_a_rate_that_suffices_gives_no_warning(shell: Shell) -> None:
 
 async def test_status_goes_by_what_the_api_has_taught(shell: Shell) -> None:
     await queue_fresh_tasks(shell, 2000)
-    news = LimitUpdate(quotas={Endpoint.RETRIEVE: Quota(50, 86_400)})
+    update = LimitUpdate(quotas={Endpoint.RETRIEVE: Quota(50, 86_400)})
     with closing(open_for_writing(shell.database)) as connection:
-        in_transaction(connection, lambda connection: note_limits(connection, news, time.time_ns() // 1_000_000))
+        in_transaction(connection, lambda connection: note_limits(connection, update, time.time_ns() // 1_000_000))
 
     ended = await shell.run("status", HARVESTER_RATE__REQUESTS_PER_MINUTE="60")
 

@@ -98,9 +98,9 @@ async def test_rows_of_other_programs_are_counted_though_nobody_has_seen_them_ye
 async def test_while_the_api_wants_no_requests_the_calls_come_after_that(shell: Shell) -> None:
     await shell.add(aged(3, DAY_S))
     until_ms = time.time_ns() // 1_000_000 + 3_600_000
-    news = LimitUpdate(blocks={Endpoint.RETRIEVE: until_ms})
+    update = LimitUpdate(blocks={Endpoint.RETRIEVE: until_ms})
     with closing(open_for_writing(shell.database)) as connection:
-        in_transaction(connection, lambda connection: note_limits(connection, news, until_ms - 3_600_000))
+        in_transaction(connection, lambda connection: note_limits(connection, update, until_ms - 3_600_000))
 
     text = (await shell.run("plan")).stdout
     plan = json.loads((await shell.run("plan", "--json")).stdout)

@@ -137,7 +137,7 @@ def test_what_is_near_its_deadline_is_served_in_time_where_the_budget_allows_it(
 
 def test_what_is_left_of_a_quota_is_not_saved_up_beyond_the_deadline_of_a_task() -> None:
     """The last five of fifty requests a day would go out hours apart; three tasks come, and expire in an hour."""
-    setup = Setup(server_limits=SimulatorSettings(requests_per_day=50), look_every_s=60.0, stop_after_s=12 * 3600.0)
+    setup = Setup(server_limits=SimulatorSettings(requests_per_day=50), recheck_s=60.0, stop_after_s=12 * 3600.0)
     others = of_age(draw_submissions(100, 1.0, seed=1), 86_400.0)
     near = of_age(draw_submissions(3, 1.0, seed=2), RETENTION_MS / 1000 - 3600 - 600)
     report = run_harvest([*others, *(replace(one, queued_at_ms=START_MS + 600_000) for one in near)], setup)

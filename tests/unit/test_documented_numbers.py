@@ -132,7 +132,7 @@ HELD: dict[str, list[str]] = {
     "docs/reference/json.md": [f"over the last {PERIODS[RATE_WINDOW_S]}"],
     "docs/reference/log.md": [f"the same one once a {PERIODS[library_logs.EVERY_S]}"],
     "docs/reference/metrics.md": [
-        f"computed once a {PERIODS[deadline_monitor.LOOK_EVERY_S]}",
+        f"computed once a {PERIODS[deadline_monitor.CHECK_EVERY_S]}",
         f"about {mib(LOG_BYTES)} at most",
         f"within {DAY_MS // 3_600_000} h",
     ],

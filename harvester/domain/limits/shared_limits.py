@@ -62,10 +62,10 @@ class LimitUpdate:
     rates: dict[Endpoint, SharedRate] = field(default_factory=dict)
     quotas: dict[Endpoint, Quota] = field(default_factory=dict)
     windows: dict[Endpoint, SharedWindow] = field(default_factory=dict)
-    payments: dict[Endpoint, Charge] = field(default_factory=dict)
+    charges: dict[Endpoint, Charge] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.blocks or self.rates or self.quotas or self.windows or self.payments)
+        return bool(self.blocks or self.rates or self.quotas or self.windows or self.charges)
 
 
 @dataclass(frozen=True, slots=True)

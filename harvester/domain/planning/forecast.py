@@ -47,8 +47,8 @@ class QueuedTask:
 class QueueSample:
     """A sample of the queue at `at_ms` (Unix milliseconds).
 
-    `drawn` is an even sample of the open tasks, the nearest deadline first; each task stands for `each` (1: all tasks
-    are drawn). `head` has the tasks of the next requests. `processes` processes have claimed `in_hand` tasks.
+    `sampled` is an even sample of the open tasks, the nearest deadline first; each task stands for `each` (1: all tasks
+    are in it). `head` has the tasks of the next requests. `processes` processes have claimed `in_hand` tasks.
     """
 
     at_ms: int
@@ -58,7 +58,7 @@ class QueueSample:
     in_hand: int = 0
     processes: int = 0
     each: int = 1
-    drawn: Sequence[QueuedTask] = ()
+    sampled: Sequence[QueuedTask] = ()
     head: Sequence[QueuedTask] = ()
     deadlines: Deadlines = ()
 
@@ -243,7 +243,7 @@ def estimate_requests(sample: QueueSample, conditions: Conditions, times: Proces
 
 
 def _pending(sample: QueueSample) -> Iterable[QueuedTask]:
-    return (turn for turn in sample.drawn if turn.task.state is TaskState.PENDING)
+    return (turn for turn in sample.sampled if turn.task.state is TaskState.PENDING)
 
 
 def _by_state(tasks: Iterable[Task]) -> tuple[list[Task], list[Task]]:
@@ -259,7 +259,7 @@ def _sort_by_chance(sample: QueueSample, conditions: Conditions, times: Processi
     rate_per_s = conditions.budget.rate_per_s
     each_ms = 0.0 if rate_per_s is None else sample.each * 1000 / rate_per_s
     pending = [turn.task for turn in _pending(sample)]
-    at_ms = max(sample.at_ms, conditions.budget.resumes_ms or 0) + (len(sample.drawn) - len(pending)) * each_ms
+    at_ms = max(sample.at_ms, conditions.budget.resumes_ms or 0) + (len(sample.sampled) - len(pending)) * each_ms
     in_vain, young = 0.0, []
     for task in pending:
         reached_ms = round(at_ms)

@@ -16,7 +16,7 @@ from harvester.store.sqlite.connection import (
     open_for_writing,
     translating_errors,
 )
-from harvester.store.sqlite.dead_letters import keepers, load_payload
+from harvester.store.sqlite.dead_letters import dead_letters, load_payload
 from harvester.store.sqlite.results import settle as settle_group
 
 
@@ -41,7 +41,7 @@ class SqliteQueueEditor:
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return the ended tasks whose bodies are stored, without the bodies."""
-        return keepers(self._connection)
+        return dead_letters(self._connection)
 
     def payload(self, task_key: int) -> Payload | None:
         """Return the stored body of a result that could not be decoded; None without one."""

@@ -48,18 +48,18 @@ SET claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attemp
     scheduled_at = :now
 WHERE id = :id AND task_id = :task_id AND claim = :claim AND state = :state_read
 
--- name: presume_ready
+-- name: infer_ready
 -- A page of the tasks in processing did not show the task, so it has finished, and its result is worth a request.
 UPDATE tasks
 SET state = 'ready', claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attempts + 1,
     next_attempt_at = 0
 WHERE id = :id AND claim = :claim AND state = 'pending'
 
--- name: withdraw_ready
+-- name: retract_ready
 -- A task was inferred to be ready from a page without it, and was not.
 UPDATE tasks SET state = 'pending', claim = claim + 1 WHERE id = :id AND state = 'ready' AND lease_owner IS NULL
 
--- name: keep_listed
+-- name: store_listed
 -- Store the API's description of a task's video, unless the task has ended or was deleted since it was read.
 INSERT INTO listed (task, listed_at, model_name, duration, input_filename, input_url)
 SELECT id, :now, :model_name, :duration, :input_filename, :input_url FROM tasks
@@ -231,14 +231,14 @@ SELECT EXISTS (
     LIMIT 1 OFFSET (SELECT count(*) FROM temp.wanted)
 )
 
--- name: drawn
+-- name: every_nth
 -- Every :every-th task of one open state, also if it waits, is claimed or has no deadline yet. The index has the ids,
--- too, so only the rows of drawn tasks are read.
+-- too, so only the rows of those tasks are read.
 SELECT next_attempt_at, {claimable}
 FROM tasks INDEXED BY tasks_by_turn LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND tasks.id % :every = 0
 
--- name: due_by_wait
+-- name: due_after_wait
 -- Tasks that `make_due` would make due, the nearest deadline first or, with :direction -1, last; tasks past their
 -- deadline come after all others.
 SELECT next_attempt_at, {claimable}
@@ -249,14 +249,14 @@ WHERE tasks.id IN (
     ORDER BY expires_at <= :now, expires_at * :direction LIMIT :limit
 )
 
--- name: next_turns
+-- name: next_due_tasks
 -- The tasks that fall due next by themselves; a claimed task does so only if its owner dies.
 SELECT next_attempt_at, {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at > :now AND lease_owner IS NULL
 ORDER BY next_attempt_at LIMIT :limit
 
--- name: inserted_turns
+-- name: inserted_tasks
 -- The rows that find_inserted finds, with all columns of a claim.
 SELECT next_attempt_at, {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
@@ -283,8 +283,8 @@ FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE task_id = :task_id AND state IN ('pending', 'ready') AND next_attempt_at = 0
 
 -- name: claimable
--- Of the tasks of a list of [id, claim], those that no process has claimed since then; as one row, because each row
--- releases and takes the interpreter's lock.
+-- Those tasks of a list of [id, claim] that no process has claimed since then; as one row, because each row releases
+-- and takes the interpreter's lock.
 SELECT group_concat(tasks.id) FROM json_each(:seen) AS seen
 CROSS JOIN tasks ON tasks.id = json_extract(seen.value, '$[0]')
 WHERE tasks.claim = json_extract(seen.value, '$[1]') AND next_attempt_at = 0 AND state IN ('pending', 'ready')
@@ -377,7 +377,7 @@ INSERT INTO videos (task, model_name, duration, input_filename, input_url, video
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: harvested_before
--- Of these tasks, those with a stored video.
+-- Those of the tasks that have a stored video.
 SELECT task FROM videos WHERE task IN (SELECT value FROM json_each(:tasks))
 
 -- name: insert_embedding
@@ -396,17 +396,17 @@ INSERT INTO embeddings (task, position, dim, dtype, vector)
 SELECT :task, position, :dim, :dtype, substr(:vectors, (position - :first) * :bytes + 1, :bytes) FROM segments
 WHERE task = :task AND position >= :first AND position < :end ORDER BY position
 
--- name: keep_payload
+-- name: store_payload
 INSERT OR REPLACE INTO payloads (task, received_at, body, is_cut, encoding)
 VALUES (:task, :received_at, :body, :is_cut, :encoding)
 
 -- name: find_payload
 SELECT received_at, body, is_cut, encoding FROM payloads WHERE task = :task
 
--- name: kept_of
+-- name: payload_of
 SELECT received_at, length(body) AS bytes, is_cut FROM payloads WHERE task = :task
 
--- name: keepers
+-- name: dead_letters
 SELECT tasks.id, tasks.task_id, tasks.state, payloads.is_cut
 FROM payloads CROSS JOIN tasks ON tasks.id = payloads.task
 WHERE tasks.state IN ('failed', 'expired', 'missing', 'rejected')
@@ -666,9 +666,9 @@ ON CONFLICT (endpoint) DO UPDATE SET
     window_remaining = excluded.window_remaining, window_ends = excluded.window_ends, window_at = excluded.window_at
 WHERE window_at IS NULL OR window_at <= excluded.window_at OR window_at > :now
 
--- name: class_arrival
+-- name: endpoint_arrival
 SELECT arrival FROM learned_limits WHERE endpoint = :endpoint
 
--- name: set_class_arrival
+-- name: set_endpoint_arrival
 INSERT INTO learned_limits (endpoint, arrival) VALUES (:endpoint, :arrival)
 ON CONFLICT (endpoint) DO UPDATE SET arrival = excluded.arrival

@@ -20,7 +20,7 @@ from harvester.domain.tasks.queue_reports import Deadline, Ends, Troubled
 from harvester.domain.tasks.records import HeldLeases, Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.ports.maintenance import Covered
-from harvester.ports.space import LOG_BYTES, LogReport, Room
+from harvester.ports.space import LOG_BYTES, FreeSpace, LogReport
 from harvester.store.sqlite import limits, queue
 from harvester.store.sqlite.attempts import recent_answers
 from harvester.store.sqlite.connection import (
@@ -46,7 +46,7 @@ from harvester.store.sqlite.opened_file import OpenedFile
 from harvester.store.sqlite.processing_times import share_processing_times
 from harvester.store.sqlite.queries import Scope, query
 from harvester.store.sqlite.results import settle
-from harvester.store.sqlite.write_ahead_log import log_bytes, room, shrink_log
+from harvester.store.sqlite.write_ahead_log import free_space, log_bytes, shrink_log
 
 T = TypeVar("T")
 
@@ -129,9 +129,9 @@ class Store:
         """Run `body`, which only reads: it does not wait for writers."""
         return await self._run(body, self._writer.read)
 
-    def room(self) -> Room | None:
+    def free_space(self) -> FreeSpace | None:
         """Return the free and the needed space of the volume; None if the system does not say."""
-        return None if self._file is None else room(self.path, self._file.database_bytes)
+        return None if self._file is None else free_space(self.path, self._file.database_bytes)
 
     async def tend_log(self) -> LogReport:
         """Cut the log if it is longer than it should be, or if nothing was written since the last time."""
@@ -308,10 +308,10 @@ class Store:
             lambda connection: connection.execute(query("find_task"), {"task_id": task_id}).fetchone() is not None
         )
 
-    async def withdraw(self, keys: Sequence[int]) -> None:
+    async def retract(self, row_ids: Sequence[int]) -> None:
         """Take tasks without a claim back from `ready` to `pending`: they were inferred to be ready by mistake."""
-        rows = [{"id": key} for key in keys]
-        await self.transact(lambda connection: connection.executemany(query("withdraw_ready"), rows))
+        rows = [{"id": row_id} for row_id in row_ids]
+        await self.transact(lambda connection: connection.executemany(query("retract_ready"), rows))
 
     async def share_processing_times(self, fresh: Mapping[Key, LifeTable]) -> dict[Key, LifeTable]:
         """Add newly learned processing times, and return all that are known."""
@@ -321,15 +321,15 @@ class Store:
         """Take requests out of the budget that all processes on this database share."""
         return await self.transact(lambda connection: limits.lease_requests(connection, limit, count, now_ms))
 
-    async def share_limits(self, news: LimitUpdate, now_ms: int) -> LimitSnapshot:
+    async def share_limits(self, update: LimitUpdate, now_ms: int) -> LimitSnapshot:
         """Store what a process has learned of the limits; return what all processes have."""
 
         def body(connection: sqlite3.Connection) -> LimitSnapshot:
-            if news:
-                limits.note_limits(connection, news, now_ms)
+            if update:
+                limits.note_limits(connection, update, now_ms)
             return limits.known_limits(connection, now_ms)
 
-        return await (self.transact(body) if news else self.read(body))
+        return await (self.transact(body) if update else self.read(body))
 
     async def prune(self, before_ms: int) -> int:
         """Delete a batch of the attempts that were made before that time; return how many."""

@@ -38,17 +38,17 @@ def turn(
 
 
 def sample(turns: list[QueuedTask], *, each: int = 1) -> QueueSample:
-    drawn = sorted(turns, key=lambda one: (one.task.expires_at_ms, one.task.row_id))
-    due = [one.task.state for one in drawn if one.due_ms <= NOW]
+    sampled = sorted(turns, key=lambda one: (one.task.expires_at_ms, one.task.row_id))
+    due = [one.task.state for one in sampled if one.due_ms <= NOW]
     return QueueSample(
         NOW,
-        open_tasks=len(drawn) * each,
+        open_tasks=len(sampled) * each,
         ready_due=due.count(TaskState.READY) * each,
         pending_due=due.count(TaskState.PENDING) * each,
         each=each,
-        drawn=drawn,
-        head=drawn,
-        deadlines=[(one.task.expires_at_ms, each) for one in drawn],
+        sampled=sampled,
+        head=sampled,
+        deadlines=[(one.task.expires_at_ms, each) for one in sampled],
     )
 
 

@@ -35,7 +35,7 @@ def report(
         open_tasks=len(tasks),
         ready_due=states.count(TaskState.READY),
         pending_due=states.count(TaskState.PENDING),
-        drawn=turns,
+        sampled=turns,
         head=turns,
         deadlines=sorted((one.expires_at_ms, 1) for one in tasks),
     )

@@ -137,7 +137,7 @@ def page(*created_at_ms: int, invalid: int = 0) -> ListPage:
 EMPTY = page()
 
 
-class FakeLedger:
+class FakeLimitStore:
     """A budget that is shared with nobody."""
 
     def __init__(self, clock: FakeClock) -> None:
@@ -150,8 +150,8 @@ class FakeLedger:
         self.leased += count
         return BudgetLease(now_ms, {})
 
-    async def share_limits(self, news: LimitUpdate, _now_ms: int) -> LimitSnapshot:
-        if news.blocks:
+    async def share_limits(self, update: LimitUpdate, _now_ms: int) -> LimitSnapshot:
+        if update.blocks:
             self.told_at.append(self.clock.monotonic() - self.began)
         return LimitSnapshot()
 
@@ -165,11 +165,13 @@ class Stage:
     progress: Progress
     schedule: Schedule | None = QUARTER_HOURLY
 
-    def share_budget(self, requests_per_minute: float) -> FakeLedger:
-        ledger, clock = FakeLedger(self.clock), self.clock
+    def share_budget(self, requests_per_minute: float) -> FakeLimitStore:
+        limit_store, clock = FakeLimitStore(self.clock), self.clock
         limit = RateLimit(requests_per_minute)
-        self.throttle = self.api.throttle = Throttle(limit, clock.monotonic, ledger=ledger, wall_ms=clock.wall_ms)
-        return ledger
+        self.throttle = self.api.throttle = Throttle(
+            limit, clock.monotonic, limit_store=limit_store, wall_ms=clock.wall_ms
+        )
+        return limit_store
 
     async def look(self, since_ms: int = NOW_MS) -> DiscoveryReport:
         return await discover(
@@ -238,9 +240,9 @@ async def test_the_last_request_of_a_window_is_waited_for() -> None:
         return page(*(NOW_MS + 100_000 - number * 1_000 for number in range(50)))
 
     on = stage(last_but_one, EMPTY)
-    ledger = on.share_budget(requests_per_minute=60)
+    limit_store = on.share_budget(requests_per_minute=60)
     await on.look()
-    assert (on.api.times, ledger.leased) == ([0, 30], 2)
+    assert (on.api.times, limit_store.leased) == ([0, 30], 2)
 
 
 async def test_a_long_block_is_stored_while_it_is_sat_out() -> None:
@@ -249,9 +251,9 @@ async def test_a_long_block_is_stored_while_it_is_sat_out() -> None:
         return Throttled("Too many.", 7_200)
 
     on = stage(throttled, EMPTY)
-    ledger = on.share_budget(requests_per_minute=60)
+    limit_store = on.share_budget(requests_per_minute=60)
     await on.look()
-    assert (on.api.times, ledger.told_at) == ([0, 7_200], [0])
+    assert (on.api.times, limit_store.told_at) == ([0, 7_200], [0])
 
 
 async def test_failures_that_pass_are_waited_out() -> None:

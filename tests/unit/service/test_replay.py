@@ -19,7 +19,7 @@ from harvester.domain.tasks.task import TaskState
 from harvester.service.replay import ReplayResult, replay_dead_letter
 from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import Connection, in_transaction, open_for_writing
-from harvester.store.sqlite.dead_letters import keepers
+from harvester.store.sqlite.dead_letters import dead_letters
 from harvester.store.sqlite.editor import SqliteQueueEditor
 from harvester.store.sqlite.results import settle
 from harvester.store.sqlite.task_history import rebuild_json, task_details
@@ -53,7 +53,7 @@ def rejected(connection: Connection, body: bytes, encoding: str | None = None) -
         encoding,
     )
     assert in_transaction(connection, lambda connection: settle(connection, [settlement])) == [True]
-    (dead_letter,) = keepers(connection)
+    (dead_letter,) = dead_letters(connection)
     assert dead_letter.state is TaskState.REJECTED
     return dead_letter
 

@@ -111,7 +111,7 @@ class Bench:
     ) -> None:
         self.store = store
         self.clock = JumpingClock()
-        self.throttle = Throttle(RateLimit(0), self.clock.monotonic, ledger=store, wall_ms=self.clock.wall_ms)
+        self.throttle = Throttle(RateLimit(0), self.clock.monotonic, limit_store=store, wall_ms=self.clock.wall_ms)
         parts = harvest_parts(
             store=store,
             api=api,

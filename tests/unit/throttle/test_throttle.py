@@ -100,7 +100,7 @@ def test_the_configured_limit_can_be_asked_for() -> None:
     assert throttle(Clock(), 50, 5).limit == RateLimit(50, 5)
 
 
-class Ledger:
+class FakeLimitStore:
     """A shared budget of which every lease is a second later than the last."""
 
     def __init__(self) -> None:
@@ -111,18 +111,18 @@ class Ledger:
         await anyio.lowlevel.checkpoint()
         return BudgetLease(now_ms + (self.leases - 1) * count * 1000.0, {})
 
-    async def share_limits(self, _news: LimitUpdate, _now_ms: int) -> LimitSnapshot:
+    async def share_limits(self, _update: LimitUpdate, _now_ms: int) -> LimitSnapshot:
         await anyio.lowlevel.checkpoint()
         return LimitSnapshot()
 
 
 async def test_two_who_wait_for_the_shared_budget_take_one_lease() -> None:
-    ledger = Ledger()
-    subject = Throttle(RateLimit(60), Clock(), ledger=ledger)
+    limit_store = FakeLimitStore()
+    subject = Throttle(RateLimit(60), Clock(), limit_store=limit_store)
     async with anyio.create_task_group() as group:
         group.start_soon(subject.refill)
         group.start_soon(subject.refill)
-    assert (ledger.leases, subject.wait_s(STATUS)) == (1, 0.0)
+    assert (limit_store.leases, subject.wait_s(STATUS)) == (1, 0.0)
 
 
 def test_the_rate_in_force_can_be_asked_for() -> None:
