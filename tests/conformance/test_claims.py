@@ -266,7 +266,7 @@ async def test_what_was_put_off_while_the_clock_was_ahead_is_woken(store: Harves
 
 
 @pytest.mark.parametrize(("ahead_ms", "woken"), [(3 * 3_600_000, 1), (61_000, 1), (60_000, 0), (0, 0)])
-async def test_what_a_clock_that_was_ahead_put_off_is_told_from_what_sleeps_rightly(
+async def test_waits_set_by_a_clock_that_was_ahead_are_distinguished_from_right_ones(
     store: HarvestStore, editor: QueueEditor, ahead_ms: int, woken: int
 ) -> None:
     editor.add([object_id(1), object_id(2)], NOW)

@@ -130,7 +130,7 @@ async def test_the_second_look_finds_nothing_new(store: Store) -> None:
     assert (report.queued.new_ids, report.queued.known, report.is_complete) == ([], 130, True)
 
 
-async def test_what_became_ready_meanwhile_is_told_by_the_second_look(store: Store) -> None:
+async def test_the_second_discovery_reports_what_became_ready_meanwhile(store: Store) -> None:
     async with Account(tasks=60, age_s=0, spread_s=0, processing_median_s=60).sim as sim:
         assert (await look(sim, store)).queued.new_states == {TaskState.PENDING: 60}
         sim.clock.advance(120)
@@ -192,7 +192,7 @@ async def test_both_at_once_hide_nothing(store: Store) -> None:
 
 
 async def test_the_harvest_goes_on_while_the_list_is_read(store: Store) -> None:
-    """A task that somebody claims between two looks keeps its claim."""
+    """A task that a process claims between two discoveries keeps its claim."""
     from harvester.domain.tasks.records import Lease  # noqa: PLC0415
 
     async with Account(tasks=20).sim as sim:

@@ -26,7 +26,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, ({max_bytes}, {max_bytes}))
 """
 """The kernel's VmHWM, as the resource usage of a process counts the one that started it, which may have grown large.
 
-A long body is received into a file in memory, which is nobody's resident memory: files are bounded as well.
+A long body is received into a file in memory, which is no process's resident memory: files are bounded as well.
 """
 
 

@@ -66,7 +66,7 @@ def findings(path: Path) -> list[str]:
 
 
 def is_new(path: Path) -> bool:
-    """Return whether a database has no task yet, as somebody without the program sees it."""
+    """Return whether a database has no task yet, as a client without the program sees it."""
     if not path.exists():
         return True
     # Not read only: what a killed process has not finished must be undone first, as at the next start.

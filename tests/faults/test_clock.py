@@ -39,7 +39,7 @@ limits.http_date = lambda _value: None
     ("hours", "is_dated"),
     [(24, True), (-3, False), *(pytest.param(hours, True, marks=thorough) for hours in (-24, -3))],
 )
-async def test_row_29_when_the_wall_clock_jumps_a_day_nothing_expires_and_nobody_waits_for_it(
+async def test_row_29_when_the_wall_clock_jumps_a_day_nothing_expires_and_no_task_waits_for_it(
     shell: Shell, hours: int, *, is_dated: bool
 ) -> None:
     flag, gate = shell.folder / "flag", Gate(let_through=4)
@@ -63,7 +63,7 @@ async def test_row_29_when_the_wall_clock_jumps_a_day_nothing_expires_and_nobody
         assert_kept(shell, api)
         assert api.faults.served["reset"] == 8
     if not is_dated:
-        # Of a day's sleep the next look sees that nobody sleeps so long; of hours it cannot.
+        # The next check sees that no task ever waits a day; a wait of hours it cannot distinguish.
         assert "the clock was set back, waiting tasks are asked about now" in ended.stderr
     else:
         side = "ahead of" if hours > 0 else "behind"
@@ -102,7 +102,7 @@ async def test_row_43_with_a_clock_that_is_days_off_deadlines_go_by_the_apis_tim
     shell.environ["HARVESTER_HARVEST__CONCURRENCY"] = "1"
     async with stand_in(tasks=8, duration_s=12) as api:
         shell.talks_to(api.base_url)
-        # Nobody knows it, and by the API's time its deadline is days away: it comes last, and does not expire.
+        # The API does not know this id; by the API's time its deadline is days away: it comes last and does not expire.
         stray = f"{int(time.time()) - 3000:08x}{'5' * 16}"
         await shell.add([*api.catalogue.ids(), stray])
         shift_clock(shell, by_s)

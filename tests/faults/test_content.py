@@ -283,6 +283,6 @@ async def test_row_49_a_number_of_a_vector_that_is_near_no_float_is_refused_with
 
         assert ended.code == 1, ended.stderr
         assert_kept(shell, api, {task_id: shell.states()[task_id] for task_id in hit})
-        told = {task_id: said_about(shell, task_id)[0] for task_id in hit}
-        assert {task_id: ("segments_invalid", NO_FLOAT[kind]) for task_id, kind in hit.items()} == told
+        reported = {task_id: said_about(shell, task_id)[0] for task_id in hit}
+        assert {task_id: ("segments_invalid", NO_FLOAT[kind]) for task_id, kind in hit.items()} == reported
         assert "harvested" not in {shell.states()[task_id] for task_id in hit}

@@ -201,8 +201,8 @@ async def test_row_27_when_a_worker_dies_while_decoding_its_task_is_retried_by_a
         assert not flag.exists()
         assert_kept(shell, api)
         assert len(retrieved(api)) == 9
-        told = [message for one in api.catalogue.ids() for message in said_about(shell, one)]
-        assert told == [("decode_worker_died", "The process that decoded the answer died.")]
+        messages = [message for one in api.catalogue.ids() for message in said_about(shell, one)]
+        assert messages == [("decode_worker_died", "The process that decoded the answer died.")]
         # It says nothing about the payload.
         assert shell.rows("SELECT DISTINCT invalid FROM tasks") == [(0,)]
 

@@ -62,8 +62,8 @@ async def test_a_dry_run_compares_with_the_queue_and_leaves_it(shell: Shell) -> 
         await shell.add(others)
         before = shell.database.read_bytes()
         ended = await shell.run("discover", "--dry-run", "--json")
-    told = json.loads(ended.stdout)
-    assert (told["new_task_ids"], told["new"], told["known"]) == ([first], 1, 9)
+    document = json.loads(ended.stdout)
+    assert (document["new_task_ids"], document["new"], document["known"]) == ([first], 1, 9)
     assert shell.database.read_bytes() == before
 
 

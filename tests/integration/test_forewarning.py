@@ -1,4 +1,4 @@
-"""A request budget that cannot save every task is told wherever somebody looks."""
+"""Status, plan, log and pages report a request budget that cannot save every task."""
 
 import asyncio
 import json
@@ -54,7 +54,7 @@ async def test_a_rate_that_suffices_gives_no_warning(shell: Shell) -> None:
     assert (budget["requests_per_s"], budget["at_risk"], budget["warning"]) == (None, 0, None)
 
 
-async def test_status_goes_by_what_the_api_has_taught(shell: Shell) -> None:
+async def test_status_uses_the_limits_that_the_api_has_stated(shell: Shell) -> None:
     await queue_fresh_tasks(shell, 2000)
     update = LimitUpdate(quotas={Endpoint.RETRIEVE: Quota(50, 86_400)})
     with closing(open_for_writing(shell.database)) as connection:

@@ -54,7 +54,7 @@ async def test_sigterm_ends_it_as_the_shells_expect(shell: Shell) -> None:
     assert (await watch.ended()).code == 143
 
 
-async def test_a_database_that_disappears_is_told_and_waited_for(shell: Shell) -> None:
+async def test_a_database_that_disappears_is_reported_and_waited_for(shell: Shell) -> None:
     await shell.add([AN_ID])
     watch = await shell.start("status", "--watch", "--every", "0.05s")
     await read_until(watch, ONE_PENDING)

@@ -58,7 +58,7 @@ def test_every_task_is_harvested_with_one_download(opaque_ids: bool) -> None:  #
 
 
 @pytest.mark.parametrize("strategy", ["auto", "list"])
-def test_where_ids_tell_no_time_pages_are_asked_for_as_soon_as_answers_have_told_it(strategy: str) -> None:
+def test_where_ids_have_no_time_pages_are_requested_once_answers_have_stated_it(strategy: str) -> None:
     report = run_harvest(tasks(opaque_ids=True), Setup(requests_per_minute=60, strategy=strategy))
     assert report.counts[TaskState.HARVESTED] == TASKS
     assert report.requests[Endpoint.LIST] > 0
@@ -142,7 +142,7 @@ def test_what_is_left_of_a_quota_is_not_saved_up_beyond_the_deadline_of_a_task()
     near = of_age(draw_submissions(3, 1.0, seed=2), RETENTION_MS / 1000 - 3600 - 600)
     report = run_harvest([*others, *(replace(one, queued_at_ms=START_MS + 600_000) for one in near)], setup)
     assert {one.task.task_id for one in near} <= set(report.stored_at_ms)
-    # What nobody is pressed for is still spread: of the last two requests one had its turn.
+    # Requests without a near deadline are still spread: one of the last two had its turn.
     assert (report.requests.total(), report.refused.total()) == (49, 0)
 
 
@@ -180,9 +180,9 @@ def test_the_list_shows_every_task_as_it_was_a_lag_ago() -> None:
     assert report.requests < len(submissions) / 10
 
 
-def test_a_loop_in_which_nobody_can_run_again_says_so() -> None:
-    async def wait_for_nobody() -> None:
+def test_a_loop_in_which_no_task_can_run_again_is_an_error() -> None:
+    async def wait_for_ever() -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(RuntimeError, match="no timer is set"):
-        run_virtually(wait_for_nobody())
+        run_virtually(wait_for_ever())

@@ -151,7 +151,7 @@ def test_an_outage_of_six_hours_costs_few_requests() -> None:
     check(report, count=60, per_task=5.0, half_within_s=1800.0)
 
 
-def test_tasks_that_hang_are_asked_about_ever_more_rarely_and_keep_nobody_waiting() -> None:
+def test_tasks_that_hang_are_asked_about_ever_more_rarely_and_delay_no_others() -> None:
     hung = [replace(one, task=replace(one.task, finished_at_ms=NEVER_MS)) for one in tasks(70, seed=7)]
     setup = Setup(requests_per_minute=60, recheck_s=5.0, stop_after_s=3 * HOUR_S)
     report = run_harvest([*hung, *tasks()], setup)

@@ -82,7 +82,7 @@ def test_a_number_outside_of_the_vectors_is_given_back_as_it_was_received(place:
     assert values(text) == given_back(outcome)
 
 
-def test_an_exponent_that_nobody_can_calculate_with_is_given_back() -> None:
+def test_an_exponent_too_large_to_calculate_with_is_returned_unchanged() -> None:
     outcome = decode_retrieval(PLACES["outside"].replace("@", "1e-99999999999999999999").encode(), None, CAP_BYTES)
     assert isinstance(outcome, Retrieved)
     assert outcome.embeddings.document.endswith(b'"usage":1e-99999999999999999999}')

@@ -128,7 +128,7 @@ class TestCsv:
         assert refused(entries) == [(2, "short"), (3, "")]
         assert entries[-1] == A
 
-    def test_lines_swallowed_by_an_unclosed_quote_are_told(self) -> None:
+    def test_lines_swallowed_by_an_unclosed_quote_are_reported(self) -> None:
         entries = from_stdin(f'name,id\na,{A}\n"open,{B}\nb,{C}\n', column="id")
 
         assert entries[0] == A

@@ -36,10 +36,10 @@ class WindowServer:
         passes = self.used < self.limit
         self.used += passes
         left_s = ceil(self.opened_at + self.window_s - now)
-        told = None if passes or self.tells == "nothing" else float(left_s)
+        stated_s = None if passes or self.tells == "nothing" else float(left_s)
         if self.tells == "all":
-            return passes, LimitReport(self.limit - self.used, left_s, told, self.limit)
-        return passes, LimitReport(retry_after_s=told)
+            return passes, LimitReport(self.limit - self.used, left_s, stated_s, self.limit)
+        return passes, LimitReport(retry_after_s=stated_s)
 
 
 @dataclass

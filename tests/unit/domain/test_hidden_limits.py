@@ -1,4 +1,4 @@
-"""What a pacer makes of limits that nobody told it: few refusals, and most of what the server would take."""
+"""Under limits that no header states a pacer gets few refusals, and sends most of what the server would accept."""
 
 from collections.abc import Callable
 

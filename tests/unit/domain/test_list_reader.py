@@ -106,7 +106,7 @@ def test_older_tasks_are_left_out_even_where_the_server_gives_them() -> None:
     assert len(server.asked) < 10
 
 
-def test_the_newest_time_is_told() -> None:
+def test_the_newest_time_is_returned() -> None:
     _, reader = read(Server(spread(120)).answer)
     assert reader.newest_ms == NOW
     _, reader = read(Server({}).answer)

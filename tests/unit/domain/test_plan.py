@@ -203,7 +203,7 @@ def test_a_task_without_a_date_is_asked_for_its_result_at_once_and_then_by_itsel
     assert not any(isinstance(request, ListRequest) for request in planned(asked).requests)
 
 
-def test_who_prefers_the_list_is_told_on_which_page_a_task_without_a_date_is_by_its_result() -> None:
+def test_with_strategy_list_a_result_shows_on_which_page_a_task_without_a_date_is() -> None:
     preferring = replace(MANY, strategy=Strategy.LIST)
     unknown = task(age_ms=0, dated=False)
     assert endpoint_of(unknown, preferring) is Endpoint.RETRIEVE

@@ -98,7 +98,7 @@ def test_a_date_from_before_the_api_is_that_of_a_clock_which_was_never_set() -> 
 
 
 @pytest.mark.parametrize("jump_s", [-10 * DAY_S, -3 * 3600, 10 * DAY_S, -NOW_S])
-def test_once_the_api_has_told_its_time_a_wall_clock_that_jumps_changes_nothing(jump_s: float) -> None:
+def test_once_the_api_time_is_known_a_wall_clock_that_jumps_changes_nothing(jump_s: float) -> None:
     bench = Bench()
     bench.hear(0, 0, 0)
     bench.hand.ahead_s += jump_s

@@ -13,7 +13,7 @@ from tests.support.web_builders import NOW, FixedThrottle, StandingClock
 
 @dataclass
 class Deadlines:
-    told: list[tuple[int, int]]
+    stored: list[tuple[int, int]]
     asked: int = 0
     problem: Exception | None = None
 
@@ -21,7 +21,7 @@ class Deadlines:
         self.asked += 1
         if self.problem is not None:
             raise self.problem
-        return [(at_ms, count) for at_ms, count in self.told if at_ms > now_ms]
+        return [(at_ms, count) for at_ms, count in self.stored if at_ms > now_ms]
 
 
 @dataclass
@@ -71,7 +71,7 @@ async def test_the_condition_keeps_up_with_the_figures() -> None:
     bench = Bench()
     bench.throttle.limit = RateLimit(50 / 1440)
     await bench.check_a_minute_later()
-    bench.source.told = [(NOW + DAY_MS, 900)]
+    bench.source.stored = [(NOW + DAY_MS, 900)]
     await bench.check_a_minute_later()
 
     assert "of these 900 tasks" in bench.progress.conditions[CONDITION]

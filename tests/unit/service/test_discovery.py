@@ -138,13 +138,13 @@ EMPTY = page()
 
 
 class FakeLimitStore:
-    """A budget that is shared with nobody."""
+    """A budget that no other process shares."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.leased = 0
         self.began = clock.monotonic()
-        self.told_at: list[float] = []
+        self.blocks_stored_at: list[float] = []
 
     async def lease_requests(self, _limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
         self.leased += count
@@ -152,7 +152,7 @@ class FakeLimitStore:
 
     async def share_limits(self, update: LimitUpdate, _now_ms: int) -> LimitSnapshot:
         if update.blocks:
-            self.told_at.append(self.clock.monotonic() - self.began)
+            self.blocks_stored_at.append(self.clock.monotonic() - self.began)
         return LimitSnapshot()
 
 
@@ -253,7 +253,7 @@ async def test_a_long_block_is_stored_while_it_is_sat_out() -> None:
     on = stage(throttled, EMPTY)
     limit_store = on.share_budget(requests_per_minute=60)
     await on.look()
-    assert (on.api.times, limit_store.told_at) == ([0, 7_200], [0])
+    assert (on.api.times, limit_store.blocks_stored_at) == ([0, 7_200], [0])
 
 
 async def test_failures_that_pass_are_waited_out() -> None:
@@ -441,12 +441,12 @@ async def test_a_longer_look_back_counts_with_the_next_look() -> None:
     assert on.api.asked[1][1].started_at_ms < NOW_MS - 6 * DAY_MS
 
 
-async def test_an_observer_is_told_of_every_list_request() -> None:
-    told: list[tuple[Endpoint, str]] = []
+async def test_every_list_request_is_reported_to_the_observer() -> None:
+    observed: list[tuple[Endpoint, str]] = []
 
-    class Told(NullObserver):
+    class Observed(NullObserver):
         def answered(self, endpoint: Endpoint, outcome: str, duration_s: float, received_bytes: int) -> None:  # noqa: ARG002
-            told.append((endpoint, outcome))
+            observed.append((endpoint, outcome))
 
     class Answers:
         def __init__(self) -> None:
@@ -455,7 +455,7 @@ async def test_an_observer_is_told_of_every_list_request() -> None:
         async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:  # noqa: ARG002
             return self.left.pop(0)
 
-    api = ObservedListApi(Answers(), Told(), SystemClock())
+    api = ObservedListApi(Answers(), Observed(), SystemClock())
     for _ in range(2):
         await api.list_tasks(ListQuery(0), Permit(Endpoint.LIST))
-    assert told == [(Endpoint.LIST, "transient"), (Endpoint.LIST, "listed")]
+    assert observed == [(Endpoint.LIST, "transient"), (Endpoint.LIST, "listed")]

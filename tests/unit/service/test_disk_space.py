@@ -80,13 +80,13 @@ def test_what_is_under_way_and_what_comes_next_are_counted() -> None:
     reservation.release()
 
 
-def test_where_nobody_tells_how_much_is_free_nothing_pauses() -> None:
+def test_where_the_free_space_is_unknown_nothing_pauses() -> None:
     guarded, progress = guard(UnknownVolume())
     assert not guarded.is_short()
     assert progress.conditions == {}
 
 
-async def test_a_large_log_is_told_only_while_a_reader_keeps_it() -> None:
+async def test_a_large_log_is_a_condition_only_while_a_reader_keeps_it() -> None:
     volume = Volume(report=LogReport(LARGE_LOG_BYTES, is_pinned=True))
     guarded, progress = guard(volume)
     await guarded.tend_log()

@@ -133,7 +133,7 @@ def test_what_a_page_of_the_unfinished_does_not_show_has_finished() -> None:
     assert conclude(planner, list_request(*tasks, status=None), page(*tasks[:4]), tasks[:4]) == set()
 
 
-def test_that_is_forgotten_where_somebody_else_has_retrieved_it() -> None:
+def test_that_is_forgotten_where_another_process_has_retrieved_it() -> None:
     planner, tasks = Planner(), [task(key) for key in range(10)]
     conclude(planner, list_request(*tasks), page())
     planner.expire_entries(NOW + INFERRED_READY_MS - 1)
@@ -310,7 +310,7 @@ def test_how_long_a_model_takes_is_learned_from_whatever_tells_the_model() -> No
 
 
 @pytest.mark.parametrize("retrieved", [True, False])
-def test_what_a_page_did_not_show_counts_for_its_model_once_that_is_told(retrieved: bool) -> None:  # noqa: FBT001
+def test_what_a_page_did_not_show_counts_for_its_model_once_the_model_is_known(retrieved: bool) -> None:  # noqa: FBT001
     """Else a model would be known by its unfinished tasks alone, of which pages tell, and be thought slow."""
     planner, video = Planner(), MediaMetadata("marengo3.0", 60.0)
     tasks = [task(key, age_ms=10 * MINUTE_MS + key) for key in range(50)]

@@ -37,7 +37,7 @@ def test_what_the_budget_does_not_allow_is_not_promised() -> None:
     assert shown.eta_s(10.0, NOW_MS) == pytest.approx(100_000.0)
 
 
-def test_nobody_knows_while_there_is_nothing_to_ask() -> None:
+def test_while_all_tasks_wait_there_is_no_estimate() -> None:
     shown = progress(*range(10), left=10)
     shown.is_waiting = True
     assert shown.eta_s(10.0, NOW_MS) is None

@@ -90,7 +90,7 @@ def test_a_copy_is_worked_on_like_the_original(connection: sqlite3.Connection, p
         assert [finding for finding in verify(restored, deep=True) if not finding.is_warning] == []
 
 
-def test_a_copy_of_a_database_that_nobody_has_open(path: Path, target: Path) -> None:
+def test_a_copy_of_a_database_that_no_process_has_open(path: Path, target: Path) -> None:
     with closing(open_for_writing(path)) as connection:
         harvest(connection, 1)
     assert back_up(path, target).counts[TaskState.HARVESTED] == 1
@@ -143,7 +143,7 @@ def test_a_writer_goes_on_meanwhile_and_the_copy_shows_one_moment(
     assert done.counts[TaskState.HARVESTED] == 20
 
 
-def test_what_exists_is_not_replaced_unless_told_so(connection: sqlite3.Connection, path: Path, target: Path) -> None:
+def test_a_file_is_replaced_only_on_request(connection: sqlite3.Connection, path: Path, target: Path) -> None:
     target.write_text("precious")
     with pytest.raises(UsageError, match=r"monday.db' exists\. Give another file, or replace it with --force\."):
         back_up(path, target)

@@ -92,7 +92,7 @@ def test_any_change_of_any_value_is_found(harvested: sqlite3.Connection, table: 
             try:
                 statement = f"UPDATE {table} SET {column} = ? WHERE {place} RETURNING {column}"
                 ((stored,),) = harvested.execute(statement, (changed, *key)).fetchall()
-                # Without a checksum the task counts as one of an older version, which is told as well.
+                # Without a checksum the task counts as one of an older version, which is a finding as well.
                 if _bits(stored) != _bits(value) and (column, changed) != ("content_blake2b", None):
                     tried += 1
                     assert errors(harvested) != [], (key, value, changed)

@@ -60,7 +60,7 @@ def test_what_this_connection_changes_is_counted(connection: sqlite3.Connection,
 def test_what_another_program_queues_is_counted(
     connection: sqlite3.Connection, path: Path, counter: TaskCounter
 ) -> None:
-    insert_like_another_program(path, "INSERT INTO tasks (task_id) VALUES ('somebody else''s')")
+    insert_like_another_program(path, "INSERT INTO tasks (task_id) VALUES ('of another program')")
 
     assert counter.count(connection)[TaskState.PENDING] == QUEUED + 1
 

@@ -58,7 +58,7 @@ def test_a_new_database_has_every_migration_on_record(connection: sqlite3.Connec
     assert applied_versions(connection) == {migration.version for migration in load_migrations()}
 
 
-def test_nobody_but_the_owner_may_read_any_of_the_files(connection: sqlite3.Connection, path: Path) -> None:
+def test_only_the_owner_may_read_the_files(connection: sqlite3.Connection, path: Path) -> None:
     add_tasks(connection, object_id(1))
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     assert modes == {"harvester.db": 0o600, "harvester.db-shm": 0o600, "harvester.db-wal": 0o600}

@@ -79,7 +79,7 @@ def template(folder: Path, *, is_new: bool) -> Path:
 
 
 def schema_of(path: Path) -> list[Any]:
-    """What somebody without the program finds."""
+    """What a client without the program finds."""
     with closing(sqlite3.connect(path)) as connection:
         return schema(connection)
 

@@ -10,7 +10,7 @@ from tests.support.store_builders import NOW, add_tasks, insert_like_another_pro
 DAY_MS = 86_400_000
 
 
-def test_a_database_that_nobody_holds_is_writable(connection: sqlite3.Connection, path: Path) -> None:
+def test_a_database_without_a_lock_is_writable(connection: sqlite3.Connection, path: Path) -> None:
     del connection
     assert why_not_writable(path, 0.01) is None
 

@@ -32,9 +32,7 @@ def test_what_was_learned_fades(connection: sqlite3.Connection) -> None:
 @pytest.mark.parametrize(
     "row", [(CLASSES, 1.0, 1.0), (-1, 1.0, 1.0), (3, -1.0, 1.0), (3, 1.0, -1.0), (3, math.inf, 1.0), (3, 1.0, math.inf)]
 )
-def test_numbers_that_nobody_can_have_counted_are_not_believed(
-    connection: sqlite3.Connection, row: tuple[int, float, float]
-) -> None:
+def test_impossible_counts_are_not_believed(connection: sqlite3.Connection, row: tuple[int, float, float]) -> None:
     connection.execute("INSERT INTO processing_times VALUES ('', 0, ?, ?, ?)", row)
     connection.execute("INSERT INTO processing_times VALUES ('', 0, 5, 2.0, 300.0)")
     expected = LifeTable()

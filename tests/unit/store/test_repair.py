@@ -130,7 +130,7 @@ def by_claiming(connection: sqlite3.Connection) -> None:
 
 
 @pytest.mark.parametrize("meanwhile", [by_repairing_first, by_claiming])
-def test_what_somebody_has_changed_since_the_look_is_left_alone(
+def test_what_was_changed_since_the_check_is_left_alone(
     harvested: sqlite3.Connection, other: sqlite3.Connection, meanwhile: Callable[[sqlite3.Connection], None]
 ) -> None:
     damage(harvested, DAMAGES["a changed number"])

@@ -41,7 +41,7 @@ Deed = Callable[[sqlite3.Connection], object]
 
 
 class Queue:
-    """A database with `count` tasks, of which somebody is working on three."""
+    """A database with `count` tasks, of which another process has claimed three."""
 
     def __init__(self, path: Path, count: int) -> None:
         self.connection = open_for_writing(path)

@@ -1,4 +1,4 @@
-"""The log is bounded by bytes while nobody reads, and cut when whoever reads has left."""
+"""The log is bounded by bytes while no program reads it, and cut when its readers have left."""
 
 import sqlite3
 from collections.abc import Iterator

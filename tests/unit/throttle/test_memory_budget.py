@@ -1,4 +1,4 @@
-"""Memory for answers: never more than the budget but for one, nobody waits for ever, nothing is lost on the way."""
+"""Memory for answers: never more than the budget but for one; no answer waits for ever; no bytes are lost."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -123,7 +123,7 @@ async def test_a_request_may_begin_although_answers_are_larger_than_the_budget()
         await budget.wait_for_room()
 
 
-async def test_who_gives_up_waiting_keeps_nobody_waiting() -> None:
+async def test_an_answer_that_gives_up_waiting_delays_no_other() -> None:
     budget = MemoryBudget(100)
     await grown(budget, 50)
     second = budget.take()

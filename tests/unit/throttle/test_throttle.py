@@ -53,7 +53,7 @@ def test_nothing_is_handed_out_before_its_time() -> None:
 
 
 @given(st.floats(0, 1e9), st.floats(0.1, 6_000), st.integers(1, 20))
-def test_who_waits_as_long_as_told_gets_a_permit(started_at: float, rate: float, burst: int) -> None:
+def test_a_permit_is_due_after_the_reported_wait(started_at: float, rate: float, burst: int) -> None:
     clock = Clock(started_at)
     subject = throttle(clock, rate, burst)
     for _ in range(2 * burst):
@@ -138,7 +138,7 @@ def test_a_class_is_held_by_its_own_limits_and_not_by_the_total_rate() -> None:
     assert subject.blocked_s(RETRIEVE) == 0.0
 
 
-def test_a_quota_told_in_words_is_known() -> None:
+def test_a_quota_stated_in_a_message_is_known() -> None:
     subject = throttle(Clock(), 0)
     subject.learn_quota(RETRIEVE, Quota(8, 60))
     subject.learn_quota(RETRIEVE, None)

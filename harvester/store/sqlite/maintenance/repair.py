@@ -43,10 +43,10 @@ def _damaged(connection: sqlite3.Connection, findings: Iterable[Finding]) -> lis
         if finding.is_damage and finding.task_id is not None:
             texts.setdefault(finding.task_id, []).append(finding.text)
     found = (
-        (connection.execute(query("find_damaged"), {"task_id": task_id}).fetchone(), told)
-        for task_id, told in texts.items()
+        (connection.execute(query("find_damaged"), {"task_id": task_id}).fetchone(), lines)
+        for task_id, lines in texts.items()
     )
-    return [Damaged(row[0], row[1], row[2], row[3], told) for row, told in found if row is not None]
+    return [Damaged(row[0], row[1], row[2], row[3], lines) for row, lines in found if row is not None]
 
 
 def _putting_back(one: Damaged, now_ms: int) -> Callable[[sqlite3.Connection], bool]:
