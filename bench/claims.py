@@ -138,7 +138,7 @@ def report() -> str:
             rows.append((name, str(view), str(at_once), *figures, f"{claims.memory / 1e6:.0f}"))
     heads = [
         "pending",
-        "looked at, from each end",
+        "read, from each end",
         "claimed",
         "median ms",
         "p99 ms",

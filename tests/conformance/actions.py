@@ -1,4 +1,4 @@
-"""What the suite does with any store, in terms of the ports."""
+"""The suite's actions on any store, in terms of the ports."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager

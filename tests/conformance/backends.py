@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Fault(Exception):  # noqa: N818  # it stands for any error
-    """What goes wrong in the middle of a transaction."""
+    """A fault in the middle of a transaction."""
 
 
 class Backend(Protocol):

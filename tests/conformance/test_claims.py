@@ -1,4 +1,4 @@
-"""Who gets a task, in which order and until when: leases, fencing numbers, back-off, retries, named tasks."""
+"""Claims: their owner, order and end; leases, fencing numbers, back-off, retries, named tasks."""
 
 import asyncio
 import random
@@ -346,7 +346,7 @@ async def test_old_tasks_do_not_hide_the_newest_of_those_that_were_named(
 
 
 AGED = st.tuples(st.integers(0, 14), st.booleans(), st.booleans())
-"""Of a task: its age in half days, whether it was named, and whether it is due."""
+"""A task's age in half days, whether it was named, and whether it is due."""
 
 
 @EVERY_BACKEND
@@ -358,10 +358,10 @@ def test_the_named_tasks_are_found_wherever_they_are_among_the_others(
     ids = [object_id(number, created_ms=NOW - age * DAY_MS // 2) for number, (age, _, _) in enumerate(tasks)]
     named = {task_id for task_id, (_, is_named, _) in zip(ids, tasks, strict=True) if is_named}
 
-    async def look() -> tuple[DueTasks, list[Task], int | None, list[int]]:
+    async def read_due() -> tuple[DueTasks, list[Task], int | None, list[int]]:
         async with throwaway(backend) as (store, editor):
             editor.add(ids, NOW)
-            # Who names a task wakes it: so the others sleep afterwards.
+            # Naming a task makes it due, so the others are put off afterwards.
             await store.select(sorted(named), NOW)
             async with backend.open(store.path) as other:
                 seen = (await other.due(NOW, limit=len(tasks) + 1)).pending
@@ -372,7 +372,7 @@ def test_the_named_tasks_are_found_wherever_they_are_among_the_others(
             expected = [task for task in everything if task.task_id in named]
             return due, expected, await store.next_due_ms(), [at_ms for task, at_ms in asleep if task.task_id in named]
 
-    due, expected, next_ms, sleeping = asyncio.run(look())
+    due, expected, next_ms, sleeping = asyncio.run(read_due())
     in_time = [task for task in expected if not task.is_past_deadline(now_ms)]
     newest = [task for task in in_time[-limit:] if task not in expected[:limit]]
     assert due == DueTasks([], [*expected[:limit], *newest], is_whole=len(expected) < limit)

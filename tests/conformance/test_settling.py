@@ -1,4 +1,4 @@
-"""What became of a claim is stored once, whole, and only while the claim is the task's last one."""
+"""The result of a claim is stored once, whole, and only while the claim is the task's last one."""
 
 import gzip
 from collections.abc import Callable

@@ -195,7 +195,7 @@ async def test_a_block_that_was_noted_by_a_clock_far_ahead_does_not_outlive_its_
     (after,) = throttles(stores[1:], clock, RateLimit(60))
     await after.refill()
     assert after.blocked_s(STATUS) == 0
-    # Nor does it stand in the way of a block that is stored later.
+    # It does not hide a block that is stored later, either.
     after.learn(STATUS, 429, LimitReport(retry_after_s=7200))
     await after.refill()
     (later,) = throttles(stores[:1], clock, RateLimit(60))

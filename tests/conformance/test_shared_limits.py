@@ -1,4 +1,4 @@
-"""What one process has learned about the limits serves the others, and the next start: real stores, a fake clock."""
+"""The limits that one process has learned serve the others, and the next start: real stores, a fake clock."""
 
 from collections.abc import Callable
 

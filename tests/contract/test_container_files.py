@@ -1,4 +1,4 @@
-"""What Dockerfile, compose.yaml and harvester.service promise, as far as their text tells; none of them is run here."""
+"""The promises of Dockerfile, compose.yaml and harvester.service, read from their text; none of them is run here."""
 
 import json
 import re

@@ -243,7 +243,7 @@ async def test_a_list_that_refuses_the_key_stops_the_daemon(tmp_path: Path) -> N
             harvest.raise_if_refused()
 
 
-# What is sent, and what comes back.
+# Requests and answers.
 
 
 async def asked(answering: Answering, query: ListQuery = QUERY, **settings: Any) -> tuple[ListPage | Outcome, str]:

@@ -167,7 +167,7 @@ async def test_every_other_kind_changes_the_answer_and_can_be_compressed(kind: s
 
 
 async def sent(simulator: Simulator, *, is_whole: Callable[[bytes], bool] = lambda _received: False) -> bytes:
-    """What comes for one request, byte for byte: until the connection ends, or until it is whole."""
+    """Return the bytes that come for one request, until the connection ends or the answer is whole."""
     (task_id,) = simulator.catalogue.ids()[:1]
     url = URL(simulator.base_url)
     reader, writer = await asyncio.open_connection(url.host, url.port)

@@ -81,7 +81,7 @@ async def completed_by_the_next_run(shell: Shell, api: Simulator, what: object) 
     assert again.code == 0, (what, again.stderr)
     assert stored_rows(shell.database) == all_sent_rows(api), what
     assert findings(shell.database) == [], what
-    # What is stored is not asked for again; what was is what the killed process had in hand.
+    # Stored results are not requested again; only tasks that the killed process had claimed are.
     times = Counter(retrieved(api))
     twice = {task_id for task_id, count in times.items() if count > 1}
     assert set(times.values()) <= {1, 2}, what

@@ -1,4 +1,4 @@
-"""What must hold after a kill: what a database holds, whole; and what the stand-in has sent."""
+"""Checks after a kill: the database is whole, and has the results that the stand-in has sent."""
 
 import gzip
 import sqlite3

@@ -27,7 +27,7 @@ UNACCEPTABLE = IDS[3]
 """This one's result is rejected, and its body kept."""
 
 TRIES = 3
-"""An error that stays is given up after so many."""
+"""Attempts after which a lasting error is given up."""
 
 
 def harvest(
@@ -66,7 +66,7 @@ def patiently(write: Callable[[], T]) -> T:
 
 
 def result(task: Task) -> Settlement:
-    """What the API has to say about a task: for each other vectors, and the same at any time."""
+    """Return the API's result for a task: other vectors for each task, the same at any time."""
     if task.task_id == UNACCEPTABLE:
         return settlement(replace(task, invalid=2), Invalid("no numbers"), body=b"{}")
     number = IDS.index(task.task_id)

@@ -20,7 +20,7 @@ async def test_row_35_a_copy_of_an_answer_is_not_taken_for_the_next_one(shell: S
 
         assert ended.code == 0, ended.stderr
         assert_kept(shell, api)
-        # Each is asked for once: no copy was even looked at.
+        # Each result is requested once: no copy was even read.
         assert (api.catalogue.ids(), len(api.requests)) == (retrieved(api), 6)
     assert shell.rows("SELECT count(*) FROM attempts WHERE code IS NOT NULL") == [(0,)]
 

@@ -321,5 +321,5 @@ async def test_row_14_an_endless_list_is_left_with_a_warning(shell: Shell) -> No
         assert re.search(
             r"The list of tasks (repeats itself|does not end); it was left after \d+ requests", found.stderr
         )
-        # What it showed is kept all the same.
+        # The tasks that it showed are queued all the same.
         assert shell.states().keys() == set(api.catalogue.ids()[-50:])

@@ -46,11 +46,11 @@ async def test_row_29_when_the_wall_clock_jumps_a_day_nothing_expires_and_no_tas
     shell.sabotage(JUMP.format(flag=str(flag)) + ("" if is_dated else NO_DATE))
     shell.environ["HARVESTER_HARVEST__CONCURRENCY"] = "4"
     shell.environ["HARVESTER_HARVEST__LEASE_S"] = "3"  # housekeeping is done three times in it
-    # Of the seven days half a one is left: after the jump the deadline seems to be over.
+    # Half a day of the seven is left: after the jump the deadline seems to be over.
     async with stand_in(gate, tasks=14, duration_s=12, age_s=6.5 * DAY_S) as api:
         shell.talks_to(api.base_url)
         await shell.add(api.catalogue.ids())
-        # What fails before the jump is backed off until a time that the clock may not show for hours.
+        # A task that fails before the jump waits until a time that the clock may not show for hours.
         api.faults.add(Fault(kind="reset", tasks=tuple(api.catalogue.ids()[:8]), times_per_task=1))
         harvest = await shell.start("backfill")
         await until(lambda: len(gate.arrived) >= 4 and said_about(shell, api.catalogue.ids()[0]) != [])
@@ -137,7 +137,7 @@ async def test_row_43_when_the_clock_is_set_by_days_while_running_all_tasks_are_
         ended = await harvest.ended()
         assert ended.code == 0, ended.stderr
         assert_kept(shell, api)
-        # What it had in hand was not asked for again.
+        # The tasks that it had claimed were not requested again.
         assert api.catalogue.ids() == retrieved(api)
 
 

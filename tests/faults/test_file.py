@@ -199,7 +199,7 @@ async def test_row_45_intake_pauses_before_the_space_ends_says_so_and_goes_on_by
 
         flag.touch()
         gate.open()
-        # What was asked for is stored, and nothing more is.
+        # The results that were requested are stored, and no more are.
         await daemon.says("nothing more is asked for")
         await until(lambda: shell.count("harvested") == 6)
         await daemon.says_nothing_for(1.5)

@@ -1,4 +1,4 @@
-"""Rows 1 to 6: the network breaks. What it breaks is fetched again, and nothing of it is stored."""
+"""Rows 1 to 6: the network breaks. A broken answer is fetched again, and nothing of it is stored."""
 
 import asyncio
 import shutil

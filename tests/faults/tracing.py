@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 
 WRITES = ("write", "pwrite64", "ftruncate", "fdatasync", "fsync")
-"""What changes the contents of files. SQLite changes the index of its log in memory besides."""
+"""System calls that change the contents of files. SQLite also changes the index of its log in memory."""
 
 CHANGES = (*WRITES, "?link", "linkat", "?rename", "renameat", "renameat2", "?unlink", "unlinkat")
-"""The same, and what changes a folder, but for creation: what follows on it is looked at anyway.
+"""The same, and calls that change a folder, except creation: the calls after it are tried anyway.
 
 A question mark: not every processor's kernel has it.
 """

@@ -115,7 +115,7 @@ async def test_on_a_terminal_the_picture_is_replaced_and_the_cursor_comes_back(s
 
 
 class Screen:
-    """What a terminal receives."""
+    """A terminal that records the text it receives."""
 
     def __init__(self, controller: int) -> None:
         self._controller = controller
@@ -128,7 +128,7 @@ class Screen:
                 self.text += block.decode(errors="replace")
 
     async def shows(self, text: str, *, times: int) -> None:
-        """Wait until it has received `text` so many times."""
+        """Wait until it has received `text` that number of times."""
         async with asyncio.timeout(PATIENCE_S):
             while self.text.count(text) < times:  # noqa: ASYNC110  # another process sets no event
                 await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""No number is altered without a word: whatever JSON can say is given back as the same value, or refused by name."""
+"""No number changes silently: each number of JSON is returned as the same value, or refused by name."""
 
 import io
 import json

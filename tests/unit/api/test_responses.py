@@ -174,7 +174,7 @@ def test_no_status_body_makes_it_raise(body: bytes, encoding: str | None) -> Non
     assert isinstance(status_outcome(body, encoding), Outcome)
 
 
-# Who is speaking.
+# The sender of an error: the API, or a proxy before it.
 
 
 @pytest.mark.parametrize("status", [401, 403])

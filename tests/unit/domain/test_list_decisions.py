@@ -1,4 +1,4 @@
-"""What becomes of a task that a page of the list names."""
+"""Decisions about tasks that a page of the list names."""
 
 import random
 

@@ -32,7 +32,7 @@ def median_of(distribution: ProcessingTime) -> float:
 
 
 def watch(times: ProcessingTimes, *, median_s: float, every_s: float, until_s: float, tasks: int = 400) -> None:
-    """Look at tasks again and again, as a harvest does that is stopped before all have finished."""
+    """Ask about tasks repeatedly, as a harvest does that is stopped before all have finished."""
     rng = random.Random(7)
     for _ in range(tasks):
         takes_s, seen_s = median_s * rng.lognormvariate(0, 0.8), 0.0
@@ -96,7 +96,7 @@ def test_the_median_is_learned_from_looks(median_s: float) -> None:
 
 
 def test_tasks_that_have_not_finished_count_too() -> None:
-    """Of those watched for a third of the median, only the fast ones finish: the platform is not as fast as these."""
+    """In a third of the median only the fast tasks finish: the platform is not as fast as these."""
     times = ProcessingTimes()
     watch(times, median_s=3000, every_s=100, until_s=1000)
     assert times.of("marengo3.0", 600).chance(1000) == pytest.approx(0.085, abs=0.04)

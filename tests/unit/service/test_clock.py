@@ -26,7 +26,7 @@ class HandClock(SystemClock):
 
     @property
     def api_s(self) -> int:
-        """What the API's `Date` says: whole seconds."""
+        """The API's `Date`: whole seconds."""
         return int(NOW_S + self.steady_s - 1000)
 
 
@@ -38,7 +38,7 @@ class Bench:
         self.clock = ApiClock(self.hand, self.said.append)
 
     def hear(self, *off_s: float) -> None:
-        """Hear the API's time in an answer a second, each wrong by as much."""
+        """Learn the API's time from an answer each second, each wrong by the given seconds."""
         for off in off_s:
             self.hand.steady_s += 1.0
             self.clock.learn(self.hand.api_s + off)

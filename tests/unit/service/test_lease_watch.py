@@ -1,4 +1,4 @@
-"""Who is dead, by a clock that never jumps."""
+"""Dead owners are found by a clock that never jumps."""
 
 import pytest
 

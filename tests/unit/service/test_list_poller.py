@@ -1,4 +1,4 @@
-"""A look at the list: who hears of it, whatever the answer is."""
+"""A poll of the list: its listeners get every answer, and its tasks are given back."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What the planner remembers from one plan to the next, and learns from every answer."""
+"""The planner's memory from one plan to the next, and its learning from answers."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -286,7 +286,7 @@ def test_a_class_that_waits_is_not_planned_with() -> None:
     assert requests(planner, one, waits_s={Endpoint.RETRIEVE: 1.1}) == []
 
 
-# Reckoning.
+# Estimates.
 
 
 def test_reckoning_that_fails_is_trusted_again_once_it_holds() -> None:
@@ -344,5 +344,5 @@ def test_of_an_age_that_the_answer_itself_corrects_nothing_is_learned() -> None:
     early = replace(task(age_ms=OLD_MS, dated=False), task_id=hinted, added_at_ms=created_ms)
     planner.record_outcome(early, Processing("processing", created_ms, MediaMetadata(created_at_ms=created_ms)), NOW)
     assert sum(planner.times.all_seen["", 0].exposure_s) == pytest.approx(60.0)
-    # But that such a reckoning was wrong.
+    # It does learn that such an estimate was wrong.
     assert planner._trust.hits < planner._trust.tries

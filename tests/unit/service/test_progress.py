@@ -1,4 +1,4 @@
-"""What a running harvest says about how long it will take."""
+"""A running harvest's estimate of the time that it still takes."""
 
 import pytest
 
@@ -11,7 +11,7 @@ DAY_MS = 86_400_000
 
 
 def progress(*ends: float, left: int) -> Progress:
-    """A harvest that began at 0 s, with so many tasks left after some have ended at these times."""
+    """A harvest that began at 0 s; tasks have ended at the times `ends`, and `left` are open."""
     shown = Progress(started=0.0)
     shown.counts[TaskState.PENDING] = left + len(ends)
     for at in ends:

@@ -369,7 +369,7 @@ async def test_a_stop_gives_every_claim_back(store: Store) -> None:
 
 @pytest.mark.parametrize("state", ["ready", "pending"])
 async def test_asking_once_does_not_sit_out_a_long_block_of_results_alone(store: Store, state: str) -> None:
-    """What has surely finished, and what is known to have, needs no other call."""
+    """Tasks that have surely finished, and tasks known to be ready, need no other call."""
     bench = Bench(store, Api(harvested), until=StopWhen.ALL_ASKED)
     bench.queue(3, age_ms=DAY_MS)
     bench.insert("UPDATE tasks SET state = ?", state)

@@ -286,7 +286,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_backup_or_none(
     else:
         assert not target.exists()
 
-    # What it left is gone with the next one.
+    # The next backup removes the files that it left.
     back_up(path, target, replace=True)
     assert names_in(target.parent) == ["monday.db"]
     assert contents_of(target) == contents(connection)

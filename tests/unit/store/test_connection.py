@@ -322,7 +322,7 @@ def test_the_cache_holds_no_more_than_it_may(tmp_path: Path) -> None:
         connection.executemany("INSERT INTO large VALUES (zeroblob(?))", [(1_000_000,)] * 40)
         written = path.with_name("harvester.db-wal").stat().st_size
         connection.execute("ROLLBACK")
-    # What has no place in the cache is in the log before the commit.
+    # Pages that exceed the cache are in the log before the commit.
     assert written > 40_000_000 - 1.5 * CACHE_KIB * 1024
 
 

@@ -1,4 +1,4 @@
-"""One checksum over all that is given back: any change of any value is found, in whatever column it is."""
+"""One checksum covers the whole result: a change of any value in any column is found."""
 
 import random
 import sqlite3

@@ -1,4 +1,4 @@
-"""What a page of the list says about open tasks, stored as an answer."""
+"""The entries of a list page for open tasks are stored as answers."""
 
 import random
 import sqlite3

@@ -242,7 +242,7 @@ def test_a_block_that_was_noted_by_a_clock_that_was_ahead_is_forgotten(connectio
 
     assert note(Endpoint.STATUS, three_hours_ms) == {}
     assert note(Endpoint.STATUS, 0) == {Endpoint.STATUS: until_ms}
-    # Of two processes one may be a little ahead.
+    # The clock of one process may be a little ahead of another's.
     assert note(Endpoint.LIST, 60_000) == {Endpoint.STATUS: until_ms, Endpoint.LIST: until_ms + 60_000}
 
 

@@ -1,4 +1,4 @@
-"""What only SQLite does with the queue; what any store does is in tests/conformance/test_claims.py."""
+"""The queue where only SQLite does so; what any store does is in tests/conformance/test_claims.py."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""What is damaged and can be had again goes back to `pending`, whole; nothing else is touched."""
+"""A damaged result that can be retrieved again goes back to `pending`, whole; nothing else is touched."""
 
 import sqlite3
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def harvested(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def damage(connection: sqlite3.Connection, statement: str) -> None:
-    """As a stray program or a bad disk does, whatever the foreign keys say."""
+    """Damage rows as another program or a bad disk does, without checks of foreign keys."""
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute(statement)
     connection.execute("PRAGMA foreign_keys = ON")

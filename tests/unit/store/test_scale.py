@@ -19,9 +19,9 @@ from tests.support.store_builders import LEASE_MS, NOW, claim, embeddings, lease
 SHORT, LONG = 1_000, 100_000
 
 CONSTANT_STEPS = 100
-"""What an index that is a level or two deeper may cost."""
+"""The steps that an index may cost that is a level or two deeper."""
 
-# Of ten tasks six are due, two asleep, one is known to be ready, one has failed.
+# Six of ten tasks are due, two wait, one is known to be ready, one has failed.
 FILL = """
 WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers LIMIT :count)
 INSERT INTO tasks (task_id, state, added_at, expires_at, next_attempt_at, ended_at, error_code, error_message, error_at)

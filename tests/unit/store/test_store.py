@@ -214,7 +214,7 @@ async def test_a_full_disk_keeps_the_task_open_until_there_is_space_again(store:
 
 
 async def limit_pages(store: Store, count: int) -> None:
-    """Let the file grow to so many pages; 0 means that it may not grow any more."""
+    """Let the file grow to `count` pages; 0 means that it may not grow any more."""
     await store.transact(lambda connection: connection.execute(f"PRAGMA max_page_count = {count or 1}").fetchall())
 
 
@@ -230,18 +230,18 @@ async def test_results_are_stored_while_a_large_insert_is_adopted(store: Store, 
     insert_like_another_program(path, INSERT_MANY, [NOW // 1000])
     ended: list[str] = []
 
-    async def look() -> None:
+    async def read_due() -> None:
         await store.due(NOW, limit=1)
-        ended.append("look")
+        ended.append("read due")
 
     async def settle() -> None:
         await store.settle([])
         ended.append("settle")
 
     async with anyio.create_task_group() as group:
-        group.start_soon(look)
+        group.start_soon(read_due)
         group.start_soon(settle)
-    assert ended == ["settle", "look"]
+    assert ended == ["settle", "read due"]
 
 
 async def test_a_look_waits_for_no_other_writer_where_nothing_is_to_be_changed(store: Store, path: Path) -> None:
