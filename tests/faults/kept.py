@@ -57,7 +57,7 @@ def ended_tasks(path: Path) -> set[str]:
 
 
 def findings(path: Path) -> list[str]:
-    """Return what a deep look finds wrong; nothing where there are no tables yet."""
+    """Return what `verify --deep` finds wrong; nothing where there are no tables yet."""
     try:
         with closing(open_for_reading(path)) as connection:
             return [finding.text for finding in verify(connection, deep=True) if not finding.is_warning]

@@ -139,7 +139,7 @@ async def test_row_09_a_key_that_is_refused_in_the_middle_stops_everything_and_t
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_row_09_a_key_that_is_refused_while_young_tasks_are_looked_for_stops_everything_at_once(
+async def test_row_09_a_key_that_is_refused_during_discovery_stops_everything_at_once(
     shell: Shell, status: int
 ) -> None:
     # A page of the list is what is asked for first; a 403 may be about the list alone, so one task is asked about.

@@ -114,7 +114,7 @@ async def test_a_file_that_cannot_be_read_is_not_touched(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-async def test_repairing_needs_a_deep_look(shell: Shell, options: list[str]) -> None:
+async def test_repairing_needs_a_deep_check(shell: Shell, options: list[str]) -> None:
     ended = await shell.run("verify", "--repair", *options)
 
     assert (ended.code, ended.stdout) == (2, "")

@@ -30,7 +30,7 @@ async def read_until(running: Running, text: str) -> str:
     return "".join(lines)
 
 
-async def test_in_a_pipe_every_look_is_printed_after_the_other(shell: Shell) -> None:
+async def test_in_a_pipe_every_status_is_printed_after_the_other(shell: Shell) -> None:
     await shell.add([AN_ID])
     watch = await shell.start("status", "--watch", "--every", "0.05s")
 

@@ -163,7 +163,7 @@ def test_the_list_shows_every_task_as_it_was_a_lag_ago() -> None:
     lag_s, listed_after_s = 20.0, 100.0
     submissions = [*tasks(failed_ratio=0.2), *tasks(ours=False)]
 
-    async def look() -> DiscoveryReport:
+    async def discover_late() -> DiscoveryReport:
         async with InlineStore() as store:
             clock = VirtualClock()
             throttle = Throttle(RateLimit(0), clock.monotonic)
@@ -171,7 +171,7 @@ def test_the_list_shows_every_task_as_it_was_a_lag_ago() -> None:
             await anyio.sleep(listed_after_s)
             return await discover(api=api, throttle=throttle, store=store, clock=clock, since_ms=START_MS)
 
-    report = run_virtually(look())
+    report = run_virtually(discover_late())
     shown_at_ms = START_MS + round((listed_after_s - lag_s) * 1000)
     expected = Counter(one.task.status_at(shown_at_ms) for one in submissions)
     found = {"ready": TaskState.READY, "failed": TaskState.FAILED, "processing": TaskState.PENDING}

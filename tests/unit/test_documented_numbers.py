@@ -191,7 +191,7 @@ def test_every_quantity_is_held_or_no_constant(page: str) -> None:
     assert QUANTITY.findall(rest) == []
 
 
-def test_every_page_of_prose_is_looked_at() -> None:
+def test_every_page_of_prose_is_checked() -> None:
     """The tables of commands and settings are the program's own words: test_reference.py compares them."""
     pages = {str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")}
 

@@ -253,7 +253,7 @@ def test_a_404_is_confirmed_by_the_status_at_once_for_a_result_that_does_not_exi
     assert endpoint_of(doubtful, PlanConstraints(questions=0, closed=frozenset({Endpoint.RETRIEVE}))) is Endpoint.STATUS
 
 
-def test_a_fresh_task_sleeps_until_it_may_be_worth_a_look() -> None:
+def test_a_fresh_task_waits_until_it_may_be_worth_a_request() -> None:
     result = planned([task()])
     assert result.requests == []
     ((_, until_ms),) = result.later
@@ -265,7 +265,7 @@ def test_a_fresh_task_sleeps_until_it_may_be_worth_a_look() -> None:
 def test_a_plan_looks_for_few_of_many_pages_and_the_next_ones_for_the_others(
     strategy: Strategy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To look for one takes the longer, the more tasks are due, and nothing else happens meanwhile."""
+    """The search for one takes longer with more due tasks, and delays all else."""
     left, listing = [task(key, age_ms=HALF_DONE_MS + key * 2_000) for key in range(1000)], ListModel(page_limit=5)
     searches: list[int] = []
 

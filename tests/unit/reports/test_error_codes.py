@@ -105,7 +105,7 @@ def test_there_are_words_for_the_codes_that_the_api_documents() -> None:
     assert set(API_CODES) == DOCUMENTED
 
 
-def test_every_constructor_that_takes_a_code_is_looked_at() -> None:
+def test_every_constructor_that_takes_a_code_is_checked() -> None:
     classes = {name: kind for name, kind in vars(outcomes).items() if is_dataclass(kind)}
     with_code = {name for name, kind in classes.items() if "code" in {field.name for field in fields(kind)}}
     assert with_code == WITH_CODE - {"Problem"}

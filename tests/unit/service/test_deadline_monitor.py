@@ -86,7 +86,7 @@ async def test_the_database_is_asked_once_a_minute() -> None:
     assert bench.source.asked == 2
 
 
-async def test_a_look_that_failed_is_made_again_at_once() -> None:
+async def test_a_check_that_failed_is_repeated_at_once() -> None:
     bench = Bench()
     bench.source.problem = StoreBusyError("The database is locked.", reason="database is locked")
     with pytest.raises(StoreBusyError):

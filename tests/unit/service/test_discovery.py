@@ -1,4 +1,4 @@
-"""Looking at the list again and again, on a fake clock."""
+"""Repeated discovery, on a fake clock."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -173,7 +173,7 @@ class Stage:
         )
         return limit_store
 
-    async def look(self, since_ms: int = NOW_MS) -> DiscoveryReport:
+    async def run(self, since_ms: int = NOW_MS) -> DiscoveryReport:
         return await discover(
             api=self.api,
             throttle=self.throttle,
@@ -183,7 +183,7 @@ class Stage:
             rng=Steady(),
         )
 
-    async def keep_looking(self) -> Refused:
+    async def run_until_refused(self) -> Refused:
         return await keep_discovering(
             api=self.api,
             throttle=self.throttle,
@@ -201,7 +201,7 @@ def stage(*answers: Answer, requests_per_minute: float = 0) -> Stage:
     return Stage(clock, throttle, Api(clock, throttle, *answers), FakeStore(), Progress(started=0))
 
 
-# One look.
+# One run.
 
 
 async def test_each_page_is_stored_before_the_next_is_asked_for() -> None:
@@ -213,14 +213,14 @@ async def test_each_page_is_stored_before_the_next_is_asked_for() -> None:
         return page(newest - 49_000, newest - 50_000)
 
     on = stage(page(*(newest - number * 1_000 for number in range(50))), second)
-    report = await on.look()
+    report = await on.run()
     assert (report.requests, report.listed, report.problem, report.newest_ms) == (2, 51, None, newest)
 
 
 async def test_the_rate_is_kept() -> None:
     many = [page(*(NOW_MS + 10**7 - 50_000 * turn - n * 1000 for n in range(50))) for turn in range(4)]
     on = stage(*many, EMPTY, requests_per_minute=6)
-    await on.look()
+    await on.run()
     assert on.api.times == [0, 10, 20, 30, 40]
 
 
@@ -230,7 +230,7 @@ async def test_a_429_is_waited_for_and_is_no_failure() -> None:
         return Throttled("Too many.", 7_200)
 
     on = stage(*[throttled] * (TRIES + 3), page(NOW_MS + 1))
-    report = await on.look()
+    report = await on.run()
     assert (report.problem, report.listed, on.api.times[-1]) == (None, 1, 7_200 * (TRIES + 3))
 
 
@@ -241,7 +241,7 @@ async def test_the_last_request_of_a_window_is_waited_for() -> None:
 
     on = stage(last_but_one, EMPTY)
     limit_store = on.share_budget(requests_per_minute=60)
-    await on.look()
+    await on.run()
     assert (on.api.times, limit_store.leased) == ([0, 30], 2)
 
 
@@ -252,75 +252,75 @@ async def test_a_long_block_is_stored_while_it_is_sat_out() -> None:
 
     on = stage(throttled, EMPTY)
     limit_store = on.share_budget(requests_per_minute=60)
-    await on.look()
+    await on.run()
     assert (on.api.times, limit_store.blocks_stored_at) == ([0, 7_200], [0])
 
 
 async def test_failures_that_pass_are_waited_out() -> None:
     on = stage(BROKEN, BROKEN, BROKEN, page(NOW_MS + 1))
-    report = await on.look()
+    report = await on.run()
     assert (report.problem, report.listed, on.api.times) == (None, 1, [0, 1, 3, 7])
 
 
-async def test_failures_that_do_not_pass_end_the_look_and_keep_what_was_found() -> None:
+async def test_lasting_failures_end_the_discovery_and_keep_the_tasks_found() -> None:
     on = stage(page(*(NOW_MS + 10**6 - number * 1000 for number in range(50))), *[BROKEN] * TRIES)
-    report = await on.look()
+    report = await on.run()
     assert report.problem == "The list of tasks could not be read: The connection broke."
     assert (report.is_complete, len(on.store.tasks), len(on.api.asked)) == (False, 50, 1 + TRIES)
 
 
-async def test_a_refused_key_ends_the_look() -> None:
-    report = await stage(REFUSED).look()
+async def test_a_refused_key_ends_the_discovery() -> None:
+    report = await stage(REFUSED).run()
     assert (report.refusal, report.is_complete) == (REFUSED, False)
 
 
 async def test_unacceptable_ids_are_counted() -> None:
-    assert (await stage(page(NOW_MS + 1, invalid=3)).look()).invalid == 3
+    assert (await stage(page(NOW_MS + 1, invalid=3)).run()).invalid == 3
 
 
 # Again and again.
 
 
-async def test_it_looks_at_once_and_then_at_the_given_pace_until_the_key_is_refused() -> None:
+async def test_it_runs_at_once_and_then_at_the_given_pace_until_the_key_is_refused() -> None:
     on = stage(EMPTY, EMPTY, EMPTY)
-    assert await on.keep_looking() == REFUSED
+    assert await on.run_until_refused() == REFUSED
     assert on.api.times == pytest.approx([0, 900, 1800, 2700])
     assert on.progress.requests[Endpoint.LIST] == 4
 
 
-async def test_later_looks_go_back_to_a_little_before_the_newest_known_task() -> None:
+async def test_later_runs_go_back_to_a_little_before_the_newest_known_task() -> None:
     newest = NOW_MS + 500_000
     on = stage(page(newest), EMPTY, page(newest + 60_000), EMPTY)
-    await on.keep_looking()
-    looked_back = [query.started_at_ms for _, query in on.api.asked]
-    assert looked_back[0] == NOW_MS + 1_000_000 - 7 * DAY_MS
-    assert looked_back[1:] == [newest - OVERLAP_MS, newest - OVERLAP_MS] + [newest + 60_000 - OVERLAP_MS] * 2
+    await on.run_until_refused()
+    read_back = [query.started_at_ms for _, query in on.api.asked]
+    assert read_back[0] == NOW_MS + 1_000_000 - 7 * DAY_MS
+    assert read_back[1:] == [newest - OVERLAP_MS, newest - OVERLAP_MS] + [newest + 60_000 - OVERLAP_MS] * 2
 
 
-async def test_once_a_day_it_looks_all_the_way_back() -> None:
+async def test_once_a_day_it_reads_all_the_way_back() -> None:
     on = stage(*[page(NOW_MS + 10**6)] * 30)
     on.schedule = Schedule(2 * HOUR_S, 7 * DAY_MS)
-    await on.keep_looking()
+    await on.run_until_refused()
     full = [number for number, (_, query) in enumerate(on.api.asked) if query.started_at_ms < NOW_MS - DAY_MS]
     assert full == [0, 12, 24]
 
 
-async def test_an_account_without_tasks_is_always_looked_at_all_the_way_back() -> None:
+async def test_the_list_of_an_account_without_tasks_is_always_read_all_the_way_back() -> None:
     on = stage(EMPTY, EMPTY)
-    await on.keep_looking()
+    await on.run_until_refused()
     assert all(query.started_at_ms < NOW_MS - 6 * DAY_MS for _, query in on.api.asked)
 
 
-async def test_a_look_by_a_clock_that_was_ahead_is_followed_by_one_that_goes_all_the_way_back() -> None:
+async def test_a_run_by_a_clock_that_was_ahead_is_followed_by_one_that_goes_all_the_way_back() -> None:
     def set_back(api: Api, _query: ListQuery) -> ListPage:
         api.clock.wall_offset_ms = 0
         return page(NOW_MS)
 
     on = stage(set_back, EMPTY, EMPTY)
     on.clock.wall_offset_ms = 3 * DAY_MS
-    await on.keep_looking()
-    looked_back_days = [round((NOW_MS - query.started_at_ms) / DAY_MS) for _, query in on.api.asked]
-    assert looked_back_days == [4, 7, 0, 0]
+    await on.run_until_refused()
+    read_back_days = [round((NOW_MS - query.started_at_ms) / DAY_MS) for _, query in on.api.asked]
+    assert read_back_days == [4, 7, 0, 0]
 
 
 def telling_the_time(*answers: ListPage) -> list[Answer]:
@@ -334,7 +334,7 @@ def telling_the_time(*answers: ListPage) -> list[Answer]:
     return [answer] * len(answers)
 
 
-async def look_lately(on: Stage, *, is_dry: bool = False) -> DiscoveryReport:
+async def discover_last_week(on: Stage, *, is_dry: bool = False) -> DiscoveryReport:
     clock = ApiClock(on.clock)
     on.api.hear_time = lambda: clock.learn((on.clock.wall_ms() - on.clock.wall_offset_ms) / 1000)
     return await discover_lately(
@@ -349,33 +349,33 @@ async def look_lately(on: Stage, *, is_dry: bool = False) -> DiscoveryReport:
 
 
 @pytest.mark.parametrize("is_dry", [False, True])
-async def test_a_clock_that_is_ahead_hides_nothing_from_a_single_look(*, is_dry: bool) -> None:
+async def test_a_clock_that_is_ahead_hides_nothing_from_a_single_discovery(*, is_dry: bool) -> None:
     newest, oldest = NOW_MS, NOW_MS - 6 * DAY_MS
     on = stage(*telling_the_time(page(newest), page(newest), page(newest), page(newest, oldest)))
     on.clock.wall_offset_ms = 3 * DAY_MS
     if is_dry:
         on.store = Comparing()
-    report = await look_lately(on, is_dry=is_dry)
-    looked_back_days = [round((NOW_MS - query.started_at_ms) / DAY_MS) for _, query in on.api.asked]
-    assert (looked_back_days, report.requests) == ([4, 4, 4, 7], 4)
+    report = await discover_last_week(on, is_dry=is_dry)
+    read_back_days = [round((NOW_MS - query.started_at_ms) / DAY_MS) for _, query in on.api.asked]
+    assert (read_back_days, report.requests) == ([4, 4, 4, 7], 4)
     assert (len(report.queued.new_ids), report.queued.known, report.listed) == (2, 0, 2)
     assert report.queued.new_states == _ready(2)
 
 
 @pytest.mark.parametrize("ahead_ms", [0, 59_000, -9 * DAY_MS])
-async def test_a_clock_that_is_right_or_behind_takes_one_look(ahead_ms: int) -> None:
+async def test_a_clock_that_is_right_or_behind_takes_one_run(ahead_ms: int) -> None:
     on = stage(*telling_the_time(page(NOW_MS)))
     on.clock.wall_offset_ms = ahead_ms
-    assert (await look_lately(on)).requests == 1
+    assert (await discover_last_week(on)).requests == 1
 
 
 async def test_a_task_from_the_future_does_not_hide_those_of_the_present() -> None:
     on = stage(page(NOW_MS + 400 * DAY_MS), EMPTY)
-    await on.keep_looking()
+    await on.run_until_refused()
     assert on.api.asked[1][1].started_at_ms == NOW_MS + 1_000_000 - OVERLAP_MS
 
 
-async def test_a_failed_look_is_a_condition_that_ends_by_itself_and_is_repeated_soon_but_ever_more_patiently() -> None:
+async def test_a_failed_run_is_a_condition_that_ends_by_itself_and_is_repeated_with_growing_waits() -> None:
     conditions: list[bool] = []
 
     def noting(_api: Api, _query: ListQuery) -> ListPage:
@@ -383,23 +383,23 @@ async def test_a_failed_look_is_a_condition_that_ends_by_itself_and_is_repeated_
         return EMPTY
 
     on = stage(*[BROKEN] * (2 * TRIES), noting, noting)
-    await on.keep_looking()
+    await on.run_until_refused()
     starts = on.api.times[::TRIES][:3]
     assert starts == [0, RETRY_LOOK_S, 3 * RETRY_LOOK_S]
     assert (conditions, on.progress.conditions) == ([True, False], {})
 
 
-async def test_an_incomplete_look_is_not_what_the_next_one_goes_on_from() -> None:
+async def test_the_next_run_does_not_go_on_from_an_incomplete_one() -> None:
     newest = NOW_MS + 500_000
     on = stage(page(*(newest - number * 1000 for number in range(50))), *[BROKEN] * TRIES, EMPTY)
-    await on.keep_looking()
+    await on.run_until_refused()
     assert on.api.asked[1 + TRIES][1].started_at_ms < NOW_MS - 6 * DAY_MS
 
 
 async def test_a_full_disk_is_a_condition() -> None:
     on = stage(page(NOW_MS), page(NOW_MS))
     on.store.error = StoreBusyError("The database cannot grow.", reason="database or disk is full")
-    await on.keep_looking()
+    await on.run_until_refused()
     assert (len(on.store.tasks), on.api.times[1], on.progress.conditions) == (1, RETRY_LOOK_S, {})
 
 
@@ -407,14 +407,14 @@ async def test_a_damaged_database_is_no_condition() -> None:
     on = stage(page(NOW_MS))
     on.store.error = StoreError("The database is damaged.")
     with pytest.raises(StoreError, match="is damaged"):
-        await on.keep_looking()
+        await on.run_until_refused()
 
 
 async def test_nothing_is_asked_while_there_is_no_schedule() -> None:
     on = stage()
     on.schedule = None
     with anyio.move_on_after(0.05):
-        await on.keep_looking()
+        await on.run_until_refused()
     assert on.api.asked == []
     assert set(on.clock.waits) == {SCHEDULE_S}
 
@@ -426,18 +426,18 @@ async def test_a_shorter_schedule_counts_at_once() -> None:
 
     on = stage(hurried)
     on.schedule = Schedule(86_400, 7 * DAY_MS)
-    await on.keep_looking()
+    await on.run_until_refused()
     assert on.api.times == [0, 30]
 
 
-async def test_a_longer_look_back_counts_with_the_next_look() -> None:
+async def test_a_longer_time_to_read_back_counts_with_the_next_run() -> None:
     def longer(_api: Api, _query: ListQuery) -> ListPage:
         on.schedule = Schedule(900, 7 * DAY_MS)
         return page(NOW_MS)
 
     on = stage(longer)
     on.schedule = Schedule(900, DAY_MS)
-    await on.keep_looking()
+    await on.run_until_refused()
     assert on.api.asked[1][1].started_at_ms < NOW_MS - 6 * DAY_MS
 
 

@@ -67,12 +67,12 @@ class Bench:
         parts = harvest_parts(store=self.store, api=self.api, clock=Clock())
         self.planner, self.breaker, self.control = parts.planner, parts.breaker, parts.control
         self.progress = parts.progress
-        self.looker = ListPoller(parts)
+        self.poller = ListPoller(parts)
 
-    async def look(self, *tasks: Task) -> None:
+    async def poll(self, *tasks: Task) -> None:
         self.store.rows = {one.task_id: ListedRow(one, is_claimed=True) for one in tasks}
         query = ListQuery(NOW - AGE_MS - 1000, NOW - AGE_MS + 1000, status=PROCESSING)
-        await self.looker.poll(ListRequest(query, tasks), Permit(Endpoint.LIST))
+        await self.poller.poll(ListRequest(query, tasks), Permit(Endpoint.LIST))
 
     @property
     def is_list_paused(self) -> bool:
@@ -94,7 +94,7 @@ def page(**outcomes: Ready | Processing) -> ListPage:
 
 async def test_store_planner_and_displays_hear_what_a_page_says() -> None:
     bench = Bench(page(task_1=Ready(), task_2=Processing()))
-    await bench.look(task(1), task(2), task(3))
+    await bench.poll(task(1), task(2), task(3))
     (settled,) = bench.store.settled
     assert [one.task.task_id for one in settled.changes] == ["task-1", "task-2"]
     assert [one.decision and one.decision.state for one in settled.changes] == [TaskState.READY, TaskState.PENDING]
@@ -112,7 +112,7 @@ async def test_store_planner_and_displays_hear_what_a_page_says() -> None:
 async def test_what_another_process_has_changed_since_is_no_news_to_planner_and_displays() -> None:
     bench = Bench(page(task_1=Ready(), task_2=Ready(), task_3=Ready()))
     bench.store.refused = ["task-1", "task-3"]
-    await bench.look(task(1), task(2), task(3))
+    await bench.poll(task(1), task(2), task(3))
     assert bench.progress.counts.get(TaskState.READY) == 1
 
 
@@ -127,7 +127,7 @@ FAILURES: list[Outcome] = [
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda one: type(one).__name__)
 async def test_whatever_goes_wrong_the_tasks_are_given_back_and_nothing_is_concluded(failure: Outcome) -> None:
     bench = Bench(failure)
-    await bench.look(task(1), task(2))
+    await bench.poll(task(1), task(2))
     (settled,) = bench.store.settled
     assert (list(settled.changes), [one.row_id for one in settled.claimed]) == ([], [1, 2])
     assert not bench.planner._inferred_ready
@@ -145,7 +145,7 @@ async def test_only_what_is_wrong_with_the_api_as_a_whole_opens_the_breaker(
 ) -> None:
     bench = Bench(failure)
     for _ in range(MIN_SAMPLE):
-        await bench.look(task(1))
+        await bench.poll(task(1))
     assert bench.breaker.is_closed != opens
 
 
@@ -154,13 +154,13 @@ async def test_a_refused_key_stops_everything_and_a_refused_list_does_not(
     is_key_invalid: bool,  # noqa: FBT001
 ) -> None:
     bench = Bench(Refused("No.", is_key_invalid=is_key_invalid))
-    await bench.look(task(1))
+    await bench.poll(task(1))
     assert bench.control.is_stopping is is_key_invalid
 
 
 async def test_after_a_refused_list_one_task_is_asked_about_at_once_to_see_whether_all_calls_are_refused() -> None:
     bench = Bench(Refused("No."))
-    await bench.look(task(1))
+    await bench.poll(task(1))
     found = []
     due = DueTasks([], [replace(task(key), unfinished_at_ms=NOW - 1000) for key in (1, 2, 3)])
     for _ in range(2):
@@ -176,5 +176,5 @@ async def test_a_page_closes_the_breaker() -> None:
     for _ in range(MIN_SAMPLE):
         bench.breaker.failed(1000.0)
     assert not bench.breaker.is_closed
-    await bench.look(task(1))
+    await bench.poll(task(1))
     assert bench.breaker.is_closed

@@ -303,7 +303,7 @@ def test_a_kill_while_pages_are_copied_leaves_a_whole_backup_or_none(
     )
     process = subprocess.Popen([sys.executable, "-c", script, path, target])
     while process.poll() is None:
-        # It may be gone between the look and the question.
+        # It may be gone between the check and the read.
         with suppress(FileNotFoundError):
             if any(copy.stat().st_size > 4 * PAGE_SIZE_BYTES for copy in target.parent.glob("*/copy.db")):
                 process.kill()

@@ -326,6 +326,6 @@ def test_the_cache_holds_no_more_than_it_may(tmp_path: Path) -> None:
     assert written > 40_000_000 - 1.5 * CACHE_KIB * 1024
 
 
-def test_a_place_that_cannot_be_looked_at_is_refused_with_its_reason(tmp_path: Path, opened: Opener) -> None:
+def test_a_place_that_cannot_be_reached_is_refused_with_its_reason(tmp_path: Path, opened: Opener) -> None:
     with pytest.raises(StoreError, match=r"cannot be reached: File name too long. Check the permissions of its"):
         opened(tmp_path / ("a" * 300))

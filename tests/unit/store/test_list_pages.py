@@ -95,7 +95,7 @@ def test_a_task_that_another_process_has_claimed_is_left_alone(connection: sqlit
     assert settle_all(connection, settlement(theirs, Retrieved(embeddings()))) == [True]
 
 
-def test_a_look_whose_lease_has_lapsed_changes_nothing_of_what_others_have_claimed_since(
+def test_a_page_whose_lease_has_lapsed_changes_no_task_that_others_have_claimed_since(
     connection: sqlite3.Connection,
 ) -> None:
     queued(connection, 2)

@@ -122,11 +122,11 @@ def test_a_migration_that_failed_can_be_repaired_and_applied(connection: sqlite3
 
 
 @pytest.mark.parametrize("moment", range(1, 7))
-def test_a_database_that_another_process_creates_between_two_looks_is_ours(path: Path, moment: int) -> None:
-    looks = itertools.count(1)
+def test_a_database_that_another_process_creates_between_two_checks_is_accepted(path: Path, moment: int) -> None:
+    checks = itertools.count(1)
 
     def create_in_between(_sql: str) -> None:
-        if next(looks) == moment:
+        if next(checks) == moment:
             open_for_writing(path).close()
 
     with closing(sqlite3.connect(path)) as connection:

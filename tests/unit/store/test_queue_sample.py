@@ -112,7 +112,9 @@ def test_of_a_long_queue_a_part_stands_for_the_rest(
     assert sum(count for _, count in found.deadlines) == 100
 
 
-def test_the_head_is_what_a_harvest_looks_at(connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_head_has_the_tasks_that_a_harvest_reads(
+    connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(queue_sample, "HEAD", 5)
     queue_aged(connection, 24 * 8)
     connection.execute("UPDATE tasks SET next_attempt_at = ?", (NOW - 1,))

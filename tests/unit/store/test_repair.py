@@ -175,7 +175,7 @@ def test_an_error_in_the_middle_leaves_the_task_as_it_was(harvested: sqlite3.Con
     assert contents(harvested) == before
 
 
-def test_a_look_leaves_no_transaction_open(harvested: sqlite3.Connection) -> None:
+def test_a_check_leaves_no_transaction_open(harvested: sqlite3.Connection) -> None:
     examine(harvested)
     assert not harvested.in_transaction
     in_transaction(harvested, queue.retry)
