@@ -10,7 +10,7 @@ SHARE_TIMES_EVERY_S = 60.0
 
 
 class Housekeeping:
-    """Does all of this at each `keep()`; rare work only when it is due."""
+    """Does all of this at each `run()`; rare work only when it is due."""
 
     def __init__(self, parts: HarvestParts) -> None:
         self._source = parts.source
@@ -29,7 +29,7 @@ class Housekeeping:
         await self._share_times()
         await self._refresh()
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Do the work that is due."""
         retracted = self._planner.take_retracted()
         if retracted:

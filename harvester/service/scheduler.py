@@ -146,4 +146,4 @@ class Scheduler:
                 await self._clock_watch.notice_set_back(now_ms)
                 await self._claims.renew()
                 await self._claims.free_dead(now_ms)
-                await self._housekeeping.keep()
+                await self._housekeeping.run()

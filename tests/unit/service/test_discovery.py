@@ -201,7 +201,7 @@ def stage(*answers: Answer, requests_per_minute: float = 0) -> Stage:
     return Stage(clock, throttle, Api(clock, throttle, *answers), FakeStore(), Progress(started=0))
 
 
-# One run.
+# One pass.
 
 
 async def test_each_page_is_stored_before_the_next_is_asked_for() -> None:
@@ -288,7 +288,7 @@ async def test_it_runs_at_once_and_then_at_the_given_pace_until_the_key_is_refus
     assert on.progress.requests[Endpoint.LIST] == 4
 
 
-async def test_later_runs_go_back_to_a_little_before_the_newest_known_task() -> None:
+async def test_later_passes_go_back_to_a_little_before_the_newest_known_task() -> None:
     newest = NOW_MS + 500_000
     on = stage(page(newest), EMPTY, page(newest + 60_000), EMPTY)
     await on.run_until_refused()
@@ -311,7 +311,7 @@ async def test_the_list_of_an_account_without_tasks_is_always_read_all_the_way_b
     assert all(query.started_at_ms < NOW_MS - 6 * DAY_MS for _, query in on.api.asked)
 
 
-async def test_a_run_by_a_clock_that_was_ahead_is_followed_by_one_that_goes_all_the_way_back() -> None:
+async def test_a_pass_by_a_clock_that_was_ahead_is_followed_by_one_that_goes_all_the_way_back() -> None:
     def set_back(api: Api, _query: ListQuery) -> ListPage:
         api.clock.wall_offset_ms = 0
         return page(NOW_MS)
@@ -363,7 +363,7 @@ async def test_a_clock_that_is_ahead_hides_nothing_from_a_single_discovery(*, is
 
 
 @pytest.mark.parametrize("ahead_ms", [0, 59_000, -9 * DAY_MS])
-async def test_a_clock_that_is_right_or_behind_takes_one_run(ahead_ms: int) -> None:
+async def test_a_clock_that_is_right_or_behind_takes_one_pass(ahead_ms: int) -> None:
     on = stage(*telling_the_time(page(NOW_MS)))
     on.clock.wall_offset_ms = ahead_ms
     assert (await discover_last_week(on)).requests == 1
@@ -375,7 +375,7 @@ async def test_a_task_from_the_future_does_not_hide_those_of_the_present() -> No
     assert on.api.asked[1][1].started_at_ms == NOW_MS + 1_000_000 - OVERLAP_MS
 
 
-async def test_a_failed_run_is_a_condition_that_ends_by_itself_and_is_repeated_with_growing_waits() -> None:
+async def test_a_failed_pass_is_a_condition_that_ends_by_itself_and_is_repeated_with_growing_waits() -> None:
     conditions: list[bool] = []
 
     def noting(_api: Api, _query: ListQuery) -> ListPage:
@@ -389,7 +389,7 @@ async def test_a_failed_run_is_a_condition_that_ends_by_itself_and_is_repeated_w
     assert (conditions, on.progress.conditions) == ([True, False], {})
 
 
-async def test_the_next_run_does_not_go_on_from_an_incomplete_one() -> None:
+async def test_the_next_pass_does_not_go_on_from_an_incomplete_one() -> None:
     newest = NOW_MS + 500_000
     on = stage(page(*(newest - number * 1000 for number in range(50))), *[BROKEN] * TRIES, EMPTY)
     await on.run_until_refused()
@@ -430,7 +430,7 @@ async def test_a_shorter_schedule_counts_at_once() -> None:
     assert on.api.times == [0, 30]
 
 
-async def test_a_longer_time_to_read_back_counts_with_the_next_run() -> None:
+async def test_a_longer_time_to_read_back_counts_with_the_next_pass() -> None:
     def longer(_api: Api, _query: ListQuery) -> ListPage:
         on.schedule = Schedule(900, 7 * DAY_MS)
         return page(NOW_MS)
