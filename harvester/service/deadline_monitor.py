@@ -11,6 +11,7 @@ from harvester.service.clock import Clock
 from harvester.service.progress import Progress
 
 CHECK_EVERY_S = 60.0
+"""Seconds between two assessments of the deadlines."""
 
 CONDITION = "budget"
 
