@@ -2,7 +2,7 @@
 -- The partial indexes have the text "state IN ('pending', 'ready')", which SQLite compares word by word.
 -- CROSS JOIN makes the table on its left the outer one: the few selected tasks, not the whole queue.
 -- {claimable} stands for the columns that `queue.task_of` reads, of tasks and of `listed`.
--- {tasks ...} makes two statements of one: `name` reads all tasks, `name_wanted` the tasks in temp.wanted.
+-- {tasks ...} makes two statements of one: `name` reads all tasks, `name_selected` the tasks in temp.selected.
 
 -- name: add
 -- Queue a task, or leave a known one as it is.
@@ -132,11 +132,11 @@ SELECT EXISTS (
 UPDATE tasks SET next_attempt_at = 0
 WHERE state = :state AND next_attempt_at > :now AND scheduled_at > :latest AND lease_owner IS NULL
 
--- name: make_open_due_wanted
+-- name: make_open_due_selected
 -- The user wants an answer now: backed-off tasks need not wait. Claimed tasks stay with their owner.
 UPDATE tasks SET next_attempt_at = 0
 WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS NULL
-  AND id IN (SELECT task FROM temp.wanted)
+  AND id IN (SELECT task FROM temp.selected)
 
 -- name: make_open_due
 UPDATE tasks SET next_attempt_at = 0
@@ -192,15 +192,15 @@ FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at = 0 AND expires_at > 0 AND expires_at <= :now
 ORDER BY expires_at LIMIT :limit
 
--- name: due_wanted
+-- name: due_selected
 -- The due tasks among those that a user named: this reads and sorts all named tasks. The nearest deadline comes first
 -- or, with :direction -1, last; tasks past their deadline come after all others.
 SELECT {claimable}
-FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task LEFT JOIN listed ON listed.task = tasks.id
+FROM temp.selected CROSS JOIN tasks ON tasks.id = selected.task LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.state = :state AND tasks.next_attempt_at = 0 AND tasks.expires_at > 0
 ORDER BY tasks.expires_at <= :now, tasks.expires_at * :direction LIMIT :limit
 
--- name: first_wanted
+-- name: first_selected
 -- The selected tasks among the first due ones, in the order of the index: if most tasks are selected, this finds the
 -- first few without reading the whole selection. It reads no more tasks than are selected, because then reading the
 -- selection is cheaper. SQLite keeps the order of a subquery that has a limit; sorting would read all of its rows.
@@ -208,27 +208,27 @@ SELECT {claimable}
 FROM (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
     WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
-    ORDER BY expires_at LIMIT (SELECT count(*) FROM temp.wanted)
-) AS turn CROSS JOIN temp.wanted ON wanted.task = turn.id CROSS JOIN tasks ON tasks.id = turn.id
+    ORDER BY expires_at LIMIT (SELECT count(*) FROM temp.selected)
+) AS turn CROSS JOIN temp.selected ON selected.task = turn.id CROSS JOIN tasks ON tasks.id = turn.id
 LEFT JOIN listed ON listed.task = tasks.id
 LIMIT :limit
 
--- name: last_wanted
+-- name: last_selected
 SELECT {claimable}
 FROM (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
     WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
-    ORDER BY expires_at DESC LIMIT (SELECT count(*) FROM temp.wanted)
-) AS turn CROSS JOIN temp.wanted ON wanted.task = turn.id CROSS JOIN tasks ON tasks.id = turn.id
+    ORDER BY expires_at DESC LIMIT (SELECT count(*) FROM temp.selected)
+) AS turn CROSS JOIN temp.selected ON selected.task = turn.id CROSS JOIN tasks ON tasks.id = turn.id
 LEFT JOIN listed ON listed.task = tasks.id
 LIMIT :limit
 
--- name: more_than_wanted
+-- name: more_than_selected
 -- Whether there are due tasks that the two statements above have not read.
 SELECT EXISTS (
     SELECT 1 FROM tasks INDEXED BY tasks_by_turn
     WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
-    LIMIT 1 OFFSET (SELECT count(*) FROM temp.wanted)
+    LIMIT 1 OFFSET (SELECT count(*) FROM temp.selected)
 )
 
 -- name: every_nth
@@ -425,20 +425,20 @@ SELECT state, count(*) FROM {tasks} GROUP BY state
 -- When the next waiting or claimed task of a state falls due; 0 if one is due now.
 SELECT min(next_attempt_at) FROM tasks WHERE state = :state
 
--- name: next_due_wanted
+-- name: next_due_selected
 -- Search the first tasks of the index for selected ones; only if there are none, and more tasks, read the selection.
 SELECT coalesce(
     (
         SELECT turn.next_attempt_at FROM (
             SELECT id, next_attempt_at FROM tasks INDEXED BY tasks_by_turn WHERE state = :state
-            ORDER BY next_attempt_at LIMIT (SELECT count(*) FROM temp.wanted)
-        ) AS turn CROSS JOIN temp.wanted ON wanted.task = turn.id LIMIT 1
+            ORDER BY next_attempt_at LIMIT (SELECT count(*) FROM temp.selected)
+        ) AS turn CROSS JOIN temp.selected ON selected.task = turn.id LIMIT 1
     ),
     CASE WHEN EXISTS (
         SELECT 1 FROM tasks INDEXED BY tasks_by_turn WHERE state = :state
-        LIMIT 1 OFFSET (SELECT count(*) FROM temp.wanted)
+        LIMIT 1 OFFSET (SELECT count(*) FROM temp.selected)
     ) THEN (
-        SELECT min(tasks.next_attempt_at) FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task
+        SELECT min(tasks.next_attempt_at) FROM temp.selected CROSS JOIN tasks ON tasks.id = selected.task
         WHERE tasks.state = :state
     ) END
 )
@@ -475,8 +475,8 @@ SELECT slices.at, (
 )
 FROM slices WHERE slices.at IS NOT NULL
 
--- name: deadlines_wanted
-SELECT tasks.expires_at, count(*) FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task
+-- name: deadlines_selected
+SELECT tasks.expires_at, count(*) FROM temp.selected CROSS JOIN tasks ON tasks.id = selected.task
 WHERE tasks.state IN ('pending', 'ready') AND tasks.expires_at > 0
 GROUP BY tasks.expires_at ORDER BY tasks.expires_at
 

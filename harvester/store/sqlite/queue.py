@@ -74,14 +74,14 @@ def needs_upkeep(connection: sqlite3.Connection, now_ms: int, *, make_due: bool,
 
 def select(connection: sqlite3.Connection, task_ids: Iterable[str]) -> None:
     """Restrict this connection's claims and counts to the given tasks, which must have been added."""
-    connection.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (task INTEGER PRIMARY KEY)")
-    connection.execute("DELETE FROM temp.wanted")
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS selected (task INTEGER PRIMARY KEY)")
+    connection.execute("DELETE FROM temp.selected")
     connection.executemany(
-        "INSERT OR IGNORE INTO temp.wanted SELECT id FROM tasks WHERE task_id = ?",
+        "INSERT OR IGNORE INTO temp.selected SELECT id FROM tasks WHERE task_id = ?",
         ((task_id,) for task_id in task_ids),
     )
     # Where another program has collected statistics of `tasks`, SQLite takes a table without them for the larger one.
-    connection.execute("ANALYZE temp.wanted")
+    connection.execute("ANALYZE temp.selected")
 
 
 def make_due(connection: sqlite3.Connection, now_ms: int, *, lapsed: bool = True) -> None:
@@ -129,7 +129,7 @@ def due(
     With `newest`, also return up to `limit` of the newest pending tasks if there are more: old tasks that hang must not
     hide them.
     """
-    read_first, read_newest = (_first_wanted, _newest_wanted) if scope is Scope.SELECTED else (_first, _newest)
+    read_first, read_newest = (_first_selected, _newest_selected) if scope is Scope.SELECTED else (_first, _newest)
     found = {state: read_first(connection, state, now_ms, limit) for state in _OPEN}
     pending = found[TaskState.PENDING]
     is_whole = all(len(tasks) < limit for tasks in found.values())
@@ -152,23 +152,23 @@ def _newest(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit
     return _rows(connection, "due_newest", state, now=now_ms, limit=limit)
 
 
-def _first_wanted(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
+def _first_selected(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
     """Search the first due tasks for selected ones; search the selection only if too many others are due before."""
     tasks: list[Task] = []
     for part in _in_time(now_ms), _overdue(now_ms):
-        tasks += _rows(connection, "first_wanted", state, limit=limit - len(tasks), **part)
+        tasks += _rows(connection, "first_selected", state, limit=limit - len(tasks), **part)
         if len(tasks) == limit:
             break
         if _are_others_due(connection, state, part):
-            return _rows(connection, "due_wanted", state, now=now_ms, limit=limit, direction=1)
+            return _rows(connection, "due_selected", state, now=now_ms, limit=limit, direction=1)
     return tasks
 
 
-def _newest_wanted(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
+def _newest_selected(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
     part = _in_time(now_ms)
-    tasks = _rows(connection, "last_wanted", state, limit=limit, **part)
+    tasks = _rows(connection, "last_selected", state, limit=limit, **part)
     if len(tasks) < limit and _are_others_due(connection, state, part):
-        tasks = _rows(connection, "due_wanted", state, now=now_ms, limit=limit, direction=-1)
+        tasks = _rows(connection, "due_selected", state, now=now_ms, limit=limit, direction=-1)
     return tasks
 
 
@@ -181,7 +181,7 @@ def _overdue(now_ms: int) -> dict[str, int]:
 
 
 def _are_others_due(connection: sqlite3.Connection, state: TaskState, part: dict[str, int]) -> bool:
-    return bool(connection.execute(query("more_than_wanted"), {"state": state, **part}).fetchone()[0])
+    return bool(connection.execute(query("more_than_selected"), {"state": state, **part}).fetchone()[0])
 
 
 def _rows(connection: sqlite3.Connection, name: str, state: TaskState, **parameters: int) -> list[Task]:

@@ -65,7 +65,7 @@ def test_what_another_program_queues_is_counted(
     assert counter.count(connection)[TaskState.PENDING] == QUEUED + 1
 
 
-def test_the_wanted_tasks_are_counted_apart(connection: sqlite3.Connection, counter: TaskCounter) -> None:
+def test_the_selected_tasks_are_counted_apart(connection: sqlite3.Connection, counter: TaskCounter) -> None:
     in_transaction(connection, lambda connection: queue.select(connection, [object_id(1), object_id(2)]))
 
     assert counter.count(connection, Scope.SELECTED)[TaskState.PENDING] == 2

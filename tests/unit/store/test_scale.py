@@ -51,8 +51,8 @@ class Queue:
             lambda connection: connection.execute(FILL, {"count": count, "now": NOW, "day": DAY_MS}),
         )
         self.claimed = claim(self.connection, limit=3)
-        wanted = [f"{number:024x}" for number in range(0, count, 3)]
-        in_transaction(self.connection, lambda connection: queue.select(connection, wanted))
+        selected = [f"{number:024x}" for number in range(0, count, 3)]
+        in_transaction(self.connection, lambda connection: queue.select(connection, selected))
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def import_make_due_and_claim(connection: sqlite3.Connection) -> None:
     assert len(queue.claim(connection, lease("other"), queue.due(connection, NOW, limit=8).pending[:8])) == 8
 
 
-def claim_wanted(connection: sqlite3.Connection) -> None:
+def claim_selected(connection: sqlite3.Connection) -> None:
     due = queue.due(connection, NOW, Scope.SELECTED, limit=8)
     assert len(queue.claim(connection, lease("other"), due.pending[:8])) == 8
 
@@ -83,7 +83,7 @@ def claim_wanted(connection: sqlite3.Connection) -> None:
 def want_a_few_and_claim(connection: sqlite3.Connection) -> None:
     """Those whose deadlines are the farthest: in the order of the index, all others come before them."""
     queue.select(connection, [f"{number:024x}" for number in range(100)])
-    claim_wanted(connection)
+    claim_selected(connection)
 
 
 def take_over(connection: sqlite3.Connection) -> None:
@@ -100,11 +100,11 @@ def oldest_open(connection: sqlite3.Connection) -> None:
 
 DEEDS: dict[str, Deed] = {
     "import, make due and claim": import_make_due_and_claim,
-    "claim wanted": claim_wanted,
+    "claim selected": claim_selected,
     "want a few and claim": want_a_few_and_claim,
     "take over": take_over,
     "next due": next_due_ms,
-    "next due of the wanted": lambda connection: next_due_ms(connection, Scope.SELECTED),
+    "next due of the selected": lambda connection: next_due_ms(connection, Scope.SELECTED),
     "nearest deadline": nearest_deadline,
     "renew": lambda connection: queue.renew(connection, lease()),
     "release": lambda connection: queue.release(connection, "daemon"),
