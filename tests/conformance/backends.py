@@ -38,11 +38,11 @@ class Backend(Protocol):
         ...
 
     def reader(self, place: Path) -> StoreReader:
-        """Return what reads it."""
+        """Return its reader."""
         ...
 
     def maintenance(self, place: Path) -> StoreMaintenance:
-        """Return what checks it."""
+        """Return its maintenance."""
         ...
 
     def fail_next(self, store: HarvestStore, statements: int) -> None:

@@ -268,7 +268,7 @@ def _vectors(api_json: bytes) -> list[list[float]]:
 
 
 def _known(one: Picture) -> Known:
-    """Return what the store knows, as the model notes it."""
+    """Return the store's data in the form of the model."""
     assert one.details is not None
     task = one.details.task
     return Known(

@@ -34,7 +34,7 @@ OUTCOMES: list[Outcome] = [Ready(), Retrieved(embeddings()), Failed("bad video")
 EACH_OUTCOME = pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: type(outcome).__name__)
 
 ENOUGH_STATEMENTS = 30
-"""More than the group below takes: the last failures are before the commit."""
+"""Statements, more than the group below takes: the last failures come before the commit."""
 
 
 def rejected(task: Task, body: bytes, encoding: str | None = None) -> Settlement:

@@ -97,16 +97,16 @@ def _leased_tasks(shell: Shell) -> set[str]:
         return set()
 
 
-async def at_once(deeds: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-    """Do all, two at a time; return the results in order."""
+async def at_once(actions: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Run all, two at a time; return the results in order."""
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def in_a_slot(deed: Callable[[], Awaitable[T]]) -> T:
+    async def in_a_slot(action: Callable[[], Awaitable[T]]) -> T:
         async with slots:
-            return await deed()
+            return await action()
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(in_a_slot(deed)) for deed in deeds]
+        tasks = [group.create_task(in_a_slot(action)) for action in actions]
     return [task.result() for task in tasks]
 
 

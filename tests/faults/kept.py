@@ -23,7 +23,7 @@ STATEMENTS = (
 
 
 def stored(path: Path) -> list[Rows]:
-    """Return all that counts of a database: not when, and in which order, it came."""
+    """Return the contents of a database, without the times and the order of arrival."""
     with closing(open_for_reading(path)) as connection:
         bodies = connection.execute("SELECT body FROM payloads ORDER BY task").fetchall()
         return [

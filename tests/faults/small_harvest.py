@@ -40,8 +40,8 @@ def harvest(
     downloaded = []
     with closing(open_for_writing(path)) as connection:
         connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
-        patiently(lambda: add_tasks(connection, *IDS))
-        while tasks := patiently(lambda: claim(connection, now_ms=now_ms, limit=AT_A_TIME)):
+        repeat_while_busy(lambda: add_tasks(connection, *IDS))
+        while tasks := repeat_while_busy(lambda: claim(connection, now_ms=now_ms, limit=AT_A_TIME)):
             downloaded += [task.task_id for task in tasks]
             store(connection, [result(task) for task in tasks])
             for task in tasks:
@@ -51,11 +51,11 @@ def harvest(
 
 def store(connection: sqlite3.Connection, results: Iterable[Settlement]) -> None:
     group = list(results)
-    patiently(lambda: settle_all(connection, *group))
+    repeat_while_busy(lambda: settle_all(connection, *group))
 
 
-def patiently(write: Callable[[], T]) -> T:
-    """Try again what may pass, as the service does, but at once and not for ever."""
+def repeat_while_busy(write: Callable[[], T]) -> T:
+    """Repeat an operation after passing errors, as the service does, but at once and not for ever."""
     for _ in range(TRIES - 1):
         try:
             return write()

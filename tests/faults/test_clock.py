@@ -26,13 +26,13 @@ def wall_ms(self):
     return time.time_ns() // 1_000_000 + ahead
 clock.SystemClock.wall_ms = wall_ms
 """
-"""From the moment the flag is there the wall clock is ahead by as many milliseconds as it holds."""
+"""Once the flag exists, the wall clock is ahead by the milliseconds that it holds."""
 
 NO_DATE = """
 import harvester.api.rate_limit_headers as limits
 limits.http_date = lambda _value: None
 """
-"""No answer tells the API's time."""
+"""No answer has the API's time."""
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ POINTS = int(os.environ.get("CRASH_POINTS", "3"))
 MOMENTS = int(os.environ.get("CRASH_MOMENTS", "1"))
 
 LEASE_S = 3
-"""The next run must wait for it."""
+"""Seconds for which the next run waits for the leases of a killed one."""
 
 LARGE = 40
 

@@ -1,4 +1,4 @@
-"""Row 44: the file under the program is removed or replaced, or has two names. Row 45: its log, and its room."""
+"""Row 44: the file under the program is removed or replaced, or has two names. Row 45: its log, and its space."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""Rows 35, 36, 39, 40, 42 and 61: what must be known before an answer ends a task."""
+"""Rows 35, 36, 39, 40, 42 and 61: the evidence that is needed before an answer ends a task."""
 
 import sqlite3
 import time

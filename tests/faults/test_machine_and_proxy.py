@@ -1,4 +1,4 @@
-"""Rows 50 and 52: what this machine refuses, and the proxy and the certificates that its variables name."""
+"""Rows 50 and 52: the machine's limits, and the proxy and the certificates that its variables name."""
 
 import asyncio
 import shutil

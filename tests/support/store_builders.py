@@ -209,13 +209,13 @@ def schema(connection: sqlite3.Connection) -> list[Any]:
     return connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
 
 
-def steps_of(connection: sqlite3.Connection, deed: Callable[[sqlite3.Connection], T]) -> int:
-    """Count the instructions of SQLite's virtual machine that `deed` takes; its changes are rolled back."""
+def steps_of(connection: sqlite3.Connection, action: Callable[[sqlite3.Connection], T]) -> int:
+    """Count the instructions of SQLite's virtual machine that `action` takes; its changes are rolled back."""
     counter = itertools.count()
     connection.execute("BEGIN IMMEDIATE")
     connection.set_progress_handler(lambda: next(counter) * 0, 1)
     try:
-        deed(connection)
+        action(connection)
     finally:
         connection.set_progress_handler(None, 0)
         connection.execute("ROLLBACK")

@@ -27,11 +27,11 @@ import os, signal, sys
 from pathlib import Path
 from harvester.store.sqlite.maintenance import backup
 
-deed = getattr(backup, sys.argv[3])
+action = getattr(backup, sys.argv[3])
 
 def killed(*arguments, **options):
     if sys.argv[4] == "after":
-        deed(*arguments, **options)
+        action(*arguments, **options)
     os.kill(os.getpid(), signal.SIGKILL)
 
 setattr(backup, sys.argv[3], killed)
@@ -272,16 +272,16 @@ def test_a_write_that_fails_leaves_nothing(path: Path, target: Path, monkeypatch
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("deed", ["_check_space", "_copy", "_checked", "_sync", "_publish"])
+@pytest.mark.parametrize("action", ["_check_space", "_copy", "_checked", "_sync", "_publish"])
 def test_a_kill_at_any_moment_leaves_a_whole_backup_or_none(
-    connection: sqlite3.Connection, path: Path, target: Path, deed: str, moment: str
+    connection: sqlite3.Connection, path: Path, target: Path, action: str, moment: str
 ) -> None:
     harvest(connection, 1, 2)
     ended = subprocess.run(
-        [sys.executable, "-c", WRITES_AND_BACKS_UP, path, target, deed, moment], check=False, timeout=120
+        [sys.executable, "-c", WRITES_AND_BACKS_UP, path, target, action, moment], check=False, timeout=120
     )
     assert ended.returncode == -signal.SIGKILL
-    if (deed, moment) == ("_publish", "after"):
+    if (action, moment) == ("_publish", "after"):
         assert contents_of(target) == contents(connection)
     else:
         assert not target.exists()

@@ -37,7 +37,7 @@ SELECT printf('%024x', n),
 FROM numbers
 """
 
-Deed = Callable[[sqlite3.Connection], object]
+Action = Callable[[sqlite3.Connection], object]
 
 
 class Queue:
@@ -98,7 +98,7 @@ def oldest_open(connection: sqlite3.Connection) -> None:
     assert len(connection.execute(query("oldest_open")).fetchall()) == 1
 
 
-DEEDS: dict[str, Deed] = {
+ACTIONS: dict[str, Action] = {
     "import, make due and claim": import_make_due_and_claim,
     "claim selected": claim_selected,
     "want a few and claim": want_a_few_and_claim,
@@ -115,14 +115,14 @@ DEEDS: dict[str, Deed] = {
 }
 
 
-@pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
-def test_a_hundred_times_as_many_tasks_take_the_same_work(queues: tuple[Queue, Queue], deed: Deed) -> None:
-    short, long = (steps_of(queue.connection, deed) for queue in queues)
+@pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
+def test_a_hundred_times_as_many_tasks_take_the_same_work(queues: tuple[Queue, Queue], action: Action) -> None:
+    short, long = (steps_of(queue.connection, action) for queue in queues)
     assert long <= 2 * short + CONSTANT_STEPS
 
 
 def test_storing_a_result_takes_the_same_work_in_a_long_queue(queues: tuple[Queue, Queue]) -> None:
-    def store(tasks: list[Task]) -> Deed:
+    def store(tasks: list[Task]) -> Action:
         ready, harvested, _ = tasks
         group = [settlement(ready, Ready()), settlement(harvested, Retrieved(embeddings()))]
         return lambda connection: settle(connection, group)
