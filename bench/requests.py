@@ -26,7 +26,7 @@ from bench.bounds import FutureTask, Reckoned, Slots, clairvoyant, polled_one_by
 from bench.virtual import START_MS, Setup, Submission, draw_submissions, run_harvest
 from harvester.cli.logs import configure_logs
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.plan import Strategy
+from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.task import RETENTION_MS
 from harvester.simulator.settings import SimulatorSettings
 

@@ -15,8 +15,8 @@ from bench.virtual.loop import START_MS, VirtualClock, run_virtually
 from bench.virtual.store import InlineStore
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
-from harvester.domain.planning.plan import Strategy
 from harvester.domain.planning.planner import Planner, PlannerSettings
+from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import OPEN_STATES, TaskState
 from harvester.service.api_health import ApiHealth

@@ -14,9 +14,10 @@ from harvester.app.stores import open_discovery_store, open_reader, open_store
 from harvester.domain.errors import KeyRefusedError
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
+from harvester.domain.planning.api_versions import ApiVersions
 from harvester.domain.planning.list_reader import ListPage, ListQuery
-from harvester.domain.planning.plan import Strategy
 from harvester.domain.planning.planner import Planner, PlannerSettings
+from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.key_fingerprint import key_fingerprint
 from harvester.domain.tasks.outcomes import Outcome, Refused
 from harvester.domain.tasks.task import DAY_MS
@@ -227,7 +228,7 @@ def _planner(settings: Settings, until: StopWhen) -> Planner:
     return Planner(
         PlannerSettings(
             strategy=Strategy(settings.harvest.strategy),
-            has_status_call=_has_status_call(settings),
+            versions=ApiVersions(settings.api.version),
             ask_every_task=until is StopWhen.ALL_ASKED,
         )
     )

@@ -9,9 +9,12 @@ from typing import Any
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.limits.pacer import EndpointBudget
 from harvester.domain.limits.quotas import WINDOWS_S, Quota
+from harvester.domain.planning.costs import SURE
 from harvester.domain.planning.forecast import Call, Conditions, Forecast, QueueSample, finished_among
-from harvester.domain.planning.plan import LAST_CHANCE_MS, SURE, ListRequest, PlannedRequest, Strategy
+from harvester.domain.planning.planned_requests import ListRequest, PlannedRequest
+from harvester.domain.planning.poll_times import LAST_CHANCE_MS
 from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.reports.deadline_warning import deadline_warning, shown_rate
 from harvester.reports.formats import counted, shown_duration, shown_interval, shown_time

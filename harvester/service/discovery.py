@@ -10,9 +10,8 @@ import structlog
 
 from harvester.domain.errors import StoreBusyError
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.decisions import backoff_ms
+from harvester.domain.planning.backoff import Rng, backoff_ms
 from harvester.domain.planning.list_reader import ListPage, ListReader
-from harvester.domain.planning.plan import Rng
 from harvester.domain.tasks.outcomes import Refused, Throttled
 from harvester.ports.store import ListStore
 from harvester.service.clock import OFF_S, SAMPLES, ApiClock, Clock

@@ -6,7 +6,7 @@ import structlog
 
 from harvester.domain.planning.decisions import GENERIC_ERROR, PATIENCE_MS, Circumstances
 from harvester.domain.planning.final_state_breaker import FinalStateBreaker
-from harvester.domain.planning.plan import TaskRequest
+from harvester.domain.planning.planned_requests import TaskRequest
 from harvester.domain.tasks.outcomes import (
     Empty,
     Failed,

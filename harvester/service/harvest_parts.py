@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harvester.domain.limits.circuit_breaker import Breaker
-from harvester.domain.planning.plan import Rng
+from harvester.domain.planning.backoff import Rng
 from harvester.domain.planning.planner import Planner
 from harvester.ports.store import ListStore, ResultStore, TaskStore
 from harvester.service.api_health import ApiHealth

@@ -6,7 +6,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from harvester.api.response import Answered, Body, Response
 from harvester.domain.planning.decisions import decide
-from harvester.domain.planning.plan import TaskRequest
+from harvester.domain.planning.planned_requests import TaskRequest
 from harvester.domain.tasks.dead_letter import MAX_PAYLOAD_BYTES
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.outcomes import (

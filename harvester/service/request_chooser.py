@@ -1,6 +1,6 @@
 """Chooses the next request: it is worth making, its tasks are claimed, and it may go out now."""
 
-from harvester.domain.planning.plan import PlannedRequest
+from harvester.domain.planning.planned_requests import PlannedRequest
 from harvester.service.claims import Claims
 from harvester.service.due_requests import DueRequests
 from harvester.service.end_conditions import EndConditions

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, TASK_ENDPOINTS, Endpoint
-from harvester.domain.planning.plan import PlannedRequest
+from harvester.domain.planning.planned_requests import PlannedRequest
 from harvester.domain.planning.planner import CLOSED_S
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.probe_gate import ProbeGate

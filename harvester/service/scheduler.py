@@ -10,7 +10,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from harvester.domain.errors import StoreBusyError
-from harvester.domain.planning.plan import PlannedRequest, TaskRequest
+from harvester.domain.planning.planned_requests import PlannedRequest, TaskRequest
 from harvester.service.claims import Claims
 from harvester.service.clock_watch import ClockWatch
 from harvester.service.due_requests import MAX_CLAIMED_AHEAD

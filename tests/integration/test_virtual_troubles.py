@@ -9,7 +9,7 @@ import pytest
 
 from bench.virtual import START_MS, Quirks, Report, Setup, Submission, draw_submissions, run_harvest
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.plan import Strategy
+from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.simulator.settings import SimulatorSettings
 from tests.support.thorough import thorough

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from harvester.domain.planning.api_versions import GONE_ANSWERS
 from harvester.domain.planning.decisions import Circumstances, decide
-from harvester.domain.planning.plan import GONE_ANSWERS
 from harvester.domain.tasks.embeddings import Matrix, MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.listing import ListedRow, ListSettlement
 from harvester.domain.tasks.outcomes import (

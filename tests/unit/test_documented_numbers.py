@@ -12,8 +12,8 @@ from harvester.cli.daemon import GRACE_S
 from harvester.cli.streams import MAX_WAITING_BYTES
 from harvester.domain.limits.aimd import CUT
 from harvester.domain.limits.quotas import RESERVE_SHARE
+from harvester.domain.planning.api_versions import GONE_ANSWERS
 from harvester.domain.planning.decisions import INVALID_DOWNLOADS
-from harvester.domain.planning.plan import GONE_ANSWERS
 from harvester.domain.tasks.dead_letter import MAX_PAYLOAD_BYTES
 from harvester.domain.tasks.task import DAY_MS, NEVER_ANSWERED_MS, RETENTION_MS
 from harvester.domain.tasks.task_id import MAX_LENGTH

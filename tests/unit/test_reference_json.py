@@ -17,7 +17,7 @@ from harvester.cli.main import run
 from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.pacer import Pacer
 from harvester.domain.planning.feasibility import assess
-from harvester.domain.planning.plan import Strategy
+from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.outcomes import Refused, Retrieved
 from harvester.domain.tasks.queue_reports import Deadline, Troubled
 from harvester.domain.tasks.task import DAY_MS, TaskState

@@ -10,23 +10,19 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise, takewhile
 
 from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.api_versions import ApiVersions
+from harvester.domain.planning.costs import SURE, WAIT_PRICE
 from harvester.domain.planning.feasibility import REQUESTS_PER_TASK, Budget, Deadlines, Feasibility, assess
+from harvester.domain.planning.finish_estimates import chance_finished
 from harvester.domain.planning.list_reader import PAGE_LIMIT
 from harvester.domain.planning.list_windows import MAX_TASKS, ListModel
-from harvester.domain.planning.plan import (
-    QUESTION_SHARE,
-    SURE,
-    WAIT_PRICE,
-    DueTasks,
-    ListRequest,
-    PlanConstraints,
-    PlannedRequest,
-    Strategy,
-    chance_finished,
-    is_last_chance,
-    plan,
-)
+from harvester.domain.planning.plan import DueTasks, plan
+from harvester.domain.planning.plan_constraints import PlanConstraints
+from harvester.domain.planning.planned_requests import ListRequest, PlannedRequest
+from harvester.domain.planning.poll_times import is_last_chance
 from harvester.domain.planning.processing_time import EDGES_S, ProcessingTimes
+from harvester.domain.planning.question_budget import QUESTION_SHARE
+from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.task import Task, TaskState
 
 MAX_MOMENTS = 40
@@ -134,7 +130,7 @@ class Conditions:
 
     budget: Budget
     strategy: Strategy = Strategy.AUTO
-    has_status_call: bool = True
+    versions: ApiVersions = field(default_factory=ApiVersions)
     waits_ms: Mapping[Endpoint, int] = field(default_factory=dict)
     start_ms: int = 0
     calls: int = 10
@@ -204,7 +200,7 @@ def _next_requests(
     turns: Sequence[QueuedTask], start_ms: int, conditions: Conditions, times: ProcessingTimes, *, limit: int
 ) -> tuple[int, Sequence[PlannedRequest]]:
     """Return the next requests and when they go out, from `start_ms` on; there may be none."""
-    at_ms, constraints = start_ms, PlanConstraints(limit, limit, conditions.strategy, conditions.has_status_call)
+    at_ms, constraints = start_ms, PlanConstraints(limit, limit, conditions.strategy, conditions.versions)
     for _ in range(MAX_MOMENTS):
         due = [turn.task for turn in turns if turn.due_ms <= at_ms]
         ready, pending = _by_state(due)

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from harvester.domain.errors import InvalidTaskId
-from harvester.domain.planning.plan import MAX_POLL_WAIT_MS, DueTasks
+from harvester.domain.planning.plan import DueTasks
+from harvester.domain.planning.poll_times import MAX_POLL_WAIT_MS
 from harvester.domain.tasks.records import LONGEST_SLEEP_MS, HeldLeases, Lease
 from harvester.domain.tasks.task import Task, TaskState, deadline_ms
 from harvester.domain.tasks.task_id import validate_task_id

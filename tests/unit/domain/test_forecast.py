@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.costs import SURE
 from harvester.domain.planning.feasibility import Budget
 from harvester.domain.planning.forecast import (
     Call,
@@ -17,8 +18,9 @@ from harvester.domain.planning.forecast import (
     preview,
     what_to_do,
 )
-from harvester.domain.planning.plan import SURE, ListRequest, Strategy
+from harvester.domain.planning.planned_requests import ListRequest
 from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, Task, TaskState
 
 NOW = 1_760_000_000_000

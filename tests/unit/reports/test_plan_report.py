@@ -5,10 +5,11 @@ import pytest
 from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.pacer import Pacer
 from harvester.domain.limits.quotas import Quota
+from harvester.domain.planning.api_versions import ApiVersions
 from harvester.domain.planning.forecast import Conditions, QueuedTask, QueueSample, preview
-from harvester.domain.planning.plan import Strategy
 from harvester.domain.planning.processing_time import ProcessingTimes
-from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, Task, TaskState
+from harvester.domain.planning.strategy import Strategy
+from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, ApiVersion, Task, TaskState
 from harvester.reports.plan import PlanReport, as_json, lines
 
 NOW = 1_760_000_000_000
@@ -25,7 +26,7 @@ def report(
     pacer: Pacer | None = None,
     times: ProcessingTimes | None = None,
     strategy: Strategy = Strategy.AUTO,
-    has_status_call: bool = True,
+    version: ApiVersion = "v1",
 ) -> PlanReport:
     pacer, times = pacer or Pacer(RateLimit(60)), times or ProcessingTimes()
     states = [one.state for one in tasks]
@@ -39,7 +40,7 @@ def report(
         head=turns,
         deadlines=sorted((one.expires_at_ms, 1) for one in tasks),
     )
-    conditions = Conditions(pacer.results_budget(NOW / 1000, NOW), strategy, has_status_call)
+    conditions = Conditions(pacer.results_budget(NOW / 1000, NOW), strategy, ApiVersions(version))
     limits = {endpoint: pacer.budget(endpoint, NOW / 1000) for endpoint in pacer.endpoints}
     return PlanReport(sample, conditions, limits, times, preview(sample, conditions, times), strategy)
 
@@ -79,7 +80,7 @@ UNFINISHED = replace(task(age_ms=9 * MINUTE_MS), unfinished_at_ms=NOW - 4 * MINU
             "status task-1 — 44 % likely to have finished, and its page of the list is unknown",
         ),
         (
-            report(UNFINISHED, has_status_call=False),
+            report(UNFINISHED, version="v2"),
             "retrieve task-1 — 44 % likely to have finished: a retrieval costs no more than asking",
         ),
         (

@@ -9,7 +9,8 @@ import pytest
 from harvester.domain.limits.circuit_breaker import MIN_SAMPLE
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import PROCESSING, ListPage, ListQuery
-from harvester.domain.planning.plan import DueTasks, ListRequest
+from harvester.domain.planning.plan import DueTasks
+from harvester.domain.planning.planned_requests import ListRequest
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement
 from harvester.domain.tasks.outcomes import NotFound, Outcome, Processing, Ready, Refused, Throttled, Transient
@@ -76,7 +77,7 @@ class Bench:
 
     @property
     def is_list_paused(self) -> bool:
-        return self.planner._list_paused_until > 1000.0
+        return self.planner._list_pause.until > 1000.0
 
 
 def task(key: int) -> Task:
@@ -104,7 +105,7 @@ async def test_store_planner_and_displays_hear_what_a_page_says() -> None:
     assert (attempt.at_ms, attempt.endpoint, attempt.http_status) == (NOW, "list", 200)
     assert bench.progress.counts.get(TaskState.READY) == 2
     assert [one.row_id for one in settled.finished] == [3]
-    assert set(bench.planner._inferred_ready) == {3}
+    assert set(bench.planner._inferred.row_ids) == {3}
     assert bench.planner.times.all_seen
     assert not bench.is_list_paused
 
@@ -130,8 +131,8 @@ async def test_whatever_goes_wrong_the_tasks_are_given_back_and_nothing_is_concl
     await bench.poll(task(1), task(2))
     (settled,) = bench.store.settled
     assert (list(settled.changes), [one.row_id for one in settled.claimed]) == ([], [1, 2])
-    assert not bench.planner._inferred_ready
-    assert not bench.planner._unlisted
+    assert not bench.planner._inferred.row_ids
+    assert not bench.planner._unlisted._unlisted
     # A block is kept by the throttle, and ends by itself.
     assert bench.is_list_paused == (not isinstance(failure, Throttled))
 

@@ -7,7 +7,7 @@ import numpy as np
 from harvester.api.body_buffer import SpooledBody
 from harvester.api.response import Answered, Body, Response
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.plan import TaskRequest
+from harvester.domain.planning.planned_requests import TaskRequest
 from harvester.domain.tasks.embeddings import TaskEmbeddings
 from harvester.domain.tasks.outcomes import Outcome, Processing, Ready, Retrieved, Transient
 from harvester.domain.tasks.records import Settlement

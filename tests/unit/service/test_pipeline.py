@@ -8,7 +8,7 @@ import pytest
 from harvester.api.body_buffer import SpooledBody
 from harvester.api.response import Body, Response
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.plan import TaskRequest
+from harvester.domain.planning.planned_requests import TaskRequest
 from harvester.domain.tasks.outcomes import Empty, Invalid, Outcome, Transient
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import DAY_MS, Task, TaskState

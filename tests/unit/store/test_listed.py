@@ -13,7 +13,7 @@ import pytest
 from harvester.domain.errors import StoreError
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
-from harvester.domain.planning.plan import MIN_LOOK_MS
+from harvester.domain.planning.poll_times import MIN_POLL_WAIT_MS
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready, Retrieved, Transient
@@ -78,7 +78,7 @@ def test_an_unfinished_task_is_not_asked_about_right_after_the_list_has_shown_it
     state, due = columns(connection, "state", "next_attempt_at")
     assert (state, claim(connection)) == ("pending", [])
     assert isinstance(due, int)
-    assert due >= NOW + MIN_LOOK_MS
+    assert due >= NOW + MIN_POLL_WAIT_MS
     assert len(claim(connection, now_ms=due)) == 1
 
 
