@@ -16,7 +16,8 @@ from harvester.domain.errors import StoreError
 from harvester.domain.tasks.outcomes import Invalid, Outcome, Retrieved
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import Task
-from harvester.store.sqlite.connection import PASSING_PROBLEMS, open_for_writing, primary_code
+from harvester.store.sqlite.connection import open_for_writing
+from harvester.store.sqlite.sqlite_errors import PASSING_PROBLEMS, primary_code
 from tests.support.store_builders import NOW, add_tasks, claim, embeddings_of, object_id, settle_all, settlement
 
 T = TypeVar("T")

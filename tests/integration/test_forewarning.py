@@ -12,8 +12,9 @@ from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.limits.quotas import Quota
 from harvester.domain.limits.shared_limits import LimitUpdate
 from harvester.domain.tasks.task import DAY_MS
-from harvester.store.sqlite.connection import in_transaction, open_for_writing
+from harvester.store.sqlite.connection import open_for_writing
 from harvester.store.sqlite.limits import note_limits
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.shell import PATIENCE_S, Shell, stand_in
 
 FIFTY_A_DAY = {"HARVESTER_RATE__REQUESTS_PER_MINUTE": "0.0347"}

@@ -9,8 +9,9 @@ import pytest
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.limits.shared_limits import LimitUpdate
-from harvester.store.sqlite.connection import in_transaction, open_for_writing
+from harvester.store.sqlite.connection import open_for_writing
 from harvester.store.sqlite.limits import note_limits
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.shell import Shell, stand_in
 
 FIFTY_A_DAY = {"HARVESTER_RATE__REQUESTS_PER_MINUTE": "0.0347"}

@@ -30,10 +30,11 @@ from harvester.domain.tasks.outcomes import (
 from harvester.domain.tasks.records import Attempt, Decision, Lease, Settlement
 from harvester.domain.tasks.task import Task
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.connection import in_transaction, open_for_writing
+from harvester.store.sqlite.connection import open_for_writing
 from harvester.store.sqlite.listed import apply_list_page, listed_rows
 from harvester.store.sqlite.results import settle
 from harvester.store.sqlite.store import Store
+from harvester.store.sqlite.transaction import in_transaction
 
 T = TypeVar("T")
 

@@ -23,13 +23,7 @@ from harvester.ports.maintenance import Covered
 from harvester.ports.space import LOG_BYTES, FreeSpace, LogReport
 from harvester.store.sqlite import limits, queue
 from harvester.store.sqlite.attempts import recent_answers
-from harvester.store.sqlite.connection import (
-    Connection,
-    in_transaction,
-    open_for_writing,
-    primary_code,
-    store_error,
-)
+from harvester.store.sqlite.connection import Connection, open_for_writing
 from harvester.store.sqlite.counts import (
     TaskCounter,
     ends_by_reason,
@@ -46,6 +40,8 @@ from harvester.store.sqlite.opened_file import OpenedFile
 from harvester.store.sqlite.processing_times import share_processing_times
 from harvester.store.sqlite.queries import Scope, query
 from harvester.store.sqlite.results import settle
+from harvester.store.sqlite.sqlite_errors import primary_code, store_error
+from harvester.store.sqlite.transaction import in_transaction
 from harvester.store.sqlite.write_ahead_log import free_space, log_bytes, shrink_log
 
 T = TypeVar("T")

@@ -18,11 +18,12 @@ from harvester.domain.tasks.records import Attempt, Settlement
 from harvester.domain.tasks.task import TaskState
 from harvester.service.replay import ReplayResult, replay_dead_letter
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.connection import Connection, in_transaction, open_for_writing
+from harvester.store.sqlite.connection import Connection, open_for_writing
 from harvester.store.sqlite.dead_letters import dead_letters
 from harvester.store.sqlite.editor import SqliteQueueEditor
 from harvester.store.sqlite.results import settle
 from harvester.store.sqlite.task_history import rebuild_json, task_details
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import NOW, add_tasks, claim, contents, object_id
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -15,11 +15,12 @@ import pytest
 from harvester.domain.errors import StoreError, UsageError
 from harvester.domain.tasks.outcomes import Retrieved
 from harvester.domain.tasks.task import TaskState
-from harvester.store.sqlite.connection import PAGE_SIZE_BYTES, in_transaction, open_for_writing
+from harvester.store.sqlite.connection import PAGE_SIZE_BYTES, open_for_writing
 from harvester.store.sqlite.maintenance import backup
 from harvester.store.sqlite.maintenance.backup import back_up
 from harvester.store.sqlite.maintenance.verify import verify
 from harvester.store.sqlite.migrations import load_migrations, migrate
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import add_tasks, claim_new, contents, embeddings, object_id, settle_all, settlement
 
 WRITES_AND_BACKS_UP = """

@@ -14,13 +14,9 @@ import pytest
 
 from harvester.domain.errors import NotOursError, StoreBusyError, StoreError
 from harvester.store.sqlite import connection
-from harvester.store.sqlite.connection import (
-    CACHE_KIB,
-    in_transaction,
-    open_for_reading,
-    open_for_writing,
-    store_error,
-)
+from harvester.store.sqlite.connection import CACHE_KIB, open_for_reading, open_for_writing
+from harvester.store.sqlite.sqlite_errors import store_error
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import add_tasks, contents, object_id
 
 Opener = Callable[[Path], sqlite3.Connection]

@@ -15,12 +15,13 @@ import pytest
 from harvester.domain.errors import StoreError
 from harvester.domain.tasks.outcomes import Retrieved
 from harvester.ports.maintenance import Covered
-from harvester.store.sqlite.connection import in_transaction, open_for_reading, open_for_writing
+from harvester.store.sqlite.connection import open_for_reading, open_for_writing
 from harvester.store.sqlite.content import Content
 from harvester.store.sqlite.maintenance.missing_checksums import cover
 from harvester.store.sqlite.maintenance.repair import examine, repair
 from harvester.store.sqlite.maintenance.verify import verify
 from harvester.store.sqlite.task_history import rebuild_json
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import NOW, claim_new, embeddings_of, object_id, settle_all, settlement
 
 COLUMNS = {

@@ -8,9 +8,9 @@ import pytest
 from harvester.domain.tasks.outcomes import Failed
 from harvester.domain.tasks.task import TaskState
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.counts import TaskCounter, task_counts
 from harvester.store.sqlite.queries import Scope
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import (
     NOW,
     add_tasks,

@@ -7,9 +7,9 @@ from harvester.domain.planning.feasibility import Budget, assess
 from harvester.domain.tasks.outcomes import Failed
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.deadlines import deadlines
 from harvester.store.sqlite.queries import Scope
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import NOW, add_tasks, claim_new, object_id, settle_all, settlement
 
 

@@ -16,7 +16,7 @@ from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import RETENTION_MS, Task
 from harvester.service.list_settlement import settle_page
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.connection import in_transaction
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import (
     LEASE_MS,
     NOW,

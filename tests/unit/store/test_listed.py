@@ -20,9 +20,10 @@ from harvester.domain.tasks.outcomes import Failed, Processing, Ready, Retrieved
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.service.list_settlement import Queued, queue_page
 from harvester.store.sqlite import limits
-from harvester.store.sqlite.connection import in_transaction, open_for_writing
-from harvester.store.sqlite.listed import DryRunStore
+from harvester.store.sqlite.connection import open_for_writing
+from harvester.store.sqlite.dry_run_store import DryRunStore
 from harvester.store.sqlite.task_history import task_details
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import (
     NOW,
     ListPages,

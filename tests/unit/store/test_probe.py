@@ -2,9 +2,9 @@ import sqlite3
 from pathlib import Path
 
 from harvester.domain.tasks.queue_reports import Urgency
-from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.counts import urgency
 from harvester.store.sqlite.maintenance.probe import why_not_writable
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import NOW, add_tasks, insert_like_another_program, object_id
 
 DAY_MS = 86_400_000

@@ -6,8 +6,8 @@ import sqlite3
 import pytest
 
 from harvester.domain.planning.processing_time import CLASSES, MAX_EVENTS, LifeTable, Observation, ProcessingTimes
-from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.processing_times import processing_times, share_processing_times
+from harvester.store.sqlite.transaction import in_transaction
 
 
 def share(connection: sqlite3.Connection, times: ProcessingTimes) -> None:

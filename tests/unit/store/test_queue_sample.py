@@ -9,8 +9,9 @@ from harvester.domain.planning.forecast import QueuedTask
 from harvester.domain.tasks.outcomes import Ready
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS
 from harvester.store.sqlite import queue, queue_sample
-from harvester.store.sqlite.connection import in_transaction, open_for_reading
+from harvester.store.sqlite.connection import open_for_reading
 from harvester.store.sqlite.queue_sample import read_queue_sample
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import (
     LEASE_MS,
     NOW,

@@ -9,9 +9,9 @@ import pytest
 from harvester.domain.tasks.outcomes import Retrieved
 from harvester.domain.tasks.task import DAY_MS
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.maintenance.repair import examine, repair
 from harvester.store.sqlite.maintenance.verify import verify
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import (
     NOW,
     claim,

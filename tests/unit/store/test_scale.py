@@ -10,10 +10,11 @@ import pytest
 from harvester.domain.tasks.outcomes import Ready, Retrieved
 from harvester.domain.tasks.task import DAY_MS, Task
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.connection import in_transaction, open_for_writing
+from harvester.store.sqlite.connection import open_for_writing
 from harvester.store.sqlite.counts import nearest_deadline, next_due_ms
 from harvester.store.sqlite.queries import Scope, query
 from harvester.store.sqlite.results import settle
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import LEASE_MS, NOW, claim, embeddings, lease, object_id, settlement, steps_of
 
 SHORT, LONG = 1_000, 100_000

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from harvester.ports.space import LOG_BYTES
-from harvester.store.sqlite.connection import Connection, in_transaction, open_for_writing
+from harvester.store.sqlite.connection import Connection, open_for_writing
 from harvester.store.sqlite.queue import add
 from harvester.store.sqlite.store import Store
+from harvester.store.sqlite.transaction import in_transaction
 from harvester.store.sqlite.write_ahead_log import free_bytes, free_space, log_bytes, log_path, shrink_log
 from tests.support.store_builders import object_id
 

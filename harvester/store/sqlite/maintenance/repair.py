@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from harvester.domain.tasks.records import Attempt
 from harvester.ports.maintenance import Damaged, Examination, Finding
 from harvester.store.sqlite.attempts import insert_attempts
-from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.maintenance.verify import verify
 from harvester.store.sqlite.queries import query
+from harvester.store.sqlite.transaction import in_transaction
 
 DAMAGED = "stored_damaged"
 ENDPOINT = "verify"
