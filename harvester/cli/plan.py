@@ -14,7 +14,9 @@ from harvester.domain.planning.api_versions import ApiVersions
 from harvester.domain.planning.forecast import Conditions, preview
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.planning.strategy import Strategy, affordable_strategy
-from harvester.reports.plan import PlanReport, as_json, lines
+from harvester.reports.plan_json import as_json
+from harvester.reports.plan_report import PlanReport
+from harvester.reports.plan_text import lines
 from harvester.settings.model import Settings, load_settings
 
 Calls = Annotated[

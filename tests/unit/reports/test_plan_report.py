@@ -10,7 +10,9 @@ from harvester.domain.planning.forecast import Conditions, QueuedTask, QueueSamp
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, ApiVersion, Task, TaskState
-from harvester.reports.plan import PlanReport, as_json, lines
+from harvester.reports.plan_json import as_json
+from harvester.reports.plan_report import PlanReport
+from harvester.reports.plan_text import lines
 
 NOW = 1_760_000_000_000
 MINUTE_MS = 60_000

@@ -1,0 +1,25 @@
+"""What `plan` reports: the queue, the conditions of a harvest and its forecast."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.limits.pacer import EndpointBudget
+from harvester.domain.planning.forecast import Conditions, Forecast, QueueSample
+from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.planning.strategy import Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReport:
+    """The queue, the conditions and the forecast; `limits` has the known limits of each endpoint.
+
+    The strategy of the conditions differs from `preferred` if the budget is too small for that one.
+    """
+
+    sample: QueueSample
+    conditions: Conditions
+    limits: Mapping[Endpoint, EndpointBudget]
+    times: ProcessingTimes
+    preview: Forecast
+    preferred: Strategy
