@@ -26,8 +26,11 @@ from harvester.ports.store import HarvestStore
 from harvester.service.api_health import ApiHealth
 from harvester.service.clock import CONDITION as CLOCK_CONDITION
 from harvester.service.clock import ApiClock, Clock, SystemClock
+from harvester.service.continuous_discovery import keep_discovering
 from harvester.service.decode_pool import Decoder
-from harvester.service.discovery import DiscoveryReport, Schedule, discover_lately, keep_discovering
+from harvester.service.discovery import discover_lately
+from harvester.service.discovery_range import Schedule
+from harvester.service.discovery_report import DiscoveryReport
 from harvester.service.disk_space import DiskSpaceGuard
 from harvester.service.final_states import FinalStates
 from harvester.service.guarded_decoder import GuardedDecoder

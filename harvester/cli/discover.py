@@ -14,7 +14,7 @@ from harvester.cli.logs import configure_logs
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
 from harvester.domain.tasks.task import TaskState
-from harvester.service.discovery import DiscoveryReport
+from harvester.service.discovery_report import DiscoveryReport
 from harvester.service.lifecycle import stopping_on_signals
 from harvester.settings.api_key import resolve_api_key
 from harvester.settings.model import Settings, load_settings

@@ -21,7 +21,8 @@ from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, RateLimit
 from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.tasks.outcomes import InvalidRequest, NotFound, Outcome, Refused, Throttled, Transient
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
-from harvester.service.discovery import DiscoveryReport, discover
+from harvester.service.discovery import discover
+from harvester.service.discovery_report import DiscoveryReport
 from harvester.service.run_options import StopWhen
 from harvester.settings.model import ApiSettings, DiscoverySettings, RateSettings, Settings, StoreSettings
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings

@@ -21,7 +21,8 @@ from bench.virtual import (
 )
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
-from harvester.service.discovery import DiscoveryReport, discover
+from harvester.service.discovery import discover
+from harvester.service.discovery_report import DiscoveryReport
 from harvester.simulator.settings import SimulatorSettings
 from harvester.throttle.throttle import Throttle
 from tests.support.thorough import thorough

@@ -17,18 +17,10 @@ from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement
 from harvester.domain.tasks.outcomes import Outcome, Ready, Refused, Throttled, Transient
 from harvester.domain.tasks.task import DAY_MS, Task, TaskState
 from harvester.service.clock import ApiClock, SystemClock
-from harvester.service.discovery import (
-    CONDITION,
-    OVERLAP_MS,
-    RETRY_LOOK_S,
-    SCHEDULE_S,
-    TRIES,
-    DiscoveryReport,
-    Schedule,
-    discover,
-    discover_lately,
-    keep_discovering,
-)
+from harvester.service.continuous_discovery import CONDITION, RETRY_PASS_S, SCHEDULE_S, keep_discovering
+from harvester.service.discovery import TRIES, discover, discover_lately
+from harvester.service.discovery_range import OVERLAP_MS, Schedule
+from harvester.service.discovery_report import DiscoveryReport
 from harvester.service.list_api import ObservedListApi
 from harvester.service.observer import NullObserver
 from harvester.service.progress import Progress
@@ -385,7 +377,7 @@ async def test_a_failed_pass_is_a_condition_that_ends_by_itself_and_is_repeated_
     on = stage(*[BROKEN] * (2 * TRIES), noting, noting)
     await on.run_until_refused()
     starts = on.api.times[::TRIES][:3]
-    assert starts == [0, RETRY_LOOK_S, 3 * RETRY_LOOK_S]
+    assert starts == [0, RETRY_PASS_S, 3 * RETRY_PASS_S]
     assert (conditions, on.progress.conditions) == ([True, False], {})
 
 
@@ -400,7 +392,7 @@ async def test_a_full_disk_is_a_condition() -> None:
     on = stage(page(NOW_MS), page(NOW_MS))
     on.store.error = StoreBusyError("The database cannot grow.", reason="database or disk is full")
     await on.run_until_refused()
-    assert (len(on.store.tasks), on.api.times[1], on.progress.conditions) == (1, RETRY_LOOK_S, {})
+    assert (len(on.store.tasks), on.api.times[1], on.progress.conditions) == (1, RETRY_PASS_S, {})
 
 
 async def test_a_damaged_database_is_no_condition() -> None:
