@@ -5,10 +5,9 @@ import math
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, TASK_ENDPOINTS
 from harvester.domain.planning.planner import CLOSED_S
 from harvester.domain.tasks.records import LONGEST_SLEEP_MS
-from harvester.service.final_states import NOT_WAITED_FOR_S
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.result_writer import COMMIT_EVERY_S, ResultWriter
-from harvester.service.run_options import RunOptions, StopWhen
+from harvester.service.run_options import NOT_WAITED_FOR_S, RunOptions, StopWhen
 
 
 class EndConditions:

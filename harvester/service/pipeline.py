@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from harvester.api.response import Answered, Body, Response
+from harvester.domain.planning.answer_match import match_answer
 from harvester.domain.planning.decisions import decide
 from harvester.domain.planning.planned_requests import TaskRequest
 from harvester.domain.tasks.dead_letter import MAX_PAYLOAD_BYTES
@@ -127,7 +128,7 @@ class Pipeline:
 
     async def _understood(self, request: TaskRequest, status: int | None, outcome: Outcome) -> Outcome:
         """Return the meaning of the answer; a result that names another task of this database is never this task's."""
-        understood = self._final_states.understood(request, status, outcome)
+        understood = match_answer(request, status, outcome)
         if not isinstance(understood, Retrieved):
             return understood
         received_id = understood.embeddings.received_id

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum
 
+NOT_WAITED_FOR_S = 60.0
+"""Seconds: a harvest that ends by itself waits no longer than this, for a limit or for sensible answers."""
+
 
 class StopWhen(Enum):
     """When a harvest is over by itself."""

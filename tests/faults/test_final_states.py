@@ -18,7 +18,7 @@ TROUBLE_S = 6.0
 OTHER_KEY = "tlk_0ANOTHER0ACCOUNT0S0KEY"
 IMPATIENT = """
 import harvester.service.final_states
-harvester.service.final_states.NOT_WAITED_FOR_S = 2.0
+harvester.service.run_options.NOT_WAITED_FOR_S = 2.0
 """
 
 
