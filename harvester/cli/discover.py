@@ -71,7 +71,8 @@ async def _discover(
 ) -> tuple[DiscoveryReport | None, int]:
     """Return the report, or None and the exit code after a signal. Raises HarvesterError."""
     # They load aiohttp and numpy, which are not needed to report a missing key.
-    from harvester.app.harvest import discover_once, key_refused  # noqa: PLC0415
+    from harvester.app.discovery import discover_once  # noqa: PLC0415
+    from harvester.app.key_check import key_refused  # noqa: PLC0415
 
     report = None
     scope = anyio.CancelScope()

@@ -24,7 +24,7 @@ from harvester.throttle.throttle import Throttle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HarvestParts:
-    """The parts that scheduler, pipeline and list poller share; `harvester.app.harvest` chooses them.
+    """The parts that scheduler, pipeline and list poller share; `harvester.app.wiring` chooses them.
 
     A test replaces the parts that it needs, see `tests/support/harvest_parts.py`.
     """

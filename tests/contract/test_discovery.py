@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from harvester.api.client import Client, ClientSettings
 from harvester.api.list_page import MAX_LIST_BYTES
-from harvester.app.harvest import open_harvest
+from harvester.app.wiring import open_harvest
 from harvester.domain.errors import KeyRefusedError
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, RateLimit
 from harvester.domain.planning.list_reader import ListPage, ListQuery

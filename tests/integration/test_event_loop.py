@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from harvester.api import body_buffer
-from harvester.app.harvest import open_harvest
+from harvester.app.wiring import open_harvest
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.tasks.task import TaskState
 from harvester.service import decode_pool
