@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.limits.pacer import EndpointBudget
+from harvester.domain.limits.endpoint_state import EndpointBudget
 from harvester.domain.planning.forecast import Conditions, Forecast, QueueSample
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.planning.strategy import Strategy

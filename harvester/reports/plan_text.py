@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.limits.pacer import EndpointBudget
+from harvester.domain.limits.endpoint_state import EndpointBudget
 from harvester.domain.limits.quotas import WINDOWS_S, Quota
 from harvester.domain.planning.forecast import QueueSample
 from harvester.domain.planning.planned_requests import ListRequest, PlannedRequest

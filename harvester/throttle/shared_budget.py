@@ -8,7 +8,7 @@ import anyio
 
 from harvester.domain.limits.aimd import LearnedRate
 from harvester.domain.limits.endpoint import Endpoint, RateLimit, charge
-from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow
+from harvester.domain.limits.endpoint_state import EndpointState
 from harvester.domain.limits.pacer import Pacer
 from harvester.domain.limits.quotas import WINDOWS_S, Quota
 from harvester.domain.limits.shared_limits import (
@@ -187,7 +187,7 @@ class _SharedEndpoint:
             learned = held.learned = LearnedRate(endpoint_limits.rate.per_minute, since)
             held.rate = endpoint_limits.rate
         held.quota = endpoint_limits.quota
-        window = None if endpoint_limits.window is None else _open_window(endpoint_limits.window, now, now_ms)
+        window = None if endpoint_limits.window is None else endpoint_limits.window.on_clock(now, now_ms)
         self._pacer.restore(self._endpoint, EndpointState(quota, window, learned), now)
         rate = self._pacer.learned_rate(self._endpoint, now)
         if rate is not None:
@@ -204,9 +204,3 @@ def _shared_window(known: EndpointState, now: float, now_ms: int) -> SharedWindo
         return None
     ends_ms, at_ms = (now_ms + round((at - now) * 1000) for at in (window.ends_at, window.as_of))
     return SharedWindow(max(0, min(window.remaining, quota.limit)), ends_ms, at_ms)
-
-
-def _open_window(shared: SharedWindow, now: float, now_ms: int) -> OpenWindow:
-    """Return the window of another process on the pacer's clock; a time ahead of this process's clock is now."""
-    as_of = now - max(0.0, (now_ms - shared.at_ms) / 1000)
-    return OpenWindow(shared.remaining, now + (shared.ends_ms - now_ms) / 1000, as_of)

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 
 from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
-from harvester.domain.limits.pacer import EndpointBudget, Pacer
+from harvester.domain.limits.endpoint_state import EndpointBudget
+from harvester.domain.limits.pacer import Pacer
 from harvester.domain.limits.quotas import Quota, Sending
 from harvester.domain.planning.feasibility import Budget, Deadlines
 from harvester.ports.store import LimitStore

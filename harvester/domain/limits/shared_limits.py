@@ -6,6 +6,7 @@ Times are Unix milliseconds, because monotonic clocks of two processes cannot be
 from dataclasses import dataclass, field
 
 from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.limits.endpoint_state import OpenWindow
 from harvester.domain.limits.quotas import Quota
 
 QUOTA_KEPT_MS = 8 * 24 * 60 * 60 * 1000
@@ -27,6 +28,11 @@ class SharedWindow:
     remaining: int
     ends_ms: int
     at_ms: int
+
+    def on_clock(self, now: float, now_ms: int) -> OpenWindow:
+        """Return the window on the clock of a pacer that shows `now`; a time ahead of this process's clock is now."""
+        as_of = now - max(0.0, (now_ms - self.at_ms) / 1000)
+        return OpenWindow(self.remaining, now + (self.ends_ms - now_ms) / 1000, as_of)
 
 
 @dataclass(frozen=True, slots=True)

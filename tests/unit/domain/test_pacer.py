@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from harvester.domain.limits.aimd import LearnedRate
 from harvester.domain.limits.endpoint import MAX_BLOCK_S, MIN_BLOCK_S, POLL_ENDPOINTS, Endpoint, LimitReport, RateLimit
-from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow, SentSince
-from harvester.domain.limits.pacer import EndpointBudget, Pacer
+from harvester.domain.limits.endpoint_state import EndpointBudget, EndpointState, OpenWindow, SentSince
+from harvester.domain.limits.pacer import Pacer
 from harvester.domain.limits.quotas import Quota
 from harvester.domain.planning.feasibility import Budget, QuotaBalance
 from tests.support.thorough import examples
