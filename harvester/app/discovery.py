@@ -8,7 +8,7 @@ from harvester.app import configured
 from harvester.app.stores import open_discovery_store
 from harvester.domain.tasks.key_fingerprint import key_fingerprint
 from harvester.service.clock import ApiClock, SystemClock
-from harvester.service.discovery import discover_lately
+from harvester.service.discovery import DiscoveryParts, discover_lately
 from harvester.service.discovery_report import DiscoveryReport
 from harvester.settings.model import Settings
 from harvester.throttle.throttle import Throttle
@@ -23,12 +23,11 @@ async def discover_once(
         store = await stack.enter_async_context(open_discovery_store(settings.store.path, dry_run=dry_run))
         throttle = Throttle(configured.rate_limit(settings), clock.monotonic, limit_store=store, wall_ms=clock.wall_ms)
         client = Client(configured.client_settings(settings), key, throttle, on_api_time=clock.learn)
-        return await discover_lately(
+        parts = DiscoveryParts(
             api=await stack.enter_async_context(client),
             throttle=throttle,
             store=store,
             clock=clock,
             key=lambda: key_fingerprint(key()),
-            lately_ms=round(since_s * 1000),
-            is_dry=dry_run,
         )
+        return await discover_lately(parts, clock, lately_ms=round(since_s * 1000), is_dry=dry_run)

@@ -12,6 +12,7 @@ from harvester.ports.insights import StoreReader
 from harvester.ports.store import HarvestStore
 from harvester.service.clock import Clock
 from harvester.service.continuous_discovery import keep_discovering
+from harvester.service.discovery import DiscoveryParts
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.progress import Progress
 from harvester.service.scheduler import Scheduler
@@ -72,15 +73,14 @@ class Harvest:
 
     async def keep_discovering(self, settings: Callable[[], Settings]) -> None:
         """Queue new tasks of the account by the current `settings()`; a refused key stops the harvest."""
-        refusal = await keep_discovering(
+        parts = DiscoveryParts(
             api=self.parts.list_api,
             throttle=self.throttle,
             store=self.store,
             clock=self.clock,
-            progress=self.progress,
-            schedule=lambda: configured.schedule(settings()),
             key=self.parts.final_states.key,
         )
+        refusal = await keep_discovering(parts, self.progress, lambda: configured.schedule(settings()))
         self.parts.control.refuse(refusal)
 
     def raise_if_refused(self) -> None:

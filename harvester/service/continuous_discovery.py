@@ -1,7 +1,6 @@
 """Read the account's list of tasks again and again, as a schedule says."""
 
 import math
-import random
 from collections.abc import Callable
 
 import anyio
@@ -9,17 +8,13 @@ import structlog
 
 from harvester.domain.errors import StoreBusyError
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.backoff import Rng
 from harvester.domain.tasks.outcomes import Refused
-from harvester.ports.store import ListStore
 from harvester.service.clock import Clock
 from harvester.service.conditions import set_condition
-from harvester.service.discovery import discover
+from harvester.service.discovery import DiscoveryParts, discover
 from harvester.service.discovery_range import DiscoveryRange, Schedule
 from harvester.service.discovery_report import DiscoveryReport
-from harvester.service.list_api import ListApi
 from harvester.service.progress import Progress
-from harvester.throttle.throttle import Throttle
 
 RETRY_PASS_S = 60.0
 SCHEDULE_S = 5.0
@@ -30,24 +25,15 @@ CONDITION = "discovery"
 log = structlog.stdlib.get_logger()
 
 
-async def keep_discovering(  # noqa: PLR0913  # each is a part that a test replaces
-    *,
-    api: ListApi,
-    throttle: Throttle,
-    store: ListStore,
-    clock: Clock,
-    progress: Progress,
-    schedule: Callable[[], Schedule | None],
-    rng: Rng | None = None,
-    key: Callable[[], str | None] = lambda: None,
+async def keep_discovering(
+    parts: DiscoveryParts, progress: Progress, schedule: Callable[[], Schedule | None]
 ) -> Refused:
     """Read the list at once and then again and again, as `schedule` returns it; pause while it returns None.
 
     A failure sets a condition of `progress`, which the next complete pass ends. Returns only when the API refuses the
     key. Raises StoreError.
     """
-    rng = rng or random.Random()  # noqa: S311
-    reach, failures = DiscoveryRange(), 0
+    clock, reach, failures = parts.clock, DiscoveryRange(), 0
     while True:
         plan = schedule()
         if plan is None:
@@ -56,9 +42,7 @@ async def keep_discovering(  # noqa: PLR0913  # each is a part that a test repla
         started = clock.monotonic()
         since_ms = reach.since_ms(plan, clock.wall_ms(), started)
         try:
-            report = await discover(
-                api=api, throttle=throttle, store=store, clock=clock, since_ms=since_ms, rng=rng, key=key
-            )
+            report = await discover(parts, since_ms)
         except StoreBusyError as error:
             report = DiscoveryReport(problem=f"The database cannot be written: {error.reason}.")
         progress.requests[Endpoint.LIST] += report.requests
@@ -70,7 +54,7 @@ async def keep_discovering(  # noqa: PLR0913  # each is a part that a test repla
             reach.done(plan, report, since_ms=since_ms, now_ms=clock.wall_ms(), started=started)
         # After a failure the next pass comes sooner than planned, but each further failure doubles the wait.
         at_most_s = RETRY_PASS_S * 2 ** min(failures - 1, 20) if failures else math.inf
-        await _pause(clock, started, schedule, at_most_s, rng.uniform(0.9, 1.1))
+        await _pause(clock, started, schedule, at_most_s, parts.rng.uniform(0.9, 1.1))
 
 
 async def _pause(

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import anyio
 import structlog
@@ -23,32 +24,34 @@ TRIES = 6
 log = structlog.stdlib.get_logger()
 
 
-async def discover(  # noqa: PLR0913  # each is a part that a test replaces
-    *,
-    api: ListApi,
-    throttle: Throttle,
-    store: ListStore,
-    clock: Clock,
-    since_ms: int,
-    rng: Rng | None = None,
-    key: Callable[[], str | None] = lambda: None,
-) -> DiscoveryReport:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoveryParts:
+    """The parts of a discovery. `key` returns the fingerprint of the API key in use; `rng` spreads waits."""
+
+    api: ListApi
+    throttle: Throttle
+    store: ListStore
+    clock: Clock
+    rng: Rng = field(default_factory=random.Random)
+    key: Callable[[], str | None] = lambda: None
+
+
+async def discover(parts: DiscoveryParts, since_ms: int) -> DiscoveryReport:
     """Queue all tasks that were created since `since_ms` (Unix milliseconds) and are not known yet.
 
-    `key` returns the fingerprint of the API key in use. Waits for permits of the rate limit.
-    Raises StoreError.
+    Waits for permits of the rate limit. Raises StoreError.
     """
-    rng = rng or random.Random()  # noqa: S311  # spreads waits, guards nothing
+    clock, rng = parts.clock, parts.rng
     reader, report, failures = ListReader(since_ms), DiscoveryReport(), 0
     while reader.query is not None:
-        permit = await list_permit(throttle, clock)
-        asked_with = key()
-        answer = await api.list_tasks(reader.query, permit)
+        permit = await list_permit(parts.throttle, clock)
+        asked_with = parts.key()
+        answer = await parts.api.list_tasks(reader.query, permit)
         report.requests += 1
         if isinstance(answer, ListPage):
             failures = 0
             report.invalid += answer.count - len(answer.tasks)
-            report.queued.add(await queue_page(store, reader.take(answer), clock.wall_ms(), rng, key=asked_with))
+            report.queued.add(await queue_page(parts.store, reader.take(answer), clock.wall_ms(), rng, key=asked_with))
             report.newest_ms = reader.newest_ms
         elif isinstance(answer, Refused):
             report.refusal = answer
@@ -65,16 +68,8 @@ async def discover(  # noqa: PLR0913  # each is a part that a test replaces
     return report
 
 
-async def discover_lately(  # noqa: PLR0913  # each is a part that a test replaces
-    *,
-    api: ListApi,
-    throttle: Throttle,
-    store: ListStore,
-    clock: ApiClock,
-    lately_ms: int,
-    is_dry: bool = False,
-    rng: Rng | None = None,
-    key: Callable[[], str | None] = lambda: None,
+async def discover_lately(
+    parts: DiscoveryParts, clock: ApiClock, *, lately_ms: int, is_dry: bool = False
 ) -> DiscoveryReport:
     """Queue the tasks that were created in the last `lately_ms` (milliseconds); see `discover`.
 
@@ -84,9 +79,7 @@ async def discover_lately(  # noqa: PLR0913  # each is a part that a test replac
     report = DiscoveryReport()
     for _ in range(SAMPLES):
         since_ms = clock.wall_ms() - lately_ms
-        wider = await discover(
-            api=api, throttle=throttle, store=store, clock=clock, since_ms=since_ms, rng=rng, key=key
-        )
+        wider = await discover(parts, since_ms)
         if is_dry:
             report.queued = Queued()
         report.add_wider(wider)

@@ -21,7 +21,7 @@ from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, RateLimit
 from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.tasks.outcomes import InvalidRequest, NotFound, Outcome, Refused, Throttled, Transient
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
-from harvester.service.discovery import discover
+from harvester.service.discovery import DiscoveryParts, discover
 from harvester.service.discovery_report import DiscoveryReport
 from harvester.service.run_options import StopWhen
 from harvester.settings.model import ApiSettings, DiscoverySettings, RateSettings, Settings, StoreSettings
@@ -84,7 +84,9 @@ class Account:
 async def discover_since(sim: Simulator, store: Store, *, since_ms: int = QUERY.started_at_ms) -> DiscoveryReport:
     throttle = Throttle(RateLimit(0), lambda: 1_000.0)
     async with Client(ClientSettings(sim.base_url), lambda: KEY, throttle, lambda: NOON) as client:
-        return await discover(api=client, throttle=throttle, store=store, clock=StoppedClock(), since_ms=since_ms)
+        return await discover(
+            DiscoveryParts(api=client, throttle=throttle, store=store, clock=StoppedClock()), since_ms
+        )
 
 
 @pytest.fixture
@@ -342,8 +344,7 @@ def endless(number: int) -> dict[str, Any]:
 
 async def test_endless_pages_end_with_a_warning(store: Store) -> None:
     async with listing_of(endless) as client:
-        report = await discover(
-            api=client, throttle=unlimited(), store=store, clock=StoppedClock(), since_ms=QUERY.started_at_ms
-        )
+        parts = DiscoveryParts(api=client, throttle=unlimited(), store=store, clock=StoppedClock())
+        report = await discover(parts, QUERY.started_at_ms)
     assert report.problem is not None
     assert (len(report.queued.new_ids), report.requests < 15) == (50, True)

@@ -21,7 +21,7 @@ from bench.virtual import (
 )
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
-from harvester.service.discovery import discover
+from harvester.service.discovery import DiscoveryParts, discover
 from harvester.service.discovery_report import DiscoveryReport
 from harvester.simulator.settings import SimulatorSettings
 from harvester.throttle.throttle import Throttle
@@ -170,7 +170,7 @@ def test_the_list_shows_every_task_as_it_was_a_lag_ago() -> None:
             throttle = Throttle(RateLimit(0), clock.monotonic)
             api = ModelApi([one.task for one in submissions], clock, throttle, latency_s=0.0, list_lag_s=lag_s)
             await anyio.sleep(listed_after_s)
-            return await discover(api=api, throttle=throttle, store=store, clock=clock, since_ms=START_MS)
+            return await discover(DiscoveryParts(api=api, throttle=throttle, store=store, clock=clock), START_MS)
 
     report = run_virtually(discover_late())
     shown_at_ms = START_MS + round((listed_after_s - lag_s) * 1000)

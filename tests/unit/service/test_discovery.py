@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 import anyio.lowlevel
@@ -18,7 +18,7 @@ from harvester.domain.tasks.outcomes import Outcome, Ready, Refused, Throttled, 
 from harvester.domain.tasks.task import DAY_MS, Task, TaskState
 from harvester.service.clock import ApiClock, SystemClock
 from harvester.service.continuous_discovery import CONDITION, RETRY_PASS_S, SCHEDULE_S, keep_discovering
-from harvester.service.discovery import TRIES, discover, discover_lately
+from harvester.service.discovery import TRIES, DiscoveryParts, discover, discover_lately
 from harvester.service.discovery_range import OVERLAP_MS, Schedule
 from harvester.service.discovery_report import DiscoveryReport
 from harvester.service.list_api import ObservedListApi
@@ -166,25 +166,14 @@ class Stage:
         return limit_store
 
     async def run(self, since_ms: int = NOW_MS) -> DiscoveryReport:
-        return await discover(
-            api=self.api,
-            throttle=self.throttle,
-            store=self.store,
-            clock=self.clock,
-            since_ms=since_ms,
-            rng=Steady(),
-        )
+        return await discover(self.parts, since_ms)
 
     async def run_until_refused(self) -> Refused:
-        return await keep_discovering(
-            api=self.api,
-            throttle=self.throttle,
-            store=self.store,
-            clock=self.clock,
-            progress=self.progress,
-            schedule=lambda: self.schedule,
-            rng=Steady(),
-        )
+        return await keep_discovering(self.parts, self.progress, lambda: self.schedule)
+
+    @property
+    def parts(self) -> DiscoveryParts:
+        return DiscoveryParts(api=self.api, throttle=self.throttle, store=self.store, clock=self.clock, rng=Steady())
 
 
 def stage(*answers: Answer, requests_per_minute: float = 0) -> Stage:
@@ -329,15 +318,7 @@ def telling_the_time(*answers: ListPage) -> list[Answer]:
 async def discover_last_week(on: Stage, *, is_dry: bool = False) -> DiscoveryReport:
     clock = ApiClock(on.clock)
     on.api.hear_time = lambda: clock.learn((on.clock.wall_ms() - on.clock.wall_offset_ms) / 1000)
-    return await discover_lately(
-        api=on.api,
-        throttle=on.throttle,
-        store=on.store,
-        clock=clock,
-        lately_ms=7 * DAY_MS,
-        is_dry=is_dry,
-        rng=Steady(),
-    )
+    return await discover_lately(replace(on.parts, clock=clock), clock, lately_ms=7 * DAY_MS, is_dry=is_dry)
 
 
 @pytest.mark.parametrize("is_dry", [False, True])
