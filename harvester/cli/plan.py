@@ -11,7 +11,8 @@ from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.cli.options import Strategy as StrategyOption
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, RateLimit
 from harvester.domain.planning.api_versions import ApiVersions
-from harvester.domain.planning.forecast import Conditions, preview
+from harvester.domain.planning.forecast import preview
+from harvester.domain.planning.forecast_conditions import Conditions
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.planning.strategy import Strategy, affordable_strategy
 from harvester.reports.plan_json import as_json

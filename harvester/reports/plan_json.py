@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from harvester.domain.planning.forecast import Call, finished_among
+from harvester.domain.planning.next_requests import Call, finished_among
 from harvester.domain.planning.planned_requests import ListRequest
 from harvester.reports import processing_times
 from harvester.reports.deadline_warning import deadline_warning

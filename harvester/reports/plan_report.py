@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.limits.endpoint_state import EndpointBudget
-from harvester.domain.planning.forecast import Conditions, Forecast, QueueSample
+from harvester.domain.planning.forecast import Forecast
+from harvester.domain.planning.forecast_conditions import Conditions
 from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.planning.queue_sample import QueueSample
 from harvester.domain.planning.strategy import Strategy
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.limits.endpoint_state import EndpointBudget
 from harvester.domain.limits.quotas import WINDOWS_S, Quota
-from harvester.domain.planning.forecast import QueueSample
 from harvester.domain.planning.planned_requests import ListRequest, PlannedRequest
+from harvester.domain.planning.queue_sample import QueueSample
 from harvester.reports import processing_times
 from harvester.reports.deadline_warning import deadline_warning, shown_rate
 from harvester.reports.formats import counted, shown_duration, shown_interval, shown_time

@@ -2,7 +2,7 @@
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.costs import SURE
-from harvester.domain.planning.forecast import Call, finished_among
+from harvester.domain.planning.next_requests import Call, finished_among
 from harvester.domain.planning.planned_requests import ListRequest
 from harvester.domain.planning.poll_times import LAST_CHANCE_MS
 from harvester.domain.planning.strategy import Strategy

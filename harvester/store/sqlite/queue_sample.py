@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harvester.domain.errors import InvalidTaskId
-from harvester.domain.planning.forecast import QueuedTask, QueueSample
+from harvester.domain.planning.queue_sample import QueuedTask, QueueSample
 from harvester.domain.tasks.task import OPEN_STATES, TaskState, deadline_ms
 from harvester.domain.tasks.task_id import validate_task_id
 from harvester.store.sqlite.counts import task_counts

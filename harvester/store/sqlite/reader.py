@@ -22,8 +22,8 @@ from harvester.store.sqlite.task_history import rebuild_json, status_report, tas
 from harvester.store.sqlite.write_ahead_log import free_bytes, log_bytes
 
 if TYPE_CHECKING:
-    from harvester.domain.planning.forecast import QueueSample
     from harvester.domain.planning.processing_time import Key, LifeTable
+    from harvester.domain.planning.queue_sample import QueueSample
     from harvester.domain.tasks.dead_letter import Payload
 
 

@@ -7,20 +7,15 @@ from hypothesis import strategies as st
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.costs import SURE
 from harvester.domain.planning.feasibility import Budget
-from harvester.domain.planning.forecast import (
-    Call,
-    Conditions,
-    QueuedTask,
-    QueueSample,
-    estimate_requests,
-    finished_among,
-    next_requests,
-    preview,
-    what_to_do,
-)
+from harvester.domain.planning.forecast import preview
+from harvester.domain.planning.forecast_conditions import Conditions
+from harvester.domain.planning.next_requests import Call, finished_among, next_requests
 from harvester.domain.planning.planned_requests import ListRequest
 from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.planning.queue_sample import QueuedTask, QueueSample
+from harvester.domain.planning.request_estimate import estimate_requests
 from harvester.domain.planning.strategy import Strategy
+from harvester.domain.planning.todo import what_to_do
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, Task, TaskState
 
 NOW = 1_760_000_000_000

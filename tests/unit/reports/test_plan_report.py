@@ -6,8 +6,10 @@ from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.pacer import Pacer
 from harvester.domain.limits.quotas import Quota
 from harvester.domain.planning.api_versions import ApiVersions
-from harvester.domain.planning.forecast import Conditions, QueuedTask, QueueSample, preview
+from harvester.domain.planning.forecast import preview
+from harvester.domain.planning.forecast_conditions import Conditions
 from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.planning.queue_sample import QueuedTask, QueueSample
 from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, ApiVersion, Task, TaskState
 from harvester.reports.plan_json import as_json

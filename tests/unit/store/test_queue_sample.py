@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.domain.planning.forecast import QueuedTask
+from harvester.domain.planning.queue_sample import QueuedTask
 from harvester.domain.tasks.outcomes import Ready
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS
 from harvester.store.sqlite import queue, queue_sample
