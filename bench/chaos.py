@@ -199,8 +199,8 @@ def listening(process: subprocess.Popen[bytes], said: Path) -> str:
 
 def ask(base_url: str, what: str) -> dict[str, int]:
     with urllib.request.urlopen(f"{base_url.removesuffix('/v1.3')}/simulator/{what}", timeout=STOP_S) as answer:  # noqa: S310  # loopback
-        told: dict[str, int] = orjson.loads(answer.read())
-    return told
+        counts: dict[str, int] = orjson.loads(answer.read())
+    return counts
 
 
 def strike(chaos: Chaos) -> None:

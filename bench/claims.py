@@ -66,7 +66,7 @@ async def one_run(store: Store, view: int, at_once: int) -> tuple[list[float], l
     alone_ms: list[float] = []
     while len(taken_ms) < CLAIMS:
         started = time.perf_counter()
-        tasks = await look(store, view)
+        tasks = await read_due(store, view)
         seen = time.perf_counter()
         claimed = await store.claim(Lease(OWNER, NOW_MS + 60_000, NOW_MS), tasks[:at_once])
         ended = time.perf_counter()
@@ -80,7 +80,7 @@ async def one_run(store: Store, view: int, at_once: int) -> tuple[list[float], l
     return taken_ms, alone_ms
 
 
-async def look(store: Store, view: int) -> list[Task]:
+async def read_due(store: Store, view: int) -> list[Task]:
     """Read due tasks, the most urgent ones first, as the scheduler does."""
     assert await store.next_due_ms() is not None
     due = await store.due(NOW_MS, limit=NARROW_VIEW, newest=False)
@@ -138,14 +138,14 @@ def report() -> str:
             rows.append((name, str(view), str(at_once), *figures, f"{claims.memory / 1e6:.0f}"))
     heads = [
         "pending",
-        "looked at, from each end",
+        "read, from each end",
         "claimed",
         "median ms",
         "p99 ms",
         "claim alone: p99 ms",
         "memory MB",
     ]
-    runs = f"- {RUNS} runs of {CLAIMS} claims each; before a wide look comes a narrow one, at {NARROW_VIEW} tasks"
+    runs = f"- {RUNS} runs of {CLAIMS} claims each; before a wide read comes a narrow one, at {NARROW_VIEW} tasks"
     return (
         f"## Queue: claims\n\n{table(heads, rows)}\n\n{runs}\n- goal: p99 of a claim at most {GOAL_MS} ms, flat memory"
     )

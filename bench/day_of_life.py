@@ -74,7 +74,7 @@ class Day:
         async with Simulator(settings, clock=clock, middlewares=[self.weather.middleware]) as simulator:
             await self.start(simulator.base_url)
             started = time.monotonic()
-            await asyncio.gather(self.submit(simulator), self.change_weather(), self.look(started))
+            await asyncio.gather(self.submit(simulator), self.change_weather(), self.report(started))
             await self.restarted
             await self.finish(simulator)
 
@@ -127,7 +127,7 @@ class Day:
         print(f"restart: SIGTERM answered with exit code {await self.daemon.wait()}")
         await self.start(self.base_url)
 
-    async def look(self, started: float) -> None:
+    async def report(self, started: float) -> None:
         while time.monotonic() - started < self.seconds:
             await asyncio.sleep(self.seconds / 12)
             memory, counts = self.memory(), self.counts()

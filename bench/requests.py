@@ -26,7 +26,7 @@ from bench.bounds import FutureTask, Reckoned, Slots, clairvoyant, polled_one_by
 from bench.virtual import START_MS, Setup, Submission, draw_submissions, run_harvest
 from harvester.cli.logs import configure_logs
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.plan import Strategy
+from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.task import RETENTION_MS
 from harvester.simulator.settings import SimulatorSettings
 
@@ -58,7 +58,7 @@ class Workload:
     """Half of the tasks take longer."""
     seeds: int = MANY_SEEDS
     """The most runs of each contender."""
-    look_every_s: float | None = None
+    recheck_s: float | None = None
 
     def shrunk(self) -> "Workload":
         parts = {one.name: getattr(self, one.name) for one in fields(self)}
@@ -127,7 +127,7 @@ WORKLOADS = [
         spread_s=0,
         per_day=50,
         seeds=1,  # a run takes minutes
-        look_every_s=60.0,
+        recheck_s=60.0,
     ),
 ]
 
@@ -173,7 +173,7 @@ def measure(cell: Cell) -> Result:
         requests_per_minute=workload.per_minute,
         strategy=cell.contender,
         server_limits=SimulatorSettings(requests_per_day=workload.per_day),
-        look_every_s=workload.look_every_s,
+        recheck_s=workload.recheck_s,
         stop_after_s=STOP_AFTER_S,
         seed=cell.seed,
     )

@@ -197,7 +197,7 @@ class ModelApi:
         version: ApiVersion | None = None,
     ) -> Response:
         self.confirmations += version == "v2" and task_id not in self._only_v2
-        response = await self._get(permit, lambda: self._told_about(task_id, permit.endpoint, version))
+        response = await self._get(permit, lambda: self._answer_about(task_id, permit.endpoint, version))
         if isinstance(response.content, Body) and permit.endpoint is Endpoint.STATUS:
             return replace(response, content=Answered(status_outcome(response.content.beginning(response.size), None)))
         return response
@@ -227,7 +227,7 @@ class ModelApi:
         content = Body(body) if status == 200 else Answered(error_outcome(permit.endpoint, status, body, None, report))
         return Response(content, round(self._latency_s * 1000), status, size=len(body))
 
-    def _told_about(self, task_id: str, endpoint: Endpoint, version: ApiVersion | None) -> tuple[int, bytes]:
+    def _answer_about(self, task_id: str, endpoint: Endpoint, version: ApiVersion | None) -> tuple[int, bytes]:
         """Return the answer about a task: the right one, or a wrong one during trouble."""
         if task_id in self._only_v2 and version != "v2":
             return 404, _NO_SUCH_TASK % task_id.encode()

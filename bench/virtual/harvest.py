@@ -15,8 +15,8 @@ from bench.virtual.loop import START_MS, VirtualClock, run_virtually
 from bench.virtual.store import InlineStore
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
-from harvester.domain.planning.plan import Strategy
 from harvester.domain.planning.planner import Planner, PlannerSettings
+from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import OPEN_STATES, TaskState
 from harvester.service.api_health import ApiHealth
@@ -36,14 +36,14 @@ from harvester.simulator.settings import SimulatorSettings
 from harvester.throttle.memory_budget import MemoryBudget
 from harvester.throttle.throttle import Throttle
 
-LOOK_FOR_THE_END_S = 60.0
+CHECK_FOR_THE_END_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """How to harvest, how the API behaves, and after how many virtual seconds to stop in any case.
 
-    With `look_every_s` the scheduler checks for changes only that often, for runs of many days in which nothing is
+    With `recheck_s` the scheduler checks for changes only that often, for runs of many days in which nothing is
     queued. The harvesting machine's clock is wrong by `clock_ahead_s`. Each of the `processes` on
     one database begins anew every `restart_every_s`; with `asks_once` they end once each task has been asked about.
     """
@@ -52,7 +52,7 @@ class Setup:
     burst: int = 1
     concurrency: int = 8
     strategy: str = "auto"
-    look_every_s: float | None = None
+    recheck_s: float | None = None
     latency_s: float = LATENCY_S
     list_lag_s: float = 0.0
     error_ratio: float = 0.0
@@ -175,7 +175,7 @@ class _Run:
     def _scheduler(self, store: InlineStore, settlements: _Settlements, *, seed: int) -> Scheduler:
         setup, clock = self.setup, self.clock
         limit = RateLimit(setup.requests_per_minute, setup.burst)
-        throttle = Throttle(limit, clock.monotonic, ledger=store, wall_ms=clock.wall_ms)
+        throttle = Throttle(limit, clock.monotonic, limit_store=store, wall_ms=clock.wall_ms)
         api = ModelApi(
             self.tasks,
             self.api_clock,
@@ -216,8 +216,8 @@ class _Run:
         )
         until = StopWhen.ALL_ASKED if setup.asks_once else StopWhen.SIGNALLED
         options = RunOptions(concurrency=setup.concurrency, until=until, lease_s=setup.lease_s)
-        if setup.look_every_s is not None:
-            options = replace(options, look_again_s=setup.look_every_s, housekeeping_s=setup.look_every_s)
+        if setup.recheck_s is not None:
+            options = replace(options, recheck_s=setup.recheck_s, housekeeping_s=setup.recheck_s)
         return Scheduler(options, parts)
 
     async def _submit(self, store: InlineStore) -> None:
@@ -229,7 +229,7 @@ class _Run:
 
     async def _stop_at_the_end(self, store: InlineStore) -> None:
         while self.clock.monotonic() < self.setup.stop_after_s:
-            await anyio.sleep(LOOK_FOR_THE_END_S)
+            await anyio.sleep(CHECK_FOR_THE_END_S)
             counts = await store.counts()
             if sum(counts.values()) == len(self.ours) and not any(counts[state] for state in OPEN_STATES):
                 self.is_over = True

@@ -10,8 +10,9 @@ from typing import Self, TypeVar
 
 import anyio.lowlevel
 
-from harvester.store.sqlite.connection import in_transaction, open_for_writing
+from harvester.store.sqlite.connection import open_for_writing
 from harvester.store.sqlite.store import Store
+from harvester.store.sqlite.transaction import in_transaction
 
 T = TypeVar("T")
 

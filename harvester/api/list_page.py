@@ -42,8 +42,8 @@ def parse_list(body: bytes, encoding: str | None) -> ListPage | Transient:
     entries = document.get("data")
     if not isinstance(entries, list):
         return Transient(f"The answer is not a list of tasks: {excerpt(plain)}.", "not_a_list")
-    told = document.get("page_info")
-    page_info: dict[str, Any] = told if isinstance(told, dict) else {}
+    found = document.get("page_info")
+    page_info: dict[str, Any] = found if isinstance(found, dict) else {}
     return ListPage(
         tasks=[task for entry in entries if (task := _task(entry)) is not None],
         count=len(entries),

@@ -101,7 +101,7 @@ class SecretGuard:
         if not key:
             return False
         if isinstance(outcome, Retrieved):
-            return any(_holds(text, key) for text in _texts(outcome.embeddings))
+            return any(_contains_unescaped(text, key) for text in _texts(outcome.embeddings))
         return key.decode() in repr(outcome)
 
     def is_in_body(self, body: bytes, encoding: str | None, max_bytes: int) -> bool:
@@ -115,13 +115,14 @@ class SecretGuard:
             return False
         for piece in _pieces(body, encoding, max_bytes):
             text = before + piece
-            if _holds(text, key):
+            if _contains_unescaped(text, key):
                 return True
             before = text[-_LONGEST_ESCAPE * len(key) :]
         return False
 
 
-def _holds(text: bytes, wanted: bytes) -> bool:
+def _contains_unescaped(text: bytes, wanted: bytes) -> bool:
+    """Return whether the text contains `wanted`, plainly or with JSON escapes."""
     return wanted in text or (b"\\" in text and wanted in _ESCAPES.sub(_unescaped, text))
 
 

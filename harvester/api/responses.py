@@ -156,11 +156,13 @@ def _foreign_outcome(status: int, error: _ErrorBody) -> Transient | None:
     match status:
         case 401 | 403 if not error.names_reason:
             # An empty 401 or 403 comes from a gateway. As a refusal of the key it would stop the harvest for good.
-            return Transient(_BLOCKED.format(status=status, told=_told(error)), "blocked_by_proxy")
+            return Transient(_BLOCKED.format(status=status, detail=_detail(error)), "blocked_by_proxy")
         case 407:
-            return Transient(f"HTTP 407: a proxy asks for credentials{_told(error)}.", "proxy_auth_required")
+            return Transient(f"HTTP 407: a proxy asks for credentials{_detail(error)}.", "proxy_auth_required")
         case 511:
-            return Transient(f"HTTP 511: this network asks for a login first{_told(error)}.", "network_login_required")
+            return Transient(
+                f"HTTP 511: this network asks for a login first{_detail(error)}.", "network_login_required"
+            )
         case 304:
             return Transient('HTTP 304: a cache says "not modified", which was not asked.', "not_modified")
         case _ if 300 <= status < 400:
@@ -172,10 +174,10 @@ def _foreign_outcome(status: int, error: _ErrorBody) -> Transient | None:
             return None
 
 
-_BLOCKED = "HTTP {status} without an error of the API: a firewall or proxy before it blocks the request{told}."
+_BLOCKED = "HTTP {status} without an error of the API: a firewall or proxy before it blocks the request{detail}."
 
 
-def _told(error: _ErrorBody) -> str:
+def _detail(error: _ErrorBody) -> str:
     return f": {error.message[:MAX_MESSAGE_CHARACTERS].rstrip('.')}" if error.message else ""
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def open_store(path: Path) -> AsyncIterator[HarvestStore]:
     """Open the store at `path` for one harvest, or create it. Raises StoreError, also for errors in the block."""
-    from harvester.store.sqlite.connection import translating_errors
+    from harvester.store.sqlite.sqlite_errors import translating_errors
     from harvester.store.sqlite.store import Store
 
     with translating_errors(path):
@@ -29,8 +29,8 @@ async def open_store(path: Path) -> AsyncIterator[HarvestStore]:
 @asynccontextmanager
 async def open_discovery_store(path: Path, *, dry_run: bool) -> AsyncIterator[DiscoveryStore]:
     """Open the store at `path` for one pass over the list; a dry run only compares. Raises StoreError."""
-    from harvester.store.sqlite.connection import translating_errors
-    from harvester.store.sqlite.listed import DryRunStore
+    from harvester.store.sqlite.dry_run_store import DryRunStore
+    from harvester.store.sqlite.sqlite_errors import translating_errors
 
     if dry_run:
         with translating_errors(path), closing(DryRunStore(path)) as store:

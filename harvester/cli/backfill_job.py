@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import anyio
 
-from harvester.app.harvest import Harvest, open_harvest
+from harvester.app.harvest import Harvest
+from harvester.app.wiring import open_harvest
 from harvester.cli.harvest_display import Summary, print_summary, show_progress
 from harvester.domain.tasks.queue_reports import EVEN_DUE_MS
 from harvester.service.deadline_monitor import assess_deadlines

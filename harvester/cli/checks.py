@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import anyio
 
-from harvester.app.harvest import ask_once
+from harvester.app.key_check import ask_once
 from harvester.app.stores import check_store_engine, open_maintenance
 from harvester.domain.errors import UsageError
 from harvester.domain.planning.list_reader import ListPage

@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack
 import anyio
 import structlog
 
-from harvester.app.harvest import Harvest, open_harvest
+from harvester.app.harvest import Harvest
+from harvester.app.wiring import open_harvest
 from harvester.cli.harvest_process import noting_lost_messages
 from harvester.cli.logs import configure_logs
 from harvester.domain.errors import UsageError

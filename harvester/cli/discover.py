@@ -14,7 +14,7 @@ from harvester.cli.logs import configure_logs
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
 from harvester.domain.tasks.task import TaskState
-from harvester.service.discovery import DiscoveryReport
+from harvester.service.discovery_report import DiscoveryReport
 from harvester.service.lifecycle import stopping_on_signals
 from harvester.settings.api_key import resolve_api_key
 from harvester.settings.model import Settings, load_settings
@@ -50,7 +50,7 @@ def discover(
     key = resolve_api_key(settings, os.environ)
     is_asked = loaded.origins["log.level"] != "default"
     configure_logs(settings.log.level if is_asked else "warning", settings.log.format)
-    report, exit_code = anyio.run(partial(_look, settings, key.reveal, since_s=since_s, dry_run=dry_run))
+    report, exit_code = anyio.run(partial(_discover, settings, key.reveal, since_s=since_s, dry_run=dry_run))
     if report is None:
         raise typer.Exit(exit_code)
     _print(report, as_json=json, dry_run=dry_run, place=str(settings.store.path))
@@ -66,12 +66,13 @@ def _since_s(text: str) -> float:
     return seconds
 
 
-async def _look(
+async def _discover(
     settings: Settings, key: Callable[[], str], *, since_s: float, dry_run: bool
 ) -> tuple[DiscoveryReport | None, int]:
     """Return the report, or None and the exit code after a signal. Raises HarvesterError."""
     # They load aiohttp and numpy, which are not needed to report a missing key.
-    from harvester.app.harvest import discover_once, key_refused  # noqa: PLC0415
+    from harvester.app.discovery import discover_once  # noqa: PLC0415
+    from harvester.app.key_check import key_refused  # noqa: PLC0415
 
     report = None
     scope = anyio.CancelScope()
@@ -113,8 +114,8 @@ def _as_json(report: DiscoveryReport) -> dict[str, Any]:
 
 def _facts(report: DiscoveryReport) -> Iterator[str]:
     queued = report.queued
-    new = ", ".join(f"{queued.new_states[state]} {state}" for state in _TOLD if queued.new_states[state])
-    moved = ", ".join(f"{queued.moved[state]} now {state}" for state in _TOLD if queued.moved[state])
+    new = ", ".join(f"{queued.new_states[state]} {state}" for state in _REPORTED if queued.new_states[state])
+    moved = ", ".join(f"{queued.moved[state]} now {state}" for state in _REPORTED if queued.moved[state])
     yield (
         f"{len(queued.new_ids)} new{f' ({new})' if new else ''}, {queued.known} known{f' ({moved})' if moved else ''}"
     )
@@ -123,4 +124,4 @@ def _facts(report: DiscoveryReport) -> Iterator[str]:
     yield f"{report.requests} request{'' if report.requests == 1 else 's'}"
 
 
-_TOLD = (TaskState.READY, TaskState.FAILED)
+_REPORTED = (TaskState.READY, TaskState.FAILED)

@@ -10,10 +10,14 @@ from harvester.cli.console import print_data, print_json
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.cli.options import Strategy as StrategyOption
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, RateLimit
-from harvester.domain.planning.forecast import Conditions, preview
-from harvester.domain.planning.plan import Strategy, affordable_strategy
+from harvester.domain.planning.api_versions import ApiVersions
+from harvester.domain.planning.forecast import preview
+from harvester.domain.planning.forecast_conditions import Conditions
 from harvester.domain.planning.processing_time import ProcessingTimes
-from harvester.reports.plan import PlanReport, as_json, lines
+from harvester.domain.planning.strategy import Strategy, affordable_strategy
+from harvester.reports.plan_json import as_json
+from harvester.reports.plan_report import PlanReport
+from harvester.reports.plan_text import lines
 from harvester.settings.model import Settings, load_settings
 
 Calls = Annotated[
@@ -38,7 +42,7 @@ def plan(
     """
     overrides: dict[str, dict[str, Any]] = {"store": {"path": db}, "harvest": {"strategy": strategy}}
     settings = load_settings(config, overrides).settings
-    report = _look(settings, calls)
+    report = _read_report(settings, calls)
     if json:
         print_json(as_json(report))
         return
@@ -47,23 +51,22 @@ def plan(
     typer.echo(f"database {settings.store.path}", err=True)
 
 
-def _look(settings: Settings, calls: int) -> PlanReport:
+def _read_report(settings: Settings, calls: int) -> PlanReport:
     """Read one moment of the database, and compute the plan."""
     now_ms = time.time_ns() // 1_000_000
     limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
-    has_status_call = settings.api.version == "v1"
     times = ProcessingTimes()
     with open_insights(settings.store.path) as insights:
         found = insights.queue_sample(now_ms)
         times.load(insights.processing_times())
-        pacer = insights.limits_in_force(limit, now_ms, has_status_call=has_status_call)
+        pacer = insights.limits_in_force(limit, now_ms, has_status_call=settings.api.version == "v1")
     now = now_ms / 1000
     pacer.press(found.deadlines, now, now_ms)
     budget, preferred = pacer.results_budget(now, now_ms), Strategy(settings.harvest.strategy)
     conditions = Conditions(
         budget=budget,
         strategy=affordable_strategy(preferred, found.open_tasks, budget.rate_per_s),
-        has_status_call=has_status_call,
+        versions=ApiVersions(settings.api.version),
         waits_ms={endpoint: now_ms + round(pacer.endpoint_wait_s(endpoint, now) * 1000) for endpoint in POLL_ENDPOINTS},
         start_ms=round(pacer.ready_at() * 1000),
         calls=calls,

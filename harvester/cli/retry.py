@@ -29,7 +29,7 @@ FromKept = Annotated[
     ),
 ]
 
-TOLD = 10
+SHOWN = 10
 """Ids to name of those that stay as they are; --json has them all."""
 
 
@@ -73,10 +73,10 @@ def _put_back(queue: QueueEditor, given: GivenIds, states: list[TaskState], *, j
     if json:
         print_json({"pending_again": count, "left": left, "refused": given.refused})
     else:
-        for task_id, state in islice(left.items(), TOLD):
+        for task_id, state in islice(left.items(), SHOWN):
             print_error(f"{task_id} stays as it is: {f'it is {state}' if state else 'the database has no such task'}.")
-        if len(left) > TOLD:
-            print_error(f"and {len(left) - TOLD} more that are open, harvested or unknown.")
+        if len(left) > SHOWN:
+            print_error(f"and {len(left) - SHOWN} more that are open, harvested or unknown.")
         typer.echo(f"{counted(count, 'task')} pending again.", err=True)
     return True
 

@@ -1,10 +1,31 @@
 """`harvester simulate`: serves a stand-in for the API on this machine."""
 
-from pathlib import Path
-from typing import Annotated, Literal
-
 import typer
 
+from harvester.cli.simulate_options import (
+    Age,
+    ClipLength,
+    Duration,
+    EmbeddingOptions,
+    ExpectedKey,
+    FailedRatio,
+    FaultRules,
+    Gzip,
+    HeaderScheme,
+    Host,
+    ModelName,
+    Port,
+    PrintIds,
+    Processing,
+    RequestLog,
+    RequestsPerDay,
+    RequestsPerMinute,
+    Seed,
+    Speed,
+    Spread,
+    StartAt,
+    Tasks,
+)
 from harvester.domain.errors import UsageError
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 from harvester.simulator.faults.files import load_faults
@@ -14,43 +35,28 @@ from harvester.simulator.serving import serve_until_stopped
 
 def simulate(  # noqa: PLR0913  # one for each option
     *,
-    host: Annotated[str, typer.Option(help="Listen on this address.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Listen here; 0 picks a free port.")] = 8080,
-    tasks: Annotated[int, typer.Option(min=0, help="Tasks that exist from the start.")] = 20,
-    print_ids: Annotated[bool, typer.Option("--print-ids", help="Write their ids to stdout.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed and id give the same vectors.")] = 0,
-    duration_s: Annotated[
-        str, typer.Option(metavar="S[,S]", help="Length of each video, or the shortest and the longest.")
-    ] = "20,120",
-    processing_s: Annotated[
-        str, typer.Option(metavar="MEDIAN[,SIGMA]", help="Processing time, log-normal.")
-    ] = "20,0.5",
-    failed_ratio: Annotated[float, typer.Option(min=0, max=1, help="Part of the tasks that fail.")] = 0.0,
-    clip_length_s: Annotated[float, typer.Option(min=2, max=10, help="Length of a clip.")] = 6.0,
-    model: Annotated[
-        Literal["marengo3.0", "Marengo-retrieval-2.7"], typer.Option(help="512 or 1024 dimensions.")
-    ] = "marengo3.0",
-    options: Annotated[
-        str, typer.Option(metavar="LIST", help="Embedding options, e.g. visual,audio,transcription.")
-    ] = "",
-    spread_s: Annotated[float, typer.Option(min=0, help="Spread the creation times over this.")] = 0.0,
-    age_s: Annotated[float, typer.Option(min=0, help="Make every task this much older.")] = 0.0,
-    start_at: Annotated[str, typer.Option(metavar="RFC3339", help="Set the clock; default: now.")] = "",
-    speed: Annotated[float, typer.Option(min=0, help="Run the clock this many times as fast.")] = 1.0,
-    requests_per_minute: Annotated[int, typer.Option(min=0, help="Limit; 0 is none.")] = 0,
-    requests_per_day: Annotated[int, typer.Option(min=0, help="Limit; 0 is none.")] = 0,
-    header_scheme: Annotated[
-        Literal["older", "newer"], typer.Option(help="Which rate limit headers to send.")
-    ] = "older",
-    gzip: Annotated[bool, typer.Option(help="Compress for clients that accept it.")] = True,
-    key: Annotated[str, typer.Option(help="The key to expect; default: any.")] = "",
-    faults: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", readable=False, help="Misbehave by these rules; see docs/faults.example.toml."),
-    ] = None,
-    log: Annotated[
-        Path | None, typer.Option(readable=False, help="Append each request to this file, as JSON lines.")
-    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    tasks: Tasks = 20,
+    print_ids: PrintIds = False,
+    seed: Seed = 0,
+    duration_s: Duration = "20,120",
+    processing_s: Processing = "20,0.5",
+    failed_ratio: FailedRatio = 0.0,
+    clip_length_s: ClipLength = 6.0,
+    model: ModelName = "marengo3.0",
+    options: EmbeddingOptions = "",
+    spread_s: Spread = 0.0,
+    age_s: Age = 0.0,
+    start_at: StartAt = "",
+    speed: Speed = 1.0,
+    requests_per_minute: RequestsPerMinute = 0,
+    requests_per_day: RequestsPerDay = 0,
+    header_scheme: HeaderScheme = "older",
+    gzip: Gzip = True,
+    key: ExpectedKey = "",
+    faults: FaultRules = None,
+    log: RequestLog = None,
 ) -> None:
     """Serve a stand-in for the TwelveLabs API.
 
@@ -86,16 +92,7 @@ def simulate(  # noqa: PLR0913  # one for each option
         log_file=log,
         faults=load_faults(faults) if faults else (),
     )
-    if print_ids and tasks:
-        typer.echo("\n".join(simulator.catalogue.ids()))
-    try:
-        serve_until_stopped(simulator, _announce)
-    except OSError as error:
-        raise _unusable(error, host, port) from error
-    typer.echo(f"Stopped after {len(simulator.requests)} requests.", err=True)
-    if simulator.faults.served:
-        served = ", ".join(f"{times} {kind}" for kind, times in sorted(simulator.faults.served.items()))
-        typer.echo(f"Faults served: {served}.", err=True)
+    _serve(simulator, host, port, print_ids=print_ids)
 
 
 def _one_or_two(option: str, text: str) -> tuple[float, float | None]:
@@ -113,6 +110,19 @@ def _clock(start_at: str, speed: float) -> SimulatorClock:
         return SimulatorClock(parse_ms(start_at) / 1000 if start_at else None, speed=speed)
     except ValueError as error:
         raise UsageError(str(error), remedy="See --start-at and --speed.") from None
+
+
+def _serve(simulator: Simulator, host: str, port: int, *, print_ids: bool) -> None:
+    if print_ids and simulator.settings.tasks:
+        typer.echo("\n".join(simulator.catalogue.ids()))
+    try:
+        serve_until_stopped(simulator, _announce)
+    except OSError as error:
+        raise _unusable(error, host, port) from error
+    typer.echo(f"Stopped after {len(simulator.requests)} requests.", err=True)
+    if simulator.faults.served:
+        served = ", ".join(f"{times} {kind}" for kind, times in sorted(simulator.faults.served.items()))
+        typer.echo(f"Faults served: {served}.", err=True)
 
 
 def _announce(simulator: Simulator) -> None:

@@ -46,8 +46,8 @@ def status(
         from harvester.cli.status_watch import watch_status  # noqa: PLC0415  # rich, 40 ms
 
         every_s = parse_duration_s(every or "2s", "--every")
-        raise typer.Exit(watch_status(lambda: list(_lines(*_look(settings))), every_s))
-    report, feasibility = _look(settings)
+        raise typer.Exit(watch_status(lambda: list(_lines(*_read_report(settings))), every_s))
+    report, feasibility = _read_report(settings)
     if json:
         print_json(as_json(report, path, feasibility))
         return
@@ -56,7 +56,7 @@ def status(
     typer.echo(f"database {path}", err=True)
 
 
-def _look(settings: Settings) -> tuple[StatusReport, Feasibility]:
+def _read_report(settings: Settings) -> tuple[StatusReport, Feasibility]:
     """Read the database, and compare the open tasks with the rate that is in force."""
     now_ms = time.time_ns() // 1_000_000
     limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
@@ -97,12 +97,12 @@ def _lines(report: StatusReport, feasibility: Feasibility) -> Iterator[str]:
         yield f"rate limit     the API accepts no {endpoint} requests until {shown_time(until_ms)}"
     hours = report.video_seconds / 3600
     yield f"stored         {report.segments} segments of {hours:.1f} h of video, {shown_bytes(report.file_bytes)}"
-    yield from _room(report)
+    yield from _disk_space(report)
     for error in report.last_errors:
         yield f"last error     {shown_time(error.at_ms)} {error.task_id} ({error.state}): {error.message}"
 
 
-def _room(report: StatusReport) -> Iterator[str]:
+def _disk_space(report: StatusReport) -> Iterator[str]:
     """Yield the length of the write-ahead log, and warnings about it and the free space."""
     free = report.free_bytes
     if report.log_bytes:

@@ -117,8 +117,8 @@ def _tell(verdict: Verdict, path: Path, *, deep: bool) -> None:
         typer.echo(
             f"{counted(len(verdict.repaired), 'task')} pending again: `harvester backfill` retrieves them.", err=True
         )
-    looked = "every vector was read" if deep else "structure, counts and lengths; --deep reads the vectors too"
+    depth = "every vector was read" if deep else "structure, counts and lengths; --deep reads the vectors too"
     errors, warnings = len(verdict.errors), len(verdict.findings) - len(verdict.errors)
     said = counted(errors, "error") if errors else "The database is sound"
     also = f", {counted(warnings, 'warning')}" if warnings else ""
-    typer.echo(f"{said}{also} ({looked}): {path}", err=True)
+    typer.echo(f"{said}{also} ({depth}): {path}", err=True)

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     # Only for types: `harvester status` starts without the planning modules.
     from harvester.domain.limits.endpoint import RateLimit
     from harvester.domain.limits.pacer import Pacer
-    from harvester.domain.planning.forecast import QueueSample
     from harvester.domain.planning.processing_time import Key, LifeTable
+    from harvester.domain.planning.queue_sample import QueueSample
     from harvester.domain.tasks.dead_letter import Payload
     from harvester.domain.tasks.queue_reports import Urgency
     from harvester.domain.tasks.task_reports import StatusReport, TaskDetails

@@ -10,7 +10,7 @@ LARGE_LOG_BYTES = 8 * LOG_BYTES
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class FreeSpace:
     """The bytes of the log, the free bytes of the volume, and those that must be free for the next small commits."""
 
     log_bytes: int

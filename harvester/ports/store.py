@@ -17,7 +17,7 @@ from harvester.domain.tasks.queue_reports import Deadline, Ends, Troubled
 from harvester.domain.tasks.records import HeldLeases, Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.ports.maintenance import Covered
-from harvester.ports.space import LogReport, Room
+from harvester.ports.space import FreeSpace, LogReport
 
 
 class DeadlineSource(Protocol):
@@ -68,11 +68,11 @@ class TaskQueue(QueueFigures, Protocol):
         ...
 
     async def due(
-        self, now_ms: int, *, limit: int, newest: bool = True, wake: bool = True, lapsed: bool = True
+        self, now_ms: int, *, limit: int, newest: bool = True, make_due: bool = True, lapsed: bool = True
     ) -> DueTasks:
         """Return up to `limit` due tasks of each open state, the nearest deadline first.
 
-        `newest`: also up to `limit` of the newest pending ones; `wake`: also those whose back-off ends by now;
+        `newest`: also up to `limit` of the newest pending ones; `make_due`: also those whose back-off ends by now;
         `lapsed`: also those whose lease has ended by now.
         """
         ...
@@ -109,7 +109,7 @@ class TaskQueue(QueueFigures, Protocol):
         """Make every waiting task due now."""
         ...
 
-    async def wake_misdated(self, now_ms: int) -> int:
+    async def make_misdated_due(self, now_ms: int) -> int:
         """Make tasks due that wait too long because a clock was ahead; return how many."""
         ...
 
@@ -117,7 +117,7 @@ class TaskQueue(QueueFigures, Protocol):
         """Make due up to `limit` tasks that wait for a confirmation, the nearest deadline first; return how many."""
         ...
 
-    async def withdraw(self, keys: Sequence[int]) -> None:
+    async def retract(self, row_ids: Sequence[int]) -> None:
         """Take tasks that are not claimed back from `ready` to `pending`."""
         ...
 
@@ -160,7 +160,7 @@ class LimitStore(Protocol):
         """Take `count` requests out of the shared budget, unless they would go out much later."""
         ...
 
-    async def share_limits(self, news: LimitUpdate, now_ms: int) -> LimitSnapshot:
+    async def share_limits(self, update: LimitUpdate, now_ms: int) -> LimitSnapshot:
         """Store what one process has learned of the limits, and return what all processes have."""
         ...
 
@@ -168,7 +168,7 @@ class LimitStore(Protocol):
 class SpaceWatch(Protocol):
     """Watches the space that the store takes."""
 
-    def room(self) -> Room | None:
+    def free_space(self) -> FreeSpace | None:
         """Return the free and the needed space of the volume; None where the system does not say."""
         ...
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from harvester.domain.planning.plan import PlannedRequest
+from harvester.domain.planning.planned_requests import PlannedRequest
 from harvester.domain.tasks.records import Lease
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.lease_watch import LeaseWatch

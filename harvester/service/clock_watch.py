@@ -19,10 +19,10 @@ class ClockWatch:
         self._clock = parts.clock
         self._ahead_ms = self._wall_ahead_ms()
 
-    async def wake_misdated(self, now_ms: int) -> None:
+    async def make_misdated_due(self, now_ms: int) -> None:
         """Make tasks due that wait too long because the clock of an earlier process was ahead."""
-        if woken := await self._retry.run(lambda: self._source.wake_misdated(now_ms)):
-            log.warning("the clock was ahead before this start, waiting tasks are asked about now", tasks=woken)
+        if count := await self._retry.run(lambda: self._source.make_misdated_due(now_ms)):
+            log.warning("the clock was ahead before this start, waiting tasks are asked about now", tasks=count)
 
     async def notice_set_back(self, now_ms: int) -> None:
         """If the clock was set back, make every waiting task due, because it would wait longer by that amount."""

@@ -10,7 +10,8 @@ from harvester.reports.deadline_warning import deadline_warning
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
 
-LOOK_EVERY_S = 60.0
+CHECK_EVERY_S = 60.0
+"""Seconds between two assessments of the deadlines."""
 
 CONDITION = "budget"
 
@@ -44,15 +45,15 @@ class DeadlineMonitor:
         self._limits = limits
         self._progress = progress
         self._clock = clock
-        self._look_at = clock.monotonic()
+        self._next_check_at = clock.monotonic()
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Assess the deadlines, once a minute at most; log when the budget becomes too small and when that is over."""
         now = self._clock.monotonic()
-        if now < self._look_at:
+        if now < self._next_check_at:
             return
         feasibility = await assess_deadlines(self._source, self._limits, self._clock.wall_ms())
-        self._look_at = now + LOOK_EVERY_S
+        self._next_check_at = now + CHECK_EVERY_S
         self._progress.feasibility = feasibility
         warning = deadline_warning(feasibility)
         if warning is not None:

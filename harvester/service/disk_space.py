@@ -1,4 +1,4 @@
-"""Checks for room on the volume of the database: no request goes out without room for its result."""
+"""Checks for free space on the volume of the database: no request goes out without space for its result."""
 
 import math
 
@@ -12,7 +12,7 @@ from harvester.throttle.memory_budget import MemoryBudget
 SPACE = "space"
 LOG = "log"
 
-LOOK_EVERY_S = 0.2
+CHECK_EVERY_S = 0.2
 """Seconds between checks, because a check before each of hundreds of requests a second would cost too much."""
 
 SPARE = 1.25
@@ -20,30 +20,30 @@ SPARE = 1.25
 
 
 class DiskSpaceGuard:
-    """Updates the conditions `space` (no room for more results) and `log` (a reader keeps the log long)."""
+    """Updates the conditions `space` (no space for more results) and `log` (a reader keeps the log long)."""
 
     def __init__(self, source: SpaceWatch, budget: MemoryBudget, progress: Progress, clock: Clock) -> None:
         self._source = source
         self._budget = budget
         self._progress = progress
         self._clock = clock
-        self._look_at = -math.inf
+        self._next_check_at = -math.inf
 
     def is_short(self) -> bool:
-        """Whether the next result might not find room. Results under way count while they are in memory."""
+        """Whether the next result might not find space. Results under way count while they are in memory."""
         now = self._clock.monotonic()
-        if now < self._look_at:
+        if now < self._next_check_at:
             return False
-        room = self._source.room()
-        if room is None:
+        space = self._source.free_space()
+        if space is None:
             return False
         # A body and its vectors twice: more than is written for it, to the log and then to the database.
-        needed = room.needed_bytes + self._budget.held_bytes + self._budget.expected_bytes
-        is_short = room.free_bytes < needed * (SPARE if SPACE in self._progress.conditions else 1)
-        text = f"{_shown(room.free_bytes)} are free and {_shown(needed)} needed: nothing more is asked for until then"
+        needed = space.needed_bytes + self._budget.held_bytes + self._budget.expected_bytes
+        is_short = space.free_bytes < needed * (SPARE if SPACE in self._progress.conditions else 1)
+        text = f"{_shown(space.free_bytes)} are free and {_shown(needed)} needed: nothing more is asked for until then"
         set_condition(self._progress, SPACE, text if is_short else None)
         if not is_short:
-            self._look_at = now + LOOK_EVERY_S
+            self._next_check_at = now + CHECK_EVERY_S
         return is_short
 
     async def tend_log(self) -> None:

@@ -36,7 +36,7 @@ class DueRequests:
         self._clock = parts.clock
         self._gate = gate
         self._probes = probes
-        self._wakes = options.until is not StopWhen.ALL_ASKED
+        self._makes_due = options.until is not StopWhen.ALL_ASKED
         self.concurrency = options.concurrency
         self.is_more_due = False
 
@@ -56,7 +56,7 @@ class DueRequests:
     async def _due(self, now_ms: int, limit: int, *, newest: bool) -> DueTasks:
         # The wall clock does not decide which leases are over: see `Claims.free_dead`.
         return await self._retry.run(
-            lambda: self._source.due(now_ms, limit=limit, newest=newest, wake=self._wakes, lapsed=False)
+            lambda: self._source.due(now_ms, limit=limit, newest=newest, make_due=self._makes_due, lapsed=False)
         )
 
     def _plan_for(self, due: DueTasks, now_ms: int, limit: int) -> Plan:

@@ -5,10 +5,9 @@ import math
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, TASK_ENDPOINTS
 from harvester.domain.planning.planner import CLOSED_S
 from harvester.domain.tasks.records import LONGEST_SLEEP_MS
-from harvester.service.final_states import NOT_WAITED_FOR_S
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.result_writer import COMMIT_EVERY_S, ResultWriter
-from harvester.service.run_options import RunOptions, StopWhen
+from harvester.service.run_options import NOT_WAITED_FOR_S, RunOptions, StopWhen
 
 
 class EndConditions:
@@ -16,7 +15,7 @@ class EndConditions:
 
     def __init__(self, options: RunOptions, parts: HarvestParts, writer: ResultWriter) -> None:
         self._until = options.until
-        self._look_again_s = options.look_again_s
+        self._recheck_s = options.recheck_s
         self._source = parts.source
         self._retry = parts.retry
         self._throttle = parts.throttle
@@ -58,7 +57,7 @@ class EndConditions:
             self._writer.expect_no_more()
         if self._until is StopWhen.ALL_ASKED or next_due_ms is None:
             is_over = self._until is not StopWhen.SIGNALLED and not self._progress.in_flight
-            return None if is_over else self._look_again_s
+            return None if is_over else self._recheck_s
         if wait_ms > NOT_WAITED_FOR_S * 1000 and self._until is StopWhen.ALL_DONE and await self._are_all_held():
             return None
         # No task waits that long: the clock was set back since, and the next read of due tasks makes them due.

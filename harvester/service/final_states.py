@@ -6,26 +6,22 @@ import structlog
 
 from harvester.domain.planning.decisions import GENERIC_ERROR, PATIENCE_MS, Circumstances
 from harvester.domain.planning.final_state_breaker import FinalStateBreaker
-from harvester.domain.planning.plan import TaskRequest
+from harvester.domain.planning.planned_requests import TaskRequest
 from harvester.domain.tasks.outcomes import (
     Empty,
     Failed,
     Invalid,
     InvalidRequest,
-    Misrouted,
     NotFound,
     Outcome,
     Processing,
     Ready,
-    Refused,
     Retrieved,
-    Transient,
-    misrouted,
 )
 from harvester.domain.tasks.task import Task
-from harvester.domain.tasks.task_id import is_same_id
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
+from harvester.service.run_options import NOT_WAITED_FOR_S
 
 CONDITION = "answers"
 
@@ -35,15 +31,9 @@ YOUNG_MS = 30 * 1000
 REMEMBERED_MS = PATIENCE_MS
 """Milliseconds: how far back answers count that came before this process began."""
 
-NOT_WAITED_FOR_S = 60.0
-"""Seconds: a harvest that ends by itself waits no longer than this, for a limit or for sensible answers."""
-
 _ABOUT_TASKS = {"gone": True, "unacceptable": True, "failed": True, "processing": False, "retrieved": False}
 _ABOUT_RESULTS = {"empty": True, "invalid": True, "retrieved": False}
 """Whether each recorded outcome is doubtful: the first as evidence about tasks, the second about results."""
-
-_NOT_SERVED = frozenset({403, 404, 405, 410, 501})
-"""HTTP statuses which show that an API version, or this call of it, is not available for this key."""
 
 log = structlog.stdlib.get_logger()
 
@@ -82,28 +72,6 @@ class FinalStates:
         for breaker, doubts in ((self._tasks, _ABOUT_TASKS), (self._results, _ABOUT_RESULTS)):
             breaker.remember([(task, doubts[outcome]) for task, outcome in answers if outcome in doubts], now)
         self._show()
-
-    def understood(self, request: TaskRequest, status: int | None, outcome: Outcome) -> Outcome:
-        """Return the meaning of an answer with that HTTP status to `request`.
-
-        The other API version is asked only whether it knows the task: if it is not available, it does not. A result
-        that names another id is the task's only if it names that id again on a fresh connection.
-        """
-        if request.is_other_version and isinstance(outcome, Transient | Refused) and status in _NOT_SERVED:
-            return NotFound(outcome.message, outcome.code)
-        if not isinstance(outcome, Retrieved):
-            return misrouted(outcome, request.task.task_id) or outcome
-        received_id, task = outcome.embeddings.received_id, request.task
-        if received_id is None:
-            is_accepted = request.is_fresh
-        else:
-            is_repeated = request.is_fresh and task.other_id == received_id
-            is_accepted = is_repeated or is_same_id(received_id, task.task_id)
-        if is_accepted:
-            return outcome
-        named = f"names the id {received_id!a}" if received_id is not None else "names no id"
-        message = f"The result {named}; it is asked for again on a new connection."
-        return Misrouted(received_id or "", message)
 
     def record_outcome(self, task: Task, outcome: Outcome) -> None:
         """Record what an answer about a task shows about the API."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harvester.domain.limits.circuit_breaker import Breaker
-from harvester.domain.planning.plan import Rng
+from harvester.domain.planning.backoff import Rng
 from harvester.domain.planning.planner import Planner
 from harvester.ports.store import ListStore, ResultStore, TaskStore
 from harvester.service.api_health import ApiHealth
@@ -24,7 +24,7 @@ from harvester.throttle.throttle import Throttle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HarvestParts:
-    """The parts that scheduler, pipeline and list poller share; `harvester.app.harvest` chooses them.
+    """The parts that scheduler, pipeline and list poller share; `harvester.app.wiring` chooses them.
 
     A test replaces the parts that it needs, see `tests/support/harvest_parts.py`.
     """

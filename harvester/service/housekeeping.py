@@ -10,7 +10,7 @@ SHARE_TIMES_EVERY_S = 60.0
 
 
 class Housekeeping:
-    """Does all of this at each `keep()`; rare work only when it is due."""
+    """Does all of this at each `run()`; rare work only when it is due."""
 
     def __init__(self, parts: HarvestParts) -> None:
         self._source = parts.source
@@ -29,18 +29,18 @@ class Housekeeping:
         await self._share_times()
         await self._refresh()
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Do the work that is due."""
         retracted = self._planner.take_retracted()
         if retracted:
-            await self._retry.run(lambda: self._source.withdraw(retracted))
+            await self._retry.run(lambda: self._source.retract(retracted))
         await self._share_times()
         await self._retry.run(self._throttle.publish_limits)
         await self._prune()
         await self._retry.run(self._disk_space.tend_log)
         await self._cover()
         await self._refresh()
-        await self._retry.run(self._deadlines.look)
+        await self._retry.run(self._deadlines.check)
 
     async def _share_times(self) -> None:
         """Store what this process has learned of processing times, and load what others have."""

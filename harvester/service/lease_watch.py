@@ -30,10 +30,10 @@ class LeaseWatch:
     def dead(self, held: Iterable[HeldLeases], now: float, now_ms: int) -> list[HeldLeases]:
         """Return the leases of owners that are dead; `now` is steady seconds, `now_ms` the wall clock."""
         others = [one for one in held if one.owner != self._own]
-        self._seen = {one.owner: self._look(one, now, now_ms) for one in others}
+        self._seen = {one.owner: self._observe(one, now, now_ms) for one in others}
         return [one for one in others if now >= self._seen[one.owner].dead_at]
 
-    def _look(self, one: HeldLeases, now: float, now_ms: int) -> _Seen:
+    def _observe(self, one: HeldLeases, now: float, now_ms: int) -> _Seen:
         length_ms = self._lease_ms if one.length_ms is None else max(0, one.length_ms)
         before = self._seen.get(one.owner)
         if before is not None and before.leases == one:

@@ -4,7 +4,7 @@ import structlog
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import ListPage
-from harvester.domain.planning.plan import ListRequest
+from harvester.domain.planning.planned_requests import ListRequest
 from harvester.domain.tasks.listing import ListedChange
 from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled, Transient
 from harvester.domain.tasks.records import Attempt

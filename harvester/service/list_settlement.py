@@ -11,8 +11,8 @@ from itertools import compress
 
 import anyio
 
+from harvester.domain.planning.backoff import Rng
 from harvester.domain.planning.list_decisions import decide_listed, listed_state
-from harvester.domain.planning.plan import Rng
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.listing import ListedChange, ListedRow, ListedTask, ListSettlement, new_task
 from harvester.domain.tasks.records import Attempt

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from harvester.api.response import Answered, Body, Response
+from harvester.domain.planning.answer_match import match_answer
 from harvester.domain.planning.decisions import decide
-from harvester.domain.planning.plan import TaskRequest
+from harvester.domain.planning.planned_requests import TaskRequest
 from harvester.domain.tasks.dead_letter import MAX_PAYLOAD_BYTES
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.outcomes import (
@@ -119,7 +120,7 @@ class Pipeline:
             attempt=attempt,
             settled_at_ms=now_ms,
             embeddings=outcome.embeddings if isinstance(outcome, Retrieved) else None,
-            metadata=self._news(request.task, outcome),
+            metadata=self._new_metadata(request.task, outcome),
             body=_kept_body(response.content) if isinstance(outcome, Invalid | Empty) else None,
             encoding=encoding,
             charged=not isinstance(outcome, Throttled | Refused),
@@ -127,7 +128,7 @@ class Pipeline:
 
     async def _understood(self, request: TaskRequest, status: int | None, outcome: Outcome) -> Outcome:
         """Return the meaning of the answer; a result that names another task of this database is never this task's."""
-        understood = self._final_states.understood(request, status, outcome)
+        understood = match_answer(request, status, outcome)
         if not isinstance(understood, Retrieved):
             return understood
         received_id = understood.embeddings.received_id
@@ -138,7 +139,7 @@ class Pipeline:
         message = f"The result is that of another task here, {received_id!a}."
         return Misrouted(received_id, message)
 
-    def _news(self, task: Task, outcome: Outcome) -> MediaMetadata | None:
+    def _new_metadata(self, task: Task, outcome: Outcome) -> MediaMetadata | None:
         """Return the metadata that an answer without embeddings has for the video, unless the task has them already."""
         is_known = task.model_name is not None and task.duration_s is not None
         return outcome.metadata if isinstance(outcome, Ready | Processing) and not is_known else None

@@ -1,6 +1,6 @@
 """Lets single tasks through as probes while most answers bring no result."""
 
-from harvester.domain.planning.plan import PlannedRequest, TaskRequest
+from harvester.domain.planning.planned_requests import PlannedRequest, TaskRequest
 from harvester.domain.planning.planner import CLOSED_S
 from harvester.service.harvest_parts import HarvestParts
 

@@ -3,8 +3,8 @@
 import structlog
 
 from harvester.domain.limits.endpoint import TASK_ENDPOINTS, Endpoint
-from harvester.service.final_states import NOT_WAITED_FOR_S
 from harvester.service.harvest_parts import HarvestParts
+from harvester.service.run_options import NOT_WAITED_FOR_S
 
 log = structlog.stdlib.get_logger()
 

@@ -56,7 +56,7 @@ def replay_dead_letter(
         duration_ms=round((time.monotonic() - started) * 1000),
     )
     if not _store(queue, dead_letter, outcome, attempt):
-        return ReplayResult(dead_letter.task_id, "It is no longer an end: somebody else has put it back.")
+        return ReplayResult(dead_letter.task_id, "The task was put back meanwhile; nothing was stored.")
     return ReplayResult(
         dead_letter.task_id, segments=outcome.embeddings.count, received_id=outcome.embeddings.received_id
     )

@@ -3,7 +3,7 @@
 import anyio
 from anyio.abc import TaskGroup
 
-from harvester.domain.planning.plan import PlannedRequest
+from harvester.domain.planning.planned_requests import PlannedRequest
 from harvester.service.claims import Claims
 from harvester.service.due_requests import DueRequests
 from harvester.service.end_conditions import EndConditions
@@ -26,7 +26,7 @@ class RequestChooser:
     """Waits until a request may go out, plans requests, and claims their tasks."""
 
     def __init__(self, options: RunOptions, parts: HarvestParts, claims: Claims, writer: ResultWriter) -> None:
-        self._look_again_s = options.look_again_s
+        self._recheck_s = options.recheck_s
         self._retry = parts.retry
         self._throttle = parts.throttle
         self._progress = parts.progress
@@ -35,10 +35,10 @@ class RequestChooser:
         self._claims = claims
         self._disk_space = parts.disk_space
         self._probes = ProbeGate(parts, asks_once=options.until is StopWhen.ALL_ASKED)
-        self._gate = RequestGate(parts, self._probes, options.look_again_s)
+        self._gate = RequestGate(parts, self._probes, options.recheck_s)
         self._due = DueRequests(options, parts, self._gate, self._probes)
         self._ends = EndConditions(options, parts, writer)
-        self._notices = RateLimitNotices(parts, options.look_again_s)
+        self._notices = RateLimitNotices(parts, options.recheck_s)
         self._claiming = anyio.Lock()
         self._is_waiting_for_calls = False
         """Whether the last plan had no requests."""
@@ -58,7 +58,7 @@ class RequestChooser:
             if self._disk_space.is_short():
                 # Claims would be renewed meanwhile, and even that takes space.
                 await self._claims.give_back(self._claims.requests)
-                await self._clock.wait(changed, self._look_again_s)
+                await self._clock.wait(changed, self._recheck_s)
                 continue
             await self._notices.update()
             await self._probes.release_held()
@@ -76,7 +76,7 @@ class RequestChooser:
                     return None
                 held_s = request
             self._progress.is_waiting = self._has_nothing_to_ask()
-            await self._clock.wait(changed, min(held_s, self._look_again_s))
+            await self._clock.wait(changed, min(held_s, self._recheck_s))
         return None
 
     async def _until_request_s(self) -> float | None:
@@ -128,7 +128,7 @@ class RequestChooser:
             self._is_waiting_for_calls = not plan.requests
             if not plan.requests:
                 # The postponed tasks may have hidden others.
-                return MIN_WAIT_S if plan.later else self._look_again_s
+                return MIN_WAIT_S if plan.later else self._recheck_s
             await self._retry.run(self._throttle.refill)
             wait_s = self._gate.least_wait_s(plan.requests)
             if wait_s == 0:

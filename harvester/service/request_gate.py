@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, TASK_ENDPOINTS, Endpoint
-from harvester.domain.planning.plan import PlannedRequest
+from harvester.domain.planning.planned_requests import PlannedRequest
 from harvester.domain.planning.planner import CLOSED_S
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.probe_gate import ProbeGate
@@ -13,16 +13,16 @@ from harvester.service.probe_gate import ProbeGate
 class RequestGate:
     """Combines rate limits, circuit breaker and probe gate; waits are seconds, 0 for a request that may go out.
 
-    `look_again_s`: the wait while only an answer under way can end it.
+    `recheck_s`: the wait while only an answer under way can end it.
     """
 
-    def __init__(self, parts: HarvestParts, probes: ProbeGate, look_again_s: float) -> None:
+    def __init__(self, parts: HarvestParts, probes: ProbeGate, recheck_s: float) -> None:
         self._throttle = parts.throttle
         self._breaker = parts.breaker
         self._progress = parts.progress
         self._clock = parts.clock
         self._probes = probes
-        self._look_again_s = look_again_s
+        self._recheck_s = recheck_s
 
     def endpoint_wait_s(self, endpoint: Endpoint) -> float:
         """Return how long requests to that endpoint must wait by the API's limits, whatever the total rate."""
@@ -47,7 +47,7 @@ class RequestGate:
         now = self._clock.monotonic()
         if not self._breaker.allows(self._progress.in_flight, now):
             # While a probe is under way its answer wakes the scheduler.
-            return self._breaker.wait_s(now) or self._look_again_s
+            return self._breaker.wait_s(now) or self._recheck_s
         return self._soonest_s(POLL_ENDPOINTS)
 
     def _hold_s(self, endpoint: Endpoint) -> float:

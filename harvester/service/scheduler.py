@@ -10,7 +10,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from harvester.domain.errors import StoreBusyError
-from harvester.domain.planning.plan import PlannedRequest, TaskRequest
+from harvester.domain.planning.planned_requests import PlannedRequest, TaskRequest
 from harvester.service.claims import Claims
 from harvester.service.clock_watch import ClockWatch
 from harvester.service.due_requests import MAX_CLAIMED_AHEAD
@@ -77,7 +77,7 @@ class Scheduler:
     async def _prepare(self) -> None:
         now_ms = self._clock.wall_ms()
         await self._claims.free_dead(now_ms)
-        await self._clock_watch.wake_misdated(now_ms)
+        await self._clock_watch.make_misdated_due(now_ms)
         if self._options.until is StopWhen.ALL_ASKED:
             await self._retry.run(lambda: self._source.make_all_due(now_ms))
         await self._housekeeping.prepare()
@@ -103,7 +103,7 @@ class Scheduler:
                 slot = object()
                 await self._slots.acquire_on_behalf_of(slot)
                 # Wait for memory before the permit is taken: a request with a permit must go out at once.
-                await self._budget.room()
+                await self._budget.wait_for_room()
                 with self._progress.beats.at_work("dispatch", self._clock.monotonic):
                     chosen = await self._chooser.choose(fetches)
                 if chosen is None:
@@ -146,4 +146,4 @@ class Scheduler:
                 await self._clock_watch.notice_set_back(now_ms)
                 await self._claims.renew()
                 await self._claims.free_dead(now_ms)
-                await self._housekeeping.keep()
+                await self._housekeeping.run()

@@ -41,7 +41,7 @@ class MemoryBudget:
         self._changed: anyio.Event | None = None
         """Exists only while an answer waits: each answer reports three or four changes, and mostly none waits."""
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Wait until the budget has room for an answer of the expected size."""
         while self._waiting or (self._holds and self.held_bytes + self.expected_bytes > self.total_bytes):
             await self._change()

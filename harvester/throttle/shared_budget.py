@@ -8,7 +8,7 @@ import anyio
 
 from harvester.domain.limits.aimd import LearnedRate
 from harvester.domain.limits.endpoint import Endpoint, RateLimit, charge
-from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow
+from harvester.domain.limits.endpoint_state import EndpointState
 from harvester.domain.limits.pacer import Pacer
 from harvester.domain.limits.quotas import WINDOWS_S, Quota
 from harvester.domain.limits.shared_limits import (
@@ -39,9 +39,9 @@ class SharedBudget:
     """
 
     def __init__(
-        self, ledger: LimitStore, pacer: Pacer, monotonic: Callable[[], float], wall_ms: Callable[[], int]
+        self, limit_store: LimitStore, pacer: Pacer, monotonic: Callable[[], float], wall_ms: Callable[[], int]
     ) -> None:
-        self._ledger = ledger
+        self._limit_store = limit_store
         self._pacer = pacer
         self._monotonic = monotonic
         self._wall_ms = wall_ms
@@ -49,7 +49,7 @@ class SharedBudget:
         self._grant_ends = -math.inf
         self._shared_at = -math.inf
         self._blocked: set[Endpoint] = set()
-        self._heard_of: set[tuple[Endpoint, int]] = set()
+        self._known_blocks: set[tuple[Endpoint, int]] = set()
         self._shared = {endpoint: _SharedEndpoint(pacer, endpoint) for endpoint in pacer.endpoints}
         self._refilling = anyio.Lock()
 
@@ -92,13 +92,13 @@ class SharedBudget:
         """Exchange limits if this process has learned new ones. Raises StoreError."""
         async with self._refilling:
             now = self._monotonic()
-            if self._news(now, self._wall_ms()):
+            if self._unpublished_limits(now, self._wall_ms()):
                 await self._share(now)
 
     async def _lease(self, now: float, interval_s: float) -> None:
         count = max(1, min(MAX_GRANTED, int(GRANT_S / interval_s)))
         now_ms = self._wall_ms()
-        lease = await self._ledger.lease_requests(self._pacer.limit, self._owed + count, now_ms)
+        lease = await self._limit_store.lease_requests(self._pacer.limit, self._owed + count, now_ms)
         start = now + (lease.start_ms - now_ms) / 1000
         self._granted = count
         if lease.is_taken:
@@ -115,21 +115,21 @@ class SharedBudget:
         is_any_cut = any(self._pacer.learned_rate(endpoint, now) is not None for endpoint in self._shared)
         return GRANT_S if is_any_cut else SHARE_EVERY_S
 
-    def _news(self, now: float, now_ms: int) -> LimitUpdate:
+    def _unpublished_limits(self, now: float, now_ms: int) -> LimitUpdate:
         blocks = {endpoint: now_ms + round(self._pacer.blocked_s(endpoint, now) * 1000) for endpoint in self._blocked}
-        news = LimitUpdate(blocks)
+        update = LimitUpdate(blocks)
         for shared in self._shared.values():
-            shared.add_news(news, now, now_ms)
-        return news
+            shared.add_unpublished(update, now, now_ms)
+        return update
 
     async def _share(self, now: float) -> None:
         now_ms = self._wall_ms()
-        news = self._news(now, now_ms)
-        known = await self._ledger.share_limits(news, now_ms)
+        update = self._unpublished_limits(now, now_ms)
+        known = await self._limit_store.share_limits(update, now_ms)
         # Only now, so that limits that could not be written are shared at the next exchange.
         self._shared_at = now
-        self._blocked.difference_update(news.blocks)
-        self._heard_of.update(news.blocks.items())
+        self._blocked.difference_update(update.blocks)
+        self._known_blocks.update(update.blocks.items())
         self._adopt(known.blocks)
         for endpoint, shared in self._shared.items():
             shared.adopt(known.limits_by_endpoint.get(endpoint, EndpointLimits()), self._monotonic(), self._wall_ms())
@@ -137,9 +137,9 @@ class SharedBudget:
     def _adopt(self, blocks: Mapping[Endpoint, int]) -> None:
         """Adopt blocks that are new here; a known one would become longer if the wall clock was set back."""
         now, now_ms, known = self._monotonic(), self._wall_ms(), set(blocks.items())
-        for endpoint, until_ms in known - self._heard_of:
+        for endpoint, until_ms in known - self._known_blocks:
             self._pacer.block(endpoint, (until_ms - now_ms) / 1000, now)
-        self._heard_of = known
+        self._known_blocks = known
 
 
 @dataclass(slots=True)
@@ -159,27 +159,27 @@ class _SharedEndpoint:
     def __init__(self, pacer: Pacer, endpoint: Endpoint) -> None:
         self._pacer = pacer
         self._endpoint = endpoint
-        self._held = self._telling = _Published()
+        self._published = self._publishing = _Published()
 
-    def add_news(self, news: LimitUpdate, now: float, now_ms: int) -> None:
+    def add_unpublished(self, update: LimitUpdate, now: float, now_ms: int) -> None:
         """Add the limits that the limit store does not have yet."""
-        endpoint, held, known = self._endpoint, self._held, self._pacer.snapshot(self._endpoint, now)
+        endpoint, held, known = self._endpoint, self._published, self._pacer.snapshot(self._endpoint, now)
         window, sent = _shared_window(known, now, now_ms), self._pacer.sent_since(endpoint, held.sent, now)
-        self._telling = _Published(known.quota, window, known.learned, held.rate, sent.last_number)
+        self._publishing = _Published(known.quota, window, known.learned, held.rate, sent.last_number)
         if known.quota is not None and known.quota != held.quota:
-            news.quotas[endpoint] = known.quota
+            update.quotas[endpoint] = known.quota
         if window is not None and window != held.window:
-            news.windows[endpoint] = window
+            update.windows[endpoint] = window
         if known.learned is not None and known.learned is not held.learned:
             since_ms = now_ms + round((known.learned.since - now) * 1000)
-            news.rates[endpoint] = self._telling.rate = SharedRate(known.learned.per_minute, since_ms)
+            update.rates[endpoint] = self._publishing.rate = SharedRate(known.learned.per_minute, since_ms)
         rate = self._pacer.learned_rate(endpoint, now)
         if rate is not None and sent.count > 0:
-            news.payments[endpoint] = Charge(sent.count, now_ms + round((sent.first_at - now) * 1000), rate)
+            update.charges[endpoint] = Charge(sent.count, now_ms + round((sent.first_at - now) * 1000), rate)
 
     def adopt(self, endpoint_limits: EndpointLimits, now: float, now_ms: int) -> None:
         """Adopt limits from the limit store, unless this process has learned others that are not stored yet."""
-        held, known = self._telling, self._pacer.snapshot(self._endpoint, now)
+        held, known = self._publishing, self._pacer.snapshot(self._endpoint, now)
         quota = endpoint_limits.quota if known.quota == held.quota else None
         learned: LearnedRate | None = None
         if endpoint_limits.rate is not None and endpoint_limits.rate != held.rate and known.learned is held.learned:
@@ -187,14 +187,14 @@ class _SharedEndpoint:
             learned = held.learned = LearnedRate(endpoint_limits.rate.per_minute, since)
             held.rate = endpoint_limits.rate
         held.quota = endpoint_limits.quota
-        window = None if endpoint_limits.window is None else _open_window(endpoint_limits.window, now, now_ms)
+        window = None if endpoint_limits.window is None else endpoint_limits.window.on_clock(now, now_ms)
         self._pacer.restore(self._endpoint, EndpointState(quota, window, learned), now)
         rate = self._pacer.learned_rate(self._endpoint, now)
         if rate is not None:
             arrival_ms, _ = charge(endpoint_limits.arrival_ms, now_ms, RateLimit(rate), 0)
             arrival = now + (arrival_ms - now_ms) / 1000
             self._pacer.restore(self._endpoint, EndpointState(arrival=arrival), now)
-        self._held = held
+        self._published = held
 
 
 def _shared_window(known: EndpointState, now: float, now_ms: int) -> SharedWindow | None:
@@ -204,9 +204,3 @@ def _shared_window(known: EndpointState, now: float, now_ms: int) -> SharedWindo
         return None
     ends_ms, at_ms = (now_ms + round((at - now) * 1000) for at in (window.ends_at, window.as_of))
     return SharedWindow(max(0, min(window.remaining, quota.limit)), ends_ms, at_ms)
-
-
-def _open_window(shared: SharedWindow, now: float, now_ms: int) -> OpenWindow:
-    """Return the window of another process on the pacer's clock; a time ahead of this process's clock is now."""
-    as_of = now - max(0.0, (now_ms - shared.at_ms) / 1000)
-    return OpenWindow(shared.remaining, now + (shared.ends_ms - now_ms) / 1000, as_of)

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 
 from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
-from harvester.domain.limits.pacer import EndpointBudget, Pacer
+from harvester.domain.limits.endpoint_state import EndpointBudget
+from harvester.domain.limits.pacer import Pacer
 from harvester.domain.limits.quotas import Quota, Sending
 from harvester.domain.planning.feasibility import Budget, Deadlines
 from harvester.ports.store import LimitStore
@@ -41,13 +42,13 @@ class Throttle:
         limit: RateLimit,
         monotonic: Callable[[], float] = time.monotonic,
         *,
-        ledger: LimitStore | None = None,
+        limit_store: LimitStore | None = None,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         has_status_call: bool = True,
     ) -> None:
         self._pacer = Pacer(limit, has_status_call=has_status_call)
         self._monotonic = monotonic
-        self._shared = None if ledger is None else SharedBudget(ledger, self._pacer, monotonic, wall_ms)
+        self._shared = None if limit_store is None else SharedBudget(limit_store, self._pacer, monotonic, wall_ms)
         # A fresh bucket is full: the first burst may go out at once.
         self._pacer.start_at(monotonic())
 

@@ -30,7 +30,7 @@ def gauges(view: HarvestView, urgency: Urgency | None) -> Iterator[Metric]:
     if urgency is not None:
         yield from _urgency(view.clock.wall_ms(), urgency)
     yield from _limits(view)
-    yield from _room(view)
+    yield from _disk_space(view)
     yield from _troubles(view, is_readable=urgency is not None)
     build = {"version": __version__, "python": platform.python_version()}
     info = GaugeMetricFamily("harvester_build_info", "Always 1; the labels say what runs.", labels=tuple(build))
@@ -69,7 +69,7 @@ def _limits(view: HarvestView) -> Iterator[Metric]:
     )
 
 
-def _room(view: HarvestView) -> Iterator[Metric]:
+def _disk_space(view: HarvestView) -> Iterator[Metric]:
     space = view.reader.space()
     yield _gauge(
         "harvester_database_log_bytes",

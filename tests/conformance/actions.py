@@ -1,4 +1,4 @@
-"""What the suite does with any store, in terms of the ports."""
+"""The suite's actions on any store, in terms of the ports."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -53,10 +53,10 @@ def ids_of(tasks: list[Task]) -> list[str]:
 
 
 async def claim(
-    store: HarvestStore, owner: str = "daemon", *, now_ms: int = NOW, limit: int = 100, wake: bool = True
+    store: HarvestStore, owner: str = "daemon", *, now_ms: int = NOW, limit: int = 100, make_due: bool = True
 ) -> list[Task]:
     """Claim what is due, the ready ones first, as the scheduler does."""
-    due = await store.due(now_ms, limit=limit, wake=wake)
+    due = await store.due(now_ms, limit=limit, make_due=make_due)
     return await store.claim(lease(owner, now_ms=now_ms), [*due.ready, *due.pending][:limit])
 
 

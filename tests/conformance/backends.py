@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Fault(Exception):  # noqa: N818  # it stands for any error
-    """What goes wrong in the middle of a transaction."""
+    """A fault in the middle of a transaction."""
 
 
 class Backend(Protocol):
@@ -38,11 +38,11 @@ class Backend(Protocol):
         ...
 
     def reader(self, place: Path) -> StoreReader:
-        """Return what reads it."""
+        """Return its reader."""
         ...
 
     def maintenance(self, place: Path) -> StoreMaintenance:
-        """Return what checks it."""
+        """Return its maintenance."""
         ...
 
     def fail_next(self, store: HarvestStore, statements: int) -> None:

@@ -1,4 +1,4 @@
-"""Who gets a task, in which order and until when: leases, fencing numbers, back-off, retries, named tasks."""
+"""Claims: their owner, order and end; leases, fencing numbers, back-off, retries, named tasks."""
 
 import asyncio
 import random
@@ -266,7 +266,7 @@ async def test_what_was_put_off_while_the_clock_was_ahead_is_woken(store: Harves
 
 
 @pytest.mark.parametrize(("ahead_ms", "woken"), [(3 * 3_600_000, 1), (61_000, 1), (60_000, 0), (0, 0)])
-async def test_what_a_clock_that_was_ahead_put_off_is_told_from_what_sleeps_rightly(
+async def test_waits_set_by_a_clock_that_was_ahead_are_distinguished_from_right_ones(
     store: HarvestStore, editor: QueueEditor, ahead_ms: int, woken: int
 ) -> None:
     editor.add([object_id(1), object_id(2)], NOW)
@@ -275,14 +275,14 @@ async def test_what_a_clock_that_was_ahead_put_off_is_told_from_what_sleeps_righ
     await store.postpone([(asleep, noted_ms + 5_000)], noted_ms)
     other = Lease("other", noted_ms + LEASE_MS, noted_ms)
     await store.claim(other, [claimed])
-    assert await store.wake_misdated(NOW) == woken
+    assert await store.make_misdated_due(NOW) == woken
     assert len(await claim(store)) == woken
 
 
 async def test_an_answer_notes_when_its_wait_was_set(store: HarvestStore, editor: QueueEditor) -> None:
     await back_off(store, editor)
-    assert await store.wake_misdated(NOW - 60_000) == 0
-    assert await store.wake_misdated(NOW - 61_000) == 1
+    assert await store.make_misdated_due(NOW - 60_000) == 0
+    assert await store.make_misdated_due(NOW - 61_000) == 1
 
 
 async def test_dead_owners_lose_what_they_have_not_renewed_since_it_was_looked_at(
@@ -346,7 +346,7 @@ async def test_old_tasks_do_not_hide_the_newest_of_those_that_were_named(
 
 
 AGED = st.tuples(st.integers(0, 14), st.booleans(), st.booleans())
-"""Of a task: its age in half days, whether it was named, and whether it is due."""
+"""A task's age in half days, whether it was named, and whether it is due."""
 
 
 @EVERY_BACKEND
@@ -358,10 +358,10 @@ def test_the_named_tasks_are_found_wherever_they_are_among_the_others(
     ids = [object_id(number, created_ms=NOW - age * DAY_MS // 2) for number, (age, _, _) in enumerate(tasks)]
     named = {task_id for task_id, (_, is_named, _) in zip(ids, tasks, strict=True) if is_named}
 
-    async def look() -> tuple[DueTasks, list[Task], int | None, list[int]]:
+    async def read_due() -> tuple[DueTasks, list[Task], int | None, list[int]]:
         async with throwaway(backend) as (store, editor):
             editor.add(ids, NOW)
-            # Who names a task wakes it: so the others sleep afterwards.
+            # Naming a task makes it due, so the others are put off afterwards.
             await store.select(sorted(named), NOW)
             async with backend.open(store.path) as other:
                 seen = (await other.due(NOW, limit=len(tasks) + 1)).pending
@@ -372,7 +372,7 @@ def test_the_named_tasks_are_found_wherever_they_are_among_the_others(
             expected = [task for task in everything if task.task_id in named]
             return due, expected, await store.next_due_ms(), [at_ms for task, at_ms in asleep if task.task_id in named]
 
-    due, expected, next_ms, sleeping = asyncio.run(look())
+    due, expected, next_ms, sleeping = asyncio.run(read_due())
     in_time = [task for task in expected if not task.is_past_deadline(now_ms)]
     newest = [task for task in in_time[-limit:] if task not in expected[:limit]]
     assert due == DueTasks([], [*expected[:limit], *newest], is_whole=len(expected) < limit)
@@ -391,17 +391,17 @@ async def test_a_claim_that_does_not_wake_leaves_the_backed_off_asleep(
     store: HarvestStore, editor: QueueEditor
 ) -> None:
     due_ms = await back_off(store, editor)
-    assert await claim(store, now_ms=due_ms, wake=False) == []
+    assert await claim(store, now_ms=due_ms, make_due=False) == []
     await store.make_all_due(NOW + 1)
-    assert len(await claim(store, now_ms=NOW + 1, wake=False)) == 1
+    assert len(await claim(store, now_ms=NOW + 1, make_due=False)) == 1
 
 
 async def test_an_early_wake_takes_over_what_a_dead_process_left(store: HarvestStore, editor: QueueEditor) -> None:
     await claim_new(store, editor)
     await store.make_all_due(NOW + LEASE_MS - 1)
-    assert await claim(store, now_ms=NOW + LEASE_MS - 1, wake=False) == []
+    assert await claim(store, now_ms=NOW + LEASE_MS - 1, make_due=False) == []
     await store.make_all_due(NOW + LEASE_MS)
-    assert len(await claim(store, now_ms=NOW + LEASE_MS, wake=False)) == 1
+    assert len(await claim(store, now_ms=NOW + LEASE_MS, make_due=False)) == 1
 
 
 async def test_renew_and_release_count_the_owners_claims(store: HarvestStore, editor: QueueEditor) -> None:

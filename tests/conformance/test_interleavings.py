@@ -1,6 +1,6 @@
 """Two owners in any interleaving: groups of results, errors and kills in the middle of transactions.
 
-What is stored is held to a model after each step, bit for bit.
+After each step the stored data must equal a model, bit for bit.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ class Held:
 
 
 def answer(name: str, task: Task) -> Outcome:
-    """What came back; vectors tell which task they belong to, and which claim has brought them."""
+    """Return the answer for a claim; its vectors show the task and the claim that they belong to."""
     if name not in VECTORS:
         return ANSWERS[name]
     count, first = VECTORS[name], int(task.task_id[8:], 16) * 1000 + task.claim * 10
@@ -147,7 +147,7 @@ class Interleavings(RuleBasedStateMachine):
             assert task.claim == known.claim + 1
             known.claim, known.owner, known.until_ms = task.claim, owner, self.now_ms + LEASE_MS
             self.held.append(Held(owner, task))
-        # Whatever else has lapsed was woken on the way.
+        # The same transaction made all other lapsed tasks due.
         for known in self.tasks.values():
             if known.owner is not None and known.until_ms <= self.now_ms:
                 known.owner = None
@@ -221,7 +221,7 @@ class Interleavings(RuleBasedStateMachine):
         assert self.pictures() == before
 
     def draw_group(self, data: st.DataObject) -> list[Held]:
-        """Some that were claimed at any time, by either owner, whatever has become of them; each once or more."""
+        """Some tasks that either owner has claimed at any time, in any state since; each once or more."""
         return data.draw(st.lists(st.sampled_from(self.held), min_size=1, max_size=4))
 
     def draw_results(self, data: st.DataObject, held: list[Held]) -> list[Settlement]:
@@ -268,7 +268,7 @@ def _vectors(api_json: bytes) -> list[list[float]]:
 
 
 def _known(one: Picture) -> Known:
-    """Return what the store knows, as the model notes it."""
+    """Return the store's data in the form of the model."""
     assert one.details is not None
     task = one.details.task
     return Known(

@@ -19,7 +19,7 @@ from tests.conformance.actions import Picture, claim, claim_new, picture, row
 from tests.conformance.backends import Backend
 from tests.support.store_builders import LEASE_MS, NOW, embeddings, lease, object_id, settlement
 
-Deed = Callable[[HarvestStore], Awaitable[object]]
+Action = Callable[[HarvestStore], Awaitable[object]]
 
 REQUESTED = Attempt(NOW, "list", "", http_status=200)
 AN_ID = object_id(0)
@@ -74,31 +74,31 @@ async def claimed_and_given_back(other: HarvestStore) -> None:
     await other.release("another")
 
 
-DEEDS = [claimed_by_another, harvested, found_unfinished, claimed_and_given_back]
+ACTIONS = [claimed_by_another, harvested, found_unfinished, claimed_and_given_back]
 
-deeds = pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
+each_action = pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.__name__)
 outcomes = pytest.mark.parametrize("outcome", [Ready(), Processing(), Failed("No sound.")], ids=lambda one: one.kind)
 
 
 class After:
-    """Does a deed, and keeps what is stored then."""
+    """Runs an action, and records what is stored after it."""
 
-    def __init__(self, backend: Backend, place: Path, deed: Callable[[], Awaitable[object]]) -> None:
+    def __init__(self, backend: Backend, place: Path, action: Callable[[], Awaitable[object]]) -> None:
         self._backend = backend
         self._place = place
-        self._deed = deed
+        self._action = action
         self.stored: Picture | None = None
 
     async def __call__(self) -> None:
-        await self._deed()
+        await self._action()
         self.stored = picture(self._backend, self._place, AN_ID)
 
     def is_all(self) -> bool:
-        """Whether nothing has changed since the deed."""
+        """Whether nothing has changed since the action."""
         return self.stored is not None and picture(self._backend, self._place, AN_ID) == self.stored
 
 
-@deeds
+@each_action
 @outcomes
 async def test_discovery_leaves_a_row_as_another_has_left_it(
     backend: Backend,
@@ -106,16 +106,16 @@ async def test_discovery_leaves_a_row_as_another_has_left_it(
     store: HarvestStore,
     other: HarvestStore,
     editor: QueueEditor,
-    deed: Deed,
+    action: Action,
     outcome: Ready | Processing | Failed,
 ) -> None:
     editor.add([AN_ID], NOW)
-    after = After(backend, place, lambda: deed(other))
+    after = After(backend, place, lambda: action(other))
     assert await discover(Interrupted(store, after), listed(outcome)) == Queued(known=1)
     assert after.is_all()
 
 
-@deeds
+@each_action
 @outcomes
 async def test_the_list_poller_leaves_a_row_as_another_has_left_it(
     backend: Backend,
@@ -123,22 +123,22 @@ async def test_the_list_poller_leaves_a_row_as_another_has_left_it(
     store: HarvestStore,
     other: HarvestStore,
     editor: QueueEditor,
-    deed: Deed,
+    action: Action,
     outcome: Ready | Processing | Failed,
 ) -> None:
     """The page was requested for the task, the lease has ended, and nothing of the answer is charged to it."""
     mine = await claim_new(store, editor)
-    after = After(backend, place, lambda: deed(other))
+    after = After(backend, place, lambda: action(other))
     assert await poll(Interrupted(store, after), listed(outcome), claimed=mine) == []
     assert after.is_all()
 
 
-@deeds
+@each_action
 async def test_a_task_that_the_page_does_not_show_stays_as_another_has_left_it(
-    backend: Backend, place: Path, store: HarvestStore, other: HarvestStore, editor: QueueEditor, deed: Deed
+    backend: Backend, place: Path, store: HarvestStore, other: HarvestStore, editor: QueueEditor, action: Action
 ) -> None:
     mine = await claim_new(store, editor)
-    after = After(backend, place, lambda: deed(other))
+    after = After(backend, place, lambda: action(other))
     await poll(Interrupted(store, after), listed(Processing(), 5), claimed=mine, is_gap=True)
     assert after.is_all()
 

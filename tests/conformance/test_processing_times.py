@@ -1,4 +1,4 @@
-"""What one process has learned of processing times serves the others, and the next start."""
+"""The processing times that one process has learned serve the others, and the next start."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What became of a claim is stored once, whole, and only while the claim is the task's last one."""
+"""The result of a claim is stored once, whole, and only while the claim is the task's last one."""
 
 import gzip
 from collections.abc import Callable
@@ -34,7 +34,7 @@ OUTCOMES: list[Outcome] = [Ready(), Retrieved(embeddings()), Failed("bad video")
 EACH_OUTCOME = pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: type(outcome).__name__)
 
 ENOUGH_STATEMENTS = 30
-"""More than the group below takes: the last failures are before the commit."""
+"""Statements, more than the group below takes: the last failures come before the commit."""
 
 
 def rejected(task: Task, body: bytes, encoding: str | None = None) -> Settlement:
@@ -48,38 +48,38 @@ async def task(store: HarvestStore, editor: QueueEditor) -> Task:
 
 
 @pytest.fixture
-def look(backend: Backend, place: Path) -> Callable[[Task], Picture]:
-    """Return what shows all that is stored of a task."""
+def picture_of(backend: Backend, place: Path) -> Callable[[Task], Picture]:
+    """Return a function that shows all stored data of a task."""
     return lambda task: picture(backend, place, task.task_id)
 
 
 @EACH_OUTCOME
 async def test_the_result_of_a_stale_owner_changes_nothing(
-    store: HarvestStore, other: HarvestStore, look: Callable[[Task], Picture], task: Task, outcome: Outcome
+    store: HarvestStore, other: HarvestStore, picture_of: Callable[[Task], Picture], task: Task, outcome: Outcome
 ) -> None:
     (taken_over,) = await claim(other, "backfill", now_ms=NOW + LEASE_MS)
-    before = look(task)
+    before = picture_of(task)
     assert await store.settle([settlement(task, outcome)]) == [False]
-    assert look(task) == before
+    assert picture_of(task) == before
     assert await other.settle([settlement(taken_over, outcome)]) == [True]
 
 
 @EACH_OUTCOME
 async def test_repeating_a_result_whose_acknowledgement_was_lost_changes_nothing(
-    store: HarvestStore, look: Callable[[Task], Picture], task: Task, outcome: Outcome
+    store: HarvestStore, picture_of: Callable[[Task], Picture], task: Task, outcome: Outcome
 ) -> None:
     await store.settle([settlement(task, outcome)])
-    before = look(task)
+    before = picture_of(task)
     assert await store.settle([settlement(task, outcome)]) == [False]
-    assert look(task) == before
+    assert picture_of(task) == before
 
 
 async def test_one_claim_settles_once_even_within_a_group(
-    store: HarvestStore, look: Callable[[Task], Picture], task: Task
+    store: HarvestStore, picture_of: Callable[[Task], Picture], task: Task
 ) -> None:
     twice = settlement(task, Retrieved(embeddings(count=3)))
     assert await store.settle([twice, twice]) == [True, False]
-    details = look(task).details
+    details = picture_of(task).details
     assert details is not None
     assert (len(details.attempts), [group.count for group in details.groups]) == (1, [3])
 
@@ -102,21 +102,21 @@ async def test_a_late_result_is_stored_while_no_other_owner_has_claimed_the_task
 
 @EACH_OUTCOME
 async def test_harvested_is_never_undone(
-    store: HarvestStore, editor: QueueEditor, look: Callable[[Task], Picture], task: Task, outcome: Outcome
+    store: HarvestStore, editor: QueueEditor, picture_of: Callable[[Task], Picture], task: Task, outcome: Outcome
 ) -> None:
     await store.settle([settlement(task, Retrieved(embeddings(count=3)))])
-    before = look(task)
+    before = picture_of(task)
     for number in range(3):
         await store.settle([settlement(replace(task, claim=number), outcome, now_ms=NOW + DAY_MS)])
     editor.add([task.task_id], NOW)
     editor.put_back([task.task_id], [*TaskState])
     assert await claim(store, now_ms=NOW + DAY_MS) == []
-    assert look(task) == before
+    assert picture_of(task) == before
 
 
 @pytest.mark.parametrize("statements", range(ENOUGH_STATEMENTS))
 async def test_an_error_at_any_statement_stores_nothing_of_the_group(
-    backend: Backend, store: HarvestStore, editor: QueueEditor, look: Callable[[Task], Picture], statements: int
+    backend: Backend, store: HarvestStore, editor: QueueEditor, picture_of: Callable[[Task], Picture], statements: int
 ) -> None:
     tasks = [await claim_new(store, editor, number) for number in range(3)]
     group = [
@@ -124,11 +124,11 @@ async def test_an_error_at_any_statement_stores_nothing_of_the_group(
         rejected(tasks[1], b"{}"),
         settlement(tasks[2], Retrieved(embeddings(count=5))),
     ]
-    before = [look(task) for task in tasks]
+    before = [picture_of(task) for task in tasks]
     backend.fail_next(store, statements)
     with pytest.raises(Fault):
         await store.settle(group)
-    assert [look(task) for task in tasks] == before
+    assert [picture_of(task) for task in tasks] == before
     assert await store.settle(group) == [True, True, True]
 
 
@@ -156,39 +156,41 @@ async def test_an_answer_without_a_problem_ends_the_last_error(
 
 @pytest.mark.parametrize("encoding", [None, "gzip"])
 async def test_the_body_of_a_rejected_answer_is_stored_as_gzip(
-    store: HarvestStore, look: Callable[[Task], Picture], task: Task, encoding: str | None
+    store: HarvestStore, picture_of: Callable[[Task], Picture], task: Task, encoding: str | None
 ) -> None:
     body = b'{"segments": [NaN]}'
     await store.settle([rejected(task, gzip.compress(body) if encoding else body, encoding)])
-    payload = look(task).payload
+    payload = picture_of(task).payload
     assert payload is not None
     assert gzip.decompress(payload.body) == body
 
 
 async def test_a_task_rejected_again_keeps_the_newest_body(
-    store: HarvestStore, editor: QueueEditor, look: Callable[[Task], Picture], task: Task
+    store: HarvestStore, editor: QueueEditor, picture_of: Callable[[Task], Picture], task: Task
 ) -> None:
     await store.settle([rejected(task, b"first")])
     editor.put_back([task.task_id], [])
     (again,) = await claim(store)
     await store.settle([rejected(again, b"second")])
-    payload = look(task).payload
+    payload = picture_of(task).payload
     assert payload is not None
     assert gzip.decompress(payload.body) == b"second"
 
 
 async def test_no_body_is_stored_while_a_task_is_still_tried(
-    store: HarvestStore, look: Callable[[Task], Picture], task: Task
+    store: HarvestStore, picture_of: Callable[[Task], Picture], task: Task
 ) -> None:
     await store.settle([settlement(task, Invalid("segments[0].float: NaN"), body=b"{}")])
-    assert look(task).payload is None
+    assert picture_of(task).payload is None
 
 
-async def test_each_request_is_on_record(store: HarvestStore, look: Callable[[Task], Picture], task: Task) -> None:
+async def test_each_request_is_on_record(
+    store: HarvestStore, picture_of: Callable[[Task], Picture], task: Task
+) -> None:
     made = settlement(task, Transient("reset", "connection_lost"))
     attempt = replace(made.attempt, code="c", message="m", trace_id="t", bytes=7, duration_ms=9)
     await store.settle([replace(made, attempt=attempt)])
-    details = look(task).details
+    details = picture_of(task).details
     assert details is not None
     assert details.attempts == [attempt]
 
@@ -238,17 +240,17 @@ async def test_the_nearest_deadline_is_that_of_an_open_task(store: HarvestStore,
 
 
 async def test_an_end_is_put_back_claimed_and_settled_in_one_transaction(
-    store: HarvestStore, editor: QueueEditor, look: Callable[[Task], Picture], task: Task
+    store: HarvestStore, editor: QueueEditor, picture_of: Callable[[Task], Picture], task: Task
 ) -> None:
     await store.settle([rejected(task, b"{}")])
-    before = look(task)
+    before = picture_of(task)
 
     def fail(_task: Task) -> Settlement:
         raise Fault
 
     with pytest.raises(Fault):
         editor.settle_ended(lease("kept"), task.task_id, fail)
-    assert look(task) == before
+    assert picture_of(task) == before
 
     def harvest(claimed: Task) -> Settlement:
         return settlement(claimed, Retrieved(embeddings()))

@@ -24,7 +24,7 @@ class FakeTime:
 
 
 def throttles(stores: list[HarvestStore], clock: FakeTime, limit: RateLimit) -> list[Throttle]:
-    return [Throttle(limit, clock.monotonic, ledger=store, wall_ms=clock.wall_ms) for store in stores]
+    return [Throttle(limit, clock.monotonic, limit_store=store, wall_ms=clock.wall_ms) for store in stores]
 
 
 async def taken_in(clock: FakeTime, subjects: list[Throttle], seconds: float, step_s: float = 0.05) -> list[int]:
@@ -135,10 +135,10 @@ async def test_what_was_leased_long_ago_is_not_sent_late(stores: list[HarvestSto
 
 async def test_a_block_holds_the_other_process_back(stores: list[HarvestStore]) -> None:
     clock = FakeTime()
-    told, other = throttles(stores, clock, RateLimit(0))
+    refused, other = throttles(stores, clock, RateLimit(0))
     await other.refill()
-    told.learn(RETRIEVE, 429, LimitReport(retry_after_s=600))
-    await told.refill()
+    refused.learn(RETRIEVE, 429, LimitReport(retry_after_s=600))
+    await refused.refill()
     clock.now += 6
     await other.refill()
     assert other.blocked_s(RETRIEVE) == pytest.approx(594)
@@ -166,7 +166,7 @@ async def test_a_block_survives_a_restart(stores: list[HarvestStore]) -> None:
     before, _ = throttles(stores, clock, RateLimit(60))
     before.learn(STATUS, 429, LimitReport(retry_after_s=11_382))
     await before.refill()
-    after = Throttle(RateLimit(60), clock.monotonic, ledger=stores[0], wall_ms=clock.wall_ms)
+    after = Throttle(RateLimit(60), clock.monotonic, limit_store=stores[0], wall_ms=clock.wall_ms)
     await after.refill()
     assert after.blocked_s(STATUS) == pytest.approx(11_382)
 
@@ -187,15 +187,15 @@ async def test_a_block_that_was_noted_by_a_clock_far_ahead_does_not_outlive_its_
 ) -> None:
     """Adopted again and again, it would stop all requests until that far time, a day and an hour at a time."""
     clock = FakeTime()
-    (told,) = throttles(stores[:1], clock, RateLimit(60))
+    (refused,) = throttles(stores[:1], clock, RateLimit(60))
     clock.wall_offset_ms += 30 * DAY_MS
-    told.learn(STATUS, 429, LimitReport(retry_after_s=600))
-    await told.refill()
+    refused.learn(STATUS, 429, LimitReport(retry_after_s=600))
+    await refused.refill()
     clock.wall_offset_ms -= 30 * DAY_MS
     (after,) = throttles(stores[1:], clock, RateLimit(60))
     await after.refill()
     assert after.blocked_s(STATUS) == 0
-    # Nor does it stand in the way of what is told later.
+    # It does not hide a block that is stored later, either.
     after.learn(STATUS, 429, LimitReport(retry_after_s=7200))
     await after.refill()
     (later,) = throttles(stores[:1], clock, RateLimit(60))
@@ -251,7 +251,7 @@ async def test_a_raised_rate_holds_after_a_restart(stores: list[HarvestStore], b
 
 
 @pytest.mark.parametrize("rate", [1, 50 / 1440])
-async def test_what_was_taken_while_the_clock_was_an_hour_ahead_holds_nobody(
+async def test_what_was_taken_while_the_clock_was_an_hour_ahead_delays_no_request(
     stores: list[HarvestStore], rate: float
 ) -> None:
     clock, limit = FakeTime(), RateLimit(rate)

@@ -1,4 +1,4 @@
-"""What one process has learned about the limits serves the others, and the next start: real stores, a fake clock."""
+"""The limits that one process has learned serve the others, and the next start: real stores, a fake clock."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from harvester.throttle.throttle import Throttle
 
 START_MS = 1_760_000_000_000
 STATUS, RETRIEVE = Endpoint.STATUS, Endpoint.RETRIEVE
-UNTOLD = LimitReport()
+NO_REPORT = LimitReport()
 DAILY = LimitReport(remaining=90, reset_s=80_000, limit=100)
 
 
@@ -35,22 +35,22 @@ class FakeTime:
 
 
 class Process:
-    """A throttle on the shared database, and what it tells its ledger."""
+    """A throttle on the shared database, and the updates that it stores."""
 
     def __init__(self, store: HarvestStore, clock: FakeTime, limit: RateLimit, **settings: bool) -> None:
         self.store = store
-        self.news: list[LimitUpdate] = []
+        self.updates: list[LimitUpdate] = []
         self.fails = False
         self.while_sharing: Callable[[], None] = lambda: None
-        self.throttle = Throttle(limit, clock.monotonic, ledger=self, wall_ms=clock.wall_ms, **settings)
+        self.throttle = Throttle(limit, clock.monotonic, limit_store=self, wall_ms=clock.wall_ms, **settings)
         self.lease_requests = store.lease_requests
 
-    async def share_limits(self, news: LimitUpdate, now_ms: int) -> LimitSnapshot:
+    async def share_limits(self, update: LimitUpdate, now_ms: int) -> LimitSnapshot:
         if self.fails:
             raise StoreBusyError("The database is locked.", reason="database is locked")
-        self.news.append(news)
+        self.updates.append(update)
         self.while_sharing()
-        return await self.store.share_limits(news, now_ms)
+        return await self.store.share_limits(update, now_ms)
 
     def learned(self, endpoint: Endpoint = RETRIEVE) -> float | None:
         return self.throttle.budget(endpoint).learned_per_minute
@@ -63,7 +63,7 @@ def clock() -> FakeTime:
 
 async def test_a_cut_rate_and_a_quota_survive_a_restart(stores: list[HarvestStore], clock: FakeTime) -> None:
     before = Process(stores[0], clock, RateLimit(60))
-    before.throttle.learn(RETRIEVE, 429, UNTOLD)
+    before.throttle.learn(RETRIEVE, 429, NO_REPORT)
     before.throttle.learn(STATUS, 200, DAILY)
     await before.throttle.refill()
     clock.now += 61
@@ -107,7 +107,7 @@ async def test_windows_of_a_minute_are_not_worth_a_write(stores: list[HarvestSto
     process = Process(stores[0], clock, RateLimit(0))
     process.throttle.learn(RETRIEVE, 200, LimitReport(remaining=5, reset_s=30, limit=8))
     await process.throttle.publish_limits()
-    assert [set(news.windows) for news in process.news] == [set()]
+    assert [set(update.windows) for update in process.updates] == [set()]
 
 
 @pytest.mark.parametrize("jump_ms", [-86_400_000, 86_400_000])
@@ -146,7 +146,7 @@ async def test_what_is_old_is_forgotten(
     stores: list[HarvestStore], clock: FakeTime, hours: float, rate: float | None, quota: Quota | None
 ) -> None:
     before = Process(stores[0], clock, RateLimit(0))
-    before.throttle.learn(RETRIEVE, 429, UNTOLD)
+    before.throttle.learn(RETRIEVE, 429, NO_REPORT)
     before.throttle.learn(RETRIEVE, 200, DAILY)
     await before.throttle.refill()
     clock.now += hours * 3600 + 2
@@ -160,8 +160,8 @@ async def test_what_was_sent_before_a_cut_is_not_charged_at_the_cut_rate(
 ) -> None:
     process = Process(stores[0], clock, RateLimit(0))
     permits = [process.throttle.take(RETRIEVE) for _ in range(4)]
-    process.throttle.learn(RETRIEVE, 200, UNTOLD, permits[0].sending)
-    process.throttle.learn(RETRIEVE, 429, UNTOLD, permits[1].sending)
+    process.throttle.learn(RETRIEVE, 200, NO_REPORT, permits[0].sending)
+    process.throttle.learn(RETRIEVE, 429, NO_REPORT, permits[1].sending)
     assert process.learned() == pytest.approx(7)
     await process.throttle.refill()
     # The block of a second, and not four times the 9 s that a request takes at this rate.
@@ -173,23 +173,23 @@ async def test_what_was_sent_before_a_cut_is_not_charged_at_the_cut_rate(
 
 
 async def test_another_process_goes_by_the_cut_rate_too(stores: list[HarvestStore], clock: FakeTime) -> None:
-    told, other = (Process(store, clock, RateLimit(60)) for store in stores)
+    refused, other = (Process(store, clock, RateLimit(60)) for store in stores)
     await other.throttle.refill()
-    told.throttle.learn(RETRIEVE, 429, UNTOLD)
-    await told.throttle.refill()
+    refused.throttle.learn(RETRIEVE, 429, NO_REPORT)
+    await refused.throttle.refill()
     clock.now += 6
     await other.throttle.refill()
-    assert other.learned() == pytest.approx(told.learned(), abs=0.01)
+    assert other.learned() == pytest.approx(refused.learned(), abs=0.01)
     # The refusal of a request that was under way at the same time is the same refusal.
     clock.now += 1
-    await told.throttle.refill()
-    assert len([news for news in told.news + other.news if news.rates]) == 1
+    await refused.throttle.refill()
+    assert len([update for update in refused.updates + other.updates if update.rates]) == 1
 
 
 @pytest.mark.parametrize("cut_from", [30, 600])
 async def test_processes_together_keep_a_cut_rate(stores: list[HarvestStore], clock: FakeTime, cut_from: int) -> None:
     processes = [Process(store, clock, RateLimit(cut_from)) for store in stores]
-    processes[0].throttle.learn(RETRIEVE, 429, UNTOLD)
+    processes[0].throttle.learn(RETRIEVE, 429, NO_REPORT)
     for process in processes:
         await process.throttle.refill()
         # The total would let more through.
@@ -209,29 +209,29 @@ async def test_processes_together_keep_a_cut_rate(stores: list[HarvestStore], cl
 
 async def test_only_what_is_new_is_written(stores: list[HarvestStore], clock: FakeTime) -> None:
     process = Process(stores[0], clock, RateLimit(60))
-    process.throttle.learn(RETRIEVE, 429, UNTOLD)
+    process.throttle.learn(RETRIEVE, 429, NO_REPORT)
     for _ in range(20):
         process.throttle.learn(STATUS, 200, LimitReport(limit=100, reset_s=80_000))
         await process.throttle.refill()
         clock.now += 6
-    assert [bool(news) for news in process.news] == [True] + [False] * 19
+    assert [bool(update) for update in process.updates] == [True] + [False] * 19
 
 
-async def test_what_could_not_be_written_is_told_again(stores: list[HarvestStore], clock: FakeTime) -> None:
+async def test_an_update_that_could_not_be_written_is_sent_again(stores: list[HarvestStore], clock: FakeTime) -> None:
     process = Process(stores[0], clock, RateLimit(60))
     process.throttle.learn(RETRIEVE, 429, LimitReport(retry_after_s=600))
-    process.throttle.learn(STATUS, 429, UNTOLD)
+    process.throttle.learn(STATUS, 429, NO_REPORT)
     process.throttle.learn(STATUS, 200, DAILY)
     process.fails = True
     with pytest.raises(StoreBusyError):
         await process.throttle.refill()
     process.fails = False
     await process.throttle.refill()
-    (news,) = process.news
-    assert (set(news.blocks), set(news.rates), set(news.quotas)) == ({RETRIEVE}, {STATUS}, {STATUS})
+    (update,) = process.updates
+    assert (set(update.blocks), set(update.rates), set(update.quotas)) == ({RETRIEVE}, {STATUS}, {STATUS})
 
 
-async def test_a_block_can_be_told_while_nothing_may_be_leased(stores: list[HarvestStore], clock: FakeTime) -> None:
+async def test_a_block_can_be_stored_while_nothing_may_be_leased(stores: list[HarvestStore], clock: FakeTime) -> None:
     before = Process(stores[0], clock, RateLimit(0))
     before.throttle.learn(RETRIEVE, 429, LimitReport(retry_after_s=11_382))
     for _ in range(3):
@@ -239,20 +239,20 @@ async def test_a_block_can_be_told_while_nothing_may_be_leased(stores: list[Harv
     after = Process(stores[0], clock, RateLimit(0))
     await after.throttle.refill()
     assert after.throttle.blocked_s(RETRIEVE) == pytest.approx(11_382)
-    assert len(before.news) == 1
+    assert len(before.updates) == 1
 
 
 async def test_what_is_learned_while_others_are_heard_is_kept(stores: list[HarvestStore], clock: FakeTime) -> None:
     other, busy = (Process(store, clock, RateLimit(60)) for store in stores)
-    other.throttle.learn(RETRIEVE, 429, UNTOLD)
+    other.throttle.learn(RETRIEVE, 429, NO_REPORT)
     await other.throttle.refill()
     clock.now += 120
-    busy.while_sharing = lambda: busy.throttle.learn(RETRIEVE, 429, UNTOLD)
+    busy.while_sharing = lambda: busy.throttle.learn(RETRIEVE, 429, NO_REPORT)
     await busy.throttle.refill()
     assert busy.learned() == pytest.approx(42)
     busy.while_sharing = lambda: None
     await busy.throttle.publish_limits()
-    assert [set(news.rates) for news in busy.news] == [set(), {RETRIEVE}]
+    assert [set(update.rates) for update in busy.updates] == [set(), {RETRIEVE}]
 
 
 async def test_a_quota_that_another_process_saw_change_is_taken_over(
@@ -272,7 +272,7 @@ async def test_a_wall_clock_that_jumps_makes_no_long_wait(
     stores: list[HarvestStore], clock: FakeTime, jump_ms: int
 ) -> None:
     processes = [Process(store, clock, RateLimit(60)) for store in stores]
-    processes[0].throttle.learn(RETRIEVE, 429, UNTOLD)
+    processes[0].throttle.learn(RETRIEVE, 429, NO_REPORT)
     taken = 0
     for second in range(200):
         if second == 60:
@@ -287,9 +287,11 @@ async def test_a_wall_clock_that_jumps_makes_no_long_wait(
     assert taken >= 80
 
 
-async def test_without_a_status_call_the_retrievals_are_told_of(stores: list[HarvestStore], clock: FakeTime) -> None:
+async def test_without_a_status_call_the_limits_of_retrievals_are_stored(
+    stores: list[HarvestStore], clock: FakeTime
+) -> None:
     process = Process(stores[0], clock, RateLimit(60), has_status_call=False)
-    process.throttle.learn(STATUS, 429, UNTOLD)
+    process.throttle.learn(STATUS, 429, NO_REPORT)
     await process.throttle.refill()
-    assert set(process.news[0].rates) == {RETRIEVE}
+    assert set(process.updates[0].rates) == {RETRIEVE}
     assert process.learned(STATUS) == process.learned(RETRIEVE) == pytest.approx(42)

@@ -162,7 +162,7 @@ async def test_a_success_that_was_sent_before_a_429_does_not_make_light_of_it() 
     assert waits == [1, 2, 1]
 
 
-# What is sent.
+# Requests.
 
 
 async def test_a_permit_works_once() -> None:
@@ -252,7 +252,7 @@ async def test_what_is_sent_again_on_a_stale_connection_is_charged() -> None:
         assert (len(raw.heads), throttle.wait_s(STATUS)) == (3, 1.0)
 
 
-# What comes back.
+# Answers.
 
 
 async def test_in_v2_a_status_call_brings_the_result() -> None:

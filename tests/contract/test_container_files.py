@@ -1,4 +1,4 @@
-"""What Dockerfile, compose.yaml and harvester.service promise, as far as their text tells; none of them is run here."""
+"""The promises of Dockerfile, compose.yaml and harvester.service, read from their text; none of them is run here."""
 
 import json
 import re
@@ -94,7 +94,7 @@ def test_the_files_that_compose_mounts_exist() -> None:
     assert [name for name in mounted if not (ROOT / name).exists()] == ["twelvelabs_api_key"]
 
 
-def test_nobody_is_killed_before_the_grace_is_over() -> None:
+def test_no_process_is_killed_before_the_grace_is_over() -> None:
     compose = re.search(r"stop_grace_period: (\S+)", COMPOSE)
     unit = re.search(r"TimeoutStopSec=(\d+)", UNIT)
     assert compose is not None

@@ -15,13 +15,14 @@ from aiohttp.typedefs import Handler, Middleware
 
 from harvester.api.client import Client, ClientSettings
 from harvester.api.list_page import MAX_LIST_BYTES
-from harvester.app.harvest import open_harvest
+from harvester.app.wiring import open_harvest
 from harvester.domain.errors import KeyRefusedError
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, RateLimit
 from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.tasks.outcomes import InvalidRequest, NotFound, Outcome, Refused, Throttled, Transient
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
-from harvester.service.discovery import DiscoveryReport, discover
+from harvester.service.discovery import DiscoveryParts, discover
+from harvester.service.discovery_report import DiscoveryReport
 from harvester.service.run_options import StopWhen
 from harvester.settings.model import ApiSettings, DiscoverySettings, RateSettings, Settings, StoreSettings
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
@@ -80,10 +81,12 @@ class Account:
             self.sim.catalogue.create(VideoRequest(model=settings.model, options=("visual",), clip_length_s=6.0))
 
 
-async def look(sim: Simulator, store: Store, *, since_ms: int = QUERY.started_at_ms) -> DiscoveryReport:
+async def discover_since(sim: Simulator, store: Store, *, since_ms: int = QUERY.started_at_ms) -> DiscoveryReport:
     throttle = Throttle(RateLimit(0), lambda: 1_000.0)
     async with Client(ClientSettings(sim.base_url), lambda: KEY, throttle, lambda: NOON) as client:
-        return await discover(api=client, throttle=throttle, store=store, clock=StoppedClock(), since_ms=since_ms)
+        return await discover(
+            DiscoveryParts(api=client, throttle=throttle, store=store, clock=StoppedClock()), since_ms
+        )
 
 
 @pytest.fixture
@@ -103,7 +106,7 @@ async def rows(store: Store, columns: str) -> dict[str, list[Any]]:
 @pytest.mark.parametrize(("count", "requests"), [(0, 1), (49, 1), (98, 2), (130, 3), (400, 9)])
 async def test_every_task_is_queued_with_its_own_time(store: Store, count: int, requests: int) -> None:
     async with Account(tasks=count).sim as sim:
-        report = await look(sim, store)
+        report = await discover_since(sim, store)
         tasks = [sim.catalogue.task(task_id) for task_id in sim.catalogue.ids()]
         assert (report.requests, sim.requests.count("list", 200), len(sim.requests)) == (requests,) * 3
     expected = {
@@ -115,7 +118,7 @@ async def test_every_task_is_queued_with_its_own_time(store: Store, count: int, 
 async def test_states_are_those_of_the_list(store: Store) -> None:
     account = Account(tasks=60, age_s=0, spread_s=40, processing_median_s=20, failed_ratio=0.3)
     async with account.sim as sim:
-        report = await look(sim, store)
+        report = await discover_since(sim, store)
         names = {"processing": "pending", "ready": "ready", "failed": "ready"}
         expected = {task_id: [names[sim.catalogue.status(task_id)]] for task_id in sim.catalogue.ids()}
     assert await rows(store, "state") == expected
@@ -123,23 +126,23 @@ async def test_states_are_those_of_the_list(store: Store) -> None:
     assert len(report.queued.new_states) == 3
 
 
-async def test_the_second_look_finds_nothing_new(store: Store) -> None:
+async def test_the_second_discovery_finds_nothing_new(store: Store) -> None:
     async with Account().sim as sim:
-        await look(sim, store)
-        report = await look(sim, store)
+        await discover_since(sim, store)
+        report = await discover_since(sim, store)
     assert (report.queued.new_ids, report.queued.known, report.is_complete) == ([], 130, True)
 
 
-async def test_what_became_ready_meanwhile_is_told_by_the_second_look(store: Store) -> None:
+async def test_the_second_discovery_reports_what_became_ready_meanwhile(store: Store) -> None:
     async with Account(tasks=60, age_s=0, spread_s=0, processing_median_s=60).sim as sim:
-        assert (await look(sim, store)).queued.new_states == {TaskState.PENDING: 60}
+        assert (await discover_since(sim, store)).queued.new_states == {TaskState.PENDING: 60}
         sim.clock.advance(120)
-        assert (await look(sim, store)).queued.moved == {TaskState.READY: 60}
+        assert (await discover_since(sim, store)).queued.moved == {TaskState.READY: 60}
 
 
-async def test_a_look_goes_back_no_further_than_asked(store: Store) -> None:
+async def test_a_discovery_goes_back_no_further_than_asked(store: Store) -> None:
     async with Account().sim as sim:
-        await look(sim, store, since_ms=NOON_MS - DAY_S * 1000)
+        await discover_since(sim, store, since_ms=NOON_MS - DAY_S * 1000)
         expected = [
             task_id
             for task_id in sim.catalogue.ids()
@@ -151,7 +154,7 @@ async def test_a_look_goes_back_no_further_than_asked(store: Store) -> None:
 
 async def test_an_upload_of_hundreds_at_once_is_found(store: Store) -> None:
     async with Account(tasks=300, spread_s=0).sim as sim:
-        report = await look(sim, store)
+        report = await discover_since(sim, store)
         assert (sorted(await rows(store, "state")), report.is_complete) == (sorted(sim.catalogue.ids()), True)
 
 
@@ -164,7 +167,7 @@ async def test_tasks_that_are_made_while_the_list_is_read_hide_nothing(store: St
     before = account.sim.catalogue.ids()
     account.events.append(account.make)
     async with account.sim as sim:
-        report = await look(sim, store)
+        report = await discover_since(sim, store)
         assert len(sim.catalogue.ids()) > 170
     assert set(before) <= set(await rows(store, "state"))
     assert report.is_complete
@@ -174,7 +177,7 @@ async def test_tasks_that_pass_their_retention_while_the_list_is_read_hide_nothi
     account = Account(tasks=300, spread_s=7 * DAY_S - 700)
     account.events.append(lambda: account.sim.clock.advance(6 * 3600))
     async with account.sim as sim:
-        report = await look(sim, store)
+        report = await discover_since(sim, store)
         surviving = {task_id for task_id in sim.catalogue.ids() if sim.catalogue.find(task_id)}
     assert 0 < len(surviving) < 300
     assert surviving <= set(await rows(store, "state"))
@@ -186,19 +189,19 @@ async def test_both_at_once_hide_nothing(store: Store) -> None:
     before = account.sim.catalogue.ids()
     account.events += [account.make, lambda: account.sim.clock.advance(6 * 3600), account.make]
     async with account.sim as sim:
-        await look(sim, store)
+        await discover_since(sim, store)
         surviving = {task_id for task_id in before if sim.catalogue.find(task_id)}
     assert surviving <= set(await rows(store, "state"))
 
 
 async def test_the_harvest_goes_on_while_the_list_is_read(store: Store) -> None:
-    """A task that somebody claims between two looks keeps its claim."""
+    """A task that a process claims between two discoveries keeps its claim."""
     from harvester.domain.tasks.records import Lease  # noqa: PLC0415
 
     async with Account(tasks=20).sim as sim:
-        await look(sim, store)
+        await discover_since(sim, store)
         claimed = await claim_due(store, Lease("me", NOON_MS + 60_000, NOON_MS), now_ms=NOON_MS, limit=5)
-        await look(sim, store)
+        await discover_since(sim, store)
     owners = await rows(store, "lease_owner, claim")
     assert [owners[task.task_id] for task in claimed] == [["me", 1]] * 5
 
@@ -243,7 +246,7 @@ async def test_a_list_that_refuses_the_key_stops_the_daemon(tmp_path: Path) -> N
             harvest.raise_if_refused()
 
 
-# What is sent, and what comes back.
+# Requests and answers.
 
 
 async def asked(answering: Answering, query: ListQuery = QUERY, **settings: Any) -> tuple[ListPage | Outcome, str]:
@@ -341,8 +344,7 @@ def endless(number: int) -> dict[str, Any]:
 
 async def test_endless_pages_end_with_a_warning(store: Store) -> None:
     async with listing_of(endless) as client:
-        report = await discover(
-            api=client, throttle=unlimited(), store=store, clock=StoppedClock(), since_ms=QUERY.started_at_ms
-        )
+        parts = DiscoveryParts(api=client, throttle=unlimited(), store=store, clock=StoppedClock())
+        report = await discover(parts, QUERY.started_at_ms)
     assert report.problem is not None
     assert (len(report.queued.new_ids), report.requests < 15) == (50, True)

@@ -1,4 +1,4 @@
-"""What docs/ gives to Prometheus and Grafana fits what the daemon serves. Debian: `apt-get install prometheus`."""
+"""The files in docs/ for Prometheus and Grafana fit the metrics of the daemon. Debian: `apt-get install prometheus`."""
 
 import json
 import re

@@ -25,7 +25,7 @@ from tests.unit.test_reference import PACKAGE, columns, commands, conditions, lo
 from tests.unit.test_reference_json import documented
 
 Names = dict[str, list[str]]
-"""What belongs to each name, such as the columns of a table: a name of its own, or a type."""
+"""The parts of each name, such as the columns of a table: a name of its own, or a type."""
 
 
 def settings() -> Names:

@@ -1,6 +1,6 @@
 """The official SDK as a client of the stand-in, synchronous and asynchronous.
 
-What it reads must be what the stand-in holds: so the stand-in speaks the API that the SDK was written for.
+It must read the data that the stand-in holds: this shows that the stand-in has the API that the SDK was written for.
 """
 
 import asyncio

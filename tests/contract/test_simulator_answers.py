@@ -1,4 +1,4 @@
-"""What the stand-in answers over a real socket, against what the API is known to answer."""
+"""The stand-in's answers over a real socket, against the known answers of the API."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

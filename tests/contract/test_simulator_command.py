@@ -70,7 +70,7 @@ async def test_a_signal_ends_it_cleanly_even_while_a_client_is_connected(number:
     assert stderr.decode().endswith("Stopped after 1 requests.\n")
 
 
-async def test_the_clock_starts_where_it_is_told_to() -> None:
+async def test_the_clock_starts_at_the_given_time() -> None:
     async with started("--print-ids", "--start-at", "2025-01-01T00:00:00Z", "--speed", "0") as (process, _):
         assert process.stdout is not None
         hint_ms = created_at_hint_ms((await process.stdout.readline()).decode().strip())

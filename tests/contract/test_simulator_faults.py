@@ -90,13 +90,13 @@ async def test_a_bomb_is_small_on_the_wire() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "stated"),
     [("7", "7"), ("date+30", "Tue, 14 Nov 2023 22:13:50 GMT"), ("-5", "-5"), ("soon", "soon"), ("", None)],
 )
-async def test_a_refusal_tells_the_time_that_the_rule_says(value: str, told: str | None) -> None:
+async def test_a_refusal_tells_the_time_that_the_rule_says(value: str, stated: str | None) -> None:
     async with faulty(Fault(kind="throttled", value=value), requests_per_minute=9) as (simulator, http):
         answer, _ = await retrieve(http, simulator)
-        assert (answer.status, answer.headers.get("retry-after")) == (429, told)
+        assert (answer.status, answer.headers.get("retry-after")) == (429, stated)
         assert answer.headers["x-ratelimit-remaining"] == "8"
 
 
@@ -167,7 +167,7 @@ async def test_every_other_kind_changes_the_answer_and_can_be_compressed(kind: s
 
 
 async def sent(simulator: Simulator, *, is_whole: Callable[[bytes], bool] = lambda _received: False) -> bytes:
-    """What comes for one request, byte for byte: until the connection ends, or until it is whole."""
+    """Return the bytes that come for one request, until the connection ends or the answer is whole."""
     (task_id,) = simulator.catalogue.ids()[:1]
     url = URL(simulator.base_url)
     reader, writer = await asyncio.open_connection(url.host, url.port)
@@ -211,12 +211,12 @@ async def test_an_unusual_answer_is_the_right_one(kind: str, holds: bytes) -> No
         assert (holds % (len(document), len(document)) if b"%" in holds else holds) in received
 
 
-@pytest.mark.parametrize(("kind", "told"), [("blocked", b"Access denied"), ("busy", b"Maintenance")])
-async def test_something_before_the_api_refuses(kind: str, told: bytes) -> None:
+@pytest.mark.parametrize(("kind", "stated"), [("blocked", b"Access denied"), ("busy", b"Maintenance")])
+async def test_something_before_the_api_refuses(kind: str, stated: bytes) -> None:
     async with faulty(Fault(kind=kind)) as (simulator, http):
         answer, body = await retrieve(http, simulator)
         expected = (403, None) if kind == "blocked" else (503, "1")
-        assert (answer.status, answer.headers.get("retry-after"), told in body) == (*expected, True)
+        assert (answer.status, answer.headers.get("retry-after"), stated in body) == (*expected, True)
 
 
 @pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.endpoints == ("retrieve",)])

@@ -85,7 +85,7 @@ async def test_the_newer_scheme_replaces_the_older_one(*, allowed: bool) -> None
     assert "x-ratelimit-limit" not in headers
 
 
-async def test_without_a_limit_no_quota_is_told() -> None:
+async def test_without_a_limit_no_quota_is_stated() -> None:
     async with limited() as (_, http), http.get("embed/tasks") as answer:
         assert limit_headers(answer) == {}
 

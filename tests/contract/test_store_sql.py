@@ -1,4 +1,4 @@
-"""What other programs rely on: they queue tasks and read vectors with nothing but SQL."""
+"""Promises to other programs: they queue tasks and read vectors with nothing but SQL."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator

@@ -161,7 +161,7 @@ async def test_metrics_are_in_the_text_format_of_prometheus(
     "authorization",
     [None, "Bearer", "Bearer wrong-0123456789", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \xff\xfe"],
 )
-async def test_without_the_right_token_nothing_is_told(
+async def test_without_the_right_token_nothing_is_shown(
     harvest: SeenHarvest, client: aiohttp.ClientSession, path: str, authorization: str | None
 ) -> None:
     headers = {} if authorization is None else {"authorization": authorization}

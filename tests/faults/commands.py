@@ -81,7 +81,7 @@ async def completed_by_the_next_run(shell: Shell, api: Simulator, what: object) 
     assert again.code == 0, (what, again.stderr)
     assert stored_rows(shell.database) == all_sent_rows(api), what
     assert findings(shell.database) == [], what
-    # What is stored is not asked for again; what was is what the killed process had in hand.
+    # Stored results are not requested again; only tasks that the killed process had claimed are.
     times = Counter(retrieved(api))
     twice = {task_id for task_id, count in times.items() if count > 1}
     assert set(times.values()) <= {1, 2}, what
@@ -97,16 +97,16 @@ def _leased_tasks(shell: Shell) -> set[str]:
         return set()
 
 
-async def at_once(deeds: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-    """Do all, two at a time; return the results in order."""
+async def at_once(actions: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Run all, two at a time; return the results in order."""
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def in_a_slot(deed: Callable[[], Awaitable[T]]) -> T:
+    async def in_a_slot(action: Callable[[], Awaitable[T]]) -> T:
         async with slots:
-            return await deed()
+            return await action()
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(in_a_slot(deed)) for deed in deeds]
+        tasks = [group.create_task(in_a_slot(action)) for action in actions]
     return [task.result() for task in tasks]
 
 

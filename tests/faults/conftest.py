@@ -13,7 +13,7 @@ __all__ = ["api", "memory_is_bounded", "shell"]
 
 @pytest.fixture(autouse=True)
 def memory_is_bounded() -> Iterator[None]:
-    """Whatever the fault, no command that ends in a test has grown beyond the bound, nor a worker of it."""
+    """Under any fault, no command that ends in a test has grown beyond the bound, and no worker of it."""
     before = peak_mebibytes(resource.RUSAGE_CHILDREN)
     yield
     # A process begins as a copy of the one that starts it, which may have grown with the tests before.

@@ -8,7 +8,7 @@ from tests.faults.invariants import assert_kept, said_about
 from tests.support.shell import Ended, Shell
 
 DOWNLOADS = 3
-"""After so many unacceptable results a task is rejected."""
+"""The number of unacceptable results after which a task is rejected."""
 
 
 async def harvest_after(shell: Shell, api: Simulator, hit: Mapping[str, str]) -> Ended:

@@ -1,4 +1,4 @@
-"""What holds in every row: no task lost, no row twice, stored equals sent, memory bounded, a clear message."""
+"""Invariants of every row: no task lost, no row twice, stored equals sent, memory bounded, a clear message."""
 
 from collections.abc import Iterable, Mapping
 
@@ -11,7 +11,7 @@ from harvester.store.sqlite.maintenance.verify import verify
 from tests.support.shell import Shell
 
 MAX_MEBIBYTES = 400
-"""Of the process and of its largest worker; an idle one has about 90."""
+"""Bound for the process and for its largest worker; an idle one has about 90."""
 
 _MEMORY = """
 import atexit, os, re, resource
@@ -26,7 +26,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, ({max_bytes}, {max_bytes}))
 """
 """The kernel's VmHWM, as the resource usage of a process counts the one that started it, which may have grown large.
 
-A long body is received into a file in memory, which is nobody's resident memory: files are bounded as well.
+A long body is received into a file in memory, which is no process's resident memory: files are bounded as well.
 """
 
 
@@ -85,7 +85,7 @@ def assert_no_row_twice(shell: Shell) -> None:
 
 
 def assert_verified(shell: Shell) -> None:
-    """Assert that a deep look at the database finds nothing."""
+    """Assert that `verify --deep` finds no error in the database."""
     connection = open_for_reading(shell.database)
     try:
         assert [one for one in verify(connection, deep=True) if not one.is_warning] == []

@@ -1,4 +1,4 @@
-"""What must hold after a kill: what a database holds, whole; and what the stand-in has sent."""
+"""Checks after a kill: the database is whole, and has the results that the stand-in has sent."""
 
 import gzip
 import sqlite3
@@ -23,7 +23,7 @@ STATEMENTS = (
 
 
 def stored(path: Path) -> list[Rows]:
-    """Return all that counts of a database: not when, and in which order, it came."""
+    """Return the contents of a database, without the times and the order of arrival."""
     with closing(open_for_reading(path)) as connection:
         bodies = connection.execute("SELECT body FROM payloads ORDER BY task").fetchall()
         return [
@@ -57,7 +57,7 @@ def ended_tasks(path: Path) -> set[str]:
 
 
 def findings(path: Path) -> list[str]:
-    """Return what a deep look finds wrong; nothing where there are no tables yet."""
+    """Return what `verify --deep` finds wrong; nothing where there are no tables yet."""
     try:
         with closing(open_for_reading(path)) as connection:
             return [finding.text for finding in verify(connection, deep=True) if not finding.is_warning]
@@ -66,7 +66,7 @@ def findings(path: Path) -> list[str]:
 
 
 def is_new(path: Path) -> bool:
-    """Return whether a database has no task yet, as somebody without the program sees it."""
+    """Return whether a database has no task yet, as a client without the program sees it."""
     if not path.exists():
         return True
     # Not read only: what a killed process has not finished must be undone first, as at the next start.

@@ -16,7 +16,8 @@ from harvester.domain.errors import StoreError
 from harvester.domain.tasks.outcomes import Invalid, Outcome, Retrieved
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import Task
-from harvester.store.sqlite.connection import PASSING_PROBLEMS, open_for_writing, primary_code
+from harvester.store.sqlite.connection import open_for_writing
+from harvester.store.sqlite.sqlite_errors import PASSING_PROBLEMS, primary_code
 from tests.support.store_builders import NOW, add_tasks, claim, embeddings_of, object_id, settle_all, settlement
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ UNACCEPTABLE = IDS[3]
 """This one's result is rejected, and its body kept."""
 
 TRIES = 3
-"""An error that stays is given up after so many."""
+"""Attempts after which a lasting error is given up."""
 
 
 def harvest(
@@ -40,8 +41,8 @@ def harvest(
     downloaded = []
     with closing(open_for_writing(path)) as connection:
         connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
-        patiently(lambda: add_tasks(connection, *IDS))
-        while tasks := patiently(lambda: claim(connection, now_ms=now_ms, limit=AT_A_TIME)):
+        repeat_while_busy(lambda: add_tasks(connection, *IDS))
+        while tasks := repeat_while_busy(lambda: claim(connection, now_ms=now_ms, limit=AT_A_TIME)):
             downloaded += [task.task_id for task in tasks]
             store(connection, [result(task) for task in tasks])
             for task in tasks:
@@ -51,11 +52,11 @@ def harvest(
 
 def store(connection: sqlite3.Connection, results: Iterable[Settlement]) -> None:
     group = list(results)
-    patiently(lambda: settle_all(connection, *group))
+    repeat_while_busy(lambda: settle_all(connection, *group))
 
 
-def patiently(write: Callable[[], T]) -> T:
-    """Try again what may pass, as the service does, but at once and not for ever."""
+def repeat_while_busy(write: Callable[[], T]) -> T:
+    """Repeat an operation after passing errors, as the service does, but at once and not for ever."""
     for _ in range(TRIES - 1):
         try:
             return write()
@@ -66,7 +67,7 @@ def patiently(write: Callable[[], T]) -> T:
 
 
 def result(task: Task) -> Settlement:
-    """What the API has to say about a task: for each other vectors, and the same at any time."""
+    """Return the API's result for a task: other vectors for each task, the same at any time."""
     if task.task_id == UNACCEPTABLE:
         return settlement(replace(task, invalid=2), Invalid("no numbers"), body=b"{}")
     number = IDS.index(task.task_id)

@@ -20,7 +20,7 @@ async def test_row_35_a_copy_of_an_answer_is_not_taken_for_the_next_one(shell: S
 
         assert ended.code == 0, ended.stderr
         assert_kept(shell, api)
-        # Each is asked for once: no copy was even looked at.
+        # Each result is requested once: no copy was even read.
         assert (api.catalogue.ids(), len(api.requests)) == (retrieved(api), 6)
     assert shell.rows("SELECT count(*) FROM attempts WHERE code IS NOT NULL") == [(0,)]
 
@@ -78,15 +78,15 @@ async def test_row_37_doctor_tells_a_page_of_a_firewall_as_what_it_is(shell: She
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "stated_wait"),
     [
         pytest.param(503, "retry-after-ms: 1500", marks=thorough),
         (200, '{"error": {"code": "too_many_requests", "message": "Please try again in 1.5 seconds."}}'),
     ],
 )
-async def test_row_38_a_wish_to_wait_is_heard_in_any_failure(shell: Shell, status: int, told: str) -> None:
+async def test_row_38_a_wish_to_wait_is_heard_in_any_failure(shell: Shell, status: int, stated_wait: str) -> None:
     shell.environ["HARVESTER_HARVEST__CONCURRENCY"] = "1"
-    fault = Fault(kind="busy", value=told, status=status, times=1)
+    fault = Fault(kind="busy", value=stated_wait, status=status, times=1)
     async with stand_in(tasks=3, duration_s=12, faults=[fault]) as api:
         shell.talks_to(api.base_url)
 

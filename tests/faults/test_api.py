@@ -23,11 +23,13 @@ WEEK_S = 7 * 24 * 3600
 A_DAY_AND_AN_HOUR_S = 25 * 3600.0
 
 
-@pytest.mark.parametrize("told", ["0", "date+2"])
-async def test_row_07_a_retry_after_is_honoured_and_zero_is_not_at_once_for_ever(shell: Shell, told: str) -> None:
+@pytest.mark.parametrize("stated_wait", ["0", "date+2"])
+async def test_row_07_a_retry_after_is_honoured_and_zero_is_not_at_once_for_ever(
+    shell: Shell, stated_wait: str
+) -> None:
     # One refusal in a harvest: after a second one the rate is cut, and a few requests take half a minute.
     shell.environ["HARVESTER_HARVEST__CONCURRENCY"] = "1"
-    async with stand_in(tasks=3, duration_s=12, faults=[Fault(kind="throttled", value=told, times=1)]) as api:
+    async with stand_in(tasks=3, duration_s=12, faults=[Fault(kind="throttled", value=stated_wait, times=1)]) as api:
         shell.talks_to(api.base_url)
 
         ended = await shell.run("backfill", *api.catalogue.ids())
@@ -43,7 +45,7 @@ async def test_row_07_a_retry_after_is_honoured_and_zero_is_not_at_once_for_ever
 
 
 @pytest.mark.parametrize(
-    ("told", "waits_s"),
+    ("stated_wait", "waits_s"),
     [
         ("7", [7.0, 7.0, 7.0]),
         ("Tue, 14 Nov 2023 22:13:50 GMT", [30.0, 30.0, 30.0]),
@@ -56,8 +58,8 @@ async def test_row_07_a_retry_after_is_honoured_and_zero_is_not_at_once_for_ever
         ("99999999999", [A_DAY_AND_AN_HOUR_S] * 3),
     ],
 )
-def test_row_07_the_wait_after_each_of_three_refusals_in_a_row(told: str | None, waits_s: list[float]) -> None:
-    now, headers = [1_000.0], CIMultiDict({} if told is None else {"retry-after": told})
+def test_row_07_the_wait_after_each_of_three_refusals_in_a_row(stated_wait: str | None, waits_s: list[float]) -> None:
+    now, headers = [1_000.0], CIMultiDict({} if stated_wait is None else {"retry-after": stated_wait})
     throttle = Throttle(RateLimit(0), lambda: now[0])
     waited = []
     for _ in waits_s:
@@ -68,13 +70,15 @@ def test_row_07_the_wait_after_each_of_three_refusals_in_a_row(told: str | None,
     assert throttle.wait_s(Endpoint.STATUS) == 0
 
 
-async def test_row_07_an_absurd_retry_after_is_told_kept_and_waited_for_a_day_and_an_hour_at_most(shell: Shell) -> None:
+async def test_row_07_an_absurd_retry_after_is_logged_stored_and_waited_for_a_day_and_an_hour_at_most(
+    shell: Shell,
+) -> None:
     async with stand_in(tasks=2, duration_s=12, faults=[Fault(kind="throttled", value="99999999999")]) as api:
         shell.talks_to(api.base_url)
 
         runs = [await shell.run("backfill", *api.catalogue.ids(), "--no-wait") for _ in range(2)]
 
-        # The second run knows from the database what the first was told, and asks nothing.
+        # The second run knows from the database the wait that the API stated to the first, and sends no request.
         assert ([run.code for run in runs], len(api.requests)) == ([1, 1], api.requests.count(status=429))
         assert len(api.requests) <= 2
         assert_kept(shell, api, dict.fromkeys(api.catalogue.ids(), "pending"))
@@ -135,7 +139,7 @@ async def test_row_09_a_key_that_is_refused_in_the_middle_stops_everything_and_t
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_row_09_a_key_that_is_refused_while_young_tasks_are_looked_for_stops_everything_at_once(
+async def test_row_09_a_key_that_is_refused_during_discovery_stops_everything_at_once(
     shell: Shell, status: int
 ) -> None:
     # A page of the list is what is asked for first; a 403 may be about the list alone, so one task is asked about.
@@ -317,5 +321,5 @@ async def test_row_14_an_endless_list_is_left_with_a_warning(shell: Shell) -> No
         assert re.search(
             r"The list of tasks (repeats itself|does not end); it was left after \d+ requests", found.stderr
         )
-        # What it showed is kept all the same.
+        # The tasks that it showed are queued all the same.
         assert shell.states().keys() == set(api.catalogue.ids()[-50:])

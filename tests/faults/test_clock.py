@@ -26,31 +26,31 @@ def wall_ms(self):
     return time.time_ns() // 1_000_000 + ahead
 clock.SystemClock.wall_ms = wall_ms
 """
-"""From the moment the flag is there the wall clock is ahead by as many milliseconds as it holds."""
+"""Once the flag exists, the wall clock is ahead by the milliseconds that it holds."""
 
 NO_DATE = """
 import harvester.api.rate_limit_headers as limits
 limits.http_date = lambda _value: None
 """
-"""No answer tells the API's time."""
+"""No answer has the API's time."""
 
 
 @pytest.mark.parametrize(
     ("hours", "is_dated"),
     [(24, True), (-3, False), *(pytest.param(hours, True, marks=thorough) for hours in (-24, -3))],
 )
-async def test_row_29_when_the_wall_clock_jumps_a_day_nothing_expires_and_nobody_waits_for_it(
+async def test_row_29_when_the_wall_clock_jumps_a_day_nothing_expires_and_no_task_waits_for_it(
     shell: Shell, hours: int, *, is_dated: bool
 ) -> None:
     flag, gate = shell.folder / "flag", Gate(let_through=4)
     shell.sabotage(JUMP.format(flag=str(flag)) + ("" if is_dated else NO_DATE))
     shell.environ["HARVESTER_HARVEST__CONCURRENCY"] = "4"
     shell.environ["HARVESTER_HARVEST__LEASE_S"] = "3"  # housekeeping is done three times in it
-    # Of the seven days half a one is left: after the jump the deadline seems to be over.
+    # Half a day of the seven is left: after the jump the deadline seems to be over.
     async with stand_in(gate, tasks=14, duration_s=12, age_s=6.5 * DAY_S) as api:
         shell.talks_to(api.base_url)
         await shell.add(api.catalogue.ids())
-        # What fails before the jump is backed off until a time that the clock may not show for hours.
+        # A task that fails before the jump waits until a time that the clock may not show for hours.
         api.faults.add(Fault(kind="reset", tasks=tuple(api.catalogue.ids()[:8]), times_per_task=1))
         harvest = await shell.start("backfill")
         await until(lambda: len(gate.arrived) >= 4 and said_about(shell, api.catalogue.ids()[0]) != [])
@@ -63,7 +63,7 @@ async def test_row_29_when_the_wall_clock_jumps_a_day_nothing_expires_and_nobody
         assert_kept(shell, api)
         assert api.faults.served["reset"] == 8
     if not is_dated:
-        # Of a day's sleep the next look sees that nobody sleeps so long; of hours it cannot.
+        # The next check sees that no task ever waits a day; a wait of hours it cannot distinguish.
         assert "the clock was set back, waiting tasks are asked about now" in ended.stderr
     else:
         side = "ahead of" if hours > 0 else "behind"
@@ -102,7 +102,7 @@ async def test_row_43_with_a_clock_that_is_days_off_deadlines_go_by_the_apis_tim
     shell.environ["HARVESTER_HARVEST__CONCURRENCY"] = "1"
     async with stand_in(tasks=8, duration_s=12) as api:
         shell.talks_to(api.base_url)
-        # Nobody knows it, and by the API's time its deadline is days away: it comes last, and does not expire.
+        # The API does not know this id; by the API's time its deadline is days away: it comes last and does not expire.
         stray = f"{int(time.time()) - 3000:08x}{'5' * 16}"
         await shell.add([*api.catalogue.ids(), stray])
         shift_clock(shell, by_s)
@@ -137,7 +137,7 @@ async def test_row_43_when_the_clock_is_set_by_days_while_running_all_tasks_are_
         ended = await harvest.ended()
         assert ended.code == 0, ended.stderr
         assert_kept(shell, api)
-        # What it had in hand was not asked for again.
+        # The tasks that it had claimed were not requested again.
         assert api.catalogue.ids() == retrieved(api)
 
 

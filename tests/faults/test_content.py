@@ -1,4 +1,4 @@
-"""Rows 46 to 49: what is given back is what was received, or it is said that it is not."""
+"""Rows 46 to 49: data read back equals the data received, or the program reports the difference."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ DAMAGES = (
     "UPDATE segments SET end_offset_sec = end_offset_sec + 2 WHERE position = 0 AND task = 2",
     "UPDATE videos SET document = replace(document, 'marengo3.0', 'marengo2.0') WHERE task = 3",
 )
-"""As one flipped bit each does."""
+"""Each changes a value as one flipped bit does."""
 
 NO_FLOAT = {
     "underflow": "segments[0].float[0]: a number too small for a floating-point number.",
@@ -283,6 +283,6 @@ async def test_row_49_a_number_of_a_vector_that_is_near_no_float_is_refused_with
 
         assert ended.code == 1, ended.stderr
         assert_kept(shell, api, {task_id: shell.states()[task_id] for task_id in hit})
-        told = {task_id: said_about(shell, task_id)[0] for task_id in hit}
-        assert {task_id: ("segments_invalid", NO_FLOAT[kind]) for task_id, kind in hit.items()} == told
+        reported = {task_id: said_about(shell, task_id)[0] for task_id in hit}
+        assert {task_id: ("segments_invalid", NO_FLOAT[kind]) for task_id, kind in hit.items()} == reported
         assert "harvested" not in {shell.states()[task_id] for task_id in hit}

@@ -1,8 +1,8 @@
 """Row 24: killed at any write, any fsync, any moment, the next start completes the identical set.
 
 A killed process loses no page that it has written: what a power cut does to unsynced pages is not shown here. Where it
-would take minutes a sample is looked at, drawn anew each time; `make test-all` looks at every one of a small harvest,
-`make crash` at everything.
+would take minutes a random sample of the points is tried; `make test-all` tries every one of a small harvest,
+`make crash` every point of all.
 """
 
 import asyncio
@@ -42,14 +42,14 @@ POINTS = int(os.environ.get("CRASH_POINTS", "3"))
 MOMENTS = int(os.environ.get("CRASH_MOMENTS", "1"))
 
 LEASE_S = 3
-"""The next run must wait for it."""
+"""Seconds for which the next run waits for the leases of a killed one."""
 
 LARGE = 40
 
 of_a_small_harvest = pytest.mark.parametrize(
     "points", [pytest.param(12, id="a sample"), pytest.param(1000, id="every one", marks=thorough)]
 )
-"""How many calls are looked at."""
+"""The number of calls that are tried."""
 
 LONG_VIDEO_S = 90
 """Its body is large enough to be decoded in a worker process."""
@@ -101,7 +101,7 @@ def test_a_backup_killed_at_every_write_and_every_fsync_is_whole_or_not_there(tm
     expected = stored(original)
 
     def folders(folder: Path) -> tuple[Path, Path]:
-        """A database, and where its copy is to be."""
+        """Return a database, and the place for its copy."""
         (folder / "copies").mkdir()
         return Path(copy(original, folder / "harvester.db")), folder / "copies" / "copy.db"
 

@@ -243,7 +243,7 @@ async def test_row_23_a_folder_that_does_not_exist_is_named(shell: Shell, comman
     assert (ended.code, ended.stderr) == (4, f"harvester: {expected}\n")
 
 
-async def test_a_vector_that_was_changed_on_disk_is_found_by_a_deep_look(shell: Shell) -> None:
+async def test_a_vector_that_was_changed_on_disk_is_found_by_a_deep_check(shell: Shell) -> None:
     async with stand_in(tasks=1) as api:
         shell.talks_to(api.base_url)
         await shell.run("backfill", *api.catalogue.ids())

@@ -1,6 +1,6 @@
 """Rows 20 and 21: whichever write or fsync fails, once or from then on, only what is committed is acknowledged.
 
-Where it would take minutes a sample is looked at, drawn anew each time; `make crash` looks at everything.
+Where all points would take minutes a random sample is tried; `make crash` tries every one.
 """
 
 import functools

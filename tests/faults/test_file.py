@@ -1,4 +1,4 @@
-"""Row 44: the file under the program is removed or replaced, or has two names. Row 45: its log, and its room."""
+"""Row 44: the file under the program is removed or replaced, or has two names. Row 45: its log, and its space."""
 
 import http.client
 import json
@@ -199,7 +199,7 @@ async def test_row_45_intake_pauses_before_the_space_ends_says_so_and_goes_on_by
 
         flag.touch()
         gate.open()
-        # What was asked for is stored, and nothing more is.
+        # The results that were requested are stored, and no more are.
         await daemon.says("nothing more is asked for")
         await until(lambda: shell.count("harvested") == 6)
         await daemon.says_nothing_for(1.5)
@@ -234,7 +234,9 @@ async def test_row_45_a_small_volume_that_another_program_fills_is_used_again_wh
             assert_kept(shell, api)
 
 
-async def test_row_45_the_log_that_grew_behind_a_reader_is_told_and_cut_when_the_reader_has_gone(shell: Shell) -> None:
+async def test_row_45_the_log_that_grew_behind_a_reader_is_reported_and_cut_when_the_reader_has_gone(
+    shell: Shell,
+) -> None:
     log = shell.folder / "harvester.db-wal"
     async with stand_in(tasks=12, duration_s=1200) as api:
         shell.talks_to(api.base_url)
@@ -246,8 +248,8 @@ async def test_row_45_the_log_that_grew_behind_a_reader_is_told_and_cut_when_the
             await until(lambda: shell.count("harvested") == 12)
             pinned = log.stat().st_size
             assert pinned > 2 * LOG_BYTES
-            told = json.loads((await shell.run("status", "--json")).stdout)["file"]
-            assert told["log_bytes"] >= pinned
+            reported = json.loads((await shell.run("status", "--json")).stdout)["file"]
+            assert reported["log_bytes"] >= pinned
             assert "of that in the write-ahead log" in (await shell.run("status")).stdout
         await until(lambda: log.stat().st_size <= LOG_BYTES)
         daemon.signal(signal.SIGTERM)

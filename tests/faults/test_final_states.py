@@ -1,4 +1,4 @@
-"""Rows 35, 36, 39, 40, 42 and 61: what must be known before an answer ends a task."""
+"""Rows 35, 36, 39, 40, 42 and 61: the evidence that is needed before an answer ends a task."""
 
 import sqlite3
 import time
@@ -18,7 +18,7 @@ TROUBLE_S = 6.0
 OTHER_KEY = "tlk_0ANOTHER0ACCOUNT0S0KEY"
 IMPATIENT = """
 import harvester.service.final_states
-harvester.service.final_states.NOT_WAITED_FOR_S = 2.0
+harvester.service.run_options.NOT_WAITED_FOR_S = 2.0
 """
 
 

@@ -1,4 +1,4 @@
-"""Rows 33 and 34: what others have written is never obeyed: not by the path of a request, not by a terminal."""
+"""Rows 33 and 34: foreign text has no effect on the path of a request or on a terminal."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Rows 50, 51, 54, 55: what the machine refuses, how much it gives, how it is set up, and its signals."""
+"""Rows 50, 51, 54, 55: the machine's limits, resources, setup and signals."""
 
 import asyncio
 import os

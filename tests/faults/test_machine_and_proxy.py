@@ -1,4 +1,4 @@
-"""Rows 50 and 52: what this machine refuses, and the proxy and the certificates that its variables name."""
+"""Rows 50 and 52: the machine's limits, and the proxy and the certificates that its variables name."""
 
 import asyncio
 import shutil
@@ -164,7 +164,7 @@ async def behind_a_proxy(shell: Shell, api: Simulator, folder: Path) -> AsyncIte
     proxy.port = server.sockets[0].getsockname()[1]
     shell.talks_to(f"https://{HOST}/v1.3")
     shell.environ |= {
-        "HTTPS_PROXY": f"http://somebody:s3cret%21word@127.0.0.1:{proxy.port}",
+        "HTTPS_PROXY": f"http://a-user:s3cret%21word@127.0.0.1:{proxy.port}",
         "REQUESTS_CA_BUNDLE": str(folder / "ca.pem"),
     }
     try:
@@ -177,7 +177,7 @@ async def behind_a_proxy(shell: Shell, api: Simulator, folder: Path) -> AsyncIte
 async def test_row_52_a_harvest_goes_through_the_proxy_and_trusts_the_own_authority(
     shell: Shell, tmp_path: Path
 ) -> None:
-    # A login for the API's host in ~/.netrc is nobody's business.
+    # A login for the API's host in ~/.netrc must not be read.
     (tmp_path / ".netrc").write_text(f"machine {HOST} login netrc password netrcsecret\n")
     shell.environ["HOME"] = str(tmp_path)
     async with stand_in(tasks=3, duration_s=12) as api, behind_a_proxy(shell, api, tmp_path) as proxy:
@@ -187,7 +187,7 @@ async def test_row_52_a_harvest_goes_through_the_proxy_and_trusts_the_own_author
 
         assert ended.code == 0, ended.stderr
         assert_kept(shell, api)
-    login = b64encode(b"somebody:s3cret!word").decode()
+    login = b64encode(b"a-user:s3cret!word").decode()
     assert all(head.startswith(f"CONNECT {HOST}:443 ") and login in head for head in proxy.heads)
     assert KEY.encode() not in bytes(proxy.seen) + "".join(proxy.heads).encode()
     place = f"http://127.0.0.1:{proxy.port} (with credentials), from HTTPS_PROXY"

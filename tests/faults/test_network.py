@@ -1,4 +1,4 @@
-"""Rows 1 to 6: the network breaks. What it breaks is fetched again, and nothing of it is stored."""
+"""Rows 1 to 6: the network breaks. A broken answer is fetched again, and nothing of it is stored."""
 
 import asyncio
 import shutil
@@ -138,7 +138,7 @@ async def test_row_06_what_is_sent_again_on_a_stale_connection_is_charged_to_the
         assert ended.code == 0, ended.stderr
         assert_kept(shell, api)
         assert len(retrieved(api)) == count + stale
-        assert {(1,)} == set(shell.rows("SELECT attempts FROM tasks"))  # nobody but the connection has noticed
+        assert {(1,)} == set(shell.rows("SELECT attempts FROM tasks"))  # only the connection has noticed
         at = [one.at for one in api.requests]
         # Each of the requests under way is followed by its interval; the last one is by none.
         assert at[-1] - at[0] >= (count + stale - 2) * interval_s

@@ -31,8 +31,8 @@ async def assert_rejected(shell: Shell, api: Simulator, reasons: dict[str, str])
     hit = dict(zip(api.catalogue.ids(), reasons, strict=False))
     for task_id, kind in hit.items():
         api.faults.add(Fault(kind=kind, tasks=(task_id,)))
-    told = await rejections(shell, api, hit)
-    assert dict.fromkeys(reasons, True) == {kind: reasons[kind] in told[task_id] for task_id, kind in hit.items()}
+    messages = await rejections(shell, api, hit)
+    assert dict.fromkeys(reasons, True) == {kind: reasons[kind] in messages[task_id] for task_id, kind in hit.items()}
     # Kept for whoever wants to know; of a task that is rejected nothing else is.
     assert shell.rows("SELECT count(*) FROM payloads") == [(len(hit),)]
 
@@ -46,9 +46,9 @@ async def test_row_15_a_bomb_and_a_body_over_the_cap_are_stopped_at_the_cap(shel
         for task_id, kind in hit.items():
             api.faults.add(Fault(kind=kind, tasks=(task_id,), value="2048" if kind == "bomb" else None))
 
-        told = await rejections(shell, api, hit)
+        messages = await rejections(shell, api, hit)
 
-        assert dict.fromkeys(hit, f"The body is larger than api.max_body_bytes ({cap}).") == told
+        assert dict.fromkeys(hit, f"The body is larger than api.max_body_bytes ({cap}).") == messages
         assert api.faults.served == dict.fromkeys(hit.values(), 3)
     assert peak_mebibytes(shell) < MAX_MEBIBYTES
 

@@ -1,4 +1,4 @@
-"""Rows 56 and 57: whoever reaches the daemon's port, without the token."""
+"""Rows 56 and 57: clients of the daemon's port that do not have the token."""
 
 import asyncio
 import json

@@ -66,7 +66,7 @@ async def test_row_25_a_signal_lets_what_is_under_way_finish_and_the_next_run_do
 
 async def test_row_25_a_second_ctrl_c_stops_at_once_and_the_next_run_waits_for_no_lease(shell: Shell) -> None:
     gate = Gate(let_through=4)
-    # Who waits for either is still waiting when the patience of this test ends.
+    # A run that waited for either would still wait when this test times out.
     shell.environ |= {"HARVESTER_HARVEST__GRACE_S": "3600", "HARVESTER_HARVEST__LEASE_S": "3600"}
     async with stand_in(gate, tasks=12, duration_s=LONG_VIDEO_S) as api:
         harvest = await harvesting(shell, api, gate)
@@ -122,7 +122,7 @@ async def test_row_25_a_stalled_download_is_given_up_after_the_grace_time(shell:
 
 
 async def test_row_26_a_daemon_and_a_backfill_on_one_file_do_no_work_twice(shell: Shell) -> None:
-    # Both have looked at the same tasks before either claims one.
+    # Both have read the same due tasks before either claims one.
     shell.sabotage(
         "import asyncio, harvester.store.sqlite.store as store\n"
         "real = store.Store.claim\n"
@@ -158,7 +158,7 @@ async def test_row_26_a_paused_process_that_wakes_after_its_lease_has_its_result
     async with stand_in(gate, tasks=2, duration_s=12) as api:
         paused = await harvesting(shell, api, gate, done=0, held=2)
         paused.signal(signal.SIGSTOP)
-        # Its answers wait in the socket for as long as it sleeps.
+        # Its answers wait in the socket while it is stopped.
         gate.let(2)
         other = await shell.start("backfill")
         await until(lambda: len(gate.arrived) == 4)
@@ -201,8 +201,8 @@ async def test_row_27_when_a_worker_dies_while_decoding_its_task_is_retried_by_a
         assert not flag.exists()
         assert_kept(shell, api)
         assert len(retrieved(api)) == 9
-        told = [message for one in api.catalogue.ids() for message in said_about(shell, one)]
-        assert told == [("decode_worker_died", "The process that decoded the answer died.")]
+        messages = [message for one in api.catalogue.ids() for message in said_about(shell, one)]
+        assert messages == [("decode_worker_died", "The process that decoded the answer died.")]
         # It says nothing about the payload.
         assert shell.rows("SELECT DISTINCT invalid FROM tasks") == [(0,)]
 

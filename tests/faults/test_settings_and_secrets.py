@@ -264,5 +264,5 @@ async def test_row_32_a_redirect_to_another_host_is_not_followed(shell: Shell) -
         await harvest_after(shell, api, dict.fromkeys(hit, "redirect"))
 
         assert elsewhere.requests.count() == 0
-    told = {said_about(shell, task_id)[0][1] for task_id in hit}
-    assert {f"HTTP {status}: redirects are not followed; check api.base_url." for status in hit.values()} == told
+    reported = {said_about(shell, task_id)[0][1] for task_id in hit}
+    assert {f"HTTP {status}: redirects are not followed; check api.base_url." for status in hit.values()} == reported

@@ -88,7 +88,7 @@ async def harvested_with(shell: Shell, api: Simulator, stderr: int) -> None:
     assert_kept(shell, api)
 
 
-async def test_row_53_a_log_that_nobody_reads_holds_no_harvest_up(shell: Shell) -> None:
+async def test_row_53_a_log_without_a_reader_holds_no_harvest_up(shell: Shell) -> None:
     reading, writing = os.pipe()
     size = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
     os.write(writing, b"x" * size)
@@ -155,7 +155,7 @@ async def test_row_53_json_is_ascii_and_text_escapes_what_the_stream_cannot_hold
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
-async def test_row_53_data_that_finds_no_space_or_no_reader_is_told_by_the_exit_code(shell: Shell) -> None:
+async def test_row_53_the_exit_code_reports_data_that_found_no_space_or_no_reader(shell: Shell) -> None:
     await shell.add([AN_ID])
     full = os.open("/dev/full", os.O_WRONLY)
     reading, writing = os.pipe()

@@ -1,4 +1,4 @@
-"""Kills and errors at chosen system calls, by strace: how to have them, and which calls a program makes."""
+"""Kills and errors at chosen system calls, by strace; and the list of the calls that a program makes."""
 
 import ctypes
 import functools
@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 
 WRITES = ("write", "pwrite64", "ftruncate", "fdatasync", "fsync")
-"""What changes the contents of files. SQLite changes the index of its log in memory besides."""
+"""System calls that change the contents of files. SQLite also changes the index of its log in memory."""
 
 CHANGES = (*WRITES, "?link", "linkat", "?rename", "renameat", "renameat2", "?unlink", "unlinkat")
-"""The same, and what changes a folder, but for creation: what follows on it is looked at anyway.
+"""The same, and calls that change a folder, except creation: the calls after it are tried anyway.
 
 A question mark: not every processor's kernel has it.
 """
@@ -68,13 +68,13 @@ def _problem() -> str | None:
 
 
 def traced(command: Iterable[str], options: Iterable[str], *, log: Path | None = None) -> list[str]:
-    """Return the command under strace, and what it is to do; its output and exit code stay those of the command."""
+    """Return the command under strace with these options; its output and exit code stay those of the command."""
     return ["strace", "-f", "-qq", "-o", str(log or "/dev/null"), *options, "--", *command]
 
 
-def run_traced(deed: Callable[..., Any], *arguments: Any, options: Iterable[str], log: Path | None = None) -> int:
+def run_traced(action: Callable[..., Any], *arguments: Any, options: Iterable[str], log: Path | None = None) -> int:
     """Run a function in a process of its own under strace; return the exit code, negative for a signal."""
-    process = _forks.Process(target=_when_traced, args=(deed, arguments))
+    process = _forks.Process(target=_when_traced, args=(action, arguments))
     with _children:
         process.start()
     sign = ["-e", f"inject={_SIGN}:retval={_SIGN_VALUE}"]
@@ -90,7 +90,7 @@ def run_traced(deed: Callable[..., Any], *arguments: Any, options: Iterable[str]
 
 
 def _exit_code(process: ForkServerProcess) -> int | None:
-    """Return how a process has ended whose tracer has; None, and end it, where it goes on."""
+    """Return the exit code of a process whose tracer has ended; if it still runs, kill it and return None."""
     give_up_at = time.monotonic() + PATIENCE_S
     while time.monotonic() < give_up_at:
         with _children:
@@ -101,12 +101,12 @@ def _exit_code(process: ForkServerProcess) -> int | None:
     return None
 
 
-def _when_traced(deed: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _when_traced(action: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     # Where only descendants may be traced, an exception must be asked for; where not, this fails and does no harm.
     ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_long(-1), 0, 0, 0)
     while os.getppid() != _SIGN_VALUE:
         time.sleep(0.001)
-    deed(*arguments)
+    action(*arguments)
 
 
 def watching(calls: Iterable[str]) -> list[str]:
@@ -142,12 +142,12 @@ def calls_in(log: Path) -> list[Call]:
     return calls
 
 
-def for_each_call(calls: Iterable[Call], folder: Path, deed: Callable[[Call, Path], None]) -> None:
-    """Do it for each call, two at a time, in a new folder of that name."""
+def for_each_call(calls: Iterable[Call], folder: Path, action: Callable[[Call, Path], None]) -> None:
+    """Run `action` for each call, two at a time, in a new folder named after the call."""
 
     def in_a_folder(call: Call) -> None:
         (folder / str(call)).mkdir()
-        deed(call, folder / str(call))
+        action(call, folder / str(call))
         shutil.rmtree(folder / str(call))
 
     with ThreadPoolExecutor(2) as pool:

@@ -34,7 +34,7 @@ def assert_stored_as_computed(shell: Shell, api: Simulator, task_ids: list[str])
         np.testing.assert_array_equal(computed.vectors, stored_vectors(shell, task_id))
 
 
-async def test_every_result_is_stored_bit_for_bit_and_every_failure_is_told(shell: Shell) -> None:
+async def test_every_result_is_stored_bit_for_bit_and_every_failure_is_reported(shell: Shell) -> None:
     async with stand_in(tasks=200, failed_ratio=0.1, seed=3) as api:
         shell.talks_to(api.base_url)
         ids = api.catalogue.ids()
@@ -162,8 +162,8 @@ async def test_the_summary_tells_why_tasks_are_still_to_do(shell: Shell) -> None
 
     assert harvest.code == 1
     assert "  2 still to do: 2 pending. Run `harvester backfill` again.\n" in harvest.stderr
-    told = r"  2 of these met an error: see `harvester show ID` \(as (one|two): No connection: Cannot connect .*\)\n"
-    assert re.search(told, harvest.stderr), harvest.stderr
+    summary = r"  2 of these met an error: see `harvester show ID` \(as (one|two): No connection: Cannot connect .*\)\n"
+    assert re.search(summary, harvest.stderr), harvest.stderr
 
 
 async def test_the_time_is_up_when_it_was_said_to_be(shell: Shell) -> None:

@@ -38,7 +38,7 @@ def without_segments(task_id: str) -> Answer:
 
 @pytest.fixture(autouse=True)
 def good_tasks(api: ScriptedApi) -> None:
-    """Tasks that have to be harvested whatever happens to the one beside them."""
+    """Tasks that must be harvested whatever happens to the one beside them."""
     for one in GOOD:
         api.holds(one)
 

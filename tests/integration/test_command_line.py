@@ -59,7 +59,7 @@ def test_the_help_of_a_command_shows_an_example(tmp_path: Path, command: str) ->
     assert f"Example: harvester {command}" in " ".join(result.stdout.split())
 
 
-def test_the_version_is_told(tmp_path: Path) -> None:
+def test_the_version_is_printed(tmp_path: Path) -> None:
     result = harvester("--version", cwd=tmp_path)
 
     assert (result.returncode, result.stdout) == (0, f"harvester {__version__}\n")

@@ -67,7 +67,7 @@ async def test_a_daemon_shows_the_key_and_its_token_nowhere_whatever_happens(she
         assert KEY.encode() not in place
     for text in texts:
         assert TOKEN not in text
-    # Looked at the right places: all of them tell of what happened, and harmlessly.
+    # These are the right places: each reports what happened, without the key.
     assert "[the API key]" in ended.stderr
     assert sum("[the API key]" in page for page in pages) >= 1
     assert sum('harvester_tasks{state="harvested"} 2.0' in page for page in pages) == 1

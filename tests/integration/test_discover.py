@@ -27,7 +27,7 @@ async def test_all_that_the_account_has_made_is_queued_and_harvested(shell: Shel
         assert (api.requests.count("status"), shell.count("harvested")) == (0, 60)
 
 
-async def test_a_second_look_says_what_has_changed(shell: Shell) -> None:
+async def test_a_second_discovery_reports_the_changes(shell: Shell) -> None:
     async with stand_in(tasks=10, age_s=0, processing_median_s=3600) as api:
         shell.talks_to(api.base_url)
         await shell.run("discover")
@@ -62,13 +62,13 @@ async def test_a_dry_run_compares_with_the_queue_and_leaves_it(shell: Shell) -> 
         await shell.add(others)
         before = shell.database.read_bytes()
         ended = await shell.run("discover", "--dry-run", "--json")
-    told = json.loads(ended.stdout)
-    assert (told["new_task_ids"], told["new"], told["known"]) == ([first], 1, 9)
+    document = json.loads(ended.stdout)
+    assert (document["new_task_ids"], document["new"], document["known"]) == ([first], 1, 9)
     assert shell.database.read_bytes() == before
 
 
 @pytest.mark.parametrize(("since", "found"), [(["--since", "36h"], 2), ([], 6)])
-async def test_a_look_goes_back_as_far_as_asked(shell: Shell, since: list[str], found: int) -> None:
+async def test_a_discovery_goes_back_as_far_as_asked(shell: Shell, since: list[str], found: int) -> None:
     async with stand_in(tasks=6, age_s=3600, spread_s=5 * 86_400) as api:
         shell.talks_to(api.base_url)
         await shell.run("discover", *since)
@@ -83,7 +83,7 @@ async def test_the_settings_say_how_far_back(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("since", ["8d", "0", "soon", "-1d"])
-async def test_a_time_that_cannot_be_looked_back_is_a_usage_error(shell: Shell, since: str) -> None:
+async def test_an_impossible_since_is_a_usage_error(shell: Shell, since: str) -> None:
     ended = await shell.run("discover", f"--since={since}")
     assert ended.code == 2
     assert "--since" in ended.last_line

@@ -260,7 +260,7 @@ async def test_a_daemon_that_listens_everywhere_is_asked_here(shell: Shell) -> N
     assert ended.code == 0, ended.stdout
 
 
-async def test_where_nobody_listens_there_is_nobody_to_ask(shell: Shell) -> None:
+async def test_where_no_process_listens_the_api_is_not_asked(shell: Shell) -> None:
     config = shell.folder / "harvester.toml"
     config.write_text('[server]\nlisten = ""\n')
     ended = await shell.run("doctor", "--live")

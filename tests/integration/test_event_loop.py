@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from harvester.api import body_buffer
-from harvester.app.harvest import open_harvest
+from harvester.app.wiring import open_harvest
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.tasks.task import TaskState
 from harvester.service import decode_pool
@@ -66,7 +66,7 @@ def watching() -> Iterator[Watch]:
 
 LONG_VIDEOS = ("--tasks", str(TASKS), "--duration-s", TWO_HOURS_S, "--age-s", "7200", "--processing-s", "0.01,0")
 CROWD, MINE = ("--tasks", "4000", "--age-s", "60", "--spread-s", "1800", "--processing-s", "1e6,0"), 4
-"""Each so manieth task is to be harvested: one page of the list answers for a few only."""
+"""Only every MINE-th task is queued, so that one page of the list answers for a few only."""
 
 
 @asynccontextmanager

@@ -138,7 +138,7 @@ async def test_the_doctor_tells_of_a_database_that_cannot_be_reached(shell: Shel
         (["simulate", "--faults", "mine.toml"], 2),
     ],
 )
-def test_a_file_that_may_not_be_read_is_told_by_what_opens_it(
+def test_what_opens_a_file_reports_that_it_may_not_be_read(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -146,11 +146,11 @@ def test_a_file_that_may_not_be_read_is_told_by_what_opens_it(
     code: int,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    # Nothing keeps the superuser from reading; so it is only whoever asks first that is told no.
+    # The superuser may read any file, so only a check before the file is opened is denied here.
     monkeypatch.setattr(os, "access", lambda *_args, **_kwargs: False)
     (tmp_path / arguments[-1]).write_bytes(b"\xff no file that could be used, and more than the header of a database")
 
     assert run(arguments) == code
-    told = capsys.readouterr().err
-    assert told.startswith("harvester: ")
-    assert "Usage" not in told
+    message = capsys.readouterr().err
+    assert message.startswith("harvester: ")
+    assert "Usage" not in message

@@ -1,4 +1,4 @@
-"""A request budget that cannot save every task is told wherever somebody looks."""
+"""Status, plan, log and pages report a request budget that cannot save every task."""
 
 import asyncio
 import json
@@ -12,8 +12,9 @@ from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.limits.quotas import Quota
 from harvester.domain.limits.shared_limits import LimitUpdate
 from harvester.domain.tasks.task import DAY_MS
-from harvester.store.sqlite.connection import in_transaction, open_for_writing
+from harvester.store.sqlite.connection import open_for_writing
 from harvester.store.sqlite.limits import note_limits
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.shell import PATIENCE_S, Shell, stand_in
 
 FIFTY_A_DAY = {"HARVESTER_RATE__REQUESTS_PER_MINUTE": "0.0347"}
@@ -54,11 +55,11 @@ async def test_a_rate_that_suffices_gives_no_warning(shell: Shell) -> None:
     assert (budget["requests_per_s"], budget["at_risk"], budget["warning"]) == (None, 0, None)
 
 
-async def test_status_goes_by_what_the_api_has_taught(shell: Shell) -> None:
+async def test_status_uses_the_limits_that_the_api_has_stated(shell: Shell) -> None:
     await queue_fresh_tasks(shell, 2000)
-    news = LimitUpdate(quotas={Endpoint.RETRIEVE: Quota(50, 86_400)})
+    update = LimitUpdate(quotas={Endpoint.RETRIEVE: Quota(50, 86_400)})
     with closing(open_for_writing(shell.database)) as connection:
-        in_transaction(connection, lambda connection: note_limits(connection, news, time.time_ns() // 1_000_000))
+        in_transaction(connection, lambda connection: note_limits(connection, update, time.time_ns() // 1_000_000))
 
     ended = await shell.run("status", HARVESTER_RATE__REQUESTS_PER_MINUTE="60")
 

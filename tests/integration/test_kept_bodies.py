@@ -1,4 +1,4 @@
-"""What could not be stored is kept, shown, and harvested once it is understood, without a request."""
+"""A body that could not be decoded is kept, shown, and harvested once it is understood, without a request."""
 
 import asyncio
 import gzip

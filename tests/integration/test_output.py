@@ -1,4 +1,4 @@
-"""What reaches pipes and terminals: plain lines there, a display here, and foreign text made harmless."""
+"""Output to pipes is plain lines, to terminals a display; foreign text is made harmless."""
 
 import asyncio
 import json

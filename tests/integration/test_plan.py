@@ -9,8 +9,9 @@ import pytest
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.limits.shared_limits import LimitUpdate
-from harvester.store.sqlite.connection import in_transaction, open_for_writing
+from harvester.store.sqlite.connection import open_for_writing
 from harvester.store.sqlite.limits import note_limits
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.shell import Shell, stand_in
 
 FIFTY_A_DAY = {"HARVESTER_RATE__REQUESTS_PER_MINUTE": "0.0347"}
@@ -21,7 +22,7 @@ def aged(count: int, age_s: float) -> list[str]:
     return [f"{int(time.time() - age_s) - number:08x}{number:016x}" for number in range(count)]
 
 
-async def test_the_free_plan_is_told_what_it_saves_and_what_it_will_cost(shell: Shell) -> None:
+async def test_plan_reports_what_the_free_plan_saves_and_what_it_will_cost(shell: Shell) -> None:
     await shell.add(aged(2000, 0))
 
     ended = await shell.run("plan", **FIFTY_A_DAY)
@@ -56,14 +57,14 @@ async def test_a_strategy_shows_its_difference(shell: Shell) -> None:
     }
 
 
-async def test_a_strategy_that_the_budget_is_too_tight_for_is_not_followed_and_that_is_told(shell: Shell) -> None:
+async def test_plan_reports_that_a_strategy_is_not_followed_for_which_the_budget_is_too_tight(shell: Shell) -> None:
     await shell.add(aged(250, DAY_S))
 
-    told = await shell.run("plan", "--strategy", "status", **FIFTY_A_DAY)
+    planned = await shell.run("plan", "--strategy", "status", **FIFTY_A_DAY)
 
-    assert "strategy    auto: the budget is too small for status, which asks first\n" in told.stdout
-    assert "requests    about 250 in all, 1.00 a task: 250 for results, 0 to ask\n" in told.stdout
-    assert "at risk     no task\n" in told.stdout
+    assert "strategy    auto: the budget is too small for status, which asks first\n" in planned.stdout
+    assert "requests    about 250 in all, 1.00 a task: 250 for results, 0 to ask\n" in planned.stdout
+    assert "at risk     no task\n" in planned.stdout
 
 
 async def test_what_it_foretells_is_what_a_backfill_does(shell: Shell) -> None:
@@ -83,7 +84,7 @@ async def test_what_it_foretells_is_what_a_backfill_does(shell: Shell) -> None:
         assert "queue       no open tasks\n" in (await shell.run("plan")).stdout
 
 
-async def test_rows_of_other_programs_are_counted_though_nobody_has_seen_them_yet(shell: Shell) -> None:
+async def test_rows_of_other_programs_are_counted_before_a_harvest_has_imported_them(shell: Shell) -> None:
     await shell.run("migrate")
     with closing(open_for_writing(shell.database)) as connection:
         connection.executemany("INSERT INTO tasks (task_id) VALUES (?)", [(one,) for one in aged(30, DAY_S)])
@@ -98,9 +99,9 @@ async def test_rows_of_other_programs_are_counted_though_nobody_has_seen_them_ye
 async def test_while_the_api_wants_no_requests_the_calls_come_after_that(shell: Shell) -> None:
     await shell.add(aged(3, DAY_S))
     until_ms = time.time_ns() // 1_000_000 + 3_600_000
-    news = LimitUpdate(blocks={Endpoint.RETRIEVE: until_ms})
+    update = LimitUpdate(blocks={Endpoint.RETRIEVE: until_ms})
     with closing(open_for_writing(shell.database)) as connection:
-        in_transaction(connection, lambda connection: note_limits(connection, news, until_ms - 3_600_000))
+        in_transaction(connection, lambda connection: note_limits(connection, update, until_ms - 3_600_000))
 
     text = (await shell.run("plan")).stdout
     plan = json.loads((await shell.run("plan", "--json")).stdout)
@@ -118,7 +119,9 @@ async def test_while_the_api_wants_no_requests_the_calls_come_after_that(shell: 
         (("plan", "--calls", "-1"), 2, "--calls"),
     ],
 )
-async def test_what_cannot_be_planned_is_told(shell: Shell, arguments: tuple[str, ...], code: int, says: str) -> None:
+async def test_what_cannot_be_planned_is_an_error(
+    shell: Shell, arguments: tuple[str, ...], code: int, says: str
+) -> None:
     ended = await shell.run(*arguments)
 
     assert (ended.code, ended.stdout) == (code, "")

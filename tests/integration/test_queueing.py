@@ -70,7 +70,7 @@ async def test_known_ids_stay_as_they_are(shell: Shell) -> None:
     assert before == shell.rows("SELECT * FROM tasks ORDER BY id")[:2]
 
 
-async def test_ten_thousand_ids_are_queued_and_told_in_one_line(shell: Shell) -> None:
+async def test_ten_thousand_ids_are_queued_and_reported_in_one_line(shell: Shell) -> None:
     ids = [task_id(number) for number in range(10_000)]
 
     ended = await shell.run("add", "--file", "-", stdin="\n".join(ids))

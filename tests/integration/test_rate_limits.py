@@ -1,4 +1,4 @@
-"""429 and the headers before it: waited for as told, nothing lost, and no attempt charged to a task."""
+"""After 429, or headers that announce it: the stated wait is kept, nothing is lost, no attempt is charged to a task."""
 
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ from tests.support.thorough import thorough
 OLD = [task_id(number) for number in range(4)]
 
 
-async def test_after_a_429_its_class_is_left_alone_for_as_long_as_told(shell: Shell, api: ScriptedApi) -> None:
+async def test_after_a_429_its_endpoint_gets_no_request_for_the_stated_wait(shell: Shell, api: ScriptedApi) -> None:
     for one in OLD:
         api.holds(one)
     refusal = problem(429, "too_many_requests", "You have exceeded the rate limit.", retry_after="4")
@@ -29,9 +29,7 @@ async def test_after_a_429_its_class_is_left_alone_for_as_long_as_told(shell: Sh
     assert dict.fromkeys(OLD, 1) == charged
 
 
-async def test_a_process_that_is_killed_as_soon_as_it_was_told_to_wait_has_left_word_of_it(
-    shell: Shell, api: ScriptedApi
-) -> None:
+async def test_a_process_that_is_killed_right_after_a_stated_wait_has_stored_it(shell: Shell, api: ScriptedApi) -> None:
     refusal = problem(429, "too_many_requests", "You have exceeded the rate limit.", retry_after="11382")
     for one in OLD:
         api.holds(one, refusal)
@@ -75,7 +73,7 @@ async def test_where_one_call_gives_status_and_result_a_long_block_of_it_ends_a_
     first = await shell.run("backfill", "--no-wait", *OLD, **settings)
     again = await shell.run("backfill", "--no-wait", *OLD, **settings)
 
-    # The second one is told by the database.
+    # The second one reads the block from the database.
     assert (first.code, again.code, len(api.asked)) == (1, 1, 1)
     for ended in (first, again):
         assert "Run `harvester backfill` again after 20" in ended.stderr
@@ -106,7 +104,7 @@ async def test_an_exhausted_window_is_waited_for_without_running_into_429s(shell
         assert set(shell.rows("SELECT attempts FROM tasks")) == {(1,)}
 
 
-async def test_a_long_wait_is_told_and_can_be_ended(shell: Shell) -> None:
+async def test_a_long_wait_is_logged_and_can_be_ended(shell: Shell) -> None:
     # The last request of a window is kept for its second half.
     async with stand_in(tasks=4, requests_per_minute=3) as api:
         shell.talks_to(api.base_url)

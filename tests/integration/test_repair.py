@@ -1,4 +1,4 @@
-"""`verify --deep --repair`: what is damaged and can be had again is harvested again; the rest is told."""
+"""`verify --deep --repair`: what is damaged and can be retrieved again is harvested again; the rest is reported."""
 
 import json
 import sqlite3
@@ -114,7 +114,7 @@ async def test_a_file_that_cannot_be_read_is_not_touched(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-async def test_repairing_needs_a_deep_look(shell: Shell, options: list[str]) -> None:
+async def test_repairing_needs_a_deep_check(shell: Shell, options: list[str]) -> None:
     ended = await shell.run("verify", "--repair", *options)
 
     assert (ended.code, ended.stdout) == (2, "")
@@ -128,15 +128,15 @@ async def test_a_task_with_many_findings_takes_a_few_lines_and_a_program_gets_th
         vectors = len(shell.rows("SELECT 1 FROM embeddings"))
         assert vectors > 3
 
-        told = await shell.run("verify")
+        verified = await shell.run("verify")
         listed = await shell.run("verify", "--json")
         repaired = await shell.run("verify", "--deep", "--repair")
         story = await shell.run("show", one)
 
-    lines = told.stdout.splitlines()
+    lines = verified.stdout.splitlines()
     assert lines[0] == f"error: {one}: vector 0: 2048 bytes are not 5 numbers of f4"
     assert lines[3:] == [f"error: {one}: and {vectors - 3} more; --json lists them"]
-    assert f"{vectors} errors" in told.stderr
+    assert f"{vectors} errors" in verified.stderr
     assert len(json.loads(listed.stdout)["findings"]) == vectors
     for said in (repaired.stdout, story.stdout):
         assert "vector 2: 2048 bytes are not 5 numbers of f4; and" in said

@@ -30,7 +30,7 @@ async def read_until(running: Running, text: str) -> str:
     return "".join(lines)
 
 
-async def test_in_a_pipe_every_look_is_printed_after_the_other(shell: Shell) -> None:
+async def test_in_a_pipe_every_status_is_printed_after_the_other(shell: Shell) -> None:
     await shell.add([AN_ID])
     watch = await shell.start("status", "--watch", "--every", "0.05s")
 
@@ -54,7 +54,7 @@ async def test_sigterm_ends_it_as_the_shells_expect(shell: Shell) -> None:
     assert (await watch.ended()).code == 143
 
 
-async def test_a_database_that_disappears_is_told_and_waited_for(shell: Shell) -> None:
+async def test_a_database_that_disappears_is_reported_and_waited_for(shell: Shell) -> None:
     await shell.add([AN_ID])
     watch = await shell.start("status", "--watch", "--every", "0.05s")
     await read_until(watch, ONE_PENDING)
@@ -115,7 +115,7 @@ async def test_on_a_terminal_the_picture_is_replaced_and_the_cursor_comes_back(s
 
 
 class Screen:
-    """What a terminal receives."""
+    """A terminal that records the text it receives."""
 
     def __init__(self, controller: int) -> None:
         self._controller = controller
@@ -128,7 +128,7 @@ class Screen:
                 self.text += block.decode(errors="replace")
 
     async def shows(self, text: str, *, times: int) -> None:
-        """Wait until it has received `text` so many times."""
+        """Wait until it has received `text` that number of times."""
         async with asyncio.timeout(PATIENCE_S):
             while self.text.count(text) < times:  # noqa: ASYNC110  # another process sets no event
                 await asyncio.sleep(0.01)

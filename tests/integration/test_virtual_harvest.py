@@ -21,7 +21,8 @@ from bench.virtual import (
 )
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
-from harvester.service.discovery import DiscoveryReport, discover
+from harvester.service.discovery import DiscoveryParts, discover
+from harvester.service.discovery_report import DiscoveryReport
 from harvester.simulator.settings import SimulatorSettings
 from harvester.throttle.throttle import Throttle
 from tests.support.thorough import thorough
@@ -58,7 +59,7 @@ def test_every_task_is_harvested_with_one_download(opaque_ids: bool) -> None:  #
 
 
 @pytest.mark.parametrize("strategy", ["auto", "list"])
-def test_where_ids_tell_no_time_pages_are_asked_for_as_soon_as_answers_have_told_it(strategy: str) -> None:
+def test_where_ids_have_no_time_pages_are_requested_once_answers_have_stated_it(strategy: str) -> None:
     report = run_harvest(tasks(opaque_ids=True), Setup(requests_per_minute=60, strategy=strategy))
     assert report.counts[TaskState.HARVESTED] == TASKS
     assert report.requests[Endpoint.LIST] > 0
@@ -137,12 +138,12 @@ def test_what_is_near_its_deadline_is_served_in_time_where_the_budget_allows_it(
 
 def test_what_is_left_of_a_quota_is_not_saved_up_beyond_the_deadline_of_a_task() -> None:
     """The last five of fifty requests a day would go out hours apart; three tasks come, and expire in an hour."""
-    setup = Setup(server_limits=SimulatorSettings(requests_per_day=50), look_every_s=60.0, stop_after_s=12 * 3600.0)
+    setup = Setup(server_limits=SimulatorSettings(requests_per_day=50), recheck_s=60.0, stop_after_s=12 * 3600.0)
     others = of_age(draw_submissions(100, 1.0, seed=1), 86_400.0)
     near = of_age(draw_submissions(3, 1.0, seed=2), RETENTION_MS / 1000 - 3600 - 600)
     report = run_harvest([*others, *(replace(one, queued_at_ms=START_MS + 600_000) for one in near)], setup)
     assert {one.task.task_id for one in near} <= set(report.stored_at_ms)
-    # What nobody is pressed for is still spread: of the last two requests one had its turn.
+    # Requests without a near deadline are still spread: one of the last two had its turn.
     assert (report.requests.total(), report.refused.total()) == (49, 0)
 
 
@@ -163,15 +164,15 @@ def test_the_list_shows_every_task_as_it_was_a_lag_ago() -> None:
     lag_s, listed_after_s = 20.0, 100.0
     submissions = [*tasks(failed_ratio=0.2), *tasks(ours=False)]
 
-    async def look() -> DiscoveryReport:
+    async def discover_late() -> DiscoveryReport:
         async with InlineStore() as store:
             clock = VirtualClock()
             throttle = Throttle(RateLimit(0), clock.monotonic)
             api = ModelApi([one.task for one in submissions], clock, throttle, latency_s=0.0, list_lag_s=lag_s)
             await anyio.sleep(listed_after_s)
-            return await discover(api=api, throttle=throttle, store=store, clock=clock, since_ms=START_MS)
+            return await discover(DiscoveryParts(api=api, throttle=throttle, store=store, clock=clock), START_MS)
 
-    report = run_virtually(look())
+    report = run_virtually(discover_late())
     shown_at_ms = START_MS + round((listed_after_s - lag_s) * 1000)
     expected = Counter(one.task.status_at(shown_at_ms) for one in submissions)
     found = {"ready": TaskState.READY, "failed": TaskState.FAILED, "processing": TaskState.PENDING}
@@ -180,9 +181,9 @@ def test_the_list_shows_every_task_as_it_was_a_lag_ago() -> None:
     assert report.requests < len(submissions) / 10
 
 
-def test_a_loop_in_which_nobody_can_run_again_says_so() -> None:
-    async def wait_for_nobody() -> None:
+def test_a_loop_in_which_no_task_can_run_again_is_an_error() -> None:
+    async def wait_for_ever() -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(RuntimeError, match="no timer is set"):
-        run_virtually(wait_for_nobody())
+        run_virtually(wait_for_ever())

@@ -9,7 +9,7 @@ import pytest
 
 from bench.virtual import START_MS, Quirks, Report, Setup, Submission, draw_submissions, run_harvest
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.plan import Strategy
+from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.simulator.settings import SimulatorSettings
 from tests.support.thorough import thorough
@@ -146,14 +146,14 @@ def test_a_thousand_foreign_tasks_a_minute_make_pages_dear_and_nothing_else() ->
 
 
 def test_an_outage_of_six_hours_costs_few_requests() -> None:
-    setup = Setup(requests_per_minute=60, look_every_s=5.0)
+    setup = Setup(requests_per_minute=60, recheck_s=5.0)
     report = run_harvest(finishing(tasks(60), not_before_s=6 * HOUR_S), setup)
     check(report, count=60, per_task=5.0, half_within_s=1800.0)
 
 
-def test_tasks_that_hang_are_asked_about_ever_more_rarely_and_keep_nobody_waiting() -> None:
+def test_tasks_that_hang_are_asked_about_ever_more_rarely_and_delay_no_others() -> None:
     hung = [replace(one, task=replace(one.task, finished_at_ms=NEVER_MS)) for one in tasks(70, seed=7)]
-    setup = Setup(requests_per_minute=60, look_every_s=5.0, stop_after_s=3 * HOUR_S)
+    setup = Setup(requests_per_minute=60, recheck_s=5.0, stop_after_s=3 * HOUR_S)
     report = run_harvest([*hung, *tasks()], setup)
     assert report.counts[TaskState.HARVESTED] == TASKS
     assert report.counts[TaskState.PENDING] == len(hung)
@@ -195,7 +195,7 @@ def test_processes_that_share_a_database_or_begin_anew_waste_little(setup: Setup
 )
 def test_a_budget_that_can_save_all_saves_all_whatever_the_strategy_is(strategy: Strategy) -> None:
     """Thirty-five requests in the seven days: to ask first about thirty tasks takes sixty."""
-    setup = Setup(requests_per_minute=5 / (24 * 60), strategy=strategy, look_every_s=300.0, lease_s=HOUR_S)
+    setup = Setup(requests_per_minute=5 / (24 * 60), strategy=strategy, recheck_s=300.0, lease_s=HOUR_S)
     report = run_harvest(tasks(30), setup)
     check(report, count=30, per_task=1.1, half_within_s=4 * DAY_S)
 
@@ -233,7 +233,7 @@ def test_with_fifty_requests_a_day_and_a_useless_list_nothing_is_lost(strategy: 
     setup = Setup(
         strategy=strategy,
         quirks=quirks,
-        look_every_s=300.0,
+        recheck_s=300.0,
         lease_s=2 * HOUR_S,
         server_limits=SimulatorSettings(requests_per_day=50),
         stop_after_s=7 * DAY_S,
@@ -250,7 +250,7 @@ def test_a_quota_of_a_day_is_shared_and_outlives_a_restart_without_a_refusal(
     setup = Setup(
         processes=processes,
         restart_every_s=restart_every_s,
-        look_every_s=300.0,
+        recheck_s=300.0,
         lease_s=2 * HOUR_S,
         server_limits=SimulatorSettings(requests_per_day=50),
         stop_after_s=4 * DAY_S,

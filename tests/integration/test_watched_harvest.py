@@ -5,7 +5,7 @@ from typing import Any
 
 import aiohttp
 
-from harvester.app.harvest import open_harvest
+from harvester.app.wiring import open_harvest
 from harvester.service.run_options import StopWhen
 from harvester.settings.model import load_settings
 from harvester.web import Metrics, WebServer

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from harvester.domain.planning.api_versions import GONE_ANSWERS
 from harvester.domain.planning.decisions import Circumstances, decide
-from harvester.domain.planning.plan import GONE_ANSWERS
 from harvester.domain.tasks.embeddings import Matrix, MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.listing import ListedRow, ListSettlement
 from harvester.domain.tasks.outcomes import (
@@ -30,10 +30,11 @@ from harvester.domain.tasks.outcomes import (
 from harvester.domain.tasks.records import Attempt, Decision, Lease, Settlement
 from harvester.domain.tasks.task import Task
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.connection import in_transaction, open_for_writing
+from harvester.store.sqlite.connection import open_for_writing
 from harvester.store.sqlite.listed import apply_list_page, listed_rows
 from harvester.store.sqlite.results import settle
 from harvester.store.sqlite.store import Store
+from harvester.store.sqlite.transaction import in_transaction
 
 T = TypeVar("T")
 
@@ -86,9 +87,9 @@ def claim(
     return in_transaction(connection, body)
 
 
-async def claim_due(store: Store, lease: Lease, *, now_ms: int, limit: int, wake: bool = True) -> list[Task]:
+async def claim_due(store: Store, lease: Lease, *, now_ms: int, limit: int, make_due: bool = True) -> list[Task]:
     """Claim due tasks, the ready ones first."""
-    due = await store.due(now_ms, limit=limit, wake=wake)
+    due = await store.due(now_ms, limit=limit, make_due=make_due)
     return await store.claim(lease, [*due.ready, *due.pending][:limit])
 
 
@@ -209,13 +210,13 @@ def schema(connection: sqlite3.Connection) -> list[Any]:
     return connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
 
 
-def steps_of(connection: sqlite3.Connection, deed: Callable[[sqlite3.Connection], T]) -> int:
-    """Count the instructions of SQLite's virtual machine that `deed` takes; its changes are rolled back."""
+def steps_of(connection: sqlite3.Connection, action: Callable[[sqlite3.Connection], T]) -> int:
+    """Count the instructions of SQLite's virtual machine that `action` takes; its changes are rolled back."""
     counter = itertools.count()
     connection.execute("BEGIN IMMEDIATE")
     connection.set_progress_handler(lambda: next(counter) * 0, 1)
     try:
-        deed(connection)
+        action(connection)
     finally:
         connection.set_progress_handler(None, 0)
         connection.execute("ROLLBACK")

@@ -1,7 +1,7 @@
 """Starts `harvester` as a fork of a process that has loaded it: a process of its own, without the time to import.
 
-The server forks twice, so that the command becomes a child of the tests' process, which takes in orphans. What
-`make test-all` adds starts the installed command itself.
+The server forks twice, so that the command becomes a child of the tests' process, which adopts orphans. Tests that
+only `make test-all` runs start the installed command itself.
 """
 
 import asyncio

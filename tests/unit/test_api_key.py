@@ -42,7 +42,7 @@ def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
     assert key.source == "TWELVELABS_API_KEY"
 
 
-def test_without_a_key_both_ways_are_told() -> None:
+def test_without_a_key_the_error_names_both_ways_to_set_it() -> None:
     with pytest.raises(UsageError) as caught:
         resolve_api_key(settings(), {})
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.app.harvest import open_harvest
+from harvester.app.wiring import open_harvest
 from harvester.domain.limits.endpoint import Endpoint, LimitReport
 from harvester.settings.model import Settings
 

@@ -45,7 +45,7 @@ def test_an_interrupted_bench_tells_of_the_seeds_that_got_furthest(capsys: pytes
     assert names(lines) == ["auto", "list", LEAST]
 
 
-def test_a_seed_without_its_least_is_not_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_seed_without_its_least_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(capsys, ("auto", 1), ("auto", 2), ("list", 2), (LEAST, 1)).splitlines()
     assert names(lines) == ["auto", LEAST]
     assert printed(capsys, ("auto", 1)) == ""

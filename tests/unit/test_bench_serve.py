@@ -1,4 +1,4 @@
-"""What the benches are served compressed is the same body, as one stream."""
+"""The benches' server sends the same body compressed, as one stream."""
 
 import gzip
 import zlib

@@ -1,4 +1,4 @@
-"""Who is trusted: this machine's authorities, or those that a variable names."""
+"""Trusted authorities: this machine's, or those that a variable names."""
 
 import ssl
 from pathlib import Path

@@ -30,7 +30,7 @@ def test_a_small_machine_decodes_in_the_process_that_harvests() -> None:
     assert share_of(limits(128)).workers == 0
 
 
-def test_what_somebody_has_set_is_left_alone() -> None:
+def test_what_a_user_has_set_is_left_alone() -> None:
     loaded = load_settings(environ={"HARVESTER_HARVEST__CONCURRENCY": "8"})
 
     small = fitted(loaded, limits(128))

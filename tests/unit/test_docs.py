@@ -1,4 +1,4 @@
-"""What the documents point at is there."""
+"""The targets of links in the documents exist."""
 
 import re
 from pathlib import Path

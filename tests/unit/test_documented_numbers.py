@@ -12,8 +12,8 @@ from harvester.cli.daemon import GRACE_S
 from harvester.cli.streams import MAX_WAITING_BYTES
 from harvester.domain.limits.aimd import CUT
 from harvester.domain.limits.quotas import RESERVE_SHARE
+from harvester.domain.planning.api_versions import GONE_ANSWERS
 from harvester.domain.planning.decisions import INVALID_DOWNLOADS
-from harvester.domain.planning.plan import GONE_ANSWERS
 from harvester.domain.tasks.dead_letter import MAX_PAYLOAD_BYTES
 from harvester.domain.tasks.task import DAY_MS, NEVER_ANSWERED_MS, RETENTION_MS
 from harvester.domain.tasks.task_id import MAX_LENGTH
@@ -132,7 +132,7 @@ HELD: dict[str, list[str]] = {
     "docs/reference/json.md": [f"over the last {PERIODS[RATE_WINDOW_S]}"],
     "docs/reference/log.md": [f"the same one once a {PERIODS[library_logs.EVERY_S]}"],
     "docs/reference/metrics.md": [
-        f"computed once a {PERIODS[deadline_monitor.LOOK_EVERY_S]}",
+        f"computed once a {PERIODS[deadline_monitor.CHECK_EVERY_S]}",
         f"about {mib(LOG_BYTES)} at most",
         f"within {DAY_MS // 3_600_000} h",
     ],
@@ -191,7 +191,7 @@ def test_every_quantity_is_held_or_no_constant(page: str) -> None:
     assert QUANTITY.findall(rest) == []
 
 
-def test_every_page_of_prose_is_looked_at() -> None:
+def test_every_page_of_prose_is_checked() -> None:
     """The tables of commands and settings are the program's own words: test_reference.py compares them."""
     pages = {str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")}
 

@@ -1,4 +1,4 @@
-"""What a program may rely on: the names, their types, and that importing them costs little."""
+"""The public API: its names, their types, and that importing them costs little."""
 
 import subprocess
 import sys

@@ -17,12 +17,12 @@ from harvester.cli.main import run
 from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.pacer import Pacer
 from harvester.domain.planning.feasibility import assess
-from harvester.domain.planning.plan import Strategy
+from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.outcomes import Refused, Retrieved
 from harvester.domain.tasks.queue_reports import Deadline, Troubled
 from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.domain.tasks.task_reports import StatusReport, TaskError
-from harvester.reports.plan import as_json as plan_as_json
+from harvester.reports.plan_json import as_json as plan_as_json
 from harvester.reports.status import as_json as status_as_json
 from harvester.simulator.request_log import RequestRecord
 from harvester.store.sqlite.connection import open_for_writing

@@ -33,9 +33,11 @@ def has_long_exponent(text: bytes) -> bool:
     return _any_piece(text, _has_long_exponent)
 
 
-def _any_piece(text: bytes, look: Callable[[memoryview], bool]) -> bool:
+def _any_piece(text: bytes, matches: Callable[[memoryview], bool]) -> bool:
     view = memoryview(text)
-    return any(look(view[start : start + _PIECE_BYTES + _OVERLAP_BYTES]) for start in range(0, len(text), _PIECE_BYTES))
+    return any(
+        matches(view[start : start + _PIECE_BYTES + _OVERLAP_BYTES]) for start in range(0, len(text), _PIECE_BYTES)
+    )
 
 
 def _has_long_run(piece: memoryview) -> bool:

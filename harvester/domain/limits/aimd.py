@@ -64,20 +64,20 @@ class AimdController:
         """Record an answer to a request that was sent after the last refusal."""
         self._has_success = True
 
-    def refused(self, *, is_told: bool, present: float, until: float, now: float) -> bool:
+    def refused(self, *, has_stated_wait: bool, present: float, until: float, now: float) -> bool:
         """Learn from a refusal that blocks until `until`; return whether it cut the `present` rate per minute.
 
-        Do not cut the rate for a first refusal that states a wait (`is_told`), nor within SETTLE_S of the last cut if
-        no request has succeeded since.
+        Do not cut the rate for a first refusal that states a wait, nor within SETTLE_S of the last cut if no request
+        has succeeded since.
         """
-        is_repeated = not is_told or now - self.block_ended < REPEATED_WITHIN_S
+        is_repeated = not has_stated_wait or now - self.block_ended < REPEATED_WITHIN_S
         is_judged = self._has_success or now - self._cut_at >= SETTLE_S
         self.block_ended = until
         if not (is_repeated and is_judged):
             return False
-        self.adopt(LearnedRate(max(MIN_PER_MINUTE, CUT * present), until), now)
+        self.set_rate(LearnedRate(max(MIN_PER_MINUTE, CUT * present), until), now)
         return True
 
-    def adopt(self, learned: LearnedRate, now: float) -> None:
+    def set_rate(self, learned: LearnedRate, now: float) -> None:
         """Use that rate from now on."""
         self.learned, self._cut_at, self._has_success = learned, now, False

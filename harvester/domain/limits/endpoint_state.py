@@ -42,3 +42,19 @@ class SentSince:
     count: int
     first_at: float
     last_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointBudget:
+    """The limits of an endpoint for reports; None means unknown or not in force.
+
+    `configured_per_minute` (0: unlimited) applies to all endpoints together. `remaining` and `reset_s` describe the
+    open window, from the latest answer.
+    """
+
+    configured_per_minute: float
+    learned_per_minute: float | None
+    quota: Quota | None
+    remaining: int | None
+    reset_s: float | None
+    blocked_s: float

@@ -1,181 +1,13 @@
-"""Decide when a request may go out: one bucket for all requests, and for each endpoint the limits that the API showed.
+"""Decide when a request may go out: by one bucket for all requests, and by the limits of each endpoint.
 
 Times are monotonic seconds unless a name ends in `_ms`, which is Unix milliseconds.
 """
 
-import math
-from dataclasses import dataclass, field
-
-from harvester.domain.limits.aimd import MIN_MEASURED, AimdController
-from harvester.domain.limits.endpoint import (
-    MAX_BLOCK_S,
-    MAX_GUESSED_BLOCK_S,
-    MIN_BLOCK_S,
-    POLL_ENDPOINTS,
-    Bucket,
-    Endpoint,
-    LimitReport,
-    RateLimit,
-)
-from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow, SentSince
-from harvester.domain.limits.quotas import LATELY_S, WINDOWS_S, Quota, QuotaWindow, Sending, SendLog, infer_quota
-from harvester.domain.planning.feasibility import Budget, Deadlines, QuotaBalance
-
-CLOCK_ROUNDING_S = 0.01
-"""Seconds by which the wall clock and the monotonic clock may disagree when both are read."""
-
-
-@dataclass(slots=True)
-class EndpointLimiter:
-    """The limits of one endpoint: until when it is blocked, its quota, and its own bucket while it has a learned rate.
-
-    `ceiling` is the configured rate per minute (0: none). `sent_before_cut` is the number of requests before the last
-    cut. `pressing` is the number of requests that cannot wait for the end of the window.
-    """
-
-    ceiling: float
-    until: float = 0.0
-    refusals: int = 0
-    quota: Quota | None = None
-    sends: SendLog = field(default_factory=SendLog)
-    window: QuotaWindow = field(default_factory=QuotaWindow)
-    adapting: AimdController = field(default_factory=AimdController)
-    arrival: float = -math.inf
-    accepted_at: float = -math.inf
-    sent_before_cut: int = 0
-    pressing: int = 0
-
-    def rate(self, now: float) -> float | None:
-        """Return the learned rate per minute, None while none is in force."""
-        learned = self.adapting.learned
-        return None if learned is None else learned.at(now, self._ceiling())
-
-    def wait_s(self, now: float, *, is_pressing: bool = False) -> float:
-        """Return the seconds to wait because of this endpoint's limits; `is_pressing` ignores a quota's reserve."""
-        is_pressing = is_pressing or self.pressing > 0
-        due_at = max(self.until, self.window.due_at(self.sends, self.quota, now, is_pressing=is_pressing))
-        if self.rate(now) is not None:
-            due_at = max(due_at, self.arrival)
-        return max(0.0, due_at - now)
-
-    def take(self, now: float) -> Sending:
-        """Account for a request that goes out now."""
-        rate = self.rate(now)
-        if rate is not None:
-            self.arrival = max(self.arrival, now) + 60.0 / rate
-        self.pressing = max(0, self.pressing - 1)
-        return self.sends.add(now)
-
-    def accepted(self, report: LimitReport, sending: Sending, now: float) -> None:
-        """Learn from an answer that was not a 429: an exhausted window blocks until its reset."""
-        self._note_quota(report)
-        self.accepted_at = now
-        # An answer to a request that was sent before a refusal says nothing about the time after it.
-        if sending.at >= self.until:
-            self.refusals = 0
-            self.adapting.succeeded()
-        if report.remaining is not None and report.reset_s is not None:
-            ends_at = now + min(MAX_BLOCK_S, max(0.0, report.reset_s))
-            self.window.note(report.limit, report.remaining, ends_at, sending)
-            if report.remaining <= 0:
-                self.block(report.reset_s, now)
-
-    def refused(self, report: LimitReport, sending: Sending, now: float) -> None:
-        """Learn from a 429: block as `Retry-After` says, else until the reset, else for 1 s, doubling up to 5 min."""
-        self._note_quota(report)
-        self.window.close(sending)
-        # Refusals of requests that were in flight together count once.
-        is_new = sending.at >= self.until
-        if is_new:
-            self.refusals += 1
-        guess = min(MAX_GUESSED_BLOCK_S, MIN_BLOCK_S * 2 ** min(max(0, self.refusals - 1), 20))
-        stated_s = report.retry_after_s if report.retry_after_s is not None else report.reset_s
-        # With a stated wait of 0 or 1 s use the doubling wait: the server may state it and refuse again for hours.
-        self.block(guess if stated_s is None or stated_s <= MIN_BLOCK_S else stated_s, now)
-        if is_new:
-            self._cut(is_told=stated_s is not None, now=now)
-
-    def balance(self, now: float, now_ms: int, resumes_s: float) -> QuotaBalance | None:
-        """Return what the quota has left, None without one; the next request opens a window if none is open."""
-        if self.quota is None or self.quota.limit <= 0:
-            return None
-        left, renews_s = self.window.left(self.sends, now), self.window.ends_at - now
-        if left is None:
-            left, renews_s = self.quota.limit, resumes_s + self.quota.window_s
-        window_ms = self.quota.window_s * 1000
-        return QuotaBalance(max(0, left), now_ms + round(renews_s * 1000), self.quota.limit, window_ms)
-
-    def snapshot(self, now: float) -> EndpointState:
-        """Return the known limits at `now`; `window` is None if none is open."""
-        left = self.window.left(self.sends, now)
-        window = None if left is None else OpenWindow(left, self.window.ends_at, self.window.sending.at)
-        return EndpointState(self.quota, window, self.adapting.learned, self.arrival)
-
-    def restore(self, state: EndpointState, now: float) -> None:
-        """Adopt the limits that another process knows; of windows and arrivals, keep the later one."""
-        if state.quota is not None:
-            self.quota = state.quota
-        if state.window is not None:
-            self._restore_window(state.window)
-        if state.learned is not None:
-            self.adapting.adopt(state.learned, now)
-        self.arrival = max(self.arrival, state.arrival)
-
-    def sent_since(self, number: int, now: float) -> SentSince:
-        """Return the requests after the one with that number, without those before the last cut."""
-        after = max(number, self.sent_before_cut)
-        return SentSince(self.sends.after(after, now), self.sends.first_after(after, now), self.sends.count)
-
-    def block(self, seconds: float, now: float) -> None:
-        """Block this endpoint for `seconds`, limited to MIN_BLOCK_S and MAX_BLOCK_S."""
-        self.until = max(self.until, now + min(MAX_BLOCK_S, max(MIN_BLOCK_S, seconds)))
-
-    def _restore_window(self, window: OpenWindow) -> None:
-        if self.quota is not None and window.as_of > self.window.sending.at + CLOCK_ROUNDING_S:
-            sending = Sending(window.as_of, self.sends.count - self.sends.since(window.as_of))
-            self.window.note(self.quota.limit, window.remaining, window.ends_at, sending)
-
-    def _note_quota(self, report: LimitReport) -> None:
-        if report.limit is not None and report.reset_s is not None:
-            self.quota = infer_quota(self.quota, report.limit, report.reset_s)
-
-    def _cut(self, *, is_told: bool, now: float) -> None:
-        present = self.rate(now)
-        if present is None:
-            # If the API has accepted nothing lately, the count says nothing about its limit: cut this process's rate.
-            has_accepted = now - self.accepted_at <= LATELY_S
-            measured = self.sends.lately(now) if has_accepted else self.sends.per_minute(now)
-            known = [rate for rate in (self._ceiling(), measured if measured >= MIN_MEASURED else 0.0) if rate > 0]
-            present = min(known, default=float(MIN_MEASURED))
-        if self.adapting.refused(is_told=is_told, present=present, until=self.until, now=now):
-            self.arrival = now
-            self.sent_before_cut = self.sends.count
-
-    def _ceiling(self) -> float:
-        """Return the highest rate per minute that a climb can reach; 0 if nothing limits it.
-
-        The quota of an hour or a day is no ceiling: the window may be used up early.
-        """
-        rates = [self.ceiling]
-        if self.quota is not None and self.quota.window_s <= WINDOWS_S[0]:
-            rates.append(self.quota.per_minute)
-        return min((rate for rate in rates if rate > 0), default=0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointBudget:
-    """The limits of an endpoint for reports; None means unknown or not in force.
-
-    `configured_per_minute` (0: unlimited) applies to all endpoints together. `remaining` and `reset_s` describe the
-    open window, from the latest answer.
-    """
-
-    configured_per_minute: float
-    learned_per_minute: float | None
-    quota: Quota | None
-    remaining: int | None
-    reset_s: float | None
-    blocked_s: float
+from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Bucket, Endpoint, LimitReport, RateLimit
+from harvester.domain.limits.endpoint_limiter import EndpointLimiter
+from harvester.domain.limits.endpoint_state import EndpointBudget, EndpointState, SentSince
+from harvester.domain.limits.quotas import Quota, Sending
+from harvester.domain.planning.feasibility import Budget, Deadlines
 
 
 class Pacer:
@@ -187,7 +19,7 @@ class Pacer:
 
     def __init__(self, limit: RateLimit, *, has_status_call: bool = True) -> None:
         self._bucket = Bucket(limit)
-        self._paces = {
+        self._limiters = {
             endpoint: EndpointLimiter(limit.requests_per_minute)
             for endpoint in POLL_ENDPOINTS
             if has_status_call or endpoint is not Endpoint.STATUS
@@ -201,14 +33,14 @@ class Pacer:
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The endpoints with limits of their own."""
-        return tuple(self._paces)
+        return tuple(self._limiters)
 
     def change_limit(self, limit: RateLimit, now: float) -> None:
         """Replace the configured ceiling; the next request follows the last one at the new rate."""
         self._bucket.limit = limit
         self._bucket.arrival = min(self._bucket.arrival, now + limit.tolerance_s + limit.interval_s)
-        for pace in self._paces.values():
-            pace.ceiling = limit.requests_per_minute
+        for limiter in self._limiters.values():
+            limiter.ceiling = limit.requests_per_minute
 
     def start_at(self, arrival: float) -> None:
         """Set the theoretical arrival time of the next request at the configured rate: a burst may precede it."""
@@ -220,56 +52,56 @@ class Pacer:
 
     def snapshot(self, endpoint: Endpoint, now: float) -> EndpointState:
         """Return the known limits of one of `endpoints`. Raises KeyError for another endpoint."""
-        return self._paces[endpoint].snapshot(now)
+        return self._limiters[endpoint].snapshot(now)
 
     def restore(self, endpoint: Endpoint, state: EndpointState, now: float) -> None:
         """Adopt the limits that another process knows of an endpoint; ignored unless it is one of `endpoints`."""
-        if endpoint in self._paces:
-            self._paces[endpoint].restore(state, now)
+        if endpoint in self._limiters:
+            self._limiters[endpoint].restore(state, now)
 
     def sent_since(self, endpoint: Endpoint, number: int, now: float) -> SentSince:
         """Return the requests after the one with that number, without those before the last cut."""
-        return self._pace(endpoint).sent_since(number, now)
+        return self._limiter(endpoint).sent_since(number, now)
 
     def learn_quota(self, endpoint: Endpoint, quota: Quota) -> None:
         """Adopt a quota that the API has stated."""
-        self._pace(endpoint).quota = quota
+        self._limiter(endpoint).quota = quota
 
     def learned_rate(self, endpoint: Endpoint, now: float) -> float | None:
         """Return the cut rate per minute of an endpoint, None while none is in force."""
-        return self._pace(endpoint).rate(now)
+        return self._limiter(endpoint).rate(now)
 
     def endpoint_wait_s(self, endpoint: Endpoint, now: float) -> float:
         """Return the seconds that a request must wait because of its endpoint's own limits."""
-        return self._pace(endpoint).wait_s(now)
+        return self._limiter(endpoint).wait_s(now)
 
     def wait_s(self, endpoint: Endpoint, now: float) -> float:
         """Return the seconds that a request to that endpoint must wait; 0 means it may go out."""
-        return max(0.0, self._bucket.ready_at() - now, self._pace(endpoint).wait_s(now))
+        return max(0.0, self._bucket.ready_at() - now, self._limiter(endpoint).wait_s(now))
 
     def blocked_s(self, endpoint: Endpoint, now: float) -> float:
         """Return the seconds for which that endpoint is still blocked."""
-        return max(0.0, self._pace(endpoint).until - now)
+        return self._limiter(endpoint).blocked_s(now)
 
     def take(self, endpoint: Endpoint, now: float) -> Sending:
         """Account for a request that goes out now."""
         self._bucket.take(now)
-        return self._pace(endpoint).take(now)
+        return self._limiter(endpoint).take(now)
 
     def accepted(self, endpoint: Endpoint, report: LimitReport, now: float, sending: Sending | None = None) -> None:
         """Learn from an answer that was not a 429; without `sending` the request was sent just now."""
-        pace = self._pace(endpoint)
-        pace.accepted(report, sending or Sending(now, pace.sends.count), now)
+        limiter = self._limiter(endpoint)
+        limiter.accepted(report, sending or Sending(now, limiter.sends.count), now)
 
     def refused(self, endpoint: Endpoint, report: LimitReport, now: float, sending: Sending | None = None) -> None:
         """Learn from a 429."""
-        pace = self._pace(endpoint)
-        pace.refused(report, sending or Sending(now, pace.sends.count), now)
+        limiter = self._limiter(endpoint)
+        limiter.refused(report, sending or Sending(now, limiter.sends.count), now)
 
     def block(self, endpoint: Endpoint, seconds: float, now: float) -> None:
         """Block that endpoint for `seconds`, as another process learned; MAX_BLOCK_S guards against a jumped clock."""
         if seconds > 0:
-            self._pace(endpoint).block(seconds, now)
+            self._limiter(endpoint).block(seconds, now)
 
     def rate_per_s(self, now: float) -> float | None:
         """Return the sustained rate at which results can be retrieved: requests per second, None if unlimited."""
@@ -277,12 +109,12 @@ class Pacer:
 
     def results_budget(self, now: float, now_ms: int) -> Budget:
         """Return the budget for retrievals from now on; `now_ms` is the present in Unix milliseconds."""
-        pace, setting = self._pace(Endpoint.RETRIEVE), self.limit.requests_per_minute
-        resumes_s = max(0.0, self._bucket.ready_at() - now, pace.wait_s(now, is_pressing=True))
+        limiter, setting = self._limiter(Endpoint.RETRIEVE), self.limit.requests_per_minute
+        resumes_s = max(0.0, self._bucket.ready_at() - now, limiter.wait_s(now, is_pressing=True))
         return Budget(
-            pace_per_s=min((rate / 60 for rate in (setting, pace.rate(now)) if rate), default=None),
+            pace_per_s=min((rate / 60 for rate in (setting, limiter.rate(now)) if rate), default=None),
             setting_per_s=setting / 60 or None,
-            balance=pace.balance(now, now_ms, resumes_s),
+            balance=limiter.balance(now, now_ms, resumes_s),
             resumes_ms=now_ms + round(resumes_s * 1000),
         )
 
@@ -291,25 +123,15 @@ class Pacer:
 
         The list has no such requests: no deadline depends on one page.
         """
-        for endpoint, pace in self._paces.items():
+        for endpoint, limiter in self._limiters.items():
             if endpoint is not Endpoint.LIST:
-                ends_ms = now_ms + (pace.window.ends_at - now) * 1000
-                pace.pressing = sum(count for at_ms, count in deadlines if now_ms < at_ms <= ends_ms)
+                limiter.press(deadlines, now, now_ms)
 
     def budget(self, endpoint: Endpoint, now: float) -> EndpointBudget:
         """Return the limits of that endpoint for reports."""
-        pace = self._pace(endpoint)
-        is_open = now < pace.window.ends_at
-        return EndpointBudget(
-            configured_per_minute=self.limit.requests_per_minute,
-            learned_per_minute=pace.rate(now),
-            quota=pace.quota,
-            remaining=pace.window.remaining if is_open else None,
-            reset_s=pace.window.ends_at - now if is_open else None,
-            blocked_s=self.blocked_s(endpoint, now),
-        )
+        return self._limiter(endpoint).budget(now)
 
-    def _pace(self, endpoint: Endpoint) -> EndpointLimiter:
+    def _limiter(self, endpoint: Endpoint) -> EndpointLimiter:
         """Return the limiter of one of POLL_ENDPOINTS. Raises KeyError for another endpoint."""
-        is_joint = endpoint is Endpoint.STATUS and endpoint not in self._paces
-        return self._paces[Endpoint.RETRIEVE if is_joint else endpoint]
+        is_joint = endpoint is Endpoint.STATUS and endpoint not in self._limiters
+        return self._limiters[Endpoint.RETRIEVE if is_joint else endpoint]

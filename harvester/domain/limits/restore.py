@@ -2,7 +2,7 @@
 
 from harvester.domain.limits.aimd import LearnedRate
 from harvester.domain.limits.endpoint import RateLimit, charge, reserve
-from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow
+from harvester.domain.limits.endpoint_state import EndpointState
 from harvester.domain.limits.pacer import Pacer
 from harvester.domain.limits.shared_limits import EndpointLimits, LimitSnapshot
 
@@ -26,7 +26,7 @@ def recall(
 
 def _state(endpoint_limits: EndpointLimits, now_ms: int) -> EndpointState:
     shared, rate = endpoint_limits.window, endpoint_limits.rate
-    window = None if shared is None else OpenWindow(shared.remaining, shared.ends_ms / 1000, shared.at_ms / 1000)
+    window = None if shared is None else shared.on_clock(now_ms / 1000, now_ms)
     if rate is None:
         return EndpointState(endpoint_limits.quota, window)
     arrival_ms, _ = charge(endpoint_limits.arrival_ms, now_ms, RateLimit(rate.per_minute), 0)

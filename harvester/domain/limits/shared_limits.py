@@ -6,6 +6,7 @@ Times are Unix milliseconds, because monotonic clocks of two processes cannot be
 from dataclasses import dataclass, field
 
 from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.limits.endpoint_state import OpenWindow
 from harvester.domain.limits.quotas import Quota
 
 QUOTA_KEPT_MS = 8 * 24 * 60 * 60 * 1000
@@ -27,6 +28,11 @@ class SharedWindow:
     remaining: int
     ends_ms: int
     at_ms: int
+
+    def on_clock(self, now: float, now_ms: int) -> OpenWindow:
+        """Return the window on the clock of a pacer that shows `now`; a time ahead of this process's clock is now."""
+        as_of = now - max(0.0, (now_ms - self.at_ms) / 1000)
+        return OpenWindow(self.remaining, now + (self.ends_ms - now_ms) / 1000, as_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +68,10 @@ class LimitUpdate:
     rates: dict[Endpoint, SharedRate] = field(default_factory=dict)
     quotas: dict[Endpoint, Quota] = field(default_factory=dict)
     windows: dict[Endpoint, SharedWindow] = field(default_factory=dict)
-    payments: dict[Endpoint, Charge] = field(default_factory=dict)
+    charges: dict[Endpoint, Charge] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.blocks or self.rates or self.quotas or self.windows or self.payments)
+        return bool(self.blocks or self.rates or self.quotas or self.windows or self.charges)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,9 @@ about again at growing intervals, until they allow it or PATIENCE_MS has passed.
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from harvester.domain.planning.plan import GONE_ANSWERS, MAX_POLL_WAIT_MS, Rng, at_latest_before_deadline, next_poll_ms
+from harvester.domain.planning.api_versions import GONE_ANSWERS
+from harvester.domain.planning.backoff import BACKOFF_BASE_MS, Rng, backoff_ms
+from harvester.domain.planning.poll_times import MAX_POLL_WAIT_MS, at_latest_before_deadline, next_poll_ms
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.outcomes import (
     Empty,
@@ -40,9 +42,6 @@ from harvester.domain.tasks.outcomes import (
 )
 from harvester.domain.tasks.records import Decision, Problem
 from harvester.domain.tasks.task import NEVER_ANSWERED_MS, ApiVersion, Task, TaskState, deadline_ms
-
-BACKOFF_BASE_MS = 1_000
-BACKOFF_CAP_MS = 5 * 60 * 1_000
 
 GONE_SPACING_MS = 5_000
 """Milliseconds between two confirmations, because a new task may not be visible everywhere yet."""
@@ -192,15 +191,6 @@ def _decide(case: _Case, outcome: Outcome, times: ProcessingTimes) -> Decision: 
             return unchanged(task)
         case _:
             assert_never(outcome)
-
-
-def backoff_ms(failures: int, rng: Rng) -> int:
-    """Return a wait in milliseconds with full jitter: between 0 and 1 s, doubled with each failure up to 5 min.
-
-    Source: the "full jitter" variant of exponential back-off, AWS Architecture Blog, 2015.
-    """
-    ceiling = min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** min(failures - 1, 20))
-    return int(rng.uniform(0, ceiling))
 
 
 def unchanged(task: Task) -> Decision:

@@ -12,8 +12,8 @@ A list entry never ends a task.
 
 from dataclasses import replace
 
+from harvester.domain.planning.backoff import Rng
 from harvester.domain.planning.decisions import Circumstances, decide, unchanged
-from harvester.domain.planning.plan import Rng
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Failed, Ready

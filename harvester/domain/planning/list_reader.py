@@ -105,7 +105,7 @@ class ListReader:
         offset = (query.page - 1) * limit
         ids = {task.task_id for task in page.tasks}
         if offset and ids.isdisjoint(self._passed):
-            return self._patiently(self._at(query.ended_at_ms, offset // 2))
+            return self._within_limits(self._at(query.ended_at_ms, offset // 2))
         has_grown = not ids <= self._passed
         self._passed |= ids
         if self._is_last(page, dates, offset, limit, is_fresh=is_fresh):
@@ -113,13 +113,13 @@ class ListReader:
         if not self._by_position and _is_unexpected(dates, query.ended_at_ms):
             self._by_position = True
             self._passed.clear()
-            return self._patiently(self._at(None, 0))
+            return self._within_limits(self._at(None, 0))
         bound = _whole_second_after(min(dates)) if dates and not self._by_position else math.inf
         # A window that still holds the whole page would return the same page again.
         if bound < (math.inf if query.ended_at_ms is None else query.ended_at_ms) and bound <= max(dates):
-            return self._patiently(self._at(int(bound), 0), has_moved=True)
+            return self._within_limits(self._at(int(bound), 0), has_moved=True)
         # One position back, so that the last task that was read is seen again.
-        return self._patiently(self._at(query.ended_at_ms, offset + page.count - 1), has_moved=has_grown)
+        return self._within_limits(self._at(query.ended_at_ms, offset + page.count - 1), has_moved=has_grown)
 
     def _is_last(self, page: ListPage, dates: list[int], offset: int, limit: int, *, is_fresh: bool) -> bool:
         if dates and max(dates) < self.since_ms:
@@ -142,7 +142,7 @@ class ListReader:
         size = max(range(1, self._limit + 1), key=lambda size: (size - position % size, size))
         return ListQuery(self.since_ms, ended_at_ms, position // size + 1, size)
 
-    def _patiently(self, query: ListQuery, *, has_moved: bool = False) -> ListQuery | None:
+    def _within_limits(self, query: ListQuery, *, has_moved: bool = False) -> ListQuery | None:
         self._idle = 0 if has_moved else self._idle + 1
         if self._idle >= MAX_IDLE_REQUESTS:
             self.problem = f"The list of tasks repeats itself; it was left after {self._requests} requests."

@@ -17,7 +17,7 @@ def store_payload(connection: sqlite3.Connection, task_key: int, payload: Payloa
         "is_cut": int(payload.is_cut),
         "encoding": payload.encoding,
     }
-    check_stored("payloads", 1, connection.execute(query("keep_payload"), row).rowcount)
+    check_stored("payloads", 1, connection.execute(query("store_payload"), row).rowcount)
 
 
 def load_payload(connection: sqlite3.Connection, task_key: int) -> Payload | None:
@@ -26,7 +26,7 @@ def load_payload(connection: sqlite3.Connection, task_key: int) -> Payload | Non
     return None if row is None else Payload(row[0], row[1], bool(row[2]), row[3])
 
 
-def keepers(connection: sqlite3.Connection) -> list[DeadLetter]:
+def dead_letters(connection: sqlite3.Connection) -> list[DeadLetter]:
     """Return the ended tasks with a stored body, without the bodies."""
-    rows = connection.execute(query("keepers"))
+    rows = connection.execute(query("dead_letters"))
     return [DeadLetter(key, task_id, TaskState(state), bool(is_cut)) for key, task_id, state, is_cut in rows]

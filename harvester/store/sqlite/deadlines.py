@@ -12,7 +12,7 @@ def deadlines(connection: sqlite3.Connection, now_ms: int, scope: Scope = Scope.
     Tasks past their deadline are one entry, at `now_ms`.
     """
     if scope is Scope.SELECTED:
-        return connection.execute(query("deadlines_wanted")).fetchall()
+        return connection.execute(query("deadlines_selected")).fetchall()
     (overdue,) = connection.execute(query("count_expiring"), {"before": now_ms + 1}).fetchone()
     ahead = connection.execute(query("deadlines_ahead"), {"now": now_ms}).fetchall()
     return [(now_ms, overdue), *ahead] if overdue else ahead

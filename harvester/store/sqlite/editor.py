@@ -9,15 +9,12 @@ from harvester.domain.tasks.records import Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.ports.queue_editor import PutBack
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.connection import (
-    Connection,
-    check_exists,
-    in_transaction,
-    open_for_writing,
-    translating_errors,
-)
-from harvester.store.sqlite.dead_letters import keepers, load_payload
+from harvester.store.sqlite.connection import Connection, open_for_writing
+from harvester.store.sqlite.database_path import check_exists
+from harvester.store.sqlite.dead_letters import dead_letters, load_payload
 from harvester.store.sqlite.results import settle as settle_group
+from harvester.store.sqlite.sqlite_errors import translating_errors
+from harvester.store.sqlite.transaction import in_transaction
 
 
 class SqliteQueueEditor:
@@ -41,7 +38,7 @@ class SqliteQueueEditor:
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return the ended tasks whose bodies are stored, without the bodies."""
-        return keepers(self._connection)
+        return dead_letters(self._connection)
 
     def payload(self, task_key: int) -> Payload | None:
         """Return the stored body of a result that could not be decoded; None without one."""

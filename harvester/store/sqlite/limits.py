@@ -95,20 +95,20 @@ def limits_in_force(
     return recall(limit, known, now_ms, arrival_ms=arrival_ms, has_status_call=has_status_call)
 
 
-def note_limits(connection: sqlite3.Connection, news: LimitUpdate, now_ms: int) -> None:
+def note_limits(connection: sqlite3.Connection, update: LimitUpdate, now_ms: int) -> None:
     """Store the limits that a process has learned, and charge its requests to endpoints with a cut rate."""
-    if news.blocks:
-        note_blocks(connection, news.blocks, now_ms)
-    for endpoint, rate in news.rates.items():
+    if update.blocks:
+        note_blocks(connection, update.blocks, now_ms)
+    for endpoint, rate in update.rates.items():
         connection.execute(query("note_rate"), {"endpoint": endpoint, "per_minute": rate.per_minute, "at": rate.at_ms})
-    for endpoint, quota in news.quotas.items():
+    for endpoint, quota in update.quotas.items():
         values = {"endpoint": endpoint, "limit": quota.limit, "window_s": quota.window_s, "at": now_ms}
         connection.execute(query("note_quota"), values)
-    for endpoint, window in news.windows.items():
+    for endpoint, window in update.windows.items():
         values = {"endpoint": endpoint, "remaining": window.remaining, "ends": window.ends_ms, "at": window.at_ms}
         connection.execute(query("note_window"), values | {"now": now_ms})
-    for endpoint, payment in news.payments.items():
-        row = connection.execute(query("class_arrival"), {"endpoint": endpoint}).fetchone()
-        limit = RateLimit(payment.per_minute)
-        _, arrival_ms = charge(row[0] if row else 0.0, payment.first_ms, limit, payment.count)
-        connection.execute(query("set_class_arrival"), {"endpoint": endpoint, "arrival": arrival_ms})
+    for endpoint, late_charge in update.charges.items():
+        row = connection.execute(query("endpoint_arrival"), {"endpoint": endpoint}).fetchone()
+        limit = RateLimit(late_charge.per_minute)
+        _, arrival_ms = charge(row[0] if row else 0.0, late_charge.first_ms, limit, late_charge.count)
+        connection.execute(query("set_endpoint_arrival"), {"endpoint": endpoint, "arrival": arrival_ms})

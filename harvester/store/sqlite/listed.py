@@ -1,20 +1,15 @@
 """Pages of the list: read the rows that a page names, and store the decisions, one page in one transaction."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from harvester.domain.limits.endpoint import BudgetLease, RateLimit, reserve
-from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.domain.tasks.listing import ListedChange, ListedRow, ListSettlement
 from harvester.domain.tasks.records import Attempt, Decision
 from harvester.domain.tasks.task import Task
 from harvester.store.sqlite.attempts import insert_attempts
-from harvester.store.sqlite.connection import exists, open_for_reading, translating_errors
 from harvester.store.sqlite.foreign_triggers import check_stored
-from harvester.store.sqlite.limits import known_limits
 from harvester.store.sqlite.queries import query
 from harvester.store.sqlite.queue import defer, task_of
 from harvester.store.sqlite.results import keep_metadata
@@ -53,7 +48,7 @@ def apply_list_page(connection: sqlite3.Connection, page: ListSettlement) -> lis
         if is_stored and change.decision is not None:
             settled.add(change.task.row_id)
     for task in page.finished:
-        if connection.execute(query("presume_ready"), {"id": task.row_id, "claim": task.claim}).rowcount:
+        if connection.execute(query("infer_ready"), {"id": task.row_id, "claim": task.claim}).rowcount:
             _insert_attempt(connection, task, page.attempt, NOT_UNFINISHED)
     defer(connection, ((task, 0) for task in page.claimed if task.row_id not in settled))
     return stored
@@ -119,42 +114,3 @@ def _columns(task: Task, decision: Decision, now_ms: int) -> dict[str, Any]:
         "seen_with": decision.seen_with,
         "now": now_ms,
     }
-
-
-class DryRunStore:
-    """Stands in for the store in a dry run: reads, and takes no requests out of the shared budget. Writes nothing.
-
-    Without a database, every task is new. Close it with `contextlib.closing`. Raises StoreError.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._connection = open_for_reading(path) if exists(path) else None
-        self._arrival_ms = 0.0
-
-    def close(self) -> None:
-        """Close the database."""
-        if self._connection is not None:
-            self._connection.close()
-
-    async def listed_rows(self, task_ids: Sequence[str]) -> dict[str, ListedRow]:
-        """Return the rows of those tasks that are stored, by task id."""
-        if self._connection is None:
-            return {}
-        with translating_errors(self.path):
-            return listed_rows(self._connection, task_ids)
-
-    async def apply_list_page(self, page: ListSettlement) -> list[bool]:
-        """Accept every change, and store none."""
-        return [True] * len(page.changes)
-
-    async def lease_requests(self, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
-        """Return when `count` requests may go out after those that others have taken out of the budget."""
-        row = None if self._connection is None else self._connection.execute(query("budget_arrival")).fetchone()
-        taken_ms = max(self._arrival_ms, row[0] if row else 0.0)
-        start_ms, self._arrival_ms = reserve(taken_ms, now_ms, limit, count)
-        return BudgetLease(start_ms, (await self.share_limits(LimitUpdate(), now_ms)).blocks)
-
-    async def share_limits(self, _news: LimitUpdate, now_ms: int) -> LimitSnapshot:
-        """Return the limits that all processes have learned."""
-        return LimitSnapshot() if self._connection is None else known_limits(self._connection, now_ms)

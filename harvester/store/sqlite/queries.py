@@ -14,14 +14,14 @@ _CLAIMABLE = (
 )
 """The columns of a claim, in the order of the fields of Task."""
 
-_WANTED = "temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task"
+_SELECTED = "temp.selected CROSS JOIN tasks ON tasks.id = selected.task"
 
 
 class Scope(Enum):
     """The tasks that a statement is about. The value is the end of the names of its statements."""
 
     ALL = ""
-    SELECTED = "_wanted"
+    SELECTED = "_selected"
     """The tasks that `queue.select` has selected for the connection."""
 
     def query(self, name: str) -> str:
@@ -43,7 +43,7 @@ def load_queries() -> dict[str, str]:
     for name, sql in list(queries.items()):
         if _TASKS.search(sql):
             queries[name] = _TASKS.sub(r"\1", sql)
-            queries[name + Scope.SELECTED.value] = _TASKS.sub(_WANTED, sql)
+            queries[name + Scope.SELECTED.value] = _TASKS.sub(_SELECTED, sql)
     return queries
 
 

@@ -2,7 +2,7 @@
 -- The partial indexes have the text "state IN ('pending', 'ready')", which SQLite compares word by word.
 -- CROSS JOIN makes the table on its left the outer one: the few selected tasks, not the whole queue.
 -- {claimable} stands for the columns that `queue.task_of` reads, of tasks and of `listed`.
--- {tasks ...} makes two statements of one: `name` reads all tasks, `name_wanted` the tasks in temp.wanted.
+-- {tasks ...} makes two statements of one: `name` reads all tasks, `name_selected` the tasks in temp.selected.
 
 -- name: add
 -- Queue a task, or leave a known one as it is.
@@ -48,18 +48,18 @@ SET claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attemp
     scheduled_at = :now
 WHERE id = :id AND task_id = :task_id AND claim = :claim AND state = :state_read
 
--- name: presume_ready
+-- name: infer_ready
 -- A page of the tasks in processing did not show the task, so it has finished, and its result is worth a request.
 UPDATE tasks
 SET state = 'ready', claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attempts + 1,
     next_attempt_at = 0
 WHERE id = :id AND claim = :claim AND state = 'pending'
 
--- name: withdraw_ready
+-- name: retract_ready
 -- A task was inferred to be ready from a page without it, and was not.
 UPDATE tasks SET state = 'pending', claim = claim + 1 WHERE id = :id AND state = 'ready' AND lease_owner IS NULL
 
--- name: keep_listed
+-- name: store_listed
 -- Store the API's description of a task's video, unless the task has ended or was deleted since it was read.
 INSERT INTO listed (task, listed_at, model_name, duration, input_filename, input_url)
 SELECT id, :now, :model_name, :duration, :input_filename, :input_url FROM tasks
@@ -93,25 +93,25 @@ SET state = 'rejected', ended_at = :now,
     error_code = :code, error_message = :message, error_at = :now
 WHERE id = :id
 
--- name: wake
+-- name: make_due
 -- Waiting tasks whose time has come and, with :lapsed, claimed tasks whose lease has ended by this clock. Called once
 -- for each open state, so that the index serves a range.
 UPDATE tasks SET next_attempt_at = 0, lease_owner = NULL, lease_until = NULL
 WHERE state = :state AND next_attempt_at > 0 AND next_attempt_at <= :now AND (:lapsed OR lease_owner IS NULL)
 
--- name: wake_strayed
+-- name: make_strayed_due
 -- Tasks that wait, or are claimed, for longer than this program ever sets: the clock has been set back since.
 UPDATE tasks SET next_attempt_at = 0, lease_owner = NULL, lease_until = NULL
 WHERE state = :state AND next_attempt_at > :latest_wait
   AND (lease_owner IS NULL OR (:lapsed AND next_attempt_at > :latest))
 
 -- name: needs_upkeep
--- Whether find_inserted finds a row or, with :wake, one of the two statements above would change one.
+-- Whether find_inserted finds a row or, with :make_due, one of the two statements above would change one.
 SELECT EXISTS (
     SELECT 1 FROM tasks INDEXED BY tasks_by_deadline WHERE state IN ('pending', 'ready') AND expires_at IS NULL
 ) OR EXISTS (
     SELECT 1 FROM tasks INDEXED BY tasks_by_deadline WHERE state IN ('pending', 'ready') AND expires_at <= 0
-) OR (:wake AND (EXISTS (
+) OR (:make_due AND (EXISTS (
     SELECT 1 FROM tasks INDEXED BY tasks_by_turn
     WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND next_attempt_at <= :now
       AND (:lapsed OR lease_owner IS NULL)
@@ -128,17 +128,17 @@ SELECT EXISTS (
     WHERE state = :state AND next_attempt_at > :now AND scheduled_at > :latest AND lease_owner IS NULL
 )
 
--- name: wake_misdated
+-- name: make_misdated_due
 UPDATE tasks SET next_attempt_at = 0
 WHERE state = :state AND next_attempt_at > :now AND scheduled_at > :latest AND lease_owner IS NULL
 
--- name: wake_open_wanted
+-- name: make_open_due_selected
 -- The user wants an answer now: backed-off tasks need not wait. Claimed tasks stay with their owner.
 UPDATE tasks SET next_attempt_at = 0
 WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS NULL
-  AND id IN (SELECT task FROM temp.wanted)
+  AND id IN (SELECT task FROM temp.selected)
 
--- name: wake_open
+-- name: make_open_due
 UPDATE tasks SET next_attempt_at = 0
 WHERE state IN ('pending', 'ready') AND next_attempt_at > 0 AND lease_owner IS NULL
 
@@ -192,15 +192,15 @@ FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at = 0 AND expires_at > 0 AND expires_at <= :now
 ORDER BY expires_at LIMIT :limit
 
--- name: due_wanted
+-- name: due_selected
 -- The due tasks among those that a user named: this reads and sorts all named tasks. The nearest deadline comes first
 -- or, with :direction -1, last; tasks past their deadline come after all others.
 SELECT {claimable}
-FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task LEFT JOIN listed ON listed.task = tasks.id
+FROM temp.selected CROSS JOIN tasks ON tasks.id = selected.task LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.state = :state AND tasks.next_attempt_at = 0 AND tasks.expires_at > 0
 ORDER BY tasks.expires_at <= :now, tasks.expires_at * :direction LIMIT :limit
 
--- name: first_wanted
+-- name: first_selected
 -- The selected tasks among the first due ones, in the order of the index: if most tasks are selected, this finds the
 -- first few without reading the whole selection. It reads no more tasks than are selected, because then reading the
 -- selection is cheaper. SQLite keeps the order of a subquery that has a limit; sorting would read all of its rows.
@@ -208,39 +208,39 @@ SELECT {claimable}
 FROM (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
     WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
-    ORDER BY expires_at LIMIT (SELECT count(*) FROM temp.wanted)
-) AS turn CROSS JOIN temp.wanted ON wanted.task = turn.id CROSS JOIN tasks ON tasks.id = turn.id
+    ORDER BY expires_at LIMIT (SELECT count(*) FROM temp.selected)
+) AS turn CROSS JOIN temp.selected ON selected.task = turn.id CROSS JOIN tasks ON tasks.id = turn.id
 LEFT JOIN listed ON listed.task = tasks.id
 LIMIT :limit
 
--- name: last_wanted
+-- name: last_selected
 SELECT {claimable}
 FROM (
     SELECT id FROM tasks INDEXED BY tasks_by_turn
     WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
-    ORDER BY expires_at DESC LIMIT (SELECT count(*) FROM temp.wanted)
-) AS turn CROSS JOIN temp.wanted ON wanted.task = turn.id CROSS JOIN tasks ON tasks.id = turn.id
+    ORDER BY expires_at DESC LIMIT (SELECT count(*) FROM temp.selected)
+) AS turn CROSS JOIN temp.selected ON selected.task = turn.id CROSS JOIN tasks ON tasks.id = turn.id
 LEFT JOIN listed ON listed.task = tasks.id
 LIMIT :limit
 
--- name: more_than_wanted
+-- name: more_than_selected
 -- Whether there are due tasks that the two statements above have not read.
 SELECT EXISTS (
     SELECT 1 FROM tasks INDEXED BY tasks_by_turn
     WHERE state = :state AND next_attempt_at = 0 AND expires_at > :after AND expires_at <= :until
-    LIMIT 1 OFFSET (SELECT count(*) FROM temp.wanted)
+    LIMIT 1 OFFSET (SELECT count(*) FROM temp.selected)
 )
 
--- name: drawn
+-- name: every_nth
 -- Every :every-th task of one open state, also if it waits, is claimed or has no deadline yet. The index has the ids,
--- too, so only the rows of drawn tasks are read.
+-- too, so only the rows of those tasks are read.
 SELECT next_attempt_at, {claimable}
 FROM tasks INDEXED BY tasks_by_turn LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND tasks.id % :every = 0
 
--- name: woken
--- Tasks that `wake` would make due, the nearest deadline first or, with :direction -1, last; tasks past their deadline
--- come after all others.
+-- name: due_after_wait
+-- Tasks that `make_due` would make due, the nearest deadline first or, with :direction -1, last; tasks past their
+-- deadline come after all others.
 SELECT next_attempt_at, {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE tasks.id IN (
@@ -249,14 +249,14 @@ WHERE tasks.id IN (
     ORDER BY expires_at <= :now, expires_at * :direction LIMIT :limit
 )
 
--- name: next_turns
+-- name: next_due_tasks
 -- The tasks that fall due next by themselves; a claimed task does so only if its owner dies.
 SELECT next_attempt_at, {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE state = :state AND next_attempt_at > :now AND lease_owner IS NULL
 ORDER BY next_attempt_at LIMIT :limit
 
--- name: inserted_turns
+-- name: inserted_tasks
 -- The rows that find_inserted finds, with all columns of a claim.
 SELECT next_attempt_at, {claimable}
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
@@ -283,8 +283,8 @@ FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE task_id = :task_id AND state IN ('pending', 'ready') AND next_attempt_at = 0
 
 -- name: claimable
--- Of the tasks of a list of [id, claim], those that no process has claimed since then; as one row, because each row
--- releases and takes the interpreter's lock.
+-- Those tasks of a list of [id, claim] that no process has claimed since then; as one row, because each row releases
+-- and takes the interpreter's lock.
 SELECT group_concat(tasks.id) FROM json_each(:seen) AS seen
 CROSS JOIN tasks ON tasks.id = json_extract(seen.value, '$[0]')
 WHERE tasks.claim = json_extract(seen.value, '$[1]') AND next_attempt_at = 0 AND state IN ('pending', 'ready')
@@ -377,7 +377,7 @@ INSERT INTO videos (task, model_name, duration, input_filename, input_url, video
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: harvested_before
--- Of these tasks, those with a stored video.
+-- Those of the tasks that have a stored video.
 SELECT task FROM videos WHERE task IN (SELECT value FROM json_each(:tasks))
 
 -- name: insert_embedding
@@ -396,17 +396,17 @@ INSERT INTO embeddings (task, position, dim, dtype, vector)
 SELECT :task, position, :dim, :dtype, substr(:vectors, (position - :first) * :bytes + 1, :bytes) FROM segments
 WHERE task = :task AND position >= :first AND position < :end ORDER BY position
 
--- name: keep_payload
+-- name: store_payload
 INSERT OR REPLACE INTO payloads (task, received_at, body, is_cut, encoding)
 VALUES (:task, :received_at, :body, :is_cut, :encoding)
 
 -- name: find_payload
 SELECT received_at, body, is_cut, encoding FROM payloads WHERE task = :task
 
--- name: kept_of
+-- name: payload_of
 SELECT received_at, length(body) AS bytes, is_cut FROM payloads WHERE task = :task
 
--- name: keepers
+-- name: dead_letters
 SELECT tasks.id, tasks.task_id, tasks.state, payloads.is_cut
 FROM payloads CROSS JOIN tasks ON tasks.id = payloads.task
 WHERE tasks.state IN ('failed', 'expired', 'missing', 'rejected')
@@ -425,20 +425,20 @@ SELECT state, count(*) FROM {tasks} GROUP BY state
 -- When the next waiting or claimed task of a state falls due; 0 if one is due now.
 SELECT min(next_attempt_at) FROM tasks WHERE state = :state
 
--- name: next_due_wanted
+-- name: next_due_selected
 -- Search the first tasks of the index for selected ones; only if there are none, and more tasks, read the selection.
 SELECT coalesce(
     (
         SELECT turn.next_attempt_at FROM (
             SELECT id, next_attempt_at FROM tasks INDEXED BY tasks_by_turn WHERE state = :state
-            ORDER BY next_attempt_at LIMIT (SELECT count(*) FROM temp.wanted)
-        ) AS turn CROSS JOIN temp.wanted ON wanted.task = turn.id LIMIT 1
+            ORDER BY next_attempt_at LIMIT (SELECT count(*) FROM temp.selected)
+        ) AS turn CROSS JOIN temp.selected ON selected.task = turn.id LIMIT 1
     ),
     CASE WHEN EXISTS (
         SELECT 1 FROM tasks INDEXED BY tasks_by_turn WHERE state = :state
-        LIMIT 1 OFFSET (SELECT count(*) FROM temp.wanted)
+        LIMIT 1 OFFSET (SELECT count(*) FROM temp.selected)
     ) THEN (
-        SELECT min(tasks.next_attempt_at) FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task
+        SELECT min(tasks.next_attempt_at) FROM temp.selected CROSS JOIN tasks ON tasks.id = selected.task
         WHERE tasks.state = :state
     ) END
 )
@@ -475,8 +475,8 @@ SELECT slices.at, (
 )
 FROM slices WHERE slices.at IS NOT NULL
 
--- name: deadlines_wanted
-SELECT tasks.expires_at, count(*) FROM temp.wanted CROSS JOIN tasks ON tasks.id = wanted.task
+-- name: deadlines_selected
+SELECT tasks.expires_at, count(*) FROM temp.selected CROSS JOIN tasks ON tasks.id = selected.task
 WHERE tasks.state IN ('pending', 'ready') AND tasks.expires_at > 0
 GROUP BY tasks.expires_at ORDER BY tasks.expires_at
 
@@ -666,9 +666,9 @@ ON CONFLICT (endpoint) DO UPDATE SET
     window_remaining = excluded.window_remaining, window_ends = excluded.window_ends, window_at = excluded.window_at
 WHERE window_at IS NULL OR window_at <= excluded.window_at OR window_at > :now
 
--- name: class_arrival
+-- name: endpoint_arrival
 SELECT arrival FROM learned_limits WHERE endpoint = :endpoint
 
--- name: set_class_arrival
+-- name: set_endpoint_arrival
 INSERT INTO learned_limits (endpoint, arrival) VALUES (:endpoint, :arrival)
 ON CONFLICT (endpoint) DO UPDATE SET arrival = excluded.arrival

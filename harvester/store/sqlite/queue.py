@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from harvester.domain.errors import InvalidTaskId
-from harvester.domain.planning.plan import MAX_POLL_WAIT_MS, DueTasks
+from harvester.domain.planning.plan import DueTasks
+from harvester.domain.planning.poll_times import MAX_POLL_WAIT_MS
 from harvester.domain.tasks.records import LONGEST_SLEEP_MS, HeldLeases, Lease
 from harvester.domain.tasks.task import Task, TaskState, deadline_ms
 from harvester.domain.tasks.task_id import validate_task_id
@@ -65,22 +66,23 @@ def import_inserted_rows(connection: sqlite3.Connection, now_ms: int) -> int:
     return len(found)
 
 
-def needs_upkeep(connection: sqlite3.Connection, now_ms: int, *, wake: bool, lapsed: bool) -> bool:
-    """Return whether `import_inserted_rows` or, with `wake`, `make_due` would change anything; only reads."""
+def needs_upkeep(connection: sqlite3.Connection, now_ms: int, *, make_due: bool, lapsed: bool) -> bool:
+    """Return whether `import_inserted_rows` or, if `make_due`, the function of that name would change anything."""
     times = {"now": now_ms, "latest_wait": now_ms + LONGEST_WAIT_MS, "latest": now_ms + LONGEST_SLEEP_MS}
-    return bool(connection.execute(query("needs_upkeep"), {**times, "wake": wake, "lapsed": lapsed}).fetchone()[0])
+    parameters = {**times, "make_due": make_due, "lapsed": lapsed}
+    return bool(connection.execute(query("needs_upkeep"), parameters).fetchone()[0])
 
 
 def select(connection: sqlite3.Connection, task_ids: Iterable[str]) -> None:
     """Restrict this connection's claims and counts to the given tasks, which must have been added."""
-    connection.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (task INTEGER PRIMARY KEY)")
-    connection.execute("DELETE FROM temp.wanted")
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS selected (task INTEGER PRIMARY KEY)")
+    connection.execute("DELETE FROM temp.selected")
     connection.executemany(
-        "INSERT OR IGNORE INTO temp.wanted SELECT id FROM tasks WHERE task_id = ?",
+        "INSERT OR IGNORE INTO temp.selected SELECT id FROM tasks WHERE task_id = ?",
         ((task_id,) for task_id in task_ids),
     )
     # Where another program has collected statistics of `tasks`, SQLite takes a table without them for the larger one.
-    connection.execute("ANALYZE temp.wanted")
+    connection.execute("ANALYZE temp.selected")
 
 
 def make_due(connection: sqlite3.Connection, now_ms: int, *, lapsed: bool = True) -> None:
@@ -89,9 +91,9 @@ def make_due(connection: sqlite3.Connection, now_ms: int, *, lapsed: bool = True
     Also make tasks due that wait longer than is possible: their time was set while the clock was ahead.
     """
     for state in _OPEN:
-        connection.execute(query("wake"), {"state": state, "now": now_ms, "lapsed": lapsed})
+        connection.execute(query("make_due"), {"state": state, "now": now_ms, "lapsed": lapsed})
         latest = {"latest_wait": now_ms + LONGEST_WAIT_MS, "latest": now_ms + LONGEST_SLEEP_MS, "lapsed": lapsed}
-        connection.execute(query("wake_strayed"), {"state": state, **latest})
+        connection.execute(query("make_strayed_due"), {"state": state, **latest})
 
 
 def is_any_misdated(connection: sqlite3.Connection, now_ms: int) -> bool:
@@ -100,9 +102,9 @@ def is_any_misdated(connection: sqlite3.Connection, now_ms: int) -> bool:
     return any(connection.execute(statement, _misdated(state, now_ms)).fetchone()[0] for state in _OPEN)
 
 
-def wake_misdated(connection: sqlite3.Connection, now_ms: int) -> int:
+def make_misdated_due(connection: sqlite3.Connection, now_ms: int) -> int:
     """Make those tasks due; return how many there were."""
-    statement = query("wake_misdated")
+    statement = query("make_misdated_due")
     return sum(connection.execute(statement, _misdated(state, now_ms)).rowcount for state in _OPEN)
 
 
@@ -112,7 +114,7 @@ def _misdated(state: TaskState, now_ms: int) -> dict[str, Any]:
 
 def make_all_due(connection: sqlite3.Connection, scope: Scope) -> None:
     """Make all waiting tasks due, whether their time has come or not."""
-    connection.execute(scope.query("wake_open"))
+    connection.execute(scope.query("make_open_due"))
 
 
 def release_held(connection: sqlite3.Connection, limit: int, scope: Scope) -> int:
@@ -128,14 +130,14 @@ def due(
     With `newest`, also return up to `limit` of the newest pending tasks if there are more: old tasks that hang must not
     hide them.
     """
-    look, look_at_newest = (_first_wanted, _newest_wanted) if scope is Scope.SELECTED else (_first, _newest)
-    found = {state: look(connection, state, now_ms, limit) for state in _OPEN}
+    read_first, read_newest = (_first_selected, _newest_selected) if scope is Scope.SELECTED else (_first, _newest)
+    found = {state: read_first(connection, state, now_ms, limit) for state in _OPEN}
     pending = found[TaskState.PENDING]
     is_whole = all(len(tasks) < limit for tasks in found.values())
     # Tasks past their deadline come last: if one of them was read, so were all tasks in time.
     if newest and len(pending) == limit and not pending[-1].is_past_deadline(now_ms):
         known = {task.row_id for task in pending}
-        last = look_at_newest(connection, TaskState.PENDING, now_ms, limit)
+        last = read_newest(connection, TaskState.PENDING, now_ms, limit)
         pending = [*pending, *(task for task in reversed(last) if task.row_id not in known)]
     return DueTasks(found[TaskState.READY], pending, is_whole)
 
@@ -151,23 +153,23 @@ def _newest(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit
     return _rows(connection, "due_newest", state, now=now_ms, limit=limit)
 
 
-def _first_wanted(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
+def _first_selected(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
     """Search the first due tasks for selected ones; search the selection only if too many others are due before."""
     tasks: list[Task] = []
     for part in _in_time(now_ms), _overdue(now_ms):
-        tasks += _rows(connection, "first_wanted", state, limit=limit - len(tasks), **part)
+        tasks += _rows(connection, "first_selected", state, limit=limit - len(tasks), **part)
         if len(tasks) == limit:
             break
         if _are_others_due(connection, state, part):
-            return _rows(connection, "due_wanted", state, now=now_ms, limit=limit, direction=1)
+            return _rows(connection, "due_selected", state, now=now_ms, limit=limit, direction=1)
     return tasks
 
 
-def _newest_wanted(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
+def _newest_selected(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:
     part = _in_time(now_ms)
-    tasks = _rows(connection, "last_wanted", state, limit=limit, **part)
+    tasks = _rows(connection, "last_selected", state, limit=limit, **part)
     if len(tasks) < limit and _are_others_due(connection, state, part):
-        tasks = _rows(connection, "due_wanted", state, now=now_ms, limit=limit, direction=-1)
+        tasks = _rows(connection, "due_selected", state, now=now_ms, limit=limit, direction=-1)
     return tasks
 
 
@@ -180,7 +182,7 @@ def _overdue(now_ms: int) -> dict[str, int]:
 
 
 def _are_others_due(connection: sqlite3.Connection, state: TaskState, part: dict[str, int]) -> bool:
-    return bool(connection.execute(query("more_than_wanted"), {"state": state, **part}).fetchone()[0])
+    return bool(connection.execute(query("more_than_selected"), {"state": state, **part}).fetchone()[0])
 
 
 def _rows(connection: sqlite3.Connection, name: str, state: TaskState, **parameters: int) -> list[Task]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harvester.domain.errors import InvalidTaskId
-from harvester.domain.planning.forecast import QueuedTask, QueueSample
+from harvester.domain.planning.queue_sample import QueuedTask, QueueSample
 from harvester.domain.tasks.task import OPEN_STATES, TaskState, deadline_ms
 from harvester.domain.tasks.task_id import validate_task_id
 from harvester.store.sqlite.counts import task_counts
@@ -14,13 +14,13 @@ from harvester.store.sqlite.deadlines import deadlines
 from harvester.store.sqlite.queries import query
 from harvester.store.sqlite.queue import task_of
 
-DRAWN = 4_000
+SAMPLE_SIZE = 4_000
 """Tasks: the least size of the sample; a queue of less than twice as many is read whole."""
 
 HEAD = 500
 """Due tasks from each end of the queue, as many as a harvest reads."""
 
-NEW = 2 * DRAWN
+NEW = 2 * SAMPLE_SIZE
 """Rows inserted by other programs: the most that are ordered by deadline."""
 
 
@@ -28,27 +28,27 @@ def read_queue_sample(connection: sqlite3.Connection, now_ms: int) -> QueueSampl
     """Return the queue as a harvest that begins now would find it; call it within one transaction."""
     counts = task_counts(connection)
     total = sum(counts[state] for state in OPEN_STATES)
-    each = max(1, total // DRAWN)
-    drawn = {state: _Drawn(connection, state, each) for state in OPEN_STATES}
-    due = {state: drawn[state].less_refused(_count_due(connection, state, now_ms)) for state in OPEN_STATES}
+    each = max(1, total // SAMPLE_SIZE)
+    sampled = {state: _StateSample(connection, state, each) for state in OPEN_STATES}
+    due = {state: sampled[state].less_refused(_count_due(connection, state, now_ms)) for state in OPEN_STATES}
     in_hand, processes = connection.execute(query("in_hand"), {"now": now_ms}).fetchone()
-    new = [(turn.task.expires_at_ms, each) for one in drawn.values() for turn in one.new]
+    new = [(turn.task.expires_at_ms, each) for one in sampled.values() for turn in one.new]
     return QueueSample(
         at_ms=now_ms,
-        open_tasks=sum(drawn[state].less_refused(counts[state]) for state in OPEN_STATES),
+        open_tasks=sum(sampled[state].less_refused(counts[state]) for state in OPEN_STATES),
         ready_due=due[TaskState.READY],
         pending_due=due[TaskState.PENDING],
         in_hand=in_hand,
         processes=processes,
         each=each,
-        drawn=_by_deadline(turn for one in drawn.values() for turn in (*one.known, *one.new)),
+        sampled=_by_deadline(turn for one in sampled.values() for turn in (*one.known, *one.new)),
         head=_head(connection, now_ms),
         deadlines=sorted([*deadlines(connection, now_ms), *new]),
     )
 
 
 @dataclass(slots=True)
-class _Drawn:
+class _StateSample:
     """The sample of one state: tasks, inserted rows without a deadline, and the number of rows with an invalid id."""
 
     connection: sqlite3.Connection
@@ -59,7 +59,7 @@ class _Drawn:
     refused: int = 0
 
     def __post_init__(self) -> None:
-        for row in self.connection.execute(query("drawn"), {"state": self.state, "every": self.each}):
+        for row in self.connection.execute(query("every_nth"), {"state": self.state, "every": self.each}):
             turn = _turn(row)
             if turn is None:
                 self.refused += self.each
@@ -72,12 +72,12 @@ class _Drawn:
 
 def _head(connection: sqlite3.Connection, now_ms: int) -> list[QueuedTask]:
     """Return the tasks of the next requests: of each state the first and last due ones, and some due later."""
-    rows = connection.execute(query("inserted_turns"), {"limit": NEW}).fetchall()
+    rows = connection.execute(query("inserted_tasks"), {"limit": NEW}).fetchall()
     for state in OPEN_STATES:
         parameters = {"state": state, "now": now_ms, "limit": HEAD}
-        rows += connection.execute(query("next_turns"), parameters)
+        rows += connection.execute(query("next_due_tasks"), parameters)
         for direction in (1, -1):
-            rows += connection.execute(query("woken"), parameters | {"direction": direction})
+            rows += connection.execute(query("due_after_wait"), parameters | {"direction": direction})
         for name in ("due", "due_newest", "due_overdue"):
             rows += [(0, *row) for row in connection.execute(query(name), parameters)]
     turns = _by_deadline({row[1]: turn for row in rows if (turn := _turn(row)) is not None}.values())

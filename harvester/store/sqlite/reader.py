@@ -13,16 +13,17 @@ from harvester.domain.limits.pacer import Pacer
 from harvester.domain.tasks.queue_reports import Urgency
 from harvester.domain.tasks.task_reports import StatusReport, TaskDetails
 from harvester.ports.space import SpaceUsed
-from harvester.store.sqlite.connection import open_for_reading, translating_errors
+from harvester.store.sqlite.connection import open_for_reading
 from harvester.store.sqlite.counts import urgency
 from harvester.store.sqlite.limits import limits_in_force
 from harvester.store.sqlite.maintenance.probe import why_not_writable
+from harvester.store.sqlite.sqlite_errors import translating_errors
 from harvester.store.sqlite.task_history import rebuild_json, status_report, task_details
 from harvester.store.sqlite.write_ahead_log import free_bytes, log_bytes
 
 if TYPE_CHECKING:
-    from harvester.domain.planning.forecast import QueueSample
     from harvester.domain.planning.processing_time import Key, LifeTable
+    from harvester.domain.planning.queue_sample import QueueSample
     from harvester.domain.tasks.dead_letter import Payload
 
 

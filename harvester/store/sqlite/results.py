@@ -109,7 +109,7 @@ def keep_metadata(connection: sqlite3.Connection, task: Task, metadata: MediaMet
         "input_filename": metadata.input_filename,
         "input_url": metadata.input_url,
     }
-    return connection.execute(query("keep_listed"), described).rowcount > 0
+    return connection.execute(query("store_listed"), described).rowcount > 0
 
 
 def _insert_embeddings(connection: sqlite3.Connection, settlements: Iterable[Settlement]) -> None:

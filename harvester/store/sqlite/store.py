@@ -20,16 +20,10 @@ from harvester.domain.tasks.queue_reports import Deadline, Ends, Troubled
 from harvester.domain.tasks.records import HeldLeases, Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.ports.maintenance import Covered
-from harvester.ports.space import LOG_BYTES, LogReport, Room
+from harvester.ports.space import LOG_BYTES, FreeSpace, LogReport
 from harvester.store.sqlite import limits, queue
 from harvester.store.sqlite.attempts import recent_answers
-from harvester.store.sqlite.connection import (
-    Connection,
-    in_transaction,
-    open_for_writing,
-    primary_code,
-    store_error,
-)
+from harvester.store.sqlite.connection import Connection, open_for_writing
 from harvester.store.sqlite.counts import (
     TaskCounter,
     ends_by_reason,
@@ -46,7 +40,9 @@ from harvester.store.sqlite.opened_file import OpenedFile
 from harvester.store.sqlite.processing_times import share_processing_times
 from harvester.store.sqlite.queries import Scope, query
 from harvester.store.sqlite.results import settle
-from harvester.store.sqlite.write_ahead_log import log_bytes, room, shrink_log
+from harvester.store.sqlite.sqlite_errors import primary_code, store_error
+from harvester.store.sqlite.transaction import in_transaction
+from harvester.store.sqlite.write_ahead_log import free_space, log_bytes, shrink_log
 
 T = TypeVar("T")
 
@@ -129,9 +125,9 @@ class Store:
         """Run `body`, which only reads: it does not wait for writers."""
         return await self._run(body, self._writer.read)
 
-    def room(self) -> Room | None:
+    def free_space(self) -> FreeSpace | None:
         """Return the free and the needed space of the volume; None if the system does not say."""
-        return None if self._file is None else room(self.path, self._file.database_bytes)
+        return None if self._file is None else free_space(self.path, self._file.database_bytes)
 
     async def tend_log(self) -> LogReport:
         """Cut the log if it is longer than it should be, or if nothing was written since the last time."""
@@ -194,36 +190,36 @@ class Store:
         return await self.transact(body)
 
     async def due(
-        self, now_ms: int, *, limit: int, newest: bool = True, wake: bool = True, lapsed: bool = True
+        self, now_ms: int, *, limit: int, newest: bool = True, make_due: bool = True, lapsed: bool = True
     ) -> DueTasks:
         """Return up to `limit` due tasks of each open state, and with `newest` also of the newest pending ones.
 
-        First, import rows that other programs have inserted; with `wake`, make tasks due whose time has come, and with
-        `lapsed` also those whose lease has ended. Nearly always there are none: then this only reads, and does not
+        First, import rows that other programs have inserted; with `make_due`, make tasks due whose time has come, and
+        with `lapsed` also those whose lease has ended. Nearly always there are none: then this only reads, and does not
         wait for writers.
         """
 
-        def look(connection: sqlite3.Connection) -> DueTasks:
+        def read_due(connection: sqlite3.Connection) -> DueTasks:
             if self._file is not None:
                 self._file.check(connection)
             return queue.due(connection, now_ms, self._scope, limit=limit, newest=newest)
 
-        def look_unless_changes_are_due(connection: sqlite3.Connection) -> DueTasks | None:
-            is_needed = queue.needs_upkeep(connection, now_ms, wake=wake, lapsed=lapsed)
-            return None if is_needed else look(connection)
+        def read_due_unless_upkeep_is_needed(connection: sqlite3.Connection) -> DueTasks | None:
+            is_needed = queue.needs_upkeep(connection, now_ms, make_due=make_due, lapsed=lapsed)
+            return None if is_needed else read_due(connection)
 
-        found = await self.read(look_unless_changes_are_due)
+        found = await self.read(read_due_unless_upkeep_is_needed)
         if found is None:
-            await self._upkeep(now_ms, wake=wake, lapsed=lapsed)
-            found = await self.read(look)
+            await self._upkeep(now_ms, make_due=make_due, lapsed=lapsed)
+            found = await self.read(read_due)
         return found
 
-    async def _upkeep(self, now_ms: int, *, wake: bool, lapsed: bool) -> None:
+    async def _upkeep(self, now_ms: int, *, make_due: bool, lapsed: bool) -> None:
         """Import inserted rows in batches: a million in one transaction would delay results for many seconds."""
 
         def body(connection: sqlite3.Connection) -> bool:
             is_more = queue.import_inserted_rows(connection, now_ms) == queue.IMPORT_BATCH
-            if wake and not is_more:
+            if make_due and not is_more:
                 queue.make_due(connection, now_ms, lapsed=lapsed)
             return is_more
 
@@ -238,12 +234,12 @@ class Store:
         """Let tasks without a claim wait until the given times."""
         await self.transact(lambda connection: queue.postpone(connection, tasks, now_ms))
 
-    async def wake_misdated(self, now_ms: int) -> int:
+    async def make_misdated_due(self, now_ms: int) -> int:
         """Make tasks due that wait too long because the clock that set their time was ahead; return how many."""
         # Read first: a reader keeps no writer waiting, and such tasks are rare.
         if not await self.read(lambda connection: queue.is_any_misdated(connection, now_ms)):
             return 0
-        return await self.transact(lambda connection: queue.wake_misdated(connection, now_ms))
+        return await self.transact(lambda connection: queue.make_misdated_due(connection, now_ms))
 
     async def held_leases(self) -> list[HeldLeases]:
         """Return the claims of each owner."""
@@ -308,10 +304,10 @@ class Store:
             lambda connection: connection.execute(query("find_task"), {"task_id": task_id}).fetchone() is not None
         )
 
-    async def withdraw(self, keys: Sequence[int]) -> None:
+    async def retract(self, row_ids: Sequence[int]) -> None:
         """Take tasks without a claim back from `ready` to `pending`: they were inferred to be ready by mistake."""
-        rows = [{"id": key} for key in keys]
-        await self.transact(lambda connection: connection.executemany(query("withdraw_ready"), rows))
+        rows = [{"id": row_id} for row_id in row_ids]
+        await self.transact(lambda connection: connection.executemany(query("retract_ready"), rows))
 
     async def share_processing_times(self, fresh: Mapping[Key, LifeTable]) -> dict[Key, LifeTable]:
         """Add newly learned processing times, and return all that are known."""
@@ -321,15 +317,15 @@ class Store:
         """Take requests out of the budget that all processes on this database share."""
         return await self.transact(lambda connection: limits.lease_requests(connection, limit, count, now_ms))
 
-    async def share_limits(self, news: LimitUpdate, now_ms: int) -> LimitSnapshot:
+    async def share_limits(self, update: LimitUpdate, now_ms: int) -> LimitSnapshot:
         """Store what a process has learned of the limits; return what all processes have."""
 
         def body(connection: sqlite3.Connection) -> LimitSnapshot:
-            if news:
-                limits.note_limits(connection, news, now_ms)
+            if update:
+                limits.note_limits(connection, update, now_ms)
             return limits.known_limits(connection, now_ms)
 
-        return await (self.transact(body) if news else self.read(body))
+        return await (self.transact(body) if update else self.read(body))
 
     async def prune(self, before_ms: int) -> int:
         """Delete a batch of the attempts that were made before that time; return how many."""

@@ -56,7 +56,7 @@ def task_details(connection: sqlite3.Connection, task_id: str) -> TaskDetails | 
         groups=[SegmentGroup(*group) for group in groups],
         attempts=[Attempt(**attempt) for attempt in _rows(connection, "attempts_of", of_task)],
         listed=_row(connection, "listed_of", of_task),
-        kept=_row(connection, "kept_of", of_task),
+        kept=_row(connection, "payload_of", of_task),
     )
 
 

@@ -10,7 +10,7 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-from harvester.ports.space import LOG_BYTES, Room
+from harvester.ports.space import LOG_BYTES, FreeSpace
 
 
 def log_path(database: Path) -> Path:
@@ -34,7 +34,7 @@ def free_bytes(database: Path) -> int | None:
         return None
 
 
-def room(database: Path, database_bytes: int) -> Room | None:
+def free_space(database: Path, database_bytes: int) -> FreeSpace | None:
     """Return the free and the needed bytes; `database_bytes` is the file's length after all of the log was copied.
 
     Needed are that copy, a log at its limit, and its copy.
@@ -44,7 +44,7 @@ def room(database: Path, database_bytes: int) -> Room | None:
         return None
     length = log_bytes(database)
     to_copy = max(0, database_bytes - _size(database))
-    return Room(length, free, to_copy + max(0, LOG_BYTES - length) + LOG_BYTES)
+    return FreeSpace(length, free, to_copy + max(0, LOG_BYTES - length) + LOG_BYTES)
 
 
 def limit_log(connection: sqlite3.Connection) -> None:

@@ -93,7 +93,7 @@ def test_in_v2_everything_but_the_vector_may_be_null() -> None:
     assert (one.options, one.scopes, one.starts, one.ends) == ([None], [None], [None], [None])
 
 
-# What is wrong, by its place.
+# Errors, by their place.
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_in_v2_the_place_has_the_names_of_v2(one: Any, message: str) -> None:
     assert decoded(v2(one)) == Invalid(f"{message}.", "segments_invalid")
 
 
-# What is neither a result nor an error.
+# Answers that are neither a result nor an error.
 
 
 @pytest.mark.parametrize(

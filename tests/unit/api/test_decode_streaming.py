@@ -95,7 +95,7 @@ def pieces(body: bytes, size: int) -> Iterator[bytes]:
     yield from (body[start : start + size] for start in range(0, len(body), size))
 
 
-def told(outcome: Decoded) -> Any:
+def comparable(outcome: Decoded) -> Any:
     if not isinstance(outcome, Retrieved):
         return outcome
     one = outcome.embeddings
@@ -126,7 +126,7 @@ def test_a_number_that_equals_a_placeholder_is_no_vector() -> None:
 @pytest.mark.parametrize("body", [*SPLITTABLE.values(), *IRREGULAR.values()], ids=[*SPLITTABLE, *IRREGULAR])
 def test_pieces_mean_what_the_whole_means(body: bytes) -> None:
     expected = decode_retrieval(body, None, CAP_BYTES)
-    assert told(decode_file(io.BytesIO(body), None, CAP_BYTES)) == told(expected)
+    assert comparable(decode_file(io.BytesIO(body), None, CAP_BYTES)) == comparable(expected)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
@@ -134,8 +134,8 @@ def test_pieces_mean_what_the_whole_means(body: bytes) -> None:
 def test_compressed_pieces_mean_what_the_whole_means(name: str, encoding: str) -> None:
     body = (SPLITTABLE | IRREGULAR)[name]
     sent = gzip.compress(body) if encoding == "gzip" else zlib.compress(body)
-    expected = told(decode_retrieval(body, None, CAP_BYTES))
-    assert told(decode_file(io.BytesIO(sent), encoding, CAP_BYTES)) == expected
+    expected = comparable(decode_retrieval(body, None, CAP_BYTES))
+    assert comparable(decode_file(io.BytesIO(sent), encoding, CAP_BYTES)) == expected
 
 
 @examples(200)
@@ -146,8 +146,8 @@ def test_pieces_mean_what_the_whole_means_after_any_damage(data: st.DataObject, 
         st.sampled_from([b'"', b"\\", b"[", b"]", b"{", b"}", b",", b"0", b"true", b'"float":[1]', b""])
     )
     damaged = body[:place] + inserted + body[place + data.draw(st.integers(0, 12)) :]
-    expected = told(decode_retrieval(damaged, None, CAP_BYTES))
-    assert told(decode_file(io.BytesIO(damaged), None, CAP_BYTES)) == expected
+    expected = comparable(decode_retrieval(damaged, None, CAP_BYTES))
+    assert comparable(decode_file(io.BytesIO(damaged), None, CAP_BYTES)) == expected
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_pieces_mean_what_the_whole_means_after_any_damage(data: st.DataObject, 
 )
 def test_a_compressed_stream_of_another_kind_is_read_as_a_whole(sent: bytes) -> None:
     expected = decode_retrieval(sent, "gzip", CAP_BYTES)
-    assert told(decode_file(io.BytesIO(sent), "gzip", CAP_BYTES)) == told(expected)
+    assert comparable(decode_file(io.BytesIO(sent), "gzip", CAP_BYTES)) == comparable(expected)
 
 
 @pytest.mark.parametrize("encoding", [None, "gzip"])

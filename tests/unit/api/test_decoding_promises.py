@@ -1,4 +1,4 @@
-"""Any bytes end in a documented outcome, in bounded memory: what `make fuzz` looks for at length, here for a moment."""
+"""Any bytes end in a documented outcome, in bounded memory: as `make fuzz` searches at length, here for a moment."""
 
 import random
 import sys

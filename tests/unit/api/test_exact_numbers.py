@@ -1,4 +1,4 @@
-"""No number is altered without a word: whatever JSON can say is given back as the same value, or refused by name."""
+"""No number changes silently: each number of JSON is returned as the same value, or refused by name."""
 
 import io
 import json
@@ -82,7 +82,7 @@ def test_a_number_outside_of_the_vectors_is_given_back_as_it_was_received(place:
     assert values(text) == given_back(outcome)
 
 
-def test_an_exponent_that_nobody_can_calculate_with_is_given_back() -> None:
+def test_an_exponent_too_large_to_calculate_with_is_returned_unchanged() -> None:
     outcome = decode_retrieval(PLACES["outside"].replace("@", "1e-99999999999999999999").encode(), None, CAP_BYTES)
     assert isinstance(outcome, Retrieved)
     assert outcome.embeddings.document.endswith(b'"usage":1e-99999999999999999999}')
@@ -156,7 +156,7 @@ def test_any_number_anywhere_is_given_back_or_refused(text: str, number: str) ->
 
 @examples(300)
 @given(numbers, st.integers(0, 200), st.integers(0, 20))
-def test_the_quick_look_misses_nothing(number: str, before: int, after: int) -> None:
+def test_the_quick_scan_misses_nothing(number: str, before: int, after: int) -> None:
     text = ("[" + " " * before + number + " " * after + "]").encode()
     if abs(float(number)) != np.inf and alters_numbers(text):
         assert may_alter_numbers(text)
@@ -164,6 +164,6 @@ def test_the_quick_look_misses_nothing(number: str, before: int, after: int) -> 
 
 @pytest.mark.parametrize("number", [b"0.1234567890123456789", b"1e-400"])
 @pytest.mark.parametrize("place", range(131_050, 131_090, 3))
-def test_the_quick_look_sees_what_lies_between_two_pieces(number: bytes, place: int) -> None:
+def test_the_quick_scan_finds_a_number_across_two_pieces(number: bytes, place: int) -> None:
     assert may_alter_numbers(b" " * place + number + b" ")
     assert not may_alter_numbers(b" " * place + b"0.1234567890123 ")

@@ -1,4 +1,4 @@
-"""Pages of the list: the documented one, and whatever else may come."""
+"""Pages of the list: the documented one, and others that may come."""
 
 import gzip
 from pathlib import Path

@@ -37,10 +37,10 @@ def test_both_schemes_are_understood(prefix: str, reset: str, reset_s: float | N
 
 @pytest.mark.parametrize("prefix", ["x-ratelimit", "x-ratelimit-request"])
 @pytest.mark.parametrize(
-    ("told", "limit"), [("100", 100), ("1", 1), ("0", None), ("-1", None), ("9" * 30, None), ("many", None)]
+    ("limit_text", "limit"), [("100", 100), ("1", 1), ("0", None), ("-1", None), ("9" * 30, None), ("many", None)]
 )
-def test_the_limit_is_told_in_both_schemes(prefix: str, told: str, limit: int | None) -> None:
-    headers = DATE | {f"{prefix}-remaining": "7", f"{prefix}-reset": "60", f"{prefix}-limit": told}
+def test_the_limit_is_read_in_both_schemes(prefix: str, limit_text: str, limit: int | None) -> None:
+    headers = DATE | {f"{prefix}-remaining": "7", f"{prefix}-reset": "60", f"{prefix}-limit": limit_text}
     assert read_limits(headers, NOW) == LimitReport(7, 60.0, None, limit)
 
 

@@ -1,4 +1,4 @@
-"""What is stored of a result gives the received JSON back, whatever its version, its order and its unknown fields."""
+"""The stored result gives the received JSON back, whatever its version, order and unknown fields."""
 
 import pickle
 from pathlib import Path

@@ -58,7 +58,7 @@ def test_a_damaged_body_is_searched_as_far_as_it_goes(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(("length", "is_searched"), [(SECRET_CHARACTERS - 1, False), (SECRET_CHARACTERS, True)])
-def test_a_key_as_short_as_one_for_rehearsals_is_not_looked_for(length: int, *, is_searched: bool) -> None:
+def test_a_key_as_short_as_one_for_rehearsals_is_not_searched_for(length: int, *, is_searched: bool) -> None:
     key = "k" * length
     guard, body = SecretGuard(lambda: key), json.dumps({"_id": key, "status": "ready", "data": [{"embedding": [1.5]}]})
     results = [decode_retrieval(body.encode(), None, 1 << 20), Failed(f"No {key}.")]
@@ -66,7 +66,7 @@ def test_a_key_as_short_as_one_for_rehearsals_is_not_looked_for(length: int, *, 
     assert found == [is_searched] * 4
 
 
-def test_the_key_that_is_looked_for_is_the_one_in_use() -> None:
+def test_the_key_in_use_is_the_one_that_is_searched_for() -> None:
     keys = ["the-key-of-yesterday", "the-key-of-today"]
     guard, outcome = SecretGuard(lambda: keys[0]), Failed(f"No {keys[1]}.")
     assert not guard.is_in_outcome(outcome)

@@ -90,7 +90,7 @@ def test_every_documented_error_is_understood_in_each_shape(status: int, code: s
     ],
 )
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"code": null, "message": 7}', b'{"error": {}}'])
-def test_an_error_without_words_is_told_by_its_status(status: int, expected: Outcome, body: bytes) -> None:
+def test_an_error_without_a_message_is_described_by_its_status(status: int, expected: Outcome, body: bytes) -> None:
     assert answer(status, body) == expected
 
 
@@ -174,7 +174,7 @@ def test_no_status_body_makes_it_raise(body: bytes, encoding: str | None) -> Non
     assert isinstance(status_outcome(body, encoding), Outcome)
 
 
-# Who is speaking.
+# The sender of an error: the API, or a proxy before it.
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -314,7 +314,7 @@ def test_there_are_exceptions_to_test() -> None:
         (ValueError("header"), Transient("The answer is not HTTP as expected: header.", "protocol_error")),
     ],
 )
-def test_an_exception_is_told_in_words(error: BaseException, expected: Transient) -> None:
+def test_an_exception_becomes_a_sentence(error: BaseException, expected: Transient) -> None:
     assert exception_outcome(error) == expected
 
 
@@ -349,7 +349,7 @@ def test_an_exception_has_a_stable_code(kind: type[BaseException], code: str) ->
         RuntimeError("can't start new thread"),
     ],
 )
-def test_what_this_machine_refuses_is_not_told_as_the_network(error: BaseException) -> None:
+def test_what_this_machine_refuses_is_not_reported_as_a_network_error(error: BaseException) -> None:
     assert exception_outcome(error).code == "machine_refuses"
 
 

@@ -42,7 +42,7 @@ def test_the_key_is_described_and_not_shown(
     assert SECRET not in captured.out + captured.err
 
 
-def test_a_missing_key_is_told_and_no_failure_of_this_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_key_is_reported_and_no_failure_of_this_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["config"]) == 0
     assert "There is no API key. Set TWELVELABS_API_KEY" in capsys.readouterr().out
 

@@ -128,7 +128,7 @@ class TestCsv:
         assert refused(entries) == [(2, "short"), (3, "")]
         assert entries[-1] == A
 
-    def test_lines_swallowed_by_an_unclosed_quote_are_told(self) -> None:
+    def test_lines_swallowed_by_an_unclosed_quote_are_reported(self) -> None:
         entries = from_stdin(f'name,id\na,{A}\n"open,{B}\nb,{C}\n', column="id")
 
         assert entries[0] == A
@@ -156,7 +156,7 @@ class TestJsonLines:
 
         assert list(read_task_ids((), file)) == [A, B]
 
-    def test_a_named_field_is_the_only_one_looked_at(self) -> None:
+    def test_a_named_field_is_the_only_one_read(self) -> None:
         assert from_stdin(f'{{"id": "{A}", "embed": "{B}"}}\n', field="embed") == [B]
 
     def test_lines_without_a_text_field_are_refused(self) -> None:

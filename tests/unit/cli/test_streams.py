@@ -63,7 +63,7 @@ def _short_write(real: object, rest: list[int], descriptor: int, content: bytes)
     return int(real(descriptor, bytes(content)[:count]))
 
 
-def test_a_pipe_that_nobody_reads_holds_nothing_up_and_takes_bounded_memory(pipe: list[int]) -> None:
+def test_a_pipe_without_a_reader_holds_nothing_up_and_takes_bounded_memory(pipe: list[int]) -> None:
     stream = MessageStream(pipe[1], "utf-8")
     stream.write_in_background()
     line = "x" * 1023 + "\n"

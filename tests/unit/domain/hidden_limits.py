@@ -36,10 +36,10 @@ class WindowServer:
         passes = self.used < self.limit
         self.used += passes
         left_s = ceil(self.opened_at + self.window_s - now)
-        told = None if passes or self.tells == "nothing" else float(left_s)
+        stated_s = None if passes or self.tells == "nothing" else float(left_s)
         if self.tells == "all":
-            return passes, LimitReport(self.limit - self.used, left_s, told, self.limit)
-        return passes, LimitReport(retry_after_s=told)
+            return passes, LimitReport(self.limit - self.used, left_s, stated_s, self.limit)
+        return passes, LimitReport(retry_after_s=stated_s)
 
 
 @dataclass
@@ -61,7 +61,7 @@ class BucketServer:
 
 
 @dataclass
-class Ledger:
+class SendRecord:
     """When requests passed, and when they were refused."""
 
     passed: list[float] = field(default_factory=list)
@@ -82,9 +82,9 @@ def run(
     now: float = 0.0,
     concurrency: int = 8,
     latency_s: float = LATENCY_S,
-) -> Ledger:
+) -> SendRecord:
     """Send as much as the pacer lets through; the server sees a request half the latency after it was sent."""
-    ledger, numbers, end = Ledger(), count(), now + seconds
+    sends, numbers, end = SendRecord(), count(), now + seconds
     events: list[tuple[float, int, str, Sending, tuple[bool, LimitReport] | None]] = []
     under_way = 0
     while now < end:
@@ -102,9 +102,9 @@ def run(
         now, _, what, sending, answer = heapq.heappop(events)
         if what == "arrives":
             answer = server.answer(now)
-            (ledger.passed if answer[0] else ledger.refused).append(now)
+            (sends.passed if answer[0] else sends.refused).append(now)
             heapq.heappush(events, (now + latency_s / 2, next(numbers), "returns", sending, answer))
         elif answer is not None:
             under_way -= 1
             (pacer.accepted if answer[0] else pacer.refused)(Endpoint.RETRIEVE, answer[1], now, sending)
-    return ledger
+    return sends

@@ -43,40 +43,43 @@ def test_a_rate_never_falls_by_itself_and_never_exceeds_the_ceiling(
     assert max(rates) <= ceiling
 
 
-def refuse(subject: AimdController, now: float, *, is_told: bool, present: float = 100) -> bool:
-    return subject.refused(is_told=is_told, present=present, until=now + 10, now=now)
+def refuse(subject: AimdController, now: float, *, has_stated_wait: bool, present: float = 100) -> bool:
+    return subject.refused(has_stated_wait=has_stated_wait, present=present, until=now + 10, now=now)
 
 
 def test_the_first_refusal_that_tells_how_long_to_wait_cuts_nothing() -> None:
     subject = AimdController()
-    assert (refuse(subject, NOW, is_told=True), subject.learned) == (False, None)
+    assert (refuse(subject, NOW, has_stated_wait=True), subject.learned) == (False, None)
 
 
 def test_one_that_tells_nothing_cuts_to_seven_tenths_from_the_end_of_its_block_on() -> None:
     subject = AimdController()
-    refuse(subject, NOW, is_told=False)
+    refuse(subject, NOW, has_stated_wait=False)
     assert subject.learned == LearnedRate(CUT * 100, NOW + 10)
 
 
 @pytest.mark.parametrize(("after_s", "cuts"), [(11, True), (REPEATED_WITHIN_S, True), (REPEATED_WITHIN_S + 10, False)])
 def test_a_repeated_refusal_cuts(after_s: float, *, cuts: bool) -> None:
     subject = AimdController()
-    refuse(subject, NOW, is_told=True)
-    assert refuse(subject, NOW + after_s, is_told=True) is cuts
+    refuse(subject, NOW, has_stated_wait=True)
+    assert refuse(subject, NOW + after_s, has_stated_wait=True) is cuts
 
 
 def test_a_cut_is_given_the_chance_to_help() -> None:
     subject = AimdController()
-    cuts = [refuse(subject, NOW, is_told=False), refuse(subject, NOW + 11, is_told=False)]
+    cuts = [refuse(subject, NOW, has_stated_wait=False), refuse(subject, NOW + 11, has_stated_wait=False)]
     subject.succeeded()
-    cuts += [refuse(subject, NOW + 30, is_told=False), refuse(subject, NOW + 31 + SETTLE_S, is_told=False)]
+    cuts += [
+        refuse(subject, NOW + 30, has_stated_wait=False),
+        refuse(subject, NOW + 31 + SETTLE_S, has_stated_wait=False),
+    ]
     assert cuts == [True, False, True, True]
 
 
 def test_a_rate_is_not_cut_to_nothing() -> None:
     subject, present = AimdController(), 3.0
     for step in range(20):
-        refuse(subject, NOW + step * SETTLE_S, is_told=False, present=present)
+        refuse(subject, NOW + step * SETTLE_S, has_stated_wait=False, present=present)
         assert subject.learned is not None
         present = subject.learned.per_minute
     assert present == MIN_PER_MINUTE

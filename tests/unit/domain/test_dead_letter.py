@@ -40,8 +40,8 @@ def test_what_is_kept_is_gzip_whatever_came(encoding: str | None) -> None:
 
 @pytest.mark.parametrize("encoding", [None, "gzip", "deflate"])
 def test_the_decoder_gets_the_body_as_it_came(encoding: str | None) -> None:
-    body, told = packed(wrapped(b"{}", encoding), encoding, NOW).as_received()
-    assert (zlib.decompress(body, zlib.MAX_WBITS | 32), told) == (b"{}", encoding or "gzip")
+    body, received_encoding = packed(wrapped(b"{}", encoding), encoding, NOW).as_received()
+    assert (zlib.decompress(body, zlib.MAX_WBITS | 32), received_encoding) == (b"{}", encoding or "gzip")
 
 
 def test_all_members_of_a_gzip_are_given_back() -> None:

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harvester.domain.planning.api_versions import GONE_ANSWERS
+from harvester.domain.planning.backoff import BACKOFF_CAP_MS, backoff_ms
 from harvester.domain.planning.decisions import (
-    BACKOFF_CAP_MS,
     FEWEST_OVERDUE_FAILURES,
     GONE_SPACING_MS,
     HELD_BACK_MS,
     PATIENCE_MS,
     Circumstances,
-    backoff_ms,
     decide,
 )
-from harvester.domain.planning.plan import GONE_ANSWERS, LAST_CHANCE_MS, MAX_POLL_WAIT_MS, next_poll_ms
+from harvester.domain.planning.poll_times import LAST_CHANCE_MS, MAX_POLL_WAIT_MS, next_poll_ms
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.outcomes import (

@@ -69,7 +69,7 @@ def test_a_stream_that_was_cut_is_not_whole(length: int) -> None:
     assert stream.is_whole == (length >= len(sent))
 
 
-def test_damage_is_told_after_the_members_before_it() -> None:
+def test_damage_is_reported_after_the_members_before_it() -> None:
     pieces = Decompressor(max_members=2).content(gzip.compress(b"one") + b"\x1f\x8b" + b"\xff" * 9)
     assert next(pieces) == b"one"
     with pytest.raises(DamagedStreamError):

@@ -141,7 +141,7 @@ def test_a_quota_loses_what_its_windows_have_no_room_for(deadlines: list[tuple[i
     served = most_that_can_be_served(deadlines, budget, round(1000 / budget.pace_per_s))
     found = assess_exactly(deadlines, budget)
 
-    # The pace is kept from the start on, be the quota used up meanwhile: a request or two are foretold too early.
+    # `assess` keeps the pace even while the quota is used up, so it may place a request or two too early.
     assert served <= found.open_tasks - found.overdue - found.at_risk <= served + 2
 
 

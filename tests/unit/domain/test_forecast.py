@@ -5,20 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.costs import SURE
 from harvester.domain.planning.feasibility import Budget
-from harvester.domain.planning.forecast import (
-    Call,
-    Conditions,
-    QueuedTask,
-    QueueSample,
-    estimate_requests,
-    finished_among,
-    next_requests,
-    preview,
-    what_to_do,
-)
-from harvester.domain.planning.plan import SURE, ListRequest, Strategy
+from harvester.domain.planning.forecast import preview
+from harvester.domain.planning.forecast_conditions import Conditions
+from harvester.domain.planning.next_requests import Call, finished_among, next_requests
+from harvester.domain.planning.planned_requests import ListRequest
 from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.planning.queue_sample import QueuedTask, QueueSample
+from harvester.domain.planning.request_estimate import estimate_requests
+from harvester.domain.planning.strategy import Strategy
+from harvester.domain.planning.todo import what_to_do
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, Task, TaskState
 
 NOW = 1_760_000_000_000
@@ -38,17 +35,17 @@ def turn(
 
 
 def sample(turns: list[QueuedTask], *, each: int = 1) -> QueueSample:
-    drawn = sorted(turns, key=lambda one: (one.task.expires_at_ms, one.task.row_id))
-    due = [one.task.state for one in drawn if one.due_ms <= NOW]
+    sampled = sorted(turns, key=lambda one: (one.task.expires_at_ms, one.task.row_id))
+    due = [one.task.state for one in sampled if one.due_ms <= NOW]
     return QueueSample(
         NOW,
-        open_tasks=len(drawn) * each,
+        open_tasks=len(sampled) * each,
         ready_due=due.count(TaskState.READY) * each,
         pending_due=due.count(TaskState.PENDING) * each,
         each=each,
-        drawn=drawn,
-        head=drawn,
-        deadlines=[(one.task.expires_at_ms, each) for one in drawn],
+        sampled=sampled,
+        head=sampled,
+        deadlines=[(one.task.expires_at_ms, each) for one in sampled],
     )
 
 
@@ -108,7 +105,7 @@ def test_task_by_task_each_is_asked_about_at_least_once() -> None:
 
 
 @pytest.mark.parametrize("strategy", Strategy)
-def test_near_the_deadline_nobody_asks_first(strategy: Strategy) -> None:
+def test_near_the_deadline_no_status_is_requested_first(strategy: Strategy) -> None:
     old = sample([turn(key, age_ms=4 * DAY_MS + key) for key in range(100)])
     found = preview(old, Conditions(SIXTY, strategy), TIMES)
     assert found.todo.straight_away == 100
@@ -153,9 +150,9 @@ def calls(turns: list[QueuedTask], conditions: Conditions) -> list[Call]:
 
 
 def test_results_come_in_the_order_of_their_deadlines_at_the_rate() -> None:
-    told = calls(finished(20), Conditions(SIXTY, calls=3))
-    assert [one.request.tasks[0].row_id for one in told] == [19, 18, 17]
-    assert [one.at_ms - NOW for one in told] == [0, 1000, 2000]
+    foreseen = calls(finished(20), Conditions(SIXTY, calls=3))
+    assert [one.request.tasks[0].row_id for one in foreseen] == [19, 18, 17]
+    assert [one.at_ms - NOW for one in foreseen] == [0, 1000, 2000]
 
 
 def test_a_task_that_expires_before_its_turn_comes_after_those_that_do_not() -> None:
@@ -172,12 +169,12 @@ def test_what_a_page_finds_comes_before_the_next_question() -> None:
     assert not {one.row_id for one in first.request.tasks} & {one.row_id for one in second.request.tasks}
 
 
-def test_what_is_not_worth_a_request_yet_is_foretold_for_when_it_is() -> None:
+def test_what_is_not_worth_a_request_yet_is_forecast_for_when_it_is() -> None:
     (call,) = calls([turn(1, age_ms=0)], Conditions(UNLIMITED))
     assert NOW + MINUTE_MS < call.at_ms < NOW + 60 * MINUTE_MS
 
 
-def test_a_sleeping_task_is_foretold_for_its_time() -> None:
+def test_a_waiting_task_is_forecast_for_its_time() -> None:
     (call,) = calls([turn(1, age_ms=DAY_MS, due_ms=NOW + 5_000)], Conditions(UNLIMITED))
     assert call.at_ms == NOW + 5_000
 
@@ -188,23 +185,25 @@ def test_results_that_the_api_does_not_want_yet_wait_for_the_end_of_the_block() 
     assert (call.at_ms, call.request.endpoint) == (NOW + 3_600_000, Endpoint.RETRIEVE)
 
 
-def test_no_call_is_foretold_before_the_first_may_go_out() -> None:
-    told = calls(finished(3), Conditions(SIXTY, start_ms=NOW + 700))
-    assert [one.at_ms - NOW for one in told] == [700, 1700, 2700]
+def test_no_call_is_forecast_before_the_first_may_go_out() -> None:
+    foreseen = calls(finished(3), Conditions(SIXTY, start_ms=NOW + 700))
+    assert [one.at_ms - NOW for one in foreseen] == [700, 1700, 2700]
 
 
 @pytest.mark.parametrize("turns", [[], finished(5)])
-def test_none_is_foretold_where_there_is_nothing_to_do_or_nobody_asks(turns: list[QueuedTask]) -> None:
+def test_no_call_is_forecast_without_tasks_or_without_a_request_for_it(turns: list[QueuedTask]) -> None:
     assert calls(turns, Conditions(SIXTY, calls=0 if turns else 10)) == []
 
 
 @given(ages, budgets, st.sampled_from(Strategy))
-def test_no_task_is_foretold_twice_and_times_never_go_back(ages: list[int], budget: Budget, strategy: Strategy) -> None:
-    told = calls([turn(key, age_ms=age_ms) for key, age_ms in enumerate(ages)], Conditions(budget, strategy, calls=9))
-    keys = [task.row_id for one in told for task in one.request.tasks]
+def test_no_task_is_forecast_twice_and_times_never_go_back(ages: list[int], budget: Budget, strategy: Strategy) -> None:
+    foreseen = calls(
+        [turn(key, age_ms=age_ms) for key, age_ms in enumerate(ages)], Conditions(budget, strategy, calls=9)
+    )
+    keys = [task.row_id for one in foreseen for task in one.request.tasks]
     assert len(keys) == len(set(keys))
-    assert len(told) <= 9
-    assert [one.at_ms for one in told] == sorted(one.at_ms for one in told)
+    assert len(foreseen) <= 9
+    assert [one.at_ms for one in foreseen] == sorted(one.at_ms for one in foreseen)
 
 
 def test_tasks_in_hand_are_neither_due_nor_later() -> None:

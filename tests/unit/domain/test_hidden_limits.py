@@ -1,4 +1,4 @@
-"""What a pacer makes of limits that nobody told it: few refusals, and most of what the server would take."""
+"""Under limits that no header states a pacer gets few refusals, and sends most of what the server would accept."""
 
 from collections.abc import Callable
 
@@ -24,11 +24,11 @@ SERVERS: dict[str, Callable[[int], Server]] = {
 @pytest.mark.parametrize("hidden", [8, 30])
 @pytest.mark.parametrize("configured", [0, 60, 600])
 def test_a_storm_of_429s_converges(kind: str, hidden: int, configured: int) -> None:
-    ledger = run(Pacer(RateLimit(configured)), SERVERS[kind](hidden), 3600)
+    sends = run(Pacer(RateLimit(configured)), SERVERS[kind](hidden), 3600)
     # The first minutes are for learning; then a few refusals an hour are what it costs to notice a higher limit.
-    assert ledger.refused_in(0, 900) <= 60
-    assert ledger.refused_in(900, 3600) <= 40
-    assert ledger.passed_in(900, 3600) >= 0.8 * hidden * 45
+    assert sends.refused_in(0, 900) <= 60
+    assert sends.refused_in(900, 3600) <= 40
+    assert sends.passed_in(900, 3600) >= 0.8 * hidden * 45
 
 
 @pytest.mark.parametrize("hidden", [1, 2, 8, 30, 600])
@@ -36,24 +36,24 @@ def test_a_storm_of_429s_converges(kind: str, hidden: int, configured: int) -> N
 def test_a_server_that_tells_what_is_left_has_to_refuse_at_most_in_its_first_window(
     hidden: int, configured: int
 ) -> None:
-    ledger = run(Pacer(RateLimit(configured)), WindowServer(hidden, tells="all"), 1800)
-    assert ledger.refused_in(0, 60) <= 7
-    assert ledger.refused_in(60, 1800) == 0
-    assert ledger.passed_in(60, 1800) >= 0.9 * 29 * min(hidden, configured or hidden)
+    sends = run(Pacer(RateLimit(configured)), WindowServer(hidden, tells="all"), 1800)
+    assert sends.refused_in(0, 60) <= 7
+    assert sends.refused_in(60, 1800) == 0
+    assert sends.passed_in(60, 1800) >= 0.9 * 29 * min(hidden, configured or hidden)
 
 
 def test_a_quota_of_a_day_is_used_early_and_its_last_tenth_slowly() -> None:
-    ledger = run(Pacer(RateLimit(60)), WindowServer(100, window_s=86_400, tells="all"), 86_400)
-    assert (len(ledger.passed), ledger.refused) == (100, [])
-    assert ledger.passed[85] < 120
-    assert ledger.passed[99] > 70_000
+    sends = run(Pacer(RateLimit(60)), WindowServer(100, window_s=86_400, tells="all"), 86_400)
+    assert (len(sends.passed), sends.refused) == (100, [])
+    assert sends.passed[85] < 120
+    assert sends.passed[99] > 70_000
 
 
 def test_a_limit_that_ends_is_forgotten() -> None:
     subject = Pacer(RateLimit(60))
     run(subject, BucketServer(10), 600)
-    ledger = run(subject, BucketServer(1e6), 3600, now=600)
-    assert ledger.passed_in(3600, 4200) >= 590
+    sends = run(subject, BucketServer(1e6), 3600, now=600)
+    assert sends.passed_in(3600, 4200) >= 590
     assert subject.budget(RETRIEVE, 4200.0).learned_per_minute is None
 
 
@@ -69,6 +69,6 @@ def test_the_total_rate_is_never_exceeded(
     configured: float, hidden: int, tells: str, concurrency: int, latency_s: float
 ) -> None:
     server = WindowServer(hidden, tells=tells)
-    ledger = run(Pacer(RateLimit(configured)), server, 600, concurrency=concurrency, latency_s=latency_s)
-    arrived = sorted(ledger.passed + ledger.refused)
+    sends = run(Pacer(RateLimit(configured)), server, 600, concurrency=concurrency, latency_s=latency_s)
+    arrived = sorted(sends.passed + sends.refused)
     assert max(sum(start <= at < start + 60 for at in arrived) for start in arrived) <= configured + 1

@@ -1,11 +1,11 @@
-"""What becomes of a task that a page of the list names."""
+"""Decisions about tasks that a page of the list names."""
 
 import random
 
 import pytest
 
 from harvester.domain.planning.list_decisions import decide_listed, listed_state
-from harvester.domain.planning.plan import MIN_LOOK_MS
+from harvester.domain.planning.poll_times import MIN_POLL_WAIT_MS
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready
@@ -40,7 +40,7 @@ def test_an_entry_that_says_processing_is_worth_a_status_call() -> None:
     decision = decided(task(), Processing("processing", CREATED))
     assert decision is not None
     assert (decision.state, decision.unfinished_at_ms, decision.gone) == (TaskState.PENDING, NOW, 0)
-    assert decision.next_attempt_at_ms >= NOW + MIN_LOOK_MS
+    assert decision.next_attempt_at_ms >= NOW + MIN_POLL_WAIT_MS
 
 
 def test_an_entry_that_says_failed_ends_nothing_and_makes_the_task_be_asked_for_the_reason() -> None:

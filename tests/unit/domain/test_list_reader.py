@@ -82,7 +82,7 @@ def spread(count: int, *, step_ms: int = 60_000) -> dict[str, int]:
     return {f"task-{number}": NOW - number * step_ms for number in range(count)}
 
 
-# What a look costs.
+# Requests that one reading of the list takes.
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_older_tasks_are_left_out_even_where_the_server_gives_them() -> None:
     assert len(server.asked) < 10
 
 
-def test_the_newest_time_is_told() -> None:
+def test_the_newest_time_is_returned() -> None:
     _, reader = read(Server(spread(120)).answer)
     assert reader.newest_ms == NOW
     _, reader = read(Server({}).answer)
@@ -162,7 +162,7 @@ def test_more_tasks_in_one_second_than_a_page_holds_are_all_found_while_others_v
 
 @dataclass(frozen=True)
 class Disturbance:
-    """What happens between two pages: tasks come, at any place of the list, and some of the mortal ones vanish."""
+    """Changes between two pages: tasks come, at any place of the list, and some of the mortal ones vanish."""
 
     made: list[int]
     dropped: list[int]

@@ -104,7 +104,7 @@ def test_where_others_crowd_the_list_a_page_answers_for_fewer() -> None:
     assert len(alone.tasks) < 10
 
 
-def test_where_a_minute_holds_hundreds_of_others_nobody_is_asked_about_by_page() -> None:
+def test_where_a_minute_holds_hundreds_of_others_no_task_is_asked_about_by_page() -> None:
     listing, tasks = ListModel(), row(10, every_ms=60_000)
     listing.learn(ListQuery(NOON_MS, NOON_MS + 600_000), page_of([one.task for one in tasks[:1]], total=5_000), 1)
     assert best_window(tasks, listing, at_least=2) is None

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from harvester.domain.limits.aimd import LearnedRate
 from harvester.domain.limits.endpoint import MAX_BLOCK_S, MIN_BLOCK_S, POLL_ENDPOINTS, Endpoint, LimitReport, RateLimit
-from harvester.domain.limits.endpoint_state import EndpointState, OpenWindow, SentSince
-from harvester.domain.limits.pacer import EndpointBudget, Pacer
+from harvester.domain.limits.endpoint_state import EndpointBudget, EndpointState, OpenWindow, SentSince
+from harvester.domain.limits.pacer import Pacer
 from harvester.domain.limits.quotas import Quota
 from harvester.domain.planning.feasibility import Budget, QuotaBalance
 from tests.support.thorough import examples
@@ -75,12 +75,12 @@ def test_all_classes_share_the_configured_rate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "waited"),
+    ("stated_s", "waited"),
     [(11_382, 11_382), (1.5, 1.5), (24 * 3600, 24 * 3600), (10**12, MAX_BLOCK_S), (0, MIN_BLOCK_S), (-5, MIN_BLOCK_S)],
 )
-def test_retry_after_is_honoured_and_clamped(told: float, waited: float) -> None:
+def test_retry_after_is_honoured_and_clamped(stated_s: float, waited: float) -> None:
     subject = pacer()
-    subject.refused(STATUS, LimitReport(retry_after_s=told), NOW)
+    subject.refused(STATUS, LimitReport(retry_after_s=stated_s), NOW)
     assert subject.wait_s(STATUS, NOW) == waited
 
 
@@ -90,11 +90,11 @@ def test_without_retry_after_the_reset_tells() -> None:
     assert subject.wait_s(STATUS, NOW) == 42.0
 
 
-@pytest.mark.parametrize("told", [None, 0.0, 1.0, -3.0])
-def test_without_a_usable_time_the_wait_doubles_up_to_five_minutes(told: float | None) -> None:
+@pytest.mark.parametrize("stated_s", [None, 0.0, 1.0, -3.0])
+def test_without_a_usable_time_the_wait_doubles_up_to_five_minutes(stated_s: float | None) -> None:
     subject, now, waits = pacer(), NOW, []
     for _ in range(11):
-        subject.refused(STATUS, LimitReport(retry_after_s=told), now)
+        subject.refused(STATUS, LimitReport(retry_after_s=stated_s), now)
         waits.append(subject.wait_s(STATUS, now))
         now += waits[-1]
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
@@ -256,7 +256,7 @@ def test_only_so_many_requests_as_have_a_deadline_before_the_reset_are_not_sprea
     assert waits == [6000, 0, 0, 9000]
 
 
-def test_of_the_list_nobody_has_to_ask_before_a_deadline() -> None:
+def test_no_page_of_the_list_is_needed_before_a_deadline() -> None:
     subject = pacer(0)
     subject.accepted(Endpoint.LIST, LimitReport(limit=50, remaining=5, reset_s=36_000), NOW)
     subject.press([(3600_000, 2)], NOW, 0)
@@ -265,13 +265,13 @@ def test_of_the_list_nobody_has_to_ask_before_a_deadline() -> None:
 
 def test_the_budget_of_results_is_what_is_left_of_their_quota_and_then_the_quota() -> None:
     subject, now_ms = pacer(60), 1_760_000_000_000
-    untold = subject.results_budget(NOW, now_ms)
+    before = subject.results_budget(NOW, now_ms)
     subject.accepted(RETRIEVE, LimitReport(limit=50, remaining=4, reset_s=36_000), NOW)
-    told = subject.results_budget(NOW, now_ms)
+    after = subject.results_budget(NOW, now_ms)
     over = subject.results_budget(NOW + 40_000, now_ms + 40_000_000)
     day_ms = 86_400_000
-    assert untold == Budget(1.0, 1.0, None, now_ms)
-    assert told == Budget(1.0, 1.0, QuotaBalance(4, now_ms + 36_000_000, 50, day_ms), now_ms)
+    assert before == Budget(1.0, 1.0, None, now_ms)
+    assert after == Budget(1.0, 1.0, QuotaBalance(4, now_ms + 36_000_000, 50, day_ms), now_ms)
     assert over == Budget(1.0, 1.0, QuotaBalance(50, now_ms + 40_000_000 + day_ms, 50, day_ms), now_ms + 40_000_000)
 
 

@@ -8,28 +8,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint
+from harvester.domain.planning.api_versions import ApiVersions
+from harvester.domain.planning.costs import LEAST_WAIT_S
 from harvester.domain.planning.list_reader import PROCESSING
 from harvester.domain.planning.list_windows import ListModel, ListWindow, best_window
-from harvester.domain.planning.plan import (
+from harvester.domain.planning.plan import DueTasks, Plan, plan
+from harvester.domain.planning.plan_constraints import PlanConstraints
+from harvester.domain.planning.planned_requests import ListRequest, TaskRequest
+from harvester.domain.planning.poll_times import (
     FORCED_ATTEMPTS_BEFORE_DEADLINE_MS,
     LAST_CHANCE_MS,
-    LEAST_ROOM,
-    LEAST_WAIT_S,
-    LOOK_SHARE_OF_AGE,
     MAX_POLL_WAIT_MS,
-    MIN_LOOK_MS,
-    DueTasks,
-    ListRequest,
-    Plan,
-    PlanConstraints,
-    Strategy,
-    TaskRequest,
-    affordable_strategy,
+    MIN_POLL_WAIT_MS,
+    POLL_WAIT_SHARE_OF_AGE,
     at_latest_before_deadline,
     next_poll_ms,
-    plan,
 )
 from harvester.domain.planning.processing_time import PRIOR, PRIOR_MEDIAN_S, ProcessingTimes
+from harvester.domain.planning.questions import LEAST_ROOM
+from harvester.domain.planning.strategy import Strategy, affordable_strategy
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, Task, TaskState
 
 NOW = 1_760_000_000_000
@@ -78,7 +75,7 @@ constraints = st.builds(
     limit=st.integers(0, 60),
     questions=st.integers(0, 5),
     strategy=st.sampled_from(Strategy),
-    has_status_call=st.booleans(),
+    versions=st.sampled_from([ApiVersions("v1"), ApiVersions("v2")]),
     closed=st.frozensets(st.sampled_from(POLL_ENDPOINTS)),
     ask_every_task=st.booleans(),
     trust_estimates=st.booleans(),
@@ -104,7 +101,7 @@ def test_no_task_is_planned_twice_and_no_term_is_broken(
     )
     if constraints.strategy is Strategy.STATUS:
         assert not any(isinstance(request, ListRequest) for request in result.requests)
-    if not constraints.has_status_call:
+    if constraints.versions.configured == "v2":
         assert Endpoint.STATUS not in {request.endpoint for request in result.requests}
     assert all(until_ms > NOW for _, until_ms in result.later)
 
@@ -203,7 +200,7 @@ def test_a_task_without_a_date_is_asked_for_its_result_at_once_and_then_by_itsel
     assert not any(isinstance(request, ListRequest) for request in planned(asked).requests)
 
 
-def test_who_prefers_the_list_is_told_on_which_page_a_task_without_a_date_is_by_its_result() -> None:
+def test_with_strategy_list_a_result_shows_on_which_page_a_task_without_a_date_is() -> None:
     preferring = replace(MANY, strategy=Strategy.LIST)
     unknown = task(age_ms=0, dated=False)
     assert endpoint_of(unknown, preferring) is Endpoint.RETRIEVE
@@ -248,12 +245,12 @@ def test_a_404_is_confirmed_by_the_status_at_once_for_a_result_that_does_not_exi
 ) -> None:
     doubtful = replace(task(age_ms=age_ms), gone=1)
     assert endpoint_of(doubtful, PlanConstraints(questions=0)) is Endpoint.STATUS
-    assert endpoint_of(doubtful, PlanConstraints(questions=0, has_status_call=False)) is Endpoint.RETRIEVE
+    assert endpoint_of(doubtful, PlanConstraints(questions=0, versions=ApiVersions("v2"))) is Endpoint.RETRIEVE
     assert endpoint_of(doubtful, PlanConstraints(questions=0, closed=frozenset({Endpoint.STATUS}))) is None
     assert endpoint_of(doubtful, PlanConstraints(questions=0, closed=frozenset({Endpoint.RETRIEVE}))) is Endpoint.STATUS
 
 
-def test_a_fresh_task_sleeps_until_it_may_be_worth_a_look() -> None:
+def test_a_fresh_task_waits_until_it_may_be_worth_a_request() -> None:
     result = planned([task()])
     assert result.requests == []
     ((_, until_ms),) = result.later
@@ -265,7 +262,7 @@ def test_a_fresh_task_sleeps_until_it_may_be_worth_a_look() -> None:
 def test_a_plan_looks_for_few_of_many_pages_and_the_next_ones_for_the_others(
     strategy: Strategy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To look for one takes the longer, the more tasks are due, and nothing else happens meanwhile."""
+    """The search for one takes longer with more due tasks, and delays all else."""
     left, listing = [task(key, age_ms=HALF_DONE_MS + key * 2_000) for key in range(1000)], ListModel(page_limit=5)
     searches: list[int] = []
 
@@ -273,7 +270,7 @@ def test_a_plan_looks_for_few_of_many_pages_and_the_next_ones_for_the_others(
         searches[-1] += 1
         return best_window(*arguments, **named)
 
-    monkeypatch.setattr("harvester.domain.planning.plan.best_window", counted)
+    monkeypatch.setattr("harvester.domain.planning.questions.best_window", counted)
     while left:
         searches.append(0)
         result = plan(
@@ -298,7 +295,7 @@ def test_the_wait_for_the_next_look_stays_in_its_bounds(age_ms: int) -> None:
         ),
         default=0,
     )
-    least_ms = min(MAX_POLL_WAIT_MS, max(MIN_LOOK_MS, math.floor(age_ms * LOOK_SHARE_OF_AGE)))
+    least_ms = min(MAX_POLL_WAIT_MS, max(MIN_POLL_WAIT_MS, math.floor(age_ms * POLL_WAIT_SHARE_OF_AGE)))
     assert wait_ms == before_ms > 0 or least_ms <= wait_ms <= MAX_POLL_WAIT_MS
 
 

@@ -32,7 +32,7 @@ def median_of(distribution: ProcessingTime) -> float:
 
 
 def watch(times: ProcessingTimes, *, median_s: float, every_s: float, until_s: float, tasks: int = 400) -> None:
-    """Look at tasks again and again, as a harvest does that is stopped before all have finished."""
+    """Ask about tasks repeatedly, as a harvest does that is stopped before all have finished."""
     rng = random.Random(7)
     for _ in range(tasks):
         takes_s, seen_s = median_s * rng.lognormvariate(0, 0.8), 0.0
@@ -96,7 +96,7 @@ def test_the_median_is_learned_from_looks(median_s: float) -> None:
 
 
 def test_tasks_that_have_not_finished_count_too() -> None:
-    """Of those watched for a third of the median, only the fast ones finish: the platform is not as fast as these."""
+    """In a third of the median only the fast tasks finish: the platform is not as fast as these."""
     times = ProcessingTimes()
     watch(times, median_s=3000, every_s=100, until_s=1000)
     assert times.of("marengo3.0", 600).chance(1000) == pytest.approx(0.085, abs=0.04)
@@ -112,7 +112,7 @@ def test_what_is_known_of_one_model_is_a_beginning_for_another_and_its_own_then_
     assert median_of(times.of("marengo3.0", 600)) < 60
 
 
-def test_long_videos_are_told_from_short_ones() -> None:
+def test_long_and_short_videos_are_distinguished() -> None:
     times = ProcessingTimes()
     for _ in range(100):
         watch_one(times, "marengo3.0", 60, 30)
@@ -190,7 +190,7 @@ def test_no_age_however_absurd_makes_nonsense_of_what_is_known(after_s: float, b
     assert learned.age_of_wait_s(1.0) < math.inf
 
 
-def test_a_date_of_1970_outweighs_nobody() -> None:
+def test_a_date_of_1970_outweighs_no_other() -> None:
     times, decades_s = ProcessingTimes(), 55 * 365 * 86_400.0
     times.observe(None, None, 0, decades_s, is_finished=False)
     assert sum(times.all_seen["", 0].exposure_s) == MAX_AGE_S

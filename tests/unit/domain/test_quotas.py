@@ -111,14 +111,14 @@ def test_the_first_requests_of_the_next_window_are_not_more_than_the_quota() -> 
 
 
 @given(
-    told=st.builds(window, st.integers(-10, 2_000), st.floats(0, 90_000), st.none() | st.integers(1, 1_000)),
+    open_window=st.builds(window, st.integers(-10, 2_000), st.floats(0, 90_000), st.none() | st.integers(1, 1_000)),
     waiting=st.integers(0, 30),
     quota=st.none() | st.builds(Quota, st.integers(1, 1_000), st.sampled_from([1, 60, 3600, 86_400])),
     passed=st.floats(0, 90_000),
 )
-def test_nobody_waits_beyond_the_end_of_the_window(
-    told: QuotaWindow, waiting: int, quota: Quota | None, passed: float
+def test_no_request_waits_beyond_the_end_of_the_window(
+    open_window: QuotaWindow, waiting: int, quota: Quota | None, passed: float
 ) -> None:
     now = NOW + passed
-    ends = max(told.ends_at, now + quota.window_s if quota else 0)
-    assert told.due_at(sent(*[now] * waiting), quota, now) <= ends + 1e-6
+    ends = max(open_window.ends_at, now + quota.window_s if quota else 0)
+    assert open_window.due_at(sent(*[now] * waiting), quota, now) <= ends + 1e-6

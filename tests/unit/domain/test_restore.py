@@ -13,7 +13,7 @@ DAY_S = 86_400
 SIXTY = RateLimit(60)
 
 
-def taught(endpoint_limits: EndpointLimits, endpoint: Endpoint = Endpoint.RETRIEVE) -> LimitSnapshot:
+def snapshot(endpoint_limits: EndpointLimits, endpoint: Endpoint = Endpoint.RETRIEVE) -> LimitSnapshot:
     return LimitSnapshot(limits_by_endpoint={endpoint: endpoint_limits})
 
 
@@ -28,20 +28,20 @@ def test_without_lessons_the_setting_is_the_budget() -> None:
 
 
 def test_a_quota_of_results_is_the_rate_and_the_setting_does_not_hold_it() -> None:
-    budget = results(recall(SIXTY, taught(EndpointLimits(quota=Quota(50, DAY_S))), NOW), NOW)
+    budget = results(recall(SIXTY, snapshot(EndpointLimits(quota=Quota(50, DAY_S))), NOW), NOW)
 
     assert budget.rate_per_s == pytest.approx(50 / DAY_S)
     assert not budget.is_held_by_setting
 
 
 def test_what_was_learned_of_questions_saves_no_results() -> None:
-    known = taught(EndpointLimits(quota=Quota(50, DAY_S)), Endpoint.LIST)
+    known = snapshot(EndpointLimits(quota=Quota(50, DAY_S)), Endpoint.LIST)
 
     assert results(recall(SIXTY, known, NOW), NOW).rate_per_s == 1.0
 
 
 def test_a_cut_rate_climbs_with_the_time_since_and_is_over_at_last() -> None:
-    known = taught(EndpointLimits(rate=SharedRate(CUT * 60, NOW)))
+    known = snapshot(EndpointLimits(rate=SharedRate(CUT * 60, NOW)))
 
     rates = [results(recall(SIXTY, known, at), at).rate_per_s for at in (NOW, NOW + 60_000, NOW + 3_600_000)]
 

@@ -95,12 +95,12 @@ def test_all_of_them_and_a_single_one_have_words_of_their_own() -> None:
         (5000.0, "300,000 requests a minute"),
     ],
 )
-def test_a_rate_is_told_in_the_unit_that_makes_a_handy_number(per_s: float, words: str) -> None:
+def test_a_rate_is_shown_in_the_unit_that_makes_a_handy_number(per_s: float, words: str) -> None:
     assert shown_rate(per_s) == words
 
 
 @given(st.floats(1e-6, 1e4))
-def test_a_needed_rate_is_never_told_too_low(per_s: float) -> None:
+def test_a_needed_rate_is_never_shown_too_low(per_s: float) -> None:
     number, _, unit = shown_rate(per_s, round_up=True).partition(" request")
     seconds = {"minute": 60, "hour": 3600, "day": 86_400}[unit.rpartition(" ")[2]]
     exact = per_s * seconds

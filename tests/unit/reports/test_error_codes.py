@@ -52,7 +52,7 @@ def texts(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.JoinedStr):
         beginning = node.values[0]
         assert isinstance(beginning, ast.Constant)
-        assert beginning.value == "http_", "an f-string for a code that nobody has words for"
+        assert beginning.value == "http_", "an f-string for a code without an explanation"
         yield from ("http_4xx", "http_5xx")
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
@@ -105,7 +105,7 @@ def test_there_are_words_for_the_codes_that_the_api_documents() -> None:
     assert set(API_CODES) == DOCUMENTED
 
 
-def test_every_constructor_that_takes_a_code_is_looked_at() -> None:
+def test_every_constructor_that_takes_a_code_is_checked() -> None:
     classes = {name: kind for name, kind in vars(outcomes).items() if is_dataclass(kind)}
     with_code = {name for name, kind in classes.items() if "code" in {field.name for field in fields(kind)}}
     assert with_code == WITH_CODE - {"Problem"}
@@ -141,13 +141,13 @@ def rows(*titles: str) -> list[tuple[str, ...]]:
     return found
 
 
-def told(reasons: dict[str, Reason]) -> list[tuple[str, str, str]]:
+def explained(reasons: dict[str, Reason]) -> list[tuple[str, str, str]]:
     return [(name, reason.meaning, reason.remedy) for name, reason in reasons.items()]
 
 
 def test_the_page_for_the_person_on_call_has_the_same_words() -> None:
-    assert rows("How tasks end") == told({state.value: reason for state, reason in ENDS.items()})
-    assert rows("Codes of the program") == told(dict(OWN_CODES))
-    assert rows("Codes of the API") == told(dict(API_CODES))
+    assert rows("How tasks end") == explained({state.value: reason for state, reason in ENDS.items()})
+    assert rows("Codes of the program") == explained(dict(OWN_CODES))
+    assert rows("Codes of the API") == explained(dict(API_CODES))
     assert UNKNOWN.meaning in PAGE.read_text("utf-8")
     assert UNKNOWN.remedy in PAGE.read_text("utf-8")

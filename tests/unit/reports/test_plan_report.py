@@ -5,11 +5,16 @@ import pytest
 from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.pacer import Pacer
 from harvester.domain.limits.quotas import Quota
-from harvester.domain.planning.forecast import Conditions, QueuedTask, QueueSample, preview
-from harvester.domain.planning.plan import Strategy
+from harvester.domain.planning.api_versions import ApiVersions
+from harvester.domain.planning.forecast import preview
+from harvester.domain.planning.forecast_conditions import Conditions
 from harvester.domain.planning.processing_time import ProcessingTimes
-from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, Task, TaskState
-from harvester.reports.plan import PlanReport, as_json, lines
+from harvester.domain.planning.queue_sample import QueuedTask, QueueSample
+from harvester.domain.planning.strategy import Strategy
+from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, ApiVersion, Task, TaskState
+from harvester.reports.plan_json import as_json
+from harvester.reports.plan_report import PlanReport
+from harvester.reports.plan_text import lines
 
 NOW = 1_760_000_000_000
 MINUTE_MS = 60_000
@@ -25,7 +30,7 @@ def report(
     pacer: Pacer | None = None,
     times: ProcessingTimes | None = None,
     strategy: Strategy = Strategy.AUTO,
-    has_status_call: bool = True,
+    version: ApiVersion = "v1",
 ) -> PlanReport:
     pacer, times = pacer or Pacer(RateLimit(60)), times or ProcessingTimes()
     states = [one.state for one in tasks]
@@ -35,24 +40,24 @@ def report(
         open_tasks=len(tasks),
         ready_due=states.count(TaskState.READY),
         pending_due=states.count(TaskState.PENDING),
-        drawn=turns,
+        sampled=turns,
         head=turns,
         deadlines=sorted((one.expires_at_ms, 1) for one in tasks),
     )
-    conditions = Conditions(pacer.results_budget(NOW / 1000, NOW), strategy, has_status_call)
+    conditions = Conditions(pacer.results_budget(NOW / 1000, NOW), strategy, ApiVersions(version))
     limits = {endpoint: pacer.budget(endpoint, NOW / 1000) for endpoint in pacer.endpoints}
     return PlanReport(sample, conditions, limits, times, preview(sample, conditions, times), strategy)
 
 
-def line(told: PlanReport, start: str) -> str:
-    return next(line for line in lines(told) if line.startswith(start))
+def line(shown: PlanReport, start: str) -> str:
+    return next(line for line in lines(shown) if line.startswith(start))
 
 
 UNFINISHED = replace(task(age_ms=9 * MINUTE_MS), unfinished_at_ms=NOW - 4 * MINUTE_MS)
 
 
 @pytest.mark.parametrize(
-    ("told", "says"),
+    ("shown", "says"),
     [
         (report(task(state=TaskState.READY)), "retrieve task-1 — ready, expires in 6 d"),
         (
@@ -79,7 +84,7 @@ UNFINISHED = replace(task(age_ms=9 * MINUTE_MS), unfinished_at_ms=NOW - 4 * MINU
             "status task-1 — 44 % likely to have finished, and its page of the list is unknown",
         ),
         (
-            report(UNFINISHED, has_status_call=False),
+            report(UNFINISHED, version="v2"),
             "retrieve task-1 — 44 % likely to have finished: a retrieval costs no more than asking",
         ),
         (
@@ -92,21 +97,21 @@ UNFINISHED = replace(task(age_ms=9 * MINUTE_MS), unfinished_at_ms=NOW - 4 * MINU
         ),
     ],
 )
-def test_each_call_has_its_reason(told: PlanReport, says: str) -> None:
-    assert line(told, "  now") == f"  now             {says}"
+def test_each_call_has_its_reason(shown: PlanReport, says: str) -> None:
+    assert line(shown, "  now") == f"  now             {says}"
 
 
-def test_the_budget_tells_what_the_api_has_taught() -> None:
+def test_the_budget_shows_the_limits_that_the_api_has_stated() -> None:
     pacer = Pacer(RateLimit(60))
     pacer.learn_quota(Endpoint.RETRIEVE, Quota(50, 86_400))
     pacer.block(Endpoint.LIST, 3600, NOW / 1000)
-    told = report(task(), pacer=pacer)
+    shown = report(task(), pacer=pacer)
 
-    assert line(told, "budget") == (
+    assert line(shown, "budget") == (
         "budget      50 requests a day, 60 requests a minute configured; the API allows no more; "
         "all processes on this database share it"
     )
-    assert [line for line in lines(told) if line.startswith("API limits")] == [
+    assert [line for line in lines(shown) if line.startswith("API limits")] == [
         "API limits  retrieve: a quota of 50 requests a day",
         "API limits  list: no requests until 2025-10-09 09:53:20Z",
     ]
@@ -115,35 +120,35 @@ def test_the_budget_tells_what_the_api_has_taught() -> None:
 def test_it_tells_what_is_left_of_a_quota_and_until_when() -> None:
     pacer = Pacer(RateLimit(60))
     pacer.accepted(Endpoint.RETRIEVE, LimitReport(limit=50, remaining=4, reset_s=7200), NOW / 1000)
-    told = report(task(1), pacer=pacer)
+    shown = report(task(1), pacer=pacer)
 
-    assert line(told, "API limits") == (
+    assert line(shown, "API limits") == (
         "API limits  retrieve: a quota of 50 requests a day, 4 left until 2025-10-09 10:53:20Z"
     )
 
 
-def test_what_a_quota_of_a_day_lets_through_at_once_is_not_told_to_wait() -> None:
-    """What is left of it goes out as fast as the setting allows: nobody can say from here how much that is."""
+def test_requests_that_a_quota_of_a_day_lets_through_at_once_have_no_wait() -> None:
+    """The rest of the quota goes out as fast as the setting allows; the plan cannot know how much that is."""
     pacer = Pacer(RateLimit(60))
     pacer.learn_quota(Endpoint.RETRIEVE, Quota(50, 86_400))
-    told = report(task(1), task(2), pacer=pacer)
+    shown = report(task(1), task(2), pacer=pacer)
 
-    assert line(told, "next calls") == (
+    assert line(shown, "next calls") == (
         "next calls  one every 28 min 48 s on average: the quota of a day may be used at once, except its last tenth"
     )
-    assert line(told, "  now").startswith("  now             retrieve task-1 ")
-    assert line(told, "  then").startswith("  then            retrieve task-2 ")
+    assert line(shown, "  now").startswith("  now             retrieve task-1 ")
+    assert line(shown, "  then").startswith("  then            retrieve task-2 ")
 
     pacer.learn_quota(Endpoint.RETRIEVE, Quota(8, 60))
     assert line(report(task(1), task(2), pacer=pacer), "  in").startswith("  in 8 s          retrieve task-2 ")
 
 
-def test_when_the_first_is_lost_is_told() -> None:
+def test_the_time_of_the_first_loss_is_shown() -> None:
     near = [replace(task(key), expires_at_ms=NOW + DAY_MS) for key in range(100)]
     pacer = Pacer(RateLimit(50 / 1440))
-    told = report(*near, pacer=pacer)
-    assert line(told, "finish").endswith(", at this rate, including the lost ones")
-    assert line(told, "at risk").endswith(" The first at 2025-10-10 08:53:20Z (in 1 d).")
+    shown = report(*near, pacer=pacer)
+    assert line(shown, "finish").endswith(", at this rate, including the lost ones")
+    assert line(shown, "at risk").endswith(" The first at 2025-10-10 08:53:20Z (in 1 d).")
 
 
 def test_processing_times_are_a_guess_until_something_is_learned() -> None:
@@ -157,14 +162,14 @@ def test_processing_times_are_a_guess_until_something_is_learned() -> None:
     assert line(report(task(), times=times), "processing").endswith("; learned from about 300 tasks")
 
 
-def test_the_sums_and_the_risk_are_told() -> None:
-    told = report(*(task(key) for key in range(3)))
-    assert line(told, "requests") == "requests    about 3 in all, 1.00 a task: 3 for results, 0 to ask"
-    assert line(told, "finish") == "finish      about 2025-10-09 08:53:22Z (in 2 s), at this rate"
-    assert line(told, "at risk") == "at risk     no task"
+def test_the_sums_and_the_risk_are_shown() -> None:
+    shown = report(*(task(key) for key in range(3)))
+    assert line(shown, "requests") == "requests    about 3 in all, 1.00 a task: 3 for results, 0 to ask"
+    assert line(shown, "finish") == "finish      about 2025-10-09 08:53:22Z (in 2 s), at this rate"
+    assert line(shown, "at risk") == "at risk     no task"
 
 
-def test_an_empty_queue_is_told_in_three_lines() -> None:
+def test_an_empty_queue_takes_three_lines() -> None:
     assert [*lines(report())][1:] == ["", "queue       no open tasks"]
 
 
@@ -183,5 +188,5 @@ def test_programs_read_the_same() -> None:
 
 @pytest.mark.parametrize(("per_minute", "every"), [(600, "0.1 s"), (60, "1 s"), (8, "7.5 s"), (1, "1 min")])
 def test_the_time_between_two_calls_is_never_none(per_minute: float, every: str) -> None:
-    told = line(report(task(state=TaskState.READY), pacer=Pacer(RateLimit(per_minute))), "next calls")
-    assert told == f"next calls  one every {every}"
+    shown = line(report(task(state=TaskState.READY), pacer=Pacer(RateLimit(per_minute))), "next calls")
+    assert shown == f"next calls  one every {every}"

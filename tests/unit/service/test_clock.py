@@ -26,7 +26,7 @@ class HandClock(SystemClock):
 
     @property
     def api_s(self) -> int:
-        """What the API's `Date` says: whole seconds."""
+        """The API's `Date`: whole seconds."""
         return int(NOW_S + self.steady_s - 1000)
 
 
@@ -38,7 +38,7 @@ class Bench:
         self.clock = ApiClock(self.hand, self.said.append)
 
     def hear(self, *off_s: float) -> None:
-        """Hear the API's time in an answer a second, each wrong by as much."""
+        """Learn the API's time from an answer each second, each wrong by the given seconds."""
         for off in off_s:
             self.hand.steady_s += 1.0
             self.clock.learn(self.hand.api_s + off)
@@ -98,7 +98,7 @@ def test_a_date_from_before_the_api_is_that_of_a_clock_which_was_never_set() -> 
 
 
 @pytest.mark.parametrize("jump_s", [-10 * DAY_S, -3 * 3600, 10 * DAY_S, -NOW_S])
-def test_once_the_api_has_told_its_time_a_wall_clock_that_jumps_changes_nothing(jump_s: float) -> None:
+def test_once_the_api_time_is_known_a_wall_clock_that_jumps_changes_nothing(jump_s: float) -> None:
     bench = Bench()
     bench.hear(0, 0, 0)
     bench.hand.ahead_s += jump_s

@@ -1,8 +1,8 @@
-"""Looking at the list again and again, on a fake clock."""
+"""Repeated discovery, on a fake clock."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 import anyio.lowlevel
@@ -17,18 +17,10 @@ from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement
 from harvester.domain.tasks.outcomes import Outcome, Ready, Refused, Throttled, Transient
 from harvester.domain.tasks.task import DAY_MS, Task, TaskState
 from harvester.service.clock import ApiClock, SystemClock
-from harvester.service.discovery import (
-    CONDITION,
-    OVERLAP_MS,
-    RETRY_LOOK_S,
-    SCHEDULE_S,
-    TRIES,
-    DiscoveryReport,
-    Schedule,
-    discover,
-    discover_lately,
-    keep_discovering,
-)
+from harvester.service.continuous_discovery import CONDITION, RETRY_PASS_S, SCHEDULE_S, keep_discovering
+from harvester.service.discovery import TRIES, DiscoveryParts, discover, discover_lately
+from harvester.service.discovery_range import OVERLAP_MS, Schedule
+from harvester.service.discovery_report import DiscoveryReport
 from harvester.service.list_api import ObservedListApi
 from harvester.service.observer import NullObserver
 from harvester.service.progress import Progress
@@ -137,22 +129,22 @@ def page(*created_at_ms: int, invalid: int = 0) -> ListPage:
 EMPTY = page()
 
 
-class FakeLedger:
-    """A budget that is shared with nobody."""
+class FakeLimitStore:
+    """A budget that no other process shares."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.leased = 0
         self.began = clock.monotonic()
-        self.told_at: list[float] = []
+        self.blocks_stored_at: list[float] = []
 
     async def lease_requests(self, _limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
         self.leased += count
         return BudgetLease(now_ms, {})
 
-    async def share_limits(self, news: LimitUpdate, _now_ms: int) -> LimitSnapshot:
-        if news.blocks:
-            self.told_at.append(self.clock.monotonic() - self.began)
+    async def share_limits(self, update: LimitUpdate, _now_ms: int) -> LimitSnapshot:
+        if update.blocks:
+            self.blocks_stored_at.append(self.clock.monotonic() - self.began)
         return LimitSnapshot()
 
 
@@ -165,32 +157,23 @@ class Stage:
     progress: Progress
     schedule: Schedule | None = QUARTER_HOURLY
 
-    def share_budget(self, requests_per_minute: float) -> FakeLedger:
-        ledger, clock = FakeLedger(self.clock), self.clock
+    def share_budget(self, requests_per_minute: float) -> FakeLimitStore:
+        limit_store, clock = FakeLimitStore(self.clock), self.clock
         limit = RateLimit(requests_per_minute)
-        self.throttle = self.api.throttle = Throttle(limit, clock.monotonic, ledger=ledger, wall_ms=clock.wall_ms)
-        return ledger
-
-    async def look(self, since_ms: int = NOW_MS) -> DiscoveryReport:
-        return await discover(
-            api=self.api,
-            throttle=self.throttle,
-            store=self.store,
-            clock=self.clock,
-            since_ms=since_ms,
-            rng=Steady(),
+        self.throttle = self.api.throttle = Throttle(
+            limit, clock.monotonic, limit_store=limit_store, wall_ms=clock.wall_ms
         )
+        return limit_store
 
-    async def keep_looking(self) -> Refused:
-        return await keep_discovering(
-            api=self.api,
-            throttle=self.throttle,
-            store=self.store,
-            clock=self.clock,
-            progress=self.progress,
-            schedule=lambda: self.schedule,
-            rng=Steady(),
-        )
+    async def run(self, since_ms: int = NOW_MS) -> DiscoveryReport:
+        return await discover(self.parts, since_ms)
+
+    async def run_until_refused(self) -> Refused:
+        return await keep_discovering(self.parts, self.progress, lambda: self.schedule)
+
+    @property
+    def parts(self) -> DiscoveryParts:
+        return DiscoveryParts(api=self.api, throttle=self.throttle, store=self.store, clock=self.clock, rng=Steady())
 
 
 def stage(*answers: Answer, requests_per_minute: float = 0) -> Stage:
@@ -199,7 +182,7 @@ def stage(*answers: Answer, requests_per_minute: float = 0) -> Stage:
     return Stage(clock, throttle, Api(clock, throttle, *answers), FakeStore(), Progress(started=0))
 
 
-# One look.
+# One pass.
 
 
 async def test_each_page_is_stored_before_the_next_is_asked_for() -> None:
@@ -211,14 +194,14 @@ async def test_each_page_is_stored_before_the_next_is_asked_for() -> None:
         return page(newest - 49_000, newest - 50_000)
 
     on = stage(page(*(newest - number * 1_000 for number in range(50))), second)
-    report = await on.look()
+    report = await on.run()
     assert (report.requests, report.listed, report.problem, report.newest_ms) == (2, 51, None, newest)
 
 
 async def test_the_rate_is_kept() -> None:
     many = [page(*(NOW_MS + 10**7 - 50_000 * turn - n * 1000 for n in range(50))) for turn in range(4)]
     on = stage(*many, EMPTY, requests_per_minute=6)
-    await on.look()
+    await on.run()
     assert on.api.times == [0, 10, 20, 30, 40]
 
 
@@ -228,7 +211,7 @@ async def test_a_429_is_waited_for_and_is_no_failure() -> None:
         return Throttled("Too many.", 7_200)
 
     on = stage(*[throttled] * (TRIES + 3), page(NOW_MS + 1))
-    report = await on.look()
+    report = await on.run()
     assert (report.problem, report.listed, on.api.times[-1]) == (None, 1, 7_200 * (TRIES + 3))
 
 
@@ -238,9 +221,9 @@ async def test_the_last_request_of_a_window_is_waited_for() -> None:
         return page(*(NOW_MS + 100_000 - number * 1_000 for number in range(50)))
 
     on = stage(last_but_one, EMPTY)
-    ledger = on.share_budget(requests_per_minute=60)
-    await on.look()
-    assert (on.api.times, ledger.leased) == ([0, 30], 2)
+    limit_store = on.share_budget(requests_per_minute=60)
+    await on.run()
+    assert (on.api.times, limit_store.leased) == ([0, 30], 2)
 
 
 async def test_a_long_block_is_stored_while_it_is_sat_out() -> None:
@@ -249,76 +232,76 @@ async def test_a_long_block_is_stored_while_it_is_sat_out() -> None:
         return Throttled("Too many.", 7_200)
 
     on = stage(throttled, EMPTY)
-    ledger = on.share_budget(requests_per_minute=60)
-    await on.look()
-    assert (on.api.times, ledger.told_at) == ([0, 7_200], [0])
+    limit_store = on.share_budget(requests_per_minute=60)
+    await on.run()
+    assert (on.api.times, limit_store.blocks_stored_at) == ([0, 7_200], [0])
 
 
 async def test_failures_that_pass_are_waited_out() -> None:
     on = stage(BROKEN, BROKEN, BROKEN, page(NOW_MS + 1))
-    report = await on.look()
+    report = await on.run()
     assert (report.problem, report.listed, on.api.times) == (None, 1, [0, 1, 3, 7])
 
 
-async def test_failures_that_do_not_pass_end_the_look_and_keep_what_was_found() -> None:
+async def test_lasting_failures_end_the_discovery_and_keep_the_tasks_found() -> None:
     on = stage(page(*(NOW_MS + 10**6 - number * 1000 for number in range(50))), *[BROKEN] * TRIES)
-    report = await on.look()
+    report = await on.run()
     assert report.problem == "The list of tasks could not be read: The connection broke."
     assert (report.is_complete, len(on.store.tasks), len(on.api.asked)) == (False, 50, 1 + TRIES)
 
 
-async def test_a_refused_key_ends_the_look() -> None:
-    report = await stage(REFUSED).look()
+async def test_a_refused_key_ends_the_discovery() -> None:
+    report = await stage(REFUSED).run()
     assert (report.refusal, report.is_complete) == (REFUSED, False)
 
 
 async def test_unacceptable_ids_are_counted() -> None:
-    assert (await stage(page(NOW_MS + 1, invalid=3)).look()).invalid == 3
+    assert (await stage(page(NOW_MS + 1, invalid=3)).run()).invalid == 3
 
 
 # Again and again.
 
 
-async def test_it_looks_at_once_and_then_at_the_given_pace_until_the_key_is_refused() -> None:
+async def test_it_runs_at_once_and_then_at_the_given_pace_until_the_key_is_refused() -> None:
     on = stage(EMPTY, EMPTY, EMPTY)
-    assert await on.keep_looking() == REFUSED
+    assert await on.run_until_refused() == REFUSED
     assert on.api.times == pytest.approx([0, 900, 1800, 2700])
     assert on.progress.requests[Endpoint.LIST] == 4
 
 
-async def test_later_looks_go_back_to_a_little_before_the_newest_known_task() -> None:
+async def test_later_passes_go_back_to_a_little_before_the_newest_known_task() -> None:
     newest = NOW_MS + 500_000
     on = stage(page(newest), EMPTY, page(newest + 60_000), EMPTY)
-    await on.keep_looking()
-    looked_back = [query.started_at_ms for _, query in on.api.asked]
-    assert looked_back[0] == NOW_MS + 1_000_000 - 7 * DAY_MS
-    assert looked_back[1:] == [newest - OVERLAP_MS, newest - OVERLAP_MS] + [newest + 60_000 - OVERLAP_MS] * 2
+    await on.run_until_refused()
+    read_back = [query.started_at_ms for _, query in on.api.asked]
+    assert read_back[0] == NOW_MS + 1_000_000 - 7 * DAY_MS
+    assert read_back[1:] == [newest - OVERLAP_MS, newest - OVERLAP_MS] + [newest + 60_000 - OVERLAP_MS] * 2
 
 
-async def test_once_a_day_it_looks_all_the_way_back() -> None:
+async def test_once_a_day_it_reads_all_the_way_back() -> None:
     on = stage(*[page(NOW_MS + 10**6)] * 30)
     on.schedule = Schedule(2 * HOUR_S, 7 * DAY_MS)
-    await on.keep_looking()
+    await on.run_until_refused()
     full = [number for number, (_, query) in enumerate(on.api.asked) if query.started_at_ms < NOW_MS - DAY_MS]
     assert full == [0, 12, 24]
 
 
-async def test_an_account_without_tasks_is_always_looked_at_all_the_way_back() -> None:
+async def test_the_list_of_an_account_without_tasks_is_always_read_all_the_way_back() -> None:
     on = stage(EMPTY, EMPTY)
-    await on.keep_looking()
+    await on.run_until_refused()
     assert all(query.started_at_ms < NOW_MS - 6 * DAY_MS for _, query in on.api.asked)
 
 
-async def test_a_look_by_a_clock_that_was_ahead_is_followed_by_one_that_goes_all_the_way_back() -> None:
+async def test_a_pass_by_a_clock_that_was_ahead_is_followed_by_one_that_goes_all_the_way_back() -> None:
     def set_back(api: Api, _query: ListQuery) -> ListPage:
         api.clock.wall_offset_ms = 0
         return page(NOW_MS)
 
     on = stage(set_back, EMPTY, EMPTY)
     on.clock.wall_offset_ms = 3 * DAY_MS
-    await on.keep_looking()
-    looked_back_days = [round((NOW_MS - query.started_at_ms) / DAY_MS) for _, query in on.api.asked]
-    assert looked_back_days == [4, 7, 0, 0]
+    await on.run_until_refused()
+    read_back_days = [round((NOW_MS - query.started_at_ms) / DAY_MS) for _, query in on.api.asked]
+    assert read_back_days == [4, 7, 0, 0]
 
 
 def telling_the_time(*answers: ListPage) -> list[Answer]:
@@ -332,48 +315,40 @@ def telling_the_time(*answers: ListPage) -> list[Answer]:
     return [answer] * len(answers)
 
 
-async def look_lately(on: Stage, *, is_dry: bool = False) -> DiscoveryReport:
+async def discover_last_week(on: Stage, *, is_dry: bool = False) -> DiscoveryReport:
     clock = ApiClock(on.clock)
     on.api.hear_time = lambda: clock.learn((on.clock.wall_ms() - on.clock.wall_offset_ms) / 1000)
-    return await discover_lately(
-        api=on.api,
-        throttle=on.throttle,
-        store=on.store,
-        clock=clock,
-        lately_ms=7 * DAY_MS,
-        is_dry=is_dry,
-        rng=Steady(),
-    )
+    return await discover_lately(replace(on.parts, clock=clock), clock, lately_ms=7 * DAY_MS, is_dry=is_dry)
 
 
 @pytest.mark.parametrize("is_dry", [False, True])
-async def test_a_clock_that_is_ahead_hides_nothing_from_a_single_look(*, is_dry: bool) -> None:
+async def test_a_clock_that_is_ahead_hides_nothing_from_a_single_discovery(*, is_dry: bool) -> None:
     newest, oldest = NOW_MS, NOW_MS - 6 * DAY_MS
     on = stage(*telling_the_time(page(newest), page(newest), page(newest), page(newest, oldest)))
     on.clock.wall_offset_ms = 3 * DAY_MS
     if is_dry:
         on.store = Comparing()
-    report = await look_lately(on, is_dry=is_dry)
-    looked_back_days = [round((NOW_MS - query.started_at_ms) / DAY_MS) for _, query in on.api.asked]
-    assert (looked_back_days, report.requests) == ([4, 4, 4, 7], 4)
+    report = await discover_last_week(on, is_dry=is_dry)
+    read_back_days = [round((NOW_MS - query.started_at_ms) / DAY_MS) for _, query in on.api.asked]
+    assert (read_back_days, report.requests) == ([4, 4, 4, 7], 4)
     assert (len(report.queued.new_ids), report.queued.known, report.listed) == (2, 0, 2)
     assert report.queued.new_states == _ready(2)
 
 
 @pytest.mark.parametrize("ahead_ms", [0, 59_000, -9 * DAY_MS])
-async def test_a_clock_that_is_right_or_behind_takes_one_look(ahead_ms: int) -> None:
+async def test_a_clock_that_is_right_or_behind_takes_one_pass(ahead_ms: int) -> None:
     on = stage(*telling_the_time(page(NOW_MS)))
     on.clock.wall_offset_ms = ahead_ms
-    assert (await look_lately(on)).requests == 1
+    assert (await discover_last_week(on)).requests == 1
 
 
 async def test_a_task_from_the_future_does_not_hide_those_of_the_present() -> None:
     on = stage(page(NOW_MS + 400 * DAY_MS), EMPTY)
-    await on.keep_looking()
+    await on.run_until_refused()
     assert on.api.asked[1][1].started_at_ms == NOW_MS + 1_000_000 - OVERLAP_MS
 
 
-async def test_a_failed_look_is_a_condition_that_ends_by_itself_and_is_repeated_soon_but_ever_more_patiently() -> None:
+async def test_a_failed_pass_is_a_condition_that_ends_by_itself_and_is_repeated_with_growing_waits() -> None:
     conditions: list[bool] = []
 
     def noting(_api: Api, _query: ListQuery) -> ListPage:
@@ -381,38 +356,38 @@ async def test_a_failed_look_is_a_condition_that_ends_by_itself_and_is_repeated_
         return EMPTY
 
     on = stage(*[BROKEN] * (2 * TRIES), noting, noting)
-    await on.keep_looking()
+    await on.run_until_refused()
     starts = on.api.times[::TRIES][:3]
-    assert starts == [0, RETRY_LOOK_S, 3 * RETRY_LOOK_S]
+    assert starts == [0, RETRY_PASS_S, 3 * RETRY_PASS_S]
     assert (conditions, on.progress.conditions) == ([True, False], {})
 
 
-async def test_an_incomplete_look_is_not_what_the_next_one_goes_on_from() -> None:
+async def test_the_next_pass_does_not_go_on_from_an_incomplete_one() -> None:
     newest = NOW_MS + 500_000
     on = stage(page(*(newest - number * 1000 for number in range(50))), *[BROKEN] * TRIES, EMPTY)
-    await on.keep_looking()
+    await on.run_until_refused()
     assert on.api.asked[1 + TRIES][1].started_at_ms < NOW_MS - 6 * DAY_MS
 
 
 async def test_a_full_disk_is_a_condition() -> None:
     on = stage(page(NOW_MS), page(NOW_MS))
     on.store.error = StoreBusyError("The database cannot grow.", reason="database or disk is full")
-    await on.keep_looking()
-    assert (len(on.store.tasks), on.api.times[1], on.progress.conditions) == (1, RETRY_LOOK_S, {})
+    await on.run_until_refused()
+    assert (len(on.store.tasks), on.api.times[1], on.progress.conditions) == (1, RETRY_PASS_S, {})
 
 
 async def test_a_damaged_database_is_no_condition() -> None:
     on = stage(page(NOW_MS))
     on.store.error = StoreError("The database is damaged.")
     with pytest.raises(StoreError, match="is damaged"):
-        await on.keep_looking()
+        await on.run_until_refused()
 
 
 async def test_nothing_is_asked_while_there_is_no_schedule() -> None:
     on = stage()
     on.schedule = None
     with anyio.move_on_after(0.05):
-        await on.keep_looking()
+        await on.run_until_refused()
     assert on.api.asked == []
     assert set(on.clock.waits) == {SCHEDULE_S}
 
@@ -424,27 +399,27 @@ async def test_a_shorter_schedule_counts_at_once() -> None:
 
     on = stage(hurried)
     on.schedule = Schedule(86_400, 7 * DAY_MS)
-    await on.keep_looking()
+    await on.run_until_refused()
     assert on.api.times == [0, 30]
 
 
-async def test_a_longer_look_back_counts_with_the_next_look() -> None:
+async def test_a_longer_time_to_read_back_counts_with_the_next_pass() -> None:
     def longer(_api: Api, _query: ListQuery) -> ListPage:
         on.schedule = Schedule(900, 7 * DAY_MS)
         return page(NOW_MS)
 
     on = stage(longer)
     on.schedule = Schedule(900, DAY_MS)
-    await on.keep_looking()
+    await on.run_until_refused()
     assert on.api.asked[1][1].started_at_ms < NOW_MS - 6 * DAY_MS
 
 
-async def test_an_observer_is_told_of_every_list_request() -> None:
-    told: list[tuple[Endpoint, str]] = []
+async def test_every_list_request_is_reported_to_the_observer() -> None:
+    observed: list[tuple[Endpoint, str]] = []
 
-    class Told(NullObserver):
+    class Observed(NullObserver):
         def answered(self, endpoint: Endpoint, outcome: str, duration_s: float, received_bytes: int) -> None:  # noqa: ARG002
-            told.append((endpoint, outcome))
+            observed.append((endpoint, outcome))
 
     class Answers:
         def __init__(self) -> None:
@@ -453,7 +428,7 @@ async def test_an_observer_is_told_of_every_list_request() -> None:
         async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:  # noqa: ARG002
             return self.left.pop(0)
 
-    api = ObservedListApi(Answers(), Told(), SystemClock())
+    api = ObservedListApi(Answers(), Observed(), SystemClock())
     for _ in range(2):
         await api.list_tasks(ListQuery(0), Permit(Endpoint.LIST))
-    assert told == [(Endpoint.LIST, "transient"), (Endpoint.LIST, "listed")]
+    assert observed == [(Endpoint.LIST, "transient"), (Endpoint.LIST, "listed")]

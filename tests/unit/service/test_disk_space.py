@@ -1,9 +1,9 @@
-"""Intake pauses while there is no room for more results, and a log that cannot become shorter is told."""
+"""Intake pauses while there is no space for more results; a log that a reader keeps long becomes a condition."""
 
 from dataclasses import dataclass
 
-from harvester.ports.space import LARGE_LOG_BYTES, LogReport, Room
-from harvester.service.disk_space import LOG, LOOK_EVERY_S, SPACE, DiskSpaceGuard
+from harvester.ports.space import LARGE_LOG_BYTES, FreeSpace, LogReport
+from harvester.service.disk_space import CHECK_EVERY_S, LOG, SPACE, DiskSpaceGuard
 from harvester.service.progress import Progress
 from harvester.throttle.memory_budget import MemoryBudget
 from tests.support.web_builders import StandingClock
@@ -15,23 +15,23 @@ class Volume:
     needed_bytes: int = 1000
     report: LogReport = LogReport(0, is_pinned=False)  # noqa: RUF009  # frozen
 
-    def room(self) -> Room | None:
-        return Room(0, self.free_bytes, self.needed_bytes)
+    def free_space(self) -> FreeSpace | None:
+        return FreeSpace(0, self.free_bytes, self.needed_bytes)
 
     async def tend_log(self) -> LogReport:
         return self.report
 
 
 class UnknownVolume(Volume):
-    def room(self) -> Room | None:
+    def free_space(self) -> FreeSpace | None:
         return None
 
 
 class Ticking(StandingClock):
-    """Every look is later than the one before."""
+    """Every reading is later than the one before."""
 
     def monotonic(self) -> float:
-        self.now += LOOK_EVERY_S
+        self.now += CHECK_EVERY_S
         return self.now
 
 
@@ -44,28 +44,28 @@ def guard(
 
 def test_intake_pauses_below_what_is_needed_and_goes_on_a_quarter_above() -> None:
     volume = Volume(free_bytes=1000)
-    room, progress = guard(volume)
-    assert not room.is_short()
+    guarded, progress = guard(volume)
+    assert not guarded.is_short()
     volume.free_bytes = 999
-    assert room.is_short()
+    assert guarded.is_short()
     assert SPACE in progress.conditions
     volume.free_bytes = 1249
-    assert room.is_short()
+    assert guarded.is_short()
     volume.free_bytes = 1250
-    assert not room.is_short()
+    assert not guarded.is_short()
     assert progress.conditions == {}
 
 
 def test_while_there_is_room_the_file_system_is_asked_a_few_times_a_second_at_most() -> None:
     volume, clock = Volume(free_bytes=1000), StandingClock()
-    room, _ = guard(volume, clock=clock)
-    assert not room.is_short()
+    guarded, _ = guard(volume, clock=clock)
+    assert not guarded.is_short()
     volume.free_bytes = 0
-    assert not room.is_short()
-    clock.now += LOOK_EVERY_S
-    assert room.is_short()
+    assert not guarded.is_short()
+    clock.now += CHECK_EVERY_S
+    assert guarded.is_short()
     volume.free_bytes = 2000
-    assert not room.is_short()
+    assert not guarded.is_short()
 
 
 def test_what_is_under_way_and_what_comes_next_are_counted() -> None:
@@ -73,25 +73,25 @@ def test_what_is_under_way_and_what_comes_next_are_counted() -> None:
     reservation = budget.take()
     budget.learn(300)
     volume = Volume(free_bytes=1299)
-    room, _ = guard(volume, budget)
-    assert room.is_short()
+    guarded, _ = guard(volume, budget)
+    assert guarded.is_short()
     volume.free_bytes = 10_000
-    assert not room.is_short()
+    assert not guarded.is_short()
     reservation.release()
 
 
-def test_where_nobody_tells_how_much_is_free_nothing_pauses() -> None:
-    room, progress = guard(UnknownVolume())
-    assert not room.is_short()
+def test_where_the_free_space_is_unknown_nothing_pauses() -> None:
+    guarded, progress = guard(UnknownVolume())
+    assert not guarded.is_short()
     assert progress.conditions == {}
 
 
-async def test_a_large_log_is_told_only_while_a_reader_keeps_it() -> None:
+async def test_a_large_log_is_a_condition_only_while_a_reader_keeps_it() -> None:
     volume = Volume(report=LogReport(LARGE_LOG_BYTES, is_pinned=True))
-    room, progress = guard(volume)
-    await room.tend_log()
+    guarded, progress = guard(volume)
+    await guarded.tend_log()
     assert "another program" in progress.conditions[LOG]
     for other in (LogReport(LARGE_LOG_BYTES, is_pinned=False), LogReport(LARGE_LOG_BYTES - 1, is_pinned=True)):
         volume.report = other
-        await room.tend_log()
+        await guarded.tend_log()
         assert progress.conditions == {}

@@ -1,4 +1,4 @@
-"""Who is dead, by a clock that never jumps."""
+"""Dead owners are found by a clock that never jumps."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_an_owner_that_renews_its_leases_lives_whatever_its_clock_shows(ahead_ms
 
 
 @pytest.mark.parametrize("jump_ms", [10 * 24 * HOUR_MS, -10 * 24 * HOUR_MS])
-def test_a_jump_of_either_wall_clock_kills_nobody(jump_ms: int) -> None:
+def test_a_jump_of_either_wall_clock_kills_no_owner(jump_ms: int) -> None:
     watched = Watched()
     assert watched.dead(held(NOW_MS + LEASE_MS)) == []
     assert watched.dead(held(NOW_MS + LEASE_MS), after_s=20, now_ms=NOW_MS + jump_ms) == []
@@ -70,5 +70,5 @@ def test_each_owner_has_as_long_as_its_own_leases_last() -> None:
     assert watched.dead(leases[1], after_s=540) == ["long"]
 
 
-def test_nobody_watches_itself() -> None:
+def test_no_owner_watches_itself() -> None:
     assert Watched().dead(held(NOW_MS - HOUR_MS, owner="me")) == []

@@ -1,4 +1,4 @@
-"""A look at the list: who hears of it, whatever the answer is."""
+"""A poll of the list: its listeners get every answer, and its tasks are given back."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -9,7 +9,8 @@ import pytest
 from harvester.domain.limits.circuit_breaker import MIN_SAMPLE
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import PROCESSING, ListPage, ListQuery
-from harvester.domain.planning.plan import DueTasks, ListRequest
+from harvester.domain.planning.plan import DueTasks
+from harvester.domain.planning.planned_requests import ListRequest
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement
 from harvester.domain.tasks.outcomes import NotFound, Outcome, Processing, Ready, Refused, Throttled, Transient
@@ -67,16 +68,16 @@ class Bench:
         parts = harvest_parts(store=self.store, api=self.api, clock=Clock())
         self.planner, self.breaker, self.control = parts.planner, parts.breaker, parts.control
         self.progress = parts.progress
-        self.looker = ListPoller(parts)
+        self.poller = ListPoller(parts)
 
-    async def look(self, *tasks: Task) -> None:
+    async def poll(self, *tasks: Task) -> None:
         self.store.rows = {one.task_id: ListedRow(one, is_claimed=True) for one in tasks}
         query = ListQuery(NOW - AGE_MS - 1000, NOW - AGE_MS + 1000, status=PROCESSING)
-        await self.looker.poll(ListRequest(query, tasks), Permit(Endpoint.LIST))
+        await self.poller.poll(ListRequest(query, tasks), Permit(Endpoint.LIST))
 
     @property
     def is_list_paused(self) -> bool:
-        return self.planner._list_paused_until > 1000.0
+        return self.planner._list_pause.until > 1000.0
 
 
 def task(key: int) -> Task:
@@ -94,7 +95,7 @@ def page(**outcomes: Ready | Processing) -> ListPage:
 
 async def test_store_planner_and_displays_hear_what_a_page_says() -> None:
     bench = Bench(page(task_1=Ready(), task_2=Processing()))
-    await bench.look(task(1), task(2), task(3))
+    await bench.poll(task(1), task(2), task(3))
     (settled,) = bench.store.settled
     assert [one.task.task_id for one in settled.changes] == ["task-1", "task-2"]
     assert [one.decision and one.decision.state for one in settled.changes] == [TaskState.READY, TaskState.PENDING]
@@ -104,7 +105,7 @@ async def test_store_planner_and_displays_hear_what_a_page_says() -> None:
     assert (attempt.at_ms, attempt.endpoint, attempt.http_status) == (NOW, "list", 200)
     assert bench.progress.counts.get(TaskState.READY) == 2
     assert [one.row_id for one in settled.finished] == [3]
-    assert set(bench.planner._inferred_ready) == {3}
+    assert set(bench.planner._inferred.row_ids) == {3}
     assert bench.planner.times.all_seen
     assert not bench.is_list_paused
 
@@ -112,7 +113,7 @@ async def test_store_planner_and_displays_hear_what_a_page_says() -> None:
 async def test_what_another_process_has_changed_since_is_no_news_to_planner_and_displays() -> None:
     bench = Bench(page(task_1=Ready(), task_2=Ready(), task_3=Ready()))
     bench.store.refused = ["task-1", "task-3"]
-    await bench.look(task(1), task(2), task(3))
+    await bench.poll(task(1), task(2), task(3))
     assert bench.progress.counts.get(TaskState.READY) == 1
 
 
@@ -127,11 +128,11 @@ FAILURES: list[Outcome] = [
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda one: type(one).__name__)
 async def test_whatever_goes_wrong_the_tasks_are_given_back_and_nothing_is_concluded(failure: Outcome) -> None:
     bench = Bench(failure)
-    await bench.look(task(1), task(2))
+    await bench.poll(task(1), task(2))
     (settled,) = bench.store.settled
     assert (list(settled.changes), [one.row_id for one in settled.claimed]) == ([], [1, 2])
-    assert not bench.planner._inferred_ready
-    assert not bench.planner._unlisted
+    assert not bench.planner._inferred.row_ids
+    assert not bench.planner._unlisted._unlisted
     # A block is kept by the throttle, and ends by itself.
     assert bench.is_list_paused == (not isinstance(failure, Throttled))
 
@@ -145,7 +146,7 @@ async def test_only_what_is_wrong_with_the_api_as_a_whole_opens_the_breaker(
 ) -> None:
     bench = Bench(failure)
     for _ in range(MIN_SAMPLE):
-        await bench.look(task(1))
+        await bench.poll(task(1))
     assert bench.breaker.is_closed != opens
 
 
@@ -154,13 +155,13 @@ async def test_a_refused_key_stops_everything_and_a_refused_list_does_not(
     is_key_invalid: bool,  # noqa: FBT001
 ) -> None:
     bench = Bench(Refused("No.", is_key_invalid=is_key_invalid))
-    await bench.look(task(1))
+    await bench.poll(task(1))
     assert bench.control.is_stopping is is_key_invalid
 
 
 async def test_after_a_refused_list_one_task_is_asked_about_at_once_to_see_whether_all_calls_are_refused() -> None:
     bench = Bench(Refused("No."))
-    await bench.look(task(1))
+    await bench.poll(task(1))
     found = []
     due = DueTasks([], [replace(task(key), unfinished_at_ms=NOW - 1000) for key in (1, 2, 3)])
     for _ in range(2):
@@ -176,5 +177,5 @@ async def test_a_page_closes_the_breaker() -> None:
     for _ in range(MIN_SAMPLE):
         bench.breaker.failed(1000.0)
     assert not bench.breaker.is_closed
-    await bench.look(task(1))
+    await bench.poll(task(1))
     assert bench.breaker.is_closed

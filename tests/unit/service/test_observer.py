@@ -7,7 +7,7 @@ import numpy as np
 from harvester.api.body_buffer import SpooledBody
 from harvester.api.response import Answered, Body, Response
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.plan import TaskRequest
+from harvester.domain.planning.planned_requests import TaskRequest
 from harvester.domain.tasks.embeddings import TaskEmbeddings
 from harvester.domain.tasks.outcomes import Outcome, Processing, Ready, Retrieved, Transient
 from harvester.domain.tasks.records import Settlement
@@ -78,7 +78,7 @@ class Notes:
 
 
 class Parts:
-    """Asks nobody, decodes to what it was given, accepts or refuses every settlement a second later."""
+    """Sends no request, decodes to what it was given, accepts or refuses every settlement a second later."""
 
     workers = 1
 
@@ -125,13 +125,13 @@ def answer(task: Task, endpoint: Endpoint, outcome: Outcome | None, body: bytes 
     return Fetched(TaskRequest(endpoint, task), NOW, response, MemoryBudget(0).take())
 
 
-async def test_an_answer_is_told_with_what_decoding_made_of_it() -> None:
+async def test_an_answer_is_reported_with_its_decoded_outcome() -> None:
     notes = await observed(answer(READY, Endpoint.RETRIEVE, None))
 
     assert notes.answers == [(Endpoint.RETRIEVE, "retrieved", 0.25, 5)]
 
 
-async def test_an_end_is_told_with_the_time_from_the_first_ready_to_the_commit() -> None:
+async def test_an_end_is_reported_with_the_time_from_the_first_ready_to_the_commit() -> None:
     notes = await observed(answer(PENDING, Endpoint.STATUS, Ready()), answer(READY, Endpoint.RETRIEVE, None))
 
     stored_bytes = 3 * 4 * np.dtype(np.float32).itemsize

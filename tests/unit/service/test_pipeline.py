@@ -8,7 +8,7 @@ import pytest
 from harvester.api.body_buffer import SpooledBody
 from harvester.api.response import Body, Response
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.plan import TaskRequest
+from harvester.domain.planning.planned_requests import TaskRequest
 from harvester.domain.tasks.outcomes import Empty, Invalid, Outcome, Transient
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import DAY_MS, Task, TaskState
@@ -69,7 +69,7 @@ class Store:
 
 
 async def carried(outcome: Outcome, answers: int, file: Callable[[bytes], SpooledBody] | None) -> Store:
-    """Return the store after so many answers of that outcome, all of which were there when writing began."""
+    """Return the store after `answers` answers of that outcome, all of which had arrived when writing began."""
     budget, clock = MemoryBudget(100 * BODY_BYTES), SystemClock()
     store = Store(budget)
     parts = harvest_parts(store=store, api=Api(file), decoder=Refusing(outcome), clock=clock, budget=budget)

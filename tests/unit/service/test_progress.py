@@ -1,4 +1,4 @@
-"""What a running harvest says about how long it will take."""
+"""A running harvest's estimate of the time that it still takes."""
 
 import pytest
 
@@ -11,7 +11,7 @@ DAY_MS = 86_400_000
 
 
 def progress(*ends: float, left: int) -> Progress:
-    """A harvest that began at 0 s, with so many tasks left after some have ended at these times."""
+    """A harvest that began at 0 s; tasks have ended at the times `ends`, and `left` are open."""
     shown = Progress(started=0.0)
     shown.counts[TaskState.PENDING] = left + len(ends)
     for at in ends:
@@ -37,7 +37,7 @@ def test_what_the_budget_does_not_allow_is_not_promised() -> None:
     assert shown.eta_s(10.0, NOW_MS) == pytest.approx(100_000.0)
 
 
-def test_nobody_knows_while_there_is_nothing_to_ask() -> None:
+def test_while_all_tasks_wait_there_is_no_estimate() -> None:
     shown = progress(*range(10), left=10)
     shown.is_waiting = True
     assert shown.eta_s(10.0, NOW_MS) is None

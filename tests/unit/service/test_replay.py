@@ -18,11 +18,12 @@ from harvester.domain.tasks.records import Attempt, Settlement
 from harvester.domain.tasks.task import TaskState
 from harvester.service.replay import ReplayResult, replay_dead_letter
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.connection import Connection, in_transaction, open_for_writing
-from harvester.store.sqlite.dead_letters import keepers
+from harvester.store.sqlite.connection import Connection, open_for_writing
+from harvester.store.sqlite.dead_letters import dead_letters
 from harvester.store.sqlite.editor import SqliteQueueEditor
 from harvester.store.sqlite.results import settle
 from harvester.store.sqlite.task_history import rebuild_json, task_details
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import NOW, add_tasks, claim, contents, object_id
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -53,7 +54,7 @@ def rejected(connection: Connection, body: bytes, encoding: str | None = None) -
         encoding,
     )
     assert in_transaction(connection, lambda connection: settle(connection, [settlement])) == [True]
-    (dead_letter,) = keepers(connection)
+    (dead_letter,) = dead_letters(connection)
     assert dead_letter.state is TaskState.REJECTED
     return dead_letter
 
@@ -68,12 +69,12 @@ def test_a_body_that_is_understood_now_is_harvested_with_its_story(
 ) -> None:
     dead_letter = rejected(connection, gzip.compress(GOOD) if encoding else GOOD, encoding)
 
-    told = reread(connection, dead_letter)
+    result = reread(connection, dead_letter)
 
     story = task_details(connection, AN_ID)
     assert story is not None
     assert story.video is not None
-    assert (told.task_id, told.problem, told.segments) == (AN_ID, None, story.video["segment_count"])
+    assert (result.task_id, result.problem, result.segments) == (AN_ID, None, story.video["segment_count"])
     task = story.task
     assert (task["state"], task["ended_at"], task["error_code"], task["lease_owner"]) == (
         "harvested",
@@ -94,15 +95,15 @@ def test_a_body_that_is_understood_now_is_harvested_with_its_story(
         (GOOD[:-40], f"The body was cut after {len(GOOD) - 40} bytes."),
     ],
 )
-def test_what_is_still_not_understood_stays_and_the_reason_is_told(
+def test_what_is_still_not_understood_stays_and_the_reason_is_reported(
     connection: Connection, body: bytes, problem: str
 ) -> None:
     dead_letter = rejected(connection, body)
     before = contents(connection)
 
-    told = reread(connection, dead_letter)
+    result = reread(connection, dead_letter)
 
-    assert told == ReplayResult(AN_ID, problem)
+    assert result == ReplayResult(AN_ID, problem)
     assert contents(connection) == before
 
 
@@ -111,13 +112,13 @@ def test_a_cut_body_is_refused_even_where_its_beginning_is_a_result(connection: 
     connection.execute("UPDATE payloads SET is_cut = 1")
     before = contents(connection)
 
-    told = reread(connection, dead_letter)
+    result = reread(connection, dead_letter)
 
-    assert told.problem == "Only the beginning of the body is kept; `harvester retry` downloads it again."
+    assert result.problem == "Only the beginning of the body is kept; `harvester retry` downloads it again."
     assert contents(connection) == before
 
 
-def test_a_kept_body_that_the_disk_has_damaged_is_told(connection: Connection) -> None:
+def test_a_kept_body_that_the_disk_has_damaged_is_reported(connection: Connection) -> None:
     dead_letter = rejected(connection, GOOD)
     connection.execute("UPDATE payloads SET body = x'00112233', encoding = 'deflate'")
 
@@ -132,15 +133,15 @@ def test_the_cap_on_bodies_holds_here_too(connection: Connection) -> None:
     )
 
 
-def test_what_somebody_has_put_back_meanwhile_is_left_to_them(connection: Connection) -> None:
+def test_a_task_that_was_put_back_meanwhile_is_left_alone(connection: Connection) -> None:
     dead_letter = rejected(connection, GOOD)
     in_transaction(connection, lambda connection: queue.retry(connection, task_ids=[AN_ID]))
     (theirs,) = claim(connection)
     before = contents(connection)
 
-    told = reread(connection, dead_letter)
+    result = reread(connection, dead_letter)
 
-    assert told.problem == "It is no longer an end: somebody else has put it back."
+    assert result.problem == "The task was put back meanwhile; nothing was stored."
     assert contents(connection) == before
     assert theirs.claim == connection.execute("SELECT claim FROM tasks").fetchone()[0]
 

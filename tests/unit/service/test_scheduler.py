@@ -1,4 +1,4 @@
-"""The scheduler over a real store, with an API that answers as told."""
+"""The scheduler over a real store, with an API whose answers the test sets."""
 
 import sqlite3
 from collections import Counter
@@ -111,7 +111,7 @@ class Bench:
     ) -> None:
         self.store = store
         self.clock = JumpingClock()
-        self.throttle = Throttle(RateLimit(0), self.clock.monotonic, ledger=store, wall_ms=self.clock.wall_ms)
+        self.throttle = Throttle(RateLimit(0), self.clock.monotonic, limit_store=store, wall_ms=self.clock.wall_ms)
         parts = harvest_parts(
             store=store,
             api=api,
@@ -229,11 +229,11 @@ BLOCKED = 429, LimitReport(retry_after_s=10_800)
 LAST_OF_A_WINDOW = 200, LimitReport(remaining=1, reset_s=10_800)
 
 
-@pytest.mark.parametrize("told", [BLOCKED, LAST_OF_A_WINDOW])
-async def test_held_statuses_do_not_keep_a_result_waiting(store: Store, told: tuple[int, LimitReport]) -> None:
+@pytest.mark.parametrize("learned", [BLOCKED, LAST_OF_A_WINDOW])
+async def test_held_statuses_do_not_keep_a_result_waiting(store: Store, learned: tuple[int, LimitReport]) -> None:
     bench = Bench(store, Api(harvested), until=StopWhen.SIGNALLED)
     bench.queue(100, age_ms=0)
-    bench.throttle.learn(Endpoint.STATUS, *told)
+    bench.throttle.learn(Endpoint.STATUS, *learned)
     ready = an_id(1000, bench.clock.wall_ms())
 
     async with anyio.create_task_group() as group:
@@ -250,12 +250,12 @@ async def test_held_statuses_do_not_keep_a_result_waiting(store: Store, told: tu
         assert connection.execute("SELECT task_id FROM tasks WHERE state = 'harvested'").fetchall() == [(ready,)]
 
 
-@pytest.mark.parametrize("told", [BLOCKED, LAST_OF_A_WINDOW])
-async def test_asking_once_does_not_sit_out_a_long_wait(store: Store, told: tuple[int, LimitReport]) -> None:
+@pytest.mark.parametrize("learned", [BLOCKED, LAST_OF_A_WINDOW])
+async def test_asking_once_does_not_sit_out_a_long_wait(store: Store, learned: tuple[int, LimitReport]) -> None:
     bench = Bench(store, Api(harvested), until=StopWhen.ALL_ASKED)
     bench.queue(3, age_ms=DAY_MS)
     for endpoint in (Endpoint.STATUS, Endpoint.RETRIEVE):
-        bench.throttle.learn(endpoint, *told)
+        bench.throttle.learn(endpoint, *learned)
     assert await bench.run() == {TaskState.PENDING: 3}
 
 
@@ -347,7 +347,7 @@ async def test_a_harvested_task_set_back_by_hand_keeps_what_is_stored(store: Sto
         assert connection.execute("SELECT count(*) FROM segment_vectors").fetchall() == [(2,)]
 
 
-async def test_an_impossible_id_with_a_deadline_of_its_own_stops_nobody(store: Store) -> None:
+async def test_an_impossible_id_with_a_deadline_of_its_own_stops_no_other_task(store: Store) -> None:
     def answer(task_id: str, endpoint: Endpoint) -> Outcome:
         return InvalidRequest("no such id") if len(task_id) > MAX_LENGTH else harvested(task_id, endpoint)
 
@@ -369,7 +369,7 @@ async def test_a_stop_gives_every_claim_back(store: Store) -> None:
 
 @pytest.mark.parametrize("state", ["ready", "pending"])
 async def test_asking_once_does_not_sit_out_a_long_block_of_results_alone(store: Store, state: str) -> None:
-    """What has surely finished, and what is known to have, needs no other call."""
+    """Tasks that have surely finished, and tasks known to be ready, need no other call."""
     bench = Bench(store, Api(harvested), until=StopWhen.ALL_ASKED)
     bench.queue(3, age_ms=DAY_MS)
     bench.insert("UPDATE tasks SET state = ?", state)

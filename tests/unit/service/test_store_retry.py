@@ -1,4 +1,4 @@
-"""What a busy database refuses is repeated until it is accepted; other errors end the harvest at once."""
+"""A write that a busy database refuses is repeated until it succeeds; other errors end the harvest at once."""
 
 from collections.abc import Sequence
 

@@ -31,7 +31,7 @@ def test_no_window_ever_lets_more_than_its_limit_through(limit: int, pauses: lis
     per_day=st.integers(0, 12),
     pauses=st.lists(st.floats(0, 50_000, allow_nan=False), max_size=60),
 )
-def test_who_waits_as_long_as_told_is_let_in(per_minute: int, per_day: int, pauses: list[float]) -> None:
+def test_a_request_after_the_stated_wait_is_admitted(per_minute: int, per_day: int, pauses: list[float]) -> None:
     subject, now = limiter(per_minute=per_minute, per_day=per_day), NOON
     for pause in pauses:
         now += pause

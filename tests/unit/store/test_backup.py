@@ -15,11 +15,12 @@ import pytest
 from harvester.domain.errors import StoreError, UsageError
 from harvester.domain.tasks.outcomes import Retrieved
 from harvester.domain.tasks.task import TaskState
-from harvester.store.sqlite.connection import PAGE_SIZE_BYTES, in_transaction, open_for_writing
+from harvester.store.sqlite.connection import PAGE_SIZE_BYTES, open_for_writing
 from harvester.store.sqlite.maintenance import backup
 from harvester.store.sqlite.maintenance.backup import back_up
 from harvester.store.sqlite.maintenance.verify import verify
 from harvester.store.sqlite.migrations import load_migrations, migrate
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import add_tasks, claim_new, contents, embeddings, object_id, settle_all, settlement
 
 WRITES_AND_BACKS_UP = """
@@ -27,11 +28,11 @@ import os, signal, sys
 from pathlib import Path
 from harvester.store.sqlite.maintenance import backup
 
-deed = getattr(backup, sys.argv[3])
+action = getattr(backup, sys.argv[3])
 
 def killed(*arguments, **options):
     if sys.argv[4] == "after":
-        deed(*arguments, **options)
+        action(*arguments, **options)
     os.kill(os.getpid(), signal.SIGKILL)
 
 setattr(backup, sys.argv[3], killed)
@@ -90,7 +91,7 @@ def test_a_copy_is_worked_on_like_the_original(connection: sqlite3.Connection, p
         assert [finding for finding in verify(restored, deep=True) if not finding.is_warning] == []
 
 
-def test_a_copy_of_a_database_that_nobody_has_open(path: Path, target: Path) -> None:
+def test_a_copy_of_a_database_that_no_process_has_open(path: Path, target: Path) -> None:
     with closing(open_for_writing(path)) as connection:
         harvest(connection, 1)
     assert back_up(path, target).counts[TaskState.HARVESTED] == 1
@@ -143,7 +144,7 @@ def test_a_writer_goes_on_meanwhile_and_the_copy_shows_one_moment(
     assert done.counts[TaskState.HARVESTED] == 20
 
 
-def test_what_exists_is_not_replaced_unless_told_so(connection: sqlite3.Connection, path: Path, target: Path) -> None:
+def test_a_file_is_replaced_only_on_request(connection: sqlite3.Connection, path: Path, target: Path) -> None:
     target.write_text("precious")
     with pytest.raises(UsageError, match=r"monday.db' exists\. Give another file, or replace it with --force\."):
         back_up(path, target)
@@ -272,21 +273,21 @@ def test_a_write_that_fails_leaves_nothing(path: Path, target: Path, monkeypatch
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("deed", ["_check_space", "_copy", "_checked", "_sync", "_publish"])
+@pytest.mark.parametrize("action", ["_check_space", "_copy", "_checked", "_sync", "_publish"])
 def test_a_kill_at_any_moment_leaves_a_whole_backup_or_none(
-    connection: sqlite3.Connection, path: Path, target: Path, deed: str, moment: str
+    connection: sqlite3.Connection, path: Path, target: Path, action: str, moment: str
 ) -> None:
     harvest(connection, 1, 2)
     ended = subprocess.run(
-        [sys.executable, "-c", WRITES_AND_BACKS_UP, path, target, deed, moment], check=False, timeout=120
+        [sys.executable, "-c", WRITES_AND_BACKS_UP, path, target, action, moment], check=False, timeout=120
     )
     assert ended.returncode == -signal.SIGKILL
-    if (deed, moment) == ("_publish", "after"):
+    if (action, moment) == ("_publish", "after"):
         assert contents_of(target) == contents(connection)
     else:
         assert not target.exists()
 
-    # What it left is gone with the next one.
+    # The next backup removes the files that it left.
     back_up(path, target, replace=True)
     assert names_in(target.parent) == ["monday.db"]
     assert contents_of(target) == contents(connection)
@@ -303,7 +304,7 @@ def test_a_kill_while_pages_are_copied_leaves_a_whole_backup_or_none(
     )
     process = subprocess.Popen([sys.executable, "-c", script, path, target])
     while process.poll() is None:
-        # It may be gone between the look and the question.
+        # It may be gone between the check and the read.
         with suppress(FileNotFoundError):
             if any(copy.stat().st_size > 4 * PAGE_SIZE_BYTES for copy in target.parent.glob("*/copy.db")):
                 process.kill()

@@ -14,13 +14,9 @@ import pytest
 
 from harvester.domain.errors import NotOursError, StoreBusyError, StoreError
 from harvester.store.sqlite import connection
-from harvester.store.sqlite.connection import (
-    CACHE_KIB,
-    in_transaction,
-    open_for_reading,
-    open_for_writing,
-    store_error,
-)
+from harvester.store.sqlite.connection import CACHE_KIB, open_for_reading, open_for_writing
+from harvester.store.sqlite.sqlite_errors import store_error
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import add_tasks, contents, object_id
 
 Opener = Callable[[Path], sqlite3.Connection]
@@ -322,10 +318,10 @@ def test_the_cache_holds_no_more_than_it_may(tmp_path: Path) -> None:
         connection.executemany("INSERT INTO large VALUES (zeroblob(?))", [(1_000_000,)] * 40)
         written = path.with_name("harvester.db-wal").stat().st_size
         connection.execute("ROLLBACK")
-    # What has no place in the cache is in the log before the commit.
+    # Pages that exceed the cache are in the log before the commit.
     assert written > 40_000_000 - 1.5 * CACHE_KIB * 1024
 
 
-def test_a_place_that_cannot_be_looked_at_is_refused_with_its_reason(tmp_path: Path, opened: Opener) -> None:
+def test_a_place_that_cannot_be_reached_is_refused_with_its_reason(tmp_path: Path, opened: Opener) -> None:
     with pytest.raises(StoreError, match=r"cannot be reached: File name too long. Check the permissions of its"):
         opened(tmp_path / ("a" * 300))

@@ -1,4 +1,4 @@
-"""One checksum over all that is given back: any change of any value is found, in whatever column it is."""
+"""One checksum covers the whole result: a change of any value in any column is found."""
 
 import random
 import sqlite3
@@ -15,12 +15,13 @@ import pytest
 from harvester.domain.errors import StoreError
 from harvester.domain.tasks.outcomes import Retrieved
 from harvester.ports.maintenance import Covered
-from harvester.store.sqlite.connection import in_transaction, open_for_reading, open_for_writing
+from harvester.store.sqlite.connection import open_for_reading, open_for_writing
 from harvester.store.sqlite.content import Content
 from harvester.store.sqlite.maintenance.missing_checksums import cover
 from harvester.store.sqlite.maintenance.repair import examine, repair
 from harvester.store.sqlite.maintenance.verify import verify
 from harvester.store.sqlite.task_history import rebuild_json
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import NOW, claim_new, embeddings_of, object_id, settle_all, settlement
 
 COLUMNS = {
@@ -92,7 +93,7 @@ def test_any_change_of_any_value_is_found(harvested: sqlite3.Connection, table: 
             try:
                 statement = f"UPDATE {table} SET {column} = ? WHERE {place} RETURNING {column}"
                 ((stored,),) = harvested.execute(statement, (changed, *key)).fetchall()
-                # Without a checksum the task counts as one of an older version, which is told as well.
+                # Without a checksum the task counts as one of an older version, which is a finding as well.
                 if _bits(stored) != _bits(value) and (column, changed) != ("content_blake2b", None):
                     tried += 1
                     assert errors(harvested) != [], (key, value, changed)

@@ -8,9 +8,9 @@ import pytest
 from harvester.domain.tasks.outcomes import Failed
 from harvester.domain.tasks.task import TaskState
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.counts import TaskCounter, task_counts
 from harvester.store.sqlite.queries import Scope
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import (
     NOW,
     add_tasks,
@@ -60,12 +60,12 @@ def test_what_this_connection_changes_is_counted(connection: sqlite3.Connection,
 def test_what_another_program_queues_is_counted(
     connection: sqlite3.Connection, path: Path, counter: TaskCounter
 ) -> None:
-    insert_like_another_program(path, "INSERT INTO tasks (task_id) VALUES ('somebody else''s')")
+    insert_like_another_program(path, "INSERT INTO tasks (task_id) VALUES ('of another program')")
 
     assert counter.count(connection)[TaskState.PENDING] == QUEUED + 1
 
 
-def test_the_wanted_tasks_are_counted_apart(connection: sqlite3.Connection, counter: TaskCounter) -> None:
+def test_the_selected_tasks_are_counted_apart(connection: sqlite3.Connection, counter: TaskCounter) -> None:
     in_transaction(connection, lambda connection: queue.select(connection, [object_id(1), object_id(2)]))
 
     assert counter.count(connection, Scope.SELECTED)[TaskState.PENDING] == 2

@@ -7,9 +7,9 @@ from harvester.domain.planning.feasibility import Budget, assess
 from harvester.domain.tasks.outcomes import Failed
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.deadlines import deadlines
 from harvester.store.sqlite.queries import Scope
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import NOW, add_tasks, claim_new, object_id, settle_all, settlement
 
 
@@ -52,8 +52,8 @@ def test_every_task_is_in_one_slice_that_begins_at_most_a_128th_of_its_time_too_
 
     counted = [at_ms for at_ms, count in slices for _ in range(count)]
     assert len(counted) == len(exact)
-    for told, true in zip(counted, exact, strict=True):
-        assert told <= true <= told + max(1000, (told - NOW) / 128)
+    for counted_at_ms, true in zip(counted, exact, strict=True):
+        assert counted_at_ms <= true <= counted_at_ms + max(1000, (counted_at_ms - NOW) / 128)
     assert len(slices) < 2500
 
 

@@ -1,4 +1,4 @@
-"""What a page of the list says about open tasks, stored as an answer."""
+"""The entries of a list page for open tasks are stored as answers."""
 
 import random
 import sqlite3
@@ -16,7 +16,7 @@ from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import RETENTION_MS, Task
 from harvester.service.list_settlement import settle_page
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.connection import in_transaction
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import (
     LEASE_MS,
     NOW,
@@ -40,7 +40,7 @@ def listed(number: int, outcome: Ready | Failed | Processing, *, metadata: Media
     )
 
 
-def told(
+def apply_page(
     connection: sqlite3.Connection,
     page: Sequence[ListedTask],
     claimed: Sequence[Task] = (),
@@ -60,7 +60,7 @@ def test_a_page_is_the_answer_for_each_task_that_it_was_asked_for(connection: sq
     queued(connection, 4)
     claimed = claim(connection)
     page = [listed(0, Ready()), listed(1, Processing()), listed(2, Failed("broken"))]
-    heard = told(connection, page, claimed)
+    heard = apply_page(connection, page, claimed)
     assert [one.task.task_id for one in heard] == [object_id(number) for number in range(3)]
     columns = [row(connection, one.row_id, "state", "attempts", "created_at", "lease_owner") for one in claimed]
     assert columns == [
@@ -77,32 +77,32 @@ def test_a_page_is_the_answer_for_each_task_that_it_was_asked_for(connection: sq
 def test_what_the_page_does_not_hold_is_due_at_once(connection: sqlite3.Connection) -> None:
     queued(connection, 2)
     claimed = claim(connection)
-    told(connection, [], claimed)
+    apply_page(connection, [], claimed)
     assert [one.task_id for one in claim(connection)] == [object_id(0), object_id(1)]
 
 
 def test_others_on_the_page_are_answered_for_too_and_not_charged(connection: sqlite3.Connection) -> None:
     queued(connection, 1)
-    (one,) = told(connection, [listed(0, Ready()), listed(7, Ready())])
+    (one,) = apply_page(connection, [listed(0, Ready()), listed(7, Ready())])
     assert row(connection, one.task.row_id, "state", "attempts") == ("ready", 0)
     assert connection.execute("SELECT count(*) FROM tasks").fetchone() == (1,)
 
 
-def test_a_task_that_somebody_else_works_on_is_left_alone(connection: sqlite3.Connection) -> None:
+def test_a_task_that_another_process_has_claimed_is_left_alone(connection: sqlite3.Connection) -> None:
     queued(connection, 1)
-    (theirs,) = claim(connection, "somebody else")
-    assert told(connection, [listed(0, Failed("broken"))]) == []
+    (theirs,) = claim(connection, "another process")
+    assert apply_page(connection, [listed(0, Failed("broken"))]) == []
     assert settle_all(connection, settlement(theirs, Retrieved(embeddings()))) == [True]
 
 
-def test_a_look_whose_lease_has_lapsed_changes_nothing_of_what_others_have_claimed_since(
+def test_a_page_whose_lease_has_lapsed_changes_no_task_that_others_have_claimed_since(
     connection: sqlite3.Connection,
 ) -> None:
     queued(connection, 2)
     mine = claim(connection, "mine")
     later_ms = NOW + LEASE_MS + 1
     theirs = claim(connection, "theirs", now_ms=later_ms)
-    assert told(connection, [listed(0, Failed("broken"))], mine) == []
+    assert apply_page(connection, [listed(0, Failed("broken"))], mine) == []
     assert row(connection, mine[1].row_id, "lease_owner", "next_attempt_at") == ("theirs", later_ms + LEASE_MS)
     settled = settle_all(connection, *(settlement(one, Retrieved(embeddings())) for one in theirs))
     assert settled == [True, True]
@@ -112,7 +112,7 @@ def test_a_lease_that_has_lapsed_without_anybody_noticing_does_no_harm(connectio
     queued(connection, 1)
     mine = claim(connection, "mine")
     in_transaction(connection, lambda connection: queue.make_due(connection, NOW + LEASE_MS + 1))
-    assert len(told(connection, [listed(0, Ready())], mine)) == 1
+    assert len(apply_page(connection, [listed(0, Ready())], mine)) == 1
     assert row(connection, mine[0].row_id, "state") == ("ready",)
 
 
@@ -120,7 +120,7 @@ def test_a_page_uses_the_claim_up(connection: sqlite3.Connection) -> None:
     """The same answer twice, or another one for the same claim, is stored once."""
     queued(connection, 1)
     (mine,) = claim(connection)
-    told(connection, [listed(0, Processing())], [mine])
+    apply_page(connection, [listed(0, Processing())], [mine])
     assert settle_all(connection, settlement(mine, Failed("broken"))) == [False]
     assert row(connection, mine.row_id, "state") == ("pending",)
 
@@ -130,7 +130,7 @@ def test_a_list_that_is_late_takes_no_result_back(connection: sqlite3.Connection
     queued(connection, 2)
     ready, ended = claim(connection)
     settle_all(connection, settlement(ready, Ready()), settlement(ended, Retrieved(embeddings())))
-    told(connection, [listed(0, late), listed(1, late)])
+    apply_page(connection, [listed(0, late), listed(1, late)])
     assert row(connection, ready.row_id, "state", "created_at") == ("ready", CREATED)
     assert row(connection, ended.row_id, "state") == ("harvested",)
 
@@ -139,7 +139,7 @@ def test_a_ready_task_keeps_its_turn_when_the_list_dates_it(connection: sqlite3.
     queued(connection, 1)
     (one,) = claim(connection)
     settle_all(connection, settlement(one, Ready()))
-    told(connection, [listed(0, Ready())])
+    apply_page(connection, [listed(0, Ready())])
     assert row(connection, one.row_id, "next_attempt_at", "expires_at") == (0, CREATED + RETENTION_MS)
 
 
@@ -149,14 +149,14 @@ def test_a_ready_task_that_the_page_was_requested_for_is_due_again_when_the_list
     queued(connection, 1)
     connection.execute("UPDATE tasks SET state = 'ready'")
     (mine,) = claim(connection)
-    told(connection, [listed(0, Ready())], [mine])
+    apply_page(connection, [listed(0, Ready())], [mine])
     assert row(connection, mine.row_id, "next_attempt_at", "lease_owner", "created_at") == (0, None, CREATED)
 
 
 def test_an_answer_without_a_date_leaves_the_known_one(connection: sqlite3.Connection) -> None:
     queued(connection, 1)
-    told(connection, [listed(0, Processing())])
-    told(connection, [listed(0, Processing(), metadata=MediaMetadata())])
+    apply_page(connection, [listed(0, Processing())])
+    apply_page(connection, [listed(0, Processing(), metadata=MediaMetadata())])
     (found,) = claim(connection, now_ms=NOW + 10 * LEASE_MS)
     assert (found.created_at_ms, found.model_name, found.duration_s) == (CREATED, "marengo3.0", 12.5)
 
@@ -177,16 +177,18 @@ def test_what_a_page_of_the_unfinished_does_not_show_is_ready_and_the_rest_is_gi
 ) -> None:
     queued(connection, 3)
     claimed = claim(connection)
-    assert len(told(connection, [listed(0, Processing())], claimed, finished=[claimed[1]])) == 1
+    assert len(apply_page(connection, [listed(0, Processing())], claimed, finished=[claimed[1]])) == 1
     found = [row(connection, one.row_id, "state", "attempts", "next_attempt_at", "lease_owner") for one in claimed]
     assert found[1:] == [("ready", 1, 0, None), ("pending", 0, 0, None)]
     (attempt,) = connection.execute("SELECT endpoint, outcome FROM attempts WHERE task = ?", (claimed[1].row_id,))
     assert attempt == ("list", "not unfinished")
 
 
-def test_a_task_that_somebody_else_has_taken_meanwhile_is_not_noted_as_ready(connection: sqlite3.Connection) -> None:
+def test_a_task_that_another_process_has_claimed_meanwhile_is_not_inferred_ready(
+    connection: sqlite3.Connection,
+) -> None:
     queued(connection, 1)
     (mine,) = claim(connection)
     (theirs,) = claim(connection, "other", now_ms=NOW + LEASE_MS)
-    told(connection, [], [mine], finished=[mine])
+    apply_page(connection, [], [mine], finished=[mine])
     assert row(connection, mine.row_id, "state", "claim") == ("pending", theirs.claim)

@@ -28,7 +28,7 @@ from tests.support.store_builders import (
     object_id,
 )
 
-Deed = Callable[[sqlite3.Connection], object]
+Action = Callable[[sqlite3.Connection], object]
 
 CREATED = NOW - 480_000
 ASKED = Attempt(NOW, "list", "", http_status=200)
@@ -38,12 +38,16 @@ def listed(outcome: Ready | Failed | Processing, number: int = 0) -> ListedTask:
     return ListedTask(object_id(number), outcome, MediaMetadata("marengo3.0", 12.5, created_at_ms=CREATED))
 
 
-def queue_while(connection: sqlite3.Connection, deed: Deed, *page: ListedTask) -> Queued:
-    return anyio.run(queue_page, ListPages(connection, partial(deed, connection)), page, NOW, random.Random(0))
+def queue_while(connection: sqlite3.Connection, action: Action, *page: ListedTask) -> Queued:
+    return anyio.run(queue_page, ListPages(connection, partial(action, connection)), page, NOW, random.Random(0))
 
 
 def settle_while(
-    connection: sqlite3.Connection, deed: Deed, *page: ListedTask, claimed: tuple[Task, ...] = (), is_gap: bool = False
+    connection: sqlite3.Connection,
+    action: Action,
+    *page: ListedTask,
+    claimed: tuple[Task, ...] = (),
+    is_gap: bool = False,
 ) -> list[ListedChange]:
     settle = partial(
         settle_page,
@@ -52,7 +56,7 @@ def settle_while(
         rng=random.Random(0),
         times=ProcessingTimes(),
     )
-    return anyio.run(settle, ListPages(connection, partial(deed, connection)), page, claimed)
+    return anyio.run(settle, ListPages(connection, partial(action, connection)), page, claimed)
 
 
 def everything(connection: sqlite3.Connection) -> object:
@@ -75,68 +79,68 @@ def replaced(connection: sqlite3.Connection) -> None:
     add_tasks(connection, object_id(9))
 
 
-DEEDS = [ended_by_hand, deleted, replaced]
+ACTIONS = [ended_by_hand, deleted, replaced]
 
-deeds = pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
+each_action = pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.__name__)
 outcomes = pytest.mark.parametrize("outcome", [Ready(), Processing(), Failed("No sound.")], ids=lambda one: one.kind)
 
 
 class After:
-    """Does a deed, and keeps what is stored then."""
+    """Runs an action, and records what is stored after it."""
 
-    def __init__(self, deed: Deed) -> None:
-        self._deed = deed
+    def __init__(self, action: Action) -> None:
+        self._action = action
         self.stored: object = None
 
     def __call__(self, connection: sqlite3.Connection) -> None:
-        self._deed(connection)
+        self._action(connection)
         self.stored = everything(connection)
 
 
-@deeds
+@each_action
 @outcomes
 def test_discovery_leaves_a_row_as_another_has_left_it(
-    connection: sqlite3.Connection, deed: Deed, outcome: Ready | Processing | Failed
+    connection: sqlite3.Connection, action: Action, outcome: Ready | Processing | Failed
 ) -> None:
     add_tasks(connection, object_id(0))
-    after = After(deed)
+    after = After(action)
     queued = queue_while(connection, after, listed(outcome))
     assert everything(connection) == after.stored
     assert queued == Queued(known=1)
 
 
-@deeds
+@each_action
 @outcomes
 def test_the_list_poller_leaves_a_row_as_another_has_left_it(
-    connection: sqlite3.Connection, deed: Deed, outcome: Ready | Processing | Failed
+    connection: sqlite3.Connection, action: Action, outcome: Ready | Processing | Failed
 ) -> None:
     """The page was requested for the task, the lease has ended, and nothing of the answer is charged to it."""
     add_tasks(connection, object_id(0))
     (mine,) = claim(connection, "mine")
-    after = After(deed)
+    after = After(action)
     assert settle_while(connection, after, listed(outcome), claimed=(mine,)) == []
     assert everything(connection) == after.stored
 
 
-@deeds
+@each_action
 def test_a_task_that_the_page_does_not_show_stays_as_another_has_left_it(
-    connection: sqlite3.Connection, deed: Deed
+    connection: sqlite3.Connection, action: Action
 ) -> None:
     add_tasks(connection, object_id(0), object_id(5, created_ms=NOW + LEASE_MS))
     mine = claim(connection, "mine", limit=1)
     connection.execute("UPDATE tasks SET state = 'harvested' WHERE task_id <> ?", [object_id(0)])
-    after = After(deed)
+    after = After(action)
     settle_while(connection, after, listed(Processing(), 5), claimed=tuple(mine), is_gap=True)
     assert everything(connection) == after.stored
 
 
-@deeds
-def test_of_a_ready_task_that_is_gone_since_nothing_is_kept(connection: sqlite3.Connection, deed: Deed) -> None:
+@each_action
+def test_of_a_ready_task_that_is_gone_since_nothing_is_kept(connection: sqlite3.Connection, action: Action) -> None:
     """The page has nothing new to say about it but the video."""
     add_tasks(connection, object_id(0))
     connection.execute("UPDATE tasks SET state = 'ready', created_at = ?", [CREATED])
     (mine,) = claim(connection, "mine")
-    after = After(deed)
+    after = After(action)
     assert settle_while(connection, after, listed(Ready()), claimed=(mine,)) == []
     assert everything(connection) == after.stored
 

@@ -13,16 +13,17 @@ import pytest
 from harvester.domain.errors import StoreError
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
-from harvester.domain.planning.plan import MIN_LOOK_MS
+from harvester.domain.planning.poll_times import MIN_POLL_WAIT_MS
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready, Retrieved, Transient
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.service.list_settlement import Queued, queue_page
 from harvester.store.sqlite import limits
-from harvester.store.sqlite.connection import in_transaction, open_for_writing
-from harvester.store.sqlite.listed import DryRunStore
+from harvester.store.sqlite.connection import open_for_writing
+from harvester.store.sqlite.dry_run_store import DryRunStore
 from harvester.store.sqlite.task_history import task_details
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import (
     NOW,
     ListPages,
@@ -71,14 +72,14 @@ def test_a_ready_task_is_queued_as_ready_with_its_times(connection: sqlite3.Conn
     assert [task.task_id for task in claim(connection)] == [object_id(0)]
 
 
-def test_an_unfinished_task_is_not_asked_about_at_once_as_the_list_has_just_told(
+def test_an_unfinished_task_is_not_asked_about_right_after_the_list_has_shown_it(
     connection: sqlite3.Connection,
 ) -> None:
     store(connection, listed())
     state, due = columns(connection, "state", "next_attempt_at")
     assert (state, claim(connection)) == ("pending", [])
     assert isinstance(due, int)
-    assert due >= NOW + MIN_LOOK_MS
+    assert due >= NOW + MIN_POLL_WAIT_MS
     assert len(claim(connection, now_ms=due)) == 1
 
 
@@ -168,9 +169,7 @@ def test_an_error_is_not_forgotten_because_the_list_is_fine(connection: sqlite3.
 
 
 @pytest.mark.parametrize("outcome", [Ready(), PROCESSING, Failed("No sound.")])
-def test_a_task_that_somebody_works_on_is_left_alone(
-    connection: sqlite3.Connection, outcome: Ready | Failed | Processing
-) -> None:
+def test_a_claimed_task_is_left_alone(connection: sqlite3.Connection, outcome: Ready | Failed | Processing) -> None:
     task = claim_new(connection)
     before = contents(connection)["tasks"]
     assert store(connection, listed(outcome=outcome)).moved == {}
@@ -218,8 +217,8 @@ def dry_run_on_nothing(path: Path) -> Iterator[DryRunStore]:
 
 
 async def test_without_a_database_all_is_new_and_none_is_created(dry_run_on_nothing: DryRunStore) -> None:
-    told = await queue_page(dry_run_on_nothing, [listed(0), listed(1)], NOW, RNG)
-    assert (len(told.new_ids), told.known) == (2, 0)
+    queued_now = await queue_page(dry_run_on_nothing, [listed(0), listed(1)], NOW, RNG)
+    assert (len(queued_now.new_ids), queued_now.known) == (2, 0)
     assert (await dry_run_on_nothing.share_limits(LimitUpdate(), NOW)) == LimitSnapshot()
 
 
@@ -244,7 +243,7 @@ def test_a_block_that_was_noted_by_a_clock_that_was_ahead_is_forgotten(connectio
 
     assert note(Endpoint.STATUS, three_hours_ms) == {}
     assert note(Endpoint.STATUS, 0) == {Endpoint.STATUS: until_ms}
-    # Of two processes one may be a little ahead.
+    # The clock of one process may be a little ahead of another's.
     assert note(Endpoint.LIST, 60_000) == {Endpoint.STATUS: until_ms, Endpoint.LIST: until_ms + 60_000}
 
 
@@ -252,8 +251,8 @@ async def test_a_dry_run_sees_what_is_known(path: Path) -> None:
     with closing(open_for_writing(path)) as connection:
         add_tasks(connection, object_id(0))
     with closing(DryRunStore(path)) as dry_run:
-        told = await queue_page(dry_run, [listed(0), listed(1)], NOW, RNG)
-    assert (told.new_ids, told.known) == ([object_id(1)], 1)
+        queued_now = await queue_page(dry_run, [listed(0), listed(1)], NOW, RNG)
+    assert (queued_now.new_ids, queued_now.known) == ([object_id(1)], 1)
 
 
 def test_a_dry_run_refuses_what_is_no_database(path: Path) -> None:

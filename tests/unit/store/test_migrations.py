@@ -58,7 +58,7 @@ def test_a_new_database_has_every_migration_on_record(connection: sqlite3.Connec
     assert applied_versions(connection) == {migration.version for migration in load_migrations()}
 
 
-def test_nobody_but_the_owner_may_read_any_of_the_files(connection: sqlite3.Connection, path: Path) -> None:
+def test_only_the_owner_may_read_the_files(connection: sqlite3.Connection, path: Path) -> None:
     add_tasks(connection, object_id(1))
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     assert modes == {"harvester.db": 0o600, "harvester.db-shm": 0o600, "harvester.db-wal": 0o600}
@@ -122,11 +122,11 @@ def test_a_migration_that_failed_can_be_repaired_and_applied(connection: sqlite3
 
 
 @pytest.mark.parametrize("moment", range(1, 7))
-def test_a_database_that_another_process_creates_between_two_looks_is_ours(path: Path, moment: int) -> None:
-    looks = itertools.count(1)
+def test_a_database_that_another_process_creates_between_two_checks_is_accepted(path: Path, moment: int) -> None:
+    checks = itertools.count(1)
 
     def create_in_between(_sql: str) -> None:
-        if next(looks) == moment:
+        if next(checks) == moment:
             open_for_writing(path).close()
 
     with closing(sqlite3.connect(path)) as connection:

@@ -79,7 +79,7 @@ def template(folder: Path, *, is_new: bool) -> Path:
 
 
 def schema_of(path: Path) -> list[Any]:
-    """What somebody without the program finds."""
+    """Return what a client without the program finds."""
     with closing(sqlite3.connect(path)) as connection:
         return schema(connection)
 
@@ -119,7 +119,7 @@ def test_killed_at_any_statement_the_old_schema_is_left_and_the_next_start_compl
     def kill_and_start_again(fatal: int) -> tuple[int, bool, int, dict[str, Any]]:
         path = copytree(before, tmp_path / f"killed {fatal}") / NAME
         killed = open_killed_at(fatal, path, migrations)
-        # Looked at in a copy: looking repairs.
+        # Checked in a copy, because opening the file repairs it.
         left = copytree(path.parent, tmp_path / f"left {fatal}") / NAME
         is_whole = schema_of(left) in possible
         return killed, is_whole, open_killed_at(0, path, migrations), state(path)

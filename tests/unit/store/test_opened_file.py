@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from harvester.domain.errors import MovedFileError, StoreError
-from harvester.store.sqlite.connection import Connection, in_transaction, open_for_reading, open_for_writing
+from harvester.store.sqlite.connection import Connection, open_for_reading, open_for_writing
 from harvester.store.sqlite.maintenance import file_systems
 from harvester.store.sqlite.maintenance.probe import why_not_writable
 from harvester.store.sqlite.queue import add
 from harvester.store.sqlite.store import Store
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import object_id
 
 NOW = 1_760_000_000_000

@@ -2,15 +2,15 @@ import sqlite3
 from pathlib import Path
 
 from harvester.domain.tasks.queue_reports import Urgency
-from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.counts import urgency
 from harvester.store.sqlite.maintenance.probe import why_not_writable
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import NOW, add_tasks, insert_like_another_program, object_id
 
 DAY_MS = 86_400_000
 
 
-def test_a_database_that_nobody_holds_is_writable(connection: sqlite3.Connection, path: Path) -> None:
+def test_a_database_without_a_lock_is_writable(connection: sqlite3.Connection, path: Path) -> None:
     del connection
     assert why_not_writable(path, 0.01) is None
 

@@ -6,8 +6,8 @@ import sqlite3
 import pytest
 
 from harvester.domain.planning.processing_time import CLASSES, MAX_EVENTS, LifeTable, Observation, ProcessingTimes
-from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.processing_times import processing_times, share_processing_times
+from harvester.store.sqlite.transaction import in_transaction
 
 
 def share(connection: sqlite3.Connection, times: ProcessingTimes) -> None:
@@ -32,9 +32,7 @@ def test_what_was_learned_fades(connection: sqlite3.Connection) -> None:
 @pytest.mark.parametrize(
     "row", [(CLASSES, 1.0, 1.0), (-1, 1.0, 1.0), (3, -1.0, 1.0), (3, 1.0, -1.0), (3, math.inf, 1.0), (3, 1.0, math.inf)]
 )
-def test_numbers_that_nobody_can_have_counted_are_not_believed(
-    connection: sqlite3.Connection, row: tuple[int, float, float]
-) -> None:
+def test_impossible_counts_are_not_believed(connection: sqlite3.Connection, row: tuple[int, float, float]) -> None:
     connection.execute("INSERT INTO processing_times VALUES ('', 0, ?, ?, ?)", row)
     connection.execute("INSERT INTO processing_times VALUES ('', 0, 5, 2.0, 300.0)")
     expected = LifeTable()

@@ -14,16 +14,16 @@ from harvester.store.sqlite.queries import load_queries, query
 from tests.support.store_builders import add_tasks, claim, object_id, settle_all, settlement
 
 HOT_PATH = (
-    "wake",
-    "wake_strayed",
+    "make_due",
+    "make_strayed_due",
     "needs_upkeep",
     "due",
     "due_newest",
     "due_overdue",
-    "due_wanted",
-    "first_wanted",
-    "last_wanted",
-    "more_than_wanted",
+    "due_selected",
+    "first_selected",
+    "last_selected",
+    "more_than_selected",
     "claim",
     "postpone",
     "renew",
@@ -31,14 +31,14 @@ HOT_PATH = (
     "settle",
     "find_inserted",
     "next_due",
-    "next_due_wanted",
+    "next_due_selected",
     "nearest_deadline",
-    "nearest_deadline_wanted",
+    "nearest_deadline_selected",
     "count_expiring",
-    "count_by_state_wanted",
+    "count_by_state_selected",
     "deadlines_ahead",
-    "deadlines_wanted",
-    "ends_by_reason_wanted",
+    "deadlines_selected",
+    "ends_by_reason_selected",
     "last_errors",
     "attempts_of",
     "prune_attempts",
@@ -99,11 +99,11 @@ def test_every_query_fits_the_schema(empty: sqlite3.Connection, name: str) -> No
 
 def test_every_query_is_asked_for_somewhere() -> None:
     sources = [file.read_text("utf-8") for file in Path(queue.__file__).parent.rglob("*.py")]
-    # A name may be put together: "claim_wanted", or f"{name}_wanted".
+    # A name may be put together: "due_selected", or f"{name}_selected".
     asked_for = {
         name
         for name in load_queries()
-        if any(f'"{name}"' in source or f'"{name.removesuffix("_wanted")}"' in source for source in sources)
+        if any(f'"{name}"' in source or f'"{name.removesuffix("_selected")}"' in source for source in sources)
     }
     assert asked_for == set(load_queries())
 
@@ -131,8 +131,8 @@ def test_the_order_comes_from_an_index_and_not_from_sorting_the_queue(database: 
     assert [step for step in plan(database, name) if "TEMP B-TREE" in step] == []
 
 
-@pytest.mark.parametrize("name", ["first_wanted", "last_wanted", "more_than_wanted", "next_due_wanted"])
-def test_the_wanted_among_the_first_tasks_are_found_in_the_order_of_an_index(
+@pytest.mark.parametrize("name", ["first_selected", "last_selected", "more_than_selected", "next_due_selected"])
+def test_the_selected_among_the_first_tasks_are_found_in_the_order_of_an_index(
     database: sqlite3.Connection, name: str
 ) -> None:
     steps = plan(database, name)
@@ -143,15 +143,15 @@ def test_the_wanted_among_the_first_tasks_are_found_in_the_order_of_an_index(
 @pytest.mark.parametrize(
     "name",
     [
-        "due_wanted",
-        "nearest_deadline_wanted",
-        "count_by_state_wanted",
-        "deadlines_wanted",
-        "ends_by_reason_wanted",
-        "troubled_wanted",
+        "due_selected",
+        "nearest_deadline_selected",
+        "count_by_state_selected",
+        "deadlines_selected",
+        "ends_by_reason_selected",
+        "troubled_selected",
     ],
 )
-def test_what_is_asked_of_the_wanted_tasks_is_driven_by_their_short_list(
+def test_what_is_asked_of_the_selected_tasks_is_driven_by_their_short_list(
     database: sqlite3.Connection, name: str
 ) -> None:
     by_key = "SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)"

@@ -1,4 +1,4 @@
-"""What only SQLite does with the queue; what any store does is in tests/conformance/test_claims.py."""
+"""The queue where only SQLite does so; what any store does is in tests/conformance/test_claims.py."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,21 +21,21 @@ from tests.support.thorough import examples
         ),
         max_size=3,
     ),
-    wake=st.booleans(),
+    make_due=st.booleans(),
     lapsed=st.booleans(),
 )
 def test_upkeep_is_needed_exactly_where_it_changes_something(
-    rows: list[tuple[str, int | None, int, str | None]], *, wake: bool, lapsed: bool
+    rows: list[tuple[str, int | None, int, str | None]], *, make_due: bool, lapsed: bool
 ) -> None:
     with throwaway_database() as connection:
         connection.executemany(
             "INSERT INTO tasks (task_id, state, expires_at, next_attempt_at, lease_owner) VALUES (?, ?, ?, ?, ?)",
             [(object_id(number), *row) for number, row in enumerate(rows)],
         )
-        is_needed = queue.needs_upkeep(connection, NOW, wake=wake, lapsed=lapsed)
+        is_needed = queue.needs_upkeep(connection, NOW, make_due=make_due, lapsed=lapsed)
         before = connection.total_changes
         queue.import_inserted_rows(connection, NOW)
-        if wake:
+        if make_due:
             queue.make_due(connection, NOW, lapsed=lapsed)
         assert is_needed == (connection.total_changes > before)
-        assert not queue.needs_upkeep(connection, NOW, wake=wake, lapsed=lapsed)
+        assert not queue.needs_upkeep(connection, NOW, make_due=make_due, lapsed=lapsed)

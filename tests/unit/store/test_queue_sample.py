@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from harvester.domain.planning.forecast import QueuedTask
+from harvester.domain.planning.queue_sample import QueuedTask
 from harvester.domain.tasks.outcomes import Ready
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS
 from harvester.store.sqlite import queue, queue_sample
-from harvester.store.sqlite.connection import in_transaction, open_for_reading
+from harvester.store.sqlite.connection import open_for_reading
 from harvester.store.sqlite.queue_sample import read_queue_sample
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import (
     LEASE_MS,
     NOW,
@@ -36,7 +37,7 @@ def queue_aged(connection: sqlite3.Connection, count: int) -> None:
 
 def test_an_empty_queue_is_empty(connection: sqlite3.Connection) -> None:
     found = read_queue_sample(connection, NOW)
-    assert (found.open_tasks, found.later, found.next_due_ms, found.drawn, found.head) == (0, 0, None, [], [])
+    assert (found.open_tasks, found.later, found.next_due_ms, found.sampled, found.head) == (0, 0, None, [], [])
 
 
 def test_the_nearest_deadline_comes_first_and_ready_tasks_are_apart(connection: sqlite3.Connection) -> None:
@@ -47,7 +48,7 @@ def test_the_nearest_deadline_comes_first_and_ready_tasks_are_apart(connection: 
 
     assert (found.open_tasks, found.ready_due, found.pending_due, found.later) == (4, 1, 3, 0)
     nearest_first = [object_id(number, created_ms=NOW - number * HOUR_MS) for number in (2, 1)]
-    assert ids(found.head)[:2] == ids(found.drawn)[:2] == nearest_first
+    assert ids(found.head)[:2] == ids(found.sampled)[:2] == nearest_first
 
 
 def test_a_row_of_another_program_has_the_deadline_that_adopting_gives_it(
@@ -65,9 +66,9 @@ def test_a_row_of_another_program_has_the_deadline_that_adopting_gives_it(
 
     assert (before.pending_due, [at_ms for at_ms, _ in before.deadlines]) == (
         2,
-        [made + RETENTION_MS, after.drawn[1].task.expires_at_ms],
+        [made + RETENTION_MS, after.sampled[1].task.expires_at_ms],
     )
-    assert (before.drawn, before.head, before.deadlines) == (after.drawn, after.head, after.deadlines)
+    assert (before.sampled, before.head, before.deadlines) == (after.sampled, after.head, after.deadlines)
 
 
 def test_an_id_that_would_be_refused_is_no_task_to_do(connection: sqlite3.Connection, path: Path) -> None:
@@ -76,7 +77,7 @@ def test_an_id_that_would_be_refused_is_no_task_to_do(connection: sqlite3.Connec
 
     found = read_queue_sample(connection, NOW)
 
-    assert (found.open_tasks, found.pending_due, len(found.drawn), len(found.head)) == (1, 1, 1, 1)
+    assert (found.open_tasks, found.pending_due, len(found.sampled), len(found.head)) == (1, 1, 1, 1)
 
 
 def test_a_task_in_hand_is_not_due_until_its_lease_has_ended(connection: sqlite3.Connection) -> None:
@@ -103,16 +104,18 @@ def test_a_sleeping_task_is_later_until_its_time_has_come(connection: sqlite3.Co
 def test_of_a_long_queue_a_part_stands_for_the_rest(
     connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_sample, "DRAWN", 10)
+    monkeypatch.setattr(queue_sample, "SAMPLE_SIZE", 10)
     queue_aged(connection, 100)
 
     found = read_queue_sample(connection, NOW)
 
-    assert (found.open_tasks, found.pending_due, found.each, len(found.drawn)) == (100, 100, 10, 10)
+    assert (found.open_tasks, found.pending_due, found.each, len(found.sampled)) == (100, 100, 10, 10)
     assert sum(count for _, count in found.deadlines) == 100
 
 
-def test_the_head_is_what_a_harvest_looks_at(connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_head_has_the_tasks_that_a_harvest_reads(
+    connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(queue_sample, "HEAD", 5)
     queue_aged(connection, 24 * 8)
     connection.execute("UPDATE tasks SET next_attempt_at = ?", (NOW - 1,))

@@ -1,4 +1,4 @@
-"""What is damaged and can be had again goes back to `pending`, whole; nothing else is touched."""
+"""A damaged result that can be retrieved again goes back to `pending`, whole; nothing else is touched."""
 
 import sqlite3
 from collections.abc import Callable
@@ -9,9 +9,9 @@ import pytest
 from harvester.domain.tasks.outcomes import Retrieved
 from harvester.domain.tasks.task import DAY_MS
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.maintenance.repair import examine, repair
 from harvester.store.sqlite.maintenance.verify import verify
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import (
     NOW,
     claim,
@@ -39,7 +39,7 @@ def harvested(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def damage(connection: sqlite3.Connection, statement: str) -> None:
-    """As a stray program or a bad disk does, whatever the foreign keys say."""
+    """Damage rows as another program or a bad disk does, without checks of foreign keys."""
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute(statement)
     connection.execute("PRAGMA foreign_keys = ON")
@@ -130,7 +130,7 @@ def by_claiming(connection: sqlite3.Connection) -> None:
 
 
 @pytest.mark.parametrize("meanwhile", [by_repairing_first, by_claiming])
-def test_what_somebody_has_changed_since_the_look_is_left_alone(
+def test_what_was_changed_since_the_check_is_left_alone(
     harvested: sqlite3.Connection, other: sqlite3.Connection, meanwhile: Callable[[sqlite3.Connection], None]
 ) -> None:
     damage(harvested, DAMAGES["a changed number"])
@@ -175,7 +175,7 @@ def test_an_error_in_the_middle_leaves_the_task_as_it_was(harvested: sqlite3.Con
     assert contents(harvested) == before
 
 
-def test_a_look_leaves_no_transaction_open(harvested: sqlite3.Connection) -> None:
+def test_a_check_leaves_no_transaction_open(harvested: sqlite3.Connection) -> None:
     examine(harvested)
     assert not harvested.in_transaction
     in_transaction(harvested, queue.retry)

@@ -10,18 +10,19 @@ import pytest
 from harvester.domain.tasks.outcomes import Ready, Retrieved
 from harvester.domain.tasks.task import DAY_MS, Task
 from harvester.store.sqlite import queue
-from harvester.store.sqlite.connection import in_transaction, open_for_writing
+from harvester.store.sqlite.connection import open_for_writing
 from harvester.store.sqlite.counts import nearest_deadline, next_due_ms
 from harvester.store.sqlite.queries import Scope, query
 from harvester.store.sqlite.results import settle
+from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import LEASE_MS, NOW, claim, embeddings, lease, object_id, settlement, steps_of
 
 SHORT, LONG = 1_000, 100_000
 
 CONSTANT_STEPS = 100
-"""What an index that is a level or two deeper may cost."""
+"""The steps that an index may cost that is a level or two deeper."""
 
-# Of ten tasks six are due, two asleep, one is known to be ready, one has failed.
+# Six of ten tasks are due, two wait, one is known to be ready, one has failed.
 FILL = """
 WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers LIMIT :count)
 INSERT INTO tasks (task_id, state, added_at, expires_at, next_attempt_at, ended_at, error_code, error_message, error_at)
@@ -37,11 +38,11 @@ SELECT printf('%024x', n),
 FROM numbers
 """
 
-Deed = Callable[[sqlite3.Connection], object]
+Action = Callable[[sqlite3.Connection], object]
 
 
 class Queue:
-    """A database with `count` tasks, of which somebody is working on three."""
+    """A database with `count` tasks, of which another process has claimed three."""
 
     def __init__(self, path: Path, count: int) -> None:
         self.connection = open_for_writing(path)
@@ -51,8 +52,8 @@ class Queue:
             lambda connection: connection.execute(FILL, {"count": count, "now": NOW, "day": DAY_MS}),
         )
         self.claimed = claim(self.connection, limit=3)
-        wanted = [f"{number:024x}" for number in range(0, count, 3)]
-        in_transaction(self.connection, lambda connection: queue.select(connection, wanted))
+        selected = [f"{number:024x}" for number in range(0, count, 3)]
+        in_transaction(self.connection, lambda connection: queue.select(connection, selected))
 
 
 @contextmanager
@@ -69,13 +70,13 @@ def queues(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Queue, Qu
         yield short, long
 
 
-def import_wake_and_claim(connection: sqlite3.Connection) -> None:
+def import_make_due_and_claim(connection: sqlite3.Connection) -> None:
     queue.import_inserted_rows(connection, NOW)
     queue.make_due(connection, NOW)
     assert len(queue.claim(connection, lease("other"), queue.due(connection, NOW, limit=8).pending[:8])) == 8
 
 
-def claim_wanted(connection: sqlite3.Connection) -> None:
+def claim_selected(connection: sqlite3.Connection) -> None:
     due = queue.due(connection, NOW, Scope.SELECTED, limit=8)
     assert len(queue.claim(connection, lease("other"), due.pending[:8])) == 8
 
@@ -83,7 +84,7 @@ def claim_wanted(connection: sqlite3.Connection) -> None:
 def want_a_few_and_claim(connection: sqlite3.Connection) -> None:
     """Those whose deadlines are the farthest: in the order of the index, all others come before them."""
     queue.select(connection, [f"{number:024x}" for number in range(100)])
-    claim_wanted(connection)
+    claim_selected(connection)
 
 
 def take_over(connection: sqlite3.Connection) -> None:
@@ -98,13 +99,13 @@ def oldest_open(connection: sqlite3.Connection) -> None:
     assert len(connection.execute(query("oldest_open")).fetchall()) == 1
 
 
-DEEDS: dict[str, Deed] = {
-    "import, wake and claim": import_wake_and_claim,
-    "claim wanted": claim_wanted,
+ACTIONS: dict[str, Action] = {
+    "import, make due and claim": import_make_due_and_claim,
+    "claim selected": claim_selected,
     "want a few and claim": want_a_few_and_claim,
     "take over": take_over,
     "next due": next_due_ms,
-    "next due of the wanted": lambda connection: next_due_ms(connection, Scope.SELECTED),
+    "next due of the selected": lambda connection: next_due_ms(connection, Scope.SELECTED),
     "nearest deadline": nearest_deadline,
     "renew": lambda connection: queue.renew(connection, lease()),
     "release": lambda connection: queue.release(connection, "daemon"),
@@ -115,14 +116,14 @@ DEEDS: dict[str, Deed] = {
 }
 
 
-@pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
-def test_a_hundred_times_as_many_tasks_take_the_same_work(queues: tuple[Queue, Queue], deed: Deed) -> None:
-    short, long = (steps_of(queue.connection, deed) for queue in queues)
+@pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
+def test_a_hundred_times_as_many_tasks_take_the_same_work(queues: tuple[Queue, Queue], action: Action) -> None:
+    short, long = (steps_of(queue.connection, action) for queue in queues)
     assert long <= 2 * short + CONSTANT_STEPS
 
 
 def test_storing_a_result_takes_the_same_work_in_a_long_queue(queues: tuple[Queue, Queue]) -> None:
-    def store(tasks: list[Task]) -> Deed:
+    def store(tasks: list[Task]) -> Action:
         ready, harvested, _ = tasks
         group = [settlement(ready, Ready()), settlement(harvested, Retrieved(embeddings()))]
         return lambda connection: settle(connection, group)
@@ -133,4 +134,4 @@ def test_storing_a_result_takes_the_same_work_in_a_long_queue(queues: tuple[Queu
 
 def test_a_claim_touches_little_more_than_the_tasks_it_returns(queues: tuple[Queue, Queue]) -> None:
     _, long = queues
-    assert steps_of(long.connection, import_wake_and_claim) < 2_000
+    assert steps_of(long.connection, import_make_due_and_claim) < 2_000

@@ -214,11 +214,13 @@ async def test_a_full_disk_keeps_the_task_open_until_there_is_space_again(store:
 
 
 async def limit_pages(store: Store, count: int) -> None:
-    """Let the file grow to so many pages; 0 means that it may not grow any more."""
+    """Let the file grow to `count` pages; 0 means that it may not grow any more."""
     await store.transact(lambda connection: connection.execute(f"PRAGMA max_page_count = {count or 1}").fetchall())
 
 
-async def test_a_large_insert_of_another_program_is_adopted_before_the_look(store: Store, path: Path) -> None:
+async def test_a_large_insert_of_another_program_is_imported_before_due_tasks_are_read(
+    store: Store, path: Path
+) -> None:
     urgent = object_id(2500, created_ms=NOW - DAY_MS)
     insert_like_another_program(path, INSERT_MANY, [NOW // 1000])
     insert_like_another_program(path, INSERT, [urgent])
@@ -230,21 +232,21 @@ async def test_results_are_stored_while_a_large_insert_is_adopted(store: Store, 
     insert_like_another_program(path, INSERT_MANY, [NOW // 1000])
     ended: list[str] = []
 
-    async def look() -> None:
+    async def read_due() -> None:
         await store.due(NOW, limit=1)
-        ended.append("look")
+        ended.append("read due")
 
     async def settle() -> None:
         await store.settle([])
         ended.append("settle")
 
     async with anyio.create_task_group() as group:
-        group.start_soon(look)
+        group.start_soon(read_due)
         group.start_soon(settle)
-    assert ended == ["settle", "look"]
+    assert ended == ["settle", "read due"]
 
 
-async def test_a_look_waits_for_no_other_writer_where_nothing_is_to_be_changed(store: Store, path: Path) -> None:
+async def test_reading_due_tasks_waits_for_no_writer_where_nothing_must_change(store: Store, path: Path) -> None:
     await store.select([object_id(1)], NOW)
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
@@ -253,7 +255,7 @@ async def test_a_look_waits_for_no_other_writer_where_nothing_is_to_be_changed(s
 
 
 @pytest.mark.parametrize("newest", [False, True])
-async def test_the_newest_tasks_are_looked_at_on_request(store: Store, *, newest: bool) -> None:
+async def test_the_newest_tasks_are_read_on_request(store: Store, *, newest: bool) -> None:
     await store.select([object_id(number, created_ms=NOW - (9 - number) * 60_000) for number in range(9)], NOW)
     assert len((await store.due(NOW, limit=3, newest=newest)).pending) == (6 if newest else 3)
 

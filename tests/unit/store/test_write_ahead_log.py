@@ -1,4 +1,4 @@
-"""The log is bounded by bytes while nobody reads, and cut when whoever reads has left."""
+"""The log is bounded by bytes while no program reads it, and cut when its readers have left."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from harvester.ports.space import LOG_BYTES
-from harvester.store.sqlite.connection import Connection, in_transaction, open_for_writing
+from harvester.store.sqlite.connection import Connection, open_for_writing
 from harvester.store.sqlite.queue import add
 from harvester.store.sqlite.store import Store
-from harvester.store.sqlite.write_ahead_log import free_bytes, log_bytes, log_path, room, shrink_log
+from harvester.store.sqlite.transaction import in_transaction
+from harvester.store.sqlite.write_ahead_log import free_bytes, free_space, log_bytes, log_path, shrink_log
 from tests.support.store_builders import object_id
 
 NOW = 1_760_000_000_000
@@ -97,12 +98,12 @@ def test_cutting_waits_for_no_reader_and_keeps_the_patience_for_other_writers(
 def test_the_room_that_is_needed_is_that_of_the_log_and_of_its_copy(path: Path, connection: Connection) -> None:
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     size = path.stat().st_size
-    found = room(path, size)
+    found = free_space(path, size)
     assert found is not None
     assert (found.log_bytes, found.needed_bytes) == (0, 2 * LOG_BYTES)
     with reader(path):
         write(connection, 0)
-        grown = room(path, size + 1_000_000)
+        grown = free_space(path, size + 1_000_000)
         assert grown is not None
         # The log has what it may take already; what is to come is what the database grows by.
         assert grown.needed_bytes == 1_000_000 + LOG_BYTES

@@ -1,4 +1,4 @@
-"""Memory for answers: never more than the budget but for one, nobody waits for ever, nothing is lost on the way."""
+"""Memory for answers: never more than the budget but for one; no answer waits for ever; no bytes are lost."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -98,7 +98,7 @@ async def test_a_request_begins_only_when_an_answer_like_the_last_ones_has_room(
     budget = MemoryBudget(100)
     first = await grown(budget, 60)
     first.learn()
-    async with trying(budget.room) as done:
+    async with trying(budget.wait_for_room) as done:
         assert not done.is_set()
         first.release()
         await anyio.wait_all_tasks_blocked()
@@ -109,7 +109,7 @@ async def test_a_request_begins_only_when_an_answer_like_the_last_ones_has_room(
 async def test_no_request_begins_while_an_answer_waits_for_memory() -> None:
     budget = MemoryBudget(100)
     first, second = await grown(budget, 50), await grown(budget, 10)
-    async with trying(lambda: second.grow_to(90)), trying(budget.room) as began:
+    async with trying(lambda: second.grow_to(90)), trying(budget.wait_for_room) as began:
         assert not began.is_set()
         first.release()
         await anyio.wait_all_tasks_blocked()
@@ -120,10 +120,10 @@ async def test_a_request_may_begin_although_answers_are_larger_than_the_budget()
     budget = MemoryBudget(100)
     budget.learn(5000)
     with anyio.fail_after(60):
-        await budget.room()
+        await budget.wait_for_room()
 
 
-async def test_who_gives_up_waiting_keeps_nobody_waiting() -> None:
+async def test_an_answer_that_gives_up_waiting_delays_no_other() -> None:
     budget = MemoryBudget(100)
     await grown(budget, 50)
     second = budget.take()
@@ -131,7 +131,7 @@ async def test_who_gives_up_waiting_keeps_nobody_waiting() -> None:
         await second.grow_to(80)
     second.release()
     with anyio.fail_after(60):
-        await budget.room()
+        await budget.wait_for_room()
         await grown(budget, 50)
     assert budget.held_bytes == 100
 
@@ -164,7 +164,7 @@ def test_whatever_is_asked_for_all_end_and_at_most_one_goes_beyond_the_budget(
         budget, holds = MemoryBudget(total), list[Reservation]()
 
         async def receive(pieces: list[int]) -> None:
-            await budget.room()
+            await budget.wait_for_room()
             reservation = budget.take()
             holds.append(reservation)
             for piece in pieces:

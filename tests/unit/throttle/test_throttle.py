@@ -53,7 +53,7 @@ def test_nothing_is_handed_out_before_its_time() -> None:
 
 
 @given(st.floats(0, 1e9), st.floats(0.1, 6_000), st.integers(1, 20))
-def test_who_waits_as_long_as_told_gets_a_permit(started_at: float, rate: float, burst: int) -> None:
+def test_a_permit_is_due_after_the_reported_wait(started_at: float, rate: float, burst: int) -> None:
     clock = Clock(started_at)
     subject = throttle(clock, rate, burst)
     for _ in range(2 * burst):
@@ -100,7 +100,7 @@ def test_the_configured_limit_can_be_asked_for() -> None:
     assert throttle(Clock(), 50, 5).limit == RateLimit(50, 5)
 
 
-class Ledger:
+class FakeLimitStore:
     """A shared budget of which every lease is a second later than the last."""
 
     def __init__(self) -> None:
@@ -111,18 +111,18 @@ class Ledger:
         await anyio.lowlevel.checkpoint()
         return BudgetLease(now_ms + (self.leases - 1) * count * 1000.0, {})
 
-    async def share_limits(self, _news: LimitUpdate, _now_ms: int) -> LimitSnapshot:
+    async def share_limits(self, _update: LimitUpdate, _now_ms: int) -> LimitSnapshot:
         await anyio.lowlevel.checkpoint()
         return LimitSnapshot()
 
 
 async def test_two_who_wait_for_the_shared_budget_take_one_lease() -> None:
-    ledger = Ledger()
-    subject = Throttle(RateLimit(60), Clock(), ledger=ledger)
+    limit_store = FakeLimitStore()
+    subject = Throttle(RateLimit(60), Clock(), limit_store=limit_store)
     async with anyio.create_task_group() as group:
         group.start_soon(subject.refill)
         group.start_soon(subject.refill)
-    assert (ledger.leases, subject.wait_s(STATUS)) == (1, 0.0)
+    assert (limit_store.leases, subject.wait_s(STATUS)) == (1, 0.0)
 
 
 def test_the_rate_in_force_can_be_asked_for() -> None:
@@ -138,7 +138,7 @@ def test_a_class_is_held_by_its_own_limits_and_not_by_the_total_rate() -> None:
     assert subject.blocked_s(RETRIEVE) == 0.0
 
 
-def test_a_quota_told_in_words_is_known() -> None:
+def test_a_quota_stated_in_a_message_is_known() -> None:
     subject = throttle(Clock(), 0)
     subject.learn_quota(RETRIEVE, Quota(8, 60))
     subject.learn_quota(RETRIEVE, None)

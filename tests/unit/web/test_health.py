@@ -75,7 +75,7 @@ def test_a_writable_database_and_a_key_that_was_not_refused_are_ready(is_proven:
     assert health.page["key"] == key
 
 
-def test_a_refused_key_is_told_by_its_code_and_not_by_words_that_may_repeat_it() -> None:
+def test_a_refused_key_is_reported_by_its_code_and_not_by_a_text_that_may_repeat_it() -> None:
     health = readiness(None, {}, Refused("tlk_SECRET is no key", "api_key_invalid"), is_proven=True)
 
     assert not health.is_well

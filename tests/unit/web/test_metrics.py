@@ -100,7 +100,7 @@ def test_urgency_is_shown_in_seconds_from_now() -> None:
     assert value(samples, "harvester_queue_age_seconds") == 60
 
 
-def test_tasks_at_risk_are_shown_once_somebody_has_looked_ahead() -> None:
+def test_tasks_at_risk_are_shown_once_the_deadlines_are_assessed() -> None:
     harvest = SeenHarvest()
     before = value(page(harvest), "harvester_tasks_at_risk")
     harvest.progress.feasibility = assess([(NOW + 60_000, 100)], NOW, Budget(pace_per_s=1.0))
@@ -157,5 +157,5 @@ def test_a_database_that_cannot_be_read_leaves_the_rest_of_the_page() -> None:
 
 
 @pytest.mark.parametrize("is_of", [lambda name: name.endswith("_created"), lambda name: name.startswith("python_")])
-def test_nothing_is_shown_that_nobody_asked_for(is_of: Callable[[str], bool]) -> None:
+def test_metrics_that_the_client_library_adds_are_left_out(is_of: Callable[[str], bool]) -> None:
     assert [name for name, _ in page() if is_of(name)] == []

@@ -13,10 +13,11 @@ from pathlib import Path
 from harvester.domain.errors import StoreError, UsageError
 from harvester.domain.tasks.task import TaskState
 from harvester.ports.maintenance import Backup, Finding
-from harvester.store.sqlite.connection import open_for_reading, primary_code, store_error, translating_errors
+from harvester.store.sqlite.connection import open_for_reading
 from harvester.store.sqlite.counts import task_counts
 from harvester.store.sqlite.maintenance.verify import verify, verify_structure
 from harvester.store.sqlite.migrations import applied_versions, load_migrations
+from harvester.store.sqlite.sqlite_errors import primary_code, store_error, translating_errors
 
 STEP_PAGES = 512
 """Pages copied at a time (16 MB); Python handles signals in between."""

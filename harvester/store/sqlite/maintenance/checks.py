@@ -11,12 +11,14 @@ from harvester.domain.errors import StoreError
 from harvester.ports.check_result import Diagnosis, Verdict
 from harvester.ports.space import LARGE_LOG_BYTES, DiskForecast
 from harvester.reports.formats import shown_bytes
-from harvester.store.sqlite.connection import exists, open_for_reading, translating_errors
+from harvester.store.sqlite.connection import open_for_reading
+from harvester.store.sqlite.database_path import exists
 from harvester.store.sqlite.disk_estimate import forecast
 from harvester.store.sqlite.maintenance import sqlite_version
 from harvester.store.sqlite.maintenance.file_systems import LOCAL_DISK, mount_of
 from harvester.store.sqlite.maintenance.probe import why_not_writable
 from harvester.store.sqlite.migrations import applied_versions, load_migrations
+from harvester.store.sqlite.sqlite_errors import translating_errors
 from harvester.store.sqlite.write_ahead_log import log_bytes, log_path
 
 MIN_FREE_BYTES = 64_000_000

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from harvester.store.sqlite.connection import primary_code, store_error
+from harvester.store.sqlite.sqlite_errors import primary_code, store_error
 
 TIMEOUT_S = 5.0
 """Seconds: longer than any transaction of this program, shorter than the time-out of a health check."""

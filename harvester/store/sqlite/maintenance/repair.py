@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from harvester.domain.tasks.records import Attempt
 from harvester.ports.maintenance import Damaged, Examination, Finding
 from harvester.store.sqlite.attempts import insert_attempts
-from harvester.store.sqlite.connection import in_transaction
 from harvester.store.sqlite.maintenance.verify import verify
 from harvester.store.sqlite.queries import query
+from harvester.store.sqlite.transaction import in_transaction
 
 DAMAGED = "stored_damaged"
 ENDPOINT = "verify"
@@ -43,10 +43,10 @@ def _damaged(connection: sqlite3.Connection, findings: Iterable[Finding]) -> lis
         if finding.is_damage and finding.task_id is not None:
             texts.setdefault(finding.task_id, []).append(finding.text)
     found = (
-        (connection.execute(query("find_damaged"), {"task_id": task_id}).fetchone(), told)
-        for task_id, told in texts.items()
+        (connection.execute(query("find_damaged"), {"task_id": task_id}).fetchone(), lines)
+        for task_id, lines in texts.items()
     )
-    return [Damaged(row[0], row[1], row[2], row[3], told) for row, told in found if row is not None]
+    return [Damaged(row[0], row[1], row[2], row[3], lines) for row, lines in found if row is not None]
 
 
 def _putting_back(one: Damaged, now_ms: int) -> Callable[[sqlite3.Connection], bool]:

@@ -6,18 +6,13 @@ from pathlib import Path
 
 from harvester.ports.check_result import Diagnosis
 from harvester.ports.maintenance import Backup, Covered, Damaged, Examination, Finding, Upgrade
-from harvester.store.sqlite.connection import (
-    Connection,
-    check_exists,
-    in_transaction,
-    open_existing,
-    open_for_reading,
-    open_for_writing,
-    translating_errors,
-)
+from harvester.store.sqlite.connection import Connection, open_existing, open_for_reading, open_for_writing
+from harvester.store.sqlite.database_path import check_exists
 from harvester.store.sqlite.maintenance import checks
 from harvester.store.sqlite.maintenance.missing_checksums import cover
 from harvester.store.sqlite.migrations import applied_versions
+from harvester.store.sqlite.sqlite_errors import translating_errors
+from harvester.store.sqlite.transaction import in_transaction
 
 
 class SqliteMaintenance:

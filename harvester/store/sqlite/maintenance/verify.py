@@ -56,19 +56,19 @@ def _relations(connection: sqlite3.Connection) -> Iterator[Finding]:
 
 def _numbers(connection: sqlite3.Connection) -> Iterator[Finding]:
     for task, task_id in connection.execute(query("stored_videos")).fetchall():
-        look = _Look()
-        stored = read_content(connection, task, task_id, look.passing(vectors_of(connection, task)))
+        check = _NumberCheck()
+        stored = read_content(connection, task, task_id, check.passing(vectors_of(connection, task)))
         if stored.vectors_crc32 != stored.content.video["vectors_crc32"]:
             yield Finding("the vectors are not those that were received (checksum)", task_id, is_damage=True)
         elif stored.is_right is False:
             yield _other_content(connection, stored)
-        if not look.is_finite:
+        if not check.is_finite:
             yield Finding("a vector holds a number that is not finite", task_id, is_damage=True)
-        if not look.is_unit:
+        if not check.is_unit:
             yield Finding("vectors are not of unit length", task_id, is_warning=True)
 
 
-class _Look:
+class _NumberCheck:
     """Checks the numbers of vectors while they are read."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What the planner remembers from one plan to the next, and learns from every answer."""
+"""The planner's memory from one plan to the next, and its learning from answers."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -6,20 +6,14 @@ from dataclasses import replace
 import pytest
 
 from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.inferred_readiness import DOUBT_MS, INFERRED_READY_MS
+from harvester.domain.planning.list_pause import LIST_PAUSE_REQUESTS, LIST_PAUSE_S, MAX_LIST_PAUSE_S
 from harvester.domain.planning.list_reader import PAGE_LIMIT, PROCESSING, ListPage, ListQuery
-from harvester.domain.planning.plan import DueTasks, ListRequest, PlannedRequest, Strategy, TaskRequest
-from harvester.domain.planning.planner import (
-    DOUBT_MS,
-    INFERRED_READY_MS,
-    LIST_MISSED_S,
-    LIST_PAUSE_REQUESTS,
-    LIST_PAUSE_S,
-    MAX_LIST_PAUSE_S,
-    MISSES_KEPT_MS,
-    UNLISTED_MS,
-    Planner,
-    PlannerSettings,
-)
+from harvester.domain.planning.plan import DueTasks
+from harvester.domain.planning.planned_requests import ListRequest, PlannedRequest, TaskRequest
+from harvester.domain.planning.planner import LIST_MISSED_S, Planner, PlannerSettings
+from harvester.domain.planning.strategy import Strategy
+from harvester.domain.planning.unlisted_tasks import MISSES_KEPT_MS, UNLISTED_MS
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Failed, NotFound, Outcome, Processing, Ready, Retrieved, Transient
@@ -97,31 +91,31 @@ def retrieved(found: list[PlannedRequest]) -> set[int]:
 
 def test_questions_are_a_part_of_the_budget() -> None:
     planner, young = Planner(PlannerSettings(strategy=Strategy.STATUS)), task(age_ms=8 * MINUTE_MS)
-    assert planner.allowed_questions(1000.0, None) > 1
+    assert planner.questions.allowed(1000.0, None) > 1
     planner = Planner()
     first = requests(planner, young)
     assert [request.is_question for request in first] == [True]
     planner.record_sent([ListRequest(ListQuery(0), (young,))], 1000.0)
-    assert planner.allowed_questions(1000.0, PER_S) == 0
-    assert planner.allowed_questions(1005.0, PER_S) == 1
+    assert planner.questions.allowed(1000.0, PER_S) == 0
+    assert planner.questions.allowed(1005.0, PER_S) == 1
 
 
 def test_results_cost_nothing_of_it_and_a_guess_only_what_it_is_likely_to_waste() -> None:
     planner = Planner()
     planner.record_sent([TaskRequest(Endpoint.RETRIEVE, task())] * 5, 1000.0)
-    assert planner.allowed_questions(1000.0, PER_S) == 1
+    assert planner.questions.allowed(1000.0, PER_S) == 1
     planner.record_sent([TaskRequest(Endpoint.RETRIEVE, task(), chance=0.8, is_question=True)], 1000.0)
-    assert planner.allowed_questions(1000.5, PER_S) == 0
-    assert planner.allowed_questions(1001.1, PER_S) == 1
+    assert planner.questions.allowed(1000.5, PER_S) == 0
+    assert planner.questions.allowed(1001.1, PER_S) == 1
 
 
 def test_a_rate_that_has_risen_is_not_waited_for_at_the_old_one() -> None:
     planner, a_day = Planner(), 86_400.0
-    planner.allowed_questions(0.0, 1 / a_day)
+    planner.questions.allowed(0.0, 1 / a_day)
     planner.record_sent([ListRequest(ListQuery(0), (task(),))], 0.0)
-    assert planner.allowed_questions(3_600.0, 1 / a_day) == 0
-    planner.allowed_questions(3_600.0, PER_S)
-    assert planner.allowed_questions(3_605.0, PER_S) == 1
+    assert planner.questions.allowed(3_600.0, 1 / a_day) == 0
+    planner.questions.allowed(3_600.0, PER_S)
+    assert planner.questions.allowed(3_605.0, PER_S) == 1
 
 
 # Pages of the unfinished, and what is concluded from them.
@@ -133,13 +127,13 @@ def test_what_a_page_of_the_unfinished_does_not_show_has_finished() -> None:
     assert conclude(planner, list_request(*tasks, status=None), page(*tasks[:4]), tasks[:4]) == set()
 
 
-def test_that_is_forgotten_where_somebody_else_has_retrieved_it() -> None:
+def test_that_is_forgotten_where_another_process_has_retrieved_it() -> None:
     planner, tasks = Planner(), [task(key) for key in range(10)]
     conclude(planner, list_request(*tasks), page())
     planner.expire_entries(NOW + INFERRED_READY_MS - 1)
-    assert len(planner._inferred_ready) == 10
+    assert len(planner._inferred.row_ids) == 10
     planner.expire_entries(NOW + INFERRED_READY_MS)
-    assert not planner._inferred_ready
+    assert not planner._inferred.row_ids
 
 
 def test_conclusions_that_turn_out_wrong_are_withdrawn_and_no_more_are_drawn_for_a_while() -> None:
@@ -178,7 +172,7 @@ def test_an_answer_that_says_nothing_of_it_leaves_the_conclusion(outcome: Outcom
     planner, one = Planner(), task()
     conclude(planner, list_request(one), page())
     planner.record_outcome(one, outcome, NOW)
-    assert set(planner._inferred_ready) == {1}
+    assert set(planner._inferred.row_ids) == {1}
 
 
 # Tasks that the list does not show.
@@ -199,7 +193,7 @@ def test_tasks_that_a_whole_page_does_not_show_are_asked_about_by_themselves_for
     (later,) = requests(planner, *hidden, now_ms=again_ms, now=5000.0, limit=1)
     assert later.tasks == tuple(hidden)
     planner.expire_entries(again_ms)
-    assert not planner._unlisted
+    assert not planner._unlisted._unlisted
 
 
 @pytest.mark.parametrize("status", [None, PROCESSING])
@@ -209,11 +203,11 @@ def test_a_task_that_two_full_pages_do_not_show_is_asked_about_by_itself(status:
     others = [task(key, age_ms=9 * MINUTE_MS - 500) for key in range(100, 100 + PAGE_LIMIT)]
     full = page(*others, total=200)
     for round_ms in (0, 60_000):
-        assert not planner._unlisted
+        assert not planner._unlisted._unlisted
         planner.record_page(list_request(*hidden, status=status), full, others, NOW + round_ms)
         planner.expire_entries(NOW + round_ms)
-    assert set(planner._unlisted) == {0, 1, 2}
-    assert not planner._misses
+    assert set(planner._unlisted._unlisted) == {0, 1, 2}
+    assert not planner._unlisted._misses
     assert not any(isinstance(request, ListRequest) for request in requests(planner, *hidden, now_ms=NOW + 60_000))
 
 
@@ -221,7 +215,7 @@ def test_a_miss_is_not_remembered_for_ever() -> None:
     planner, hidden = Planner(), task(1, age_ms=9 * MINUTE_MS)
     planner.record_page(list_request(hidden), page(count=PAGE_LIMIT), [], NOW)
     planner.expire_entries(NOW + MISSES_KEPT_MS)
-    assert not planner._misses
+    assert not planner._unlisted._misses
 
 
 def test_a_page_shorter_than_its_total_is_not_the_whole() -> None:
@@ -235,9 +229,9 @@ def test_a_task_that_has_ended_leaves_nothing_behind() -> None:
     planner.record_page(list_request(one, status=None), page(), [], NOW)
     conclude(planner, list_request(one), page())
     planner.record_outcome(one, Failed("broken"), NOW)
-    assert not planner._unlisted
-    assert not planner._misses
-    assert not planner._inferred_ready
+    assert not planner._unlisted._unlisted
+    assert not planner._unlisted._misses
+    assert not planner._inferred.row_ids
 
 
 # A list that fails.
@@ -259,7 +253,7 @@ def test_a_list_that_fails_for_ever_takes_little_of_a_small_budget() -> None:
     planner, tasks, per_day = Planner(), [task(key) for key in range(20)], 50 / 86_400
     planner.plan(DueTasks([], tasks), now_ms=NOW, now=0.0, limit=1, open_tasks=20, rate_per_s=per_day, waits_s={})
     planner.list_failed(0.0)
-    assert planner._list_paused_until == pytest.approx(LIST_PAUSE_REQUESTS / per_day)
+    assert planner._list_pause.until == pytest.approx(LIST_PAUSE_REQUESTS / per_day)
 
 
 def test_a_page_ends_the_pauses() -> None:
@@ -286,7 +280,7 @@ def test_a_class_that_waits_is_not_planned_with() -> None:
     assert requests(planner, one, waits_s={Endpoint.RETRIEVE: 1.1}) == []
 
 
-# Reckoning.
+# Estimates.
 
 
 def test_reckoning_that_fails_is_trusted_again_once_it_holds() -> None:
@@ -310,7 +304,7 @@ def test_how_long_a_model_takes_is_learned_from_whatever_tells_the_model() -> No
 
 
 @pytest.mark.parametrize("retrieved", [True, False])
-def test_what_a_page_did_not_show_counts_for_its_model_once_that_is_told(retrieved: bool) -> None:  # noqa: FBT001
+def test_what_a_page_did_not_show_counts_for_its_model_once_the_model_is_known(retrieved: bool) -> None:  # noqa: FBT001
     """Else a model would be known by its unfinished tasks alone, of which pages tell, and be thought slow."""
     planner, video = Planner(), MediaMetadata("marengo3.0", 60.0)
     tasks = [task(key, age_ms=10 * MINUTE_MS + key) for key in range(50)]
@@ -344,5 +338,5 @@ def test_of_an_age_that_the_answer_itself_corrects_nothing_is_learned() -> None:
     early = replace(task(age_ms=OLD_MS, dated=False), task_id=hinted, added_at_ms=created_ms)
     planner.record_outcome(early, Processing("processing", created_ms, MediaMetadata(created_at_ms=created_ms)), NOW)
     assert sum(planner.times.all_seen["", 0].exposure_s) == pytest.approx(60.0)
-    # But that such a reckoning was wrong.
+    # It does learn that such an estimate was wrong.
     assert planner._trust.hits < planner._trust.tries

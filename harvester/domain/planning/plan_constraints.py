@@ -1,0 +1,35 @@
+"""The constraints of a plan."""
+
+from collections.abc import Container
+from dataclasses import dataclass, field
+
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.api_versions import ApiVersions
+from harvester.domain.planning.strategy import Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class PlanConstraints:
+    """The constraints of a plan.
+
+    - `limit`: the most requests in the plan; `questions`: the most of them that are expected to bring no result.
+    - `versions`: which API version to ask about each task.
+    - `closed`: the endpoints that must wait now; `has_list`: the list may be requested now or soon.
+    - `ask_every_task`: the user wants an answer about each task now.
+    - `evidence_ago_s`: seconds since the API last showed that it is healthy; without such evidence no task ends.
+    - `trust_estimates`: at least 90 % of recent estimates that a task has finished were right.
+    - `trust_list_gaps`: the same of inferences from tasks that a page of the tasks in processing did not show.
+    - `unlisted`: row ids of tasks that the list does not show.
+    """
+
+    limit: int = 1
+    questions: int = 1
+    strategy: Strategy = Strategy.AUTO
+    versions: ApiVersions = field(default_factory=ApiVersions)
+    closed: frozenset[Endpoint] = frozenset()
+    has_list: bool = True
+    ask_every_task: bool = False
+    evidence_ago_s: float = 0.0
+    trust_estimates: bool = True
+    trust_list_gaps: bool = True
+    unlisted: Container[int] = frozenset()

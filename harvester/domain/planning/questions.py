@@ -1,0 +1,92 @@
+"""Choose the questions that are worth their requests: pages of the list, and calls about single tasks."""
+
+from collections.abc import Container, Iterable
+
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.costs import LIKELY, WAIT_PRICE
+from harvester.domain.planning.list_windows import Candidate, ListModel, ListWindow, best_window
+from harvester.domain.planning.plan_constraints import PlanConstraints
+from harvester.domain.planning.planned_requests import ListRequest, PlannedRequest
+from harvester.domain.planning.prospects import Prospect
+from harvester.domain.planning.strategy import Strategy
+from harvester.domain.tasks.task import Task
+
+LEAST_ROOM = 0.5
+"""Requests by which the last question of a plan may exceed the budget for questions."""
+
+MAX_SEARCHES = 6
+"""Searches for the best page in one plan, because each takes milliseconds of the event loop. The next plan goes on."""
+
+
+def choose_questions(
+    prospects: list[Prospect], limit: int, constraints: PlanConstraints, listing: ListModel
+) -> list[PlannedRequest]:
+    """Return the questions with the highest scores, pages or single calls, as long as each pays for its request."""
+    room = float(len(prospects) if constraints.ask_every_task else constraints.questions)
+    if limit <= 0 or room <= 0:
+        return []
+    left = {one.task.row_id: Candidate(one.task, _score(one, constraints), 1.0 - one.chance) for one in prospects}
+    shown = {key: one for key, one in left.items() if _is_shown(one.task, constraints, listing)}
+    singles = [one for one in prospects if left[one.task.row_id].score >= 1 and _may_be_single(one, constraints, shown)]
+    singles.sort(key=lambda one: (-left[one.task.row_id].score, one.task.expires_at_ms, one.task.row_id))
+    requests: list[PlannedRequest] = []
+    window, searches = _best_page(shown.values(), constraints, listing), 1
+    while len(requests) < limit and room >= LEAST_ROOM:
+        single = next((one for one in singles if one.task.row_id in left), None)
+        if window is not None and (single is None or window.score >= left[single.task.row_id].score):
+            requests.append(ListRequest(window.query, window.tasks))
+        elif single is not None and (endpoint := _single_endpoint(single, constraints)) is not None:
+            requests.append(constraints.versions.request(endpoint, single.task, single.chance, is_question=True))
+        else:
+            break
+        room -= requests[-1].cost
+        for task in requests[-1].tasks:
+            del left[task.row_id]
+            shown.pop(task.row_id, None)
+        if isinstance(requests[-1], ListRequest) or (window is not None and requests[-1].tasks[0] in window.tasks):
+            if searches == MAX_SEARCHES:
+                break
+            window, searches = _best_page(shown.values(), constraints, listing), searches + 1
+    return requests
+
+
+def _is_shown(task: Task, constraints: PlanConstraints, listing: ListModel) -> bool:
+    """Whether a page of the list answers for the task."""
+    if not task.is_dated or task.row_id in constraints.unlisted:
+        return False
+    # With strategy `list`, readiness is never inferred from absence: skip tasks at times with more entries than a page
+    # shows.
+    return constraints.strategy is not Strategy.LIST or not listing.is_crowded(task)
+
+
+def _best_page(scored: Iterable[Candidate], constraints: PlanConstraints, listing: ListModel) -> ListWindow | None:
+    if constraints.strategy is Strategy.STATUS or Endpoint.LIST in constraints.closed:
+        return None
+    if constraints.strategy is Strategy.LIST:
+        window = best_window(scored, listing, at_least=1)
+    else:
+        window = best_window(scored, listing, at_least=2, only_processing=constraints.trust_list_gaps)
+    return window if window is not None and window.score >= 1 else None
+
+
+def _score(one: Prospect, constraints: PlanConstraints) -> float:
+    return 1.0 if constraints.ask_every_task else max(float(one.is_urgent), one.wait_s * WAIT_PRICE)
+
+
+def _may_be_single(one: Prospect, constraints: PlanConstraints, shown: Container[int]) -> bool:
+    if _single_endpoint(one, constraints) is None:
+        return False
+    is_on_page = constraints.has_list and one.task.row_id in shown and not one.task.gone
+    return constraints.strategy is not Strategy.LIST or not is_on_page
+
+
+def _single_endpoint(one: Prospect, constraints: PlanConstraints) -> Endpoint | None:
+    wanted = [Endpoint.STATUS]
+    if not constraints.versions.has_status_call(one.task):
+        wanted = [Endpoint.RETRIEVE]
+    elif constraints.strategy is Strategy.AUTO:
+        wanted = [Endpoint.RETRIEVE, Endpoint.STATUS] if one.chance >= LIKELY else [Endpoint.STATUS, Endpoint.RETRIEVE]
+    elif constraints.strategy is Strategy.LIST and not one.task.is_dated:
+        # A retrieval also returns when the task was created, so the next question can be a page.
+        wanted = [Endpoint.RETRIEVE, Endpoint.STATUS]
+    return next((endpoint for endpoint in wanted if endpoint not in constraints.closed), None)

@@ -1,0 +1,29 @@
+"""Wait for a permit to request a page of the list."""
+
+import anyio
+import structlog
+
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.service.clock import Clock
+from harvester.throttle.throttle import Permit, Throttle
+
+CHECK_EVERY_S = 1.0
+
+log = structlog.stdlib.get_logger()
+
+
+async def list_permit(throttle: Throttle, clock: Clock) -> Permit:
+    """Wait for a permit. While the list is blocked, take no requests out of the shared budget. Raises StoreError."""
+    is_logged = False
+    while True:
+        wait_s = throttle.endpoint_wait_s(Endpoint.LIST)
+        if wait_s == 0:
+            await throttle.refill()
+            wait_s = throttle.wait_s(Endpoint.LIST)
+        if wait_s == 0:
+            return throttle.take(Endpoint.LIST)
+        if not is_logged and throttle.blocked_s(Endpoint.LIST) > CHECK_EVERY_S:
+            is_logged = True
+            log.warning("rate limit reached: the API asks to wait", seconds=round(throttle.blocked_s(Endpoint.LIST)))
+        await throttle.publish_limits()
+        await clock.wait(anyio.Event(), min(wait_s, CHECK_EVERY_S))
