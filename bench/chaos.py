@@ -30,7 +30,8 @@ import orjson
 
 from harvester.simulator import SimulatorSettings
 from harvester.simulator.faults.payloads import as_doubles
-from harvester.simulator.tasks import VideoRequest, draw_task
+from harvester.simulator.requests import VideoRequest
+from harvester.simulator.tasks import draw_task
 from harvester.simulator.vectors import embeddings_of
 from harvester.store.sqlite.connection import open_for_reading
 from harvester.store.sqlite.maintenance.verify import verify

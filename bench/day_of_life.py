@@ -23,7 +23,7 @@ from processes import memory_bytes
 
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 from harvester.simulator.models import MODELS
-from harvester.simulator.tasks import VideoRequest
+from harvester.simulator.requests import VideoRequest
 
 DAY_S = 86_400
 BURSTS = 20

@@ -19,13 +19,16 @@ from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.tasks.outcomes import Outcome
 from harvester.domain.tasks.task import ApiVersion
-from harvester.simulator import documents
+from harvester.simulator.entries import page_body
+from harvester.simulator.layout import Place
 from harvester.simulator.limits import RateLimiter, quota_headers
 from harvester.simulator.listing import Page, parse_list_query
 from harvester.simulator.models import MODELS
 from harvester.simulator.object_ids import ObjectIdSequence
+from harvester.simulator.requests import VideoRequest
 from harvester.simulator.settings import SimulatorSettings
-from harvester.simulator.tasks import RETENTION_MS, SimulatedTask, VideoRequest
+from harvester.simulator.tasks import RETENTION_MS, SimulatedTask
+from harvester.simulator.v1 import documents
 from harvester.simulator.vectors import SimulatedEmbeddings
 from harvester.throttle.memory_budget import Reservation
 from harvester.throttle.throttle import Permit, Throttle
@@ -45,11 +48,7 @@ _ID_INVALID = b'{"code": "parameter_invalid", "message": "The task_id parameter 
 _UNAVAILABLE = b"<html>Service Unavailable</html>"
 
 _SEGMENT = SimulatedEmbeddings(
-    options=("visual",),
-    scopes=("clip",),
-    start_offsets_s=(0.0,),
-    end_offsets_s=(6.0,),
-    vectors=np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8),
+    (Place("visual", "clip", start_s=0.0, end_s=6.0),), np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8)
 )
 """The result of every task: the number of requests does not depend on it."""
 
@@ -292,7 +291,7 @@ class ModelApi:
             matching = [task for task in matching if task.status_at(shown_at_ms) == named]
         offset = (asked.page - 1) * asked.page_limit
         on_page = matching[offset : offset + asked.page_limit]
-        return documents.page_body(Page(on_page, len(matching), asked), shown_at_ms)
+        return page_body(Page(on_page, len(matching), asked), shown_at_ms)
 
 
 def _wrong(kind: str, task_id: str, endpoint: Endpoint, body: bytes) -> tuple[int, bytes]:

@@ -12,8 +12,11 @@ from aiohttp import web
 from harvester.simulator.catalogue import Catalogue
 from harvester.simulator.clock import SimulatorClock
 from harvester.simulator.faults import FaultSchedule
+from harvester.simulator.held_tasks import hold_task
+from harvester.simulator.problems import ApiProblem
 from harvester.simulator.request_log import RequestLog
 from harvester.simulator.rfc3339 import format_ms
+from harvester.simulator.topics import TOPICS
 
 
 class Admin:
@@ -31,6 +34,9 @@ class Admin:
             web.get("/simulator/clock", self.clock),
             web.post("/simulator/clock", self.steer_clock),
             web.get("/simulator/tasks", self.tasks),
+            web.post("/simulator/tasks", self.hold),
+            web.get("/simulator/tasks/{task_id}", self.task),
+            web.get("/simulator/topics", self.topics),
             web.get("/simulator/requests", self.requests),
             web.get("/simulator/faults", self.faults),
         ]
@@ -66,18 +72,36 @@ class Admin:
 
     async def tasks(self, _request: web.Request) -> web.Response:
         """`GET /simulator/tasks`: `[{"_id", "status", "exists"}]`, the oldest first, also expired ones."""
-        now_ms = self._clock.now_ms()
-        tasks = map(self._catalogue.task, self._catalogue.ids())
+        return _json([self._state(task_id) for task_id in self._catalogue.ids()])
+
+    async def hold(self, request: web.Request) -> web.Response:
+        """`POST /simulator/tasks`: adds a task of any version, model, medium and age; see `hold_task`."""
+        try:
+            task = hold_task(self._catalogue, await request.read())
+        except ApiProblem as problem:
+            return _json({"message": problem.message}, status=400)
+        return _json({"_id": task.task_id}, status=201)
+
+    async def task(self, request: web.Request) -> web.Response:
+        """`GET /simulator/tasks/{id}`: all about one task, with the places of its embeddings and their topics."""
+        try:
+            task = self._catalogue.task(request.match_info["task_id"])
+        except KeyError:
+            return _json({"message": "There is no such task."}, status=404)
         return _json(
-            [
-                {
-                    "_id": task.task_id,
-                    "status": task.status_at(now_ms),
-                    "exists": task.exists_at(now_ms),
-                }
-                for task in tasks
-            ]
+            {
+                **self._state(task.task_id),
+                "api_version": task.request.version,
+                "input_type": task.request.medium,
+                "model_name": task.request.model.name,
+                "failure": task.failure,
+                "embeddings": self._catalogue.embeddings(task.task_id).places,
+            }
         )
+
+    async def topics(self, _request: web.Request) -> web.Response:
+        """`GET /simulator/topics`: the words that the stand-in's media show, and that its queries know."""
+        return _json(TOPICS)
 
     async def requests(self, _request: web.Request) -> web.Response:
         """`GET /simulator/requests`: the request log, the oldest first."""
@@ -86,6 +110,10 @@ class Admin:
     async def faults(self, _request: web.Request) -> web.Response:
         """`GET /simulator/faults`: how often each kind of fault was served."""
         return _json(dict(self._faults.served))
+
+    def _state(self, task_id: str) -> dict[str, Any]:
+        task, now_ms = self._catalogue.task(task_id), self._clock.now_ms()
+        return {"_id": task.task_id, "status": task.status_at(now_ms), "exists": task.exists_at(now_ms)}
 
     def _set_speed(self, factor: float) -> None:
         self._clock.speed = factor

@@ -9,9 +9,11 @@ from math import ceil
 
 from harvester.simulator.settings import HeaderScheme, SimulatorSettings
 
-# The newer scheme has a second dimension, minutes of video. Reading uses none, and uploads are not metered here: it is
-# sent so that clients must distinguish it from the first one.
-_VIDEO_MINUTES_PER_WINDOW = 600
+# The newer scheme has a second dimension, the length of media in seconds (600 minutes), and the scheme `tokens` a third
+# one. Reading uses neither, and uploads are not metered here: they are sent so that clients must distinguish them from
+# the first one.
+_MEDIA_S_PER_WINDOW = 36_000
+_TOKENS_PER_WINDOW = 3_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +109,16 @@ def quota_headers(quota: Quota | None, scheme: HeaderScheme) -> dict[str, str]:
         return {}
     if scheme == "older":
         return _four("x-ratelimit", quota)
-    untouched = Quota(quota.label, _VIDEO_MINUTES_PER_WINDOW, 0, quota.resets_at)
-    return {
-        "x-ratelimit-dimensions": "Duration,Request",
-        **_four("x-ratelimit-request", quota),
-        **_four("x-ratelimit-duration", untouched),
+    dimensions = {
+        "Duration": Quota(quota.label, _MEDIA_S_PER_WINDOW, 0, quota.resets_at),
+        "Request": quota,
     }
+    if scheme == "tokens":
+        dimensions["Token"] = Quota(quota.label, _TOKENS_PER_WINDOW, 0, quota.resets_at)
+    headers = {"x-ratelimit-dimensions": ",".join(dimensions)}
+    for name, one in dimensions.items():
+        headers |= _four(f"x-ratelimit-{name.lower()}", one)
+    return headers
 
 
 def _four(prefix: str, quota: Quota) -> dict[str, str]:

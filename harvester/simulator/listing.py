@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
+from harvester.domain.tasks.task import ApiVersion
 from harvester.simulator import rfc3339
 from harvester.simulator.problems import invalid_parameter
 from harvester.simulator.tasks import STATUSES, SimulatedTask, TaskStatus
@@ -21,6 +22,8 @@ class ListQuery:
     status: TaskStatus | None = None
     page: int = 1
     page_limit: int = 10
+    version: ApiVersion | None = None
+    """The version whose list is asked; None for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,8 @@ class Page:
         return ceil(self.total_results / self.query.page_limit)
 
 
-def parse_list_query(parameters: Mapping[str, str]) -> ListQuery:
-    """Read the query string of `GET /embed/tasks`; ApiProblem (400) names the wrong parameter."""
+def parse_list_query(parameters: Mapping[str, str], version: ApiVersion | None = None) -> ListQuery:
+    """Read the query string of a list call; ApiProblem (400) names the wrong parameter."""
     page_limit = _positive(parameters, "page_limit", 10)
     if page_limit > MAX_PAGE_LIMIT:
         raise invalid_parameter("page_limit", f"The value must be at most {MAX_PAGE_LIMIT}.")
@@ -48,6 +51,7 @@ def parse_list_query(parameters: Mapping[str, str]) -> ListQuery:
         status=_status(parameters),
         page=_positive(parameters, "page", 1),
         page_limit=page_limit,
+        version=version,
     )
 
 

@@ -9,14 +9,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from harvester.simulator.clock import SimulatorClock
+from harvester.simulator.dialects import dialect_of
 from harvester.simulator.faults.model import FAULT
 from harvester.simulator.limits import RateLimiter, quota_headers
 from harvester.simulator.problems import ApiProblem, key_refused, too_many_requests
-from harvester.simulator.request_log import Endpoint, RequestLog, RequestRecord
+from harvester.simulator.request_log import RequestLog, RequestRecord, endpoint_of
 from harvester.simulator.rfc3339 import format_s
 from harvester.simulator.settings import SimulatorSettings
 
-_ENDPOINTS: tuple[Endpoint, ...] = ("status", "retrieve", "list", "create")
 _GZIP_WINDOW = 31  # zlib's wbits for the gzip format
 _GZIP_LEVEL = 1  # for speed; decimals of random numbers hardly get smaller at 9
 _LARGE_BYTES = 1 << 16  # larger bodies are compressed in a thread
@@ -69,7 +69,7 @@ def problems_as_json() -> Middleware:
             problem = _router_problem(request, error)
         return web.Response(
             status=problem.status,
-            body=problem.body(),
+            body=dialect_of(request.path).problem(problem.code, problem.message),
             content_type="application/json",
             headers=problem.headers,
         )
@@ -120,17 +120,12 @@ def _record(now: float, request: web.Request, response: web.StreamResponse) -> R
         method=request.method,
         path=request.path,
         query=request.query_string,
-        endpoint=_endpoint(request),
+        endpoint=endpoint_of(request),
         task_id=request.match_info.get("task_id"),
         status=response.status,
         bytes=len(body) if isinstance(body, bytes) else 0,
         fault=response.get(FAULT),
     )
-
-
-def _endpoint(request: web.Request) -> Endpoint:
-    name = request.match_info.route.name
-    return next((endpoint for endpoint in _ENDPOINTS if endpoint == name), "other")
 
 
 def _router_problem(request: web.Request, error: web.HTTPException) -> ApiProblem:

@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping
 
-import orjson
-
 
 class ApiProblem(Exception):  # noqa: N818  # an answer, not a failure of the stand-in
-    """An answer other than success; the handlers raise it and one middleware writes it as JSON."""
+    """An answer other than success; the handlers raise it and one middleware writes it as JSON, by the version."""
 
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -14,10 +12,6 @@ class ApiProblem(Exception):  # noqa: N818  # an answer, not a failure of the st
         self.code = code
         self.message = message
         self.headers = dict(headers or {})
-
-    def body(self) -> bytes:
-        """Write `{"code", "message"}`."""
-        return orjson.dumps({"code": self.code, "message": self.message})
 
 
 def invalid_parameter(name: str, reason: str) -> ApiProblem:
@@ -34,9 +28,19 @@ def key_refused() -> ApiProblem:
     )
 
 
-def unknown_task(task_id: str) -> ApiProblem:
-    """404: the task never existed or is past its retention."""
-    return ApiProblem(404, "resource_not_exists", f"Resource with id {task_id} does not exist in embedding_tasks.")
+def missing_parameter(name: str) -> ApiProblem:
+    """400: a required parameter is missing."""
+    return ApiProblem(400, "parameter_not_provided", f"The {name} parameter is required but was not provided.")
+
+
+def unknown_parameter(name: str) -> ApiProblem:
+    """400: there is no such parameter."""
+    return ApiProblem(400, "parameter_unknown", f"The {name} parameter is not supported.")
+
+
+def unknown_task(task_id: str, collection: str) -> ApiProblem:
+    """404: the task never existed, is past its retention, or belongs to the other version."""
+    return ApiProblem(404, "resource_not_exists", f"Resource with id {task_id} does not exist in {collection}.")
 
 
 def too_many_requests(limit: str, until: str, retry_after_s: int, headers: Mapping[str, str]) -> ApiProblem:

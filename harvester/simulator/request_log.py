@@ -9,8 +9,12 @@ from types import TracebackType
 from typing import Literal, Self
 
 import orjson
+from aiohttp import web
 
-Endpoint = Literal["status", "retrieve", "list", "create", "other"]
+from harvester.domain.tasks.task import ApiVersion
+
+Endpoint = Literal["status", "retrieve", "list", "create", "query", "other"]
+_ENDPOINTS: tuple[Endpoint, ...] = ("status", "retrieve", "list", "create", "query")
 
 # A rehearsal may run for days: the oldest requests are forgotten (the file has them all).
 _REMEMBERED = 250_000
@@ -32,6 +36,22 @@ class RequestRecord:
     status: int
     bytes: int
     fault: str | None = None
+
+    @property
+    def version(self) -> ApiVersion:
+        """The version of the API that was asked."""
+        return version_of(self.path)
+
+
+def version_of(path: str) -> ApiVersion:
+    """Return the version that a request asks, by its path; v1 for paths that do not exist."""
+    return "v2" if "/embed-v2" in path else "v1"
+
+
+def endpoint_of(request: web.Request) -> Endpoint:
+    """Return the call that a request makes: the name of its route, without the version."""
+    name = (request.match_info.route.name or "").rpartition(".")[2]
+    return next((endpoint for endpoint in _ENDPOINTS if endpoint == name), "other")
 
 
 class RequestLog:
@@ -68,9 +88,16 @@ class RequestLog:
         if self._file is not None:
             self._file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
 
-    def count(self, endpoint: Endpoint | None = None, status: int | None = None) -> int:
-        """Return how many requests went to `endpoint` and were answered with `status`; None means any."""
-        return sum(endpoint in {None, record.endpoint} and status in {None, record.status} for record in self._records)
+    def count(
+        self, endpoint: Endpoint | None = None, status: int | None = None, version: ApiVersion | None = None
+    ) -> int:
+        """Return how many requests went to `endpoint` of `version` and were answered with `status`; None means any."""
+        return sum(
+            endpoint in {None, record.endpoint}
+            and status in {None, record.status}
+            and version in {None, record.version}
+            for record in self._records
+        )
 
     def clear(self) -> None:
         """Forget all records; the file keeps them."""

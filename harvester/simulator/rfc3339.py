@@ -13,6 +13,15 @@ def format_ms(unix_ms: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
 
 
+def format_trimmed_ms(unix_ms: int) -> str:
+    """Write Unix milliseconds without zeros at the end: `2026-11-08T09:14:40.02Z`, `2026-11-08T09:10:56Z`."""
+    return (
+        format_ms(unix_ms).removesuffix("Z").rstrip("0").rstrip(".") + "Z"
+        if unix_ms % 1000
+        else format_s(unix_ms // 1000)
+    )
+
+
 def format_s(epoch: int) -> str:
     """Write epoch seconds as `2024-09-26T10:29:19Z`."""
     return f"{datetime.fromtimestamp(epoch, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -12,14 +12,17 @@ from aiohttp.typedefs import Middleware
 from harvester.simulator.admin import Admin
 from harvester.simulator.catalogue import Catalogue
 from harvester.simulator.clock import SimulatorClock
-from harvester.simulator.endpoints import EmbedTasks
 from harvester.simulator.faults import Fault, FaultSchedule
 from harvester.simulator.limits import RateLimiter
 from harvester.simulator.middlewares import admitted, compressed, problems_as_json, recorded
 from harvester.simulator.request_log import RequestLog
 from harvester.simulator.settings import SimulatorSettings
+from harvester.simulator.v1.endpoints import EmbedTasks
+from harvester.simulator.v2.endpoints import EmbedTasksV2
 
 API_PREFIX = "/v1.3"
+# A video of 36 MB in base64, the longest that a request may hold, and a little more.
+_MAX_BODY_BYTES = 64 << 20
 # Seconds. A person who stops a rehearsal does not want to wait for the last answer.
 _SHUTDOWN_S = 0.1
 # A server listens on every address, but a client connects to one.
@@ -84,8 +87,9 @@ class Simulator:
 
     def _app(self) -> web.Application:
         api = web.Application(middlewares=self._api_middlewares())
-        api.add_routes(EmbedTasks(self.settings, self.clock, self.catalogue).routes())
-        app = web.Application()
+        for calls in (EmbedTasks, EmbedTasksV2):
+            api.add_routes(calls(self.settings, self.clock, self.catalogue).routes())
+        app = web.Application(client_max_size=_MAX_BODY_BYTES)
         app.add_subapp(API_PREFIX, api)
         app.add_routes(Admin(self.clock, self.catalogue, self.requests, self.faults).routes())
         return app

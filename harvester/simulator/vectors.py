@@ -1,76 +1,77 @@
-"""The embeddings of a task: segments as columns and one matrix, computed on request, always the same."""
+"""The embeddings of a task: places and one matrix, computed on request, always the same."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from harvester.simulator.models import MIN_CLIP_S
+from harvester.simulator.layout import Place, layout_of
 from harvester.simulator.tasks import SimulatedTask
+from harvester.simulator.topics import near_topics, to_unit_length
+
+_UNCERTAINTY = "uncertainty of "
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedEmbeddings:
-    """The n segments of one task in the order of the answer; row i of `vectors` belongs to segment i."""
+    """The n embeddings of one task in the order of the answer; row i of `vectors` belongs to place i."""
 
-    options: tuple[str, ...]
-    scopes: tuple[str, ...]
-    start_offsets_s: tuple[float, ...]
-    end_offsets_s: tuple[float, ...]
+    places: tuple[Place, ...]
     vectors: npt.NDArray[np.float32]
-    """float32[n, dim], each row of unit length."""
+    """float32[n, dim], each row of unit length, unless it is the beginning of a longer one."""
+    uncertainties: npt.NDArray[np.float32] | None = None
+    """float32[n, dim] where the request asked for them."""
 
     def __len__(self) -> int:
-        return len(self.options)
+        return len(self.places)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The embedding option of each."""
+        return tuple(place.option for place in self.places)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scope of each."""
+        return tuple(place.scope for place in self.places)
+
+    @property
+    def start_offsets_s(self) -> tuple[float | None, ...]:
+        """Where each begins, in seconds; None for documents and images."""
+        return tuple(place.start_s for place in self.places)
+
+    @property
+    def end_offsets_s(self) -> tuple[float | None, ...]:
+        """Where each ends, in seconds; None for documents and images."""
+        return tuple(place.end_s for place in self.places)
 
 
-def clip_offsets(span_s: tuple[float, float], clip_length_s: float) -> list[tuple[float, float]]:
-    """Cut a span into clips of `clip_length_s`; a rest shorter than two seconds is dropped."""
-    start, end = span_s
-    clips = []
-    for number in range(int((end - start) / clip_length_s) + 1):
-        clip_start = round(start + number * clip_length_s, 6)
-        clip_end = min(round(clip_start + clip_length_s, 6), end)
-        if clip_end - clip_start >= MIN_CLIP_S:
-            clips.append((clip_start, clip_end))
-    return clips
+def embeddings_of(seed: int, task: SimulatedTask, options: tuple[str, ...] | None = None) -> SimulatedEmbeddings:
+    """Compute the embeddings of `options` (all, if None); an option's vectors do not depend on the other options."""
+    places = [place for place in layout_of(seed, task) if options is None or place.option in options]
+    model, dimension = task.request.model, task.request.dim
+    vectors = np.empty((len(places), dimension), dtype=np.float32)
+    uncertainties = np.empty_like(vectors) if task.request.has_uncertainty else None
+    for option in dict.fromkeys(place.option for place in places):
+        rows = [number for number, place in enumerate(places) if place.option == option]
+        noise = directions(_stream(seed, task, option), len(rows), model.dim)
+        vectors[rows] = near_topics(model, [places[row].topics for row in rows], noise)[:, :dimension]
+        if uncertainties is not None:
+            draw = _stream(seed, task, _UNCERTAINTY + option)
+            uncertainties[rows] = uncertain(draw, len(rows), model.dim)[:, :dimension]
+    return SimulatedEmbeddings(tuple(places), vectors, uncertainties)
 
 
-def segments_per_option(task: SimulatedTask) -> list[tuple[str, float, float]]:
-    """Return (scope, start, end) of each segment that one embedding option has; clips come first."""
-    segments = []
-    if "clip" in task.request.scopes:
-        segments += [("clip", start, end) for start, end in clip_offsets(task.span_s, task.request.clip_length_s)]
-    if "video" in task.request.scopes:
-        segments.append(("video", *task.span_s))
-    return segments
-
-
-def embeddings_of(seed: int, task: SimulatedTask, options: tuple[str, ...]) -> SimulatedEmbeddings:
-    """Compute the segments of `options`; an option's vectors do not depend on the other options."""
-    segments = segments_per_option(task)
-    dim = task.request.model.dim
-    vectors = np.empty((len(options) * len(segments), dim), dtype=np.float32)
-    for number, option in enumerate(options):
-        rows = slice(number * len(segments), (number + 1) * len(segments))
-        vectors[rows] = _unit_vectors(_stream(seed, task.task_id, option), len(segments), dim)
-    return SimulatedEmbeddings(
-        options=tuple(option for option in options for _ in segments),
-        scopes=tuple(scope for scope, _, _ in segments) * len(options),
-        start_offsets_s=tuple(start for _, start, _ in segments) * len(options),
-        end_offsets_s=tuple(end for _, _, end in segments) * len(options),
-        vectors=vectors,
-    )
-
-
-def _stream(seed: int, task_id: str, option: str) -> np.random.Generator:
-    return np.random.default_rng([seed, int(task_id, 16), int.from_bytes(option.encode())])
-
-
-def _unit_vectors(draw: np.random.Generator, count: int, dim: int) -> npt.NDArray[np.float64]:
+def directions(draw: np.random.Generator, count: int, dim: int) -> npt.NDArray[np.float64]:
     """Return float64[count, dim] of directions spread evenly over the sphere (normalised Gaussians)."""
-    vectors = draw.standard_normal((count, dim))
-    # Normalised before the cast to float32: afterwards the rounding of the length would be added to that of
-    # the numbers.
-    vectors /= np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, np.newaxis]
-    return vectors
+    return to_unit_length(draw.standard_normal((count, dim)))
+
+
+def uncertain(draw: np.random.Generator, count: int, dim: int) -> npt.NDArray[np.float64]:
+    """Return float64[count, dim] of uncertainties: small, and never negative."""
+    return np.abs(draw.normal(0.0, 0.08, (count, dim)))
+
+
+def _stream(seed: int, task: SimulatedTask, option: str) -> np.random.Generator:
+    name = f"{task.request.model.name} {option}"
+    return np.random.default_rng([seed, task.content, int.from_bytes(name.encode())])

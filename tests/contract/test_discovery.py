@@ -26,7 +26,7 @@ from harvester.service.discovery_report import DiscoveryReport
 from harvester.service.run_options import StopWhen
 from harvester.settings.model import ApiSettings, DiscoverySettings, RateSettings, Settings, StoreSettings
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
-from harvester.simulator.tasks import VideoRequest
+from harvester.simulator.requests import VideoRequest
 from harvester.store.sqlite.store import Store
 from harvester.throttle.throttle import Throttle
 from tests.support.raw_server import KEY, NOON, Answering, client_of, listening, saying, silent, unlimited, whole

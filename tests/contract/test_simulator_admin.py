@@ -114,3 +114,66 @@ async def test_a_middleware_can_replace_an_answer_and_the_record_tells_the_repla
     ):
         assert (answer.status, await answer.text()) == (503, "<html>")
         assert sim.requests.count("list", 503) == 1
+
+
+async def test_a_task_of_any_model_and_age_can_be_held(sim: Simulator, http: aiohttp.ClientSession) -> None:
+    old = {"api_version": "v1", "model_name": "Marengo-retrieval-2.7", "age_s": 3600, "processing_s": 60}
+    new = {
+        "api_version": "v2",
+        "model_name": "marengo3.5",
+        "input_type": "image",
+        "failure": "No.",
+        "filename": "a.png",
+    }
+    held = []
+    for description in (old, new):
+        async with http.post("/simulator/tasks", json=description) as answer:
+            assert answer.status == 201
+            held.append(sim.catalogue.task((await answer.json())["_id"]))
+    first, second = held
+    assert (first.request.model.dim, first.status_at(sim.clock.now_ms())) == (1024, "ready")
+    assert first.created_at_ms == (NOON - 3600) * 1000
+    assert (second.request.medium, second.failure, second.request.filename) == ("image", "No.", "a.png")
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        {},
+        {"api_version": "v1", "model_name": "marengo3.5"},
+        {"api_version": "v2", "model_name": "marengo3.0", "input_type": "image"},
+        {"api_version": "v1", "model_name": "marengo3.0", "age": 3},
+        {"api_version": "v1", "model_name": "marengo3.0", "age_s": 1e12},
+    ],
+)
+async def test_a_task_that_cannot_be_held_is_refused(
+    sim: Simulator, http: aiohttp.ClientSession, description: dict[str, object]
+) -> None:
+    async with http.post("/simulator/tasks", json=description) as answer:
+        assert (answer.status, list(await answer.json())) == (400, ["message"])
+    assert len(sim.catalogue.ids()) == 2
+
+
+async def test_a_task_is_shown_with_what_its_embeddings_cover(sim: Simulator, http: aiohttp.ClientSession) -> None:
+    task_id = sim.catalogue.ids()[0]
+    async with http.get("/simulator/topics") as answer:
+        topics = set(await answer.json())
+    async with http.get(f"/simulator/tasks/{task_id}") as answer:
+        body = await answer.json()
+    places = body.pop("embeddings")
+    assert body == {
+        "_id": task_id,
+        "status": "processing",
+        "exists": True,
+        "api_version": "v1",
+        "input_type": "video",
+        "model_name": "marengo3.0",
+        "failure": "",
+    }
+    held = sim.catalogue.embeddings(task_id)
+    assert [(one["option"], one["start_s"], one["end_s"]) for one in places] == list(
+        zip(held.options, held.start_offsets_s, held.end_offsets_s, strict=True)
+    )
+    assert all(one["topics"] and topics.issuperset(one["topics"]) for one in places)
+    async with http.get("/simulator/tasks/66f537778d9641fe5a0d101f") as answer:
+        assert answer.status == 404

@@ -61,7 +61,7 @@ async def test_a_url_takes_precedence_and_the_other_fields_are_honoured(
     sim: Simulator, http: aiohttp.ClientSession
 ) -> None:
     data = form(
-        ("model_name", "Marengo-retrieval-2.7"),
+        ("model_name", "marengo3.0"),
         ("video_url", URL),
         ("video_clip_length", "4"),
         ("video_start_offset_sec", "2"),
@@ -73,10 +73,10 @@ async def test_a_url_takes_precedence_and_the_other_fields_are_honoured(
     _, body = await post(http, data)
     embeddings = sim.catalogue.embeddings(body["_id"])
     assert sim.catalogue.task(body["_id"]).request.url == URL
-    assert embeddings.options == ("visual-text",) * 4 + ("audio",) * 4
+    assert embeddings.options == ("visual",) * 4 + ("audio",) * 4
     assert embeddings.start_offsets_s == (2, 6, 10, 2) * 2
     assert embeddings.end_offsets_s == (6, 10, 12, 12) * 2
-    assert embeddings.vectors.shape == (8, 1024)
+    assert embeddings.vectors.shape == (8, 512)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,8 @@ async def test_a_url_takes_precedence_and_the_other_fields_are_honoured(
     [
         ([("video_url", URL)], "model_name"),
         ([("model_name", "marengo9"), ("video_url", URL)], "model_name"),
+        ([("model_name", "marengo3.5"), ("video_url", URL)], "model_name"),
+        ([("model_name", "Marengo-retrieval-2.7"), ("video_url", URL)], "model_name"),
         ([("model_name", "marengo3.0")], "video_file"),
         ([("model_name", "marengo3.0"), ("video_url", "file:///a.mp4")], "video_url"),
         ([("model_name", "marengo3.0"), ("video_url", "https://" + "a" * 9000)], "video_url"),

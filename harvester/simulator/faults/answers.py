@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from harvester.simulator import documents
+from harvester.simulator.entries import page_body
 from harvester.simulator.faults.model import Occasion, Serve
 from harvester.simulator.listing import MAX_PAGE_LIMIT, Page, parse_list_query
 
@@ -42,7 +42,7 @@ def problem(occasion: Occasion) -> web.Response:
     """Refuse with the rule's `status`, as the API words it; `value` is the message."""
     status = occasion.fault.status or 500
     code, message = _PROBLEMS.get(status, ("internal_server_error", "The server cannot answer now."))
-    return answered(occasion, orjson.dumps({"code": code, "message": occasion.value(message)}), status)
+    return answered(occasion, occasion.dialect.problem(code, occasion.value(message)), status)
 
 
 def throttled(occasion: Occasion) -> web.Response:
@@ -50,7 +50,7 @@ def throttled(occasion: Occasion) -> web.Response:
     wait = occasion.value("1")
     if wait.startswith("date"):
         wait = formatdate(occasion.now + float(wait.removeprefix("date")), usegmt=True)
-    body = orjson.dumps({"code": "too_many_requests", "message": "You have exceeded the rate limit."})
+    body = occasion.dialect.problem("too_many_requests", "You have exceeded the rate limit.")
     return answered(occasion, body, 429, **({"retry_after": wait} if wait else {}))
 
 
@@ -151,16 +151,13 @@ def altered(change: Callable[[dict[str, Any]], None]) -> Serve:
     return serve
 
 
-def unknown_status(document: dict[str, Any]) -> None:
-    """Name a status that is documented nowhere."""
-    document["status"] = "transcoding"
-    document.get("video_embedding", {}).pop("segments", None)
+def with_status(status: str) -> Serve:
+    """Return a function that answers with another status, and without a result."""
 
+    def serve(occasion: Occasion) -> web.Response | None:
+        return altered(lambda document: occasion.dialect.without_result(document, status))(occasion)
 
-def status_goes_back(document: dict[str, Any]) -> None:
-    """Say `processing`, whatever earlier answers said."""
-    document["status"] = "processing"
-    document.get("video_embedding", {}).pop("segments", None)
+    return serve
 
 
 def another_id(document: dict[str, Any]) -> None:
@@ -174,19 +171,16 @@ def neighbours_id(occasion: Occasion) -> web.Response | None:
     if occasion.answer.status != 200 or len(ids) < 2:
         return None
     neighbour = ids[(ids.index(occasion.task_id.lower()) + 1) % len(ids)]
-    return answered(occasion, occasion.catalogue.document(neighbour))
+    task, version = occasion.catalogue.task(neighbour), occasion.dialect.version
+    if task.request.version != version and not occasion.dialect.knows(task):
+        return None
+    return answered(occasion, occasion.catalogue.document(neighbour, version=version))
 
 
 def id_refused(occasion: Occasion) -> web.Response:
     """Refuse the id, as the API does for a mistyped one."""
-    body = orjson.dumps({"code": "parameter_invalid", "message": "The task_id parameter is invalid."})
+    body = occasion.dialect.problem("parameter_invalid", "The task_id parameter is invalid.")
     return answered(occasion, body, 400)
-
-
-def failed(document: dict[str, Any]) -> None:
-    """Say that the task has failed."""
-    document["status"] = "failed"
-    document.get("video_embedding", {}).pop("segments", None)
 
 
 def listed_failed(document: dict[str, Any]) -> None:
@@ -207,8 +201,8 @@ def total_page_too_large(document: dict[str, Any]) -> None:
 
 def list_shifts(occasion: Occasion) -> web.Response:
     """Give the right answer, and make a task before the next page is requested, so that all later tasks move on."""
-    newest = occasion.catalogue.task(occasion.catalogue.ids()[-1]).request
-    occasion.catalogue.create(replace(newest, filename="later.mp4"))
+    newest = occasion.catalogue.task(occasion.catalogue.ids()[-1])
+    occasion.catalogue.create(replace(newest.request, filename="later.mp4"))
     return answered(occasion, occasion.body, occasion.answer.status)
 
 
@@ -216,7 +210,7 @@ def endless_list(occasion: Occasion) -> web.Response | None:
     """Give the first page for every request, and claim that there are more."""
     if occasion.answer.status != 200:
         return None
-    asked = parse_list_query(occasion.request.query)
+    asked = parse_list_query(occasion.request.query, occasion.dialect.version)
     first = occasion.catalogue.page(replace(asked, started_at_ms=None, ended_at_ms=None, page=1))
     repeated = Page(first.tasks, ENDLESS_PAGES, asked)
-    return answered(occasion, documents.page_body(repeated, round(occasion.now * 1000)))
+    return answered(occasion, page_body(repeated, round(occasion.now * 1000)))

@@ -7,10 +7,14 @@ from math import inf
 from aiohttp import web
 
 from harvester.simulator.catalogue import Catalogue
+from harvester.simulator.dialects import Dialect, dialect_of
 from harvester.simulator.request_log import Endpoint
 
 FAULT = web.ResponseKey("fault", str)
 """The key under which an answer carries the name of its fault."""
+
+
+EVERY_GET: tuple[Endpoint, ...] = ("status", "retrieve", "list")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,11 @@ class Occasion:
         return self.answer.body if isinstance(self.answer.body, bytes) else b""
 
     @property
+    def dialect(self) -> Dialect:
+        """How the version that was asked writes its answers."""
+        return dialect_of(self.request.path)
+
+    @property
     def task_id(self) -> str:
         """The task of the request; empty for the list."""
         return self.request.match_info.get("task_id", "")
@@ -75,6 +84,11 @@ class Kind:
 
     rows: tuple[int, ...]
     serve: Serve
-    endpoints: tuple[Endpoint, ...] = ("status", "retrieve", "list")
+    endpoints: tuple[Endpoint, ...] = EVERY_GET
     value: Callable[[str], object] = str
     """Reads the rule's `value`; ValueError if it is invalid."""
+
+    @property
+    def allowed(self) -> tuple[Endpoint, ...]:
+        """The calls that a rule may name: a kind for any answer spoils those to a POST as well, if it is asked to."""
+        return (*self.endpoints, "create", "query") if self.endpoints == EVERY_GET else self.endpoints

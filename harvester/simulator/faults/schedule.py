@@ -14,6 +14,7 @@ from harvester.simulator.catalogue import Catalogue
 from harvester.simulator.clock import SimulatorClock
 from harvester.simulator.faults.kinds import KINDS
 from harvester.simulator.faults.model import FAULT, Fault, Occasion
+from harvester.simulator.request_log import endpoint_of
 
 
 class FaultSchedule:
@@ -52,7 +53,7 @@ class FaultSchedule:
 
     def spoil(self, request: web.Request, answer: web.Response) -> web.Response:
         """Return the faulty answer in place of this one, or this one."""
-        endpoint, now = request.match_info.route.name, self._clock.now()
+        endpoint, now = endpoint_of(request), self._clock.now()
         task_id = request.match_info.get("task_id", "").lower()
         for number, fault in enumerate(self._faults):
             if endpoint not in (fault.endpoints or KINDS[fault.kind].endpoints):
@@ -93,10 +94,10 @@ def check(fault: Fault) -> None:
         raise UsageError(f"There is no fault of the kind {fault.kind!a}.", remedy=remedy)
     kind = KINDS[fault.kind]
     for endpoint in fault.endpoints:
-        if endpoint not in kind.endpoints:
+        if endpoint not in kind.allowed:
             raise UsageError(
                 f"The fault {fault.kind} does not apply to {endpoint!a}.",
-                remedy=f"Choose from {', '.join(kind.endpoints)}.",
+                remedy=f"Choose from {', '.join(kind.allowed)}.",
             )
     for name, number in (("rate", fault.rate), ("share", fault.share)):
         if not 0 <= number <= 1:

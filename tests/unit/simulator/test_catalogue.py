@@ -11,7 +11,7 @@ from harvester.simulator import SimulatorClock, SimulatorSettings
 from harvester.simulator.catalogue import Catalogue
 from harvester.simulator.listing import ListQuery
 from harvester.simulator.models import MODELS
-from harvester.simulator.tasks import VideoRequest
+from harvester.simulator.requests import VideoRequest
 from tests.support.thorough import examples
 
 NOON = 1_700_000_000
@@ -132,3 +132,13 @@ def test_an_id_is_found_in_capitals_too() -> None:
     tasks = Catalogue(SimulatorSettings(tasks=1), stopped_clock())
     task_id = tasks.ids()[0]
     assert tasks.find(task_id.upper()) is tasks.task(task_id)
+
+
+def test_a_held_task_has_the_given_fate() -> None:
+    tasks = Catalogue(SimulatorSettings(failed_ratio=0.5), stopped_clock())
+    fine = [tasks.hold(UPLOAD, age_s=600, processing_s=60, failure="", duration_s=30) for _ in range(10)]
+    failed = tasks.hold(UPLOAD, processing_s=60, failure="No.", is_truncated=True)
+    assert {tasks.status(task.task_id) for task in fine} == {"ready"}
+    assert {(task.duration_s, task.created_at_ms) for task in fine} == {(30, (NOON - 600) * 1000)}
+    assert (failed.failure, failed.is_truncated, tasks.status(failed.task_id)) == ("No.", True, "processing")
+    assert tasks.find(failed.task_id) is failed

@@ -88,16 +88,22 @@ def test_the_older_scheme_is_the_documented_one() -> None:
     assert quota_headers(Quota("100req/1day", 100, 100, 1762564849), "older") == expected
 
 
-def test_the_newer_scheme_tells_requests_and_minutes_of_video_apart() -> None:
+def test_the_newer_scheme_tells_requests_and_seconds_of_media_apart() -> None:
     expected = {
         "x-ratelimit-dimensions": "Duration,Request",
         "x-ratelimit-request-limit": "100",
         "x-ratelimit-request-remaining": "97",
         "x-ratelimit-request-used": "3",
         "x-ratelimit-request-reset": "1762564849",
-        "x-ratelimit-duration-limit": "600",
-        "x-ratelimit-duration-remaining": "600",
+        "x-ratelimit-duration-limit": "36000",
+        "x-ratelimit-duration-remaining": "36000",
         "x-ratelimit-duration-used": "0",
         "x-ratelimit-duration-reset": "1762564849",
     }
     assert quota_headers(Quota("100req/1day", 100, 3, 1762564849), "newer") == expected
+
+
+def test_the_scheme_tokens_has_a_third_dimension() -> None:
+    headers = quota_headers(Quota("100req/1day", 100, 3, 1762564849), "tokens")
+    assert headers["x-ratelimit-dimensions"] == "Duration,Request,Token"
+    assert (headers["x-ratelimit-request-used"], headers["x-ratelimit-token-used"]) == ("3", "0")

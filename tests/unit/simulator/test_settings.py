@@ -25,6 +25,18 @@ from harvester.simulator import SimulatorSettings
         ({"model_name": "Marengo-retrieval-2.7", "options": ("visual",)}, "no embedding option 'visual'"),
         ({"requests_per_minute": -5}, "limit of requests per minute is -5"),
         ({"header_scheme": "newest"}, "header scheme 'newest' is unknown"),
+        ({"model_name": "marengo3.5"}, "model 'marengo3.5' is unknown"),
+        ({"api": "v3"}, "API 'v3' is unknown"),
+        ({"media": ("video", "smell")}, "medium 'smell' is unknown"),
+        ({"media": ()}, "embeds nothing"),
+        ({"models": ("Marengo-retrieval-2.7",)}, "model 'Marengo-retrieval-2.7' is unknown"),
+        ({"models": ("marengo3.0",), "media": ("document", "image")}, "No model of marengo3.0 embeds document, image"),
+        ({"dimension": 300}, "dimension 300 is unknown"),
+        ({"failures": ("bad luck",)}, "failure 'bad luck' is unknown"),
+        ({"truncated_ratio": 2}, "ratio of truncated results is 2"),
+        ({"expiry": "never"}, "expiry 'never' is unknown"),
+        ({"cross_version": "some"}, "cross-version answer 'some' is unknown"),
+        ({"unknown_status": 410}, "status of an unknown id 410 is unknown"),
     ],
 )
 def test_a_setting_that_cannot_be_worked_with_is_named(change: dict[str, Any], sentence: str) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harvester.simulator import SimulatorClock, SimulatorSettings
 from harvester.simulator.catalogue import Catalogue
-from harvester.simulator.vectors import clip_offsets
+from harvester.simulator.clips import clip_offsets
 
 NOON = 1_700_000_000
 

@@ -1,25 +1,21 @@
 """The four calls on video embedding tasks."""
 
-import asyncio
 from collections.abc import Sequence
 
 import orjson
 from aiohttp import web
 
-from harvester.simulator import documents
 from harvester.simulator.catalogue import Catalogue
 from harvester.simulator.clock import SimulatorClock
+from harvester.simulator.entries import page_body
 from harvester.simulator.listing import parse_list_query
 from harvester.simulator.models import EVERY_OPTION
-from harvester.simulator.object_ids import is_object_id
-from harvester.simulator.problems import invalid_parameter, unknown_task
+from harvester.simulator.problems import ApiProblem, invalid_parameter
 from harvester.simulator.settings import SimulatorSettings
+from harvester.simulator.single_task import found, json_response, requested_id, retrieved
 from harvester.simulator.tasks import SimulatedTask
-from harvester.simulator.upload_form import read_video_request
-from harvester.simulator.vectors import segments_per_option
-
-# Below this the hop to a thread costs more than the work: 40,000 numbers take about 2 ms.
-_LARGE_NUMBERS = 40_000
+from harvester.simulator.v1 import documents
+from harvester.simulator.v1.upload_form import read_video_request
 
 
 class EmbedTasks:
@@ -41,35 +37,32 @@ class EmbedTasks:
 
     async def status(self, request: web.Request) -> web.Response:
         """`GET /embed/tasks/{id}/status`."""
-        task = self._task(request)
-        return _json(documents.status_body(task, self._clock.now_ms()))
+        return json_response(documents.status_body(self._task(request), self._clock.now_ms()))
 
     async def retrieve(self, request: web.Request) -> web.Response:
         """`GET /embed/tasks/{id}`: the segments once ready, before that (or failed) the task without them."""
         task = self._task(request)
         options = _embedding_options(request.query.getall("embedding_option", []))
-        if _numbers(task) < _LARGE_NUMBERS:
-            return _json(self._catalogue.document(task.task_id, options))
-        return _json(await asyncio.to_thread(self._catalogue.document, task.task_id, options))
+        return await retrieved(self._catalogue, task, "v1", options)
 
     async def list(self, request: web.Request) -> web.Response:
         """`GET /embed/tasks`: newest first, by pages; past the last page there is no data, and no error."""
-        page = self._catalogue.page(parse_list_query(request.query))
-        return _json(documents.page_body(page, self._clock.now_ms()))
+        page = self._catalogue.page(parse_list_query(request.query, "v1"))
+        return json_response(page_body(page, self._clock.now_ms()))
 
     async def create(self, request: web.Request) -> web.Response:
         """`POST /embed/tasks`: takes the upload and answers with the new id."""
         task = self._catalogue.create(await read_video_request(request, self._settings))
-        return _json(orjson.dumps({"_id": task.task_id}))
+        return json_response(orjson.dumps({"_id": task.task_id}))
 
     def _task(self, request: web.Request) -> SimulatedTask:
-        task_id = request.match_info["task_id"]
-        if not is_object_id(task_id):
-            raise invalid_parameter("task_id", "The value must be the id of an embedding task.")
-        task = self._catalogue.find(task_id)
-        if task is None:
-            raise unknown_task(task_id)
-        return task
+        task_id = requested_id(request)
+        try:
+            return found(self._catalogue, task_id, "v1")
+        except ApiProblem:
+            if self._settings.unknown_status == 400:
+                raise invalid_parameter("task_id", "The value must be the id of an embedding task.") from None
+            raise
 
 
 def _embedding_options(values: Sequence[str]) -> tuple[str, ...]:
@@ -77,11 +70,3 @@ def _embedding_options(values: Sequence[str]) -> tuple[str, ...]:
         if value not in EVERY_OPTION:
             raise invalid_parameter("embedding_option", f"The value must be one of {', '.join(EVERY_OPTION)}.")
     return tuple(values)
-
-
-def _numbers(task: SimulatedTask) -> int:
-    return len(segments_per_option(task)) * len(task.request.options) * task.request.model.dim
-
-
-def _json(body: bytes) -> web.Response:
-    return web.Response(body=body, content_type="application/json")
