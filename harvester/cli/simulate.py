@@ -1,19 +1,29 @@
 """`harvester simulate`: serves a stand-in for the API on this machine."""
 
+from typing import cast
+
 import typer
 
 from harvester.cli.simulate_options import (
     Age,
+    Api,
     ClipLength,
+    CrossVersion,
+    Dimension,
     Duration,
     EmbeddingOptions,
     ExpectedKey,
+    ExpiryForm,
     FailedRatio,
+    Failures,
     FaultRules,
+    Fused,
     Gzip,
     HeaderScheme,
     Host,
+    Media,
     ModelName,
+    ModelNames,
     Port,
     PrintIds,
     Processing,
@@ -25,10 +35,14 @@ from harvester.cli.simulate_options import (
     Spread,
     StartAt,
     Tasks,
+    TruncatedRatio,
+    Uncertainty,
+    UnknownStatus,
 )
 from harvester.domain.errors import UsageError
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 from harvester.simulator.faults.files import load_faults
+from harvester.simulator.models import Medium
 from harvester.simulator.rfc3339 import parse_ms
 from harvester.simulator.serving import serve_until_stopped
 
@@ -46,6 +60,17 @@ def simulate(  # noqa: PLR0913  # one for each option
     clip_length_s: ClipLength = 6.0,
     model: ModelName = "marengo3.0",
     options: EmbeddingOptions = "",
+    api: Api = "v1",
+    media: Media = "video",
+    models: ModelNames = "marengo3.0,marengo3.5",
+    dimension: Dimension = 512,
+    uncertainty: Uncertainty = False,
+    fused: Fused = False,
+    failures: Failures = "",
+    truncated_ratio: TruncatedRatio = 0.0,
+    expiry: ExpiryForm = "gone",
+    cross_version: CrossVersion = "lists",
+    unknown_status: UnknownStatus = 404,
     spread_s: Spread = 0.0,
     age_s: Age = 0.0,
     start_at: StartAt = "",
@@ -75,7 +100,18 @@ def simulate(  # noqa: PLR0913  # one for each option
         failed_ratio=failed_ratio,
         clip_length_s=clip_length_s,
         model_name=model,
-        options=tuple(option.strip() for option in options.split(",") if option.strip()),
+        options=_names(options),
+        api=api,
+        media=cast("tuple[Medium, ...]", _names(media)),  # the settings check them
+        models=_names(models),
+        dimension=dimension,
+        uncertainty=uncertainty,
+        fused=fused,
+        failures=_names(failures),
+        truncated_ratio=truncated_ratio,
+        expiry=expiry,
+        cross_version=cross_version,
+        unknown_status=unknown_status,
         spread_s=spread_s,
         age_s=age_s,
         requests_per_minute=requests_per_minute,
@@ -93,6 +129,10 @@ def simulate(  # noqa: PLR0913  # one for each option
         faults=load_faults(faults) if faults else (),
     )
     _serve(simulator, host, port, print_ids=print_ids)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _one_or_two(option: str, text: str) -> tuple[float, float | None]:

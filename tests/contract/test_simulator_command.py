@@ -16,6 +16,7 @@ import pytest
 from harvester.cli.simulate import simulate
 from harvester.domain.errors import UsageError
 from harvester.domain.tasks.task_id import created_at_hint_ms
+from harvester.simulator import Simulator
 
 COMMAND = "import typer; from harvester.cli.simulate import simulate; typer.run(simulate)"
 
@@ -95,6 +96,26 @@ async def test_faults_are_served_by_the_rules_of_a_file_and_summed_up(tmp_path: 
     assert stderr.decode().endswith("Stopped after 3 requests.\nFaults served: 2 null.\n")
 
 
+def test_every_option_about_version_2_reaches_the_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Simulator] = []
+    monkeypatch.setattr("harvester.cli.simulate.serve_until_stopped", lambda one, _announce: served.append(one))
+    given: dict[str, Any] = {
+        "api": "both",
+        "dimension": 128,
+        "uncertainty": True,
+        "fused": True,
+        "truncated_ratio": 0.5,
+        "expiry": "mixed",
+        "cross_version": "all",
+        "unknown_status": 400,
+    }
+    simulate(media="image, audio", models="marengo3.5", failures="source,size", **given)
+    (simulator,) = served
+    assert {name: getattr(simulator.settings, name) for name in given} == given
+    lists = (simulator.settings.media, simulator.settings.models, simulator.settings.failures)
+    assert lists == (("image", "audio"), ("marengo3.5",), ("source", "size"))
+
+
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -116,6 +137,8 @@ def test_a_request_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         ({"start_at": "noon"}, "'noon' is not an RFC 3339 date-time"),
         ({"speed": float("inf")}, "speed of 0 or more"),
         ({"options": "visual,smell"}, "no embedding option 'smell'"),
+        ({"media": "video,smell"}, "medium 'smell' is unknown"),
+        ({"models": "marengo3.0", "media": "image"}, "No model of marengo3.0 embeds image"),
         ({"faults": Path("absent.toml")}, "absent.toml cannot be read: No such file or directory"),
     ],
 )

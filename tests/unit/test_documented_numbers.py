@@ -24,6 +24,9 @@ from harvester.service.housekeeping import ATTEMPTS_KEPT_MS
 from harvester.service.progress import RATE_WINDOW_S
 from harvester.settings.machine_defaults import BASE_BYTES, LEAST_BYTES, WORKER_BYTES
 from harvester.settings.model import Settings
+from harvester.simulator.failures import FAILURES
+from harvester.simulator.layout import SCENE_S
+from harvester.simulator.topics import SHARE, TOPICS
 from harvester.store.sqlite.maintenance.sqlite_version import may_lose_wal_reset
 from harvester.store.sqlite.store import BUSY_TIMEOUT_S
 from harvester.web.connections import MAX_CONNECTIONS, MAX_REQUEST_BYTES, REQUEST_S
@@ -107,6 +110,13 @@ HELD: dict[str, list[str]] = {
         f"Until {WORDS[AGREEING]} answers have come",
     ],
     "docs/howto/monitoring.md": [LISTEN, f"worked for {STUCK_AFTER_S / 60:g} minutes"],
+    "docs/howto/rehearse.md": [
+        f"answers {DAYS_KEPT} later",
+        f"topic for {SCENE_S:g} seconds",
+        f"cosine of about {SHARE:g}",
+        f"one of these words: {', '.join(TOPICS)}.",
+        f"one of these: {', '.join(f'`{name}`' for name in FAILURES)}.",
+    ],
     "docs/howto/security.md": [
         ID_LENGTH.format(mark="`"),
         SHORT_KEY,

@@ -59,8 +59,10 @@ def test_the_commands_defaults_are_those_of_the_settings() -> None:
     # The command repeats them, because importing the settings would cost `harvester --help` its speed.
     defaults = {name: one.default for name, one in inspect.signature(simulate).parameters.items()}
     settings = SimulatorSettings()
-    shared = defaults.keys() & set(SimulatorSettings.__slots__) - {"tasks", "duration_s", "options"}
+    lists = {"options", "media", "models", "failures"}
+    shared = defaults.keys() & set(SimulatorSettings.__slots__) - {"tasks", "duration_s"} - lists
     assert {name: defaults[name] for name in shared} == {name: getattr(settings, name) for name in shared}
+    assert {name: defaults[name] for name in lists} == {name: ",".join(getattr(settings, name)) for name in lists}
     assert defaults["model"] == settings.model_name
     assert defaults["duration_s"] == "{:g},{:g}".format(*settings.duration_s)
     processing_s = f"{settings.processing_median_s:g},{settings.processing_sigma:g}"
