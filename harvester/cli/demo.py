@@ -36,10 +36,12 @@ def demo(folder: Folder = Path("harvester-demo")) -> None:
         environ = os.environ | {
             "TWELVELABS_API_KEY": "rehearsal",
             "HARVESTER_API__BASE_URL": base_url,
+            "HARVESTER_API__VERSION": "v2",
             "HARVESTER_RATE__REQUESTS_PER_MINUTE": "600",
         }
         database = str(folder / "harvester.db")
-        _say(f"A stand-in for the API is running, with {len(ids)} tasks of which some are still processing.")
+        _say(f"A stand-in for the API is running, with {len(ids)} tasks of which some are still processing:")
+        _say("videos and documents, embedded by Marengo 3.0 and 3.5.")
         _run(["add", "--file", str(folder / "ids.txt"), "--db", database], environ)
         exit_code = _run(["backfill", "--db", database], environ)
         if exit_code in (0, 1):
@@ -73,7 +75,8 @@ def _prepare(folder: Path) -> None:
 @contextmanager
 def _stand_in(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Run `harvester simulate` in its own process; yield its base URL and the ids of its tasks."""
-    options = ["--tasks", str(TASKS), "--failed-ratio", "0.1", "--duration-s", "60,900"]
+    options = ["--tasks", str(TASKS), "--failed-ratio", "0.1", "--duration-s", "60,300", "--api", "v2"]
+    options += ["--media", "video,document", "--models", "marengo3.0,marengo3.5"]
     # Made three minutes ago and finished after about three: the scheduler would not ask about younger ones so soon.
     options += [
         "--age-s",

@@ -20,7 +20,7 @@ async def test_the_demo_tells_the_whole_story_and_leaves_a_sound_database(shell:
     assert (verified.code, verified.stdout) == (0, "")
     with closing(sqlite3.connect(shell.folder / "tmp" / "harvester.db")) as connection:
         states = dict(connection.execute("SELECT state, count(*) FROM tasks GROUP BY state"))
-        ((segments,),) = connection.execute("SELECT count(*) FROM segment_vectors")
+        scopes = {scope for (scope,) in connection.execute("SELECT embedding_scope FROM segments")}
     assert states.keys() <= {"harvested", "failed"}
     assert sum(states.values()) == 30
-    assert segments > 0
+    assert scopes == {"clip", "asset", "page", "chunk"}
