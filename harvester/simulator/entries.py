@@ -37,10 +37,14 @@ def entry(task: SimulatedTask, now_ms: int) -> dict[str, Any]:
 
 
 def times(task: SimulatedTask, now_ms: int) -> dict[str, Any]:
-    """Return `created_at` and `updated_at`; version 2 cuts zeros, and writes null for what has not happened."""
+    """Return `created_at` and `updated_at`; version 2 cuts zeros, and writes null for what it does not know.
+
+    It has been seen to know no `updated_at` of documents, ready ones included.
+    """
     is_finished = now_ms >= task.finished_at_ms
     if task.request.version == "v2":
-        updated = rfc3339.format_trimmed_ms(task.finished_at_ms) if is_finished else None
+        is_known = is_finished and task.request.medium != "document"
+        updated = rfc3339.format_trimmed_ms(task.finished_at_ms) if is_known else None
         return {"created_at": rfc3339.format_trimmed_ms(task.created_at_ms), "updated_at": updated}
     created = {"created_at": rfc3339.format_ms(task.created_at_ms)}
     return created | {"updated_at": rfc3339.format_ms(task.finished_at_ms)} if is_finished else created

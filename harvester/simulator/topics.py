@@ -62,8 +62,10 @@ def near_topics(
 
     A row without topics keeps its direction.
     """
-    directions = np.stack([_direction(model.name, model.dim, shown) for shown in topics])
-    vectors = SHARE**0.5 * directions + (1 - SHARE) ** 0.5 * noise
+    rows = {shown: row for row, shown in enumerate(dict.fromkeys(topics))}
+    directions = SHARE**0.5 * np.stack([_direction(model.name, model.dim, shown) for shown in rows])
+    vectors = (1 - SHARE) ** 0.5 * noise
+    vectors += directions[[rows[shown] for shown in topics]]
     return to_unit_length(vectors)
 
 

@@ -240,3 +240,11 @@ async def test_an_exceeded_limit_is_error_429(kind: str) -> None:
     assert caught.value.headers is not None
     assert (caught.value.status_code, caught.value.body["code"]) == (429, "too_many_requests")
     assert caught.value.headers["retry-after"] == "60"
+
+
+async def test_the_list_has_the_tasks_of_version_2_as_well(kind: str) -> None:
+    settings = SimulatorSettings(tasks=14, api="both", media=("video", "audio", "document", "image"), key="right")
+    async with Simulator(settings, clock=SimulatorClock(NOON, speed=0)) as sim, connected(kind, sim) as sdk:
+        listed = await sdk.listed()
+        assert [task.id for task in listed] == sim.catalogue.ids()[::-1]
+    assert {task.model_name for task in listed} == {"marengo3.0", "marengo3.5"}

@@ -221,6 +221,16 @@ async def test_the_list_has_an_entry_of_each_medium_in_its_documented_shape() ->
     assert entries == {}
 
 
+async def test_times_are_written_without_zeros_at_the_end_and_may_be_null() -> None:
+    async with simulated() as (sim, http):
+        for medium in ("image", "document"):
+            sim.catalogue.hold(default_request(medium, MODELS["marengo3.5"]), age_s=60, processing_s=0.02)
+        _, body = await get(http, "embed-v2/tasks")
+    times = sorted((one["created_at"], one["updated_at"]) for one in body["data"] if "image_embedding" in one)
+    assert times == [("2023-11-14T22:12:20Z", "2023-11-14T22:12:20.02Z")]
+    assert [one["updated_at"] for one in body["data"] if "document_embedding" in one] == [None]
+
+
 async def test_a_failed_image_is_listed_with_its_name_alone() -> None:
     async with simulated() as (sim, http):
         sim.catalogue.hold(default_request("image", MODELS["marengo3.5"], filename="poster.png"), failure="No.")
