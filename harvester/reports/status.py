@@ -9,7 +9,7 @@ from harvester.reports.deadline_warning import deadline_warning
 
 
 def as_json(report: StatusReport, path: Path, feasibility: Feasibility) -> dict[str, Any]:
-    """Return the glance as programs read it, with what the request budget makes of the deadlines."""
+    """Return the report as a JSON document, with the forecast of the request budget for the deadlines."""
     deadline = report.nearest_deadline
     return {
         "tasks": {state.value: count for state, count in report.counts.items()},

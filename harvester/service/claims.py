@@ -72,8 +72,8 @@ class Claims:
 
     async def free_dead(self, now_ms: int) -> None:
         """Free the tasks that dead processes have claimed."""
-        held = await self._retry.run(self._source.held_leases)
-        dead = self._others.dead(held, self._clock.monotonic(), now_ms)
+        leases = await self._retry.run(self._source.held_leases)
+        dead = self._others.dead(leases, self._clock.monotonic(), now_ms)
         if dead and (freed := await self._retry.run(lambda: self._source.free(dead))):
             log.info("freed the tasks of processes that are gone", tasks=freed)
 

@@ -1,5 +1,7 @@
 """Chooses the next request: it is worth making, its tasks are claimed, and it may go out now."""
 
+from dataclasses import dataclass
+
 import anyio
 from anyio.abc import TaskGroup
 
@@ -20,6 +22,13 @@ MIN_WAIT_S = 0.01
 CLAIM_AHEAD = 12
 """Claimed requests that are left when more are claimed: the store, which may be writing a group of results, then has
 time for it while these go out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """No request may go out, or none is worth making, for `seconds`."""
+
+    seconds: float
 
 
 class RequestChooser:
@@ -62,33 +71,33 @@ class RequestChooser:
                 continue
             await self._notices.update()
             await self._probes.release_held()
-            held_s = await self._until_request_s()
-            if held_s is None:
+            wait_s = await self._until_request_s()
+            if wait_s is None:
                 return None
-            if held_s == 0:
-                request = await self._next_request()
-                if not isinstance(request, float):
+            if wait_s == 0:
+                chosen = await self._next_request()
+                if not isinstance(chosen, Wait):
                     self._claim_ahead(group)
                     self._progress.is_waiting = False
-                    self._probes.record_sent(request)
-                    return request, self._throttle.take(request.endpoint)
+                    self._probes.record_sent(chosen)
+                    return chosen, self._throttle.take(chosen.endpoint)
                 if self._is_waiting_for_calls and self._ends.is_over_for_due():
                     return None
-                held_s = request
+                wait_s = chosen.seconds
             self._progress.is_waiting = self._has_nothing_to_ask()
-            await self._clock.wait(changed, min(held_s, self._recheck_s))
+            await self._clock.wait(changed, min(wait_s, self._recheck_s))
         return None
 
     async def _until_request_s(self) -> float | None:
         """Return for how many seconds no task is due or no request may go out; None when the harvest is over."""
         if self._ends.is_over():
             return None
-        held_s = self._gate.held_s()
-        is_idle = held_s == 0 and not self._claims.requests and not self._due.is_more_due
-        return await self._ends.idle_s() if is_idle else held_s
+        wait_s = self._gate.any_wait_s()
+        is_idle = wait_s == 0 and not self._claims.requests and not self._due.is_more_due
+        return await self._ends.idle_s() if is_idle else wait_s
 
-    async def _next_request(self) -> PlannedRequest | float:
-        """Return the first claimed request that may go out now, after claiming more if there is none; else a wait (s).
+    async def _next_request(self) -> PlannedRequest | Wait:
+        """Return the first claimed request that may go out now, after claiming more if there is none; else a wait.
 
         The process takes requests from the shared budget only for a plan, and claims tasks only after that: so an idle
         process takes nothing, and the tasks are the most urgent ones when their request goes out.
@@ -99,13 +108,13 @@ class RequestChooser:
         if not self._claims.requests:
             wait_s = await self._claim_unless_claimed(now_ms)
             if wait_s > 0:
-                return wait_s
+                return Wait(wait_s)
         # More may be claimed than was leased of the budget, or that lease has ended during the wait for a slot.
         await self._retry.run(self._throttle.refill)
         claimed = self._claims.requests
         request = next((one for one in claimed if self._gate.request_wait_s(one.endpoint) == 0), None)
         if request is None:
-            return max(MIN_WAIT_S, self._gate.least_wait_s(claimed))
+            return Wait(max(MIN_WAIT_S, self._gate.least_wait_s(claimed)))
         claimed.remove(request)
         return request
 
@@ -142,4 +151,4 @@ class RequestChooser:
     def _has_nothing_to_ask(self) -> bool:
         """Whether the harvest waits for a task to become worth a request, not for the budget or an answer."""
         is_busy = self._progress.in_flight or self._claims.requests or self._progress.blocked_until_ms is not None
-        return not is_busy and self._gate.held_s() == 0
+        return not is_busy and self._gate.any_wait_s() == 0

@@ -26,11 +26,11 @@ class RequestGate:
 
     def endpoint_wait_s(self, endpoint: Endpoint) -> float:
         """Return how long requests to that endpoint must wait by the API's limits, whatever the total rate."""
-        return max(self._throttle.endpoint_wait_s(endpoint), self._hold_s(endpoint))
+        return max(self._throttle.endpoint_wait_s(endpoint), self._probe_wait_s(endpoint))
 
     def request_wait_s(self, endpoint: Endpoint) -> float:
         """Return how long the next request to that endpoint must wait."""
-        return max(self._throttle.wait_s(endpoint), self._hold_s(endpoint))
+        return max(self._throttle.wait_s(endpoint), self._probe_wait_s(endpoint))
 
     def least_wait_s(self, requests: Sequence[PlannedRequest]) -> float:
         """Return the shortest wait of the requests; 0 without any."""
@@ -42,7 +42,7 @@ class RequestGate:
         closed = {endpoint for endpoint in endpoints if self.endpoint_wait_s(endpoint) > CLOSED_S}
         return [request for request in requests if request.endpoint in closed]
 
-    def held_s(self) -> float:
+    def any_wait_s(self) -> float:
         """Return how long no request at all may go out."""
         now = self._clock.monotonic()
         if not self._breaker.allows(self._progress.in_flight, now):
@@ -50,8 +50,8 @@ class RequestGate:
             return self._breaker.wait_s(now) or self._recheck_s
         return self._soonest_s(POLL_ENDPOINTS)
 
-    def _hold_s(self, endpoint: Endpoint) -> float:
-        """Return how long requests to that endpoint are held back because only probes are sent."""
+    def _probe_wait_s(self, endpoint: Endpoint) -> float:
+        """Return how long requests to that endpoint must wait because only probes are sent."""
         return self._probes.wait_s() if endpoint in TASK_ENDPOINTS else 0.0
 
     def _soonest_s(self, endpoints: Iterable[Endpoint]) -> float:

@@ -1,7 +1,8 @@
 """The settings: one frozen object, built once from TOML file, environment and flags, and passed down.
 
 To add a setting, add a field: its name has the unit, its `Field` the default, the bounds and the sentence that
-documents it. Reading it, refusing misspelt names, and the `config` command need no further change.
+documents it. Reading it, refusing misspelt names, and the `config` command need no further change;
+`app/configured.py` passes it to the part that uses it, and CONTRIBUTING.md lists the documents.
 """
 
 import os

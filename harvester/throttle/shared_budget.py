@@ -163,14 +163,14 @@ class _SharedEndpoint:
 
     def add_unpublished(self, update: LimitUpdate, now: float, now_ms: int) -> None:
         """Add the limits that the limit store does not have yet."""
-        endpoint, held, known = self._endpoint, self._published, self._pacer.snapshot(self._endpoint, now)
-        window, sent = _shared_window(known, now, now_ms), self._pacer.sent_since(endpoint, held.sent, now)
-        self._publishing = _Published(known.quota, window, known.learned, held.rate, sent.last_number)
-        if known.quota is not None and known.quota != held.quota:
+        endpoint, published, known = self._endpoint, self._published, self._pacer.snapshot(self._endpoint, now)
+        window, sent = _shared_window(known, now, now_ms), self._pacer.sent_since(endpoint, published.sent, now)
+        self._publishing = _Published(known.quota, window, known.learned, published.rate, sent.last_number)
+        if known.quota is not None and known.quota != published.quota:
             update.quotas[endpoint] = known.quota
-        if window is not None and window != held.window:
+        if window is not None and window != published.window:
             update.windows[endpoint] = window
-        if known.learned is not None and known.learned is not held.learned:
+        if known.learned is not None and known.learned is not published.learned:
             since_ms = now_ms + round((known.learned.since - now) * 1000)
             update.rates[endpoint] = self._publishing.rate = SharedRate(known.learned.per_minute, since_ms)
         rate = self._pacer.learned_rate(endpoint, now)
@@ -179,14 +179,18 @@ class _SharedEndpoint:
 
     def adopt(self, endpoint_limits: EndpointLimits, now: float, now_ms: int) -> None:
         """Adopt limits from the limit store, unless this process has learned others that are not stored yet."""
-        held, known = self._publishing, self._pacer.snapshot(self._endpoint, now)
-        quota = endpoint_limits.quota if known.quota == held.quota else None
+        published, known = self._publishing, self._pacer.snapshot(self._endpoint, now)
+        quota = endpoint_limits.quota if known.quota == published.quota else None
         learned: LearnedRate | None = None
-        if endpoint_limits.rate is not None and endpoint_limits.rate != held.rate and known.learned is held.learned:
+        if (
+            endpoint_limits.rate is not None
+            and endpoint_limits.rate != published.rate
+            and known.learned is published.learned
+        ):
             since = now - max(0.0, (now_ms - endpoint_limits.rate.at_ms) / 1000)
-            learned = held.learned = LearnedRate(endpoint_limits.rate.per_minute, since)
-            held.rate = endpoint_limits.rate
-        held.quota = endpoint_limits.quota
+            learned = published.learned = LearnedRate(endpoint_limits.rate.per_minute, since)
+            published.rate = endpoint_limits.rate
+        published.quota = endpoint_limits.quota
         window = None if endpoint_limits.window is None else endpoint_limits.window.on_clock(now, now_ms)
         self._pacer.restore(self._endpoint, EndpointState(quota, window, learned), now)
         rate = self._pacer.learned_rate(self._endpoint, now)
@@ -194,7 +198,7 @@ class _SharedEndpoint:
             arrival_ms, _ = charge(endpoint_limits.arrival_ms, now_ms, RateLimit(rate), 0)
             arrival = now + (arrival_ms - now_ms) / 1000
             self._pacer.restore(self._endpoint, EndpointState(arrival=arrival), now)
-        self._published = held
+        self._published = published
 
 
 def _shared_window(known: EndpointState, now: float, now_ms: int) -> SharedWindow | None:

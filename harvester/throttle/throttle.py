@@ -125,7 +125,7 @@ class Throttle:
         """
         now = self._monotonic()
         if status == 429:
-            self._pacer.refused(endpoint, report, now, sending)
+            self._pacer.throttled(endpoint, report, now, sending)
         else:
             self._pacer.accepted(endpoint, report, now, sending)
         if self._shared is not None and self._pacer.blocked_s(endpoint, now) > WORTH_SHARING_S:

@@ -64,7 +64,7 @@ class AimdController:
         """Record an answer to a request that was sent after the last refusal."""
         self._has_success = True
 
-    def refused(self, *, has_stated_wait: bool, present: float, until: float, now: float) -> bool:
+    def throttled(self, *, has_stated_wait: bool, present: float, until: float, now: float) -> bool:
         """Learn from a refusal that blocks until `until`; return whether it cut the `present` rate per minute.
 
         Do not cut the rate for a first refusal that states a wait, nor within SETTLE_S of the last cut if no request

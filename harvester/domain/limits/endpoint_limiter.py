@@ -71,7 +71,7 @@ class EndpointLimiter:
             if report.remaining <= 0:
                 self.block(report.reset_s, now)
 
-    def refused(self, report: LimitReport, sending: Sending, now: float) -> None:
+    def throttled(self, report: LimitReport, sending: Sending, now: float) -> None:
         """Learn from a 429: block as `Retry-After` says, else until the reset, else for 1 s, doubling up to 5 min."""
         self._note_quota(report)
         self.window.close(sending)
@@ -159,7 +159,7 @@ class EndpointLimiter:
             measured = self.sends.lately(now) if has_accepted else self.sends.per_minute(now)
             known = [rate for rate in (self._ceiling(), measured if measured >= MIN_MEASURED else 0.0) if rate > 0]
             present = min(known, default=float(MIN_MEASURED))
-        if self.adapting.refused(has_stated_wait=has_stated_wait, present=present, until=self.until, now=now):
+        if self.adapting.throttled(has_stated_wait=has_stated_wait, present=present, until=self.until, now=now):
             self.arrival = now
             self.sent_before_cut = self.sends.count
 

@@ -93,10 +93,10 @@ class Pacer:
         limiter = self._limiter(endpoint)
         limiter.accepted(report, sending or Sending(now, limiter.sends.count), now)
 
-    def refused(self, endpoint: Endpoint, report: LimitReport, now: float, sending: Sending | None = None) -> None:
+    def throttled(self, endpoint: Endpoint, report: LimitReport, now: float, sending: Sending | None = None) -> None:
         """Learn from a 429."""
         limiter = self._limiter(endpoint)
-        limiter.refused(report, sending or Sending(now, limiter.sends.count), now)
+        limiter.throttled(report, sending or Sending(now, limiter.sends.count), now)
 
     def block(self, endpoint: Endpoint, seconds: float, now: float) -> None:
         """Block that endpoint for `seconds`, as another process learned; MAX_BLOCK_S guards against a jumped clock."""

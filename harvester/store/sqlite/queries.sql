@@ -282,7 +282,7 @@ SELECT tasks.id, task_id, state, added_at, coalesce(expires_at, 1), created_at, 
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE task_id = :task_id AND state IN ('pending', 'ready') AND next_attempt_at = 0
 
--- name: claimable
+-- name: unclaimed
 -- Those tasks of a list of [id, claim] that no process has claimed since then; as one row, because each row releases
 -- and takes the interpreter's lock.
 SELECT group_concat(tasks.id) FROM json_each(:seen) AS seen
@@ -290,7 +290,7 @@ CROSS JOIN tasks ON tasks.id = json_extract(seen.value, '$[0]')
 WHERE tasks.claim = json_extract(seen.value, '$[1]') AND next_attempt_at = 0 AND state IN ('pending', 'ready')
 
 -- name: claim
--- Claimable tasks. They fall due again by themselves when the lease ends.
+-- Unclaimed tasks. They fall due again by themselves when the lease ends.
 UPDATE tasks
 SET claim = claim + 1, lease_owner = :owner, lease_until = :lease_until, next_attempt_at = :lease_until,
     scheduled_at = :at

@@ -192,14 +192,14 @@ def _rows(connection: sqlite3.Connection, name: str, state: TaskState, **paramet
 def claim(connection: sqlite3.Connection, lease: Lease, tasks: Iterable[Task]) -> list[Task]:
     """Claim the tasks that no process has claimed since they were read as due; return them as claimed."""
     seen = {task.row_id: task for task in tasks}
-    versions = dump_json([[task.row_id, task.claim] for task in seen.values()]).decode()
-    (found,) = connection.execute(query("claimable"), {"seen": versions}).fetchone()
-    claimable = [seen[int(row_id)] for row_id in found.split(",")] if found else []
-    row_ids = dump_json([task.row_id for task in claimable]).decode()
-    if connection.execute(query("claim"), {**_lease_row(lease), "ids": row_ids}).rowcount != len(claimable):
-        for task in claimable:
+    seen_claims = dump_json([[task.row_id, task.claim] for task in seen.values()]).decode()
+    (found,) = connection.execute(query("unclaimed"), {"seen": seen_claims}).fetchone()
+    unclaimed = [seen[int(row_id)] for row_id in found.split(",")] if found else []
+    row_ids = dump_json([task.row_id for task in unclaimed]).decode()
+    if connection.execute(query("claim"), {**_lease_row(lease), "ids": row_ids}).rowcount != len(unclaimed):
+        for task in unclaimed:
             check_changed_by_others(connection, task, is_due=True)
-    return [replace(task, claim=task.claim + 1) for task in claimable]
+    return [replace(task, claim=task.claim + 1) for task in unclaimed]
 
 
 def _lease_row(lease: Lease) -> dict[str, Any]:

@@ -106,5 +106,5 @@ def run(
             heapq.heappush(events, (now + latency_s / 2, next(numbers), "returns", sending, answer))
         elif answer is not None:
             under_way -= 1
-            (pacer.accepted if answer[0] else pacer.refused)(Endpoint.RETRIEVE, answer[1], now, sending)
+            (pacer.accepted if answer[0] else pacer.throttled)(Endpoint.RETRIEVE, answer[1], now, sending)
     return sends

@@ -44,7 +44,7 @@ def test_a_rate_never_falls_by_itself_and_never_exceeds_the_ceiling(
 
 
 def refuse(subject: AimdController, now: float, *, has_stated_wait: bool, present: float = 100) -> bool:
-    return subject.refused(has_stated_wait=has_stated_wait, present=present, until=now + 10, now=now)
+    return subject.throttled(has_stated_wait=has_stated_wait, present=present, until=now + 10, now=now)
 
 
 def test_the_first_refusal_that_tells_how_long_to_wait_cuts_nothing() -> None:

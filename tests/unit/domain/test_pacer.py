@@ -80,13 +80,13 @@ def test_all_classes_share_the_configured_rate() -> None:
 )
 def test_retry_after_is_honoured_and_clamped(stated_s: float, waited: float) -> None:
     subject = pacer()
-    subject.refused(STATUS, LimitReport(retry_after_s=stated_s), NOW)
+    subject.throttled(STATUS, LimitReport(retry_after_s=stated_s), NOW)
     assert subject.wait_s(STATUS, NOW) == waited
 
 
 def test_without_retry_after_the_reset_tells() -> None:
     subject = pacer()
-    subject.refused(STATUS, LimitReport(remaining=0, reset_s=42.0), NOW)
+    subject.throttled(STATUS, LimitReport(remaining=0, reset_s=42.0), NOW)
     assert subject.wait_s(STATUS, NOW) == 42.0
 
 
@@ -94,7 +94,7 @@ def test_without_retry_after_the_reset_tells() -> None:
 def test_without_a_usable_time_the_wait_doubles_up_to_five_minutes(stated_s: float | None) -> None:
     subject, now, waits = pacer(), NOW, []
     for _ in range(11):
-        subject.refused(STATUS, LimitReport(retry_after_s=stated_s), now)
+        subject.throttled(STATUS, LimitReport(retry_after_s=stated_s), now)
         waits.append(subject.wait_s(STATUS, now))
         now += waits[-1]
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
@@ -103,24 +103,24 @@ def test_without_a_usable_time_the_wait_doubles_up_to_five_minutes(stated_s: flo
 def test_an_answer_that_is_no_refusal_starts_the_doubling_again() -> None:
     subject, now = pacer(), NOW
     for _ in range(5):
-        subject.refused(STATUS, LimitReport(), now)
+        subject.throttled(STATUS, LimitReport(), now)
         now += subject.wait_s(STATUS, now)
     subject.accepted(STATUS, LimitReport(), now)
-    subject.refused(STATUS, LimitReport(), now)
+    subject.throttled(STATUS, LimitReport(), now)
     assert subject.wait_s(STATUS, now) == MIN_BLOCK_S
 
 
 def test_refusals_of_requests_that_were_under_way_together_count_as_one() -> None:
     subject = pacer()
     for _ in range(8):
-        subject.refused(STATUS, LimitReport(), NOW)
+        subject.throttled(STATUS, LimitReport(), NOW)
     assert subject.wait_s(STATUS, NOW) == MIN_BLOCK_S
 
 
 def test_a_shorter_time_does_not_shorten_a_longer_one() -> None:
     subject = pacer()
-    subject.refused(STATUS, LimitReport(retry_after_s=600), NOW)
-    subject.refused(STATUS, LimitReport(retry_after_s=5), NOW)
+    subject.throttled(STATUS, LimitReport(retry_after_s=600), NOW)
+    subject.throttled(STATUS, LimitReport(retry_after_s=5), NOW)
     subject.accepted(STATUS, LimitReport(remaining=10), NOW)
     assert subject.wait_s(STATUS, NOW) == 600
 
@@ -146,13 +146,13 @@ def test_an_exhausted_window_blocks_until_its_reset(report: LimitReport, waited:
 
 def test_a_block_ends_by_itself() -> None:
     subject = pacer()
-    subject.refused(STATUS, LimitReport(retry_after_s=10), NOW)
+    subject.throttled(STATUS, LimitReport(retry_after_s=10), NOW)
     assert [subject.wait_s(STATUS, NOW + passed) for passed in (0, 9.5, 10, 11)] == [10, 0.5, 0, 0]
 
 
 def test_only_the_refused_class_is_blocked() -> None:
     subject = pacer()
-    subject.refused(RETRIEVE, LimitReport(retry_after_s=600), NOW)
+    subject.throttled(RETRIEVE, LimitReport(retry_after_s=600), NOW)
     waits = {endpoint: subject.wait_s(endpoint, NOW) for endpoint in POLL_ENDPOINTS}
     assert waits == {STATUS: 0, RETRIEVE: 600, Endpoint.LIST: 0}
 
@@ -173,7 +173,7 @@ def test_whatever_the_api_reports_a_request_goes_out_within_a_day_and_an_hour(
     subject, now = pacer(60), NOW
     for endpoint, is_refusal, report, pause in answers:
         now += pause
-        (subject.refused if is_refusal else subject.accepted)(endpoint, report, now)
+        (subject.throttled if is_refusal else subject.accepted)(endpoint, report, now)
         lowest = MIN_BLOCK_S if is_refusal else 0.0
         # Adding a wait to a time and subtracting it again is exact only up to rounding.
         assert lowest - 1e-6 <= subject.wait_s(endpoint, now) <= MAX_BLOCK_S + 1e-6
@@ -183,25 +183,25 @@ def test_a_success_that_was_sent_before_the_refusal_does_not_start_the_doubling_
     subject, now = pacer(), NOW
     early = subject.take(STATUS, now)
     for _ in range(3):
-        subject.refused(STATUS, LimitReport(), now)
+        subject.throttled(STATUS, LimitReport(), now)
         now += subject.wait_s(STATUS, now)
     subject.accepted(STATUS, LimitReport(), now, early)
-    subject.refused(STATUS, LimitReport(), now)
+    subject.throttled(STATUS, LimitReport(), now)
     assert subject.wait_s(STATUS, now) == 8
 
 
 def test_a_late_429_of_a_request_sent_before_the_block_is_no_second_refusal() -> None:
     subject = pacer(60)
     first, second = subject.take(STATUS, NOW), subject.take(STATUS, NOW)
-    subject.refused(STATUS, LimitReport(), NOW + 1, first)
-    subject.refused(STATUS, LimitReport(), NOW + 300, second)
+    subject.throttled(STATUS, LimitReport(), NOW + 1, first)
+    subject.throttled(STATUS, LimitReport(), NOW + 300, second)
     assert subject.wait_s(STATUS, NOW + 300) == MIN_BLOCK_S
     assert subject.budget(STATUS, NOW).learned_per_minute == pytest.approx(42)
 
 
 def test_a_cut_slows_its_class_and_no_other() -> None:
     subject = pacer(60)
-    subject.refused(STATUS, LimitReport(), NOW)
+    subject.throttled(STATUS, LimitReport(), NOW)
     now = NOW + 1
     for endpoint in POLL_ENDPOINTS:
         subject.take(endpoint, now)
@@ -217,7 +217,7 @@ def test_without_a_configured_rate_what_was_sent_lately_is_cut(sent: int, presen
         subject.take(STATUS, NOW)
     # A minute after the first of them: all of that minute counts.
     later = NOW + 59.999
-    subject.refused(STATUS, LimitReport(), later)
+    subject.throttled(STATUS, LimitReport(), later)
     assert subject.budget(STATUS, later).learned_per_minute == pytest.approx(0.7 * present, rel=1e-3)
 
 
@@ -226,7 +226,7 @@ def test_refused_right_after_the_start_the_rate_of_the_start_is_cut() -> None:
     subject = pacer(0)
     for _ in range(8):
         subject.take(STATUS, NOW)
-    subject.refused(STATUS, LimitReport(), NOW + 0.5)
+    subject.throttled(STATUS, LimitReport(), NOW + 0.5)
     assert subject.budget(STATUS, NOW + 0.5).learned_per_minute == pytest.approx(0.7 * 480)
 
 
@@ -235,9 +235,9 @@ def test_the_sustained_rate_is_the_least_of_the_configured_the_cut_and_the_quota
     rates.append(subject.rate_per_s(NOW))
     subject.change_limit(RateLimit(60), NOW)
     rates.append(subject.rate_per_s(NOW))
-    subject.refused(RETRIEVE, LimitReport(), NOW)
+    subject.throttled(RETRIEVE, LimitReport(), NOW)
     rates.append(subject.rate_per_s(NOW))
-    subject.refused(STATUS, LimitReport(limit=1, reset_s=60), NOW)
+    subject.throttled(STATUS, LimitReport(limit=1, reset_s=60), NOW)
     rates.append(subject.rate_per_s(NOW))
     subject.accepted(RETRIEVE, LimitReport(limit=864, remaining=700, reset_s=80_000), NOW)
     rates.append(subject.rate_per_s(NOW))
@@ -277,8 +277,8 @@ def test_the_budget_of_results_is_what_is_left_of_their_quota_and_then_the_quota
 
 def test_a_block_of_retrievals_puts_the_budget_off_and_one_of_statuses_does_not() -> None:
     subject = pacer(60)
-    subject.refused(STATUS, LimitReport(retry_after_s=3600), NOW)
-    subject.refused(RETRIEVE, LimitReport(retry_after_s=90), NOW)
+    subject.throttled(STATUS, LimitReport(retry_after_s=3600), NOW)
+    subject.throttled(RETRIEVE, LimitReport(retry_after_s=90), NOW)
     assert subject.results_budget(NOW, 7_000).resumes_ms == 97_000
 
 
@@ -292,7 +292,7 @@ def test_what_a_class_may_spend_can_be_shown() -> None:
 
 def test_without_a_status_call_a_refused_retrieval_holds_both() -> None:
     subject = Pacer(RateLimit(0), has_status_call=False)
-    subject.refused(RETRIEVE, LimitReport(retry_after_s=600), NOW)
+    subject.throttled(RETRIEVE, LimitReport(retry_after_s=600), NOW)
     waits = {endpoint: subject.wait_s(endpoint, NOW) for endpoint in POLL_ENDPOINTS}
     assert waits == {STATUS: 600, RETRIEVE: 600, Endpoint.LIST: 0}
 
@@ -300,13 +300,13 @@ def test_without_a_status_call_a_refused_retrieval_holds_both() -> None:
 def test_after_a_refusal_its_own_time_counts_and_not_that_of_the_window_before() -> None:
     subject = pacer()
     subject.accepted(STATUS, LimitReport(limit=100, remaining=1, reset_s=3600), NOW)
-    subject.refused(STATUS, LimitReport(retry_after_s=5), NOW)
+    subject.throttled(STATUS, LimitReport(retry_after_s=5), NOW)
     assert subject.wait_s(STATUS, NOW) == 5
 
 
 def test_a_pacer_restored_from_the_snapshot_of_another_has_its_budget() -> None:
     subject, later = pacer(600), NOW + 100
-    subject.refused(RETRIEVE, LimitReport(), NOW)
+    subject.throttled(RETRIEVE, LimitReport(), NOW)
     subject.accepted(RETRIEVE, LimitReport(limit=5000, remaining=40, reset_s=3600), later)
     restored = pacer(600)
     restored.restore(RETRIEVE, subject.snapshot(RETRIEVE, later), later)
@@ -343,7 +343,7 @@ def test_requests_from_before_a_cut_are_not_counted_as_sent_since() -> None:
     sent = [subject.take(RETRIEVE, NOW + second) for second in range(3)]
     assert subject.sent_since(RETRIEVE, sent[0].number, NOW + 3) == SentSince(2, NOW + 1, 3)
 
-    subject.refused(RETRIEVE, LimitReport(), NOW + 3, sent[2])
+    subject.throttled(RETRIEVE, LimitReport(), NOW + 3, sent[2])
     subject.take(RETRIEVE, NOW + 10)
 
     assert subject.sent_since(RETRIEVE, sent[0].number, NOW + 11) == SentSince(1, NOW + 10, 4)
