@@ -7,6 +7,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # More than cores: a part of the time a test waits for the processes that it started.
 PYTEST := pytest -n 3 --dist worksteal
+# Without compiled modules, each process that a test starts compiles the program again.
+unexport PYTHONDONTWRITEBYTECODE
 # The Pythons besides $(PYTHON) under which `make test-all` runs the tests without whole harvests, where they are installed.
 OTHER_PYTHONS ?= 3.12 3.13
 

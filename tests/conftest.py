@@ -9,7 +9,7 @@ from tests.support.thorough import IS_THOROUGH
 settings.register_profile("thorough", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 # The same few examples each time: `make test` does not depend on chance. `make test-all` draws new ones, except in CI,
 # where hypothesis itself chooses the same ones each time.
-settings.register_profile("default", settings.get_profile("thorough"), max_examples=25, derandomize=True)
+settings.register_profile("default", settings.get_profile("thorough"), max_examples=20, derandomize=True)
 settings.load_profile("thorough" if IS_THOROUGH else "default")
 
 

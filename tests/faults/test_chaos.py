@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(
     ("seed", "tasks"),
     [
-        pytest.param(7, 300, id="a fixed seed"),
+        pytest.param(7, 200, id="a fixed seed"),
         pytest.param(7, 1000, id="a fixed seed, longer", marks=thorough),
         pytest.param(None, 1000, id="a random seed", marks=thorough),
     ],

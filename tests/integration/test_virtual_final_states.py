@@ -44,7 +44,7 @@ def counts(report: Report) -> dict[TaskState, int]:
 )
 def test_an_api_that_answers_wrongly_for_an_hour_loses_no_task(kind: str, share: float, *, in_list: bool) -> None:
     trouble = Trouble(kind=kind, from_s=100.0, until_s=100.0 + HOUR_S, share=share, in_list=in_list)
-    report = run_harvest(tasks(), Setup(trouble=trouble, recheck_s=5.0, stop_after_s=2 * DAY_S))
+    report = run_harvest(tasks(), Setup(trouble=trouble, recheck_s=20.0, stop_after_s=2 * DAY_S))
     assert counts(report) == {TaskState.HARVESTED: TASKS}
     # Soon after the API is well again, and not after a wait of hours.
     assert report.makespan_s <= 2 * HOUR_S
@@ -54,7 +54,7 @@ def test_an_api_that_answers_wrongly_for_an_hour_loses_no_task(kind: str, share:
 @pytest.mark.parametrize("kind", ["gone", "invalid", *(pytest.param(kind, marks=thorough) for kind in KINDS[1:3])])
 def test_restarts_in_the_middle_of_the_hour_lose_none_either(kind: str) -> None:
     trouble = Trouble(kind=kind, from_s=100.0, until_s=100.0 + HOUR_S)
-    setup = Setup(trouble=trouble, recheck_s=5.0, restart_every_s=300.0, stop_after_s=DAY_S)
+    setup = Setup(trouble=trouble, recheck_s=20.0, restart_every_s=300.0, stop_after_s=DAY_S)
     assert counts(run_harvest(tasks(), setup)) == {TaskState.HARVESTED: TASKS}
 
 
@@ -62,7 +62,7 @@ def test_restarts_in_the_middle_of_the_hour_lose_none_either(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["gone", "invalid", pytest.param("unacceptable", marks=thorough)])
 def test_a_few_tasks_are_not_lost_either_while_nothing_else_is_answered(kind: str, count: int) -> None:
     trouble = Trouble(kind=kind, until_s=HOUR_S, in_list=True)
-    report = run_harvest(tasks(count), Setup(trouble=trouble, recheck_s=5.0, stop_after_s=2 * DAY_S))
+    report = run_harvest(tasks(count), Setup(trouble=trouble, recheck_s=20.0, stop_after_s=2 * DAY_S))
     assert counts(report) == {TaskState.HARVESTED: count}
 
 
@@ -85,5 +85,5 @@ def test_a_few_mistyped_ids_end_within_a_minute_among_others() -> None:
 def test_tasks_that_only_the_other_version_knows_are_harvested_there() -> None:
     both = tasks(40)
     only_v2 = frozenset(one.task.task_id for one in both[::2])
-    report = run_harvest(both, Setup(only_v2=only_v2, stop_after_s=DAY_S, recheck_s=5.0))
+    report = run_harvest(both, Setup(only_v2=only_v2, stop_after_s=DAY_S, recheck_s=20.0))
     assert counts(report) == {TaskState.HARVESTED: 40}

@@ -8,7 +8,7 @@ from hypothesis import settings
 IS_THOROUGH = "TEST_ALL" in os.environ
 """Whether this run is one of `make test-all`."""
 
-SHARE = 4
+SHARE = 5
 """Examples: `make test` draws one in this many."""
 
 thorough = pytest.mark.thorough
