@@ -65,6 +65,15 @@ def test_numbers_whose_squares_have_no_end_are_only_unusual(connection: sqlite3.
     ]
 
 
+@pytest.mark.parametrize(("dim", "findings"), [(128, 0), (256, 0), (512, 1)])
+def test_a_vector_that_is_the_beginning_of_a_longer_one_need_not_have_unit_length(
+    connection: sqlite3.Connection, dim: int, findings: int
+) -> None:
+    short = embeddings_of(np.full((1, dim), 0.01, np.float32))
+    settle_all(connection, settlement(claim_new(connection), Retrieved(short)))
+    assert len(list(verify(connection, deep=True))) == findings
+
+
 def rows_of(connection: sqlite3.Connection, task: int) -> int:
     return sum(
         connection.execute(f"SELECT count(*) FROM {table} WHERE task = ?", (task,)).fetchone()[0] for table in STORED
