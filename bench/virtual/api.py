@@ -13,12 +13,12 @@ import orjson
 from bench.virtual.loop import START_MS, VirtualClock
 from harvester.api.list_page import list_parameters, parse_list
 from harvester.api.rate_limit_headers import read_limits
-from harvester.api.response import Answered, Body, Response
 from harvester.api.responses import error_outcome, status_outcome
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.tasks.outcomes import Outcome
 from harvester.domain.tasks.task import ApiVersion
+from harvester.ports.api import Answered, Body, Response
 from harvester.simulator.entries import page_body
 from harvester.simulator.layout import Place
 from harvester.simulator.limits import RateLimiter, quota_headers

@@ -15,6 +15,7 @@ from yarl import URL
 
 from harvester._version import __version__
 from harvester.api.body_buffer import BodyBuffer
+from harvester.api.body_checks import is_success, names_another
 from harvester.api.connections import MAX_HEADER_BYTES, MAX_HEADERS, SENDINGS, Connector, Sendings, WireResponse
 from harvester.api.decode.body import (
     GLANCE_BYTES,
@@ -25,7 +26,6 @@ from harvester.api.encodings import actual_encoding, content_encoding
 from harvester.api.list_page import MAX_LIST_BYTES, list_parameters, parse_list
 from harvester.api.rate_limit_headers import api_time_s, read_limits, reported_quota
 from harvester.api.redaction import KEY_ECHOED, SecretGuard
-from harvester.api.response import Answered, Body, Response, is_success
 from harvester.api.responses import error_outcome, exception_outcome, hidden_error, is_thread_refused, status_outcome
 from harvester.domain.errors import InvalidTaskId
 from harvester.domain.limits.endpoint import Endpoint, LimitReport
@@ -33,6 +33,7 @@ from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.tasks.outcomes import InvalidRequest, Misrouted, Outcome, Throttled, Transient, misrouted
 from harvester.domain.tasks.task import ApiVersion
 from harvester.domain.tasks.task_id import validate_task_id
+from harvester.ports.api import Answered, Body, Response
 from harvester.settings.proxies import Proxy
 from harvester.throttle.memory_budget import STEP_BYTES, MemoryBudget, Reservation, share_bytes
 from harvester.throttle.throttle import Permit, Throttle
@@ -340,7 +341,7 @@ def _is_of_another(response: Response, body: Body, task_id: str | None) -> bool:
     if task_id is None:
         return False
     content = response.content
-    return (isinstance(content, Answered) and isinstance(content.outcome, Misrouted)) or body.names_another(task_id)
+    return (isinstance(content, Answered) and isinstance(content.outcome, Misrouted)) or names_another(body, task_id)
 
 
 def _since_ms(started: float) -> int:

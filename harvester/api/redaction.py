@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+from harvester.api.body_checks import is_success, repeats
 from harvester.api.decode.body import dump_json
-from harvester.api.response import Answered, Body, Response, is_success
 from harvester.domain.decompression import DamagedStreamError, Decompressor
 from harvester.domain.tasks.embeddings import TaskEmbeddings
 from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Outcome, Retrieved, Transient
+from harvester.ports.api import Answered, Body, Response
 
 HIDDEN_KEY = "[the API key]"
 """Stands where an answer repeats the key."""
@@ -58,7 +59,7 @@ class SecretGuard:
         says all that is used.
         """
         key, content = self.secret(), response.content
-        if key and body is not None and is_success(response.status) and body.repeats(key):
+        if key and body is not None and is_success(response.status) and repeats(body, key):
             body.close()
             content = Answered(KEY_ECHOED)
         if isinstance(content, Answered):

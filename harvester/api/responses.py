@@ -9,7 +9,6 @@ from typing import Any
 
 import aiohttp
 
-from harvester.api.body_buffer import BodyFileError
 from harvester.api.decode.body import BodyError, begins_as_error, decompress, excerpt, parse_object
 from harvester.api.decode.result import MAX_MESSAGE_CHARACTERS, received_id, unfinished, video_metadata
 from harvester.api.waits import body_retry_after_s
@@ -24,6 +23,7 @@ from harvester.domain.tasks.outcomes import (
     Throttled,
     Transient,
 )
+from harvester.ports.spooled_body import BodyFileError
 from harvester.settings.proxies import Proxy
 
 _MAX_HIDDEN_ERROR_BYTES = 64 * 1024

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 
 from harvester.api.client import ClientSettings
+from harvester.api.guarded_decoder import GuardedDecoder
 from harvester.api.redaction import SecretGuard
 from harvester.domain.limits.endpoint import RateLimit
 from harvester.domain.planning.api_versions import ApiVersions
@@ -12,7 +13,6 @@ from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.task import DAY_MS
 from harvester.service.decode_pool import Decoder
 from harvester.service.discovery_range import Schedule
-from harvester.service.guarded_decoder import GuardedDecoder
 from harvester.service.run_options import RunOptions, StopWhen
 from harvester.settings.ca_certificates import trusted
 from harvester.settings.machine import read_limits

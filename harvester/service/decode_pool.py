@@ -16,9 +16,9 @@ import numpy as np
 import structlog
 from anyio import to_process, to_thread
 
-from harvester.api.body_buffer import IN_MEMORY_BYTES, SpooledBody
 from harvester.api.decode.result import Decoded, decode_file, decode_retrieval
 from harvester.domain.tasks.outcomes import Invalid, Retrieved, Transient
+from harvester.ports.spooled_body import IN_MEMORY_BYTES, SpooledBody
 
 IN_PLACE_BYTES = 4 * IN_MEMORY_BYTES
 """Bytes: a short body that decompresses to more than this is decoded as a large one."""

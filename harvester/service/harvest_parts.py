@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.planning.backoff import Rng
 from harvester.domain.planning.planner import Planner
+from harvester.ports.api import BodyDecoder
 from harvester.ports.store import ListStore, ResultStore, TaskStore
 from harvester.service.api_health import ApiHealth
 from harvester.service.clock import Clock
@@ -16,7 +17,7 @@ from harvester.service.observer import Observer
 from harvester.service.progress import Progress
 from harvester.service.run_control import RunControl
 from harvester.service.store_retry import StoreRetry
-from harvester.service.task_api import BodyDecoder, TaskApi
+from harvester.service.task_api import TaskApi
 from harvester.service.transitions import Transitions
 from harvester.throttle.memory_budget import MemoryBudget
 from harvester.throttle.throttle import Throttle

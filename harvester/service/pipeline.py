@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from harvester.api.response import Answered, Body, Response
 from harvester.domain.planning.answer_match import match_answer
 from harvester.domain.planning.decisions import decide
 from harvester.domain.planning.planned_requests import TaskRequest
@@ -24,6 +23,7 @@ from harvester.domain.tasks.outcomes import (
 from harvester.domain.tasks.records import Attempt, Settlement
 from harvester.domain.tasks.task import Task
 from harvester.domain.tasks.task_id import is_same_id
+from harvester.ports.api import Answered, Body, Response
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.result_writer import Decided, ResultWriter
 from harvester.throttle.memory_budget import Reservation

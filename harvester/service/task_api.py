@@ -1,11 +1,9 @@
-"""Requests about one task, and the decoding of their bodies."""
+"""Requests about one task."""
 
 from typing import Protocol
 
-from harvester.api.body_buffer import SpooledBody
-from harvester.api.response import Response
-from harvester.domain.tasks.outcomes import Outcome
 from harvester.domain.tasks.task import ApiVersion
+from harvester.ports.api import Response
 from harvester.throttle.memory_budget import Reservation
 from harvester.throttle.throttle import Permit
 
@@ -26,14 +24,4 @@ class TaskApi(Protocol):
 
         `is_fresh`: use a new connection. `version`: the API version to ask, None for the configured one.
         """
-        ...
-
-
-class BodyDecoder(Protocol):
-    """Decodes the bodies of retrievals; see `harvester.service.decode_pool.Decoder`."""
-
-    workers: int
-
-    async def decode(self, body: bytes | SpooledBody, encoding: str | None) -> Outcome:
-        """Return the meaning of a retrieval's body."""
         ...

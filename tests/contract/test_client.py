@@ -10,7 +10,6 @@ import pytest
 
 from harvester.api.client import Client, ClientSettings
 from harvester.api.decode.result import decode_retrieval
-from harvester.api.response import Body
 from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.quotas import Quota
 from harvester.domain.tasks.outcomes import (
@@ -23,6 +22,7 @@ from harvester.domain.tasks.outcomes import (
     Throttled,
     Transient,
 )
+from harvester.ports.api import Body
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 from harvester.throttle.memory_budget import MemoryBudget
 from harvester.throttle.throttle import Throttle

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from harvester.api.client import Client, ClientSettings
-from harvester.api.response import Answered, Response
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
 from harvester.domain.tasks.outcomes import Outcome
+from harvester.ports.api import Answered, Response
 from harvester.throttle.throttle import Throttle
 
 TASK_ID = "66f537778d9641fe5a0d101f"

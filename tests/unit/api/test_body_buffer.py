@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from harvester.api import body_buffer as module
-from harvester.api.body_buffer import IN_MEMORY_BYTES, BodyBuffer, BodyFileError, SpooledBody
+from harvester.api.body_buffer import BodyBuffer
+from harvester.ports import spooled_body as module
+from harvester.ports.spooled_body import IN_MEMORY_BYTES, BodyFileError, SpooledBody
 
 SECRET = b"tlk_SECRET0123456789"
 

@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from harvester.api.body_buffer import BodyFileError
 from harvester.api.decode.result import MAX_MESSAGE_CHARACTERS
 from harvester.api.responses import error_outcome, exception_outcome, hidden_error, status_outcome
 from harvester.domain.limits.endpoint import MAX_GUESSED_BLOCK_S, Endpoint, LimitReport
@@ -33,6 +32,7 @@ from harvester.domain.tasks.outcomes import (
     Throttled,
     Transient,
 )
+from harvester.ports.spooled_body import BodyFileError
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 PAGE = b"<html><head><title>404 Not Found</title></head><body>nginx</body></html>"

@@ -13,10 +13,10 @@ import numpy as np
 import orjson
 import pytest
 
-from harvester.api.body_buffer import IN_MEMORY_BYTES, SpooledBody
 from harvester.api.decode.body import too_large
 from harvester.api.decode.result import decode_retrieval
 from harvester.domain.tasks.outcomes import Invalid, Processing, Retrieved, Transient
+from harvester.ports.spooled_body import IN_MEMORY_BYTES, SpooledBody
 from harvester.service.decode_pool import Decoder
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 

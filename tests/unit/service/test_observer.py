@@ -4,14 +4,14 @@ from dataclasses import dataclass, field, replace
 import anyio
 import numpy as np
 
-from harvester.api.body_buffer import SpooledBody
-from harvester.api.response import Answered, Body, Response
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.planned_requests import TaskRequest
 from harvester.domain.tasks.embeddings import TaskEmbeddings
 from harvester.domain.tasks.outcomes import Outcome, Processing, Ready, Retrieved, Transient
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
+from harvester.ports.api import Answered, Body, Response
+from harvester.ports.spooled_body import SpooledBody
 from harvester.service.observer import MAX_REMEMBERED, ReadyTimes
 from harvester.service.pipeline import Fetched, Pipeline
 from harvester.service.result_writer import Decided, ResultWriter

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 import anyio
 import pytest
 
-from harvester.api.body_buffer import SpooledBody
-from harvester.api.response import Body, Response
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.planned_requests import TaskRequest
 from harvester.domain.tasks.outcomes import Empty, Invalid, Outcome, Transient
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import DAY_MS, Task, TaskState
+from harvester.ports.api import Body, Response
+from harvester.ports.spooled_body import SpooledBody
 from harvester.service import result_writer
 from harvester.service.clock import SystemClock
 from harvester.service.pipeline import Fetched, Pipeline

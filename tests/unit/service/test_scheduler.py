@@ -11,8 +11,6 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from harvester.api.body_buffer import SpooledBody
-from harvester.api.response import Answered, Response
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.shared_limits import LimitUpdate
 from harvester.domain.planning.list_reader import ListPage, ListQuery
@@ -21,6 +19,8 @@ from harvester.domain.tasks.outcomes import InvalidRequest, Outcome, Processing,
 from harvester.domain.tasks.records import Lease
 from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.domain.tasks.task_id import MAX_LENGTH
+from harvester.ports.api import Answered, Response
+from harvester.ports.spooled_body import SpooledBody
 from harvester.service.clock import SystemClock
 from harvester.service.due_requests import MAX_CLAIMED_AHEAD, NARROW_VIEW
 from harvester.service.run_options import RunOptions, StopWhen

@@ -2,11 +2,11 @@
 
 from anyio import to_thread
 
-from harvester.api.body_buffer import SpooledBody
 from harvester.api.redaction import KEY_ECHOED, SecretGuard
 from harvester.domain.tasks.dead_letter import MAX_PAYLOAD_BYTES
 from harvester.domain.tasks.outcomes import Empty, Invalid, Outcome
-from harvester.service.task_api import BodyDecoder
+from harvester.ports.api import BodyDecoder
+from harvester.ports.spooled_body import SpooledBody
 
 
 class GuardedDecoder:

@@ -1,10 +1,10 @@
-"""The answer to one request."""
+"""The answers of the API, as the service gets them, and who decodes their bodies."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
-from harvester.api.body_buffer import SpooledBody
-from harvester.api.decode.body import GLANCE_BYTES, SMALL_BYTES, beginning_id, contains, contains_compressed
 from harvester.domain.tasks.outcomes import Outcome
+from harvester.ports.spooled_body import SpooledBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +35,6 @@ class Body:
         if isinstance(self.data, SpooledBody):
             self.data.close()
 
-    def names_another(self, task_id: str) -> bool:
-        """Return whether the beginning of the body names another task."""
-        named = beginning_id(self.beginning(GLANCE_BYTES), self.encoding)
-        return named is not None and named.lower() != task_id.lower()
-
-    def repeats(self, key: bytes) -> bool:
-        """Return whether the body contains the key."""
-        if isinstance(self.data, bytes):
-            return contains(self.data, self.encoding, key)
-        return self.data.holds_secret or contains_compressed(
-            self.data.beginning(SMALL_BYTES), self.size, self.encoding, key
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -61,6 +48,11 @@ class Response:
     """The length of the body as sent, in bytes, whether or not it is still held."""
 
 
-def is_success(status: int | None) -> bool:
-    """Return whether an HTTP status means success; None, for no answer, does not."""
-    return status is not None and 200 <= status < 300
+class BodyDecoder(Protocol):
+    """Decodes the bodies of retrievals."""
+
+    workers: int
+
+    async def decode(self, body: bytes | SpooledBody, encoding: str | None) -> Outcome:
+        """Return the meaning of a retrieval's body."""
+        ...
