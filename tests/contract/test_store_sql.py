@@ -49,6 +49,15 @@ CONTRACT_COLUMNS = [
     "dim",
     "dtype",
     "vector",
+    "input_type",
+    "start_page",
+    "end_page",
+    "quadrant",
+    "chunk_index",
+    "input_filename",
+    "input_url",
+    "duration",
+    "harvested_at",
 ]
 
 

@@ -43,7 +43,10 @@ NOW = 1_760_000_000_000
 
 LEASE_MS = 60_000
 
-TABLES = ("tasks", "videos", "video_scopes", "segments", "embeddings", "attempts", "payloads")
+TABLES = (
+    *("tasks", "videos", "video_scopes", "video_options", "video_tokens", "segments", "embeddings", "uncertainties"),
+    *("attempts", "payloads"),
+)
 
 
 def object_id(number: int, *, created_ms: int = NOW) -> str:

@@ -610,11 +610,11 @@ WHERE task = :task ORDER BY position
 
 -- name: without_checksum
 SELECT videos.task, tasks.task_id, videos.segment_count
-FROM videos INDEXED BY videos_without_checksum CROSS JOIN tasks ON tasks.id = videos.task
-WHERE videos.content_blake2b IS NULL AND videos.task > :after ORDER BY videos.task LIMIT :limit
+FROM videos INDEXED BY videos_in_old_form CROSS JOIN tasks ON tasks.id = videos.task
+WHERE videos.content_form < 2 AND videos.content_blake2b IS NULL AND videos.task > :after ORDER BY videos.task LIMIT :limit
 
 -- name: count_without_checksum
-SELECT count(*) FROM videos INDEXED BY videos_without_checksum WHERE content_blake2b IS NULL
+SELECT count(*) FROM videos INDEXED BY videos_in_old_form WHERE content_form < 2 AND content_blake2b IS NULL
 
 -- name: set_checksum
 UPDATE videos SET content_blake2b = :content_blake2b WHERE task = :task

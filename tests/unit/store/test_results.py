@@ -66,6 +66,9 @@ def test_a_result_and_its_task_are_stored_together(connection: sqlite3.Connectio
         "video_scopes": 1,
         "segments": 3,
         "embeddings": 3,
+        "uncertainties": 0,
+        "video_options": 0,
+        "video_tokens": 0,
         "attempts": 1,
         "payloads": 0,
     }
@@ -104,7 +107,7 @@ def test_every_column_of_a_result_is_stored(connection: sqlite3.Connection, task
     ]
     assert [len(columns[13]) for columns in stored["videos"]] == [16]
     assert stored["video_scopes"] == [(task.row_id, 0, "clip"), (task.row_id, 1, "video")]
-    assert stored["segments"] == [
+    assert [columns[:8] for columns in stored["segments"]] == [
         (task.row_id, 0, "visual", "clip", 0.0, 6.25, 0, None),
         (task.row_id, 1, "visual", None, 6.0, None, 1, orjson.dumps({"confidence": 0.5}).decode()),
     ]
