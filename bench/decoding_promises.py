@@ -13,6 +13,7 @@ import re
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ TOKENS = [
     *(
         '"embedding_option":',
         '"embedding_scope":',
+        '"embedding_uncertainty":[',
+        '"start_page_number":',
+        '"quadrant":',
+        '"chunk_index":',
+        '"embedding_dimension":',
+        '"usage":{',
         '"video_embedding_scope":',
         '"created_at":',
         '"page_info":{',
@@ -102,14 +109,23 @@ def check(data: bytes) -> Outcome:
 def _check_result(one: TaskEmbeddings, received: bytes) -> None:
     assert one.vectors.shape == (one.count, one.dim)
     assert one.dtype in ("f4", "f8")
+    assert given_back(one) == orjson.loads(received), "the JSON that is given back is not the one that was received"
+
+
+def given_back(one: TaskEmbeddings) -> Any:
+    """Go through everything that is stored, as `harvester show --json` does, and return the parsed JSON."""
+    document: Any = rebuild(load_json(one.document.decode()), one.layouts, list(segment_rows(one)))
+    return orjson.loads(dump_json(document))
+
+
+def segment_rows(one: TaskEmbeddings) -> Iterator[SegmentRow]:
+    """Yield the stored rows of the segments of a result."""
+    received = one.uncertainties
+    uncertain = {} if received is None else dict(zip(received.positions, received.vectors, strict=True))
     columns = zip(one.options, one.scopes, one.starts, one.ends, one.vectors, one.layout_of, strict=True)
-    rows = [
-        SegmentRow(option, scope, start, end, vector, layout, one.extras.get(position))
-        for position, (option, scope, start, end, vector, layout) in enumerate(columns)
-    ]
-    document: Any = rebuild(load_json(one.document.decode()), one.layouts, rows)
-    given_back = orjson.loads(dump_json(document))
-    assert given_back == orjson.loads(received), "the JSON that is given back is not the one that was received"
+    optional = zip_longest(one.start_pages, one.end_pages, one.quadrants, one.chunk_indexes, [None] * one.count)
+    for position, (row, (*places, _)) in enumerate(zip(columns, optional, strict=True)):
+        yield SegmentRow(*row, one.extras.get(position), *places, uncertain.get(position))
 
 
 def _check_small_answers(body: bytes, encoding: str | None) -> None:

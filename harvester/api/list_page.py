@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harvester.api.decode.body import BodyError, decompress, excerpt, parse_object
-from harvester.api.decode.result import unfinished, video_metadata
+from harvester.api.decode.result import unfinished
 from harvester.domain.errors import InvalidTaskId
 from harvester.domain.planning.list_reader import ListPage, ListQuery
 from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Ready, Transient
+from harvester.domain.tasks.task_document import video_metadata
 from harvester.domain.tasks.task_id import validate_task_id
 
 MAX_LIST_BYTES = 4 * 1024 * 1024

@@ -134,7 +134,7 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
 def _texts(embeddings: TaskEmbeddings) -> Iterator[bytes]:
     yield embeddings.document
     yield (embeddings.received_id or "").encode()
-    for column in (embeddings.options, embeddings.scopes):
+    for column in (embeddings.options, embeddings.scopes, embeddings.quadrants):
         yield from (text.encode() for text in set(column) if text)
     yield from (name.encode() for layout in embeddings.layouts for name in layout)
     if embeddings.extras:

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 
 from harvester.api.decode.body import BodyError, begins_as_error, decompress, excerpt, parse_object
-from harvester.api.decode.result import MAX_MESSAGE_CHARACTERS, received_id, unfinished, video_metadata
+from harvester.api.decode.result import MAX_MESSAGE_CHARACTERS, received_id, unfinished
 from harvester.api.waits import body_retry_after_s
 from harvester.domain.limits.endpoint import MAX_BLOCK_S, MAX_GUESSED_BLOCK_S, Endpoint, LimitReport
 from harvester.domain.tasks.outcomes import (
@@ -23,6 +23,7 @@ from harvester.domain.tasks.outcomes import (
     Throttled,
     Transient,
 )
+from harvester.domain.tasks.task_document import video_metadata
 from harvester.ports.spooled_body import BodyFileError
 from harvester.settings.proxies import Proxy
 

@@ -11,13 +11,15 @@ from harvester.settings.model import load_settings
 def migrate(*, db: Database = None, config: ConfigFile = None) -> None:
     """Create or upgrade the database.
 
-    Commands that write do the same by themselves. This command also computes the checksums that an older version did
-    not store, all at once; a harvest does so bit by bit.
+    Commands that write do the same by themselves. This command also fills in what an older version did not store, from
+    the JSON that it kept, and computes the checksums, all at once; a harvest does so bit by bit.
 
     Example: harvester migrate --db harvester.db
     """
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
     upgrade = open_maintenance(path).migrate()
     if upgrade.covered:
-        typer.echo(f"{counted(upgrade.covered, 'task')} of an older version: checksum computed.", err=True)
+        typer.echo(
+            f"{counted(upgrade.covered, 'task')} of an older version: columns filled in, checksum computed.", err=True
+        )
     typer.echo(f"{path} has schema version {upgrade.schema_version}, the newest.", err=True)

@@ -18,6 +18,7 @@ from harvester.domain.tasks.task_id import validate_task_id
 from harvester.domain.tasks.task_reports import TaskDetails
 from harvester.reports.error_codes import ENDS, explain
 from harvester.reports.formats import shown_bytes, shown_time
+from harvester.reports.result_text import result_lines, seconds
 from harvester.settings.model import load_settings
 
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task.")]
@@ -137,17 +138,7 @@ def _video_lines(story: TaskDetails) -> Iterator[str]:
         yield from _listed_lines(story)
         return
     yield ""
-    yield f"model         {video['model_name'] or '-'}"
-    yield f"file          {video['input_filename'] or video['input_url'] or '-'}"
-    yield f"duration      {_seconds(video['duration'])}, clips of {_seconds(video['video_clip_length'])}"
-    yield f"scopes        {', '.join(story.scopes) or '-'}"
-    yield f"created       {shown_time(video['created_at'])}"
-    yield f"updated       {shown_time(video['updated_at'])}"
-    yield f"segments      {video['segment_count']}"
-    for group in story.groups:
-        kind = f"{group.option or '-'}, {group.scope or '-'}"
-        span = f"{_seconds(group.start)} to {_seconds(group.end)}"
-        yield f"  {group.count:>6} {kind}: {span}, {group.dim} numbers of {group.dtype}"
+    yield from result_lines(story, video)
 
 
 def _listed_lines(story: TaskDetails) -> Iterator[str]:
@@ -157,8 +148,10 @@ def _listed_lines(story: TaskDetails) -> Iterator[str]:
         return
     yield ""
     yield f"model         {listed['model_name'] or '-'}"
+    if listed["input_type"] is not None:
+        yield f"medium        {listed['input_type']}"
     yield f"file          {listed['input_filename'] or listed['input_url'] or '-'}"
-    yield f"duration      {_seconds(listed['duration'])}"
+    yield f"duration      {seconds(listed['duration'])}"
     yield f"created       {shown_time(story.task['created_at'])}"
     yield f"listed        {shown_time(listed['listed_at'])}"
 
@@ -179,7 +172,3 @@ def _attempt_lines(story: TaskDetails) -> Iterator[str]:
     others = {attempt.code for attempt in story.attempts if attempt.code} - {story.task["error_code"]}
     for code in sorted(others):
         yield f"  {code}: {explain(code).meaning}"
-
-
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:g} s"

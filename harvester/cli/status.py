@@ -95,11 +95,18 @@ def _lines(report: StatusReport, feasibility: Feasibility) -> Iterator[str]:
         yield f"oldest open    queued {waited} ago: {report.oldest_open_task_id}"
     for endpoint, until_ms in report.blocked_until_ms.items():
         yield f"rate limit     the API accepts no {endpoint} requests until {shown_time(until_ms)}"
-    hours = report.video_seconds / 3600
-    yield f"stored         {report.segments} segments of {hours:.1f} h of video, {shown_bytes(report.file_bytes)}"
-    yield from _disk_space(report)
+    yield from _stored(report)
     for error in report.last_errors:
         yield f"last error     {shown_time(error.at_ms)} {error.task_id} ({error.state}): {error.message}"
+
+
+def _stored(report: StatusReport) -> Iterator[str]:
+    """Yield what is stored, with a warning about truncated results, and the space that it takes."""
+    hours = report.video_seconds / 3600
+    yield f"stored         {report.segments} segments of {hours:.1f} h of video, {shown_bytes(report.file_bytes)}"
+    if report.truncated:
+        yield f"truncated      of {counted(report.truncated, 'result')} the model has read only a part of the input"
+    yield from _disk_space(report)
 
 
 def _disk_space(report: StatusReport) -> Iterator[str]:

@@ -74,7 +74,7 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """The result of a batch: how many tasks got their checksum, and the row id of the last task in it."""
+    """The result of a batch: how many tasks were filled in, and the row id of the last task in it."""
 
     count: int
     last_task: int
@@ -82,7 +82,7 @@ class Covered:
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """The version of the schema now, and how many tasks of an older version have got their checksum."""
+    """The version of the schema now, and how many tasks of an older version were filled in."""
 
     schema_version: int
     covered: int
@@ -96,7 +96,7 @@ class StoreMaintenance(Protocol):
         ...
 
     def migrate(self) -> Upgrade:
-        """Create the store or bring it to the newest schema, and compute missing checksums of an older version."""
+        """Create the store or bring it to the newest schema, and fill in what an older version did not store."""
         ...
 
     def verify(self, *, deep: bool) -> list[Finding]:

@@ -185,7 +185,7 @@ class StoreUpkeep(SpaceWatch, Protocol):
         ...
 
     async def cover(self, after_task: int) -> Covered | None:
-        """Compute a batch of checksums that an older version did not; None if none is missing after that row."""
+        """Fill in a batch of results of an older version; None if there are none after that row id."""
         ...
 
     async def share_processing_times(self, fresh: Mapping[Key, LifeTable]) -> dict[Key, LifeTable]:

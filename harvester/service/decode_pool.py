@@ -5,6 +5,7 @@ pool they would keep the event loop busy for longer than they take to decode.
 """
 
 import errno
+import io
 import mmap
 import os
 import signal
@@ -17,6 +18,7 @@ import structlog
 from anyio import to_process, to_thread
 
 from harvester.api.decode.result import Decoded, decode_file, decode_retrieval
+from harvester.domain.tasks.embeddings import Matrix
 from harvester.domain.tasks.outcomes import Invalid, Retrieved, Transient
 from harvester.ports.spooled_body import IN_MEMORY_BYTES, SpooledBody
 
@@ -31,13 +33,22 @@ log = structlog.stdlib.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class _Exchanged:
-    """An outcome whose vectors were left in the shared file: `dtype[rows, dim]` from its beginning on."""
+class _Left:
+    """A matrix that was left in the shared file: `dtype[rows, dim]` from the byte `offset` on."""
 
-    outcome: Retrieved
     dtype: str
     rows: int
     dim: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchanged:
+    """An outcome whose vectors and uncertainties were left in the shared file."""
+
+    outcome: Retrieved
+    vectors: _Left
+    uncertainties: _Left | None
 
 
 class Decoder:
@@ -111,12 +122,31 @@ def _decode_in_worker(path: str, encoding: str | None, max_body_bytes: int) -> D
         outcome = decode_file(file, encoding, max_body_bytes)
         if not isinstance(outcome, Retrieved):
             return outcome
-        vectors = outcome.embeddings.vectors
-        file.truncate(min(vectors.nbytes, file.seek(0, os.SEEK_END)))
-        file.seek(0)
-        _write_all(file.fileno(), vectors.data.cast("B"))
-        emptied = Retrieved(replace(outcome.embeddings, vectors=vectors[:0]))
-        return _Exchanged(emptied, vectors.dtype.str, *vectors.shape)
+        return _leave_vectors(outcome, file)
+
+
+def _leave_vectors(outcome: Retrieved, file: io.FileIO) -> _Exchanged:
+    """Put the vectors and uncertainties in place of the body."""
+    embeddings = outcome.embeddings
+    vectors, uncertainties = embeddings.vectors, embeddings.uncertainties
+    # Each matrix begins at a multiple of the size of its numbers.
+    padding = b"" if uncertainties is None else bytes(-vectors.nbytes % 8)
+    file.truncate(min(embeddings.number_bytes + len(padding), file.seek(0, os.SEEK_END)))
+    file.seek(0)
+    _write_all(file.fileno(), vectors.data.cast("B"))
+    left = None
+    if uncertainties is not None:
+        _write_all(file.fileno(), memoryview(padding))
+        left = _left(uncertainties.vectors, file.tell())
+        _write_all(file.fileno(), uncertainties.vectors.data.cast("B"))
+        uncertainties = replace(uncertainties, vectors=uncertainties.vectors[:0])
+    emptied = replace(embeddings, vectors=vectors[:0], uncertainties=uncertainties)
+    return _Exchanged(Retrieved(emptied), _left(vectors, 0), left)
+
+
+def _left(matrix: Matrix, offset: int) -> _Left:
+    rows, dim = matrix.shape
+    return _Left(matrix.dtype.str, rows, dim, offset)
 
 
 def _write_all(descriptor: int, content: memoryview) -> None:
@@ -126,8 +156,14 @@ def _write_all(descriptor: int, content: memoryview) -> None:
 
 def _with_vectors(exchanged: _Exchanged, body: SpooledBody) -> Retrieved:
     """Return the outcome with the vectors mapped from the file: the mapping stays when the file is closed."""
-    dtype = np.dtype(exchanged.dtype)
-    size = exchanged.rows * exchanged.dim * dtype.itemsize
-    mapped = mmap.mmap(body.fileno(), size, access=mmap.ACCESS_READ)
-    vectors = np.frombuffer(mapped, dtype).reshape(exchanged.rows, exchanged.dim)
-    return Retrieved(replace(exchanged.outcome.embeddings, vectors=vectors))
+    embeddings, left = exchanged.outcome.embeddings, exchanged.uncertainties
+    mapped = mmap.mmap(body.fileno(), 0, access=mmap.ACCESS_READ)
+    uncertainties = embeddings.uncertainties
+    if uncertainties is not None and left is not None:
+        uncertainties = replace(uncertainties, vectors=_matrix(left, mapped))
+    return Retrieved(replace(embeddings, vectors=_matrix(exchanged.vectors, mapped), uncertainties=uncertainties))
+
+
+def _matrix(left: _Left, mapped: mmap.mmap) -> Matrix:
+    matrix: Matrix = np.frombuffer(mapped, np.dtype(left.dtype), left.rows * left.dim, left.offset)
+    return matrix.reshape(left.rows, left.dim)

@@ -61,7 +61,7 @@ class Housekeeping:
             self._prune_at = now + PRUNE_EVERY_S
 
     async def _cover(self) -> None:
-        """Compute checksums that an older version did not, a batch at a time, once for all stored results."""
+        """Fill in what an older version did not store, a batch at a time, once for all stored results."""
         if self._covered_up_to is not None:
             after_task = self._covered_up_to
             covered = await self._retry.run(lambda: self._source.cover(after_task))

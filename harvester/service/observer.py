@@ -89,7 +89,7 @@ class EndStatistics:
             state,
             ready_to_stored_s=None if since_ms is None else max(0, self._clock.wall_ms() - since_ms) / 1000,
             segments=0 if embeddings is None else embeddings.count,
-            stored_bytes=0 if embeddings is None else embeddings.vectors.nbytes,
+            stored_bytes=0 if embeddings is None else embeddings.number_bytes,
         )
 
     def record_stale(self, settlement: Settlement) -> None:

@@ -35,7 +35,7 @@ class Decided:
     def size(self) -> int:
         """The bytes in memory until it is written: vectors and texts, or a body that may be kept."""
         embeddings, body = self.settlement.embeddings, self.settlement.body or b""
-        return len(body) if embeddings is None else embeddings.vectors.nbytes + len(embeddings.document)
+        return len(body) if embeddings is None else embeddings.number_bytes + len(embeddings.document)
 
 
 class ResultWriter:

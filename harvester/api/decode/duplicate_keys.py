@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harvester.api.decode.body import EXCERPT_CHARACTERS, BodyError
-from harvester.domain.tasks.embeddings import VECTOR_FIELDS
+from harvester.domain.tasks.embeddings import NUMBER_LIST_FIELDS
 from harvester.domain.tasks.outcomes import Invalid
 
 _ESCAPED_COLON = re.compile(rb"\\u003[aA]")
@@ -53,7 +53,7 @@ def _colons(document: dict[str, Any]) -> int:
                 kind = type(value)
                 if kind is str:
                     colons += value.count(":")
-                elif kind is dict or (kind is list and key not in VECTOR_FIELDS):
+                elif kind is dict or (kind is list and key not in NUMBER_LIST_FIELDS):
                     waiting.append(value)
         else:
             kinds = set(map(type, holder))

@@ -5,7 +5,6 @@ hour of video, which would stall the event loop.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
 from typing import Any, BinaryIO
@@ -23,6 +22,7 @@ from harvester.api.decode.body import (
 )
 from harvester.api.decode.duplicate_keys import refuse_duplicate_keys
 from harvester.api.decode.number_scan import may_alter_numbers
+from harvester.api.decode.optional_fields import Received, optional_columns
 from harvester.api.decode.streaming import SplitDocument, split
 from harvester.api.decode.vectors import VectorError, pack, rows_with_long_integers
 from harvester.domain.tasks.embeddings import (
@@ -32,12 +32,14 @@ from harvester.domain.tasks.embeddings import (
     SCOPE_FIELDS,
     START_FIELDS,
     VECTOR_FIELDS,
-    MediaMetadata,
+    Matrix,
     TaskEmbeddings,
     segments_holder,
 )
 from harvester.domain.tasks.exact_numbers import AsWritten, alters_numbers, parse_as_written
+from harvester.domain.tasks.optional_fields import OPTIONAL_FIELDS
 from harvester.domain.tasks.outcomes import Empty, Failed, Invalid, Processing, Retrieved, Transient
+from harvester.domain.tasks.task_document import nearest_number, text_or_none, video_metadata
 
 MAX_MESSAGE_CHARACTERS = 500
 MAX_NUMBER_CHARACTERS = 40
@@ -87,7 +89,7 @@ def decode_document(document: dict[str, Any], body: bytes, parts: SplitDocument 
     """Return the outcome of a parsed task object; `body` is its text, `parts` has the vectors if split off."""
     status, segments = document.get("status"), _segments(document)
     if status is None and segments is None:
-        code = _text(document.get("code"))
+        code = text_or_none(document.get("code"))
         return Transient(f"The answer is not a task: {excerpt(body)}.", code[:64] if code else "not_a_task")
     if status not in ("ready", None):
         return unfinished(document)
@@ -107,7 +109,7 @@ def unfinished(document: dict[str, Any]) -> Failed | Processing:
 
 def received_id(document: dict[str, Any]) -> str | None:
     """Return the id that a task object names; None if it names none."""
-    return _text(document.get("_id"))
+    return text_or_none(document.get("_id"))
 
 
 def _finished(document: dict[str, Any], segments: list[Any], parts: SplitDocument | None) -> Retrieved | Invalid:
@@ -129,24 +131,6 @@ def failure_message(document: dict[str, Any]) -> str:
         if isinstance(reason, str) and reason:
             return reason
     return "The platform gives no reason."
-
-
-def timestamp_ms(value: Any) -> int | None:
-    """Return an RFC 3339 time as Unix milliseconds; None for anything else, which the document keeps as text."""
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    try:
-        milliseconds = round(moment.timestamp() * 1000)
-    except (OverflowError, ValueError):
-        return None
-    # Go writes an unset time as the year 1.
-    return milliseconds if milliseconds > 0 else None
 
 
 def _segments(document: dict[str, Any]) -> list[Any] | None:
@@ -175,12 +159,16 @@ def _embeddings(document: dict[str, Any], segments: list[Any], parts: SplitDocum
         for position in rows_with_long_integers(vectors, rows):
             extras.setdefault(position, {})[str(vector_fields[position])] = rows[position]
         _keep_as_written(extras, segments, columns)
+    metadata = video_metadata(document)
+    if not is_v1:
+        _check_dimension(metadata.embedding_dimension, vectors, f"{path}[0].{vector_fields[0]}")
+    optional = optional_columns(segments, layouts, extras, Received(path, vectors.shape[1], parts))
     owner, key = segments_holder(document) or (document, path)
     owner[key] = []
     # orjson reads deeper nesting than it writes: check that the extras can be written back at their depth.
     dump_json([[[list(extra.values()) for extra in extras.values()]]])
     return TaskEmbeddings(
-        metadata=video_metadata(document),
+        metadata=metadata,
         options=_texts(segments, options, path),
         scopes=_texts(segments, scopes, path),
         starts=_seconds(segments, starts, path, required=START_FIELDS[0] if is_v1 else None),
@@ -191,7 +179,15 @@ def _embeddings(document: dict[str, Any], segments: list[Any], parts: SplitDocum
         layout_of=layout_of,
         received_id=received_id(document),
         extras=extras,
+        **optional,
     )
+
+
+def _check_dimension(described: int | None, vectors: Matrix, name: str) -> None:
+    if described is not None and described != vectors.shape[1]:
+        raise _UnacceptableSegmentError(
+            f"{name}: {vectors.shape[1]} numbers, but metadata.embedding_dimension is {described}"
+        )
 
 
 _Names = list[str | None]
@@ -218,7 +214,10 @@ def _extras(
     segments: list[dict[str, Any]], layouts: list[tuple[str, ...]], layout_of: list[int]
 ) -> dict[int, dict[str, Any]]:
     """Return the fields without a column, by the segment's position."""
-    unknown = [[name for name in layout if name not in _column_names(layout)] for layout in layouts]
+    unknown = [
+        [name for name in layout if name not in _column_names(layout) and name not in OPTIONAL_FIELDS]
+        for layout in layouts
+    ]
     if not any(unknown):
         return {}
     return {
@@ -261,15 +260,11 @@ def _seconds(
     received: list[Any] = [segment[name] if name else None for segment, name in zip(segments, names, strict=True)]
     if set(map(type, received)) <= {int, float} and 0 <= min(received) <= max(received) < MAX_EXACT_INTEGER:
         return list(map(float, received))
-    values = list(map(_nearest, received))
+    values = list(map(nearest_number, received))
     for index, value in enumerate(values):
         if problem := _problem_of_time(value, is_required=required is not None):
             raise _UnacceptableSegmentError(f"{path}[{index}].{names[index] or required}: {problem}")
     return [None if value is None else float(value) for value in values]
-
-
-def _nearest(value: Any) -> Any:
-    return value.nearest if isinstance(value, AsWritten) and value.nearest is not None else value
 
 
 def _problem_of_time(value: Any, *, is_required: bool) -> str | None:
@@ -281,33 +276,3 @@ def _problem_of_time(value: Any, *, is_required: bool) -> str | None:
         return f"{type(value).__name__} instead of seconds"
     is_too_long = isinstance(value, int) and value >= MAX_EXACT_INTEGER
     return f"{value} is not a time in the video" if value < 0 or is_too_long else None
-
-
-def video_metadata(document: dict[str, Any]) -> MediaMetadata:
-    """Return the columns of metadata; a value of an unexpected type stays in the document only."""
-    video = document.get("video_embedding")
-    described = video.get("metadata") if isinstance(video, dict) else document.get("metadata")
-    metadata: dict[str, Any] = described if isinstance(described, dict) else {}
-    scopes = metadata.get("video_embedding_scope")
-    return MediaMetadata(
-        model_name=_text(document.get("model_name")),
-        duration=_number(metadata.get("duration")),
-        input_filename=_text(metadata.get("input_filename")),
-        input_url=_text(metadata.get("input_url")),
-        video_clip_length=_number(metadata.get("video_clip_length")),
-        scopes=tuple(scope for scope in scopes if isinstance(scope, str)) if isinstance(scopes, list) else (),
-        created_at_ms=timestamp_ms(document.get("created_at")),
-        updated_at_ms=timestamp_ms(document.get("updated_at")),
-    )
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _number(value: Any) -> float | None:
-    """Return the nearest float for a column of metadata; None for an integer between two floats."""
-    number = _nearest(value)
-    if isinstance(number, bool) or not isinstance(number, int | float) or float(number) != number:
-        return None
-    return float(number)

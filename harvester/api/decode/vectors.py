@@ -3,6 +3,7 @@
 import math
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,17 +46,19 @@ class VectorError(ValueError):
     """The lists are not vectors of one dimension; the message names the list and the problem."""
 
 
-def pack(rows: Sequence[Any], *, name: str) -> Matrix:
+def pack(rows: Sequence[Any], *, name: str, positions: Sequence[int] | None = None) -> Matrix:
     """Return `float32[n, dim]` if it keeps every number, else `float64[n, dim]`. Raises VectorError.
 
-    `name` is the name of a row in messages, as `segments[{}].float`.
+    `name` is the name of a row in messages, as `segments[{}].float`; `positions` are the numbers in it, if they are not
+    those of the rows.
     """
-    dim = _dimension(rows, name)
+    names = _Names(name, positions)
+    dim = _dimension(rows, names)
     packer = struct.Struct(f"<{dim}d").pack
     try:
         exact = np.frombuffer(b"".join([packer(*row) for row in rows]), "<f8").reshape(len(rows), dim)
     except (struct.error, TypeError, OverflowError):
-        raise VectorError(_first_bad_number(rows, name)) from None
+        raise VectorError(_first_bad_number(rows, names)) from None
     sizes = np.abs(exact)
     smallest, largest = sizes.min(), sizes.max()
     if smallest > 0 and largest < 1:
@@ -63,11 +66,12 @@ def pack(rows: Sequence[Any], *, name: str) -> Matrix:
         narrow = exact.astype("<f4")
         return narrow if _is_lossless(exact.ravel(), narrow.ravel()) else exact
     if _holds_bools(rows, exact):
-        raise VectorError(_first_bad_number(rows, name))
-    if not np.isfinite(exact).all():
-        raise VectorError("a vector holds a number that is not finite")
+        raise VectorError(_first_bad_number(rows, names))
+    is_finite = np.isfinite(exact).all(axis=1)
+    if not is_finite.all():
+        raise VectorError(f"{names.of(int(np.argmin(is_finite)))}: a number that is not finite")
     if largest >= 2**53 and exact.tolist() != list(rows):
-        raise VectorError(_first_bad_number(rows, name))
+        raise VectorError(_first_bad_number(rows, names))
     return _narrowed(exact)
 
 
@@ -96,12 +100,23 @@ def _widened(matrix: Matrix) -> NDArray[np.float64]:
     return np.array(orjson.loads(written), "<f8")
 
 
-def _dimension(rows: Sequence[Any], name: str) -> int:
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The names of rows in messages."""
+
+    template: str
+    positions: Sequence[int] | None
+
+    def of(self, index: int) -> str:
+        return self.template.format(index if self.positions is None else self.positions[index])
+
+
+def _dimension(rows: Sequence[Any], names: _Names) -> int:
     for index, row in enumerate(rows):
         if not isinstance(row, list) or not row:
-            raise VectorError(f"{name.format(index)}: no numbers")
+            raise VectorError(f"{names.of(index)}: no numbers")
         if len(row) != len(rows[0]):
-            raise VectorError(f"{name.format(index)}: {len(row)} numbers, expected {len(rows[0])}")
+            raise VectorError(f"{names.of(index)}: {len(row)} numbers, expected {len(rows[0])}")
     return len(rows[0])
 
 
@@ -114,12 +129,12 @@ def _holds_bools(rows: Sequence[Any], exact: NDArray[np.float64]) -> bool:
     return any(isinstance(number, bool) for index in places for number in rows[index])
 
 
-def _first_bad_number(rows: Sequence[Any], name: str) -> str:
+def _first_bad_number(rows: Sequence[Any], names: _Names) -> str:
     for index, row in enumerate(rows):
         for place, number in enumerate(row):
             if problem := _problem(number):
-                return f"{name.format(index)}[{place}]: {problem}"
-    return f"{name.format(0)}: not a vector"
+                return f"{names.of(index)}[{place}]: {problem}"
+    return f"{names.of(0)}: not a vector"
 
 
 def _problem(number: Any) -> str | None:

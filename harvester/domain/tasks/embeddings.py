@@ -14,6 +14,17 @@ START_FIELDS = ("start_offset_sec", "start_offset_time", "start_sec")
 END_FIELDS = ("end_offset_sec", "end_offset_time", "end_sec")
 OPTION_FIELDS = ("embedding_option",)
 SCOPE_FIELDS = ("embedding_scope",)
+START_PAGE_FIELD = "start_page_number"
+END_PAGE_FIELD = "end_page_number"
+QUADRANT_FIELD = "quadrant"
+CHUNK_FIELD = "chunk_index"
+UNCERTAINTY_FIELD = "embedding_uncertainty"
+
+NUMBER_LIST_FIELDS = (*VECTOR_FIELDS, UNCERTAINTY_FIELD)
+"""The fields that hold long lists of numbers."""
+
+MEDIA = ("video", "audio", "document", "image")
+"""The types of input; each gives its name to fields of list entries, such as `audio_embedding_option`."""
 
 MAX_EXACT_INTEGER = 2.0**53
 """From this number on not every integer is a float."""
@@ -29,7 +40,12 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class MediaMetadata:
-    """The API's description of a video. Times in `_ms` are Unix milliseconds, the duration and clip length seconds."""
+    """The API's description of a task's input and of its result.
+
+    Times in `_ms` are Unix milliseconds; duration, clip length and offsets are seconds. `video_clip_length` is the
+    length of a clip of any medium. `scopes` and `options` are those that the API lists. `tokens` are pairs of a medium
+    and how many of its tokens the model has read; `is_truncated`: it has read only a part of the input.
+    """
 
     model_name: str | None = None
     duration: float | None = None
@@ -39,6 +55,30 @@ class MediaMetadata:
     scopes: tuple[str, ...] = ()
     created_at_ms: int | None = None
     updated_at_ms: int | None = None
+    input_type: str | None = None
+    options: tuple[str, ...] = ()
+    start_offset_sec: float | None = None
+    end_offset_sec: float | None = None
+    embedding_dimension: int | None = None
+    tokens: tuple[tuple[str, int], ...] = ()
+    is_truncated: bool | None = None
+    truncation_reason: str | None = None
+
+    @property
+    def has_usage(self) -> bool:
+        """Whether the API reports what the model has read."""
+        return bool(self.tokens) or self.is_truncated is not None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Uncertainties:
+    """The uncertainty of each number of some vectors: row `i` of `vectors` is about the segment at `positions[i]`.
+
+    `vectors` has the types of `TaskEmbeddings.vectors`. The positions ascend.
+    """
+
+    positions: Sequence[int]
+    vectors: Matrix
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +88,8 @@ class TaskEmbeddings:
     `vectors` is `float32[n, dim]` if float32 holds every received number without loss, else `float64[n, dim]`; the
     bytes are little-endian. `document` is the received JSON with an empty list of segments. `layout_of` has for each
     segment an index into `layouts`, the field names in the received order. `extras` holds the fields without a column,
-    by the segment's position. Together they rebuild the received JSON. `received_id` is the id in the answer.
+    by the segment's position. Together they rebuild the received JSON. `received_id` is the id in the answer. A column
+    of pages, quadrants or chunks is empty if no segment has a value in it.
     """
 
     metadata: MediaMetadata
@@ -62,6 +103,11 @@ class TaskEmbeddings:
     layout_of: Sequence[int]
     received_id: str | None = None
     extras: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    start_pages: Sequence[int | None] = ()
+    end_pages: Sequence[int | None] = ()
+    quadrants: Sequence[str | None] = ()
+    chunk_indexes: Sequence[int | None] = ()
+    uncertainties: Uncertainties | None = None
 
     @property
     def count(self) -> int:
@@ -78,10 +124,26 @@ class TaskEmbeddings:
         """The stored type of a number: `f4` or `f8`."""
         return f"f{self.vectors.dtype.itemsize}"
 
+    @property
+    def number_bytes(self) -> int:
+        """The bytes of all vectors and uncertainties."""
+        uncertain = 0 if self.uncertainties is None else self.uncertainties.vectors.nbytes
+        return self.vectors.nbytes + uncertain
+
+
+_ATTRIBUTES = {
+    START_PAGE_FIELD: "start_page",
+    END_PAGE_FIELD: "end_page",
+    QUADRANT_FIELD: "quadrant",
+    CHUNK_FIELD: "chunk_index",
+    UNCERTAINTY_FIELD: "uncertainty",
+}
+"""The attributes of a row that have a field of one name only."""
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """One stored segment with its vector. `start` and `end` are seconds."""
+    """One stored segment with its vector, and the uncertainty if there is one. `start` and `end` are seconds."""
 
     option: str | None
     scope: str | None
@@ -90,6 +152,11 @@ class SegmentRow:
     vector: Matrix
     layout: int = 0
     extra: Mapping[str, Any] | None = None
+    start_page: int | None = None
+    end_page: int | None = None
+    quadrant: str | None = None
+    chunk_index: int | None = None
+    uncertainty: Matrix | None = None
 
 
 def segments_holder(document: dict[str, Any]) -> tuple[dict[str, Any], str] | None:
@@ -122,7 +189,9 @@ def _field(name: str, row: SegmentRow) -> Any:
         return _number(row.start)
     if name in END_FIELDS:
         return _number(row.end)
-    return row.option if name in OPTION_FIELDS else row.scope
+    if name in OPTION_FIELDS:
+        return row.option
+    return row.scope if name in SCOPE_FIELDS else getattr(row, _ATTRIBUTES[name])
 
 
 def _number(value: float | None) -> float | int | None:

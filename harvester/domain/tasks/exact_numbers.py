@@ -9,7 +9,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from harvester.domain.tasks.embeddings import VECTOR_FIELDS
+from harvester.domain.tasks.embeddings import NUMBER_LIST_FIELDS
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _SUSPECT = re.compile(rb"(?<![-+.0-9eE])(?:[-+.0-9eE]{16,}|[-+.0-9]*[eE]-[0-9]{3}[-+.0-9eE]*)")
@@ -92,7 +92,7 @@ def _int(text: str) -> int | float | AsWritten:
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    for name in VECTOR_FIELDS:
+    for name in NUMBER_LIST_FIELDS:
         vector = found.get(name)
         if isinstance(vector, list) and any(isinstance(number, AsWritten) for number in vector):
             found[name] = _vector(vector)

@@ -1,6 +1,7 @@
 """Reports of a store for users: the status of the database, and the details of one task."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from harvester.domain.limits.endpoint import Endpoint
@@ -43,6 +44,8 @@ class StatusReport:
     """The number of open tasks whose last answers brought no result; their ends wait for a confirmation."""
     log_bytes: int = 0
     free_bytes: int | None = None
+    truncated: int = 0
+    """The number of stored results whose input the model has read in part only."""
 
     @property
     def open(self) -> int:
@@ -52,7 +55,10 @@ class StatusReport:
 
 @dataclass(frozen=True, slots=True)
 class SegmentGroup:
-    """The segments of one option and scope."""
+    """The segments of one option and scope, from the first to the last second, page and chunk.
+
+    None where they have none. `uncertain` is the number of those with an uncertainty.
+    """
 
     option: str | None
     scope: str | None
@@ -61,6 +67,11 @@ class SegmentGroup:
     end: float | None
     dim: int
     dtype: str
+    start_page: int | None = None
+    end_page: int | None = None
+    first_chunk: int | None = None
+    last_chunk: int | None = None
+    uncertain: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +85,6 @@ class TaskDetails:
     attempts: list[Attempt]
     listed: dict[str, Any] | None = None
     kept: dict[str, Any] | None = None
+    options: Sequence[str] = ()
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    """How many tokens of each medium the model has read."""

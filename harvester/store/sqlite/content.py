@@ -9,7 +9,7 @@ The form is a sequence of columns. A column of n values is n bytes, 1 for a valu
 a NULL is written as 0, 0.0 or an empty text. All numbers are little-endian. Each table begins with its number of rows,
 an unsigned 64-bit number. The order is as follows, with rows by position:
 
-1. the bytes `harvester content 1`;
+1. the bytes `harvester content 2`;
 2. of the task and its row of `videos`: the TEXT column of task_id, model_name, input_filename, input_url, document,
    layouts; the REAL column of duration, video_clip_length; the INTEGER column of created_at, updated_at, harvested_at,
    segment_count, vectors_crc32;
@@ -17,9 +17,18 @@ an unsigned 64-bit number. The order is as follows, with rows by position:
 4. of `segments`: position (INTEGER), embedding_option, embedding_scope (TEXT), start_offset_sec, end_offset_sec (REAL),
    layout (INTEGER), extra (TEXT);
 5. of `embeddings`: position, dim (INTEGER), dtype (TEXT). vectors_crc32, the CRC-32 of the vectors' bytes in order of
-   position, covers the vectors: they are long (two thirds of a megabyte for 15 minutes), and read only once.
+   position, covers the vectors: they are long (two thirds of a megabyte for 15 minutes), and read only once;
+6. of `videos`: the TEXT column of input_type, truncation_reason, model_source; the REAL column of start_offset_sec,
+   end_offset_sec; the INTEGER column of embedding_dimension, is_truncated;
+7. of `video_options`: position (INTEGER), embedding_option (TEXT);
+8. of `video_tokens`, by medium: medium (TEXT), tokens (INTEGER);
+9. of `segments`: start_page, end_page (INTEGER), quadrant (TEXT), chunk_index (INTEGER);
+10. of `uncertainties`: position, dim (INTEGER), dtype (TEXT); then the INTEGER column of one value, the CRC-32 of their
+    bytes in order of position.
 
-The checksum is the BLAKE2b (RFC 7693) of these bytes with a digest of 16 bytes.
+The checksum is the BLAKE2b (RFC 7693) of these bytes with a digest of 16 bytes. This is form 2. Form 1, which older
+versions have stored, is `harvester content 1` and the items 2 to 5; `videos.content_form` says which form a row has.
+Neither covers model_asked_at and warnings: they are no content of an answer.
 """
 
 import sqlite3
@@ -36,53 +45,86 @@ from harvester.domain.errors import InvalidTaskId
 from harvester.domain.tasks.task_id import validate_task_id
 from harvester.store.sqlite.queries import query
 
-_FORM = b"harvester content 1"
+NEWEST_FORM = 2
+_FORMS = {1: b"harvester content 1", NEWEST_FORM: b"harvester content 2"}
 _DIGEST_BYTES = 16
 
 _VIDEO_COLUMNS = (
     *("model_name", "duration", "input_filename", "input_url", "video_clip_length", "created_at", "updated_at"),
-    *("harvested_at", "segment_count", "vectors_crc32", "document", "layouts", "content_blake2b"),
+    *("harvested_at", "segment_count", "vectors_crc32", "document", "layouts", "content_blake2b", "input_type"),
+    *("start_offset_sec", "end_offset_sec", "embedding_dimension", "is_truncated", "truncation_reason"),
+    *("model_source", "model_asked_at", "warnings", "content_form"),
 )
 """The columns of the query `find_video`, in its order: a damaged schema may have other names."""
 
 _TEXTS = ("model_name", "input_filename", "input_url", "document", "layouts")
 _REALS = ("duration", "video_clip_length")
 _INTEGERS = ("created_at", "updated_at", "harvested_at", "segment_count", "vectors_crc32")
+_LATER_TEXTS = ("input_type", "truncation_reason", "model_source")
+_LATER_REALS = ("start_offset_sec", "end_offset_sec")
+_LATER_INTEGERS = ("embedding_dimension", "is_truncated")
+
+_SEGMENT_COLUMNS = 7
+"""The columns of the query `content_segments` that form 1 has; the places follow."""
 
 VectorRow = tuple[int, int, str, Any]
 """Position, dimension, type and bytes of a vector."""
 
+Columns = Sequence[Sequence[Any]]
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The stored content of a task without the numbers of its vectors: `video` by column name, the rest as columns."""
+    """The stored content of a task without the numbers of its vectors: `video` by column name, the rest as columns.
+
+    `places` are the pages, quadrants and chunks of the segments.
+    """
 
     task_id: str
     video: dict[str, Any]
-    scopes: Sequence[Sequence[Any]]
-    segments: Sequence[Sequence[Any]]
-    embeddings: Sequence[Sequence[Any]]
+    scopes: Columns
+    segments: Columns
+    embeddings: Columns
+    options: Columns = ((), ())
+    tokens: Columns = ((), ())
+    places: Columns = ((), (), (), ())
+    uncertainties: Columns = ((), (), ())
+    uncertainties_crc32: int = 0
 
     def checksum(self) -> bytes:
-        """Return the checksum. Raises TypeError, AttributeError or struct.error for values of another type."""
-        video = self.video
-        parts = [
-            _FORM,
-            *_texts([self.task_id, *(video[name] for name in _TEXTS)]),
-            *_numbers("d", [video[name] for name in _REALS]),
-            *_numbers("q", [video[name] for name in _INTEGERS]),
-        ]
-        for kinds, columns in (("qt", self.scopes), ("qttddqt", self.segments), ("qqt", self.embeddings)):
-            parts.append(struct.pack("<Q", len(columns[0])))
-            for kind, column in zip(kinds, columns, strict=True):
-                parts += _texts(column) if kind == "t" else _numbers(kind, column)
+        """Return the checksum in the form `video["content_form"]`. Raises KeyError for an unknown form.
+
+        Raises TypeError, AttributeError or struct.error for values of another type.
+        """
+        form = self.video["content_form"]
+        parts = [_FORMS[form]]
+        self._add_video(parts, (self.task_id,), _TEXTS, _REALS, _INTEGERS)
+        _add_tables(parts, ("qt", self.scopes), ("qttddqt", self.segments), ("qqt", self.embeddings))
+        if form == NEWEST_FORM:
+            self._add_video(parts, (), _LATER_TEXTS, _LATER_REALS, _LATER_INTEGERS)
+            _add_tables(parts, ("qt", self.options), ("tq", self.tokens), ("qqtq", self.places))
+            _add_tables(parts, ("qqt", self.uncertainties))
+            parts += _numbers("q", [self.uncertainties_crc32])
         return blake2b(b"".join(parts), digest_size=_DIGEST_BYTES).digest()
+
+    def _add_video(self, parts: list[bytes], first: Sequence[str], *names: Sequence[str]) -> None:
+        texts, reals, integers = ([self.video[name] for name in some] for some in names)
+        parts += (*_texts([*first, *texts]), *_numbers("d", reals), *_numbers("q", integers))
+
+
+def _add_tables(parts: list[bytes], *tables: tuple[str, Columns]) -> None:
+    for kinds, columns in tables:
+        parts.append(struct.pack("<Q", len(columns[0])))
+        for kind, column in zip(kinds, columns, strict=True):
+            parts += _texts(column) if kind == "t" else _numbers(kind, column)
 
 
 def _numbers(kind: str, values: Sequence[Any]) -> tuple[bytes, bytes]:
     count = len(values)
     if None not in values:
         return bytes(count), struct.pack(f"<{count}{kind}", *values)
+    if values.count(None) == count:
+        return b"\1" * count, bytes(8 * count)
     numbers = [0 if value is None else value for value in values]
     return bytes([value is None for value in values]), struct.pack(f"<{count}{kind}", *numbers)
 
@@ -109,7 +151,8 @@ class StoredContent:
     @property
     def is_right(self) -> bool | None:
         """Whether the stored checksum matches the content; None if there is none yet."""
-        return None if self._expected is None else self.is_right_for(self.content.task_id)
+        is_missing = self.content.video["content_blake2b"] is None and self.content.video["content_form"] == 1
+        return None if is_missing else self.is_right_for(self.content.task_id)
 
     @property
     def received_id(self) -> str | None:
@@ -123,16 +166,13 @@ class StoredContent:
         """Return whether the stored checksum matches the content with that task id."""
         if task_id is None:
             return False
+        video = self.content.video
         try:
-            return bool(replace(self.content, task_id=task_id).checksum() == self._expected)
-        except (TypeError, AttributeError, struct.error):
+            checksum = replace(self.content, task_id=task_id).checksum()
+        except (TypeError, AttributeError, KeyError, struct.error):
             # Damage: a value has a type that its column never has.
             return False
-
-    @property
-    def _expected(self) -> bytes | None:
-        expected: bytes | None = self.content.video["content_blake2b"]
-        return expected
+        return bool(checksum == video["content_blake2b"])
 
     @property
     def has_right_vectors(self) -> bool:
@@ -148,19 +188,32 @@ def read_content(
     """Read the stored content of a task; `vectors` are its rows of `vectors_of`, which are read to the end."""
     of_task = {"task": task}
     video = connection.execute(query("find_video"), of_task).fetchone() or [None] * len(_VIDEO_COLUMNS)
+    rows, checksum = _checked(vectors)
+    uncertain, uncertain_checksum = _checked(connection.execute(query("uncertainties_of"), of_task))
+    segments = _columns(connection.execute(query("content_segments"), of_task).fetchall(), _SEGMENT_COLUMNS + 4)
+    content = Content(
+        task_id,
+        dict(zip(_VIDEO_COLUMNS, video, strict=True)),
+        _columns(connection.execute(query("content_scopes"), of_task).fetchall(), 2),
+        segments[:_SEGMENT_COLUMNS],
+        rows,
+        _columns(connection.execute(query("content_options"), of_task).fetchall(), 2),
+        _columns(connection.execute(query("content_tokens"), of_task).fetchall(), 2),
+        segments[_SEGMENT_COLUMNS:],
+        uncertain,
+        uncertain_checksum,
+    )
+    return StoredContent(content, checksum)
+
+
+def _checked(vectors: Iterable[VectorRow]) -> tuple[Columns, int]:
+    """Return the columns of the rows without the bytes, and the CRC-32 of the bytes."""
     checksum, rows = 0, []
     for position, dim, dtype, vector in vectors:
         # In a damaged file the value may have any type.
         checksum = zlib.crc32(vector if isinstance(vector, bytes) else repr(vector).encode(), checksum)
         rows.append((position, dim, dtype))
-    content = Content(
-        task_id,
-        dict(zip(_VIDEO_COLUMNS, video, strict=True)),
-        _columns(connection.execute(query("content_scopes"), of_task).fetchall(), 2),
-        _columns(connection.execute(query("content_segments"), of_task).fetchall(), 7),
-        _columns(rows, 3),
-    )
-    return StoredContent(content, checksum)
+    return _columns(rows, 3), checksum
 
 
 def vectors_of(connection: sqlite3.Connection, task: int) -> Iterable[VectorRow]:
@@ -168,5 +221,5 @@ def vectors_of(connection: sqlite3.Connection, task: int) -> Iterable[VectorRow]
     return connection.execute(query("vectors_of"), {"task": task})
 
 
-def _columns(rows: Sequence[Sequence[Any]], count: int) -> Sequence[Sequence[Any]]:
+def _columns(rows: Sequence[Sequence[Any]], count: int) -> Columns:
     return list(zip(*rows, strict=True)) if rows else [()] * count

@@ -61,17 +61,17 @@ UPDATE tasks SET state = 'pending', claim = claim + 1 WHERE id = :id AND state =
 
 -- name: store_listed
 -- Store the API's description of a task's video, unless the task has ended or was deleted since it was read.
-INSERT INTO listed (task, listed_at, model_name, duration, input_filename, input_url)
-SELECT id, :now, :model_name, :duration, :input_filename, :input_url FROM tasks
+INSERT INTO listed (task, listed_at, model_name, duration, input_filename, input_url, input_type)
+SELECT id, :now, :model_name, :duration, :input_filename, :input_url, :input_type FROM tasks
 WHERE id = :task AND task_id = :task_id AND state IN ('pending', 'ready')
 ON CONFLICT (task) DO UPDATE
 SET listed_at = excluded.listed_at,
     model_name = coalesce(excluded.model_name, model_name), duration = coalesce(excluded.duration, duration),
     input_filename = coalesce(excluded.input_filename, input_filename),
-    input_url = coalesce(excluded.input_url, input_url)
+    input_url = coalesce(excluded.input_url, input_url), input_type = coalesce(excluded.input_type, input_type)
 
 -- name: listed_of
-SELECT listed_at, model_name, duration, input_filename, input_url FROM listed WHERE task = :task
+SELECT listed_at, model_name, duration, input_filename, input_url, input_type FROM listed WHERE task = :task
 
 -- name: find_inserted
 -- Rows that other programs inserted and that have no deadline yet, or an impossible one.
@@ -373,8 +373,14 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: insert_video
 INSERT INTO videos (task, model_name, duration, input_filename, input_url, video_clip_length,
                     created_at, updated_at, harvested_at, segment_count, vectors_crc32, document, layouts,
-                    content_blake2b)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    input_type, start_offset_sec, end_offset_sec, embedding_dimension, is_truncated, truncation_reason,
+                    model_source, content_blake2b, content_form)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: listed_for
+-- The entries of the list about some tasks.
+SELECT task, model_name, duration, input_filename, input_url, input_type FROM listed
+WHERE task IN (SELECT value FROM json_each(:tasks))
 
 -- name: harvested_before
 -- Those of the tasks that have a stored video.
@@ -386,15 +392,34 @@ INSERT INTO embeddings (task, position, dim, dtype, vector) VALUES (?, ?, ?, ?, 
 -- name: insert_scope
 INSERT INTO video_scopes (task, position, video_embedding_scope) VALUES (?, ?, ?)
 
+-- name: insert_option
+INSERT INTO video_options (task, position, embedding_option) VALUES (?, ?, ?)
+
+-- name: insert_tokens
+INSERT INTO video_tokens (task, medium, tokens) VALUES (?, ?, ?)
+
 -- name: insert_segment
 INSERT INTO segments (task, position, embedding_option, embedding_scope, start_offset_sec, end_offset_sec, layout, extra)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
+-- name: insert_placed_segment
+-- A segment of a result that has pages, quadrants or chunks.
+INSERT INTO segments (task, position, embedding_option, embedding_scope, start_offset_sec, end_offset_sec, layout, extra,
+                      start_page, end_page, quadrant, chunk_index)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
 -- name: insert_embeddings
--- Many rows in one statement, because each statement releases and takes the interpreter's lock.
+-- Many rows in one statement, because each statement releases and takes the interpreter's lock. The positions are a JSON
+-- list; the key of each is its row in the bytes.
 INSERT INTO embeddings (task, position, dim, dtype, vector)
-SELECT :task, position, :dim, :dtype, substr(:vectors, (position - :first) * :bytes + 1, :bytes) FROM segments
-WHERE task = :task AND position >= :first AND position < :end ORDER BY position
+SELECT :task, value, :dim, :dtype, substr(:vectors, key * :bytes + 1, :bytes) FROM json_each(:positions)
+
+-- name: insert_uncertainty
+INSERT INTO uncertainties (task, position, dim, dtype, vector) VALUES (?, ?, ?, ?, ?)
+
+-- name: insert_uncertainties
+INSERT INTO uncertainties (task, position, dim, dtype, vector)
+SELECT :task, value, :dim, :dtype, substr(:vectors, key * :bytes + 1, :bytes) FROM json_each(:positions)
 
 -- name: store_payload
 INSERT OR REPLACE INTO payloads (task, received_at, body, is_cut, encoding)
@@ -503,6 +528,10 @@ WHERE error_at IS NOT NULL ORDER BY error_at DESC LIMIT :limit
 -- name: stored_totals
 SELECT count(*), coalesce(sum(segment_count), 0), coalesce(sum(duration), 0) FROM videos
 
+-- name: count_truncated
+SELECT count(*) FROM videos INDEXED BY videos_with_faults
+WHERE (is_truncated = 1 OR warnings IS NOT NULL) AND is_truncated = 1
+
 -- name: retry_state
 UPDATE tasks
 SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0, unfinished_at = NULL,
@@ -517,29 +546,35 @@ WHERE task_id = :task_id AND state IN ('failed', 'expired', 'missing', 'rejected
 
 -- name: find_task
 SELECT id, task_id, state, added_at, created_at, expires_at, ended_at, next_attempt_at, attempts, failures,
-       error_code, error_message, error_at, lease_owner, lease_until, claim
+       error_code, error_message, error_at, lease_owner, lease_until, claim, source
 FROM tasks WHERE task_id = :task_id
 
 -- name: find_video
 SELECT model_name, duration, input_filename, input_url, video_clip_length, created_at, updated_at, harvested_at,
-       segment_count, vectors_crc32, document, layouts, content_blake2b
+       segment_count, vectors_crc32, document, layouts, content_blake2b, input_type, start_offset_sec, end_offset_sec,
+       embedding_dimension, is_truncated, truncation_reason, model_source, model_asked_at, warnings, content_form
 FROM videos WHERE task = :task
 
 -- name: video_scopes
 SELECT video_embedding_scope FROM video_scopes WHERE task = :task ORDER BY position
 
 -- name: segment_groups
+-- In the reading order of their first segments: the API returns segments in any order.
 SELECT segments.embedding_option, segments.embedding_scope, count(*), min(segments.start_offset_sec),
-       max(segments.end_offset_sec), min(embeddings.dim), min(embeddings.dtype)
+       max(segments.end_offset_sec), min(embeddings.dim), min(embeddings.dtype), min(segments.start_page),
+       max(segments.end_page), min(segments.chunk_index), max(segments.chunk_index), count(uncertainties.position)
 FROM segments JOIN embeddings ON embeddings.task = segments.task AND embeddings.position = segments.position
+LEFT JOIN uncertainties ON uncertainties.task = segments.task AND uncertainties.position = segments.position
 WHERE segments.task = :task
 GROUP BY segments.embedding_option, segments.embedding_scope
-ORDER BY min(segments.position)
+ORDER BY min(segments.chunk_index), min(segments.start_page), min(segments.start_offset_sec), min(segments.position)
 
 -- name: segments_of
 SELECT segments.embedding_option, segments.embedding_scope, segments.start_offset_sec, segments.end_offset_sec,
-       segments.layout, segments.extra, embeddings.dtype, embeddings.vector
+       segments.layout, segments.extra, segments.start_page, segments.end_page, segments.quadrant, segments.chunk_index,
+       embeddings.dtype, embeddings.vector, uncertainties.dtype, uncertainties.vector
 FROM segments JOIN embeddings ON embeddings.task = segments.task AND embeddings.position = segments.position
+LEFT JOIN uncertainties ON uncertainties.task = segments.task AND uncertainties.position = segments.position
 WHERE segments.task = :task ORDER BY segments.position
 
 -- name: attempts_of
@@ -573,6 +608,15 @@ SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone 
     error_code = :code, error_message = :message, error_at = :now
 WHERE id = :id AND claim = :claim
 
+-- name: forget_uncertainties
+DELETE FROM uncertainties WHERE task = :task
+
+-- name: forget_options
+DELETE FROM video_options WHERE task = :task
+
+-- name: forget_tokens
+DELETE FROM video_tokens WHERE task = :task
+
 -- name: forget_embeddings
 DELETE FROM embeddings WHERE task = :task
 
@@ -590,6 +634,13 @@ SELECT tasks.task_id, embeddings.position, embeddings.dim, embeddings.dtype, len
 FROM embeddings JOIN tasks ON tasks.id = embeddings.task
 WHERE length(embeddings.vector) <> embeddings.dim * (CASE embeddings.dtype WHEN 'f4' THEN 4 ELSE 8 END)
 
+-- name: wrong_uncertainties
+SELECT tasks.task_id, uncertainties.position
+FROM uncertainties JOIN tasks ON tasks.id = uncertainties.task
+LEFT JOIN embeddings ON embeddings.task = uncertainties.task AND embeddings.position = uncertainties.position
+WHERE uncertainties.dim IS NOT embeddings.dim
+   OR length(uncertainties.vector) <> uncertainties.dim * (CASE uncertainties.dtype WHEN 'f4' THEN 4 ELSE 8 END)
+
 -- name: mixed_dimensions
 SELECT tasks.task_id, min(embeddings.dim), max(embeddings.dim)
 FROM embeddings JOIN tasks ON tasks.id = embeddings.task
@@ -604,20 +655,45 @@ SELECT position, dim, dtype, vector FROM embeddings WHERE task = :task ORDER BY 
 -- name: content_scopes
 SELECT position, video_embedding_scope FROM video_scopes WHERE task = :task ORDER BY position
 
--- name: content_segments
-SELECT position, embedding_option, embedding_scope, start_offset_sec, end_offset_sec, layout, extra FROM segments
-WHERE task = :task ORDER BY position
+-- name: uncertainties_of
+SELECT position, dim, dtype, vector FROM uncertainties WHERE task = :task ORDER BY position
 
--- name: without_checksum
+-- name: content_options
+SELECT position, embedding_option FROM video_options WHERE task = :task ORDER BY position
+
+-- name: content_tokens
+SELECT medium, tokens FROM video_tokens WHERE task = :task ORDER BY medium
+
+-- name: content_segments
+SELECT position, embedding_option, embedding_scope, start_offset_sec, end_offset_sec, layout, extra,
+       start_page, end_page, quadrant, chunk_index
+FROM segments WHERE task = :task ORDER BY position
+
+-- name: in_old_form
 SELECT videos.task, tasks.task_id, videos.segment_count
 FROM videos INDEXED BY videos_in_old_form CROSS JOIN tasks ON tasks.id = videos.task
-WHERE videos.content_form < 2 AND videos.content_blake2b IS NULL AND videos.task > :after ORDER BY videos.task LIMIT :limit
+WHERE videos.content_form < 2 AND videos.task > :after ORDER BY videos.task LIMIT :limit
 
--- name: count_without_checksum
-SELECT count(*) FROM videos INDEXED BY videos_in_old_form WHERE content_form < 2 AND content_blake2b IS NULL
+-- name: count_in_old_form
+SELECT count(*) FROM videos INDEXED BY videos_in_old_form WHERE content_form < 2
 
--- name: set_checksum
-UPDATE videos SET content_blake2b = :content_blake2b WHERE task = :task
+-- name: count_without_model
+SELECT count(*) FROM videos INDEXED BY videos_without_model WHERE model_name IS NULL
+
+-- name: fill_in_video
+UPDATE videos
+SET model_name = :model_name, duration = :duration, input_filename = :input_filename, input_url = :input_url,
+    video_clip_length = :video_clip_length, created_at = :created_at, updated_at = :updated_at,
+    input_type = :input_type, start_offset_sec = :start_offset_sec,
+    end_offset_sec = :end_offset_sec, embedding_dimension = :embedding_dimension, is_truncated = :is_truncated,
+    truncation_reason = :truncation_reason, model_source = :model_source,
+    content_blake2b = :content_blake2b, content_form = :content_form
+WHERE task = :task
+
+-- name: fill_in_segment
+UPDATE segments SET extra = :extra, start_page = :start_page, end_page = :end_page, quadrant = :quadrant,
+                    chunk_index = :chunk_index
+WHERE task = :task AND position = :position
 
 -- name: budget_arrival
 SELECT arrival FROM budget

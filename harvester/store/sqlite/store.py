@@ -34,7 +34,7 @@ from harvester.store.sqlite.counts import (
 )
 from harvester.store.sqlite.deadlines import deadlines
 from harvester.store.sqlite.listed import apply_list_page, listed_rows
-from harvester.store.sqlite.maintenance.missing_checksums import cover
+from harvester.store.sqlite.maintenance.older_results import cover
 from harvester.store.sqlite.maintenance.rescue_copy import save_copy
 from harvester.store.sqlite.opened_file import OpenedFile
 from harvester.store.sqlite.processing_times import share_processing_times

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from harvester.domain.errors import StoreError
-from harvester.domain.tasks.embeddings import SegmentRow, rebuild
+from harvester.domain.tasks.embeddings import rebuild
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import TaskState
 from harvester.domain.tasks.task_reports import SegmentGroup, StatusReport, TaskDetails, TaskError
@@ -39,6 +39,7 @@ def status_report(connection: sqlite3.Connection, path: Path, now_ms: int) -> St
         held=held(connection),
         log_bytes=log_bytes(path),
         free_bytes=free_bytes(path),
+        truncated=connection.execute(query("count_truncated")).fetchone()[0],
     )
 
 
@@ -57,6 +58,8 @@ def task_details(connection: sqlite3.Connection, task_id: str) -> TaskDetails | 
         attempts=[Attempt(**attempt) for attempt in _rows(connection, "attempts_of", of_task)],
         listed=_row(connection, "listed_of", of_task),
         kept=_row(connection, "payload_of", of_task),
+        options=[option for _, option in connection.execute(query("content_options"), of_task)],
+        tokens=dict(connection.execute(query("content_tokens"), of_task).fetchall()),
     )
 
 
@@ -66,20 +69,14 @@ def rebuild_json(connection: sqlite3.Connection, task_id: str) -> bytes | None:
     Raises StoreError if it is too damaged for that.
     """
     # `harvester status` needs this module, and loading numpy takes longer than the whole command.
-    import numpy as np  # noqa: PLC0415
+    from harvester.store.sqlite.segment_rows import segment_rows  # noqa: PLC0415
 
     task = _row(connection, "find_task", {"task_id": task_id})
     video = _row(connection, "find_video", {"task": task["id"]}) if task else None
     if task is None or video is None:
         return None
     try:
-        stored = connection.execute(query("segments_of"), {"task": task["id"]})
-        rows = [
-            SegmentRow(
-                option, scope, start, end, np.frombuffer(vector, f"<{dtype}"), layout, extra and load_json(extra)
-            )
-            for option, scope, start, end, layout, extra, dtype, vector in stored
-        ]
+        rows = list(segment_rows(connection, task["id"]))
         return dump_json(rebuild(load_json(video["document"]), load_json(video["layouts"]), rows))
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         # This program stores only readable values, so the file was damaged later.

@@ -2,6 +2,7 @@
 
 import gzip
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.api.decode.result import Decoded, decode_retrieval, timestamp_ms
+from harvester.api.decode.result import Decoded, decode_retrieval
 from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.outcomes import Empty, Failed, Invalid, Processing, Retrieved, Transient
+from harvester.domain.tasks.task_document import timestamp_ms
 from tests.support.thorough import examples
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 V1_READY = (FIXTURES / "retrieve_v1_ready.json").read_bytes()
 V2_READY = (FIXTURES / "retrieve_v2_ready.json").read_bytes()
 MAX_BYTES = 1 << 20
+UNCERTAINTY = "data[0].embedding_uncertainty"
 
 
 def decoded(body: bytes | dict[str, Any], encoding: str | None = None) -> Decoded:
@@ -68,7 +71,39 @@ def test_the_metadata_of_a_documented_result_are_right() -> None:
         video_clip_length=6.0,
         scopes=("clip", "video"),
         created_at_ms=1_709_251_200_000,
+        input_type="video",
     )
+
+
+def test_the_metadata_of_a_documented_result_of_v2_are_right() -> None:
+    assert embeddings_of((FIXTURES / "retrieve_v2_document_35.json").read_bytes()).metadata == MediaMetadata(
+        input_filename="rules.pdf",
+        scopes=("local",),
+        created_at_ms=1_794_129_056_000,
+        input_type="document",
+        options=("visual",),
+        embedding_dimension=128,
+        tokens=(("document", 2210),),
+        is_truncated=True,
+        truncation_reason="model_context_window",
+    )
+    audio = embeddings_of((FIXTURES / "retrieve_v2_audio_30.json").read_bytes()).metadata
+    assert (audio.start_offset_sec, audio.end_offset_sec, audio.duration) == (0.0, 1800.0, 1800.0)
+    assert (audio.options, audio.is_truncated, audio.tokens) == (("audio", "transcription"), None, ())
+
+
+@pytest.mark.parametrize(
+    ("received", "expected"),
+    [
+        ({"input_type": 7, "embedding_dimension": "2", "embedding_options": "visual"}, MediaMetadata()),
+        ({"clip_length": 6, "embedding_scopes": ["clip", 7]}, MediaMetadata(video_clip_length=6.0, scopes=("clip",))),
+        ({"embedding_dimension": 2**63, "start_offset_sec": None}, MediaMetadata()),
+    ],
+)
+def test_metadata_of_another_type_stay_in_the_document(received: dict[str, Any], expected: MediaMetadata) -> None:
+    usage = {"input_tokens": {"video": 7, "audio": 1.5, "text": None}, "truncated": "no", "truncation_reason": 7}
+    one = embeddings_of(v2({"embedding": [0.5, 1.5]}, metadata=received, usage=usage))
+    assert one.metadata == replace(expected, tokens=(("video", 7),))
 
 
 @pytest.mark.parametrize("name", ["retrieve_v2_processing.json", "status_v1_processing.json"])
@@ -133,10 +168,26 @@ def test_in_v1_a_segment_without_time_or_vector_is_invalid(name: str) -> None:
         ({"embedding": [1], "end_sec": "6"}, "data[0].end_sec: str instead of seconds"),
         ({"start_sec": 0}, "data[0].embedding: no numbers"),
         ([1], "data[0]: not an object"),
+        ({"embedding": [1, 2], "embedding_uncertainty": [1]}, f"{UNCERTAINTY}: 1 numbers, expected 2 as in the vector"),
+        ({"embedding": [1], "embedding_uncertainty": []}, f"{UNCERTAINTY}: 0 numbers, expected 1 as in the vector"),
+        ({"embedding": [1], "embedding_uncertainty": ["1"]}, f"{UNCERTAINTY}[0]: str instead of a number"),
+        ({"embedding": [1], "embedding_uncertainty": [None]}, f"{UNCERTAINTY}[0]: NoneType instead of a number"),
     ],
 )
 def test_in_v2_the_place_has_the_names_of_v2(one: Any, message: str) -> None:
     assert decoded(v2(one)) == Invalid(f"{message}.", "segments_invalid")
+
+
+def test_a_wrong_uncertainty_is_named_by_its_segment() -> None:
+    segments = [{"embedding": [1]}, {"embedding": [1], "embedding_uncertainty": [True]}]
+    message = "data[1].embedding_uncertainty[0]: bool instead of a number."
+    assert decoded(v2(*segments)) == Invalid(message, "segments_invalid")
+
+
+def test_vectors_of_another_dimension_than_the_metadata_say_are_rejected() -> None:
+    body = v2({"embedding": [0.5, 0.25]}, metadata={"embedding_dimension": 128})
+    message = "data[0].embedding: 2 numbers, but metadata.embedding_dimension is 128."
+    assert decoded(body) == Invalid(message, "segments_invalid")
 
 
 # Answers that are neither a result nor an error.

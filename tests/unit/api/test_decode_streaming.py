@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from harvester.api.decode.body import decompressed
 from harvester.api.decode.result import Decoded, decode_file, decode_retrieval
 from harvester.api.decode.streaming import split
+from harvester.domain.tasks.embeddings import Matrix
 from harvester.domain.tasks.outcomes import Invalid, Retrieved
 from tests.support.thorough import examples
 
@@ -40,7 +41,12 @@ def v2(*segments: Any) -> bytes:
     return orjson.dumps({"_id": "1", "status": "ready", "data": list(segments)})
 
 
+def uncertain(vector: Any, uncertainty: Any) -> dict[str, Any]:
+    return {"embedding": vector, "embedding_uncertainty": uncertainty, "start_sec": 1, "end_sec": 2}
+
+
 REGULAR = v1(*(segment(vector) for vector in numbers(100)))
+UNCERTAIN = v2(uncertain([0.5], [0.5]))
 DOUBLES = numbers(100)
 DOUBLES[70][3] = 0.1234567890123456
 
@@ -53,6 +59,12 @@ SPLITTABLE = {
     "unknown fields": v1(*(segment([0.5], confidence={"a": [1]}, other=index) for index in range(3))),
     "both names": v1(segment([0.5], embedding=[1.5])),
     "text that looks like a vector": v1(segment([0.5], embedding_scope='x,"float":[1.5]'), note='"float":[2.5]'),
+    "uncertainties": v2(*(uncertain(*pair) for pair in zip(numbers(100), numbers(100)[::-1], strict=True))),
+    "uncertainties before the vectors": v2(*({"embedding_uncertainty": row, "embedding": row} for row in numbers(40))),
+    "some uncertainties": v2(*(uncertain(row, row if index % 3 else None) for index, row in enumerate(numbers(40)))),
+    "no uncertainty but null": v2(*(uncertain(row, None) for row in numbers(3))),
+    "short uncertainties": v2(*(uncertain(row, row[1:]) for row in numbers(3))),
+    "double uncertainties": v2(*(uncertain(*pair) for pair in zip(numbers(100), DOUBLES, strict=True))),
     "doubtful ends": v1(segment([0.5], start_offset_sec=9), segment([0.5], end_offset_sec=None)),
 }
 
@@ -87,6 +99,17 @@ IRREGULAR = {
     "a page": b"<html>" + b"x" * 5_000,
     "not UTF-8": REGULAR.replace(b'"visual"', b'"\xff"', 1),
     "more after the end": REGULAR + b"{}",
+    "one short uncertainty": v2(*(uncertain(row, row[index:]) for index, row in enumerate(numbers(2)))),
+    "an uncertainty of another type": v2(uncertain([0.5], [0.5]), uncertain([0.5], "high")),
+    "an empty uncertainty": v2(uncertain([0.5], [])),
+    "an uncertainty in an unknown field": v2(uncertain([0.5], None) | {"other": {"embedding_uncertainty": [0.5]}}),
+    "an uncertainty elsewhere": v2(uncertain([0.5], [0.5])).replace(
+        b'"ready",', b'"ready","embedding_uncertainty":[1],'
+    ),
+    "an uncertainty that repeats": UNCERTAIN.replace(b"}]", b',"embedding_uncertainty":[1]}]'),
+    "uncertainties with other spacing": v2(uncertain([0.5], [0.5]))
+    .replace(b'"embedding_un', b' "embedding_un')
+    .replace(b'ty":', b'ty" :'),
     "no comma": REGULAR.replace(b',"float"', b'"float"', 1),
 }
 
@@ -99,8 +122,13 @@ def comparable(outcome: Decoded) -> Any:
     if not isinstance(outcome, Retrieved):
         return outcome
     one = outcome.embeddings
-    fields = {name: getattr(one, name) for name in one.__slots__ if name != "vectors"}
-    return fields, one.vectors.dtype, one.vectors.shape, one.vectors.tobytes()
+    fields = {name: getattr(one, name) for name in one.__slots__ if name not in ("vectors", "uncertainties")}
+    uncertainties = one.uncertainties and (one.uncertainties.positions, *comparable_matrix(one.uncertainties.vectors))
+    return fields, *comparable_matrix(one.vectors), uncertainties
+
+
+def comparable_matrix(matrix: Matrix) -> Any:
+    return matrix.dtype, matrix.shape, matrix.tobytes()
 
 
 @pytest.mark.parametrize("size", [1 << 20, 61])
@@ -193,11 +221,13 @@ def test_a_large_compressed_body_comes_in_pieces() -> None:
     assert (b"".join(received), max(map(len, received)) < 1_000_000) == (body, True)
 
 
-def test_a_large_body_takes_little_more_memory_than_its_vectors() -> None:
-    body = v1(*(segment(vector) for vector in numbers(1200, 512)))
+@pytest.mark.parametrize("is_uncertain", [False, True])
+def test_a_large_body_takes_little_more_memory_than_its_vectors(*, is_uncertain: bool) -> None:
+    body = v2(*(uncertain(vector, vector if is_uncertain else None) for vector in numbers(1200, 512)))
     tracemalloc.start()
     parts = split(pieces(body, 1 << 18))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert parts is not None
-    assert peak < 3 * parts.vectors.nbytes < len(body) * 1.3
+    extracted = parts.vectors.nbytes + (parts.uncertainties.nbytes if parts.uncertainties is not None else 0)
+    assert peak < 3 * extracted < len(body) * 1.3

@@ -15,7 +15,9 @@ from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready, Transient
 
-DOCUMENTED = (Path(__file__).parents[2] / "fixtures" / "list_v1.json").read_bytes()
+DOCUMENTED_PATH = Path(__file__).parents[2] / "fixtures" / "list_v1.json"
+DOCUMENTED = DOCUMENTED_PATH.read_bytes()
+DOCUMENTED_V2 = DOCUMENTED_PATH.with_name("list_v2.json").read_bytes()
 TASK_ID = "66f537778d9641fe5a0d101f"
 CREATED = "2024-09-26T10:29:19.968Z"
 CREATED_MS = 1_727_346_559_968
@@ -43,8 +45,34 @@ def test_the_documented_page_is_read() -> None:
     assert parsed.tasks[0] == ListedTask(
         TASK_ID,
         Processing("processing", CREATED_MS),
-        MediaMetadata("marengo3.0", 13.4400001, "01.mp4", None, 6.0, ("clip",), CREATED_MS),
+        MediaMetadata("marengo3.0", 13.4400001, "01.mp4", None, 6.0, ("clip",), CREATED_MS, input_type="video"),
     )
+
+
+def test_the_documented_page_of_every_medium_is_read() -> None:
+    parsed = parse_list(DOCUMENTED_V2, None)
+    assert isinstance(parsed, ListPage)
+    described = [one.metadata for one in parsed.tasks]
+    assert [(one.model_name, one.input_type, one.input_filename or one.input_url) for one in described] == [
+        ("marengo3.5", "video", "match.mp4"),
+        ("marengo3.5", "document", "rules.pdf"),
+        ("marengo3.0", "audio", "https://media.example/talk.mp3"),
+        ("marengo3.5", "image", "https://media.example/logo.png"),
+        ("marengo3.5", "document", "notes.md"),
+        ("marengo3.5", "image", "poster.png"),
+    ]
+    assert [(one.options, one.scopes) for one in described][1:4] == [
+        (("visual",), ("local",)),
+        (("audio", "transcription"), ("clip",)),
+        (("visual",), ("asset",)),
+    ]
+    assert (described[2].duration, described[2].start_offset_sec, described[2].end_offset_sec) == (1800.0, 0.0, 1800.0)
+
+
+@pytest.mark.parametrize("medium", ["video", "audio"])
+def test_a_clip_length_is_read_by_its_medium(medium: str) -> None:
+    holder = {f"{medium}_embedding": {"metadata": {f"{medium}_clip_length": 6}}}
+    assert only(**holder).metadata == MediaMetadata(video_clip_length=6.0, input_type=medium)
 
 
 def test_a_compressed_page_is_read() -> None:
@@ -129,7 +157,7 @@ values = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=20,
 )
-names = st.sampled_from(["_id", "status", "created_at", "model_name", "video_embedding", "metadata", "error"])
+names = st.sampled_from(["_id", "status", "created_at", "model_name", "video_embedding", "audio_embedding", "metadata"])
 
 
 @given(st.lists(values | st.dictionaries(names, values)), values)

@@ -75,6 +75,25 @@ async def test_vectors_of_double_precision_come_back_whole() -> None:
     assert set(outcome.embeddings.vectors[:, 7].tolist()) == {0.1234567890123456}
 
 
+@pytest.mark.parametrize("number", [0.5, 0.1234567890123456])
+async def test_uncertainties_come_back_beside_the_vectors(number: float) -> None:
+    dim, rows = 501, range(601)
+    segments = [{"embedding": [0.5 + row] * dim} for row in rows]
+    for row in rows[1:]:
+        segments[row]["embedding_uncertainty"] = [number + row] * dim
+    body = orjson.dumps({"_id": "1", "status": "ready", "data": segments})
+    there = await Decoder(CAP_BYTES).decode(body, None)
+    assert isinstance(there, Retrieved)
+    one = there.embeddings
+    assert one.uncertainties is not None
+    assert (one.vectors[:, -1].tolist(), list(one.uncertainties.positions)) == (
+        [0.5 + row for row in rows],
+        [*rows[1:]],
+    )
+    assert one.uncertainties.vectors[:, 0].tolist() == [number + row for row in rows[1:]]
+    assert one.number_bytes == one.vectors.nbytes + one.uncertainties.vectors.nbytes
+
+
 async def test_a_compressed_body_is_decompressed_by_the_worker() -> None:
     body = zlib.compress(large_body(), 6, zlib.MAX_WBITS | 16)
     assert len(body) > IN_MEMORY_BYTES

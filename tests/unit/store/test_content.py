@@ -13,24 +13,30 @@ import numpy as np
 import pytest
 
 from harvester.domain.errors import StoreError
+from harvester.domain.tasks.embeddings import Uncertainties
 from harvester.domain.tasks.outcomes import Retrieved
-from harvester.ports.maintenance import Covered
 from harvester.store.sqlite.connection import open_for_reading, open_for_writing
 from harvester.store.sqlite.content import Content
-from harvester.store.sqlite.maintenance.missing_checksums import cover
 from harvester.store.sqlite.maintenance.repair import examine, repair
 from harvester.store.sqlite.maintenance.verify import verify
 from harvester.store.sqlite.task_history import rebuild_json
-from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import NOW, claim_new, embeddings_of, object_id, settle_all, settlement
 
 COLUMNS = {
     "videos": "model_name duration input_filename input_url video_clip_length created_at updated_at harvested_at"
-    " segment_count vectors_crc32 document layouts content_blake2b",
+    " segment_count vectors_crc32 document layouts content_blake2b input_type start_offset_sec end_offset_sec"
+    " embedding_dimension is_truncated truncation_reason model_source content_form",
     "video_scopes": "task position video_embedding_scope",
-    "segments": "task position embedding_option embedding_scope start_offset_sec end_offset_sec layout extra",
+    "video_options": "task position embedding_option",
+    "video_tokens": "task medium tokens",
+    "segments": "task position embedding_option embedding_scope start_offset_sec end_offset_sec layout extra"
+    " start_page end_page quadrant chunk_index",
     "embeddings": "task position dim dtype vector",
+    "uncertainties": "task position dim dtype vector",
 }
+KEYS = {"videos": ("task",), "video_tokens": ("task", "medium")}
+"""The keys of the tables that have no position."""
+
 PLACES = [(table, column) for table, columns in COLUMNS.items() for column in columns.split()]
 
 
@@ -41,6 +47,22 @@ def store(connection: sqlite3.Connection) -> None:
         one = embeddings_of(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), scopes=("clip", "video"))
         full = replace(
             one,
+            metadata=replace(
+                one.metadata,
+                input_type="video",
+                options=("visual", "audio"),
+                start_offset_sec=0.5,
+                end_offset_sec=20.0 + number,
+                embedding_dimension=8,
+                tokens=(("audio", 7), ("video", 100 + number)),
+                is_truncated=bool(number % 2),
+                truncation_reason="model_context_window",
+            ),
+            start_pages=[None, 1, 2],
+            end_pages=[1, None, 3],
+            quadrants=["top_left", None, "top_right"],
+            chunk_indexes=[2, 0, None],
+            uncertainties=Uncertainties([0, 2], vectors[:2] * vectors[:2]),
             options=["visual", None, "audio"],
             scopes=["clip", "clip", None],
             starts=[number + 0.5, None, 12.0],
@@ -83,8 +105,9 @@ def changes(value: Any) -> Iterator[Any]:
 @pytest.mark.parametrize(("table", "column"), PLACES, ids=[f"{table}.{column}" for table, column in PLACES])
 def test_any_change_of_any_value_is_found(harvested: sqlite3.Connection, table: str, column: str) -> None:
     harvested.execute("PRAGMA foreign_keys = OFF")
-    place = "task = ?" if table == "videos" else "task = ? AND position = ?"
-    keys = harvested.execute(f"SELECT {'task' if table == 'videos' else 'task, position'} FROM {table}").fetchall()
+    names = KEYS.get(table, ("task", "position"))
+    place = " AND ".join(f"{name} = ?" for name in names)
+    keys = harvested.execute(f"SELECT {', '.join(names)} FROM {table}").fetchall()
     tried = 0
     for key in keys:
         (value,) = harvested.execute(f"SELECT {column} FROM {table} WHERE {place}", key).fetchone()
@@ -114,7 +137,7 @@ def test_rows_that_two_tasks_have_exchanged_are_found_and_put_back(harvested: sq
     for old, new in ((1, -1), (2, 1), (-1, 2)):
         harvested.execute(f"UPDATE {table} SET task = ? WHERE task = ?", (new, old))
     harvested.execute("PRAGMA foreign_keys = ON")
-    if table == "video_scopes":
+    if table in ("video_scopes", "video_options"):
         # The same in both.
         assert errors(harvested) == []
         return
@@ -145,46 +168,27 @@ def test_a_changed_id_is_named_and_what_is_stored_under_it_stays(harvested: sqli
     assert examine(harvested).damaged == []
 
 
-def test_the_form_of_the_checksum_stays_what_it_is() -> None:
+@pytest.mark.parametrize(
+    ("form", "expected"), [(1, "cbdff3eef58df4ce3bdea2d711bce4cf"), (2, "aa86bab40c7bc402ee547883e2ee9bf1")]
+)
+def test_the_forms_of_the_checksum_stay_what_they_are(form: int, expected: str) -> None:
     video: dict[str, Any] = dict.fromkeys(("model_name", "input_filename", "input_url", "created_at", "updated_at"))
     video |= {"duration": 6.5, "video_clip_length": None, "harvested_at": NOW, "segment_count": 1, "vectors_crc32": 7}
+    video |= {"document": '{"a":"ü"}', "layouts": "[]", "content_form": form, "input_type": "document"}
+    video |= {"start_offset_sec": None, "end_offset_sec": 6.0, "embedding_dimension": 512, "is_truncated": 1}
     content = Content(
         "66f537778d9641fe5a0d101f",
-        video | {"document": '{"a":"ü"}', "layouts": "[]"},
+        video | {"truncation_reason": None, "model_source": "inferred"},
         scopes=((0,), ("clip",)),
         segments=((0,), ("visual",), (None,), (0.0,), (6.0,), (0,), (None,)),
         embeddings=((0,), (512,), ("f4",)),
+        options=((0, 1), ("visual", "text")),
+        tokens=(("document",), (2210,)),
+        places=((1,), (2,), (None,), (0,)),
+        uncertainties=((0,), (512,), ("f8",)),
+        uncertainties_crc32=9,
     )
-    assert content.checksum().hex() == "cbdff3eef58df4ce3bdea2d711bce4cf"
-
-
-def bare(connection: sqlite3.Connection) -> list[Any]:
-    return connection.execute("SELECT task, content_blake2b FROM videos ORDER BY task").fetchall()
-
-
-def test_what_an_older_version_stored_gets_the_same_checksum_unless_its_vectors_are_damaged(
-    harvested: sqlite3.Connection,
-) -> None:
-    stored = bare(harvested)
-    harvested.execute("UPDATE videos SET content_blake2b = NULL")
-    harvested.execute("UPDATE embeddings SET vector = zeroblob(32) WHERE task = 2 AND position = 1")
-    assert any("3 of an older version" in one.text for one in verify(harvested) if one.is_warning)
-
-    covered = in_transaction(harvested, lambda connection: cover(connection, 0))
-
-    assert covered is not None
-    assert (covered.count, covered.last_task) == (2, 3)
-    assert in_transaction(harvested, lambda connection: cover(connection, covered.last_task)) is None
-    assert bare(harvested) == [stored[0], (2, None), stored[2]]
-
-
-def test_batches_are_small_and_go_on_behind_the_last_one(
-    harvested: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    harvested.execute("UPDATE videos SET content_blake2b = NULL")
-    monkeypatch.setattr("harvester.store.sqlite.maintenance.missing_checksums.BATCH_SEGMENTS", 4)
-    assert [cover(harvested, 0), cover(harvested, 2)] == [Covered(2, 2), Covered(1, 3)]
-    assert [value is None for _, value in bare(harvested)] == [False, False, False]
+    assert content.checksum().hex() == expected
 
 
 def given_back(connection: sqlite3.Connection) -> list[Any]:

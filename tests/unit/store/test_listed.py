@@ -107,6 +107,7 @@ def test_what_the_list_tells_is_kept_for_the_story(connection: sqlite3.Connectio
     story = task_details(connection, object_id(0))
     assert story is not None
     assert story.listed == {
+        "input_type": None,
         "listed_at": NOW,
         "model_name": "marengo3.0",
         "duration": 12.5,

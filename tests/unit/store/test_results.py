@@ -2,6 +2,8 @@ import gzip
 import sqlite3
 import zlib
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -10,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from harvester.api.decode.result import decode_retrieval
 from harvester.domain.tasks import dead_letter
-from harvester.domain.tasks.embeddings import Matrix
+from harvester.domain.tasks.embeddings import Matrix, MediaMetadata, Uncertainties
 from harvester.domain.tasks.outcomes import (
     Failed,
     Invalid,
@@ -22,7 +25,9 @@ from harvester.domain.tasks.outcomes import (
 )
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import Task
-from harvester.store.sqlite import results
+from harvester.store.sqlite import result_rows
+from harvester.store.sqlite.maintenance.verify import verify
+from harvester.store.sqlite.results import keep_metadata
 from tests.support.store_builders import (
     NOW,
     add_tasks,
@@ -39,6 +44,7 @@ from tests.support.store_builders import (
     throwaway_database,
 )
 
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 COUNTERS = ("attempts", "failures", "gone", "invalid", "error_code", "error_message", "error_at")
 
 
@@ -142,7 +148,7 @@ def test_vectors_that_lie_otherwise_in_memory_are_stored_in_order(connection: sq
 def test_more_vectors_than_one_statement_takes_are_stored_in_order(
     connection: sqlite3.Connection, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "STATEMENT_BYTES", 3 * 4 * 4 + 1)
+    monkeypatch.setattr(result_rows, "STATEMENT_BYTES", 3 * 4 * 4 + 1)
     received = embeddings(count=8, dim=4)
     settle_all(connection, settlement(task, Retrieved(received)))
     rows = connection.execute("SELECT vector FROM embeddings ORDER BY position").fetchall()
@@ -215,3 +221,72 @@ def test_the_requests_of_all_ids_have_their_own_rows(connection: sqlite3.Connect
     tasks = claim(connection)
     settle_all(connection, *(settlement(task, Ready()) for task in tasks))
     assert [attempt[1] for attempt in contents(connection)["attempts"]] == [task.row_id for task in tasks]
+
+
+def stored_columns(connection: sqlite3.Connection, names: str, table: str = "videos") -> list[Any]:
+    return connection.execute(f"SELECT {names} FROM {table}").fetchall()
+
+
+def decoded(name: str) -> Retrieved:
+    outcome = decode_retrieval((FIXTURES / name).read_bytes(), None, 1 << 20)
+    assert isinstance(outcome, Retrieved)
+    return outcome
+
+
+def test_the_view_says_what_each_vector_is_and_where_in_its_document(
+    connection: sqlite3.Connection, task: Task
+) -> None:
+    settle_all(connection, settlement(task, decoded("retrieve_v2_document_35.json")))
+    names = "model_name, input_type, embedding_scope, start_page, end_page, quadrant, input_filename, harvested_at"
+    assert stored_columns(connection, names, "segment_vectors ORDER BY position")[4:7] == [
+        ("marengo3.5", "document", "page", 2, 2, "bottom_right", "rules.pdf", NOW),
+        ("marengo3.5", "document", "page", 1, 1, None, "rules.pdf", NOW),
+        ("marengo3.5", "document", "page", 1, 1, "top_left", "rules.pdf", NOW),
+    ]
+    names = "embedding_dimension, is_truncated, truncation_reason, model_source"
+    assert stored_columns(connection, names) == [(128, 1, "model_context_window", "inferred")]
+    assert stored_columns(connection, "medium, tokens", "video_tokens") == [("document", 2210)]
+    assert stored_columns(connection, "embedding_option", "video_options") == [("visual",)]
+
+
+@pytest.mark.parametrize("small_bytes", [0, 1 << 20])
+def test_uncertainties_are_stored_beside_their_vectors(
+    connection: sqlite3.Connection, task: Task, monkeypatch: pytest.MonkeyPatch, small_bytes: int
+) -> None:
+    monkeypatch.setattr(result_rows, "SMALL_BYTES", small_bytes)
+    monkeypatch.setattr(result_rows, "STATEMENT_BYTES", 3 * 8 + 1)
+    vectors = np.arange(12, dtype=np.float32).reshape(6, 2)
+    uncertain = Uncertainties([1, 3, 4, 5], np.arange(8, dtype=np.float64).reshape(4, 2)[::-1])
+    settle_all(connection, settlement(task, Retrieved(replace(embeddings_of(vectors), uncertainties=uncertain))))
+    rows = stored_columns(connection, "*", "segment_uncertainties ORDER BY position")
+    assert [(task_id, dim, dtype) for task_id, _, dim, dtype, _ in rows] == [(task.task_id, 2, "f8")] * 4
+    assert [(position, np.frombuffer(blob, "<f8").tolist()) for _, position, _, _, blob in rows] == [
+        (1, [6, 7]),
+        (3, [4, 5]),
+        (4, [2, 3]),
+        (5, [0, 1]),
+    ]
+    stored = stored_columns(connection, "vector", "segment_vectors ORDER BY position")
+    assert [np.frombuffer(blob, "<f4").tolist() for (blob,) in stored] == vectors.tolist()
+
+
+def test_the_list_says_what_the_result_does_not(connection: sqlite3.Connection, task: Task) -> None:
+    listed = MediaMetadata("marengo3.5", 7.5, "listed.mp4", "https://media.example/listed.mp4", input_type="audio")
+    keep_metadata(connection, task, listed, NOW)
+    settle_all(connection, settlement(task, decoded("retrieve_v2_ready.json")))
+    names = "model_name, model_source, duration, input_filename, input_type"
+    assert stored_columns(connection, names) == [("marengo3.5", "list", 7.5, "listed.mp4", "audio")]
+    assert [one for one in verify(connection, deep=True) if not one.is_warning] == []
+
+
+def test_the_result_comes_before_the_list(connection: sqlite3.Connection, task: Task) -> None:
+    keep_metadata(connection, task, MediaMetadata("listed", 7.5, "listed.mp4", input_type="audio"), NOW)
+    settle_all(connection, settlement(task, decoded("retrieve_v1_ready.json")))
+    names = "model_name, model_source, duration, input_filename, input_type"
+    assert stored_columns(connection, names) == [("marengo3.0", "answer", 18.0, "01.mp4", "video")]
+
+
+def test_a_result_whose_model_is_unknown_is_stored_and_counted(connection: sqlite3.Connection, task: Task) -> None:
+    settle_all(connection, settlement(task, decoded("retrieve_v2_ready.json")))
+    assert stored_columns(connection, "model_name, model_source") == [(None, None)]
+    assert any("1 result without a known model" in one.text for one in verify(connection) if one.is_warning)

@@ -14,7 +14,10 @@ DAMAGED = "stored_damaged"
 ENDPOINT = "verify"
 """Takes the place of the endpoint in the task's history."""
 
-_STORED_ROWS = ("forget_embeddings", "forget_segments", "forget_scopes", "forget_video")
+_STORED_ROWS = (
+    *("forget_uncertainties", "forget_embeddings", "forget_segments"),
+    *("forget_scopes", "forget_options", "forget_tokens", "forget_video"),
+)
 """The statements in order: rows that refer to others first."""
 
 

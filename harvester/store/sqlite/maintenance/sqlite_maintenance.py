@@ -9,7 +9,7 @@ from harvester.ports.maintenance import Backup, Covered, Damaged, Examination, F
 from harvester.store.sqlite.connection import Connection, open_existing, open_for_reading, open_for_writing
 from harvester.store.sqlite.database_path import check_exists
 from harvester.store.sqlite.maintenance import checks
-from harvester.store.sqlite.maintenance.missing_checksums import cover
+from harvester.store.sqlite.maintenance.older_results import cover
 from harvester.store.sqlite.migrations import applied_versions
 from harvester.store.sqlite.sqlite_errors import translating_errors
 from harvester.store.sqlite.transaction import in_transaction
@@ -26,7 +26,7 @@ class SqliteMaintenance:
         check_exists(self._path)
 
     def migrate(self) -> Upgrade:
-        """Create the database or bring it to the newest schema, and compute missing checksums batch by batch."""
+        """Create the database or bring it to the newest schema, and fill in older results batch by batch."""
         total, batch = 0, Covered(0, 0)
         with translating_errors(self._path), closing(open_for_writing(self._path)) as connection:
             version = max(applied_versions(connection))

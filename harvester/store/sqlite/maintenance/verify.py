@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harvester.ports.maintenance import Finding
+from harvester.reports.formats import counted
 from harvester.store.sqlite.content import StoredContent, VectorRow, read_content, vectors_of
 from harvester.store.sqlite.migrations import applied_versions
 from harvester.store.sqlite.queries import query
@@ -49,11 +50,22 @@ def _relations(connection: sqlite3.Connection) -> Iterator[Finding]:
         yield Finding(f"vector {position}: {length} bytes are not {dim} numbers of {dtype}", task_id, is_damage=True)
     for task_id, smallest, largest in connection.execute(query("mixed_dimensions")):
         yield Finding(f"vectors of {smallest} to {largest} numbers in one video", task_id, is_damage=True)
-    (uncovered,) = connection.execute(query("count_without_checksum")).fetchone()
+    for task_id, position in connection.execute(query("wrong_uncertainties")):
+        text = f"uncertainty {position}: not as many numbers as the vector, or bytes of another length"
+        yield Finding(text, task_id, is_damage=True)
+    yield from _gaps(connection)
+
+
+def _gaps(connection: sqlite3.Connection) -> Iterator[Finding]:
+    """Yield how many results an older version stored without the newer columns, and how many have no model."""
+    (uncovered,) = connection.execute(query("count_in_old_form")).fetchone()
     if uncovered:
-        text = (
-            f"{uncovered} of an older version have a checksum of their vectors only: `harvester migrate` adds the other"
-        )
+        text = f"{uncovered} of an older version lack columns of this one: `harvester migrate` fills them in"
+        yield Finding(text, is_warning=True)
+    (unnamed,) = connection.execute(query("count_without_model")).fetchone()
+    if unnamed:
+        why = "their vectors cannot be compared with others; `harvester show` says why"
+        text = f"{counted(unnamed, 'result')} without a known model: {why}"
         yield Finding(text, is_warning=True)
 
 

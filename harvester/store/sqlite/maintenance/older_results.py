@@ -1,0 +1,88 @@
+"""Fill in what an older version did not store: columns from the stored JSON and the list, and the newest checksum."""
+
+import sqlite3
+from dataclasses import replace
+from typing import Any
+
+from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.models import ModelSource, ResultSigns
+from harvester.domain.tasks.task_document import video_metadata
+from harvester.ports.maintenance import Covered
+from harvester.store.sqlite.content import NEWEST_FORM, Columns, Content, read_content, vectors_of
+from harvester.store.sqlite.json_columns import dump_json, load_json
+from harvester.store.sqlite.maintenance.older_segments import FilledSegments, fill_in_segments
+from harvester.store.sqlite.queries import query
+from harvester.store.sqlite.result_rows import insert_matrix, listed_metadata, numbered, token_columns, video_columns
+from harvester.store.sqlite.row_batches import write_rows
+
+BATCH_TASKS = 64
+BATCH_SEGMENTS = 8192
+"""Segments of a batch: 16 MB of vectors, which take the writer's thread about 20 ms."""
+
+
+def cover(connection: sqlite3.Connection, after_task: int) -> Covered | None:
+    """Fill in results of an older version after that row id; None if there are none. The body of one transaction.
+
+    It skips results whose vectors or checksum are not the received ones, because a checksum must not confirm damage.
+    """
+    found = connection.execute(query("in_old_form"), {"after": after_task, "limit": BATCH_TASKS}).fetchall()
+    if not found:
+        return None
+    count = segments = last_task = 0
+    for task, task_id, segment_count in found:
+        stored = read_content(connection, task, task_id, vectors_of(connection, task))
+        if stored.has_right_vectors and stored.is_right is not False:
+            count += _fill_in(connection, task, stored.content)
+        segments, last_task = segments + segment_count, task
+        if segments >= BATCH_SEGMENTS:
+            break
+    return Covered(count, last_task)
+
+
+def _fill_in(connection: sqlite3.Connection, task: int, content: Content) -> bool:
+    """Fill in one result; return False if its JSON is damaged."""
+    listed = next(iter(connection.execute(query("listed_for"), {"tasks": dump_json([task]).decode()})), None)
+    try:
+        segments = fill_in_segments(content)
+        filled = _filled(content, segments, listed_metadata(*listed[1:]) if listed is not None else None)
+        checksum = filled.checksum()
+    except (ValueError, TypeError, AttributeError, LookupError):
+        return False
+    connection.execute(query("fill_in_video"), filled.video | {"task": task, "content_blake2b": checksum})
+    if not content.scopes[0]:
+        write_rows(connection, "insert_scope", _rows(task, filled.scopes))
+    write_rows(connection, "insert_option", _rows(task, filled.options))
+    write_rows(connection, "insert_tokens", _rows(task, filled.tokens))
+    connection.executemany(query("fill_in_segment"), [{"task": task, **row} for row in segments.changed_rows()])
+    if segments.uncertainties is not None:
+        insert_matrix(connection, "uncertainties", task, segments.uncertain, segments.uncertainties)
+    return True
+
+
+def _filled(content: Content, segments: FilledSegments, listed: MediaMetadata | None) -> Content:
+    """Return the content with all that its JSON and the list say. What is stored already stays."""
+    document = load_json(content.video["document"])
+    metadata = video_metadata(document if isinstance(document, dict) else {})
+    *_, options, scopes = content.segments[:3]
+    signs = ResultSigns(options, scopes, content.embeddings[1][0], has_uncertainty=bool(segments.uncertain))
+    columns: dict[str, Any] = video_columns(metadata, listed, signs)
+    if content.video["model_name"] is not None:
+        columns["model_source"] = ModelSource.ANSWER
+    video = content.video | {
+        name: value if content.video[name] is None else content.video[name] for name, value in columns.items()
+    }
+    return replace(
+        content,
+        video=video | {"content_form": NEWEST_FORM},
+        scopes=content.scopes if content.scopes[0] else numbered(metadata.scopes),
+        options=numbered(metadata.options),
+        tokens=token_columns(metadata),
+        segments=[*content.segments[:-1], segments.extras],
+        places=segments.places,
+        uncertainties=segments.uncertainty_columns,
+        uncertainties_crc32=segments.uncertainties_crc32,
+    )
+
+
+def _rows(task: int, columns: Columns) -> list[tuple[Any, ...]]:
+    return [(task, *row) for row in zip(*columns, strict=True)]
