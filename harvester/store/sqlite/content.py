@@ -11,24 +11,25 @@ an unsigned 64-bit number. The order is as follows, with rows by position:
 
 1. the bytes `harvester content 2`;
 2. of the task and its row of `videos`: the TEXT column of task_id, model_name, input_filename, input_url, document,
-   layouts; the REAL column of duration, video_clip_length; the INTEGER column of created_at, updated_at, harvested_at,
-   segment_count, vectors_crc32;
+   layouts, input_type, truncation_reason, model_source; the REAL column of duration, video_clip_length,
+   start_offset_sec, end_offset_sec; the INTEGER column of created_at, updated_at, harvested_at, segment_count,
+   vectors_crc32, embedding_dimension, is_truncated;
 3. of `video_scopes`: position (INTEGER), video_embedding_scope (TEXT);
 4. of `segments`: position (INTEGER), embedding_option, embedding_scope (TEXT), start_offset_sec, end_offset_sec (REAL),
    layout (INTEGER), extra (TEXT);
 5. of `embeddings`: position, dim (INTEGER), dtype (TEXT). vectors_crc32, the CRC-32 of the vectors' bytes in order of
    position, covers the vectors: they are long (two thirds of a megabyte for 15 minutes), and read only once;
-6. of `videos`: the TEXT column of input_type, truncation_reason, model_source; the REAL column of start_offset_sec,
-   end_offset_sec; the INTEGER column of embedding_dimension, is_truncated;
-7. of `video_options`: position (INTEGER), embedding_option (TEXT);
-8. of `video_tokens`, by medium: medium (TEXT), tokens (INTEGER);
-9. of `segments`: start_page, end_page (INTEGER), quadrant (TEXT), chunk_index (INTEGER);
-10. of `uncertainties`: position, dim (INTEGER), dtype (TEXT); then the INTEGER column of one value, the CRC-32 of their
-    bytes in order of position.
+6. of `video_options`: position (INTEGER), embedding_option (TEXT);
+7. of `video_tokens`, by medium: medium (TEXT), tokens (INTEGER);
+8. of those rows of `segments` in which one of them is not NULL: position, start_page, end_page, chunk_index (INTEGER),
+   quadrant (TEXT);
+9. of `uncertainties`: position, dim (INTEGER), dtype (TEXT); then the INTEGER column of one value, the CRC-32 of their
+   bytes in order of position.
 
 The checksum is the BLAKE2b (RFC 7693) of these bytes with a digest of 16 bytes. This is form 2. Form 1, which older
-versions have stored, is `harvester content 1` and the items 2 to 5; `videos.content_form` says which form a row has.
-Neither covers model_asked_at and warnings: they are no content of an answer.
+versions have stored, is the bytes `harvester content 1` and the items 2 to 5 without input_type, truncation_reason,
+model_source, start_offset_sec, end_offset_sec, embedding_dimension and is_truncated; `videos.content_form` says which
+form a row has. Neither covers model_asked_at and warnings: they are no content of an answer.
 """
 
 import sqlite3
@@ -46,7 +47,6 @@ from harvester.domain.tasks.task_id import validate_task_id
 from harvester.store.sqlite.queries import query
 
 NEWEST_FORM = 2
-_FORMS = {1: b"harvester content 1", NEWEST_FORM: b"harvester content 2"}
 _DIGEST_BYTES = 16
 
 _VIDEO_COLUMNS = (
@@ -60,12 +60,23 @@ _VIDEO_COLUMNS = (
 _TEXTS = ("model_name", "input_filename", "input_url", "document", "layouts")
 _REALS = ("duration", "video_clip_length")
 _INTEGERS = ("created_at", "updated_at", "harvested_at", "segment_count", "vectors_crc32")
-_LATER_TEXTS = ("input_type", "truncation_reason", "model_source")
-_LATER_REALS = ("start_offset_sec", "end_offset_sec")
-_LATER_INTEGERS = ("embedding_dimension", "is_truncated")
+_NAMES = {
+    1: (_TEXTS, _REALS, _INTEGERS),
+    NEWEST_FORM: (
+        (*_TEXTS, "input_type", "truncation_reason", "model_source"),
+        (*_REALS, "start_offset_sec", "end_offset_sec"),
+        (*_INTEGERS, "embedding_dimension", "is_truncated"),
+    ),
+}
+"""The columns of `videos` in each form, by their types."""
 
 _SEGMENT_COLUMNS = 7
 """The columns of the query `content_segments` that form 1 has; the places follow."""
+
+_NO_ROWS = bytes(8)
+
+NO_PLACES: Sequence[Sequence[Any]] = ((), (), (), (), ())
+"""The columns of `Content.places` without rows."""
 
 VectorRow = tuple[int, int, str, Any]
 """Position, dimension, type and bytes of a vector."""
@@ -77,7 +88,7 @@ Columns = Sequence[Sequence[Any]]
 class Content:
     """The stored content of a task without the numbers of its vectors: `video` by column name, the rest as columns.
 
-    `places` are the pages, quadrants and chunks of the segments.
+    `places` are positions, pages, chunks and quadrants of the segments that have any.
     """
 
     task_id: str
@@ -87,7 +98,7 @@ class Content:
     embeddings: Columns
     options: Columns = ((), ())
     tokens: Columns = ((), ())
-    places: Columns = ((), (), (), ())
+    places: Columns = NO_PLACES
     uncertainties: Columns = ((), (), ())
     uncertainties_crc32: int = 0
 
@@ -96,24 +107,27 @@ class Content:
 
         Raises TypeError, AttributeError or struct.error for values of another type.
         """
-        form = self.video["content_form"]
-        parts = [_FORMS[form]]
-        self._add_video(parts, (self.task_id,), _TEXTS, _REALS, _INTEGERS)
+        video, form = self.video, self.video["content_form"]
+        texts, reals, integers = _NAMES[form]
+        parts = [
+            b"harvester content %d" % form,
+            *_texts([self.task_id, *[video[name] for name in texts]]),
+            *_numbers("d", [video[name] for name in reals]),
+            *_numbers("q", [video[name] for name in integers]),
+        ]
         _add_tables(parts, ("qt", self.scopes), ("qttddqt", self.segments), ("qqt", self.embeddings))
         if form == NEWEST_FORM:
-            self._add_video(parts, (), _LATER_TEXTS, _LATER_REALS, _LATER_INTEGERS)
-            _add_tables(parts, ("qt", self.options), ("tq", self.tokens), ("qqtq", self.places))
+            _add_tables(parts, ("qt", self.options), ("tq", self.tokens), ("qqqqt", self.places))
             _add_tables(parts, ("qqt", self.uncertainties))
             parts += _numbers("q", [self.uncertainties_crc32])
         return blake2b(b"".join(parts), digest_size=_DIGEST_BYTES).digest()
 
-    def _add_video(self, parts: list[bytes], first: Sequence[str], *names: Sequence[str]) -> None:
-        texts, reals, integers = ([self.video[name] for name in some] for some in names)
-        parts += (*_texts([*first, *texts]), *_numbers("d", reals), *_numbers("q", integers))
-
 
 def _add_tables(parts: list[bytes], *tables: tuple[str, Columns]) -> None:
     for kinds, columns in tables:
+        if not columns[0]:
+            parts.append(_NO_ROWS)
+            continue
         parts.append(struct.pack("<Q", len(columns[0])))
         for kind, column in zip(kinds, columns, strict=True):
             parts += _texts(column) if kind == "t" else _numbers(kind, column)
@@ -123,8 +137,6 @@ def _numbers(kind: str, values: Sequence[Any]) -> tuple[bytes, bytes]:
     count = len(values)
     if None not in values:
         return bytes(count), struct.pack(f"<{count}{kind}", *values)
-    if values.count(None) == count:
-        return b"\1" * count, bytes(8 * count)
     numbers = [0 if value is None else value for value in values]
     return bytes([value is None for value in values]), struct.pack(f"<{count}{kind}", *numbers)
 
@@ -199,11 +211,17 @@ def read_content(
         rows,
         _columns(connection.execute(query("content_options"), of_task).fetchall(), 2),
         _columns(connection.execute(query("content_tokens"), of_task).fetchall(), 2),
-        segments[_SEGMENT_COLUMNS:],
+        placed(segments[0], segments[_SEGMENT_COLUMNS:]),
         uncertain,
         uncertain_checksum,
     )
     return StoredContent(content, checksum)
+
+
+def placed(positions: Sequence[int], columns: Columns) -> Columns:
+    """Return the positions of the segments that have a value in one of these columns, and the columns for them."""
+    rows = [row for row in zip(positions, *columns, strict=True) if row[1:].count(None) < len(columns)]
+    return _columns(rows, len(NO_PLACES))
 
 
 def _checked(vectors: Iterable[VectorRow]) -> tuple[Columns, int]:

@@ -405,7 +405,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 -- name: insert_placed_segment
 -- A segment of a result that has pages, quadrants or chunks.
 INSERT INTO segments (task, position, embedding_option, embedding_scope, start_offset_sec, end_offset_sec, layout, extra,
-                      start_page, end_page, quadrant, chunk_index)
+                      start_page, end_page, chunk_index, quadrant)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_embeddings
@@ -666,7 +666,7 @@ SELECT medium, tokens FROM video_tokens WHERE task = :task ORDER BY medium
 
 -- name: content_segments
 SELECT position, embedding_option, embedding_scope, start_offset_sec, end_offset_sec, layout, extra,
-       start_page, end_page, quadrant, chunk_index
+       start_page, end_page, chunk_index, quadrant
 FROM segments WHERE task = :task ORDER BY position
 
 -- name: in_old_form

@@ -3,13 +3,13 @@
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
 
 from harvester.domain.tasks.embeddings import Matrix, MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.models import ResultSigns, model_of
-from harvester.store.sqlite.content import NEWEST_FORM, Columns, Content
+from harvester.store.sqlite.content import NEWEST_FORM, NO_PLACES, Columns, Content, placed
 from harvester.store.sqlite.foreign_triggers import check_stored
 from harvester.store.sqlite.json_columns import dump_json
 from harvester.store.sqlite.queries import query
@@ -27,13 +27,17 @@ _LISTED = ("model_name", "duration", "input_filename", "input_url", "input_type"
 
 @dataclass(frozen=True, slots=True)
 class DescribedResult:
-    """The content of a result with its checksum, and the matrices of its vectors and uncertainties."""
+    """The content of a result with its checksum, and what is stored besides.
+
+    That is the matrices of its vectors and uncertainties, and the columns of pages, chunks and quadrants of all
+    segments; none if no segment has any.
+    """
 
     content: Content
     checksum: bytes
     vectors: Matrix
-    uncertain: Sequence[int]
     uncertainties: Matrix | None
+    places: Columns
 
 
 def is_complete(metadata: MediaMetadata) -> bool:
@@ -57,57 +61,56 @@ def describe(
     signs = ResultSigns(
         embeddings.options, embeddings.scopes, embeddings.dim, has_uncertainty=embeddings.uncertainties is not None
     )
-    video = video_columns(embeddings.metadata, listed, signs) | {
-        "harvested_at": harvested_at_ms,
-        "segment_count": embeddings.count,
-        "vectors_crc32": zlib.crc32(vectors.data),
-        "document": embeddings.document.decode(),
-        "layouts": dump_json(embeddings.layouts).decode(),
-        "content_form": NEWEST_FORM,
-    }
-    uncertain = embeddings.uncertainties
-    positions, uncertainties = (
-        ((), None) if uncertain is None else (uncertain.positions, _contiguous(uncertain.vectors))
-    )
+    video = video_columns(embeddings.metadata, listed, signs)
+    video["harvested_at"] = harvested_at_ms
+    video["segment_count"] = embeddings.count
+    video["vectors_crc32"] = zlib.crc32(vectors.data)
+    video["document"] = embeddings.document.decode()
+    video["layouts"] = dump_json(embeddings.layouts).decode()
+    video["content_form"] = NEWEST_FORM
+    segments, places, uncertain = _segments(embeddings), _places(embeddings), embeddings.uncertainties
+    uncertainties = None if uncertain is None else _contiguous(uncertain.vectors)
     content = Content(
         task_id,
         video,
         numbered(embeddings.metadata.scopes),
-        _segments(embeddings),
-        shapes(range(embeddings.count), vectors),
+        segments,
+        shapes(segments[0], vectors),
         numbered(embeddings.metadata.options),
         token_columns(embeddings.metadata),
-        _places(embeddings),
-        shapes(positions, uncertainties),
+        placed(segments[0], places) if places else NO_PLACES,
+        shapes(() if uncertain is None else uncertain.positions, uncertainties),
         0 if uncertainties is None else zlib.crc32(uncertainties.data),
     )
-    return DescribedResult(content, content.checksum(), vectors, positions, uncertainties)
+    return DescribedResult(content, content.checksum(), vectors, uncertainties, places)
 
 
 def video_columns(metadata: MediaMetadata, listed: MediaMetadata | None, signs: ResultSigns) -> dict[str, Any]:
     """Return the columns of `videos` about input and model; `listed` has what the result does not say about itself."""
-    listed = listed or MediaMetadata()
-    model_name, model_source = model_of(metadata, listed.model_name, signs)
+    model_name, model_source = model_of(metadata, None if listed is None else listed.model_name, signs)
+    if listed is not None:
+        metadata = _completed(metadata, listed)
     return {
         "model_name": model_name,
-        "duration": _either(metadata.duration, listed.duration),
-        "input_filename": _either(metadata.input_filename, listed.input_filename),
-        "input_url": _either(metadata.input_url, listed.input_url),
+        "duration": metadata.duration,
+        "input_filename": metadata.input_filename,
+        "input_url": metadata.input_url,
         "video_clip_length": metadata.video_clip_length,
         "created_at": metadata.created_at_ms,
         "updated_at": metadata.updated_at_ms,
-        "input_type": _either(metadata.input_type, listed.input_type),
+        "input_type": metadata.input_type,
         "start_offset_sec": metadata.start_offset_sec,
         "end_offset_sec": metadata.end_offset_sec,
         "embedding_dimension": metadata.embedding_dimension,
-        "is_truncated": None if metadata.is_truncated is None else int(metadata.is_truncated),
+        "is_truncated": metadata.is_truncated,
         "truncation_reason": metadata.truncation_reason,
         "model_source": model_source,
     }
 
 
-def _either(received: Any, listed: Any) -> Any:
-    return listed if received is None else received
+def _completed(metadata: MediaMetadata, listed: MediaMetadata) -> MediaMetadata:
+    missing = [name for name in _LISTED if getattr(metadata, name) is None]
+    return replace(metadata, **{name: getattr(listed, name) for name in missing})
 
 
 def _contiguous(matrix: Matrix) -> Matrix:
@@ -140,7 +143,9 @@ def _segments(embeddings: TaskEmbeddings) -> Columns:
 
 
 def _places(embeddings: TaskEmbeddings) -> Columns:
-    columns = embeddings.start_pages, embeddings.end_pages, embeddings.quadrants, embeddings.chunk_indexes
+    columns = embeddings.start_pages, embeddings.end_pages, embeddings.chunk_indexes, embeddings.quadrants
+    if not any(columns):
+        return ()
     nothing = [None] * embeddings.count
     return [column or nothing for column in columns]
 
@@ -167,21 +172,20 @@ class ResultRows:
     def add(self, key: int, result: DescribedResult) -> None:
         """Add the rows of a result; `key` is the row id of its task."""
         content = result.content
-        self._rows["videos"].append((key, *map(content.video.__getitem__, _VIDEO), result.checksum, NEWEST_FORM))
+        values = map(content.video.__getitem__, _VIDEO)
+        self._rows["videos"].append((key, *values, result.checksum, NEWEST_FORM))
         self._add("video_scopes", key, content.scopes)
         self._add("video_options", key, content.options)
         self._add("video_tokens", key, content.tokens)
-        is_placed = any(column.count(None) < len(column) for column in content.places)
-        if is_placed:
-            self._add("placed segments", key, [*content.segments, *content.places])
-        else:
-            self._add("segments", key, content.segments)
-        self._matrices["embeddings"].append((key, content.embeddings[0], result.vectors))
+        segments = content.segments
+        self._add("placed segments" if result.places else "segments", key, [*segments, *result.places])
+        self._matrices["embeddings"].append((key, segments[0], result.vectors))
         if result.uncertainties is not None:
-            self._matrices["uncertainties"].append((key, result.uncertain, result.uncertainties))
+            self._matrices["uncertainties"].append((key, content.uncertainties[0], result.uncertainties))
 
     def _add(self, table: str, key: int, columns: Columns) -> None:
-        self._rows[table] += zip(repeat(key, len(columns[0])), *columns, strict=True)
+        if columns[0]:
+            self._rows[table] += zip(repeat(key, len(columns[0])), *columns, strict=True)
 
     def insert(self, connection: sqlite3.Connection) -> None:
         """Insert all rows. Raises StoreError if another program's trigger has kept some out."""

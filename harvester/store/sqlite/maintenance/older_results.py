@@ -8,7 +8,7 @@ from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.models import ModelSource, ResultSigns
 from harvester.domain.tasks.task_document import video_metadata
 from harvester.ports.maintenance import Covered
-from harvester.store.sqlite.content import NEWEST_FORM, Columns, Content, read_content, vectors_of
+from harvester.store.sqlite.content import NEWEST_FORM, Columns, Content, placed, read_content, vectors_of
 from harvester.store.sqlite.json_columns import dump_json, load_json
 from harvester.store.sqlite.maintenance.older_segments import FilledSegments, fill_in_segments
 from harvester.store.sqlite.queries import query
@@ -78,7 +78,7 @@ def _filled(content: Content, segments: FilledSegments, listed: MediaMetadata | 
         options=numbered(metadata.options),
         tokens=token_columns(metadata),
         segments=[*content.segments[:-1], segments.extras],
-        places=segments.places,
+        places=placed(segments.positions, segments.places),
         uncertainties=segments.uncertainty_columns,
         uncertainties_crc32=segments.uncertainties_crc32,
     )

@@ -22,8 +22,8 @@ from harvester.store.sqlite.content import Columns, Content
 from harvester.store.sqlite.json_columns import dump_json, load_json
 from harvester.store.sqlite.result_rows import shapes
 
-_PLACES = (START_PAGE_FIELD, END_PAGE_FIELD, QUADRANT_FIELD, CHUNK_FIELD)
-"""The fields in the order of `Content.places`."""
+_PLACES = (START_PAGE_FIELD, END_PAGE_FIELD, CHUNK_FIELD, QUADRANT_FIELD)
+"""The fields in the order of the query `content_segments`."""
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class FilledSegments:
     def changed_rows(self) -> Iterator[dict[str, Any]]:
         """Yield the parameters of `fill_in_segment` for each changed segment, without the task."""
         for index in self.changed:
-            start_page, end_page, quadrant, chunk_index = (column[index] for column in self.places)
+            start_page, end_page, chunk_index, quadrant = (column[index] for column in self.places)
             yield {
                 "position": self.positions[index],
                 "extra": self.extras[index],
