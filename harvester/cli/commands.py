@@ -1,6 +1,7 @@
 """The commands by name. Listing them imports none; invoking one imports its module alone."""
 
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import typer
@@ -10,6 +11,7 @@ from typer.main import get_command
 COMMANDS = {
     "add": "Queue task ids.",
     "discover": "Queue every task that the account has made.",
+    "import": "Store bodies that you already have.",
     "backfill": "Harvest now, until each task has ended.",
     "run": "Harvest until a signal stops it.",
     "plan": "Show what would happen next, and why.",
@@ -26,14 +28,16 @@ COMMANDS = {
 }
 """Each command and the first sentence of its help, in the order of the help page.
 
-The command `name` is the function `name` in the module `harvester.cli.name`.
+The command `name` is the function `name` in the module `harvester.cli.name`; of a name that Python reserves, both have
+an underscore more.
 """
 
 
 def load_command(name: str) -> Any:
     """Import the module of the command `name` and return typer's object for it, with all parameters."""
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    alone.command(name)(getattr(import_module(f"harvester.cli.{name}"), name))
+    python_name = f"{name}_" if iskeyword(name) else name
+    alone.command(name)(getattr(import_module(f"harvester.cli.{python_name}"), python_name))
     return get_command(alone)
 
 

@@ -16,6 +16,7 @@ from harvester.domain.tasks.dead_letter import Payload, PayloadError
 from harvester.domain.tasks.task import TaskState
 from harvester.domain.tasks.task_id import validate_task_id
 from harvester.domain.tasks.task_reports import TaskDetails
+from harvester.ports.maintenance import API_SOURCE
 from harvester.reports.error_codes import ENDS, explain
 from harvester.reports.formats import shown_bytes, shown_time
 from harvester.reports.result_text import result_lines, seconds
@@ -25,6 +26,8 @@ TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task.")]
 ApiJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON of a harvested task.")]
 
 Raw = Annotated[bool, typer.Option("--raw", help="Print the kept body of a result that could not be stored.")]
+
+_SOURCES = {"file": "a body of the API in a file", "bedrock": "an output of Amazon Bedrock"}
 
 # A terminal would act on some of these, and the encoding of stdout may lack the others.
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
@@ -99,7 +102,10 @@ def _lines(story: TaskDetails) -> Iterator[str]:
     yield f"task          {task['task_id']}"
     yield f"state         {task['state']}"
     yield f"queued        {shown_time(task['added_at'])}"
-    yield f"deadline      {shown_time(task['expires_at'])}"
+    if task["source"] == API_SOURCE:
+        yield f"deadline      {shown_time(task['expires_at'])}"
+    else:
+        yield f"imported      from {_SOURCES.get(task['source'], task['source'])}"
     if task["ended_at"] is not None:
         yield f"ended         {shown_time(task['ended_at'])}"
     elif task["lease_owner"] is not None:
@@ -163,7 +169,7 @@ def _attempt_lines(story: TaskDetails) -> Iterator[str]:
     for attempt in story.attempts:
         http = f" HTTP {attempt.http_status}" if attempt.http_status else ""
         size = f", {shown_bytes(attempt.bytes)}" if attempt.bytes else ""
-        why = f": {attempt.code}, {attempt.message}" if attempt.message else ""
+        why = f": {', '.join(filter(None, (attempt.code, attempt.message)))}" if attempt.message else ""
         trace = f" [trace {attempt.trace_id}]" if attempt.trace_id else ""
         yield (
             f"  {shown_time(attempt.at_ms)} {attempt.endpoint}{http} {attempt.outcome}"

@@ -31,8 +31,8 @@ def verify(
 
     Checks integrity, counts, dimensions and lengths, with --deep the numbers too. Exit 1 with a list of findings.
 
-    --repair puts damaged tasks back to pending if their seven days are not over; others are listed and stay as they
-    are. Without --repair nothing is changed. Exit 1 if something is still wrong.
+    --repair puts damaged tasks back to pending if their seven days are not over; others, and imported ones, are listed
+    and stay as they are. Without --repair nothing is changed. Exit 1 if something is still wrong.
 
     Example: harvester verify --deep
     """
@@ -50,7 +50,7 @@ def verify(
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The findings after any repair, the repaired tasks, and the damaged tasks that are past their deadline."""
+    """The findings after any repair, the repaired tasks, and the damaged ones that no request can bring again."""
 
     findings: Sequence[Finding]
     repaired: Sequence[Damaged] = ()
@@ -96,6 +96,18 @@ def _finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
             yield f"{kind}: {about}and {count - SHOWN_OF_A_TASK} more; --json lists them"
 
 
+def _tell_lost(lost: Sequence[Damaged]) -> None:
+    for damaged in lost:
+        if damaged.is_imported:
+            print_data(f"damaged: {damaged.task_id}: imported; left alone, import its file again with --replace")
+        else:
+            print_data(f"lost: {damaged.task_id}: past its deadline, {shown_time(damaged.expires_at_ms)}; left alone")
+    if not all(damaged.is_imported for damaged in lost):
+        print_error(
+            "Restore lost tasks from a backup, or embed the videos again; see docs/howto/operations.md, Restoring."
+        )
+
+
 def _tell(verdict: Verdict, path: Path, *, deep: bool) -> None:
     for damaged in verdict.repaired:
         until = shown_time(damaged.expires_at_ms)
@@ -107,12 +119,7 @@ def _tell(verdict: Verdict, path: Path, *, deep: bool) -> None:
             "SQLite reports a damaged file: nothing was changed. Restore a backup; see docs/howto/operations.md."
         )
     else:
-        for damaged in verdict.lost:
-            print_data(f"lost: {damaged.task_id}: past its deadline, {shown_time(damaged.expires_at_ms)}; left alone")
-        if verdict.lost:
-            print_error(
-                "Restore lost tasks from a backup, or embed the videos again; see docs/howto/operations.md, Restoring."
-            )
+        _tell_lost(verdict.lost)
     if verdict.repaired:
         typer.echo(
             f"{counted(len(verdict.repaired), 'task')} pending again: `harvester backfill` retrieves them.", err=True

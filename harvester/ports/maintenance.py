@@ -8,6 +8,9 @@ from typing import Protocol
 from harvester.domain.tasks.task import TaskState
 from harvester.ports.check_result import Diagnosis
 
+API_SOURCE = "api"
+"""The source of results that the API has sent."""
+
 SHOWN_OF_A_TASK = 3
 """Findings about one task that are shown to a person; a program gets all of them."""
 
@@ -29,12 +32,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """A task with its findings. `claim` is its fencing number when they were found."""
+    """A task with its findings. `claim` is its fencing number when they were found, `source` that of its result."""
 
     key: int
     task_id: str
     claim: int
     expires_at_ms: int
+    source: str = API_SOURCE
     texts: list[str] = field(default_factory=list)
 
     @property
@@ -43,9 +47,14 @@ class Damaged:
         more = len(self.texts) - SHOWN_OF_A_TASK
         return "; ".join([*self.texts[:SHOWN_OF_A_TASK], *([f"and {more} more"] if more > 0 else [])])
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether the embeddings came from a file, so that no request can bring them again."""
+        return self.source != API_SOURCE
+
     def can_be_had(self, now_ms: int) -> bool:
         """Whether the platform still has the embeddings."""
-        return self.expires_at_ms > now_ms
+        return not self.is_imported and self.expires_at_ms > now_ms
 
 
 @dataclass(frozen=True, slots=True)

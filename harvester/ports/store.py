@@ -12,6 +12,7 @@ from harvester.domain.limits.endpoint import BudgetLease, RateLimit
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.domain.planning.plan import DueTasks
 from harvester.domain.planning.processing_time import Key, LifeTable
+from harvester.domain.tasks.imported import ImportedResult, ImportOutcome
 from harvester.domain.tasks.listing import ListedRow, ListSettlement
 from harvester.domain.tasks.queue_reports import Deadline, Ends, Troubled
 from harvester.domain.tasks.records import HeldLeases, Lease, Settlement
@@ -141,6 +142,22 @@ class ResultStore(Protocol):
         ...
 
 
+class ResultImporter(Protocol):
+    """Stores results that come from files."""
+
+    async def import_results(self, results: Sequence[ImportedResult], now_ms: int) -> list[ImportOutcome]:
+        """Store a group of results in one transaction; return the outcome of each.
+
+        A task becomes harvested, queued first if it is new. One that is harvested already stays as it is, unless the
+        result replaces it, and so does one that a process has claimed.
+        """
+        ...
+
+    async def harvested_among(self, task_ids: Sequence[str]) -> set[str]:
+        """Return those of the tasks that are harvested."""
+        ...
+
+
 class ListStore(Protocol):
     """Stores the entries of pages of the account's list."""
 
@@ -201,7 +218,7 @@ class TaskStore(TaskQueue, StoreUpkeep, Protocol):
     """The store of the scheduler."""
 
 
-class HarvestStore(TaskStore, ResultStore, ListStore, LimitStore, Protocol):
+class HarvestStore(TaskStore, ResultStore, ResultImporter, ListStore, LimitStore, Protocol):
     """The whole store, open for one harvest."""
 
     @property

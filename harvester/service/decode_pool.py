@@ -25,6 +25,7 @@ from harvester.ports.spooled_body import IN_MEMORY_BYTES, SpooledBody
 IN_PLACE_BYTES = 4 * IN_MEMORY_BYTES
 """Bytes: a short body that decompresses to more than this is decoded as a large one."""
 
+WORKER_DIED = "decode_worker_died"
 
 _NO_PROCESS = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EPERM, errno.EACCES})
 """Error numbers of a system that starts no further process, or gives no descriptors for one."""
@@ -74,7 +75,7 @@ class Decoder:
             return await self._decode_large(body if isinstance(body, SpooledBody) else SpooledBody.of(body), encoding)
         except (anyio.BrokenWorkerProcess, KeyboardInterrupt):
             # The worker was killed, or a Ctrl-C hit it before it ignored it. The pool starts another for the next body.
-            return Transient("The process that decoded the answer died.", "decode_worker_died")
+            return Transient("The process that decoded the answer died.", WORKER_DIED)
         except (OSError, MemoryError) as error:
             # Also if this process has no memory or no descriptor for the exchange.
             return Transient(f"The answer could not be decoded here: {error!r}.", "decode_impossible")

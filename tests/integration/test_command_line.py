@@ -11,6 +11,7 @@ from harvester import __version__
 ORDER = [
     "add",
     "discover",
+    "import",
     "backfill",
     "run",
     "plan",

@@ -150,6 +150,15 @@ async def test_discover(tmp_path: Path) -> None:
     assert_documented(documented("harvester discover --json"), json.loads(found.stdout))
 
 
+def test_import(run_json: Run, tmp_path: Path) -> None:
+    segment = {"float": [1.0, 0.0], "start_offset_sec": 0.0, "end_offset_sec": 6.0}
+    body = {"_id": object_id(1), "model_name": "marengo3.0", "video_embedding": {"segments": [segment]}}
+    (tmp_path / "good.json").write_bytes(orjson.dumps(body))
+    (tmp_path / "bad.json").write_bytes(b"{")
+
+    assert_documented(documented("harvester import --json"), run_json("import", "."))
+
+
 def test_plan() -> None:
     pacer = Pacer(RateLimit(60))
     pacer.accepted(Endpoint.RETRIEVE, LimitReport(limit=50, remaining=4, reset_s=7200), NOW / 1000)

@@ -88,6 +88,8 @@ def _exact(document: dict[str, Any], body: bytes) -> dict[str, Any]:
 def decode_document(document: dict[str, Any], body: bytes, parts: SplitDocument | None = None) -> Decoded:
     """Return the outcome of a parsed task object; `body` is its text, `parts` has the vectors if split off."""
     status, segments = document.get("status"), _segments(document)
+    if "page_info" in document:
+        return Transient("The answer is a page of the list, not a task.", "not_a_task")
     if status is None and segments is None:
         code = text_or_none(document.get("code"))
         return Transient(f"The answer is not a task: {excerpt(body)}.", code[:64] if code else "not_a_task")

@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# The field names of the two API versions, and of the two documentation pages of v1.
+# The field names of the two API versions, of the two documentation pages of v1, and of Amazon Bedrock.
 VECTOR_FIELDS = ("float", "embedding")
-START_FIELDS = ("start_offset_sec", "start_offset_time", "start_sec")
-END_FIELDS = ("end_offset_sec", "end_offset_time", "end_sec")
-OPTION_FIELDS = ("embedding_option",)
-SCOPE_FIELDS = ("embedding_scope",)
+START_FIELDS = ("start_offset_sec", "start_offset_time", "start_sec", "startSec")
+END_FIELDS = ("end_offset_sec", "end_offset_time", "end_sec", "endSec")
+OPTION_FIELDS = ("embedding_option", "embeddingOption")
+SCOPE_FIELDS = ("embedding_scope", "embeddingScope")
 START_PAGE_FIELD = "start_page_number"
 END_PAGE_FIELD = "end_page_number"
 QUADRANT_FIELD = "quadrant"

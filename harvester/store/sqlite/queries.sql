@@ -164,9 +164,12 @@ WHERE doubted_at IS NOT NULL AND state IN ('pending', 'ready') AND next_attempt_
 GROUP BY reason
 
 -- name: recent_attempts
--- The last answers about tasks, the newest first, without those about tasks that have ended without a result.
+-- The last answers about tasks, the newest first, without those about tasks that have ended without a result. A body
+-- from a file is no answer.
 SELECT recent.task, recent.outcome
-FROM (SELECT id, task, at, endpoint, outcome FROM attempts ORDER BY id DESC LIMIT :limit) AS recent
+FROM (
+    SELECT id, task, at, endpoint, outcome FROM attempts WHERE endpoint <> 'import' ORDER BY id DESC LIMIT :limit
+) AS recent
 CROSS JOIN tasks ON tasks.id = recent.task
 WHERE recent.at >= :since AND recent.at <= :now AND recent.endpoint <> 'list'
   AND tasks.state IN ('pending', 'ready', 'harvested')
@@ -281,6 +284,21 @@ SELECT tasks.id, task_id, state, added_at, coalesce(expires_at, 1), created_at, 
        doubted_at, api_version, other_id, seen_with, error_code, error_message
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE task_id = :task_id AND state IN ('pending', 'ready') AND next_attempt_at = 0
+
+-- name: find_importable
+-- A task whose result a file brings, and whether a process works on it.
+SELECT id, state, lease_owner IS NOT NULL AND lease_until > :now FROM tasks WHERE task_id = :task_id
+
+-- name: begin_import
+-- The fencing number grows: a result that a process brings later is refused.
+UPDATE tasks
+SET state = 'pending', next_attempt_at = 0, ended_at = NULL, claim = claim + 1, lease_owner = NULL, lease_until = NULL,
+    source = :source
+WHERE id = :id
+
+-- name: harvested_among
+SELECT tasks.task_id FROM json_each(:task_ids) AS named CROSS JOIN tasks ON tasks.task_id = named.value
+WHERE tasks.state = 'harvested'
 
 -- name: unclaimed
 -- Those tasks of a list of [id, claim] that no process has claimed since then; as one row, because each row releases
@@ -597,7 +615,7 @@ FROM videos JOIN tasks ON tasks.id = videos.task
 WHERE segments <> segment_count OR vectors <> segment_count OR positions <> segment_count OR segment_count = 0
 
 -- name: find_damaged
-SELECT id, task_id, claim, coalesce(expires_at, 0) FROM tasks WHERE task_id = :task_id
+SELECT id, task_id, claim, coalesce(expires_at, 0), source FROM tasks WHERE task_id = :task_id
 
 -- name: put_back_damaged
 -- The fencing number grows: a process that works on the task, or has claimed it since it was read, loses it.

@@ -20,6 +20,13 @@ from harvester.store.sqlite.row_batches import write_rows
 _ENDS_WITH_BODY = (TaskState.REJECTED, TaskState.EXPIRED)
 
 
+_STORED_ROWS = (
+    *("forget_uncertainties", "forget_embeddings", "forget_segments"),
+    *("forget_scopes", "forget_options", "forget_tokens", "forget_video"),
+)
+"""The statements in order: rows that refer to others first."""
+
+
 def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[bool]:
     """Store each settlement; return for each whether it was accepted. The body of one transaction.
 
@@ -104,6 +111,12 @@ def keep_metadata(connection: sqlite3.Connection, task: Task, metadata: MediaMet
         "input_type": metadata.input_type,
     }
     return connection.execute(query("store_listed"), described).rowcount > 0
+
+
+def remove_result(connection: sqlite3.Connection, task_key: int) -> None:
+    """Remove all that is stored of the result of a task, by its row id."""
+    for name in _STORED_ROWS:
+        connection.execute(query(name), {"task": task_key})
 
 
 def _insert_embeddings(connection: sqlite3.Connection, settlements: Iterable[Settlement]) -> None:

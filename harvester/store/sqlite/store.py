@@ -15,6 +15,7 @@ from harvester.domain.limits.endpoint import BudgetLease, RateLimit
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.domain.planning.plan import DueTasks
 from harvester.domain.planning.processing_time import Key, LifeTable
+from harvester.domain.tasks.imported import ImportedResult, ImportOutcome
 from harvester.domain.tasks.listing import ListedRow, ListSettlement
 from harvester.domain.tasks.queue_reports import Deadline, Ends, Troubled
 from harvester.domain.tasks.records import HeldLeases, Lease, Settlement
@@ -33,6 +34,7 @@ from harvester.store.sqlite.counts import (
     troubled,
 )
 from harvester.store.sqlite.deadlines import deadlines
+from harvester.store.sqlite.importing import harvested_among, import_results
 from harvester.store.sqlite.listed import apply_list_page, listed_rows
 from harvester.store.sqlite.maintenance.older_results import cover
 from harvester.store.sqlite.maintenance.rescue_copy import save_copy
@@ -261,6 +263,14 @@ class Store:
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Store a group of results in one transaction; return for each whether it was accepted."""
         return await self.transact(lambda connection: settle(connection, settlements))
+
+    async def import_results(self, results: Sequence[ImportedResult], now_ms: int) -> list[ImportOutcome]:
+        """Store results from files in one transaction; return the outcome of each."""
+        return await self.transact(lambda connection: import_results(connection, results, now_ms))
+
+    async def harvested_among(self, task_ids: Sequence[str]) -> set[str]:
+        """Return those of the tasks that are harvested."""
+        return await self.read(lambda connection: harvested_among(connection, task_ids))
 
     async def renew(self, lease: Lease) -> int:
         """Prolong the claims of the owner; return how many there are."""

@@ -8,17 +8,12 @@ from harvester.ports.maintenance import Damaged, Examination, Finding
 from harvester.store.sqlite.attempts import insert_attempts
 from harvester.store.sqlite.maintenance.verify import verify
 from harvester.store.sqlite.queries import query
+from harvester.store.sqlite.results import remove_result
 from harvester.store.sqlite.transaction import in_transaction
 
 DAMAGED = "stored_damaged"
 ENDPOINT = "verify"
 """Takes the place of the endpoint in the task's history."""
-
-_STORED_ROWS = (
-    *("forget_uncertainties", "forget_embeddings", "forget_segments"),
-    *("forget_scopes", "forget_options", "forget_tokens", "forget_video"),
-)
-"""The statements in order: rows that refer to others first."""
 
 
 def examine(connection: sqlite3.Connection) -> Examination:
@@ -34,7 +29,8 @@ def examine(connection: sqlite3.Connection) -> Examination:
 def repair(connection: sqlite3.Connection, damaged: Sequence[Damaged], now_ms: int) -> list[Damaged]:
     """Remove the stored result of each task and make it pending, one transaction each; return the repaired ones.
 
-    A task stays unchanged if the platform has dropped its result, or if its row has changed since `examine`.
+    A task stays unchanged if the platform has dropped its result, if that came from a file, or if its row has changed
+    since `examine`.
     """
     within_deadline = [one for one in damaged if one.can_be_had(now_ms)]
     return [one for one in within_deadline if in_transaction(connection, _putting_back(one, now_ms))]
@@ -49,7 +45,7 @@ def _damaged(connection: sqlite3.Connection, findings: Iterable[Finding]) -> lis
         (connection.execute(query("find_damaged"), {"task_id": task_id}).fetchone(), lines)
         for task_id, lines in texts.items()
     )
-    return [Damaged(row[0], row[1], row[2], row[3], lines) for row, lines in found if row is not None]
+    return [Damaged(row[0], row[1], row[2], row[3], row[4], lines) for row, lines in found if row is not None]
 
 
 def _putting_back(one: Damaged, now_ms: int) -> Callable[[sqlite3.Connection], bool]:
@@ -58,8 +54,7 @@ def _putting_back(one: Damaged, now_ms: int) -> Callable[[sqlite3.Connection], b
         parameters = {"id": one.key, "claim": one.claim, "now": now_ms, "code": DAMAGED, "message": message}
         if connection.execute(query("put_back_damaged"), parameters).rowcount == 0:
             return False
-        for name in _STORED_ROWS:
-            connection.execute(query(name), {"task": one.key})
+        remove_result(connection, one.key)
         attempt = Attempt(at_ms=now_ms, endpoint=ENDPOINT, outcome="damaged", code=DAMAGED, message=message)
         insert_attempts(connection, [(one.key, attempt)])
         return True
