@@ -99,7 +99,9 @@ class ImportDisplay(ImportListener):
         progress, head = self.progress, Table.grid(padding=(0, 2))
         head.add_row(
             Text("importing", style="bold"),
-            ProgressBar(total=max(progress.total, 1), completed=progress.done, width=30),
-            Text(self._line()),
+            ProgressBar(total=max(progress.total, 1), completed=progress.done, width=20),
+            Text(f"{progress.done}/{progress.total}"),
+            Text(f"{progress.known} known, {progress.bad} bad"),
+            Text(shown_bytes(progress.bytes_read)),
         )
         return head

@@ -14,7 +14,8 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from harvester.api.decode.body import beginning_id
 from harvester.domain.errors import StoreBusyError
-from harvester.domain.tasks.imported import ImportedResult, ImportOutcome, content_task_id
+from harvester.domain.tasks.imported import ImportedResult, ImportOutcome
+from harvester.domain.tasks.task_id import content_task_id
 from harvester.ports.api import BodyDecoder
 from harvester.ports.store import ResultImporter
 from harvester.service.body_reading import BodyFile, ReadBody, UnusableBodyError, read_body

@@ -7,10 +7,10 @@ from harvester.api.decode.bedrock import is_of_bedrock
 from harvester.domain.errors import InvalidTaskId
 from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.given_model import makes_vectors_of, models_of
-from harvester.domain.tasks.imported import ENDPOINT, ImportedResult, ResultSource, content_task_id
+from harvester.domain.tasks.imported import ENDPOINT, ImportedResult, ResultSource
 from harvester.domain.tasks.outcomes import Empty, Failed, Outcome, Processing, Retrieved
 from harvester.domain.tasks.records import Attempt
-from harvester.domain.tasks.task_id import is_same_id, validate_task_id
+from harvester.domain.tasks.task_id import content_task_id, is_same_id, validate_task_id
 from harvester.service.body_files import default_name, path_text
 from harvester.service.body_reading import UnusableBodyError
 

@@ -112,6 +112,19 @@ async def test_a_fault_in_the_middle_leaves_nothing_behind(
     assert [picture(backend, place, task_id) for task_id in (object_id(1), A_FILE, object_id(2))] == before
 
 
+async def test_the_id_of_an_imported_body_is_never_asked_about(
+    backend: Backend, store: HarvestStore, editor: QueueEditor, place: Path
+) -> None:
+    await store.import_results([result()], NOW)
+    unknown = A_FILE.replace("0", "f")
+
+    assert editor.add([A_FILE, unknown, object_id(1)], NOW) == 2
+    assert [task.task_id for task in await claim(store)] == [object_id(1)]
+    assert row(backend, place, unknown, "state", "error_code") == (TaskState.REJECTED, "task_id_invalid")
+    assert row(backend, place, A_FILE, "state") == (TaskState.HARVESTED,)
+    assert await store.import_results([result(unknown)], NOW) == [STORED]
+
+
 async def test_imports_say_nothing_about_the_answers_of_the_api(store: HarvestStore, editor: QueueEditor) -> None:
     task = await claim_new(store, editor, 1)
     await store.settle([settlement(task, Retrieved(embeddings()))])

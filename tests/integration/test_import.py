@@ -19,6 +19,7 @@ from tests.support.store_builders import insert_like_another_program
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 BEDROCK = {"marengo3.0": "bedrock_output_30.json", "marengo2.7": "bedrock_output_27.json"}
+AN_ID, ANOTHER_ID = task_id(1), task_id(2)
 V1_ID, V2_ID = "663e16ac4d11aff765088b3a", "6af03cec5be3a1f0c2d4e6a0"
 
 
@@ -127,7 +128,7 @@ def test_a_second_import_changes_nothing_and_says_known(here: Importer) -> None:
 
 
 def document(**changes: Any) -> dict[str, Any]:
-    return ready(task_id(1)) | changes
+    return ready(AN_ID) | changes
 
 
 def with_vectors(*vectors: list[Any]) -> dict[str, Any]:
@@ -183,7 +184,7 @@ def test_a_body_with_a_mark_before_it_and_one_from_stdin_are_read(
         ended = here.run("import", "-", "--model", "marengo3.0", "--name", "goal.mp4", "--task-id", "match-7")
 
     assert ended.code == 0, ended.err
-    assert here.states() == {task_id(1): ("harvested", "file"), "match-7": ("harvested", "bedrock")}
+    assert here.states() == {AN_ID: ("harvested", "file"), "match-7": ("harvested", "bedrock")}
     assert ("goal.mp4",) in here.rows("SELECT input_filename FROM videos")
 
 
@@ -200,7 +201,7 @@ USAGE: dict[str, tuple[list[str], str]] = {
 @pytest.mark.parametrize("case", USAGE)
 def test_wrong_arguments_are_named_before_anything_is_stored(here: Importer, case: str) -> None:
     here.holds("a.json", document())
-    here.holds("b.json", document(_id=task_id(2)))
+    here.holds("b.json", document(_id=ANOTHER_ID))
     here.holds("folder/notes.txt", b"")
     arguments, sentence = USAGE[case]
 
@@ -215,16 +216,16 @@ def test_contradictions_between_a_body_and_the_options_are_named(here: Importer)
     here.holds("named.json", document())
     here.holds("output.json", with_vectors([0.5] * 512))
 
-    other_id = here.run("import", "named.json", "--task-id", task_id(2))
+    other_id = here.run("import", "named.json", "--task-id", ANOTHER_ID)
     other_model = here.run("import", "output.json", "--model", "marengo2.7")
 
-    assert f"named.json: It is of the task {task_id(1)}, and --task-id says {task_id(2)}." in other_id.err
+    assert f"named.json: It is of the task {AN_ID}, and --task-id says {ANOTHER_ID}." in other_id.err
     assert "Its vectors of 512 numbers are of marengo3.0 or marengo3.5, not of marengo2.7." in other_model.err
     assert (other_id.code, other_model.code, here.states()) == (1, 1, {})
 
 
 def test_a_known_task_is_harvested_unless_a_harvest_works_on_it(here: Importer) -> None:
-    here.run("add", task_id(1))
+    here.run("add", AN_ID)
     here.holds("a.json", document())
     until_ms = 2**52
     path = here.folder / "harvester.db"
@@ -235,8 +236,8 @@ def test_a_known_task_is_harvested_unless_a_harvest_works_on_it(here: Importer) 
     ended = here.run("import", "a.json")
 
     assert claimed.code == 1
-    assert f"A running harvest works on the task {task_id(1)}" in claimed.err
-    assert (ended.code, here.states()) == (0, {task_id(1): ("harvested", "file")})
+    assert f"A running harvest works on the task {AN_ID}" in claimed.err
+    assert (ended.code, here.states()) == (0, {AN_ID: ("harvested", "file")})
 
 
 def test_a_damaged_import_is_never_pending_again_and_an_import_that_replaces_it_repairs_it(here: Importer) -> None:

@@ -14,8 +14,6 @@ ResultSource = Literal["file", "bedrock"]
 ENDPOINT = "import"
 """Stands in the task's attempts in place of the class of a request."""
 
-_ID_DIGITS = 24
-
 
 class ImportOutcome(StrEnum):
     """What became of a result: `stored`, `known` (the task is harvested already) or `claimed` by a running harvest."""
@@ -34,11 +32,6 @@ class ImportedResult:
     embeddings: TaskEmbeddings
     attempt: Attempt
     replaces: bool = False
-
-
-def content_task_id(sha256: str) -> str:
-    """Return the id of a body that names none, by the SHA-256 (hexadecimal) of its content."""
-    return f"file-{sha256[:_ID_DIGITS]}"
 
 
 def imported_settlement(task: Task, result: ImportedResult, now_ms: int) -> Settlement:

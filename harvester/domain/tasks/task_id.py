@@ -13,6 +13,7 @@ from harvester.domain.errors import InvalidTaskId
 MAX_LENGTH = 128
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}", re.ASCII)
+_CONTENT_ID = re.compile(r"file-[0-9a-f]{24}", re.ASCII)
 
 
 def validate_task_id(task_id: str) -> str:
@@ -30,6 +31,26 @@ def validate_task_id(task_id: str) -> str:
             remedy="Give the id as the API returned it.",
         )
     return task_id
+
+
+def content_task_id(sha256: str) -> str:
+    """Return the id of an imported body that names none, by the SHA-256 (hexadecimal) of its content."""
+    return f"file-{sha256[:24]}"
+
+
+def is_content_id(task_id: str) -> bool:
+    """Return whether an id is one of `content_task_id`: the API never knows it."""
+    return _CONTENT_ID.fullmatch(task_id) is not None
+
+
+def validate_api_task_id(task_id: str) -> str:
+    """Return `task_id` unchanged. Raises InvalidTaskId as `validate_task_id` does, and for ids of imported bodies."""
+    if is_content_id(task_id):
+        raise InvalidTaskId(
+            f"{task_id} is the id of an imported body, which the API does not know.",
+            remedy="Import its file with `harvester import`.",
+        )
+    return validate_task_id(task_id)
 
 
 @lru_cache(maxsize=4096)

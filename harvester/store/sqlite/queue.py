@@ -15,7 +15,7 @@ from harvester.domain.planning.plan import DueTasks
 from harvester.domain.planning.poll_times import MAX_POLL_WAIT_MS
 from harvester.domain.tasks.records import LONGEST_SLEEP_MS, HeldLeases, Lease
 from harvester.domain.tasks.task import Task, TaskState, deadline_ms
-from harvester.domain.tasks.task_id import validate_task_id
+from harvester.domain.tasks.task_id import is_content_id, validate_api_task_id
 from harvester.store.sqlite.foreign_triggers import check_changed_by_others, check_known
 from harvester.store.sqlite.json_columns import dump_json
 from harvester.store.sqlite.queries import Scope, query
@@ -40,7 +40,7 @@ def add(connection: sqlite3.Connection, task_ids: Iterable[str], now_ms: int) ->
         {
             "task_id": task_id,
             "added_at": now_ms,
-            "expires_at": deadline_ms(task_id, created_at_ms=None, added_at_ms=now_ms),
+            "expires_at": _first_deadline_ms(task_id, now_ms),
         }
         for task_id in given
     )
@@ -51,12 +51,17 @@ def add(connection: sqlite3.Connection, task_ids: Iterable[str], now_ms: int) ->
     return added
 
 
+def _first_deadline_ms(task_id: str, now_ms: int) -> int | None:
+    """Return the deadline of a new row; None for the id of an imported body, which is no task to ask about."""
+    return None if is_content_id(task_id) else deadline_ms(task_id, created_at_ms=None, added_at_ms=now_ms)
+
+
 def import_inserted_rows(connection: sqlite3.Connection, now_ms: int) -> int:
     """Give a deadline to rows that other programs inserted, reject invalid ids; return the number of rows."""
     found = connection.execute(query("find_inserted"), {"limit": IMPORT_BATCH}).fetchall()
     for key, task_id, added_at, created_at in found:
         try:
-            validate_task_id(task_id)
+            validate_api_task_id(task_id)
         except InvalidTaskId as error:
             refusal = {"id": key, "now": now_ms, "code": "task_id_invalid", "message": error.sentence}
             connection.execute(query("reject_inserted"), refusal)

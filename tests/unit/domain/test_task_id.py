@@ -3,7 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.domain.errors import InvalidTaskId
-from harvester.domain.tasks.task_id import MAX_LENGTH, created_at_hint_ms, validate_task_id
+from harvester.domain.tasks.task_id import (
+    MAX_LENGTH,
+    content_task_id,
+    created_at_hint_ms,
+    is_content_id,
+    validate_api_task_id,
+    validate_task_id,
+)
 
 
 @given(st.from_regex(r"[A-Za-z0-9_-]{1,128}", fullmatch=True))
@@ -68,3 +75,14 @@ def test_the_case_of_an_object_id_does_not_matter() -> None:
 )
 def test_any_other_id_gives_nothing_away(task_id: str) -> None:
     assert created_at_hint_ms(task_id) is None
+
+
+def test_the_id_of_a_content_is_acceptable_and_has_no_time_but_the_api_does_not_know_it() -> None:
+    task_id = content_task_id("0123456789abcdef" * 4)
+
+    assert validate_task_id(task_id) == task_id == "file-0123456789abcdef01234567"
+    assert created_at_hint_ms(task_id) is None
+    assert is_content_id(task_id)
+    with pytest.raises(InvalidTaskId, match="which the API does not know"):
+        validate_api_task_id(task_id)
+    assert validate_api_task_id("file-1") == "file-1"
