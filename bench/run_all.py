@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import claims
+import imports
 import log_bytes
 import memory
 import responsiveness
@@ -49,6 +50,7 @@ BENCHES: dict[str, Callable[[], str]] = {
     "responsiveness": lambda: responsiveness.report(5),
     "queue": claims.report,
     "start": lambda: start.compare(11),
+    "import": lambda: imports.compare(1000, 3),
 }
 
 
