@@ -190,12 +190,12 @@ def _size(path: Path) -> int:
 
 
 def _with_waiting(group: list[_Ready], stream: MemoryObjectReceiveStream[_Ready]) -> list[_Ready]:
-    size = sum(one.result.embeddings.vectors.nbytes for one in group)
+    size = sum(one.result.embeddings.number_bytes for one in group)
     while len(group) < GROUP_RESULTS and size < GROUP_BYTES:
         try:
             one = stream.receive_nowait()
         except (anyio.WouldBlock, anyio.EndOfStream):
             break
         group.append(one)
-        size += one.result.embeddings.vectors.nbytes
+        size += one.result.embeddings.number_bytes
     return group

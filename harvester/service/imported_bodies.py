@@ -8,6 +8,7 @@ from harvester.domain.errors import InvalidTaskId
 from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.given_model import makes_vectors_of, models_of
 from harvester.domain.tasks.imported import ENDPOINT, ImportedResult, ResultSource
+from harvester.domain.tasks.models import ResultSigns, infer_model
 from harvester.domain.tasks.outcomes import Empty, Failed, Outcome, Processing, Retrieved
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task_id import content_task_id, is_same_id, validate_task_id
@@ -99,14 +100,20 @@ def _task_id(received: str | None, given: str | None, sha256: str) -> str:
 
 def _with_model(embeddings: TaskEmbeddings, source: ResultSource, given: str | None) -> MediaMetadata:
     metadata, dim = embeddings.metadata, embeddings.dim
-    if metadata.model_name is not None:
+    signs = ResultSigns(embeddings.options, embeddings.scopes, dim, embeddings.uncertainties is not None)
+    inferred = infer_model(metadata, signs)
+    if metadata.model_name is not None or (given is None and inferred is not None and source != "bedrock"):
         return metadata
     if given is None:
         possible = [name for name in models_of(dim) if source != "bedrock" or name in ("marengo2.7", "marengo3.0")]
         raise UnusableBodyError(f"It names no model: add --model {' or '.join(possible)} ({dim} numbers a vector).")
     if not makes_vectors_of(given, dim):
         raise UnusableBodyError(f"Its vectors of {dim} numbers are of {' or '.join(models_of(dim))}, not of {given}.")
-    return replace(metadata, model_name=given)
+    if inferred not in (None, given):
+        raise UnusableBodyError(
+            f"Its content is of {inferred}, not of {given}: import it without --model, or with that."
+        )
+    return replace(metadata, given_model=given)
 
 
 def _with_name(metadata: MediaMetadata, path: Path, given: str | None) -> MediaMetadata:

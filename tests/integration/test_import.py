@@ -18,6 +18,7 @@ from tests.support.shell import Shell, until
 from tests.support.store_builders import insert_like_another_program
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+MODELS = "SELECT task_id, model_name, model_source FROM tasks JOIN videos ON videos.task = tasks.id"
 BEDROCK = {"marengo3.0": "bedrock_output_30.json", "marengo2.7": "bedrock_output_27.json"}
 AN_ID, ANOTHER_ID = task_id(1), task_id(2)
 V1_ID, V2_ID = "663e16ac4d11aff765088b3a", "6af03cec5be3a1f0c2d4e6a0"
@@ -93,6 +94,7 @@ def test_an_output_of_bedrock_is_stored_under_an_id_of_its_content_and_given_bac
         (model, one["embeddingOption"], one.get("embeddingScope"), one["startSec"], one["endSec"], "8f2k3")
         for one in json.loads(content)["data"]
     ]
+    assert here.rows("SELECT model_source FROM videos") == [("given",)]
     assert here.run("verify", "--deep").code == 0
 
 
@@ -107,9 +109,34 @@ def test_task_objects_of_both_versions_keep_their_ids_models_and_names(here: Imp
     assert here.states() == {V1_ID: ("harvested", "file"), V2_ID: ("harvested", "file")}
     for of_task, content in ((V1_ID, v1), (V2_ID, v2)):
         assert to_the_digit(here.run("show", of_task, "--json").out) == to_the_digit(content)
-    models = dict(here.rows("SELECT task_id, model_name FROM tasks JOIN videos ON videos.task = tasks.id"))
-    assert models == {V1_ID: "marengo3.0", V2_ID: "marengo3.5"}
+    assert sorted(here.rows(MODELS)) == [(V1_ID, "marengo3.0", "answer"), (V2_ID, "marengo3.5", "given")]
     assert ("match.mp4",) in here.rows("SELECT input_filename FROM videos")
+
+
+INFERRED = {
+    "document_35": "marengo3.5",
+    "image_35": "marengo3.5",
+    "text_chunks_35": "marengo3.5",
+    "audio_30": "marengo3.0",
+}
+
+
+def test_the_model_of_a_body_follows_from_what_only_one_model_makes(here: Importer) -> None:
+    for name in INFERRED:
+        here.holds(f"{name}.json", fixture(f"retrieve_v2_{name}.json"))
+
+    ended = here.run("import", ".", "--json")
+    other = here.run("import", "audio_30.json", "--model", "marengo3.5", "--replace")
+
+    assert ended.code == 0, ended.err
+    task_ids = {one["file"]: one["task_id"] for one in json.loads(ended.out)["results"]}
+    stored = {one: tuple(rest) for one, *rest in here.rows(MODELS)}
+    assert stored == {task_ids[f"{name}.json"]: (model, "inferred") for name, model in INFERRED.items()}
+    for name in INFERRED:
+        shown = here.run("show", task_ids[f"{name}.json"], "--json").out
+        assert to_the_digit(shown) == to_the_digit(fixture(f"retrieve_v2_{name}.json"))
+    assert "Its content is of marengo3.0, not of marengo3.5" in other.err
+    assert here.run("verify", "--deep").code == 0
 
 
 def test_a_second_import_changes_nothing_and_says_known(here: Importer) -> None:

@@ -44,7 +44,8 @@ class MediaMetadata:
 
     Times in `_ms` are Unix milliseconds; duration, clip length and offsets are seconds. `video_clip_length` is the
     length of a clip of any medium. `scopes` and `options` are those that the API lists. `tokens` are pairs of a medium
-    and how many of its tokens the model has read; `is_truncated`: it has read only a part of the input.
+    and how many of its tokens the model has read; `is_truncated`: it has read only a part of the input. `given_model`:
+    the model that a person names for an imported result that names none.
     """
 
     model_name: str | None = None
@@ -63,6 +64,7 @@ class MediaMetadata:
     tokens: tuple[tuple[str, int], ...] = ()
     is_truncated: bool | None = None
     truncation_reason: str | None = None
+    given_model: str | None = None
 
     @property
     def has_usage(self) -> bool:

@@ -56,5 +56,7 @@ def model_of(metadata: MediaMetadata, listed: str | None, result: ResultSigns) -
         return metadata.model_name, ModelSource.ANSWER
     if listed is not None:
         return listed, ModelSource.LIST
+    if metadata.given_model is not None:
+        return metadata.given_model, ModelSource.GIVEN
     inferred = infer_model(metadata, result)
     return inferred, ModelSource.INFERRED if inferred is not None else None
