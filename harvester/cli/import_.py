@@ -88,7 +88,12 @@ def import_(  # noqa: PLR0913  # one parameter for each option
     )
     found = _found(places, options, loaded.settings.api.max_body_bytes)
     display = ImportDisplay(keeps_results=json)
-    exit_code = anyio.run(partial(_import, loaded.settings, options, found, display))
+    try:
+        exit_code = anyio.run(partial(_import, loaded.settings, options, found, display))
+    except Exception:
+        if stored := display.progress.stored:
+            typer.echo(f"{stored} stored before an error; run it again for the rest.", err=True)
+        raise
     if json:
         print_json(_as_json(display, found))
     else:

@@ -287,6 +287,22 @@ def test_a_damaged_import_is_never_pending_again_and_an_import_that_replaces_it_
     assert (sound.code, here.run("show", of_task, "--json").code) == (0, 0)
 
 
+def test_a_store_that_refuses_a_row_ends_the_import_and_the_next_one_stores_the_rest(here: Importer) -> None:
+    here.holds("a.json", document())
+    here.run("import", "a.json")
+    here.holds("b.json", document(_id=ANOTHER_ID))
+    trigger = "CREATE TRIGGER refusing BEFORE INSERT ON videos BEGIN SELECT RAISE(ABORT, 'not today'); END"
+    insert_like_another_program(here.folder / "harvester.db", trigger)
+
+    refused = here.run("import", ".")
+    insert_like_another_program(here.folder / "harvester.db", "DROP TRIGGER refusing")
+    again = here.run("import", ".")
+
+    assert refused.code == 4
+    assert "not today" in refused.err
+    assert again.err.startswith("1 stored, 1 known, 0 bad, ")
+
+
 def test_the_commands_of_the_queue_know_imported_tasks(here: Importer) -> None:
     content = fixture(BEDROCK["marengo3.0"])
     here.holds("8f2k3/output.json", content)
