@@ -138,6 +138,9 @@ def _error_outcome(endpoint: Endpoint, status: int, error: _ErrorBody) -> Outcom
     if (foreign := _foreign_outcome(status, error)) is not None:
         return foreign
     shown, code = _shown(error, status), error.code
+    if code == "api_upgrade_required" or status == 426:
+        # Whatever its status, this says nothing about the task or the key.
+        return Transient(f"The API no longer serves this version of its calls: {shown}", code or f"http_{status}")
     match status:
         case 401 | 403:
             return Refused(shown, code or f"http_{status}", is_key_invalid=status == 401)

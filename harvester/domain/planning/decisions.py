@@ -5,7 +5,8 @@
 | Ready              | `ready`, retrieve at once                                                             |
 | Retrieved          | `harvested`; if it names another id, see `Misrouted`                                  |
 | Processing         | `pending`, asked again when planning says                                             |
-| Failed             | `failed` when the task itself says so twice; a list entry does not count              |
+| Failed             | `failed`, or `expired` if the result is no longer available, when the task itself     |
+|                    | says so twice; a list entry does not count                                            |
 | NotFound,          | three answers on three connections, then one in the other API version; then `missing` |
 | InvalidRequest     | or `rejected`, past the deadline `expired`                                            |
 | Empty              | retried, ever more rarely; past the deadline `expired`                                |
@@ -25,6 +26,7 @@ from harvester.domain.planning.api_versions import GONE_ANSWERS
 from harvester.domain.planning.backoff import BACKOFF_BASE_MS, Rng, backoff_ms
 from harvester.domain.planning.poll_times import MAX_POLL_WAIT_MS, at_latest_before_deadline, next_poll_ms
 from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.tasks.failures import NO_REASON, failed_state, failure_code, known_reason
 from harvester.domain.tasks.outcomes import (
     Empty,
     Failed,
@@ -241,22 +243,30 @@ def _check_again(task: Task, outcome: Processing, now_ms: int, times: Processing
 
 
 def _fail(case: _Case, outcome: Failed) -> Decision:
-    """End the task when the API says for the second time that it has failed.
+    """End the task when the API says for the second time that it has failed, or that its result has expired.
 
     While the API says so about most tasks, the end is held back.
     """
-    after = replace(unchanged(case.task), failures=0, doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome))
+    problem = _failure(case.task, outcome)
+    after = replace(unchanged(case.task), failures=0, doubted_at_ms=case.doubted_at_ms, problem=problem)
+    end = failed_state(problem.code) or TaskState.FAILED
     # A doubt of another kind is no first word of the same: two different lies must not end the task.
-    has_said_so = case.task.doubted_at_ms is not None and case.task.error_code == outcome.code
+    has_said_so = case.task.doubted_at_ms is not None and failed_state(case.task.error_code) is end
     is_confirmed = has_said_so and case.circumstances.is_fresh
     if is_confirmed and (case.circumstances.may_fail or case.doubted_for_ms >= HELD_BACK_MS):
-        return replace(after, state=TaskState.FAILED)
+        return replace(after, state=end)
     if case.circumstances.is_held_back or is_confirmed:
         return case.held(after)
     if case.circumstances.asks_once:
         return after
     wait_ms = GONE_SPACING_MS + backoff_ms(1, case.rng)
     return replace(after, next_attempt_at_ms=at_latest_before_deadline(case.task, case.now_ms, wait_ms))
+
+
+def _failure(task: Task, outcome: Failed) -> Problem:
+    """Return the reason of the answer; if it gives none, the reason that an earlier answer or the list gave."""
+    known = known_reason(task.error_code, task.error_message) if outcome.message == NO_REASON else None
+    return _problem(outcome) if known is None else Problem(failure_code(known), known)
 
 
 def _confirm_unknown(case: _Case, outcome: NotFound | InvalidRequest) -> Decision:

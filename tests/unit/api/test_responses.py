@@ -79,6 +79,17 @@ def test_every_documented_error_is_understood_in_each_shape(status: int, code: s
     assert seen == {(expected, code, "The API's words.")}
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 426, 500])
+def test_a_required_upgrade_says_nothing_about_the_task_or_the_key(status: int) -> None:
+    message = "The API no longer serves this version of its calls: Upgrade."
+    for body in shapes("api_upgrade_required", "Upgrade."):
+        assert answer(status, body) == Transient(message, "api_upgrade_required")
+
+
+def test_status_426_without_a_code_is_a_required_upgrade() -> None:
+    assert answer(426, b"") == Transient("The API no longer serves this version of its calls: HTTP 426", "http_426")
+
+
 @pytest.mark.parametrize(
     ("status", "expected"),
     [

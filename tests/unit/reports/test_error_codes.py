@@ -40,6 +40,7 @@ DOCUMENTED = {
     "api_not_allowed",
     "region_not_allowed",
     "api_allowed_for_paid_plan",
+    "api_upgrade_required",
     "resource_not_exist",
     "resource_not_exists",
     "too_many_requests",
@@ -80,7 +81,9 @@ def code_expressions(tree: ast.Module) -> Iterator[ast.AST]:
                     for key, value in zip(node.keys, node.values, strict=True)
                     if isinstance(key, ast.Constant) and key.value == "code"
                 )
-            case ast.Assign(targets=[ast.Name(id="DAMAGED" | "LISTED_FAILED")]):
+            case ast.Assign(
+                targets=[ast.Name(id="DAMAGED" | "LISTED_FAILED" | "TASK_FAILED" | "RESULT_EXPIRED" | "_KINDS")]
+            ):
                 yield node.value
 
 
