@@ -233,6 +233,11 @@ OWN_CODES: Mapping[str, Reason] = {
         " platform has dropped it, and if the API has changed its format.",
         _READ_RAW,
     ),
+    "embedding_option_refused": Reason(
+        "The API refuses an embedding option that the result was asked for; the task stays open.",
+        "Correct harvest.embedding_options, or choose for the task: `harvester add ID --retrieve all`. On the last"
+        " day before the deadline everything is asked for.",
+    ),
     "segments_invalid": Reason(
         "A segment cannot be stored: the message says which one, which field, and what is wrong.", _READ_RAW
     ),

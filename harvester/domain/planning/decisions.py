@@ -12,7 +12,8 @@
 | Empty              | retried, ever more rarely; past the deadline `expired`                                |
 | Invalid            | three downloads on three connections, then `rejected`                                 |
 | Misrouted          | asked again on a fresh connection                                                     |
-| Transient          | backed off; past the deadline ever more rarely, `expired` after 30 days               |
+| Transient          | backed off; past the deadline ever more rarely, `expired` after 30 days. If the API   |
+|                    | refuses the embedding options that were asked for: asked again hours later            |
 | Throttled, Refused | unchanged: they say nothing about the task                                            |
 
 An answer ends a task only if `Circumstances` allow it. Otherwise the end is held back: the task stays open and is asked
@@ -43,6 +44,7 @@ from harvester.domain.tasks.outcomes import (
     Transient,
 )
 from harvester.domain.tasks.records import Decision, Problem
+from harvester.domain.tasks.retrieve_options import OPTION_REFUSED
 from harvester.domain.tasks.task import NEVER_ANSWERED_MS, ApiVersion, Task, TaskState, deadline_ms
 
 GONE_SPACING_MS = 5_000
@@ -82,6 +84,7 @@ class Circumstances:
     - `may_end`: the API is otherwise healthy, so a confirmed answer may end the task.
     - `may_fail`: the same for an answer that names the task and says that it has failed.
     - `is_held_back`: most answers bring no result.
+    - `is_filtered`: only some embedding options were asked for.
     - `asks_once`: this harvest asks about each task once.
     - `deadline_now_ms`: the present by the API's clock in Unix milliseconds, None if it agrees with this machine's.
     """
@@ -93,6 +96,7 @@ class Circumstances:
     may_end: bool = True
     may_fail: bool = True
     is_held_back: bool = False
+    is_filtered: bool = False
     asks_once: bool = False
     deadline_now_ms: int | None = None
 
@@ -187,6 +191,8 @@ def _decide(case: _Case, outcome: Outcome, times: ProcessingTimes) -> Decision: 
             return _download_again(case, outcome)
         case Misrouted():
             return _ask_afresh(case, outcome)
+        case Transient(code=code) if code == OPTION_REFUSED:
+            return _wait_for_another_filter(case, outcome)
         case Transient():
             return _back_off(case, outcome)
         case Throttled() | Refused():
@@ -251,7 +257,8 @@ def _fail(case: _Case, outcome: Failed) -> Decision:
     after = replace(unchanged(case.task), failures=0, doubted_at_ms=case.doubted_at_ms, problem=problem)
     end = failed_state(problem.code) or TaskState.FAILED
     # A doubt of another kind is no first word of the same: two different lies must not end the task.
-    has_said_so = case.task.doubted_at_ms is not None and failed_state(case.task.error_code) is end
+    is_same = problem.code == case.task.error_code or failed_state(case.task.error_code) is end
+    has_said_so = case.task.doubted_at_ms is not None and is_same
     is_confirmed = has_said_so and case.circumstances.is_fresh
     if is_confirmed and (case.circumstances.may_fail or case.doubted_for_ms >= HELD_BACK_MS):
         return replace(after, state=end)
@@ -315,7 +322,8 @@ def _wait_for_segments(case: _Case, outcome: Empty) -> Decision:
     after = replace(
         unchanged(case.task), failures=0, gone=0, doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome)
     )
-    if case.is_past_deadline and case.may_end and case.circumstances.is_fresh:
+    is_whole_answer = case.circumstances.is_fresh and not case.circumstances.is_filtered
+    if case.is_past_deadline and case.may_end and is_whole_answer:
         return replace(after, state=TaskState.EXPIRED)
     return replace(after, next_attempt_at_ms=case.after(SHORTEST_HOLD_MS))
 
@@ -337,6 +345,12 @@ def _download_again(case: _Case, outcome: Invalid) -> Decision:
         return case.held(after)
     delay = GONE_SPACING_MS * invalid + backoff_ms(1, case.rng)
     return replace(after, next_attempt_at_ms=at_latest_before_deadline(task, case.now_ms, delay))
+
+
+def _wait_for_another_filter(case: _Case, outcome: Transient) -> Decision:
+    """Ask again at growing intervals: a person has to correct the filter, and on the last day it is left out."""
+    after = replace(unchanged(case.task), doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome))
+    return replace(after, next_attempt_at_ms=case.after(HELD_BACK_MS))
 
 
 def _ask_afresh(case: _Case, outcome: Misrouted) -> Decision:

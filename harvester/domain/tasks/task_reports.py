@@ -88,3 +88,5 @@ class TaskDetails:
     options: Sequence[str] = ()
     tokens: Mapping[str, int] = field(default_factory=dict)
     """How many tokens of each medium the model has read."""
+    retrieve_options: tuple[str, ...] | None = None
+    """What version 1 is asked for: empty for everything, None where the setting decides or nothing was left out."""

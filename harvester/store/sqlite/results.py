@@ -91,6 +91,7 @@ def _task_row(settlement: Settlement) -> tuple[Any, ...]:
         decision.version,
         decision.other_id,
         decision.seen_with,
+        None if settlement.retrieve_options is None else dump_json(settlement.retrieve_options).decode(),
         *((problem.code, problem.message, settlement.settled_at_ms) if problem else (None, None, None)),
     )
 

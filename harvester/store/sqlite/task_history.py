@@ -60,6 +60,7 @@ def task_details(connection: sqlite3.Connection, task_id: str) -> TaskDetails | 
         kept=_row(connection, "payload_of", of_task),
         options=[option for _, option in connection.execute(query("content_options"), of_task)],
         tokens=dict(connection.execute(query("content_tokens"), of_task).fetchall()),
+        retrieve_options=None if task["retrieve_options"] is None else tuple(load_json(task["retrieve_options"])),
     )
 
 

@@ -139,6 +139,25 @@ def test_a_failed_task_has_failed_when_it_says_so_twice_and_keeps_the_reason(sta
     assert (decision.state, decision.problem) == (TaskState.FAILED, Problem("task_failed", "Video too short."))
 
 
+def test_a_refused_embedding_option_leaves_the_task_open_and_waits_for_a_person() -> None:
+    refused = Transient("No such option.", "embedding_option_refused")
+    decision = after(task(TaskState.READY), refused)
+    assert (decision.state, decision.failures, decision.problem) == (
+        TaskState.READY,
+        0,
+        Problem("embedding_option_refused", "No such option."),
+    )
+    assert decision.next_attempt_at_ms >= NOW + HELD_BACK_MS
+    old = replace(task(age_ms=30 * DAY_MS), doubted_at_ms=NOW - NEVER_ANSWERED_MS)
+    assert after(old, refused).state.is_open
+
+
+def test_a_result_without_segments_of_some_options_does_not_expire_the_task() -> None:
+    old = replace(task(age_ms=30 * DAY_MS), doubted_at_ms=NOW - 5_000)
+    assert after(old, Empty()).state is TaskState.EXPIRED
+    assert after(old, Empty(), is_filtered=True).state.is_open
+
+
 @pytest.mark.parametrize("age_ms", [0, 30 * DAY_MS])
 @pytest.mark.parametrize("code", sorted(FAILURE_CODES))
 def test_each_kind_of_failure_ends_the_task_when_it_was_said_twice(code: str, age_ms: int) -> None:

@@ -82,7 +82,11 @@ def code_expressions(tree: ast.Module) -> Iterator[ast.AST]:
                     if isinstance(key, ast.Constant) and key.value == "code"
                 )
             case ast.Assign(
-                targets=[ast.Name(id="DAMAGED" | "LISTED_FAILED" | "TASK_FAILED" | "RESULT_EXPIRED" | "_KINDS")]
+                targets=[
+                    ast.Name(
+                        id="DAMAGED" | "LISTED_FAILED" | "OPTION_REFUSED" | "TASK_FAILED" | "RESULT_EXPIRED" | "_KINDS"
+                    )
+                ]
             ):
                 yield node.value
 
