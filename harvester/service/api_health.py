@@ -50,19 +50,21 @@ class ApiHealth:
             self._control.refuse(outcome)
         if isinstance(outcome, Processing):
             self._log_if_unknown(outcome.status)
-        elif outcome.code is not None:
-            self._log_code_if_unknown(outcome.code, outcome.message)
+        self.record_code(outcome)
+
+    def record_code(self, outcome: Outcome) -> None:
+        """Log an error code that a person has to look up, of any request, once."""
+        code = outcome.code
+        is_new = code is not None and code not in self._logged_codes and len(self._logged_codes) < MAX_LOGGED_CODES
+        if code is not None and is_new and _needs_a_person(code):
+            self._logged_codes.add(code)
+            log.warning("the API refuses a request", code=code, reason=outcome.message, remedy=explain(code).remedy)
 
     def _log_if_unknown(self, status: str) -> None:
         known = self._unknown_statuses | _KNOWN_STATUSES
         if status not in known and len(known) < MAX_KNOWN_STATUSES:
             self._unknown_statuses.add(status)
             log.warning("unknown status, taken for not finished", status=status)
-
-    def _log_code_if_unknown(self, code: str, message: str) -> None:
-        if _needs_a_person(code) and code not in self._logged_codes and len(self._logged_codes) < MAX_LOGGED_CODES:
-            self._logged_codes.add(code)
-            log.warning("the API refuses a request", code=code, reason=message, remedy=explain(code).remedy)
 
 
 def _needs_a_person(code: str) -> bool:
