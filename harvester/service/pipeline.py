@@ -24,6 +24,7 @@ from harvester.domain.tasks.records import Attempt, Settlement
 from harvester.domain.tasks.retrieve_options import options_to_record, options_to_retrieve
 from harvester.domain.tasks.task import Task
 from harvester.domain.tasks.task_id import is_same_id
+from harvester.domain.tasks.wholeness import missing_parts
 from harvester.ports.api import Answered, Body, Response
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.result_writer import Decided, ResultWriter
@@ -130,6 +131,7 @@ class Pipeline:
             settled_at_ms=now_ms,
             embeddings=outcome.embeddings if isinstance(outcome, Retrieved) else None,
             retrieve_options=options_to_record(request.task, response.options) if is_retrieved else None,
+            warnings=missing_parts(outcome.embeddings, response.options) if isinstance(outcome, Retrieved) else (),
             metadata=self._new_metadata(request.task, outcome),
             body=_kept_body(response.content) if isinstance(outcome, Invalid | Empty) else None,
             encoding=encoding,

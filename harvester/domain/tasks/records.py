@@ -57,7 +57,7 @@ class Settlement:
 
     `body` is the received body if it could not be decoded; the store keeps it if the task ends. `metadata` describes
     the video if the answer had no embeddings. `retrieve_options` is what the result was asked for, None if that is
-    stored already.
+    stored already. `warnings` says what the result lacks.
     """
 
     task: Task
@@ -70,6 +70,7 @@ class Settlement:
     charged: bool = True
     metadata: MediaMetadata | None = None
     retrieve_options: tuple[str, ...] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

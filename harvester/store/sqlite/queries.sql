@@ -552,6 +552,22 @@ WHERE error_at IS NOT NULL ORDER BY error_at DESC LIMIT :limit
 -- name: stored_totals
 SELECT count(*), coalesce(sum(segment_count), 0), coalesce(sum(duration), 0) FROM videos
 
+-- name: count_incomplete
+-- How many results lack something, and the task of the first.
+SELECT incomplete.count, tasks.task_id
+FROM (
+    SELECT count(*) AS count, min(task) AS first FROM videos INDEXED BY videos_with_faults
+    WHERE (is_truncated = 1 OR warnings IS NOT NULL) AND warnings IS NOT NULL
+) AS incomplete LEFT JOIN tasks ON tasks.id = incomplete.first
+
+-- name: incomplete_results
+SELECT tasks.task_id, videos.warnings
+FROM videos INDEXED BY videos_with_faults CROSS JOIN tasks ON tasks.id = videos.task
+WHERE (is_truncated = 1 OR warnings IS NOT NULL) AND warnings IS NOT NULL ORDER BY videos.task
+
+-- name: set_warnings
+UPDATE videos SET warnings = :warnings WHERE task = :task AND harvested_at = :now
+
 -- name: count_truncated
 SELECT count(*) FROM videos INDEXED BY videos_with_faults
 WHERE (is_truncated = 1 OR warnings IS NOT NULL) AND is_truncated = 1
