@@ -105,6 +105,7 @@ def _lines(story: TaskDetails, default_options: tuple[str, ...]) -> Iterator[str
     yield f"queued        {shown_time(task['added_at'])}"
     if task["source"] == API_SOURCE:
         yield f"deadline      {shown_time(task['expires_at'])}"
+        yield f"retrieves     {_retrieved(story, default_options)}"
     else:
         yield f"imported      from {_SOURCES.get(task['source'], task['source'])}"
     if task["ended_at"] is not None:
@@ -113,7 +114,6 @@ def _lines(story: TaskDetails, default_options: tuple[str, ...]) -> Iterator[str
         yield f"in work       by {task['lease_owner']} until {shown_time(task['lease_until'])}"
     else:
         yield f"next attempt  {shown_time(task['next_attempt_at']) if task['next_attempt_at'] else 'due now'}"
-    yield f"retrieves     {_retrieved(story, default_options)}"
     yield from _trouble_lines(story)
     yield from _video_lines(story)
     yield from _attempt_lines(story)
