@@ -4,9 +4,10 @@ The answer is sentences for a person. A result that lacks something is stored as
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 
@@ -15,6 +16,11 @@ SHORTEST_CLIP_S = 2.0
 
 TOLERANCE_S = 0.001
 """Seconds by which the times of neighbouring clips may differ."""
+
+_LEAST_GAP_S = SHORTEST_CLIP_S - TOLERANCE_S
+
+Span = tuple[float, float]
+"""Start and end in seconds."""
 
 _WHOLE = frozenset({"video", "asset"})
 _PARTS = frozenset({"clip", "local", "page", "chunk"})
@@ -57,64 +63,76 @@ def _missing_scopes(embeddings: TaskEmbeddings) -> Iterator[str]:
 
 
 @dataclass(slots=True)
-class _Clips:
-    """The clips of one option: how many, and their starts and ends in seconds."""
+class _Coverage:
+    """What the clips of one option cover, in seconds: from the first start to the last end, without the gaps."""
 
-    count: int = 0
-    spans: list[tuple[float, float]] = field(default_factory=list)
+    first: float
+    last: float
+    gaps: list[Span]
 
 
 def _missing_clips(embeddings: TaskEmbeddings) -> Iterator[str]:
-    clips: defaultdict[str | None, _Clips] = defaultdict(_Clips)
-    whole: list[tuple[float, float]] = []
+    clips, whole = _spans(embeddings)
+    if not clips:
+        return
+    covered = {option: _coverage(sorted(spans)) for option, spans in clips.items() if _are_timed(spans)}
+    begin, end = _embedded_span(embeddings.metadata, covered.values(), whole)
+    for option, spans in clips.items():
+        name = "clips without an option" if option is None else f"clips of {option}"
+        sentences = list(_gaps(name, covered[option], begin, end)) if option in covered else []
+        yield from sentences or _too_few(name, len(spans), embeddings.metadata.video_clip_length, end - begin)
+
+
+def _spans(embeddings: TaskEmbeddings) -> tuple[dict[str | None, list[Any]], list[Span]]:
+    """Return start and end (seconds or None) of the clips of each option, and of the segments for the whole."""
+    clips: dict[str | None, list[Any]] = {option: [] for option in dict.fromkeys(embeddings.options)}
+    whole: list[Span] = []
     columns = (embeddings.options, embeddings.scopes, embeddings.starts, embeddings.ends)
     for option, scope, start, end in zip(*columns, strict=True):
-        span = None if start is None or end is None else (start, end)
         if scope in _CLIP_SCOPES:
-            clips[option].count += 1
-        if span is not None and scope in _CLIP_SCOPES:
-            clips[option].spans.append(span)
-        elif span is not None and scope in _WHOLE:
-            whole.append(span)
-    begin, end = _embedded_span(embeddings.metadata, [span for one in clips.values() for span in one.spans], whole)
-    for option, one in clips.items():
-        name = "clips without an option" if option is None else f"clips of {option}"
-        sentences = list(_gaps(name, sorted(one.spans), begin, end)) if len(one.spans) == one.count else []
-        yield from sentences or _too_few(name, one.count, embeddings.metadata.video_clip_length, end - begin)
+            clips[option].append((start, end))
+        elif scope in _WHOLE and start is not None and end is not None:
+            whole.append((start, end))
+    return {option: spans for option, spans in clips.items() if spans}, whole
 
 
-def _embedded_span(
-    metadata: MediaMetadata, clips: Sequence[tuple[float, float]], whole: Sequence[tuple[float, float]]
-) -> tuple[float, float]:
+def _are_timed(spans: Iterable[Any]) -> bool:
+    return None not in chain.from_iterable(spans)
+
+
+def _coverage(spans: Sequence[Span]) -> _Coverage:
+    """Return what ascending spans cover."""
+    (first, last), gaps = spans[0], []
+    for start, end in spans:
+        if start - last >= _LEAST_GAP_S:
+            gaps.append((last, start))
+        last = max(last, end)
+    return _Coverage(first, last, gaps)
+
+
+def _embedded_span(metadata: MediaMetadata, clips: Iterable[_Coverage], whole: Sequence[Span]) -> Span:
     """Return from when to when clips must be, in seconds: the API may have embedded only a part of the input.
 
     Its description says which part; version 1 does not, so there the vector of the whole part says it. If neither
     does, clips that begin late show that there is a part, whose end only the clips themselves tell.
     """
-    first = min((start for start, _ in clips), default=0.0)
-    last = max((end for _, end in (*clips, *whole)), default=0.0)
+    all_spans = [*((one.first, one.last) for one in clips), *whole]
+    first, last = min((start for start, _ in all_spans), default=0.0), max((end for _, end in all_spans), default=0.0)
     begin, end = metadata.start_offset_sec, metadata.end_offset_sec
-    if begin is None and end is None:
-        if whole:
-            return min(first, *(start for start, _ in whole)), last
-        if first >= SHORTEST_CLIP_S - TOLERANCE_S:
-            return first, last
+    if begin is None and end is None and (whole or first >= _LEAST_GAP_S):
+        return first, last
     duration = last if metadata.duration is None else metadata.duration
     return begin or 0.0, max(last, duration if end is None else min(end, duration))
 
 
-def _gaps(name: str, spans: Sequence[tuple[float, float]], begin: float, end: float) -> Iterator[str]:
-    covered, gaps = begin, []
-    for start, until in spans:
-        if start - covered >= SHORTEST_CLIP_S - TOLERANCE_S:
-            gaps.append((covered, start))
-        covered = max(covered, until)
+def _gaps(name: str, covered: _Coverage, begin: float, end: float) -> Iterator[str]:
+    gaps = [(begin, covered.first), *covered.gaps] if covered.first - begin >= _LEAST_GAP_S else covered.gaps
     if len(gaps) == 1:
         yield f"The {name} have a gap from {gaps[0][0]:g} s to {gaps[0][1]:g} s."
     elif gaps:
         yield f"The {name} have {len(gaps)} gaps, the first from {gaps[0][0]:g} s to {gaps[0][1]:g} s."
-    if end - covered >= SHORTEST_CLIP_S + TOLERANCE_S:
-        yield f"The {name} end at {covered:g} s, but the embedded part of the input ends at {end:g} s."
+    if end - covered.last >= SHORTEST_CLIP_S + TOLERANCE_S:
+        yield f"The {name} end at {covered.last:g} s, but the embedded part of the input ends at {end:g} s."
 
 
 def _too_few(name: str, count: int, clip_length_s: float | None, span_s: float) -> Iterator[str]:
