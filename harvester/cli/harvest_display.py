@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harvester.cli.console import printable, stderr_console
 from harvester.domain.planning.feasibility import Feasibility
-from harvester.domain.tasks.failures import FAILURE_CODES
+from harvester.domain.tasks.failures import FAILURE_CODES, TASK_FAILED
 from harvester.domain.tasks.queue_reports import UNKNOWN, Ends, Troubled
 from harvester.domain.tasks.task import TaskState
 from harvester.reports.deadline_warning import deadline_warning
@@ -164,10 +164,10 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
 
 
 def _remedy(end: Ends) -> str:
-    if end.state is not TaskState.FAILED or end.code not in FAILURE_CODES:
+    if end.state is not TaskState.FAILED or end.code not in FAILURE_CODES - {TASK_FAILED}:
         return _REMEDIES[end.state]
     remedy = explain(end.code).remedy.rstrip(".")
-    return f"{remedy[0].lower()}{remedy[1:]}"
+    return f"the platform could not embed these; {remedy[0].lower()}{remedy[1:]}"
 
 
 def _held_lines(summary: Summary) -> Iterator[str]:

@@ -31,6 +31,10 @@ async def test_each_message_ends_its_task_as_it_says_when_it_was_given_twice(she
     status = json.loads((await shell.run("status", "--json")).stdout)
 
     assert harvest.code == 1
+    assert "1 failed: the platform could not embed these; submit the same input again, as it is" in harvest.stderr
+    assert (
+        "1 failed: the platform could not embed these; submit them again, or see `harvester show ID`" in harvest.stderr
+    )
     ended = {one: (state, code, message) for one, state, code, message in shell.rows(ENDS)}
     assert ended == {one: (state, code, message) for one, (message, state, code) in MESSAGES.items()}
     assert {api.requests(one) for one in MESSAGES} == {2}
