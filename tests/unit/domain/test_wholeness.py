@@ -188,3 +188,28 @@ def test_a_result_with_every_clip_lacks_nothing_whatever_its_lengths(
         [*rows, *whole] or [(None, None, None, None)], duration=end_s + 60, video_clip_length=clip_s, **described
     )
     assert missing_parts(one) == ()
+
+
+NAMES = st.sampled_from([None, "visual", "fused", "clip", "video", "asset", "local", "page", "odd"])
+SECONDS = st.none() | st.floats(0.0, 2.0**53) | st.sampled_from([0.0, 1e-320, 6.0])
+NUMBERS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(
+    rows=st.lists(st.tuples(NAMES, NAMES, SECONDS, SECONDS), min_size=1, max_size=6),
+    described=st.fixed_dictionaries(
+        {
+            "duration": NUMBERS,
+            "video_clip_length": NUMBERS,
+            "start_offset_sec": NUMBERS,
+            "end_offset_sec": NUMBERS,
+            "options": st.lists(NAMES.filter(bool), max_size=3).map(tuple),
+            "scopes": st.lists(NAMES.filter(bool), max_size=3).map(tuple),
+        }
+    ),
+)
+@examples(500)
+def test_whatever_the_api_says_the_answer_is_sentences(rows: list[Row], described: dict[str, Any]) -> None:
+    for sentence in missing_parts(result(rows, **described)):
+        assert sentence[0].isupper()
+        assert sentence.endswith(".")
