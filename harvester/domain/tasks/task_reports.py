@@ -92,6 +92,6 @@ class TaskDetails:
     tokens: Mapping[str, int] = field(default_factory=dict)
     """How many tokens of each medium the model has read."""
     warnings: list[str] = field(default_factory=list)
-    """What the stored result lacks."""
+    """The parts that the stored result lacks, in sentences."""
     retrieve_options: tuple[str, ...] | None = None
-    """What version 1 is asked for: empty for everything, None where the setting decides or nothing was left out."""
+    """The embedding options that version 1 is asked for: empty for all, None where the setting decides or all came."""

@@ -1,4 +1,4 @@
-"""What a result lacks: options, scopes, clips, pages and pieces of text that it should have.
+"""The parts that a result lacks: options, scopes, clips, pages and pieces of text that it should have.
 
 The answer is sentences for a person. A result that lacks something is stored as it is: the platform has no other.
 """
@@ -64,7 +64,7 @@ def _missing_scopes(embeddings: TaskEmbeddings) -> Iterator[str]:
 
 @dataclass(slots=True)
 class _Coverage:
-    """What the clips of one option cover, in seconds: from the first start to the last end, without the gaps."""
+    """The time that clips of one option cover, in seconds: from the first start to the last end, without the gaps."""
 
     first: float
     last: float

@@ -10,7 +10,7 @@ INSERT INTO tasks (task_id, added_at, expires_at) VALUES (:task_id, :added_at, :
 ON CONFLICT (task_id) DO NOTHING
 
 -- name: choose_options
--- What version 1 of the API is asked for, of a task that has not ended.
+-- The embedding options that version 1 of the API is asked for, of a task that has not ended.
 UPDATE tasks SET retrieve_options = :options WHERE task_id = :task_id AND state IN ('pending', 'ready')
 
 -- name: has_triggers

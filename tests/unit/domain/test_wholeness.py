@@ -1,4 +1,4 @@
-"""What a result lacks; a whole one lacks nothing."""
+"""The parts that a result lacks; a whole one lacks nothing."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What single outcomes say about the API as a whole."""
+"""Conclusions from single outcomes about the API as a whole."""
 
 from structlog.testing import capture_logs
 
