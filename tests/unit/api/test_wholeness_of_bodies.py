@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +54,25 @@ def test_a_whole_documented_body_lacks_nothing(name: str) -> None:
 )
 def test_a_documented_body_that_was_cut_to_few_clips_says_so(name: str, missing: list[str]) -> None:
     assert list(missing_of((FIXTURES / f"retrieve_{name}.json").read_bytes())) == missing
+
+
+def test_the_options_of_both_versions_are_compared_with_those_of_the_segments() -> None:
+    new = orjson.loads((FIXTURES / "retrieve_v2_ready.json").read_bytes())
+    new["metadata"] = {"input_type": "video", "embedding_options": ["visual", "audio", "transcription"]}
+    old = orjson.loads((FIXTURES / "retrieve_v1_ready.json").read_bytes())
+    old["video_embedding"]["metadata"] = {"video_embedding_option": ["visual", "audio", "transcription"]}
+    missing = "No segment has the option transcription, which the task was made with."
+    assert missing_of(orjson.dumps(new)) == (missing,)
+    assert missing in missing_of(orjson.dumps(old))
+    assert missing not in missing_of(orjson.dumps(old), ("visual", "audio"))
+
+
+def test_a_missing_page_of_a_document_is_named() -> None:
+    body = orjson.loads((FIXTURES / "retrieve_v2_document_35.json").read_bytes())
+    for segment in body["data"]:
+        if segment["start_page_number"] == 2:
+            segment["start_page_number"] = segment["end_page_number"] = 4
+    assert missing_of(orjson.dumps(body)) == ("No segment has page 2, nor 1 more of the pages up to 4.",)
 
 
 @examples(40)
