@@ -15,12 +15,15 @@ async def test_an_incomplete_result_is_harvested_with_a_warning(shell: Shell, ap
     gap = "The clips of visual end at 12 s, but the embedded part of the input ends at 30 s."
     scope = "No segment has the scope video, which the task was made with."
 
-    harvest = await shell.run("backfill", WHOLE, GAPPED)
+    harvest = await shell.run("backfill", WHOLE, GAPPED, HARVESTER_LOG__LEVEL="info", HARVESTER_LOG__FORMAT="json")
     shown = {one: (await shell.run("show", one)).stdout for one in (WHOLE, GAPPED)}
     given_back = await shell.run("show", GAPPED, "--json")
     status = await shell.run("status")
     verified = await shell.run("verify", "--json")
 
+    lines = [json.loads(line) for line in harvest.stderr.splitlines() if line.startswith("{")]
+    logged = {one["task_id"]: one["missing"] for one in lines if one["event"] == "the result is incomplete"}
+    assert logged == {GAPPED: [scope, gap]}
     assert (harvest.code, shell.count("harvested")) == (0, 2)
     assert shell.rows("SELECT count(*) FROM segments") == [(4,)]
     assert f"warning       {gap}" in shown[GAPPED]
