@@ -186,7 +186,7 @@ class ModelApi:
         self._only_v2 = only_v2
         self._rng = random.Random(seed)  # noqa: S311
 
-    async def fetch_task(
+    async def fetch_task(  # noqa: PLR0913  # the last three have defaults
         self,
         task_id: str,
         permit: Permit,
@@ -194,6 +194,7 @@ class ModelApi:
         *,
         is_fresh: bool = False,  # noqa: ARG002  # there are no connections
         version: ApiVersion | None = None,
+        options: tuple[str, ...] = (),  # noqa: ARG002  # every task has one segment
     ) -> Response:
         self.confirmations += version == "v2" and task_id not in self._only_v2
         response = await self._get(permit, lambda: self._answer_about(task_id, permit.endpoint, version))

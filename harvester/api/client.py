@@ -26,7 +26,14 @@ from harvester.api.encodings import actual_encoding, content_encoding
 from harvester.api.list_page import MAX_LIST_BYTES, list_parameters, parse_list
 from harvester.api.rate_limit_headers import api_time_s, read_limits, reported_quota
 from harvester.api.redaction import KEY_ECHOED, SecretGuard
-from harvester.api.responses import error_outcome, exception_outcome, hidden_error, is_thread_refused, status_outcome
+from harvester.api.responses import (
+    OPTION_PARAMETER,
+    error_outcome,
+    exception_outcome,
+    hidden_error,
+    is_thread_refused,
+    status_outcome,
+)
 from harvester.domain.errors import InvalidTaskId
 from harvester.domain.limits.endpoint import Endpoint, LimitReport
 from harvester.domain.planning.list_reader import ListPage, ListQuery
@@ -80,6 +87,7 @@ class _Request:
     task_id: str | None = None
     brings_result: bool = False
     is_fresh: bool = False
+    options: tuple[str, ...] = ()
 
 
 class Client:
@@ -144,7 +152,7 @@ class Client:
             # Also if closing the first session is cancelled.
             await self._fresh_session.close()
 
-    async def fetch_task(
+    async def fetch_task(  # noqa: PLR0913  # the last three have defaults
         self,
         task_id: str,
         permit: Permit,
@@ -152,21 +160,24 @@ class Client:
         *,
         is_fresh: bool = False,
         version: ApiVersion | None = None,
+        options: tuple[str, ...] = (),
     ) -> Response:
         """Send the request that `permit` is for; return a Response whatever happens, also for an invalid id.
 
         `reservation` grows with the body; the next piece is read only when there is memory for it. With `is_fresh` the
         request goes out on a new connection, which is closed afterwards. `version` is the API version to ask, None for
-        the configured one. A body that is decoded here and names another task gives `Misrouted`; see
-        `harvester.domain.tasks.outcomes.misrouted` for the others.
+        the configured one. `options` are the embedding options to retrieve, none for all; the response says whether
+        they were asked for, because only a retrieval of version 1 has such a filter. A body that is decoded here and
+        names another task gives `Misrouted`; see `harvester.domain.tasks.outcomes.misrouted` for the others.
         """
         try:
             request = self._request(task_id, permit.endpoint, version or self._settings.version, is_fresh=is_fresh)
+            request = _filtered(request, permit.endpoint, version or self._settings.version, options)
         except InvalidTaskId as error:
             permit.spend()
             refused = Answered(InvalidRequest(error.sentence, "task_id_invalid"))
             return self._guard.response(Response(refused, duration_ms=0))
-        return await self._get(request, permit, reservation)
+        return replace(await self._get(request, permit, reservation), options=request.options)
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
         """Request one page of the account's tasks; `permit` is for the list. Return the page, or what went wrong.
@@ -334,6 +345,14 @@ class Client:
         if is_result:
             reservation.learn()
         return received, True
+
+
+def _filtered(request: _Request, endpoint: Endpoint, version: ApiVersion, options: tuple[str, ...]) -> _Request:
+    """Return the request for these embedding options only, where the API version and the call have such a filter."""
+    if not options or version != "v1" or endpoint is not Endpoint.RETRIEVE:
+        return request
+    url = request.url.with_query([(OPTION_PARAMETER, option) for option in options])
+    return replace(request, url=url, options=options)
 
 
 def _is_of_another(response: Response, body: Body, task_id: str | None) -> bool:

@@ -23,9 +23,13 @@ from harvester.domain.tasks.outcomes import (
     Throttled,
     Transient,
 )
+from harvester.domain.tasks.retrieve_options import OPTION_REFUSED
 from harvester.domain.tasks.task_document import video_metadata
 from harvester.ports.spooled_body import BodyFileError
 from harvester.settings.proxies import Proxy
+
+OPTION_PARAMETER = "embedding_option"
+"""The query parameter of a retrieval that names an option; the API's message about a bad value names it."""
 
 _MAX_HIDDEN_ERROR_BYTES = 64 * 1024
 
@@ -138,6 +142,11 @@ def _error_outcome(endpoint: Endpoint, status: int, error: _ErrorBody) -> Outcom
     if (foreign := _foreign_outcome(status, error)) is not None:
         return foreign
     shown, code = _shown(error, status), error.code
+    if status == 400 and code in _ABOUT_PARAMETERS and OPTION_PARAMETER in shown:
+        return Transient(f"The API refuses the embedding options that were asked for: {shown}", OPTION_REFUSED)
+    if code == "api_upgrade_required" or status == 426:
+        # Whatever its status, this says nothing about the task or the key.
+        return Transient(f"The API no longer serves this version of its calls: {shown}", code or f"http_{status}")
     match status:
         case 401 | 403:
             return Refused(shown, code or f"http_{status}", is_key_invalid=status == 401)
@@ -174,6 +183,8 @@ def _foreign_outcome(status: int, error: _ErrorBody) -> Transient | None:
         case _:
             return None
 
+
+_ABOUT_PARAMETERS = ("parameter_invalid", "parameter_unknown")
 
 _BLOCKED = "HTTP {status} without an error of the API: a firewall or proxy before it blocks the request{detail}."
 

@@ -113,4 +113,5 @@ def _parts(  # noqa: PLR0913  # parts that several others share
         retry=StoreRetry(progress, clock),
         control=control,
         new_rng=random.Random,
+        retrieve_options=settings.harvest.embedding_options,
     )

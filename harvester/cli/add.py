@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -11,7 +12,7 @@ from harvester.app.stores import open_queue_editor
 from harvester.cli.console import print_json
 from harvester.cli.id_arguments import Refusals, nothing_acceptable
 from harvester.cli.id_files import read_task_ids
-from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, TaskIds
+from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, Retrieve, TaskIds
 from harvester.domain.errors import UsageError
 from harvester.settings.model import load_settings
 
@@ -25,34 +26,42 @@ def add(  # noqa: PLR0913  # one parameter for each option
     column: IdColumn = None,
     field: IdField = None,
     *,
+    retrieve: Retrieve = None,
     json: AsJson = False,
     db: Database = None,
     config: ConfigFile = None,
 ) -> None:
     """Queue task ids. Known ids stay as they are; lines that cannot be ids are refused one by one.
 
+    --retrieve is kept with the tasks, also with known ones that have not ended, and goes over the setting
+    harvest.embedding_options.
+
     Example: harvester add --file ids.txt
     """
     if not ids and file is None and column is None and field is None:
         raise UsageError("No task ids were given.", remedy="Name them, or read them with --file FILE ('-' is stdin).")
-    path = load_settings(config, {"store": {"path": db}}).settings.store.path
+    overrides: dict[str, dict[str, Any]] = {"store": {"path": db}, "harvest": {"embedding_options": retrieve}}
+    settings = load_settings(config, overrides).settings
+    path = settings.store.path
+    options = None if retrieve is None else settings.harvest.embedding_options
     refusals = Refusals()
     found = refusals.taken_out(read_task_ids(ids or (), file, column=column, field=field))
     first = next(found, None)
     if first is None:
         raise nothing_acceptable(refusals.count)
-    new, total = _queue(path, itertools.chain([first], found))
+    new, total = _queue(path, itertools.chain([first], found), options)
     if json:
-        print_json({"new": new, "known": total - new, "refused": refusals.count})
+        chosen = {} if options is None else {"retrieve": options}
+        print_json({"new": new, "known": total - new, "refused": refusals.count} | chosen)
     else:
         typer.echo(f"{new} new, {total - new} known, {refusals.count} refused: {path}", err=True)
     raise typer.Exit(1 if refusals.count else 0)
 
 
-def _queue(path: Path, task_ids: Iterator[str]) -> tuple[int, int]:
+def _queue(path: Path, task_ids: Iterator[str], options: tuple[str, ...] | None) -> tuple[int, int]:
     new = total = 0
     with open_queue_editor(path, must_exist=False) as queue:
         while batch := list(itertools.islice(task_ids, BATCH)):
-            new += queue.add(batch, time.time_ns() // 1_000_000)
+            new += queue.add(batch, time.time_ns() // 1_000_000, options)
             total += len(batch)
     return new, total

@@ -11,7 +11,7 @@ from harvester.cli.durations import parse_duration_s
 from harvester.cli.harvest_process import prepare_process, warn_of_excess
 from harvester.cli.id_arguments import collect_task_ids
 from harvester.cli.logs import configure_logs
-from harvester.cli.options import ConfigFile, Database, IdColumn, IdField, IdFile, Strategy, TaskIds
+from harvester.cli.options import ConfigFile, Database, IdColumn, IdField, IdFile, Retrieve, Strategy, TaskIds
 from harvester.service import signals
 from harvester.settings.api_key import resolve_api_key
 from harvester.settings.machine import read_limits
@@ -35,12 +35,14 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     no_wait: NoWait = False,
     deadline: TimeLimit = None,
     strategy: Strategy = None,
+    retrieve: Retrieve = None,
     db: Database = None,
     config: ConfigFile = None,
 ) -> None:
     """Harvest now, until each task has ended.
 
-    Harvests the given tasks, or all that are open.
+    Harvests the given tasks, or all that are open. --retrieve saves bytes: other options are not downloaded, unless the
+    task was added with a choice of its own.
 
     Ctrl-C finishes and stores the downloads under way; a second one stops at once. Run it again to continue.
 
@@ -50,7 +52,8 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     prepare_process()
     limits = read_limits()
     refuse_too_little(limits)
-    loaded = fitted(load_settings(config, {"store": {"path": db}, "harvest": {"strategy": strategy}}), limits)
+    harvest = {"strategy": strategy, "embedding_options": retrieve}
+    loaded = fitted(load_settings(config, {"store": {"path": db}, "harvest": harvest}), limits)
     limit_s = parse_duration_s(deadline, "--deadline") if deadline is not None else None
     key = resolve_api_key(loaded.settings, os.environ)
     given = collect_task_ids(ids, file, column=column, field=field)

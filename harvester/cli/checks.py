@@ -22,7 +22,8 @@ from harvester.settings.proxies import proxy_for
 
 MAX_SKEW_S = 60.0
 
-_BETWEEN = {
+_EXPLAINED = {
+    "api_upgrade_required",
     "blocked_by_proxy",
     "machine_refuses",
     "network_login_required",
@@ -114,7 +115,7 @@ def _key(answer: ListPage | Outcome, key: ApiKey, base_url: str) -> Diagnosis:
         case _:
             message = "an unexpected answer" if answer.message is None else answer.message
             text = f"{base_url} cannot be asked: {message.rstrip('.')}."
-            remedy = explain(answer.code).remedy if answer.code in _BETWEEN else ""
+            remedy = explain(answer.code).remedy if answer.code in _EXPLAINED else ""
             remedy = remedy or "Check api.base_url, the network, name lookup and proxies."
             return Diagnosis("key", Verdict.FAILURE, text, remedy)
 

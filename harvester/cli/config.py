@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from harvester.cli.console import print_data, print_json
 from harvester.cli.options import AsJson, ConfigFile, Database
@@ -11,7 +12,7 @@ from harvester.settings.api_key import resolve_api_key
 from harvester.settings.ca_certificates import trusted
 from harvester.settings.machine import MIB, read_limits
 from harvester.settings.machine_defaults import fitted
-from harvester.settings.model import Settings, load_settings
+from harvester.settings.model import EVERYTHING, Settings, load_settings
 from harvester.settings.proxies import proxy_for
 
 
@@ -42,7 +43,7 @@ def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = Fal
             }
         )
         return
-    shown = {name: "not set" if value is None else str(value) for name, value in values.items()}
+    shown = {name: _shown(value) for name, value in values.items()}
     name_width, value_width = max(map(len, shown)), max(map(len, shown.values()))
     for name, value in shown.items():
         print_data(f"{name:{name_width}}  {value:{value_width}}  {loaded.origins[name]}")
@@ -52,6 +53,12 @@ def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = Fal
     memory = "unknown" if limits.memory_bytes is None else f"{limits.memory_bytes // MIB} MiB by {limits.memory_limit}"
     print_data(f"{'memory':{name_width}}  {memory}")
     print_data(f"{'processors':{name_width}}  {limits.processors}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value) or EVERYTHING
+    return "not set" if value is None else str(value)
 
 
 def _describe_key(settings: Settings) -> str:

@@ -13,9 +13,11 @@ from rich.text import Text
 
 from harvester.cli.console import printable, stderr_console
 from harvester.domain.planning.feasibility import Feasibility
+from harvester.domain.tasks.failures import FAILURE_CODES, TASK_FAILED
 from harvester.domain.tasks.queue_reports import UNKNOWN, Ends, Troubled
 from harvester.domain.tasks.task import TaskState
 from harvester.reports.deadline_warning import deadline_warning
+from harvester.reports.error_codes import explain
 from harvester.reports.formats import counted, shown_bytes, shown_duration, shown_time
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
@@ -141,7 +143,7 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
         )
     for end in summary.ends:
         example = f"{end.example_task_id}: {end.example_message or end.code}"
-        yield printable(f"  {end.count} {end.state}: {_REMEDIES[end.state]} (as {example})")
+        yield printable(f"  {end.count} {end.state}: {_remedy(end)} (as {example})")
     yield from _held_lines(summary)
     if progress.stale:
         yield f"  {counted(progress.stale, 'result')} refused: another process has taken the task over."
@@ -159,6 +161,13 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
     warning = deadline_warning(summary.ahead)
     if warning is not None:
         yield f"  {warning}"
+
+
+def _remedy(end: Ends) -> str:
+    if end.state is not TaskState.FAILED or end.code not in FAILURE_CODES - {TASK_FAILED}:
+        return _REMEDIES[end.state]
+    remedy = explain(end.code).remedy.rstrip(".")
+    return f"the platform could not embed these; {remedy[0].lower()}{remedy[1:]}"
 
 
 def _held_lines(summary: Summary) -> Iterator[str]:

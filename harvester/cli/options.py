@@ -31,6 +31,15 @@ Strategy = Annotated[
         help="How to find out what is ready (harvest.strategy): task by task, by pages of the list, or the cheaper.",
     ),
 ]
+Retrieve = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--retrieve",
+        metavar="OPTION",
+        help="Ask version 1 of the API for this embedding option only: visual, audio, transcription, visual-text;"
+        " repeatable. all: every option.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the data as JSON.")]
 
 TaskIds = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Task ids.", show_default=False)]

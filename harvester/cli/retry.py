@@ -3,14 +3,14 @@
 import time
 from collections.abc import Iterator
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from harvester.app.stores import open_queue_editor
 from harvester.cli.console import print_error, print_json
 from harvester.cli.id_arguments import GivenIds, collect_task_ids
-from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, TaskIds
+from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, Retrieve, TaskIds
 from harvester.domain.errors import UsageError
 from harvester.domain.tasks.dead_letter import DeadLetter
 from harvester.domain.tasks.task import END_STATES, TaskState
@@ -41,13 +41,14 @@ def retry(  # noqa: PLR0913  # one parameter for each option
     *,
     state: States = None,
     from_kept: FromKept = False,
+    retrieve: Retrieve = None,
     json: AsJson = False,
     db: Database = None,
     config: ConfigFile = None,
 ) -> None:
     """Put ended tasks back to pending.
 
-    Harvested tasks stay as they are: nothing undoes a harvest.
+    Harvested tasks stay as they are: nothing undoes a harvest. --retrieve is kept with the tasks, as with add.
 
     With --from-kept no request is sent: kept bodies are decoded again, for example after an upgrade that understands
     them. Tasks whose body can be stored now are harvested, without a key; exit 1 if any cannot.
@@ -58,17 +59,23 @@ def retry(  # noqa: PLR0913  # one parameter for each option
     given = collect_task_ids(ids, file, column=column, field=field)
     if given.task_ids is None and not states and not from_kept:
         raise UsageError("Nothing to retry was named.", remedy="Give ids, --file FILE or --state failed,missing.")
-    settings = load_settings(config, {"store": {"path": db}}).settings
+    if retrieve is not None and from_kept:
+        raise UsageError("--retrieve needs a request, and --from-kept sends none.", remedy="Give one of them.")
+    overrides: dict[str, dict[str, Any]] = {"store": {"path": db}, "harvest": {"embedding_options": retrieve}}
+    settings = load_settings(config, overrides).settings
+    options = None if retrieve is None else settings.harvest.embedding_options
     with open_queue_editor(settings.store.path) as queue:
         if from_kept:
             is_done = _harvest_kept(queue, given, states, settings.api.max_body_bytes, json=json)
         else:
-            is_done = _put_back(queue, given, states, json=json)
+            is_done = _put_back(queue, given, states, options, json=json)
     raise typer.Exit(0 if is_done and not given.refused else 1)
 
 
-def _put_back(queue: QueueEditor, given: GivenIds, states: list[TaskState], *, json: bool) -> bool:
-    done = queue.put_back(given.task_ids or [], states)
+def _put_back(
+    queue: QueueEditor, given: GivenIds, states: list[TaskState], options: tuple[str, ...] | None, *, json: bool
+) -> bool:
+    done = queue.put_back(given.task_ids or [], states, options)
     count, left = done.count, done.left
     if json:
         print_json({"pending_again": count, "left": left, "refused": given.refused})

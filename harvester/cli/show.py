@@ -50,7 +50,8 @@ def show(
     """
     if json and raw:
         raise UsageError("--json and --raw exclude each other.", remedy="Give one of them.")
-    path = load_settings(config, {"store": {"path": db}}).settings.store.path
+    settings = load_settings(config, {"store": {"path": db}}).settings
+    path = settings.store.path
     task_id = validate_task_id(id)
     with open_insights(path) as insights:
         story = insights.task(task_id)
@@ -62,7 +63,7 @@ def show(
     if raw:
         _write_raw(task_id, payload)
     elif not json:
-        for line in _lines(story):
+        for line in _lines(story, settings.harvest.embedding_options):
             print_data(line)
     elif document is None:
         print_error(f"The task {task_id} is {story.task['state']}, not harvested: there is no JSON to print.")
@@ -97,13 +98,14 @@ def _escaped(match: re.Match[str]) -> str:
     return jsonlib.dumps(match[0])[1:-1] if match[0] != "\x7f" else "\\u007f"
 
 
-def _lines(story: TaskDetails) -> Iterator[str]:
+def _lines(story: TaskDetails, default_options: tuple[str, ...]) -> Iterator[str]:
     task = story.task
     yield f"task          {task['task_id']}"
     yield f"state         {task['state']}"
     yield f"queued        {shown_time(task['added_at'])}"
     if task["source"] == API_SOURCE:
         yield f"deadline      {shown_time(task['expires_at'])}"
+        yield f"retrieves     {_retrieved(story, default_options)}"
     else:
         yield f"imported      from {_SOURCES.get(task['source'], task['source'])}"
     if task["ended_at"] is not None:
@@ -115,6 +117,15 @@ def _lines(story: TaskDetails) -> Iterator[str]:
     yield from _trouble_lines(story)
     yield from _video_lines(story)
     yield from _attempt_lines(story)
+
+
+def _retrieved(story: TaskDetails, default: tuple[str, ...]) -> str:
+    """Return which embedding options are asked for, or were."""
+    if story.task["api_version"] == "v2":
+        return "everything: version 2 of the API has no filter"
+    if story.retrieve_options is not None or story.task["state"] == TaskState.HARVESTED:
+        return ", ".join(story.retrieve_options or ()) or "everything"
+    return f"{', '.join(default)}, by harvest.embedding_options" if default else "everything"
 
 
 def _trouble_lines(story: TaskDetails) -> Iterator[str]:

@@ -101,11 +101,15 @@ def _lines(report: StatusReport, feasibility: Feasibility) -> Iterator[str]:
 
 
 def _stored(report: StatusReport) -> Iterator[str]:
-    """Yield what is stored, with a warning about truncated results, and the space that it takes."""
+    """Yield what is stored, with warnings about truncated and incomplete results, and the space that it takes."""
     hours = report.video_seconds / 3600
     yield f"stored         {report.segments} segments of {hours:.1f} h of video, {shown_bytes(report.file_bytes)}"
     if report.truncated:
         yield f"truncated      of {counted(report.truncated, 'result')} the model has read only a part of the input"
+    if report.incomplete:
+        results = counted(report.incomplete, "stored result")
+        where = f"`harvester show {report.incomplete_task_id}` says which, `harvester verify` lists all"
+        yield f"incomplete     {results} without all parts: {where}"
     yield from _disk_space(report)
 
 

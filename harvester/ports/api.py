@@ -46,6 +46,8 @@ class Response:
     trace_id: str | None = None
     size: int = 0
     """The length of the body as sent, in bytes, whether or not it is still held."""
+    options: tuple[str, ...] = ()
+    """The embedding options that the request asked for; empty for everything."""
 
 
 class BodyDecoder(Protocol):

@@ -20,12 +20,21 @@ class PutBack:
 class QueueEditor(Protocol):
     """An open store. Each method that changes it is one transaction, and raises StoreError."""
 
-    def add(self, task_ids: Sequence[str], now_ms: int) -> int:
-        """Queue valid ids; return how many of them were new."""
+    def add(self, task_ids: Sequence[str], now_ms: int, options: Sequence[str] | None = None) -> int:
+        """Queue valid ids; return how many of them were new.
+
+        `options` is what version 1 of the API is asked for, also of known tasks that have not ended: none for
+        everything, None to leave it as it is.
+        """
         ...
 
-    def put_back(self, task_ids: Sequence[str], states: Sequence[TaskState]) -> PutBack:
-        """Put ends other than `harvested` back to `pending`: the named tasks, and all in `states`."""
+    def put_back(
+        self, task_ids: Sequence[str], states: Sequence[TaskState], options: Sequence[str] | None = None
+    ) -> PutBack:
+        """Put ends other than `harvested` back to `pending`: the named tasks, and all in `states`.
+
+        `options` as with `add`.
+        """
         ...
 
     def dead_letters(self) -> list[DeadLetter]:

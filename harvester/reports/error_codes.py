@@ -29,8 +29,8 @@ _KEY = "Check TWELVELABS_API_KEY or api.key_file, and which account the key belo
 
 ENDS: Mapping[TaskState, Reason] = {
     TaskState.FAILED: Reason(
-        "The platform could not embed the video.",
-        "Read its message below, correct the video, and submit it again: that makes a new task.",
+        "The platform could not embed the input.",
+        "The last error says whether to submit the same again or to change the input; both make a new task.",
     ),
     TaskState.EXPIRED: Reason(
         "The platform drops embeddings after seven days; these were not retrieved in time.",
@@ -79,6 +79,10 @@ API_CODES: Mapping[str, Reason] = {
         "The API does not serve this region; everything stops.",
         "Run the harvester in another region, or ask TwelveLabs.",
     ),
+    "api_upgrade_required": Reason(
+        "The API no longer serves this version of its calls. It says nothing about the task, which stays open.",
+        "Upgrade the harvester; until then set api.version to the API's other version.",
+    ),
     "api_allowed_for_paid_plan": Reason(
         "The account's plan does not include this; everything stops.",
         "Change the plan, or use the key of an account that has it.",
@@ -88,8 +92,32 @@ API_CODES: Mapping[str, Reason] = {
 OWN_CODES: Mapping[str, Reason] = {
     # Errors that the API sends without a code.
     "task_failed": Reason(
-        "The platform could not embed the video; the message is that of the platform.",
-        "Correct the video as the message says, and submit it again.",
+        "The platform could not embed the input; its message is of no kind that this version knows.",
+        "Read the message. If the input is right, submit it again once.",
+    ),
+    "task_failed_platform": Reason(
+        "The platform failed, and the input is not at fault.",
+        "Submit the same input again, as it is: that makes a new task.",
+    ),
+    "task_failed_unclear": Reason(
+        "The platform did not finish, and does not say whether it or the input is at fault.",
+        "Submit the same input again once; if that fails too, change the input.",
+    ),
+    "task_failed_too_large": Reason(
+        "The input is larger, longer or smaller than the platform takes; the message has its limit.",
+        "Cut or convert the input to fit that limit, and submit it again.",
+    ),
+    "task_failed_unreachable": Reason(
+        "The platform could not read the input from its URL.",
+        "Check that the URL can be opened without a login, and submit it again with a URL that is valid for longer.",
+    ),
+    "task_failed_input": Reason(
+        "The platform refuses the input: its file or the request is not valid.",
+        "Check the file's format as the message says, repair or convert it, and submit it again.",
+    ),
+    "result_expired": Reason(
+        "The platform has dropped the result: it keeps embeddings for seven days.",
+        "Embed the input again: that makes a new task. If many tasks expire, see `harvester status` and rate.*.",
     ),
     "http_4xx": Reason(
         "The API, or a proxy before it, refused the request with that HTTP status and no code of its own.",
@@ -167,7 +195,7 @@ OWN_CODES: Mapping[str, Reason] = {
     ),
     # Ends that are held back.
     "listed_failed": Reason(
-        "The list says that the task has failed, without a reason.",
+        "The list says that the task has failed, in most cases without a reason.",
         "Nothing: the harvest asks for the task itself, which brings the reason.",
     ),
     "overdue": Reason(
@@ -204,6 +232,11 @@ OWN_CODES: Mapping[str, Reason] = {
         "The task is ready, but its answer holds no segments. This happens shortly before a result appears, after the"
         " platform has dropped it, and if the API has changed its format.",
         _READ_RAW,
+    ),
+    "embedding_option_refused": Reason(
+        "The API refuses an embedding option that the result was asked for; the task stays open.",
+        "Correct harvest.embedding_options, or choose for the task: `harvester add ID --retrieve all`. On the last"
+        " day before the deadline everything is asked for.",
     ),
     "segments_invalid": Reason(
         "A segment cannot be stored: the message says which one, which field, and what is wrong.", _READ_RAW

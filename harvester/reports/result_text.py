@@ -29,6 +29,8 @@ def result_lines(details: TaskDetails, video: dict[str, Any]) -> Iterator[str]:
     if video["is_truncated"]:
         reason = f" ({video['truncation_reason']})" if video["truncation_reason"] else ""
         yield f"warning       the model has read only a part of the input{reason}"
+    for warning in details.warnings:
+        yield f"warning       {warning}"
     yield f"created       {shown_time(video['created_at'])}"
     yield f"updated       {shown_time(video['updated_at'])}"
     yield f"segments      {video['segment_count']}"

@@ -34,7 +34,12 @@ def as_json(report: StatusReport, path: Path, feasibility: Feasibility) -> dict[
             }
             for error in report.last_errors
         ],
-        "stored": {"segments": report.segments, "video_s": report.video_seconds, "truncated": report.truncated},
+        "stored": {
+            "segments": report.segments,
+            "video_s": report.video_seconds,
+            "truncated": report.truncated,
+            "incomplete": report.incomplete,
+        },
         "file": {
             "path": str(path),
             "bytes": report.file_bytes,

@@ -51,3 +51,5 @@ class HarvestParts:
     control: RunControl
     new_rng: Callable[[], Rng]
     """Returns random numbers for one part; they spread waits, and protect no secret."""
+    retrieve_options: tuple[str, ...] = ()
+    """The embedding options to ask version 1 for, of tasks without a choice of their own; empty for everything."""

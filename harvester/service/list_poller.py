@@ -28,6 +28,7 @@ class ListPoller:
         self._breaker = parts.breaker
         self._clock = parts.clock
         self._control = parts.control
+        self._api_health = parts.api_health
         self._transitions = parts.transitions
         self._rng = parts.new_rng()
 
@@ -80,6 +81,7 @@ class ListPoller:
 
     def _judge(self, outcome: Outcome) -> None:
         now = self._clock.monotonic()
+        self._api_health.record_code(outcome)
         if isinstance(outcome, Transient):
             self._breaker.failed(now)
         if isinstance(outcome, Refused) and outcome.is_key_invalid:

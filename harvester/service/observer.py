@@ -20,8 +20,19 @@ class Observer(Protocol):
         """Record the outcome of a request; `outcome` is the `kind` of a class in `domain.tasks.outcomes`, or LISTED."""
         ...
 
-    def ended(self, state: TaskState, *, ready_to_stored_s: float | None, segments: int, stored_bytes: int) -> None:
-        """Record that a task has ended, and how long its result was ready before it was stored, if known."""
+    def ended(
+        self,
+        state: TaskState,
+        *,
+        ready_to_stored_s: float | None,
+        segments: int,
+        stored_bytes: int,
+        reason: str | None = None,
+    ) -> None:
+        """Record that a task has ended, and how long its result was ready before it was stored, if known.
+
+        `reason` is the error code of a task that is not harvested.
+        """
         ...
 
 
@@ -31,7 +42,15 @@ class NullObserver:
     def answered(self, endpoint: Endpoint, outcome: str, duration_s: float, received_bytes: int) -> None:
         """Do nothing."""
 
-    def ended(self, state: TaskState, *, ready_to_stored_s: float | None, segments: int, stored_bytes: int) -> None:
+    def ended(
+        self,
+        state: TaskState,
+        *,
+        ready_to_stored_s: float | None,
+        segments: int,
+        stored_bytes: int,
+        reason: str | None = None,
+    ) -> None:
         """Do nothing."""
 
 
@@ -85,11 +104,13 @@ class EndStatistics:
         if state.is_open:
             return
         embeddings = None if settlement is None else settlement.embeddings
+        problem = None if settlement is None else settlement.decision.problem
         self._observer.ended(
             state,
             ready_to_stored_s=None if since_ms is None else max(0, self._clock.wall_ms() - since_ms) / 1000,
             segments=0 if embeddings is None else embeddings.count,
             stored_bytes=0 if embeddings is None else embeddings.number_bytes,
+            reason=None if problem is None else problem.code,
         )
 
     def record_stale(self, settlement: Settlement) -> None:

@@ -1,6 +1,6 @@
 """The first two stages of an answer: fetch, then decode and decide. A bounded stream leads to each next stage."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
@@ -21,8 +21,10 @@ from harvester.domain.tasks.outcomes import (
     Throttled,
 )
 from harvester.domain.tasks.records import Attempt, Settlement
+from harvester.domain.tasks.retrieve_options import options_to_record, options_to_retrieve
 from harvester.domain.tasks.task import Task
 from harvester.domain.tasks.task_id import is_same_id
+from harvester.domain.tasks.wholeness import missing_parts
 from harvester.ports.api import Answered, Body, Response
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.result_writer import Decided, ResultWriter
@@ -58,6 +60,7 @@ class Pipeline:
         self._api_health = parts.api_health
         self._final_states = parts.final_states
         self._writer = writer
+        self._retrieve_options = parts.retrieve_options
 
     @property
     def decoding_concurrency(self) -> int:
@@ -74,7 +77,12 @@ class Pipeline:
         try:
             key = self._final_states.key()
             response = await self._api.fetch_task(
-                request.task.task_id, permit, reservation, is_fresh=request.is_fresh, version=request.version
+                request.task.task_id,
+                permit,
+                reservation,
+                is_fresh=request.is_fresh,
+                version=request.version,
+                options=options_to_retrieve(request.task, self._retrieve_options, asked_at_ms),
             )
             self._progress.bytes_received += response.size
             await responses.send(Fetched(request, asked_at_ms, response, reservation, key))
@@ -114,12 +122,16 @@ class Pipeline:
         self._final_states.record_outcome(request.task, outcome)
         now_ms = self._clock.wall_ms()
         circumstances = self._final_states.circumstances(request, outcome, fetched.key, now_ms)
+        circumstances = replace(circumstances, is_filtered=bool(response.options))
+        is_retrieved = isinstance(outcome, Retrieved)
         return Settlement(
             task=request.task,
             decision=decide(request.task, outcome, now_ms, self._rng, self._planner.times, circumstances),
             attempt=attempt,
             settled_at_ms=now_ms,
             embeddings=outcome.embeddings if isinstance(outcome, Retrieved) else None,
+            retrieve_options=options_to_record(request.task, response.options) if is_retrieved else None,
+            warnings=missing_parts(outcome.embeddings, response.options) if isinstance(outcome, Retrieved) else (),
             metadata=self._new_metadata(request.task, outcome),
             body=_kept_body(response.content) if isinstance(outcome, Invalid | Empty) else None,
             encoding=encoding,

@@ -11,6 +11,7 @@ from harvester.domain.tasks.dead_letter import DeadLetter, Payload, PayloadError
 from harvester.domain.tasks.outcomes import Processing, Retrieved
 from harvester.domain.tasks.records import Attempt, Lease, Settlement
 from harvester.domain.tasks.task import Task
+from harvester.domain.tasks.wholeness import missing_parts
 from harvester.ports.queue_editor import QueueEditor
 
 ENDPOINT = "kept"
@@ -81,6 +82,7 @@ def _store(queue: QueueEditor, dead_letter: DeadLetter, outcome: Retrieved, atte
             attempt=attempt,
             settled_at_ms=attempt.at_ms,
             embeddings=outcome.embeddings,
+            warnings=missing_parts(outcome.embeddings, task.retrieve_options or ()),
         )
 
     lease = Lease(f"kept-{os.getpid()}", attempt.at_ms + _LEASE_MS, attempt.at_ms)

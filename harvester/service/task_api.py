@@ -11,7 +11,7 @@ from harvester.throttle.throttle import Permit
 class TaskApi(Protocol):
     """Sends requests about one task; see `harvester.api.client.Client`."""
 
-    async def fetch_task(
+    async def fetch_task(  # noqa: PLR0913  # the last three have defaults
         self,
         task_id: str,
         permit: Permit,
@@ -19,9 +19,11 @@ class TaskApi(Protocol):
         *,
         is_fresh: bool = False,
         version: ApiVersion | None = None,
+        options: tuple[str, ...] = (),
     ) -> Response:
         """Send the request that `permit` is for; `reservation` grows with the answer.
 
         `is_fresh`: use a new connection. `version`: the API version to ask, None for the configured one.
+        `options`: the embedding options to retrieve, none for all.
         """
         ...

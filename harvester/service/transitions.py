@@ -92,6 +92,8 @@ class TransitionLog:
             received_id = embeddings.received_id
             if received_id is not None and not is_same_id(received_id, task.task_id):
                 bound.warning("the answer names another id", received_id=received_id)
+            if settlement.warnings:
+                bound.info("the result is incomplete", missing=list(settlement.warnings))
             bound.info("harvested", segments=embeddings.count)
         elif not state.is_open:
             bound.info(state.value, code=attempt.code, reason=attempt.message)

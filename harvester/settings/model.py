@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from harvester.domain.errors import UsageError
+from harvester.domain.tasks.retrieve_options import RetrieveOption
 from harvester.settings.addresses import check_base_url, may_hold_secret, split_address
 from harvester.settings.sources import (
     Layer,
@@ -26,6 +27,9 @@ from harvester.settings.sources import (
     read_toml,
     variable_name,
 )
+
+EVERYTHING = "all"
+"""The word for every embedding option."""
 
 _MIB = 1024 * 1024
 _LEAST_PER_MINUTE = 0.00001
@@ -123,6 +127,10 @@ class HarvestSettings(_Section):
         default="auto",
         description="How to find out what is ready: status asks task by task, list by pages, auto takes the cheaper.",
     )
+    embedding_options: tuple[RetrieveOption, ...] = Field(
+        default=(),
+        description="Embedding options to ask version 1 of the API for; an empty list or all: every option.",
+    )
     lease_s: float = Field(
         default=60,
         gt=0,
@@ -141,6 +149,16 @@ class HarvestSettings(_Section):
         le=1024 * 1024 * _MIB,
         description="Bytes for answers under way and their vectors; a longer answer is processed alone.",
     )
+
+    @field_validator("embedding_options", mode="before")
+    @classmethod
+    def _separated(cls, value: Any) -> Any:
+        """Accept `visual,audio` from a variable or a flag, and `all`; drop repetitions."""
+        given = [value] if isinstance(value, str) else value
+        if not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
+            return value
+        names = [name.strip() for one in given for name in one.split(",")]
+        return () if names == [EVERYTHING] else tuple(dict.fromkeys(names))
 
 
 class StoreSettings(_Section):
@@ -318,7 +336,7 @@ def _validate(layers: list[Layer], origins: Mapping[str, str]) -> Settings:
     name = f"{section}.{key}"
     setting = next(setting for setting in describe_settings() if setting.name == name)
     reason = first.get("ctx", {}).get("error") or f"it takes {setting.accepts}"
-    default = "" if setting.default is None else f" ({setting.default})"
+    default = "" if setting.default in (None, ()) else f" ({setting.default})"
     raise UsageError(
         f"{name}{_shown(name, first['input'])}, from {origins[name]}, cannot be used: {reason}.",
         remedy=f"Correct it there, or leave it out for the default{default}.",
@@ -339,6 +357,8 @@ def _shown(name: str, value: Any) -> str:
 def _accepts(field: FieldInfo) -> str:
     """Return in words the values that a field takes: "a whole number from 1 to 256"."""
     kind: Any = field.annotation
+    if get_origin(kind) is tuple:
+        return "a list of " + " or ".join(f'"{choice}"' for choice in kind.__args__[0].__args__)
     if get_origin(kind) is Literal:
         return " or ".join(f'"{choice}"' for choice in kind.__args__)
     if kind not in {int, float}:

@@ -19,7 +19,12 @@ DEFAULT_CONFIG_PATH = Path("harvester.toml")
 
 _PREFIX = "HARVESTER_"
 _KEY_REMEDY = "Put the key into TWELVELABS_API_KEY, or into a file that api.key_file names."
-_FLAG_NAMES = {"store.path": "--db", "log.level": "--log-level", "log.format": "--log-format"}
+_FLAG_NAMES = {
+    "store.path": "--db",
+    "log.level": "--log-level",
+    "log.format": "--log-format",
+    "harvest.embedding_options": "--retrieve",
+}
 
 # Settings for which an empty value has a meaning: here that no pages are served.
 _MAY_BE_EMPTY = {"server.listen"}

@@ -9,8 +9,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint
+from harvester.domain.tasks.failures import FAILURE_CODES, failed_state
 from harvester.domain.tasks.outcomes import Outcome
 from harvester.domain.tasks.task import END_STATES, TaskState
+from harvester.reports.error_codes import UNKNOWN, explain
 from harvester.service.observer import LISTED
 from harvester.web.health import KEY_PROVING
 
@@ -18,6 +20,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 REQUEST_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 READY_TO_STORED_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 86_400)
+
+OTHER_REASON = "other"
 
 OUTCOMES = tuple(sorted(outcome.kind for outcome in get_args(Outcome)))
 
@@ -47,6 +51,12 @@ class Metrics:
         self._ended = Counter(
             "harvester_tasks_ended", "Tasks that this process has ended.", ["state"], registry=registry
         )
+        self._lost = Counter(
+            "harvester_tasks_ended_without_result",
+            "Tasks that this process has ended without a result, by the reason.",
+            ["state", "reason"],
+            registry=registry,
+        )
         self._ready_to_stored = Histogram(
             "harvester_ready_to_stored_seconds",
             "From the request that found a task ready to the commit of its embeddings.",
@@ -65,9 +75,20 @@ class Metrics:
         self._durations.labels(endpoint.value).observe(duration_s)
         self._received.inc(received_bytes)
 
-    def ended(self, state: TaskState, *, ready_to_stored_s: float | None, segments: int, stored_bytes: int) -> None:
-        """Count the end of a task."""
+    def ended(
+        self,
+        state: TaskState,
+        *,
+        ready_to_stored_s: float | None,
+        segments: int,
+        stored_bytes: int,
+        reason: str | None = None,
+    ) -> None:
+        """Count the end of a task; the label `reason` has a code that is known, because others are without number."""
         self._ended.labels(state.value).inc()
+        if state is not TaskState.HARVESTED:
+            known = reason is not None and explain(reason) is not UNKNOWN
+            self._lost.labels(state.value, reason if known else OTHER_REASON).inc()
         self._segments.inc(segments)
         self._stored.inc(stored_bytes)
         if ready_to_stored_s is not None:
@@ -85,6 +106,8 @@ class Metrics:
                 self._requests.labels(endpoint.value, outcome)
         for state in END_STATES:
             self._ended.labels(state.value)
+        for code in FAILURE_CODES:
+            self._lost.labels(failed_state(code), code)
 
 
 class _Page(Collector):

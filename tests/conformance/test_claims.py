@@ -230,6 +230,40 @@ async def test_every_end_but_harvested_can_be_retried(
     assert await claim(store) == ([again] if is_retried else [])
 
 
+async def test_a_claim_brings_what_to_retrieve_and_an_open_task_may_be_given_another_choice(
+    store: HarvestStore, editor: QueueEditor
+) -> None:
+    editor.add([object_id(1), object_id(2)], NOW)
+    editor.add([object_id(2)], NOW, ["audio"])
+    editor.add([object_id(3)], NOW, [])
+    assert [task.retrieve_options for task in await claim(store)] == [None, ("audio",), ()]
+
+
+async def failed(store: HarvestStore, asked: tuple[str, ...] | None = None) -> Task:
+    """Claim the only task, let it end as failed, and return it as claimed."""
+    (task,) = await claim(store)
+    ended = settlement(task, Failed("bad video"))
+    decision = replace(ended.decision, state=TaskState.FAILED)
+    assert await store.settle([replace(ended, decision=decision, retrieve_options=asked)]) == [True]
+    return task
+
+
+@pytest.mark.parametrize("asked", [None, (), ("visual",)])
+async def test_what_was_asked_for_is_kept_and_a_retry_may_choose_more(
+    store: HarvestStore, editor: QueueEditor, asked: tuple[str, ...] | None
+) -> None:
+    editor.add([object_id(1)], NOW, ["audio"])
+    assert (await failed(store, asked)).retrieve_options == ("audio",)
+    editor.put_back([object_id(1)], [])
+    # The task is open now, and stays as it is.
+    editor.put_back([object_id(1)], [], ["transcription"])
+    assert (await failed(store)).retrieve_options == (("audio",) if asked is None else asked)
+    editor.put_back([object_id(1)], [], ["visual", "transcription"])
+    assert (await failed(store)).retrieve_options == ("visual", "transcription")
+    editor.put_back([], [TaskState.FAILED], [])
+    assert (await failed(store)).retrieve_options == ()
+
+
 async def test_retrying_by_state_takes_all_of_that_state_and_no_other(store: HarvestStore, editor: QueueEditor) -> None:
     for number in range(3):
         await store.settle([settlement(await claim_new(store, editor, number), Failed("bad video"))])

@@ -22,6 +22,7 @@ from harvester.domain.tasks.outcomes import (
     Throttled,
     Transient,
 )
+from harvester.domain.tasks.task import ApiVersion
 from harvester.ports.api import Body
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 from harvester.throttle.memory_budget import MemoryBudget
@@ -91,6 +92,25 @@ async def test_a_result_decodes_to_what_the_stand_in_computed() -> None:
         outcome = decode_retrieval(body_of(response), encoding_of(response), 1 << 20)
         assert isinstance(outcome, Retrieved)
         assert outcome.embeddings.vectors.tobytes() == sim.catalogue.embeddings(task_id).vectors.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "version", "query"),
+    [
+        (RETRIEVE, "v1", "embedding_option=visual&embedding_option=visual-text"),
+        (STATUS, "v1", ""),
+        (RETRIEVE, "v2", ""),
+    ],
+)
+async def test_only_a_retrieval_of_version_1_asks_for_options_and_the_response_says_whether_it_did(
+    endpoint: Endpoint, version: ApiVersion, query: str
+) -> None:
+    async with listening(saying(whole(b"{}"))) as (place, server), client_of(f"http://{place}") as client:
+        options = ("visual", "visual-text")
+        response = await client.fetch_task(TASK_ID, unlimited().take(endpoint), version=version, options=options)
+        target = server.heads[0].split()[1]
+    assert target.partition("?")[2] == query
+    assert response.options == (options if query else ())
 
 
 async def test_an_unknown_task_is_gone() -> None:

@@ -45,6 +45,35 @@ class TestWhereValuesComeFrom:
         assert {"default"} == set(loaded.origins.values())
         assert [setting.name for setting in describe_settings()] == list(loaded.origins)
 
+    @pytest.mark.parametrize(
+        ("toml", "environ", "flag", "expected"),
+        [
+            ('["visual", "audio", "visual"]', None, None, ("visual", "audio")),
+            ('"visual, audio"', None, None, ("visual", "audio")),
+            ('["visual"]', "audio,transcription", None, ("audio", "transcription")),
+            ('["visual"]', "all", None, ()),
+            ('["visual"]', "audio", ["transcription", "visual-text"], ("transcription", "visual-text")),
+            ('["visual"]', "audio", ["all"], ()),
+            ("[]", None, None, ()),
+        ],
+    )
+    def test_a_list_is_read_from_each_source(
+        self, toml: str, environ: str | None, flag: list[str] | None, expected: tuple[str, ...]
+    ) -> None:
+        variables = {} if environ is None else {"HARVESTER_HARVEST__EMBEDDING_OPTIONS": environ}
+        loaded = load(f"[harvest]\nembedding_options = {toml}\n", variables, {"harvest": {"embedding_options": flag}})
+        assert loaded.settings.harvest.embedding_options == expected
+
+    @pytest.mark.parametrize(
+        ("toml", "value"),
+        [('["visual", "smell"]', "'smell'"), ('["visual", "all"]', "'all'"), ("[7]", "7"), ("7", "7")],
+    )
+    def test_an_element_that_is_none_of_the_choices_is_named_with_the_choices(self, toml: str, value: str) -> None:
+        said = refusal(f"[harvest]\nembedding_options = {toml}\n")
+        assert said.startswith("harvest.embedding_options = ")
+        assert value in said
+        assert 'it takes a list of "visual" or "audio" or "transcription" or "visual-text".' in said
+
     def test_environment_goes_over_the_file_and_flags_over_both(self) -> None:
         loaded = load(
             "[harvest]\nconcurrency = 2\nlease_s = 20\ngrace_s = 10\n",

@@ -29,6 +29,8 @@ def shows_default(setting: SettingDescription) -> bool:
     value = uncommented()[setting.section][setting.key]
     if setting.default is None:
         return isinstance(value, str)
+    if isinstance(setting.default, tuple):
+        return bool(list(setting.default) == value)
     return bool((str(setting.default) if isinstance(setting.default, Path) else setting.default) == value)
 
 

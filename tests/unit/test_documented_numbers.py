@@ -17,6 +17,7 @@ from harvester.domain.planning.decisions import INVALID_DOWNLOADS
 from harvester.domain.tasks.dead_letter import MAX_PAYLOAD_BYTES
 from harvester.domain.tasks.task import DAY_MS, NEVER_ANSWERED_MS, RETENTION_MS
 from harvester.domain.tasks.task_id import MAX_LENGTH
+from harvester.domain.tasks.wholeness import SHORTEST_CLIP_S
 from harvester.ports.space import LARGE_LOG_BYTES, LOG_BYTES
 from harvester.service import deadline_monitor
 from harvester.service.clock import AGREEING, OFF_S, SAMPLES
@@ -34,7 +35,7 @@ from harvester.web.health import STUCK_AFTER_S
 
 ROOT = Path(__file__).parents[2]
 
-WORDS = {3: "three", 5: "five", 6: "six", 7: "seven"}
+WORDS = {2: "two", 3: "three", 5: "five", 6: "six", 7: "seven"}
 PERIODS = {60.0: "minute"}
 
 QUANTITY = re.compile(
@@ -137,6 +138,9 @@ HELD: dict[str, list[str]] = {
         f"for {NEVER_ANSWERED} after its deadline",
         f"or dropped after {DAYS_KEPT}",
         f"After {DAYS_KEPT} embed",
+        f"keeps embeddings for {DAYS_KEPT}",
+        f"a gap of {WORDS[int(SHORTEST_CLIP_S)]} seconds or more",
+        f"shorter than {WORDS[int(SHORTEST_CLIP_S)]} seconds",
     ],
     "docs/reference/database.md": [f"after {ATTEMPTS_KEPT_MS // DAY_MS} days"],
     "docs/reference/json.md": [f"over the last {PERIODS[RATE_WINDOW_S]}"],

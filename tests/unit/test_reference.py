@@ -47,6 +47,8 @@ def names(cell: str) -> list[str]:
 def shown_default(setting: SettingDescription) -> str:
     if setting.default is None:
         return ""
+    if setting.default == ():
+        return "`[]`"
     return f"`{str(setting.default).lower() if isinstance(setting.default, bool) else setting.default}`"
 
 

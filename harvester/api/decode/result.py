@@ -37,11 +37,15 @@ from harvester.domain.tasks.embeddings import (
     segments_holder,
 )
 from harvester.domain.tasks.exact_numbers import AsWritten, alters_numbers, parse_as_written
+from harvester.domain.tasks.failures import NO_REASON, failure_code
 from harvester.domain.tasks.optional_fields import OPTIONAL_FIELDS
 from harvester.domain.tasks.outcomes import Empty, Failed, Invalid, Processing, Retrieved, Transient
 from harvester.domain.tasks.task_document import nearest_number, text_or_none, video_metadata
 
 MAX_MESSAGE_CHARACTERS = 500
+MAX_REASON_CHARACTERS = 4_000
+"""Characters of the platform's reason for a failed task, which is kept word for word."""
+
 MAX_NUMBER_CHARACTERS = 40
 
 Decoded = Retrieved | Processing | Failed | Empty | Invalid | Transient
@@ -91,7 +95,8 @@ def decode_document(document: dict[str, Any], body: bytes, parts: SplitDocument 
     if "page_info" in document:
         return Transient("The answer is a page of the list, not a task.", "not_a_task")
     if status is None and segments is None:
-        code = text_or_none(document.get("code"))
+        nested = document.get("error")
+        code = text_or_none((nested if isinstance(nested, dict) else document).get("code"))
         return Transient(f"The answer is not a task: {excerpt(body)}.", code[:64] if code else "not_a_task")
     if status not in ("ready", None):
         return unfinished(document)
@@ -102,7 +107,8 @@ def unfinished(document: dict[str, Any]) -> Failed | Processing:
     """Return the outcome of a task object that is not `ready`; an unknown status means "not finished"."""
     status = document.get("status")
     if status == "failed":
-        return Failed(failure_message(document)[:MAX_MESSAGE_CHARACTERS], received_id=received_id(document))
+        message = failure_message(document)[:MAX_REASON_CHARACTERS]
+        return Failed(message, failure_code(message), received_id(document))
     # Show only a string: to format nested lists could exceed the interpreter's depth.
     shown = status[:64] if isinstance(status, str) else type(status).__name__
     metadata = video_metadata(document)
@@ -132,7 +138,7 @@ def failure_message(document: dict[str, Any]) -> str:
             reason = reason.get("message")
         if isinstance(reason, str) and reason:
             return reason
-    return "The platform gives no reason."
+    return NO_REASON
 
 
 def _segments(document: dict[str, Any]) -> list[Any] | None:

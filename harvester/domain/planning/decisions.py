@@ -5,13 +5,15 @@
 | Ready              | `ready`, retrieve at once                                                             |
 | Retrieved          | `harvested`; if it names another id, see `Misrouted`                                  |
 | Processing         | `pending`, asked again when planning says                                             |
-| Failed             | `failed` when the task itself says so twice; a list entry does not count              |
+| Failed             | `failed`, or `expired` if the result is no longer available, when the task itself     |
+|                    | says so twice; a list entry does not count                                            |
 | NotFound,          | three answers on three connections, then one in the other API version; then `missing` |
 | InvalidRequest     | or `rejected`, past the deadline `expired`                                            |
 | Empty              | retried, ever more rarely; past the deadline `expired`                                |
 | Invalid            | three downloads on three connections, then `rejected`                                 |
 | Misrouted          | asked again on a fresh connection                                                     |
-| Transient          | backed off; past the deadline ever more rarely, `expired` after 30 days               |
+| Transient          | backed off; past the deadline ever more rarely, `expired` after 30 days. If the API   |
+|                    | refuses the embedding options that were asked for: asked again hours later            |
 | Throttled, Refused | unchanged: they say nothing about the task                                            |
 
 An answer ends a task only if `Circumstances` allow it. Otherwise the end is held back: the task stays open and is asked
@@ -25,6 +27,7 @@ from harvester.domain.planning.api_versions import GONE_ANSWERS
 from harvester.domain.planning.backoff import BACKOFF_BASE_MS, Rng, backoff_ms
 from harvester.domain.planning.poll_times import MAX_POLL_WAIT_MS, at_latest_before_deadline, next_poll_ms
 from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.tasks.failures import NO_REASON, failed_state, failure_code, known_reason
 from harvester.domain.tasks.outcomes import (
     Empty,
     Failed,
@@ -41,6 +44,7 @@ from harvester.domain.tasks.outcomes import (
     Transient,
 )
 from harvester.domain.tasks.records import Decision, Problem
+from harvester.domain.tasks.retrieve_options import OPTION_REFUSED
 from harvester.domain.tasks.task import NEVER_ANSWERED_MS, ApiVersion, Task, TaskState, deadline_ms
 
 GONE_SPACING_MS = 5_000
@@ -80,6 +84,7 @@ class Circumstances:
     - `may_end`: the API is otherwise healthy, so a confirmed answer may end the task.
     - `may_fail`: the same for an answer that names the task and says that it has failed.
     - `is_held_back`: most answers bring no result.
+    - `is_filtered`: only some embedding options were asked for.
     - `asks_once`: this harvest asks about each task once.
     - `deadline_now_ms`: the present by the API's clock in Unix milliseconds, None if it agrees with this machine's.
     """
@@ -91,6 +96,7 @@ class Circumstances:
     may_end: bool = True
     may_fail: bool = True
     is_held_back: bool = False
+    is_filtered: bool = False
     asks_once: bool = False
     deadline_now_ms: int | None = None
 
@@ -185,6 +191,8 @@ def _decide(case: _Case, outcome: Outcome, times: ProcessingTimes) -> Decision: 
             return _download_again(case, outcome)
         case Misrouted():
             return _ask_afresh(case, outcome)
+        case Transient(code=code) if code == OPTION_REFUSED:
+            return _wait_for_another_filter(case, outcome)
         case Transient():
             return _back_off(case, outcome)
         case Throttled() | Refused():
@@ -241,22 +249,31 @@ def _check_again(task: Task, outcome: Processing, now_ms: int, times: Processing
 
 
 def _fail(case: _Case, outcome: Failed) -> Decision:
-    """End the task when the API says for the second time that it has failed.
+    """End the task when the API says for the second time that it has failed, or that its result has expired.
 
     While the API says so about most tasks, the end is held back.
     """
-    after = replace(unchanged(case.task), failures=0, doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome))
+    problem = _failure(case.task, outcome)
+    after = replace(unchanged(case.task), failures=0, doubted_at_ms=case.doubted_at_ms, problem=problem)
+    end = failed_state(problem.code) or TaskState.FAILED
     # A doubt of another kind is no first word of the same: two different lies must not end the task.
-    has_said_so = case.task.doubted_at_ms is not None and case.task.error_code == outcome.code
+    is_same = problem.code == case.task.error_code or failed_state(case.task.error_code) is end
+    has_said_so = case.task.doubted_at_ms is not None and is_same
     is_confirmed = has_said_so and case.circumstances.is_fresh
     if is_confirmed and (case.circumstances.may_fail or case.doubted_for_ms >= HELD_BACK_MS):
-        return replace(after, state=TaskState.FAILED)
+        return replace(after, state=end)
     if case.circumstances.is_held_back or is_confirmed:
         return case.held(after)
     if case.circumstances.asks_once:
         return after
     wait_ms = GONE_SPACING_MS + backoff_ms(1, case.rng)
     return replace(after, next_attempt_at_ms=at_latest_before_deadline(case.task, case.now_ms, wait_ms))
+
+
+def _failure(task: Task, outcome: Failed) -> Problem:
+    """Return the reason of the answer; if it gives none, the reason that an earlier answer or the list gave."""
+    known = known_reason(task.error_code, task.error_message) if outcome.message == NO_REASON else None
+    return _problem(outcome) if known is None else Problem(failure_code(known), known)
 
 
 def _confirm_unknown(case: _Case, outcome: NotFound | InvalidRequest) -> Decision:
@@ -305,7 +322,8 @@ def _wait_for_segments(case: _Case, outcome: Empty) -> Decision:
     after = replace(
         unchanged(case.task), failures=0, gone=0, doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome)
     )
-    if case.is_past_deadline and case.may_end and case.circumstances.is_fresh:
+    is_whole_answer = case.circumstances.is_fresh and not case.circumstances.is_filtered
+    if case.is_past_deadline and case.may_end and is_whole_answer:
         return replace(after, state=TaskState.EXPIRED)
     return replace(after, next_attempt_at_ms=case.after(SHORTEST_HOLD_MS))
 
@@ -327,6 +345,12 @@ def _download_again(case: _Case, outcome: Invalid) -> Decision:
         return case.held(after)
     delay = GONE_SPACING_MS * invalid + backoff_ms(1, case.rng)
     return replace(after, next_attempt_at_ms=at_latest_before_deadline(task, case.now_ms, delay))
+
+
+def _wait_for_another_filter(case: _Case, outcome: Transient) -> Decision:
+    """Ask again at growing intervals: a person has to correct the filter, and on the last day it is left out."""
+    after = replace(unchanged(case.task), doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome))
+    return replace(after, next_attempt_at_ms=case.after(HELD_BACK_MS))
 
 
 def _ask_afresh(case: _Case, outcome: Misrouted) -> Decision:

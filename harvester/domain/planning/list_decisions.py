@@ -4,7 +4,7 @@
 | ----------------- | -------------- | ------------------------------------------------------------------------- |
 | pending           | processing     | as after a status call                                                    |
 | pending           | ready          | as after a status call                                                    |
-| pending           | failed         | `ready`: the entry has no reason, so the task itself is asked for it      |
+| pending           | failed         | `ready`: the entry seldom has a reason, so the task itself is asked       |
 | ready             | anything       | its creation time and deadline, if they were unknown; else nothing is new |
 
 A list entry never ends a task.
@@ -15,12 +15,11 @@ from dataclasses import replace
 from harvester.domain.planning.backoff import Rng
 from harvester.domain.planning.decisions import Circumstances, decide, unchanged
 from harvester.domain.planning.processing_time import ProcessingTimes
+from harvester.domain.tasks.failures import LISTED_FAILED, LISTED_WITHOUT_REASON, NO_REASON
 from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Failed, Ready
 from harvester.domain.tasks.records import Decision, Problem
 from harvester.domain.tasks.task import Task, TaskState
-
-LISTED_FAILED = "listed_failed"
 
 
 def decide_listed(  # noqa: PLR0913  # as decide
@@ -59,6 +58,6 @@ def _decide_pending(  # noqa: PLR0913, PLR0917  # as decide
 ) -> Decision:
     if not isinstance(listed.outcome, Failed):
         return decide(task, listed.outcome, now_ms, rng, times, circumstances)
-    message = "The list says that the task has failed; the task itself is asked for the reason."
-    problem = Problem(code=LISTED_FAILED, message=message)
+    reason = listed.outcome.message
+    problem = Problem(code=LISTED_FAILED, message=LISTED_WITHOUT_REASON if reason == NO_REASON else reason)
     return replace(decide(task, Ready(), now_ms, rng, times, circumstances), problem=problem)

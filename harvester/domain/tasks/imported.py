@@ -7,6 +7,7 @@ from typing import Literal
 from harvester.domain.tasks.embeddings import TaskEmbeddings
 from harvester.domain.tasks.records import Attempt, Decision, Settlement
 from harvester.domain.tasks.task import Task, TaskState, deadline_ms
+from harvester.domain.tasks.wholeness import missing_parts
 
 ResultSource = Literal["file", "bedrock"]
 """A task object of the API, or the output of Amazon Bedrock."""
@@ -45,5 +46,10 @@ def imported_settlement(task: Task, result: ImportedResult, now_ms: int) -> Sett
         seen_with=task.seen_with,
     )
     return Settlement(
-        task=task, decision=decision, attempt=result.attempt, settled_at_ms=now_ms, embeddings=result.embeddings
+        task=task,
+        decision=decision,
+        attempt=result.attempt,
+        settled_at_ms=now_ms,
+        embeddings=result.embeddings,
+        warnings=missing_parts(result.embeddings),
     )

@@ -56,7 +56,8 @@ class Settlement:
     """The result of one attempt on a claimed task. `charged` is False if the answer said nothing about the task.
 
     `body` is the received body if it could not be decoded; the store keeps it if the task ends. `metadata` describes
-    the video if the answer had no embeddings.
+    the video if the answer had no embeddings. `retrieve_options` is what the result was asked for, None if that is
+    stored already. `warnings` says what the result lacks.
     """
 
     task: Task
@@ -68,6 +69,8 @@ class Settlement:
     encoding: str | None = None
     charged: bool = True
     metadata: MediaMetadata | None = None
+    retrieve_options: tuple[str, ...] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

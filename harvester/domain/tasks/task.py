@@ -79,6 +79,7 @@ class Task:
     - `other_id`: the id that the last result named in place of `task_id` ('' for no id).
     - `seen_with`: the fingerprint of the API key that knew the task.
     - `error_code`, `error_message`: from the last answer that was an error.
+    - `retrieve_options`: what version 1 is asked for; empty for everything, None where the setting decides.
 
     Not `frozen`, because each query makes a thousand tasks and `frozen` takes eight times as long; `Final` lets the
     type checker prevent changes.
@@ -103,6 +104,7 @@ class Task:
     seen_with: Final[str | None] = None
     error_code: Final[str | None] = None
     error_message: Final[str | None] = None
+    retrieve_options: Final[tuple[str, ...] | None] = None
 
     @property
     def is_dated(self) -> bool:

@@ -46,6 +46,9 @@ class StatusReport:
     free_bytes: int | None = None
     truncated: int = 0
     """The number of stored results whose input the model has read in part only."""
+    incomplete: int = 0
+    incomplete_task_id: str | None = None
+    """How many stored results lack something, and the task of one of them."""
 
     @property
     def open(self) -> int:
@@ -88,3 +91,7 @@ class TaskDetails:
     options: Sequence[str] = ()
     tokens: Mapping[str, int] = field(default_factory=dict)
     """How many tokens of each medium the model has read."""
+    warnings: list[str] = field(default_factory=list)
+    """The parts that the stored result lacks, in sentences."""
+    retrieve_options: tuple[str, ...] | None = None
+    """The embedding options that version 1 is asked for: empty for all, None where the setting decides or all came."""

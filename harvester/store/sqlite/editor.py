@@ -23,16 +23,25 @@ class SqliteQueueEditor:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def add(self, task_ids: Sequence[str], now_ms: int) -> int:
-        """Queue valid ids; return how many of them were new."""
-        return in_transaction(self._connection, lambda connection: queue.add(connection, task_ids, now_ms))
+    def add(self, task_ids: Sequence[str], now_ms: int, options: Sequence[str] | None = None) -> int:
+        """Queue valid ids, with what to retrieve of them; return how many of them were new."""
 
-    def put_back(self, task_ids: Sequence[str], states: Sequence[TaskState]) -> PutBack:
+        def body(connection: Connection) -> int:
+            added = queue.add(connection, task_ids, now_ms)
+            if options is not None:
+                queue.choose_options(connection, task_ids, options)
+            return added
+
+        return in_transaction(self._connection, body)
+
+    def put_back(
+        self, task_ids: Sequence[str], states: Sequence[TaskState], options: Sequence[str] | None = None
+    ) -> PutBack:
         """Put ends other than `harvested` back to `pending`: the named tasks, and all in `states`."""
 
         def body(connection: Connection) -> PutBack:
             left = queue.not_ended(connection, task_ids)
-            return PutBack(queue.retry(connection, task_ids=task_ids, states=states), left)
+            return PutBack(queue.retry(connection, task_ids=task_ids, states=states, options=options), left)
 
         return in_transaction(self._connection, body)
 

@@ -9,6 +9,10 @@
 INSERT INTO tasks (task_id, added_at, expires_at) VALUES (:task_id, :added_at, :expires_at)
 ON CONFLICT (task_id) DO NOTHING
 
+-- name: choose_options
+-- The embedding options that version 1 of the API is asked for, of a task that has not ended.
+UPDATE tasks SET retrieve_options = :options WHERE task_id = :task_id AND state IN ('pending', 'ready')
+
 -- name: has_triggers
 SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger')
 
@@ -21,7 +25,7 @@ SELECT next_attempt_at FROM tasks WHERE id = :id AND claim = :claim AND state IN
 SELECT lease_owner IS NOT NULL,
        id, task_id, state, added_at, coalesce(expires_at, 1), created_at, failures, gone, invalid, claim, unfinished_at,
        NULL, NULL,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+       doubted_at, api_version, other_id, seen_with, error_code, error_message, retrieve_options
 FROM tasks WHERE task_id = :task_id
 
 -- name: queue_listed
@@ -281,7 +285,7 @@ WHERE lease_owner IS NOT NULL AND lease_until > :now
 -- One open task, right after it was put back. Only a row of another program has no deadline.
 SELECT tasks.id, task_id, state, added_at, coalesce(expires_at, 1), created_at, failures, gone, invalid, claim,
        unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message
+       doubted_at, api_version, other_id, seen_with, error_code, error_message, retrieve_options
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE task_id = :task_id AND state IN ('pending', 'ready') AND next_attempt_at = 0
 
@@ -371,6 +375,7 @@ SET claim = tasks.claim + 1,
     api_version = result.api_version,
     other_id = result.other_id,
     seen_with = result.seen_with,
+    retrieve_options = coalesce(result.retrieve_options, tasks.retrieve_options),
     error_code = iif(charged, result.error_code, tasks.error_code),
     error_message = iif(charged, result.error_message, tasks.error_message),
     error_at = iif(charged, result.error_at, tasks.error_at),
@@ -379,8 +384,9 @@ SET claim = tasks.claim + 1,
 FROM (
     WITH result (
         id, state, next_attempt_at, settled_at, expires_at, created_at, ended_at, charged, failures, gone, invalid,
-        unfinished_at, doubted_at, api_version, other_id, seen_with, error_code, error_message, error_at
-    ) AS (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) SELECT * FROM result
+        unfinished_at, doubted_at, api_version, other_id, seen_with, retrieve_options, error_code, error_message,
+        error_at
+    ) AS (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) SELECT * FROM result
 ) AS result
 WHERE tasks.id = result.id
 
@@ -546,6 +552,22 @@ WHERE error_at IS NOT NULL ORDER BY error_at DESC LIMIT :limit
 -- name: stored_totals
 SELECT count(*), coalesce(sum(segment_count), 0), coalesce(sum(duration), 0) FROM videos
 
+-- name: count_incomplete
+-- How many results lack something, and the task of the first.
+SELECT incomplete.count, tasks.task_id
+FROM (
+    SELECT count(*) AS count, min(task) AS first FROM videos INDEXED BY videos_with_faults
+    WHERE (is_truncated = 1 OR warnings IS NOT NULL) AND warnings IS NOT NULL
+) AS incomplete LEFT JOIN tasks ON tasks.id = incomplete.first
+
+-- name: incomplete_results
+SELECT tasks.task_id, videos.warnings
+FROM videos INDEXED BY videos_with_faults CROSS JOIN tasks ON tasks.id = videos.task
+WHERE (is_truncated = 1 OR warnings IS NOT NULL) AND warnings IS NOT NULL ORDER BY videos.task
+
+-- name: set_warnings
+UPDATE videos SET warnings = :warnings WHERE task = :task AND harvested_at = :now
+
 -- name: count_truncated
 SELECT count(*) FROM videos INDEXED BY videos_with_faults
 WHERE (is_truncated = 1 OR warnings IS NOT NULL) AND is_truncated = 1
@@ -553,18 +575,18 @@ WHERE (is_truncated = 1 OR warnings IS NOT NULL) AND is_truncated = 1
 -- name: retry_state
 UPDATE tasks
 SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0, unfinished_at = NULL,
-    doubted_at = NULL, other_id = NULL
+    doubted_at = NULL, other_id = NULL, retrieve_options = coalesce(:options, retrieve_options)
 WHERE state = :state
 
 -- name: retry_task
 UPDATE tasks
 SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0, unfinished_at = NULL,
-    doubted_at = NULL, other_id = NULL
+    doubted_at = NULL, other_id = NULL, retrieve_options = coalesce(:options, retrieve_options)
 WHERE task_id = :task_id AND state IN ('failed', 'expired', 'missing', 'rejected')
 
 -- name: find_task
 SELECT id, task_id, state, added_at, created_at, expires_at, ended_at, next_attempt_at, attempts, failures,
-       error_code, error_message, error_at, lease_owner, lease_until, claim, source
+       error_code, error_message, error_at, lease_owner, lease_until, claim, api_version, retrieve_options, source
 FROM tasks WHERE task_id = :task_id
 
 -- name: find_video

@@ -6,7 +6,7 @@ with each claim; `results.settle` accepts a result only with the number of the l
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from harvester.domain.tasks.records import LONGEST_SLEEP_MS, HeldLeases, Lease
 from harvester.domain.tasks.task import Task, TaskState, deadline_ms
 from harvester.domain.tasks.task_id import is_content_id, validate_api_task_id
 from harvester.store.sqlite.foreign_triggers import check_changed_by_others, check_known
-from harvester.store.sqlite.json_columns import dump_json
+from harvester.store.sqlite.json_columns import dump_json, load_json
 from harvester.store.sqlite.queries import Scope, query
 
 IMPORT_BATCH = 1000
@@ -54,6 +54,16 @@ def add(connection: sqlite3.Connection, task_ids: Iterable[str], now_ms: int) ->
 def _first_deadline_ms(task_id: str, now_ms: int) -> int | None:
     """Return the deadline of a new row; None for the id of an imported body, which is no task to ask about."""
     return None if is_content_id(task_id) else deadline_ms(task_id, created_at_ms=None, added_at_ms=now_ms)
+
+
+def choose_options(connection: sqlite3.Connection, task_ids: Iterable[str], options: Sequence[str]) -> int:
+    """Set what version 1 of the API is asked for, of those tasks that have not ended; return how many there are.
+
+    No options mean everything.
+    """
+    chosen = dump_json(options).decode()
+    rows = ({"task_id": task_id, "options": chosen} for task_id in task_ids)
+    return max(0, connection.executemany(query("choose_options"), rows).rowcount)
 
 
 def import_inserted_rows(connection: sqlite3.Connection, now_ms: int) -> int:
@@ -244,13 +254,21 @@ def release(connection: sqlite3.Connection, owner: str) -> int:
     return connection.execute(query("release"), {"owner": owner}).rowcount
 
 
-def retry(connection: sqlite3.Connection, *, task_ids: Iterable[str] = (), states: Iterable[TaskState] = ()) -> int:
-    """Put ends other than `harvested` back to `pending`; return how many."""
-    cursor = connection.executemany(query("retry_task"), ({"task_id": task_id} for task_id in task_ids))
+def retry(
+    connection: sqlite3.Connection,
+    *,
+    task_ids: Iterable[str] = (),
+    states: Iterable[TaskState] = (),
+    options: Sequence[str] | None = None,
+) -> int:
+    """Put ends other than `harvested` back to `pending`; return how many. `options` as with `choose_options`."""
+    chosen = None if options is None else dump_json(options).decode()
+    rows = ({"task_id": task_id, "options": chosen} for task_id in task_ids)
+    cursor = connection.executemany(query("retry_task"), rows)
     put_back = max(0, cursor.rowcount)
     for state in states:
         if state is not TaskState.HARVESTED and not state.is_open:
-            put_back += connection.execute(query("retry_state"), {"state": state}).rowcount
+            put_back += connection.execute(query("retry_state"), {"state": state, "options": chosen}).rowcount
     return put_back
 
 
@@ -276,4 +294,6 @@ def claim_ended(connection: sqlite3.Connection, lease: Lease, task_id: str) -> T
 def task_of(row: tuple[Any, ...]) -> Task:
     """Return the task of a row of {claimable}: the columns are in the order of the fields, as names take longer."""
     key, task_id, state, *others = row
+    if others[-1] is not None:
+        others[-1] = tuple(load_json(others[-1]))
     return Task(key, task_id, TaskState(state), *others)

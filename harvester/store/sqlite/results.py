@@ -41,6 +41,7 @@ def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement]) ->
     _insert_embeddings(
         connection, [settlement for settlement in kept if settlement.decision.state is TaskState.HARVESTED]
     )
+    _insert_warnings(connection, kept)
     return accepted
 
 
@@ -91,6 +92,7 @@ def _task_row(settlement: Settlement) -> tuple[Any, ...]:
         decision.version,
         decision.other_id,
         decision.seen_with,
+        None if settlement.retrieve_options is None else dump_json(settlement.retrieve_options).decode(),
         *((problem.code, problem.message, settlement.settled_at_ms) if problem else (None, None, None)),
     )
 
@@ -117,6 +119,17 @@ def remove_result(connection: sqlite3.Connection, task_key: int) -> None:
     """Remove all that is stored of the result of a task, by its row id."""
     for name in _STORED_ROWS:
         connection.execute(query(name), {"task": task_key})
+
+
+def _insert_warnings(connection: sqlite3.Connection, settlements: Iterable[Settlement]) -> None:
+    """Store what the results lack, unless the task had a stored result before."""
+    rows = [
+        {"task": one.task.row_id, "now": one.settled_at_ms, "warnings": dump_json(one.warnings).decode()}
+        for one in settlements
+        if one.warnings
+    ]
+    if rows:
+        connection.executemany(query("set_warnings"), rows)
 
 
 def _insert_embeddings(connection: sqlite3.Connection, settlements: Iterable[Settlement]) -> None:

@@ -24,6 +24,7 @@ def status_report(connection: sqlite3.Connection, path: Path, now_ms: int) -> St
     oldest = connection.execute(query("oldest_open")).fetchone() or (None, None)
     errors = connection.execute(query("last_errors"), {"limit": LAST_ERRORS}).fetchall()
     _, segments, seconds = connection.execute(query("stored_totals")).fetchone()
+    incomplete, example = connection.execute(query("count_incomplete")).fetchone()
     return StatusReport(
         at_ms=now_ms,
         counts=task_counts(connection),
@@ -40,6 +41,8 @@ def status_report(connection: sqlite3.Connection, path: Path, now_ms: int) -> St
         log_bytes=log_bytes(path),
         free_bytes=free_bytes(path),
         truncated=connection.execute(query("count_truncated")).fetchone()[0],
+        incomplete=incomplete,
+        incomplete_task_id=example,
     )
 
 
@@ -49,10 +52,11 @@ def task_details(connection: sqlite3.Connection, task_id: str) -> TaskDetails | 
     if task is None:
         return None
     of_task = {"task": task["id"]}
+    video = _row(connection, "find_video", of_task)
     groups = connection.execute(query("segment_groups"), of_task).fetchall()
     return TaskDetails(
         task=task,
-        video=_row(connection, "find_video", of_task),
+        video=video,
         scopes=[scope for (scope,) in connection.execute(query("video_scopes"), of_task)],
         groups=[SegmentGroup(*group) for group in groups],
         attempts=[Attempt(**attempt) for attempt in _rows(connection, "attempts_of", of_task)],
@@ -60,6 +64,8 @@ def task_details(connection: sqlite3.Connection, task_id: str) -> TaskDetails | 
         kept=_row(connection, "payload_of", of_task),
         options=[option for _, option in connection.execute(query("content_options"), of_task)],
         tokens=dict(connection.execute(query("content_tokens"), of_task).fetchall()),
+        warnings=[] if video is None or video["warnings"] is None else load_json(video["warnings"]),
+        retrieve_options=None if task["retrieve_options"] is None else tuple(load_json(task["retrieve_options"])),
     )
 
 

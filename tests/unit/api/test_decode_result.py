@@ -209,12 +209,23 @@ def test_an_unknown_status_means_not_finished(status: Any, shown: str) -> None:
         ({"error": "Too short."}, "Too short."),
         ({"message": "Too short."}, "Too short."),
         ({"error": None, "reason": "Too short."}, "Too short."),
-        ({"error": {"message": "x" * 10**5}}, "x" * 500),
+        ({"error": {"message": "x" * 10**5}}, "x" * 4_000),
         ({}, "The platform gives no reason."),
     ],
 )
 def test_a_failed_task_keeps_the_apis_reason(fields: dict[str, Any], message: str) -> None:
     assert decoded({"_id": "1", "status": "failed"} | fields) == Failed(message)
+
+
+def test_the_message_of_a_failed_task_says_what_kind_of_failure_it_is() -> None:
+    message = "The embedding result is no longer available and cannot be retrieved."
+    body = {"_id": "1", "status": "failed", "data": None, "error": {"message": message}}
+    assert decoded(body) == Failed(message, "result_expired")
+
+
+@pytest.mark.parametrize("body", [{"code": "busy"}, {"error": {"code": "busy", "message": "Wait."}}])
+def test_an_error_with_status_200_keeps_its_code(body: dict[str, Any]) -> None:
+    assert decoded(body).code == "busy"
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,25 @@ def test_every_documented_error_is_understood_in_each_shape(status: int, code: s
     assert seen == {(expected, code, "The API's words.")}
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 426, 500])
+def test_a_required_upgrade_says_nothing_about_the_task_or_the_key(status: int) -> None:
+    message = "The API no longer serves this version of its calls: Upgrade."
+    for body in shapes("api_upgrade_required", "Upgrade."):
+        assert answer(status, body) == Transient(message, "api_upgrade_required")
+
+
+@pytest.mark.parametrize("code", ["parameter_invalid", "parameter_unknown"])
+def test_a_refused_embedding_option_says_nothing_about_the_task(code: str) -> None:
+    for body in shapes(code, "The embedding_option parameter is invalid."):
+        outcome = answer(400, body, endpoint=Endpoint.RETRIEVE)
+        assert (type(outcome), outcome.code) == (Transient, "embedding_option_refused")
+        assert "The embedding_option parameter is invalid." in (outcome.message or "")
+
+
+def test_status_426_without_a_code_is_a_required_upgrade() -> None:
+    assert answer(426, b"") == Transient("The API no longer serves this version of its calls: HTTP 426", "http_426")
+
+
 @pytest.mark.parametrize(
     ("status", "expected"),
     [

@@ -23,6 +23,7 @@ from harvester.domain.planning.decisions import (
 from harvester.domain.planning.poll_times import LAST_CHANCE_MS, MAX_POLL_WAIT_MS, next_poll_ms
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
+from harvester.domain.tasks.failures import FAILURE_CODES, NO_REASON
 from harvester.domain.tasks.outcomes import (
     Empty,
     Failed,
@@ -136,6 +137,58 @@ def test_a_failed_task_has_failed_when_it_says_so_twice_and_keeps_the_reason(sta
     assert after(confirmed, Failed("Video too short."), is_fresh=False).state.is_open
     decision = after(confirmed, Failed("Video too short."))
     assert (decision.state, decision.problem) == (TaskState.FAILED, Problem("task_failed", "Video too short."))
+
+
+def test_a_refused_embedding_option_leaves_the_task_open_and_waits_for_a_person() -> None:
+    refused = Transient("No such option.", "embedding_option_refused")
+    decision = after(task(TaskState.READY), refused)
+    assert (decision.state, decision.failures, decision.problem) == (
+        TaskState.READY,
+        0,
+        Problem("embedding_option_refused", "No such option."),
+    )
+    assert decision.next_attempt_at_ms >= NOW + HELD_BACK_MS
+    old = replace(task(age_ms=30 * DAY_MS), doubted_at_ms=NOW - NEVER_ANSWERED_MS)
+    assert after(old, refused).state.is_open
+
+
+def test_a_result_without_segments_of_some_options_does_not_expire_the_task() -> None:
+    old = replace(task(age_ms=30 * DAY_MS), doubted_at_ms=NOW - 5_000)
+    assert after(old, Empty()).state is TaskState.EXPIRED
+    assert after(old, Empty(), is_filtered=True).state.is_open
+
+
+@pytest.mark.parametrize("age_ms", [0, 30 * DAY_MS])
+@pytest.mark.parametrize("code", sorted(FAILURE_CODES))
+def test_each_kind_of_failure_ends_the_task_when_it_was_said_twice(code: str, age_ms: int) -> None:
+    end = TaskState.EXPIRED if code == "result_expired" else TaskState.FAILED
+    asked = [last for _, _, last in drive(task(age_ms=age_ms), [Failed("Why.", code)] * 2, random.Random(1))]
+    assert [one.state.is_open for one in asked] == [True, False]
+    assert (asked[-1].state, asked[-1].problem) == (end, Problem(code, "Why."))
+
+
+def test_an_expired_result_is_not_confirmed_by_a_failure_and_kinds_of_failures_confirm_each_other() -> None:
+    expired, busy, bad = Failed("Gone.", "result_expired"), Failed("Busy.", "task_failed_platform"), Failed("Bad.")
+    *_, (_, _, last) = drive(task(), [busy, expired], random.Random(1))
+    assert last.state.is_open
+    *_, (_, _, last) = drive(task(), [busy, bad], random.Random(1))
+    assert (last.state, last.problem) == (TaskState.FAILED, Problem("task_failed", "Bad."))
+
+
+def test_a_result_that_is_said_to_have_expired_is_held_back_where_most_answers_bring_no_result() -> None:
+    confirmed = replace(task(), doubted_at_ms=NOW - 5_000, error_code="result_expired")
+    held = after(confirmed, Failed("Gone.", "result_expired"), may_fail=False, is_held_back=True)
+    assert (held.state, held.next_attempt_at_ms >= NOW + HELD_BACK_MS) == ("pending", True)
+
+
+@pytest.mark.parametrize("code", ["task_failed_platform", "listed_failed"])
+def test_an_answer_without_a_reason_keeps_the_reason_that_is_known(code: str) -> None:
+    reason = "The embedding task failed. Please try again later."
+    known = replace(task(), doubted_at_ms=NOW - 5_000, error_code=code, error_message=reason)
+    assert after(known, Failed(NO_REASON)).problem == Problem("task_failed_platform", reason)
+    assert after(replace(known, error_code="connection_lost"), Failed(NO_REASON)).problem == Problem(
+        "task_failed", NO_REASON
+    )
 
 
 @pytest.mark.parametrize("other", [NotFound("Unknown."), InvalidRequest("No."), Empty(), Invalid("NaN")])

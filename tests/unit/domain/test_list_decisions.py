@@ -7,6 +7,7 @@ import pytest
 from harvester.domain.planning.list_decisions import decide_listed, listed_state
 from harvester.domain.planning.poll_times import MIN_POLL_WAIT_MS
 from harvester.domain.tasks.embeddings import MediaMetadata
+from harvester.domain.tasks.failures import LISTED_WITHOUT_REASON, NO_REASON
 from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready
 from harvester.domain.tasks.records import Decision
@@ -49,6 +50,14 @@ def test_an_entry_that_says_failed_ends_nothing_and_makes_the_task_be_asked_for_
     assert (decision.state, decision.next_attempt_at_ms, decision.seen_with) == (TaskState.READY, 0, "mine")
     assert decision.problem is not None
     assert (decision.problem.code, listed_state(decision)) == ("listed_failed", TaskState.FAILED)
+
+
+@pytest.mark.parametrize(("reason", "kept"), [("Broken.", "Broken."), (NO_REASON, LISTED_WITHOUT_REASON)])
+def test_an_entry_that_gives_a_reason_keeps_it(reason: str, kept: str) -> None:
+    decision = decided(task(), Failed(reason))
+    assert decision is not None
+    assert decision.problem is not None
+    assert decision.problem.message == kept
 
 
 @pytest.mark.parametrize("outcome", [Ready(), Processing(), Failed("broken")])

@@ -31,6 +31,9 @@ WITH_CODE = {
 }
 """The constructors that take a code: second, third for Throttled, or by name."""
 
+CONSTANTS = {"DAMAGED", "LISTED_FAILED", "OPTION_REFUSED", "TASK_FAILED", "RESULT_EXPIRED", "WORKER_DIED", "_KINDS"}
+"""The constants that hold codes."""
+
 DOCUMENTED = {
     "parameter_invalid",
     "parameter_unknown",
@@ -40,6 +43,7 @@ DOCUMENTED = {
     "api_not_allowed",
     "region_not_allowed",
     "api_allowed_for_paid_plan",
+    "api_upgrade_required",
     "resource_not_exist",
     "resource_not_exists",
     "too_many_requests",
@@ -80,7 +84,7 @@ def code_expressions(tree: ast.Module) -> Iterator[ast.AST]:
                     for key, value in zip(node.keys, node.values, strict=True)
                     if isinstance(key, ast.Constant) and key.value == "code"
                 )
-            case ast.Assign(targets=[ast.Name(id="DAMAGED" | "LISTED_FAILED")]):
+            case ast.Assign(targets=[ast.Name(id=name)]) if name in CONSTANTS:
                 yield node.value
 
 

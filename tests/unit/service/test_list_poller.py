@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import anyio.lowlevel
 import pytest
+from structlog.testing import capture_logs
 
 from harvester.domain.limits.circuit_breaker import MIN_SAMPLE
 from harvester.domain.limits.endpoint import Endpoint
@@ -148,6 +149,12 @@ async def test_only_what_is_wrong_with_the_api_as_a_whole_opens_the_breaker(
     for _ in range(MIN_SAMPLE):
         await bench.poll(task(1))
     assert bench.breaker.is_closed != opens
+
+
+async def test_a_code_that_a_person_has_to_look_up_is_logged() -> None:
+    with capture_logs() as logged:
+        await Bench(Transient("Upgrade.", "api_upgrade_required")).poll(task(1))
+    assert "api_upgrade_required" in [line.get("code") for line in logged]
 
 
 @pytest.mark.parametrize("is_key_invalid", [True, False])

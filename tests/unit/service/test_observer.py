@@ -7,7 +7,7 @@ import numpy as np
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.planned_requests import TaskRequest
 from harvester.domain.tasks.embeddings import TaskEmbeddings
-from harvester.domain.tasks.outcomes import Outcome, Processing, Ready, Retrieved, Transient
+from harvester.domain.tasks.outcomes import Failed, Outcome, Processing, Ready, Retrieved, Transient
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
 from harvester.ports.api import Answered, Body, Response
@@ -69,12 +69,22 @@ def test_the_memory_is_bounded() -> None:
 class Notes:
     answers: list[tuple[Endpoint, str, float, int]] = field(default_factory=list)
     ends: list[tuple[TaskState, float | None, int, int]] = field(default_factory=list)
+    reasons: list[str | None] = field(default_factory=list)
 
     def answered(self, endpoint: Endpoint, outcome: str, duration_s: float, received_bytes: int) -> None:
         self.answers.append((endpoint, outcome, duration_s, received_bytes))
 
-    def ended(self, state: TaskState, *, ready_to_stored_s: float | None, segments: int, stored_bytes: int) -> None:
+    def ended(
+        self,
+        state: TaskState,
+        *,
+        ready_to_stored_s: float | None,
+        segments: int,
+        stored_bytes: int,
+        reason: str | None = None,
+    ) -> None:
         self.ends.append((state, ready_to_stored_s, segments, stored_bytes))
+        self.reasons.append(reason)
 
 
 class Parts:
@@ -136,6 +146,15 @@ async def test_an_end_is_reported_with_the_time_from_the_first_ready_to_the_comm
 
     stored_bytes = 3 * 4 * np.dtype(np.float32).itemsize
     assert notes.ends == [(TaskState.HARVESTED, 2.0, 3, stored_bytes)]
+
+
+async def test_an_end_without_a_result_is_reported_with_its_reason() -> None:
+    confirmed = replace(READY, doubted_at_ms=NOW - 5_000, error_code="result_expired")
+
+    notes = await observed(answer(confirmed, Endpoint.RETRIEVE, Failed("Gone.", "result_expired")))
+
+    assert [state for state, *_ in notes.ends] == [TaskState.EXPIRED]
+    assert notes.reasons == ["result_expired"]
 
 
 async def test_what_goes_on_is_no_end() -> None:

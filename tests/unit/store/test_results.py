@@ -290,3 +290,20 @@ def test_a_result_whose_model_is_unknown_is_stored_and_counted(connection: sqlit
     settle_all(connection, settlement(task, decoded("retrieve_v2_ready.json")))
     assert stored_columns(connection, "model_name, model_source") == [(None, None)]
     assert any("1 result without a known model" in one.text for one in verify(connection) if one.is_warning)
+
+
+def test_what_a_result_lacks_is_stored_with_it_and_nothing_with_a_whole_one(connection: sqlite3.Connection) -> None:
+    add_tasks(connection, object_id(1), object_id(2))
+    lacking, whole = (settlement(task, Retrieved(embeddings())) for task in claim(connection))
+    assert settle_all(connection, replace(lacking, warnings=("No sound.", "No end.")), whole) == [True, True]
+    stored = connection.execute("SELECT warnings FROM videos ORDER BY task").fetchall()
+    assert stored == [('["No sound.","No end."]',), (None,)]
+
+
+def test_a_result_that_was_stored_before_keeps_what_is_said_of_it(connection: sqlite3.Connection, task: Task) -> None:
+    settle_all(connection, settlement(task, Retrieved(embeddings())))
+    connection.execute("UPDATE tasks SET state = 'pending', next_attempt_at = 0")
+    (again,) = claim(connection)
+    later = settlement(again, Retrieved(embeddings()), now_ms=NOW + 1)
+    assert settle_all(connection, replace(later, warnings=("No sound.",))) == [True]
+    assert connection.execute("SELECT warnings FROM videos").fetchall() == [(None,)]

@@ -57,6 +57,19 @@ def test_an_end_counts_by_state_with_what_was_stored() -> None:
     assert value(samples, "harvester_stored_bytes_total") == 16_384
 
 
+def test_an_end_without_a_result_counts_by_reason_and_codes_that_are_unknown_count_as_others() -> None:
+    metrics = Metrics()
+    for reason in ("task_failed_input", "task_failed_input", "video_too_beautiful", None):
+        metrics.ended(TaskState.FAILED, ready_to_stored_s=None, segments=0, stored_bytes=0, reason=reason)
+    metrics.ended(TaskState.HARVESTED, ready_to_stored_s=None, segments=1, stored_bytes=8)
+
+    samples, name = page(metrics=metrics), "harvester_tasks_ended_without_result_total"
+
+    assert value(samples, name, state="failed", reason="task_failed_input") == 2
+    assert value(samples, name, state="failed", reason="other") == 2
+    assert value(samples, name, state="expired", reason="result_expired") == 0
+
+
 @pytest.mark.parametrize("state", [state for state in TaskState if not state.is_open])
 def test_every_series_of_ends_begins_at_zero_so_that_the_first_event_is_seen(state: TaskState) -> None:
     assert value(page(), "harvester_tasks_ended_total", state=state.value) == 0

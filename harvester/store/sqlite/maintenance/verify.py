@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from harvester.ports.maintenance import Finding
 from harvester.reports.formats import counted
 from harvester.store.sqlite.content import StoredContent, VectorRow, read_content, vectors_of
+from harvester.store.sqlite.json_columns import load_json
 from harvester.store.sqlite.migrations import applied_versions
 from harvester.store.sqlite.queries import query
 from harvester.store.sqlite.schema import schema_problems
@@ -53,6 +54,7 @@ def _relations(connection: sqlite3.Connection) -> Iterator[Finding]:
     for task_id, position in connection.execute(query("wrong_uncertainties")):
         text = f"uncertainty {position}: not as many numbers as the vector, or bytes of another length"
         yield Finding(text, task_id, is_damage=True)
+    yield from _incomplete(connection)
     yield from _gaps(connection)
 
 
@@ -67,6 +69,16 @@ def _gaps(connection: sqlite3.Connection) -> Iterator[Finding]:
         why = "their vectors cannot be compared with others; `harvester show` says why"
         text = f"{counted(unnamed, 'result')} without a known model: {why}"
         yield Finding(text, is_warning=True)
+
+
+def _incomplete(connection: sqlite3.Connection) -> Iterator[Finding]:
+    """Yield what the stored results lack, and how many they are: it was missing when they came."""
+    count = 0
+    for task_id, warnings in connection.execute(query("incomplete_results")):
+        count += 1
+        yield from (Finding(f"incomplete: {text}", task_id, is_warning=True) for text in load_json(warnings))
+    if count:
+        yield Finding(f"stored results without all parts: {count}", is_warning=True)
 
 
 def _numbers(connection: sqlite3.Connection) -> Iterator[Finding]:
