@@ -16,9 +16,9 @@ _FORGETTING = 8
 
 
 def share_bytes(body_bytes: int, *, is_compressed: bool = False) -> int:
-    """Return the peak bytes for a body of this size: the body plus two copies of its vectors.
+    """Return the peak bytes for a body of this size: the body plus two copies of its vectors and uncertainties.
 
-    Vectors take a third of their text.
+    They take a third of their text.
     """
     text_bytes = int(body_bytes * TEXT_OF_COMPRESSED) if is_compressed else body_bytes
     return body_bytes + 2 * (text_bytes // 3)

@@ -18,6 +18,9 @@ STATEMENTS = (
     "SELECT task_id, state, lease_owner, error_code FROM tasks ORDER BY task_id",
     "SELECT task_id, videos.* FROM videos JOIN tasks ON tasks.id = task ORDER BY task_id",
     "SELECT task_id, position, video_embedding_scope FROM video_scopes JOIN tasks ON tasks.id = task ORDER BY 1, 2",
+    "SELECT task_id, position, embedding_option FROM video_options JOIN tasks ON tasks.id = task ORDER BY 1, 2",
+    "SELECT task_id, medium, tokens FROM video_tokens JOIN tasks ON tasks.id = task ORDER BY 1, 2",
+    "SELECT * FROM segment_uncertainties ORDER BY task_id, position",
     "SELECT * FROM segment_vectors ORDER BY task_id, position",
 )
 

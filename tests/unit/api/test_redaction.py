@@ -2,6 +2,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,17 @@ GUARD = SecretGuard(lambda: KEY)
 
 
 @pytest.mark.parametrize("written", [AS_JSON, AS_JSON.replace("/", "\\/"), ESCAPED])
-@pytest.mark.parametrize("place", ["_id", "model_name", "new field", "option", "scope", "extra", "layout", "nested"])
+@pytest.mark.parametrize(
+    "place", ["_id", "model_name", "new field", "option", "scope", "extra", "layout", "nested", "place"]
+)
 def test_a_key_in_any_stored_text_is_found(place: str, written: str) -> None:
-    fields = {"embedding_option": "visual", "embedding_scope": "clip", "start_offset_sec": 0, "end_offset_sec": 6}
+    fields: dict[str, Any] = {
+        "embedding_option": "visual",
+        "embedding_scope": "clip",
+        "start_offset_sec": 0,
+        "end_offset_sec": 6,
+    }
+    fields["quadrant"] = "@place"
     segment = fields | {"float": [0.5], "embedding_option": "@option", "embedding_scope": "@scope", "more": "@extra"}
     document = {
         "_id": "@_id",

@@ -2,10 +2,12 @@
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from harvester.domain.tasks.embeddings import TaskEmbeddings, Uncertainties
 from harvester.domain.tasks.outcomes import Retrieved
 from harvester.domain.tasks.task import DAY_MS
 from harvester.store.sqlite import queue
@@ -25,7 +27,7 @@ from tests.support.store_builders import (
     settlement,
 )
 
-STORED = ("videos", "video_scopes", "segments", "embeddings")
+STORED = ("videos", "video_scopes", "video_options", "video_tokens", "segments", "embeddings", "uncertainties")
 PAST_DEADLINE = NOW + 8 * DAY_MS
 
 
@@ -34,8 +36,14 @@ def harvested(connection: sqlite3.Connection) -> sqlite3.Connection:
     """Two harvested tasks, of which tests damage the first."""
     for number in range(2):
         task = claim_new(connection, number)
-        settle_all(connection, settlement(task, Retrieved(embeddings(count=3))))
+        settle_all(connection, settlement(task, Retrieved(described(embeddings(count=3)))))
     return connection
+
+
+def described(one: TaskEmbeddings) -> TaskEmbeddings:
+    """Return the result with a row in every table."""
+    metadata = replace(one.metadata, options=("visual",), tokens=(("video", 7),))
+    return replace(one, metadata=metadata, uncertainties=Uncertainties([0, 2], one.vectors[:2]))
 
 
 def damage(connection: sqlite3.Connection, statement: str) -> None:
@@ -53,6 +61,11 @@ DAMAGES = {
     "a lost segment": "DELETE FROM segments WHERE task = 1 AND position = 2",
     "all segments lost": "DELETE FROM segments WHERE task = 1",
     "a lost video": "DELETE FROM videos WHERE task = 1",
+    "a changed uncertainty": "UPDATE uncertainties SET vector = zeroblob(16) WHERE task = 1 AND position = 2",
+    "a short uncertainty": "UPDATE uncertainties SET vector = zeroblob(15) WHERE task = 1 AND position = 2",
+    "an uncertainty of another length": "UPDATE uncertainties SET vector = zeroblob(8), dim = 2 WHERE task = 1",
+    "a lost uncertainty": "DELETE FROM uncertainties WHERE task = 1 AND position = 0",
+    "lost tokens": "DELETE FROM video_tokens WHERE task = 1",
     "not finite": "UPDATE embeddings SET vector = x'0000807f000000000000000000000000' WHERE task = 1 AND position = 0",
 }
 
@@ -106,7 +119,7 @@ def test_a_repaired_task_is_harvested_again(harvested: sqlite3.Connection, state
     repair(harvested, examine(harvested).damaged, NOW + 1)
 
     (task,) = claim(harvested, now_ms=NOW + 2)
-    settle_all(harvested, settlement(task, Retrieved(embeddings(count=3)), now_ms=NOW + 2))
+    settle_all(harvested, settlement(task, Retrieved(described(embeddings(count=3))), now_ms=NOW + 2))
 
     assert rows_of(harvested, 1) == rows_of(harvested, 2)
     outcomes = harvested.execute("SELECT endpoint, outcome FROM attempts WHERE task = 1 ORDER BY at, id").fetchall()
