@@ -12,6 +12,7 @@ an interrupt it prints the tables of the finished runs.
 
 import argparse
 import math
+import random
 import statistics
 import sys
 import time
@@ -23,11 +24,11 @@ from functools import partial
 from itertools import groupby
 
 from bench.bounds import FutureTask, Reckoned, Slots, clairvoyant, polled_one_by_one
-from bench.virtual import START_MS, Setup, Submission, draw_submissions, run_harvest
+from bench.virtual import START_MS, Quirks, Setup, Submission, draw_submissions, run_harvest
 from harvester.cli.logs import configure_logs
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.strategy import Strategy
-from harvester.domain.tasks.task import RETENTION_MS
+from harvester.domain.tasks.task import RETENTION_MS, ApiVersion
 from harvester.simulator.settings import SimulatorSettings
 
 DAY_S = 86_400.0
@@ -59,6 +60,9 @@ class Workload:
     seeds: int = MANY_SEEDS
     """The most runs of each contender."""
     recheck_s: float | None = None
+    made_in: tuple[ApiVersion, ...] = ()
+    """The API versions that our tasks are made in, at random, each known to that version alone; none for both."""
+    lists_are_separate: bool = False
 
     def shrunk(self) -> "Workload":
         parts = {one.name: getattr(self, one.name) for one in fields(self)}
@@ -68,6 +72,11 @@ class Workload:
     def submissions(self, seed: int) -> list[Submission]:
         drawn = partial(draw_submissions, spread_s=self.spread_s, seed=seed, processing_median_s=self.median_s)
         return drawn(self.tasks) + drawn(self.foreign, foreign=True)
+
+    def only_in(self, submissions: Iterable[Submission], seed: int) -> dict[str, ApiVersion]:
+        """Return the version that alone knows each task."""
+        rng = random.Random(seed)  # noqa: S311
+        return {one.task.task_id: rng.choice(self.made_in) for one in submissions if self.made_in}
 
 
 WORKLOADS = [
@@ -129,6 +138,39 @@ WORKLOADS = [
         seeds=1,  # a run takes minutes
         recheck_s=60.0,
     ),
+    Workload(
+        name="all-v2",
+        text="5,000 tasks of version 2 over 30 minutes, 600 requests a minute",
+        tasks=5000,
+        spread_s=1800,
+        per_minute=600,
+        made_in=("v2",),
+    ),
+    Workload(
+        name="all-v1",
+        text="5,000 tasks of version 1 over 30 minutes, asked in version 2 first, 600 requests a minute",
+        tasks=5000,
+        spread_s=1800,
+        per_minute=600,
+        made_in=("v1",),
+    ),
+    Workload(
+        name="mixed",
+        text="5,000 tasks of both versions, mixed at random, over 30 minutes, 600 requests a minute",
+        tasks=5000,
+        spread_s=1800,
+        per_minute=600,
+        made_in=("v1", "v2"),
+    ),
+    Workload(
+        name="mixed-separate",
+        text="the same, and each version's list shows its own tasks only",
+        tasks=5000,
+        spread_s=1800,
+        per_minute=600,
+        made_in=("v1", "v2"),
+        lists_are_separate=True,
+    ),
 ]
 
 
@@ -174,6 +216,9 @@ def measure(cell: Cell) -> Result:
         strategy=cell.contender,
         server_limits=SimulatorSettings(requests_per_day=workload.per_day),
         recheck_s=workload.recheck_s,
+        only_in=workload.only_in(submissions, cell.seed),
+        first_version="v2" if workload.made_in else "v1",
+        quirks=Quirks(lists_are_separate=workload.lists_are_separate),
         stop_after_s=STOP_AFTER_S,
         seed=cell.seed,
     )

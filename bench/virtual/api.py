@@ -3,7 +3,7 @@
 import random
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import anyio
@@ -114,6 +114,7 @@ class Quirks:
     `list_problem` is the HTTP status that all list calls end in, `early_problem` that of a retrieval before its time.
     A list without `lists_dates` has no `created_at`. Unfinished tasks are called `unfinished`, and
     `status=processing` finds only those of that name. A frozen list shows tasks as they were at their creation.
+    Separate lists show only the tasks that their API version knows.
     """
 
     unfinished: str = "processing"
@@ -124,6 +125,7 @@ class Quirks:
     list_ignores_status: bool = False
     list_ignores_window: bool = False
     list_is_ascending: bool = False
+    lists_are_separate: bool = False
     list_page_limit: int = 50
     tells_page_limit: bool = True
     tells_total: bool = True
@@ -148,8 +150,9 @@ class Trouble:
 class ModelApi:
     """Knows the future of every task, and answers as the API would now.
 
-    An answer takes `latency_s`. The list shows tasks and their status as they were `list_lag_s` ago. Requests that the
-    `limiter` does not let through are refused as by the simulator; `error_ratio` of all requests end in a 503.
+    Tasks are known to both API versions, those of `only_in` to that version alone. An answer takes `latency_s`. The
+    list shows tasks and their status as they were `list_lag_s` ago. Requests that the `limiter` does not let through
+    are refused as by the simulator; `error_ratio` of all requests end in a 503.
     """
 
     def __init__(  # noqa: PLR0913
@@ -164,13 +167,13 @@ class ModelApi:
         error_ratio: float = 0.0,
         quirks: Quirks | None = None,
         trouble: Trouble | None = None,
-        only_v2: frozenset[str] = frozenset(),
+        only_in: Mapping[str, ApiVersion] | None = None,
         seed: int = 0,
     ) -> None:
         self.requests: Counter[Endpoint] = Counter()
         self.refused: Counter[Endpoint] = Counter()
         self.confirmations = 0
-        """How often the other API version was asked; it knows the same tasks."""
+        """How often a version was asked about a task after another one had denied it, or answered."""
         self.retrieved: Counter[str] = Counter()
         """How often each task's embeddings were downloaded."""
         self._tasks = {task.task_id: task for task in tasks}
@@ -183,7 +186,8 @@ class ModelApi:
         self._error_ratio = error_ratio
         self._quirks = quirks or Quirks()
         self._trouble = trouble
-        self._only_v2 = only_v2
+        self._only_in = only_in or {}
+        self._asked_first: dict[str, ApiVersion] = {}
         self._rng = random.Random(seed)  # noqa: S311
 
     async def fetch_task(  # noqa: PLR0913  # the last three have defaults
@@ -196,7 +200,8 @@ class ModelApi:
         version: ApiVersion | None = None,
         options: tuple[str, ...] = (),  # noqa: ARG002  # every task has one segment
     ) -> Response:
-        self.confirmations += version == "v2" and task_id not in self._only_v2
+        version = version or "v1"
+        self.confirmations += self._asked_first.setdefault(task_id, version) != version
         response = await self._get(permit, lambda: self._answer_about(task_id, permit.endpoint, version))
         if isinstance(response.content, Body) and permit.endpoint is Endpoint.STATUS:
             return replace(response, content=Answered(status_outcome(response.content.beginning(response.size), None)))
@@ -206,6 +211,9 @@ class ModelApi:
         response = await self._get(permit, lambda: self._listed(query))
         content = response.content
         return content.outcome if isinstance(content, Answered) else parse_list(content.beginning(response.size), None)
+
+    def _knows(self, task_id: str, version: ApiVersion) -> bool:
+        return self._only_in.get(task_id, version) == version
 
     async def _get(self, permit: Permit, answer: Callable[[], tuple[int, bytes]]) -> Response:
         permit.spend()
@@ -227,9 +235,9 @@ class ModelApi:
         content = Body(body) if status == 200 else Answered(error_outcome(permit.endpoint, status, body, None, report))
         return Response(content, round(self._latency_s * 1000), status, size=len(body))
 
-    def _answer_about(self, task_id: str, endpoint: Endpoint, version: ApiVersion | None) -> tuple[int, bytes]:
+    def _answer_about(self, task_id: str, endpoint: Endpoint, version: ApiVersion) -> tuple[int, bytes]:
         """Return the answer about a task: the right one, or a wrong one during trouble."""
-        if task_id in self._only_v2 and version != "v2":
+        if not self._knows(task_id, version):
             return 404, _NO_SUCH_TASK % task_id.encode()
         status, body = self._about(task_id, endpoint)
         trouble = self._trouble
@@ -290,6 +298,8 @@ class ModelApi:
         if asked.status is not None and not quirks.list_ignores_status:
             named = "processing" if quirks.unfinished == asked.status else None
             matching = [task for task in matching if task.status_at(shown_at_ms) == named]
+        if quirks.lists_are_separate:
+            matching = [task for task in matching if self._knows(task.task_id, query.version or "v1")]
         offset = (asked.page - 1) * asked.page_limit
         on_page = matching[offset : offset + asked.page_limit]
         return page_body(Page(on_page, len(matching), asked), shown_at_ms)

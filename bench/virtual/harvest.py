@@ -4,7 +4,7 @@ import random
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -15,10 +15,11 @@ from bench.virtual.loop import START_MS, VirtualClock, run_virtually
 from bench.virtual.store import InlineStore
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
+from harvester.domain.planning.api_versions import ApiVersions
 from harvester.domain.planning.planner import Planner, PlannerSettings
 from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.records import Settlement
-from harvester.domain.tasks.task import OPEN_STATES, TaskState
+from harvester.domain.tasks.task import OPEN_STATES, ApiVersion, TaskState
 from harvester.service.api_health import ApiHealth
 from harvester.service.decode_pool import Decoder
 from harvester.service.disk_space import DiskSpaceGuard
@@ -46,6 +47,7 @@ class Setup:
     With `recheck_s` the scheduler checks for changes only that often, for runs of many days in which nothing is
     queued. The harvesting machine's clock is wrong by `clock_ahead_s`. Each of the `processes` on
     one database begins anew every `restart_every_s`; with `asks_once` they end once each task has been asked about.
+    Tasks of `only_in` are known to that API version alone; new tasks are asked in `first_version`.
     """
 
     requests_per_minute: float = 60.0
@@ -59,7 +61,8 @@ class Setup:
     server_limits: SimulatorSettings = field(default_factory=SimulatorSettings)
     quirks: Quirks = field(default_factory=Quirks)
     trouble: Trouble | None = None
-    only_v2: frozenset[str] = frozenset()
+    only_in: Mapping[str, ApiVersion] = field(default_factory=dict)
+    first_version: ApiVersion = "v1"
     clock_ahead_s: float = 0.0
     processes: int = 1
     restart_every_s: float | None = None
@@ -186,10 +189,15 @@ class _Run:
             error_ratio=setup.error_ratio,
             quirks=setup.quirks,
             trouble=setup.trouble,
-            only_v2=setup.only_v2,
+            only_in=setup.only_in,
             seed=seed,
         )
         self.apis.append(api)
+        planner_settings = PlannerSettings(
+            strategy=Strategy(setup.strategy),
+            versions=ApiVersions(setup.first_version),
+            ask_every_task=setup.asks_once,
+        )
         breaker, progress = Breaker(), Progress(started=clock.monotonic())
         control, budget = RunControl(progress), MemoryBudget(sys.maxsize)
         parts = HarvestParts(
@@ -203,7 +211,7 @@ class _Run:
             budget=budget,
             disk_space=DiskSpaceGuard(store, budget, progress, clock),
             breaker=breaker,
-            planner=Planner(PlannerSettings(strategy=Strategy(setup.strategy), ask_every_task=setup.asks_once)),
+            planner=Planner(planner_settings),
             final_states=FinalStates(clock, progress, asks_once=setup.asks_once),
             api_health=ApiHealth(breaker, progress, clock, control),
             transitions=Transitions(ProgressListener(progress, clock)),

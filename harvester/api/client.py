@@ -22,18 +22,13 @@ from harvester.api.decode.body import (
     is_plain,
     too_large,
 )
+from harvester.api.dialects import DIALECTS, Dialect
+from harvester.api.dialects.dialect import ErrorBody
 from harvester.api.encodings import actual_encoding, content_encoding
 from harvester.api.list_page import MAX_LIST_BYTES, list_parameters, parse_list
 from harvester.api.rate_limit_headers import api_time_s, read_limits, reported_quota
 from harvester.api.redaction import KEY_ECHOED, SecretGuard
-from harvester.api.responses import (
-    OPTION_PARAMETER,
-    error_outcome,
-    exception_outcome,
-    hidden_error,
-    is_thread_refused,
-    status_outcome,
-)
+from harvester.api.responses import OPTION_PARAMETER, exception_outcome, hidden_error, is_thread_refused
 from harvester.domain.errors import InvalidTaskId
 from harvester.domain.limits.endpoint import Endpoint, LimitReport
 from harvester.domain.planning.list_reader import ListPage, ListQuery
@@ -53,13 +48,12 @@ MAX_ERROR_BYTES = 64 * 1024
 MAX_ANSWER_S = 1800.0
 """Seconds for a whole answer, unless `read_timeout_s` is long: a few bytes a minute never reach the read time-out."""
 
-_TASK_PATHS: dict[ApiVersion, tuple[str, ...]] = {"v1": ("embed", "tasks"), "v2": ("embed-v2", "tasks")}
-
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
     """How to reach the API. `max_body_bytes` caps a body before and after decompression.
 
+    `version` is the API version of requests that name none.
     `max_answer_s` bounds a whole answer; without it that is MAX_ANSWER_S, or ten read time-outs where these are longer.
     """
 
@@ -84,6 +78,7 @@ class _Request:
     """Where a request goes; `task_id` is None for the list. `brings_result`: its answer may be embeddings."""
 
     url: URL
+    dialect: Dialect
     task_id: str | None = None
     brings_result: bool = False
     is_fresh: bool = False
@@ -166,13 +161,13 @@ class Client:
 
         `reservation` grows with the body; the next piece is read only when there is memory for it. With `is_fresh` the
         request goes out on a new connection, which is closed afterwards. `version` is the API version to ask, None for
-        the configured one. `options` are the embedding options to retrieve, none for all; the response says whether
+        that of the settings. `options` are the embedding options to retrieve, none for all; the response says whether
         they were asked for, because only a retrieval of version 1 has such a filter. A body that is decoded here and
         names another task gives `Misrouted`; see `harvester.domain.tasks.outcomes.misrouted` for the others.
         """
         try:
-            request = self._request(task_id, permit.endpoint, version or self._settings.version, is_fresh=is_fresh)
-            request = _filtered(request, permit.endpoint, version or self._settings.version, options)
+            request = self._request(task_id, permit.endpoint, self._dialect(version), is_fresh=is_fresh)
+            request = _filtered(request, permit.endpoint, options)
         except InvalidTaskId as error:
             permit.spend()
             refused = Answered(InvalidRequest(error.sentence, "task_id_invalid"))
@@ -184,12 +179,13 @@ class Client:
 
         A page with another number may belong to another request: the next one goes out on a fresh connection.
         """
-        url = self._base.joinpath(*_TASK_PATHS[self._settings.version]).with_query(list_parameters(query))
+        dialect = self._dialect(query.version)
+        url = self._base.joinpath(*dialect.list_path).with_query(list_parameters(query))
         is_fresh, self._has_misrouted_page = self._has_misrouted_page, False
-        content = (await self._get(_Request(url, is_fresh=is_fresh), permit)).content
+        content = (await self._get(_Request(url, dialect, is_fresh=is_fresh), permit)).content
         if isinstance(content, Answered):
             return content.outcome
-        answer = parse_list(content.beginning(MAX_LIST_BYTES), content.encoding)
+        answer = parse_list(content.beginning(MAX_LIST_BYTES), content.encoding, dialect.read_entry)
         if isinstance(answer, ListPage) and self._guard.is_in_tasks(answer.tasks):
             return KEY_ECHOED
         if isinstance(answer, ListPage) and answer.page not in (None, query.page):
@@ -233,14 +229,12 @@ class Client:
         headers = {"proxy-authorization": proxy.authorization} if proxy.authorization else {}
         return {"proxy": proxy.url, "proxy_headers": headers}
 
-    def _request(self, task_id: str, endpoint: Endpoint, version: ApiVersion, *, is_fresh: bool) -> _Request:
-        segments = [*_TASK_PATHS[version], validate_task_id(task_id)]
-        if endpoint is Endpoint.STATUS and version == "v1":
-            segments.append("status")
-        # In v2 one call returns status and result: a result that comes with a status is not thrown away.
-        return _Request(
-            self._base.joinpath(*segments), task_id, endpoint is Endpoint.RETRIEVE or version == "v2", is_fresh
-        )
+    def _dialect(self, version: ApiVersion | None) -> Dialect:
+        return DIALECTS[version or self._settings.version]
+
+    def _request(self, task_id: str, endpoint: Endpoint, dialect: Dialect, *, is_fresh: bool) -> _Request:
+        url = self._base.joinpath(*dialect.task_path(validate_task_id(task_id), endpoint))
+        return _Request(url, dialect, task_id, dialect.brings_result(endpoint), is_fresh)
 
     def _headers(self) -> dict[str, str]:
         # The key is not among the session's headers, which show up in its repr.
@@ -270,7 +264,8 @@ class Client:
         encoding = actual_encoding(encoding, small if file is None else file.beginning(GLANCE_BYTES))
         if not is_good:
             small = small[:MAX_ERROR_BYTES]
-            outcome = error_outcome(permit.endpoint, status, small, encoding, report, server_now_s=now_s)
+            error = ErrorBody(small, encoding, now_s)
+            outcome = request.dialect.read_error(permit.endpoint, status, error, report)
             self._learn_from_error(permit, status, outcome, report)
         elif not is_whole:
             received.close()
@@ -279,7 +274,7 @@ class Client:
             outcome = refusal
             self._learn_from_error(permit, status, refusal, report)
         elif request.task_id is not None and not request.brings_result:
-            outcome = status_outcome(small, encoding)
+            outcome = request.dialect.read_status(small, encoding)
             outcome = misrouted(outcome, request.task_id) or outcome
         trace_id = response.headers.get("x-trace-id")
         body = Body(small if file is None else file, encoding)
@@ -347,9 +342,9 @@ class Client:
         return received, True
 
 
-def _filtered(request: _Request, endpoint: Endpoint, version: ApiVersion, options: tuple[str, ...]) -> _Request:
+def _filtered(request: _Request, endpoint: Endpoint, options: tuple[str, ...]) -> _Request:
     """Return the request for these embedding options only, where the API version and the call have such a filter."""
-    if not options or version != "v1" or endpoint is not Endpoint.RETRIEVE:
+    if not options or not request.dialect.filters_options(endpoint):
         return request
     url = request.url.with_query([(OPTION_PARAMETER, option) for option in options])
     return replace(request, url=url, options=options)

@@ -1,5 +1,6 @@
 """The list of tasks: the parameters of a request, and the tasks of a page with their outcomes."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,9 @@ from harvester.domain.tasks.task_id import validate_task_id
 
 MAX_LIST_BYTES = 4 * 1024 * 1024
 """Bytes: the largest page. A page of 50 tasks is about 20 KB."""
+
+_ONLY_IN_V2 = ("audio_embedding", "document_embedding", "image_embedding")
+"""The objects of list entries that only tasks of version 2 have."""
 
 _LAST_SECOND = 253_402_300_799
 """Unix seconds, the end of the year 9999: later dates in a list cannot be formatted."""
@@ -33,8 +37,14 @@ def list_parameters(query: ListQuery) -> dict[str, str]:
     return parameters
 
 
-def parse_list(body: bytes, encoding: str | None) -> ListPage | Transient:
-    """Return the page in the 200 answer of a list call; entries without an acceptable id are only counted."""
+def parse_list(
+    body: bytes, encoding: str | None, read_entry: Callable[[Any], ListedTask | None] | None = None
+) -> ListPage | Transient:
+    """Return the page in the 200 answer of a list call; entries without an acceptable id are only counted.
+
+    `read_entry` reads an entry in place of `listed_task`.
+    """
+    read = read_entry or listed_task
     try:
         plain = decompress(body, encoding, MAX_LIST_BYTES)
         document = parse_object(plain)
@@ -46,7 +56,7 @@ def parse_list(body: bytes, encoding: str | None) -> ListPage | Transient:
     found = document.get("page_info")
     page_info: dict[str, Any] = found if isinstance(found, dict) else {}
     return ListPage(
-        tasks=[task for entry in entries if (task := _task(entry)) is not None],
+        tasks=[task for entry in entries if (task := read(entry)) is not None],
         count=len(entries),
         total_results=_count(page_info.get("total_results")),
         limit_per_page=_count(page_info.get("limit_per_page")),
@@ -54,7 +64,8 @@ def parse_list(body: bytes, encoding: str | None) -> ListPage | Transient:
     )
 
 
-def _task(entry: Any) -> ListedTask | None:
+def listed_task(entry: Any) -> ListedTask | None:
+    """Return the task of an entry, in the form of either API version; None without an acceptable id."""
     if not isinstance(entry, dict) or not isinstance(task_id := entry.get("_id"), str):
         return None
     try:
@@ -62,7 +73,12 @@ def _task(entry: Any) -> ListedTask | None:
     except InvalidTaskId:
         return None
     outcome = Ready() if entry.get("status") == "ready" else unfinished(entry)
-    return ListedTask(task_id, outcome, video_metadata(entry))
+    return ListedTask(task_id, outcome, video_metadata(entry), "v2" if _is_only_in_v2(entry) else None)
+
+
+def _is_only_in_v2(entry: dict[str, Any]) -> bool:
+    """Whether version 1 cannot have made the task: it embeds videos by marengo3.0 only."""
+    return entry.get("model_name") == "marengo3.5" or any(isinstance(entry.get(name), dict) for name in _ONLY_IN_V2)
 
 
 def _count(value: Any) -> int | None:

@@ -10,7 +10,8 @@ from harvester.domain.limits.endpoint import RateLimit
 from harvester.domain.planning.api_versions import ApiVersions
 from harvester.domain.planning.planner import Planner, PlannerSettings
 from harvester.domain.planning.strategy import Strategy
-from harvester.domain.tasks.task import DAY_MS
+from harvester.domain.tasks.task import DAY_MS, other_version
+from harvester.service.account_lists import AccountLists
 from harvester.service.decode_pool import Decoder
 from harvester.service.discovery_range import Schedule
 from harvester.service.run_options import RunOptions, StopWhen
@@ -32,7 +33,7 @@ def planner(settings: Settings, until: StopWhen) -> Planner:
     return Planner(
         PlannerSettings(
             strategy=Strategy(settings.harvest.strategy),
-            versions=ApiVersions(settings.api.version),
+            versions=ApiVersions(settings.api.first_version),
             ask_every_task=until is StopWhen.ALL_ASKED,
         )
     )
@@ -48,9 +49,10 @@ def run_options(settings: Settings, until: StopWhen, grace_s: float | None) -> R
     )
 
 
-def has_status_call(settings: Settings) -> bool:
-    """Whether the configured version of the API has a status call."""
-    return settings.api.version == "v1"
+def account_lists(settings: Settings) -> AccountLists:
+    """Return the lists of both API versions, in the order in which they are read."""
+    first = settings.api.first_version
+    return AccountLists((first, other_version(first)))
 
 
 def schedule(settings: Settings) -> Schedule | None:
@@ -71,7 +73,7 @@ def client_settings(settings: Settings) -> ClientSettings:
     tls = trusted(os.environ).context if api.base_url.startswith("https:") else None
     return ClientSettings(
         base_url=api.base_url,
-        version=api.version,
+        version=api.first_version,
         connect_timeout_s=api.connect_timeout_s,
         read_timeout_s=api.read_timeout_s,
         max_body_bytes=api.max_body_bytes,

@@ -29,5 +29,6 @@ async def discover_once(
             store=store,
             clock=clock,
             key=lambda: key_fingerprint(key()),
+            lists=configured.account_lists(settings),
         )
         return await discover_lately(parts, clock, lately_ms=round(since_s * 1000), is_dry=dry_run)

@@ -79,6 +79,7 @@ class Harvest:
             store=self.store,
             clock=self.clock,
             key=self.parts.final_states.key,
+            lists=configured.account_lists(settings()),
         )
         refusal = await keep_discovering(parts, self.progress, lambda: configured.schedule(settings()))
         self.parts.control.refuse(refusal)

@@ -51,7 +51,6 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             clock.monotonic,
             limit_store=store,
             wall_ms=clock.wall_ms,
-            has_status_call=configured.has_status_call(settings),
         )
         if only is not None:
             await store.select(only, clock.wall_ms())

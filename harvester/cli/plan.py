@@ -59,14 +59,16 @@ def _read_report(settings: Settings, calls: int) -> PlanReport:
     with open_insights(settings.store.path) as insights:
         found = insights.queue_sample(now_ms)
         times.load(insights.processing_times())
-        pacer = insights.limits_in_force(limit, now_ms, has_status_call=settings.api.version == "v1")
+        pacer = insights.limits_in_force(limit, now_ms)
+        versions = ApiVersions(settings.api.first_version)
+        versions.known.load(insights.known_versions())
     now = now_ms / 1000
     pacer.press(found.deadlines, now, now_ms)
     budget, preferred = pacer.results_budget(now, now_ms), Strategy(settings.harvest.strategy)
     conditions = Conditions(
         budget=budget,
         strategy=affordable_strategy(preferred, found.open_tasks, budget.rate_per_s),
-        versions=ApiVersions(settings.api.version),
+        versions=versions,
         waits_ms={endpoint: now_ms + round(pacer.endpoint_wait_s(endpoint, now) * 1000) for endpoint in POLL_ENDPOINTS},
         start_ms=round(pacer.ready_at() * 1000),
         calls=calls,

@@ -60,10 +60,9 @@ def _read_report(settings: Settings) -> tuple[StatusReport, Feasibility]:
     """Read the database, and compare the open tasks with the rate that is in force."""
     now_ms = time.time_ns() // 1_000_000
     limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
-    has_status_call = settings.api.version == "v1"
     with open_insights(settings.store.path) as insights:
         report = insights.status(now_ms)
-        pacer = insights.limits_in_force(limit, now_ms, has_status_call=has_status_call)
+        pacer = insights.limits_in_force(limit, now_ms)
     return report, assess(report.deadlines, now_ms, pacer.results_budget(now_ms / 1000, now_ms))
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from harvester.domain.planning.queue_sample import QueueSample
     from harvester.domain.tasks.dead_letter import Payload
     from harvester.domain.tasks.queue_reports import Urgency
+    from harvester.domain.tasks.task import ApiVersion
     from harvester.domain.tasks.task_reports import StatusReport, TaskDetails
     from harvester.ports.space import SpaceUsed
 
@@ -28,8 +29,12 @@ class Insights(Protocol):
         """Return how much time the open tasks have left."""
         ...
 
-    def limits_in_force(self, limit: RateLimit, now_ms: int, *, has_status_call: bool = True) -> Pacer:
+    def limits_in_force(self, limit: RateLimit, now_ms: int) -> Pacer:
         """Return a pacer with the configured `limit` and the learned limits; its time is `now_ms / 1000` seconds."""
+        ...
+
+    def known_versions(self) -> list[tuple[int, ApiVersion]]:
+        """Return the creation times and API versions of the newest tasks whose version is known, the newest last."""
         ...
 
     def queue_sample(self, now_ms: int) -> QueueSample:

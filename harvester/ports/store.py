@@ -16,7 +16,7 @@ from harvester.domain.tasks.imported import ImportedResult, ImportOutcome
 from harvester.domain.tasks.listing import ListedRow, ListSettlement
 from harvester.domain.tasks.queue_reports import Deadline, Ends, Troubled
 from harvester.domain.tasks.records import HeldLeases, Lease, Settlement
-from harvester.domain.tasks.task import Task, TaskState
+from harvester.domain.tasks.task import ApiVersion, Task, TaskState
 from harvester.ports.maintenance import Covered
 from harvester.ports.space import FreeSpace, LogReport
 
@@ -120,6 +120,10 @@ class TaskQueue(QueueFigures, Protocol):
 
     async def retract(self, row_ids: Sequence[int]) -> None:
         """Take tasks that are not claimed back from `ready` to `pending`."""
+        ...
+
+    async def known_versions(self) -> list[tuple[int, ApiVersion]]:
+        """Return the creation times and API versions of the newest tasks whose version is known, the newest last."""
         ...
 
     async def recent_answers(self, since_ms: int, now_ms: int) -> list[tuple[int, str]]:

@@ -193,6 +193,10 @@ OWN_CODES: Mapping[str, Reason] = {
         "The answer names the id of another task: it may belong to another request. Nothing of it is stored.",
         "Nothing: the harvest asks again on a new connection. For many tasks look for a proxy that mixes up answers.",
     ),
+    "version_not_served": Reason(
+        "One version of the API is not available for this key. The other one is asked about the task.",
+        "Nothing. If the key should have both versions, ask TwelveLabs; api.version says which is asked first.",
+    ),
     # Ends that are held back.
     "listed_failed": Reason(
         "The list says that the task has failed, in most cases without a reason.",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from harvester.domain.planning.decisions import GENERIC_ERROR, PATIENCE_MS, Circumstances
+from harvester.domain.planning.decisions import GENERIC_ERROR, HELD_BACK_MS, PATIENCE_MS, Circumstances
 from harvester.domain.planning.final_state_breaker import FinalStateBreaker
 from harvester.domain.planning.planned_requests import TaskRequest
 from harvester.domain.tasks.outcomes import (
@@ -17,7 +17,9 @@ from harvester.domain.tasks.outcomes import (
     Processing,
     Ready,
     Retrieved,
+    UnknownHere,
 )
+from harvester.domain.tasks.records import Decision
 from harvester.domain.tasks.task import Task
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
@@ -27,6 +29,9 @@ CONDITION = "answers"
 
 YOUNG_MS = 30 * 1000
 """Milliseconds: a task that was created less than this ago may not be visible everywhere yet."""
+
+SHORTEST_HELD_MS = HELD_BACK_MS * 3 // 4
+"""Milliseconds: the shortest wait of a task whose end is held back; that of others is shorter while the doubt is."""
 
 REMEMBERED_MS = PATIENCE_MS
 """Milliseconds: how far back answers count that came before this process began."""
@@ -80,6 +85,9 @@ class FinalStates:
         match outcome:
             case Ready():
                 self._tasks.probe_is_ready(now)
+            case UnknownHere():
+                for breaker in self._both:
+                    breaker.probe_goes_on(now)
             case Retrieved():
                 closed = [one.answered(task.row_id, now, is_doubtful=False, is_young=is_young) for one in self._both]
                 self.has_closed = self.has_closed or any(closed)
@@ -95,6 +103,12 @@ class FinalStates:
         elif was_open and not self.is_open:
             log.info("the API answers sensibly again, ends are no longer held back")
         self._show(outcome)
+
+    def record_stored(self, decision: Decision, stored_at_ms: int) -> None:
+        """Let a task whose end was held back be released if the breaker has closed since that was decided."""
+        is_new = decision.doubted_at_ms is not None and stored_at_ms - decision.doubted_at_ms < SHORTEST_HELD_MS
+        is_held = decision.state.is_open and decision.next_attempt_at_ms - stored_at_ms >= SHORTEST_HELD_MS
+        self.has_closed = self.has_closed or (is_new and is_held and not self.is_open)
 
     def record_end(self, task: Task) -> None:
         """Forget a task that has ended: its answers are no longer evidence about others."""

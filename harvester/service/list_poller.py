@@ -6,7 +6,7 @@ from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import ListPage
 from harvester.domain.planning.planned_requests import ListRequest
 from harvester.domain.tasks.listing import ListedChange
-from harvester.domain.tasks.outcomes import Outcome, Refused, Throttled, Transient
+from harvester.domain.tasks.outcomes import NotFound, Outcome, Refused, Throttled, Transient
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.service.harvest_parts import HarvestParts
@@ -58,12 +58,13 @@ class ListPoller:
             self._final_states.record_page(one.task for one in changes)
             self._learn(request, answer, changes, finished, asked_at_ms)
         else:
-            self._judge(answer)
+            self._judge(request, answer)
 
     def _learn(
         self, request: ListRequest, page: ListPage, changes: list[ListedChange], finished: list[Task], asked_at_ms: int
     ) -> None:
         for one in changes:
+            self._planner.record_version(one.task, one.listed.version)
             self._planner.record_outcome(one.task, one.listed.outcome, asked_at_ms)
             if one.decision is not None:
                 self._transitions.record_transition(one.task, one.decision.state, asked_at_ms)
@@ -79,7 +80,7 @@ class ListPoller:
             finished=len(finished),
         )
 
-    def _judge(self, outcome: Outcome) -> None:
+    def _judge(self, request: ListRequest, outcome: Outcome) -> None:
         now = self._clock.monotonic()
         self._api_health.record_code(outcome)
         if isinstance(outcome, Transient):
@@ -88,6 +89,8 @@ class ListPoller:
             self._control.refuse(outcome)
         elif isinstance(outcome, Refused):
             log.warning("the list of tasks is refused, asking one by one", reason=outcome.message)
-            self._planner.list_refused(now)
+            self._planner.list_refused(request, now)
+        elif isinstance(outcome, NotFound):
+            self._planner.list_not_served(request, now)
         elif not isinstance(outcome, Throttled):
             self._planner.list_failed(now)

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from harvester.domain.planning.answer_match import match_answer
-from harvester.domain.planning.decisions import decide
+from harvester.domain.planning.answer_match import VERSION_NOT_SERVED, match_answer
+from harvester.domain.planning.decisions import decide, is_known_by
 from harvester.domain.planning.planned_requests import TaskRequest
 from harvester.domain.tasks.dead_letter import MAX_PAYLOAD_BYTES
 from harvester.domain.tasks.embeddings import MediaMetadata
@@ -118,6 +118,7 @@ class Pipeline:
         attempt = _attempt(fetched, outcome)
         self._observer.answered(request.endpoint, attempt.outcome, response.duration_ms / 1000, attempt.bytes)
         self._api_health.record_outcome(outcome)
+        self._planner.record_version(request.task, request.version if is_known_by(outcome) else None)
         self._planner.record_outcome(request.task, outcome, fetched.asked_at_ms)
         self._final_states.record_outcome(request.task, outcome)
         now_ms = self._clock.wall_ms()
@@ -135,12 +136,12 @@ class Pipeline:
             metadata=self._new_metadata(request.task, outcome),
             body=_kept_body(response.content) if isinstance(outcome, Invalid | Empty) else None,
             encoding=encoding,
-            charged=not isinstance(outcome, Throttled | Refused),
+            charged=not isinstance(outcome, Throttled | Refused) and outcome.code != VERSION_NOT_SERVED,
         )
 
     async def _understood(self, request: TaskRequest, status: int | None, outcome: Outcome) -> Outcome:
         """Return the meaning of the answer; a result that names another task of this database is never this task's."""
-        understood = match_answer(request, status, outcome)
+        understood = match_answer(request, status, outcome, self._planner.known_versions)
         if not isinstance(understood, Retrieved):
             return understood
         received_id = understood.embeddings.received_id

@@ -36,6 +36,7 @@ class RequestChooser:
 
     def __init__(self, options: RunOptions, parts: HarvestParts, claims: Claims, writer: ResultWriter) -> None:
         self._recheck_s = options.recheck_s
+        self._planner = parts.planner
         self._retry = parts.retry
         self._throttle = parts.throttle
         self._progress = parts.progress
@@ -111,7 +112,7 @@ class RequestChooser:
                 return Wait(wait_s)
         # More may be claimed than was leased of the budget, or that lease has ended during the wait for a slot.
         await self._retry.run(self._throttle.refill)
-        claimed = self._claims.requests
+        claimed = self._claims.requests = [self._planner.renewed(one) for one in self._claims.requests]
         request = next((one for one in claimed if self._gate.request_wait_s(one.endpoint) == 0), None)
         if request is None:
             return Wait(max(MIN_WAIT_S, self._gate.least_wait_s(claimed)))

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from harvester.domain.errors import UsageError
 from harvester.domain.tasks.retrieve_options import RetrieveOption
+from harvester.domain.tasks.task import ApiVersion
 from harvester.settings.addresses import check_base_url, may_hold_secret, split_address
 from harvester.settings.sources import (
     Layer,
@@ -55,8 +56,9 @@ class ApiSettings(_Section):
         default="https://api.twelvelabs.io/v1.3",
         description="URL of the API: https, or http on this machine.",
     )
-    version: Literal["v1", "v2"] = Field(
-        default="v1", description="Which embed endpoints: v1 is /embed/tasks, v2 is /embed-v2/tasks."
+    version: Literal["auto", "v1", "v2"] = Field(
+        default="auto",
+        description="API version that new tasks are asked in first: v1 is /embed/tasks, v2 and auto /embed-v2/tasks.",
     )
     key_file: Path | None = Field(
         default=None,
@@ -77,6 +79,11 @@ class ApiSettings(_Section):
         le=16 * 1024 * _MIB,
         description="Longest answer to accept, in bytes after decompression; 4 h of video take 46 million.",
     )
+
+    @property
+    def first_version(self) -> ApiVersion:
+        """The API version that a task is asked in while nothing is known of it or its neighbours."""
+        return "v1" if self.version == "v1" else "v2"
 
     @field_validator("base_url")
     @classmethod

@@ -34,7 +34,7 @@ class Throttle:
     """Hands out permits at the configured rate, or more slowly while the API demands it.
 
     With a limit store, all processes share the rate, and learned limits outlive the process: see
-    `harvester.throttle.shared_budget`. Without a status call (API v2), a status request has the limits of a retrieval.
+    `harvester.throttle.shared_budget`.
     """
 
     def __init__(
@@ -44,9 +44,8 @@ class Throttle:
         *,
         limit_store: LimitStore | None = None,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-        has_status_call: bool = True,
     ) -> None:
-        self._pacer = Pacer(limit, has_status_call=has_status_call)
+        self._pacer = Pacer(limit)
         self._monotonic = monotonic
         self._shared = None if limit_store is None else SharedBudget(limit_store, self._pacer, monotonic, wall_ms)
         # A fresh bucket is full: the first burst may go out at once.

@@ -37,12 +37,12 @@ class FakeTime:
 class Process:
     """A throttle on the shared database, and the updates that it stores."""
 
-    def __init__(self, store: HarvestStore, clock: FakeTime, limit: RateLimit, **settings: bool) -> None:
+    def __init__(self, store: HarvestStore, clock: FakeTime, limit: RateLimit) -> None:
         self.store = store
         self.updates: list[LimitUpdate] = []
         self.fails = False
         self.while_sharing: Callable[[], None] = lambda: None
-        self.throttle = Throttle(limit, clock.monotonic, limit_store=self, wall_ms=clock.wall_ms, **settings)
+        self.throttle = Throttle(limit, clock.monotonic, limit_store=self, wall_ms=clock.wall_ms)
         self.lease_requests = store.lease_requests
 
     async def share_limits(self, update: LimitUpdate, now_ms: int) -> LimitSnapshot:
@@ -285,13 +285,3 @@ async def test_a_wall_clock_that_jumps_makes_no_long_wait(
                 taken += second >= 60
         clock.now += 1
     assert taken >= 80
-
-
-async def test_without_a_status_call_the_limits_of_retrievals_are_stored(
-    stores: list[HarvestStore], clock: FakeTime
-) -> None:
-    process = Process(stores[0], clock, RateLimit(60), has_status_call=False)
-    process.throttle.learn(STATUS, 429, NO_REPORT)
-    await process.throttle.refill()
-    assert set(process.updates[0].rates) == {RETRIEVE}
-    assert process.learned(STATUS) == process.learned(RETRIEVE) == pytest.approx(42)

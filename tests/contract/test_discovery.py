@@ -211,7 +211,7 @@ async def test_the_harvest_goes_on_while_the_list_is_read(store: Store) -> None:
 
 def settings_for(sim: Simulator, path: Path, *, every_s: float = 900) -> Settings:
     return Settings(
-        api=ApiSettings(base_url=sim.base_url),
+        api=ApiSettings(base_url=sim.base_url, version="v1"),
         rate=RateSettings(requests_per_minute=0),
         store=StoreSettings(path=path),
         discovery=DiscoverySettings(enabled=True, every_s=every_s),
@@ -231,7 +231,7 @@ async def test_a_daemon_harvests_what_the_account_makes_without_any_id(tmp_path:
                 await anyio.sleep(0.02)
         group.cancel_scope.cancel()
         assert (sim.requests.count("retrieve"), sim.requests.count("status")) == (60, 0)
-        assert harvest.progress.requests[Endpoint.LIST] == sim.requests.count("list") == 2
+        assert harvest.progress.requests[Endpoint.LIST] == sim.requests.count("list") == 3
 
 
 async def test_a_list_that_refuses_the_key_stops_the_daemon(tmp_path: Path) -> None:

@@ -151,7 +151,8 @@ async def test_row_09_a_key_that_is_refused_during_discovery_stops_everything_at
 
         assert ended.code == 3
         assert [one.endpoint for one in api.requests][:1] == ["list"]
-        assert len(api.requests) <= (1 if status == 401 else 1 + CONCURRENCY)
+        # A 403 may also be about one API version alone, so the other one is asked.
+        assert len(api.requests) <= (1 if status == 401 else 3 + CONCURRENCY)
     assert set(shell.rows("SELECT state, attempts, error_code FROM tasks")) == {("pending", 0, None)}
 
 
@@ -254,7 +255,7 @@ async def test_row_12_a_list_that_takes_back_what_is_harvested_undoes_nothing(sh
         known = {"new": 1, "known": len(harvested)}
         assert (found.code, json.loads(found.stdout) | known) == (0, json.loads(found.stdout)), found.stderr
         assert (second.code, "1 still to do: 1 pending." in second.stderr) == (1, True), second.stderr
-        assert [one.endpoint for one in api.requests][len(harvested) :] == ["list", "list"]
+        assert [one.endpoint for one in api.requests][len(harvested) :] == ["list", "list", "list"]
         assert_kept(shell, api, {open_one: "pending"})
 
 

@@ -54,8 +54,7 @@ async def test_row_36_a_404_on_a_kept_connection_is_confirmed_on_others_and_in_t
         assert ended.code == 1, ended.stderr
         assert_kept(shell, api, {unknown: "missing"})
         asked = [one.path.removeprefix("/v1.3/") for one in api.requests if unknown in one.path]
-        assert (len(asked), asked[-1]) == (4, f"embed-v2/tasks/{unknown}")
-        assert not [path for path in asked[:-1] if "v2" in path]
+        assert ["v2" in path for path in asked] == [False, True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -83,8 +82,8 @@ async def test_row_39_an_api_that_answers_every_request_wrongly_for_a_while_ends
         assert ended.code == 0, ended.stderr
         assert_kept(shell, api)
         assert "most answers bring no result, ends are held back" in ended.stderr
-        # Not every task was asked meanwhile, and the first not again and again.
-        assert len(api.requests) <= 2 * count
+        # Not every task was asked meanwhile, and the first not again and again: each once in either version.
+        assert len(api.requests) <= 3 * count
 
 
 async def test_row_39_a_backfill_of_ids_that_the_api_does_not_know_ends_and_leaves_them_open(shell: Shell) -> None:

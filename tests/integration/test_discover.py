@@ -21,7 +21,7 @@ async def test_all_that_the_account_has_made_is_queued_and_harvested(shell: Shel
         shell.talks_to(api.base_url)
         ended = await shell.run("discover")
         assert (ended.code, ended.stdout) == (0, "")
-        assert ended.stderr == "60 new (60 ready), 0 known; 2 requests: harvester.db\n"
+        assert ended.stderr == "60 new (60 ready), 0 known; 3 requests: harvester.db\n"
         assert (await shell.run("backfill")).code == 0
         assert retrieved(api) == sorted(api.catalogue.ids())
         assert (api.requests.count("status"), shell.count("harvested")) == (0, 60)
@@ -33,7 +33,7 @@ async def test_a_second_discovery_reports_the_changes(shell: Shell) -> None:
         await shell.run("discover")
         api.clock.advance(3700)
         again = await shell.run("discover")
-    assert again.stderr == "0 new, 10 known (10 now ready); 1 request: harvester.db\n"
+    assert again.stderr == "0 new, 10 known (10 now ready); 2 requests: harvester.db\n"
 
 
 async def test_json_holds_the_numbers(shell: Shell) -> None:
@@ -41,7 +41,7 @@ async def test_json_holds_the_numbers(shell: Shell) -> None:
         shell.talks_to(api.base_url)
         ended = await shell.run("discover", "--json")
     expected = {"new": 10, "new_ready": 0, "new_failed": 10, "known": 0, "known_now_ready": 0, "known_now_failed": 0}
-    assert json.loads(ended.stdout) == expected | {"invalid": 0, "requests": 1, "problem": None}
+    assert json.loads(ended.stdout) == expected | {"invalid": 0, "requests": 2, "problem": None}
     # Each is asked itself before it ends.
     assert shell.count("ready") == 10
 
@@ -51,7 +51,7 @@ async def test_a_dry_run_prints_the_new_ids_and_creates_nothing(shell: Shell) ->
         shell.talks_to(api.base_url)
         ended = await shell.run("discover", "--dry-run")
         assert (ended.code, sorted(ended.stdout.split())) == (0, sorted(api.catalogue.ids()))
-    assert ended.stderr == "60 new (60 ready), 0 known; 2 requests: nothing written\n"
+    assert ended.stderr == "60 new (60 ready), 0 known; 3 requests: nothing written\n"
     assert list(shell.folder.iterdir()) == []
 
 
@@ -106,7 +106,7 @@ async def test_what_the_list_tells_is_shown_before_the_harvest(shell: Shell, api
 async def test_impossible_ids_are_counted_and_the_others_queued(shell: Shell, api: ScriptedApi) -> None:
     api.will_say("embed/tasks", as_json({"data": [{"_id": "../admin"}, entry(0), None]}))
     ended = await shell.run("discover")
-    assert ended.stderr == "1 new (1 ready), 0 known; 2 impossible ids; 1 request: harvester.db\n"
+    assert ended.stderr == "1 new (1 ready), 0 known; 2 impossible ids; 2 requests: harvester.db\n"
     assert list(shell.states()) == [FIRST]
 
 
@@ -131,7 +131,7 @@ async def test_a_list_that_repeats_itself_is_left_with_a_warning(shell: Shell, a
 async def test_a_passing_failure_is_waited_out(shell: Shell, api: ScriptedApi) -> None:
     api.will_say("embed/tasks", problem(503, "busy", "Later."), as_json({"data": [entry(0)]}))
     ended = await shell.run("discover")
-    assert (ended.code, ended.stderr) == (0, "1 new (1 ready), 0 known; 2 requests: harvester.db\n")
+    assert (ended.code, ended.stderr) == (0, "1 new (1 ready), 0 known; 3 requests: harvester.db\n")
 
 
 async def test_discovered_and_harvested_by_other_means_is_the_same_task(shell: Shell, api: ScriptedApi) -> None:
@@ -139,7 +139,7 @@ async def test_discovered_and_harvested_by_other_means_is_the_same_task(shell: S
     api.holds(FIRST, as_json(ready(FIRST)))
     await shell.run("backfill", FIRST)
     ended = await shell.run("discover")
-    assert ended.stderr == "1 new (1 ready), 1 known; 1 request: harvester.db\n"
+    assert ended.stderr == "1 new (1 ready), 1 known; 2 requests: harvester.db\n"
     assert shell.states() == {FIRST: "harvested", SECOND: "ready"}
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bench.virtual import Report, Setup, Submission, Trouble, draw_submissions, run_harvest
-from harvester.domain.tasks.task import TaskState
+from harvester.domain.tasks.task import ApiVersion, TaskState
 from tests.support.thorough import thorough
 
 TASKS = 30
@@ -84,6 +84,6 @@ def test_a_few_mistyped_ids_end_within_a_minute_among_others() -> None:
 
 def test_tasks_that_only_the_other_version_knows_are_harvested_there() -> None:
     both = tasks(40)
-    only_v2 = frozenset(one.task.task_id for one in both[::2])
-    report = run_harvest(both, Setup(only_v2=only_v2, stop_after_s=DAY_S, recheck_s=20.0))
+    only_in: dict[str, ApiVersion] = {one.task.task_id: "v2" for one in both[::2]}
+    report = run_harvest(both, Setup(only_in=only_in, stop_after_s=DAY_S, recheck_s=20.0))
     assert counts(report) == {TaskState.HARVESTED: 40}

@@ -178,7 +178,8 @@ def test_a_404_for_a_result_that_does_not_exist_yet_costs_no_task(ahead_s: float
         TASKS, 180.0, seed=1, processing_median_s=600.0, processing_sigma=0.6, opaque_ids=ahead_s == 0
     )
     setup = Setup(requests_per_minute=60, quirks=Quirks(early_problem=404), clock_ahead_s=ahead_s)
-    check(run_harvest(submissions, setup), per_task=8.0, half_within_s=900.0)
+    # The first 404 about a task also asks the other API version, which answers the same.
+    check(run_harvest(submissions, setup), per_task=9.0, half_within_s=900.0)
 
 
 @pytest.mark.parametrize(

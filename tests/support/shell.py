@@ -111,7 +111,12 @@ class Shell:
             for name, value in os.environ.items()
             if not name.startswith(OUR_VARIABLES) and name.upper() not in WAYS_OUT
         }
-        self.environ = kept | {"TWELVELABS_API_KEY": KEY, "HARVESTER_RATE__REQUESTS_PER_MINUTE": "0"}
+        self.environ = kept | {
+            "TWELVELABS_API_KEY": KEY,
+            "HARVESTER_RATE__REQUESTS_PER_MINUTE": "0",
+            # Most tests are about tasks of version 1; those of the default say so.
+            "HARVESTER_API__VERSION": "v1",
+        }
         self._inherited = kept
         self.starts_cold = IS_THOROUGH
         """Whether to start commands as a user does, for tests that inspect the process or change how it starts."""

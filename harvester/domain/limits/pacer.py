@@ -13,17 +13,12 @@ from harvester.domain.planning.feasibility import Budget, Deadlines
 class Pacer:
     """Paces requests by one bucket for all of them and by the limits of each endpoint.
 
-    The configured rate is a ceiling; reports of the API only make it slower. Without a status call (API v2), a status
-    request has the limits of a retrieval.
+    The configured rate is a ceiling; reports of the API only make it slower.
     """
 
-    def __init__(self, limit: RateLimit, *, has_status_call: bool = True) -> None:
+    def __init__(self, limit: RateLimit) -> None:
         self._bucket = Bucket(limit)
-        self._limiters = {
-            endpoint: EndpointLimiter(limit.requests_per_minute)
-            for endpoint in POLL_ENDPOINTS
-            if has_status_call or endpoint is not Endpoint.STATUS
-        }
+        self._limiters = {endpoint: EndpointLimiter(limit.requests_per_minute) for endpoint in POLL_ENDPOINTS}
 
     @property
     def limit(self) -> RateLimit:
@@ -133,5 +128,4 @@ class Pacer:
 
     def _limiter(self, endpoint: Endpoint) -> EndpointLimiter:
         """Return the limiter of one of POLL_ENDPOINTS. Raises KeyError for another endpoint."""
-        is_joint = endpoint is Endpoint.STATUS and endpoint not in self._limiters
-        return self._limiters[Endpoint.RETRIEVE if is_joint else endpoint]
+        return self._limiters[endpoint]

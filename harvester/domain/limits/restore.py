@@ -7,15 +7,13 @@ from harvester.domain.limits.pacer import Pacer
 from harvester.domain.limits.shared_limits import EndpointLimits, LimitSnapshot
 
 
-def recall(
-    limit: RateLimit, known: LimitSnapshot, now_ms: int, *, arrival_ms: float = 0.0, has_status_call: bool = True
-) -> Pacer:
+def recall(limit: RateLimit, known: LimitSnapshot, now_ms: int, *, arrival_ms: float = 0.0) -> Pacer:
     """Return a pacer with all known limits; its clock is Unix time in seconds.
 
     `arrival_ms` is the theoretical arrival time of the next request in the shared budget.
     """
     now = now_ms / 1000
-    pacer = Pacer(limit, has_status_call=has_status_call)
+    pacer = Pacer(limit)
     pacer.start_at(reserve(arrival_ms, now_ms, limit, 0)[0] / 1000)
     for endpoint, until_ms in known.blocks.items():
         pacer.block(endpoint, (until_ms - now_ms) / 1000, now)

@@ -1,44 +1,61 @@
 """Which version of the API to ask about a task, and by which call."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.known_versions import KnownVersions
 from harvester.domain.planning.planned_requests import TaskRequest
-from harvester.domain.tasks.task import ApiVersion, Task
+from harvester.domain.tasks.task import ApiVersion, Task, other_version
 
 GONE_ANSWERS = 3
 """A 404 and its two confirmations, each on a new connection; the next confirmation asks the other API version."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ApiVersions:
-    """Chooses the API version for each task: the one that knows it, or `configured` while that is unknown."""
+    """Chooses the API version for each task, and learns which versions the tasks are of.
 
-    configured: ApiVersion = "v1"
+    A task is asked in the version that knows it. While that is unknown it is asked in the version of its neighbours in
+    time, without any in `first`; after a denial in the version that has not denied it last.
+    """
+
+    first: ApiVersion = "v1"
+    known: KnownVersions = field(default_factory=KnownVersions)
 
     def of(self, task: Task) -> ApiVersion:
         """Return the API version that knows the task, as far as is known."""
-        return task.version or self.configured
+        if task.version is not None:
+            return task.version
+        if task.denied_by is not None:
+            return other_version(task.denied_by)
+        return self.known.near(task.created_ms_estimate) or self.first
+
+    def learn(self, task: Task, version: ApiVersion | None) -> None:
+        """Learn that an answer of that version has identified the task; no effect where that was known before."""
+        if version is not None and task.version is None:
+            self.known.learn(task.created_ms_estimate, version)
 
     def has_status_call(self, task: Task) -> bool:
         """Whether the API version that knows the task has a status call."""
         return self.of(task) == "v1"
-
-    def other(self, task: Task) -> ApiVersion:
-        """Return the API version that has not been asked about the task."""
-        return "v2" if self.of(task) == "v1" else "v1"
 
     def result_endpoint(self, task: Task) -> Endpoint:
         """Return the call for a task whose result is requested without asking first.
 
         A 404 of a retrieval may mean that the result does not exist yet; only the status shows whether the task exists.
         """
-        return Endpoint.STATUS if task.gone and self.has_status_call(task) else Endpoint.RETRIEVE
+        is_confirmed = task.gone > 0 and not task.is_denied_once
+        return Endpoint.STATUS if is_confirmed and self.has_status_call(task) else Endpoint.RETRIEVE
 
     def request(self, endpoint: Endpoint, task: Task, chance: float = 1.0, *, is_question: bool = False) -> TaskRequest:
-        """Return the request about a task; after GONE_ANSWERS it asks the other API version."""
-        version = task.version
+        """Return the request about a task; after GONE_ANSWERS it asks the other API version whether it knows the task.
+
+        Version 2 has no status call: its retrieval says both.
+        """
+        version = self.of(task)
         if task.gone == GONE_ANSWERS:
-            version = self.other(task)
-            endpoint = Endpoint.STATUS if version == "v1" else Endpoint.RETRIEVE
+            version = version if task.version is None else other_version(version)
+            endpoint = Endpoint.STATUS
+        if version == "v2":
+            endpoint = Endpoint.RETRIEVE
         return TaskRequest(endpoint, task, chance, is_question, version)

@@ -7,8 +7,9 @@
 | Processing         | `pending`, asked again when planning says                                             |
 | Failed             | `failed`, or `expired` if the result is no longer available, when the task itself     |
 |                    | says so twice; a list entry does not count                                            |
+| UnknownHere        | `pending`, the other API version is asked at once                                     |
 | NotFound,          | three answers on three connections, then one in the other API version; then `missing` |
-| InvalidRequest     | or `rejected`, past the deadline `expired`                                            |
+| InvalidRequest     | or `rejected`, past the deadline `expired`. Both versions in turn if neither knows it |
 | Empty              | retried, ever more rarely; past the deadline `expired`                                |
 | Invalid            | three downloads on three connections, then `rejected`                                 |
 | Misrouted          | asked again on a fresh connection                                                     |
@@ -23,6 +24,7 @@ about again at growing intervals, until they allow it or PATIENCE_MS has passed.
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from harvester.domain.planning.answer_match import TASK_ID_INVALID
 from harvester.domain.planning.api_versions import GONE_ANSWERS
 from harvester.domain.planning.backoff import BACKOFF_BASE_MS, Rng, backoff_ms
 from harvester.domain.planning.poll_times import MAX_POLL_WAIT_MS, at_latest_before_deadline, next_poll_ms
@@ -42,6 +44,7 @@ from harvester.domain.tasks.outcomes import (
     Retrieved,
     Throttled,
     Transient,
+    UnknownHere,
 )
 from harvester.domain.tasks.records import Decision, Problem
 from harvester.domain.tasks.retrieve_options import OPTION_REFUSED
@@ -56,7 +59,6 @@ GENERIC_ERROR = "generic_error"
 """The status of `Processing` if a retrieval was refused with this code, which does not prove that the task exists."""
 
 PARAMETER_INVALID = "parameter_invalid"
-TASK_ID_INVALID = "task_id_invalid"
 
 SHORTEST_HOLD_MS = 2_000
 """Milliseconds: the first wait after an empty result; each further one is as long as the doubt has lasted."""
@@ -78,8 +80,8 @@ class Circumstances:
     """How an answer was received, and what it may end. The defaults describe a healthy API.
 
     - `is_fresh`: the answer came on a new connection.
-    - `version`: the API version that was asked, None for the configured one.
-    - `is_other_version`: the task is known to another API version than the one that was asked, as far as is known.
+    - `version`: the API version that was asked, None if the answer is not that of one.
+    - `is_other_version`: the task is known to, or was last denied by, another API version than the one that was asked.
     - `key`: the fingerprint of the API key.
     - `may_end`: the API is otherwise healthy, so a confirmed answer may end the task.
     - `may_fail`: the same for an answer that names the task and says that it has failed.
@@ -119,9 +121,12 @@ def decide(  # noqa: PLR0913, PLR0917  # the last two have defaults
     decision = _decide(_Case(task, now_ms, rng, circumstances), outcome, times or ProcessingTimes())
     if not is_known_by(outcome):
         return decision
-    return replace(
-        decision, version=circumstances.version or task.version, seen_with=circumstances.key or task.seen_with
-    )
+    known = replace(decision, seen_with=circumstances.key or task.seen_with)
+    if circumstances.version is None:
+        return known
+    # A single denial was that of the version which did not make the task.
+    gone = 0 if task.is_denied_once else decision.gone
+    return replace(known, version=circumstances.version, denied_by=None, gone=gone)
 
 
 def is_known_by(outcome: Outcome) -> bool:
@@ -171,7 +176,7 @@ class _Case:
         return replace(decision, next_attempt_at_ms=self.after(shortest_ms))
 
 
-def _decide(case: _Case, outcome: Outcome, times: ProcessingTimes) -> Decision:  # noqa: C901  # one case for each outcome
+def _decide(case: _Case, outcome: Outcome, times: ProcessingTimes) -> Decision:  # noqa: C901, PLR0912  # as outcomes
     task = case.task
     match outcome:
         case Retrieved():
@@ -183,6 +188,8 @@ def _decide(case: _Case, outcome: Outcome, times: ProcessingTimes) -> Decision: 
             return _check_again(task, outcome, case.now_ms, times)
         case Failed():
             return _fail(case, outcome)
+        case UnknownHere():
+            return _ask_other_version(case, outcome)
         case NotFound() | InvalidRequest():
             return _confirm_unknown(case, outcome)
         case Empty():
@@ -217,6 +224,7 @@ def _known(task: Task, state: TaskState, created_at_ms: int | None, expires_at_m
         unfinished_at_ms=task.unfinished_at_ms,
         doubted_at_ms=task.doubted_at_ms,
         version=task.version,
+        denied_by=task.denied_by,
         other_id=task.other_id,
         seen_with=task.seen_with,
     )
@@ -230,7 +238,10 @@ def _dated(task: Task, created_at_ms: int | None, state: TaskState) -> Decision:
     return _known(task, state, created_at_ms, expires)
 
 
-def _problem(outcome: Failed | NotFound | Empty | InvalidRequest | Transient | Misrouted | Invalid) -> Problem:
+_Problematic = Failed | NotFound | UnknownHere | Empty | InvalidRequest | Transient | Misrouted | Invalid
+
+
+def _problem(outcome: _Problematic) -> Problem:
     return Problem(outcome.code, outcome.message)
 
 
@@ -276,22 +287,39 @@ def _failure(task: Task, outcome: Failed) -> Problem:
     return _problem(outcome) if known is None else Problem(failure_code(known), known)
 
 
+def _ask_other_version(case: _Case, outcome: UnknownHere) -> Decision:
+    """Ask the other API version at once; the denial counts, but casts no doubt on the task."""
+    return replace(
+        unchanged(case.task),
+        state=TaskState.PENDING,
+        gone=1,
+        failures=0,
+        denied_by=case.circumstances.version,
+        problem=_problem(outcome),
+    )
+
+
 def _confirm_unknown(case: _Case, outcome: NotFound | InvalidRequest) -> Decision:
     """Count the answers that do not know the task; the last one must come from the other API version."""
     task, circumstances = case.task, case.circumstances
-    is_counted = _is_counted(case)
-    gone = task.gone + 1 if is_counted else task.gone
-    problem = _problem(outcome)
-    if circumstances.is_other_version and task.error_code is not None:
-        # Keep the error of the version that was asked first: it says more about the task.
-        problem = Problem(code=task.error_code, message=task.error_message or outcome.message)
-    after = replace(unchanged(task), gone=gone, failures=0, doubted_at_ms=case.doubted_at_ms, problem=problem)
+    gone = task.gone + 1 if _is_counted(case) else task.gone
+    problem = _problem_of_denials(case, outcome)
+    after = replace(
+        unchanged(task),
+        gone=gone,
+        failures=0,
+        doubted_at_ms=case.doubted_at_ms,
+        denied_by=circumstances.version or task.denied_by,
+        problem=problem,
+    )
     if outcome.code == TASK_ID_INVALID:
         # The client sends no request for such an id, so no answer can confirm it.
         return replace(after, state=TaskState.REJECTED)
     if circumstances.key is not None and task.seen_with not in (None, circumstances.key):
         message = f"The task was seen with another API key, and this one does not know it: {outcome.message}"
-        return _overdue(case, replace(after, gone=0, problem=Problem(code="other_key", message=message)))
+        return _overdue(
+            case, replace(after, gone=0, denied_by=None, problem=Problem(code="other_key", message=message))
+        )
     if gone > GONE_ANSWERS and circumstances.is_fresh and case.may_end:
         if case.is_past_deadline:
             return replace(after, state=TaskState.EXPIRED)
@@ -301,17 +329,42 @@ def _confirm_unknown(case: _Case, outcome: NotFound | InvalidRequest) -> Decisio
     after = replace(after, state=TaskState.PENDING)
     if gone > GONE_ANSWERS or circumstances.is_held_back:
         return case.held(after)
-    spaced = min(gone, 2) * GONE_SPACING_MS if gone < GONE_ANSWERS else 0
-    next_ms = case.now_ms + spaced + backoff_ms(1, case.rng)
-    return replace(after, next_attempt_at_ms=at_latest_before_deadline(task, case.now_ms, next_ms - case.now_ms))
+    wait_ms = _spacing_ms(task, gone) + backoff_ms(1, case.rng)
+    return replace(after, next_attempt_at_ms=at_latest_before_deadline(task, case.now_ms, wait_ms))
+
+
+def _problem_of_denials(case: _Case, outcome: NotFound | InvalidRequest) -> Problem:
+    """Return the error to keep of several denials: that of the version that was asked first says more about the task.
+
+    An answer that refuses the id says more than one that does not know it.
+    """
+    task, problem = case.task, _problem(outcome)
+    is_refused_before = task.error_code == PARAMETER_INVALID and not isinstance(outcome, InvalidRequest)
+    is_kept = is_refused_before if task.version is None else case.circumstances.is_other_version
+    if is_kept and task.error_code is not None:
+        return Problem(code=task.error_code, message=task.error_message or outcome.message)
+    return problem
+
+
+def _spacing_ms(task: Task, gone: int) -> int:
+    """Return the least wait before the next confirmation.
+
+    A version that has confirmed thrice need not wait for the other; of a task that none knows, both answer in turn.
+    """
+    if task.version is None:
+        return min(max(gone - 1, 1), 2) * GONE_SPACING_MS
+    return min(gone, 2) * GONE_SPACING_MS if gone < GONE_ANSWERS else 0
 
 
 def _is_counted(case: _Case) -> bool:
     """Return whether the answer confirms the ones before: it must come on a new connection.
 
-    The answer after GONE_ANSWERS must come from the other API version.
+    The answer after GONE_ANSWERS must come from the other API version. If neither is known to know the task, each
+    answer must come from the version that did not give the last one.
     """
     gone, circumstances = case.task.gone, case.circumstances
+    if case.task.version is None and gone > 0:
+        return circumstances.is_other_version and (circumstances.is_fresh or case.task.is_denied_once)
     if gone == GONE_ANSWERS:
         return circumstances.is_fresh and circumstances.is_other_version
     return gone < GONE_ANSWERS and (gone == 0 or circumstances.is_fresh)

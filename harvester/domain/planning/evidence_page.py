@@ -1,6 +1,7 @@
 """Request a page of the list as evidence that the API is healthy, before an answer may end a task."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from harvester.domain.planning.api_versions import GONE_ANSWERS
 from harvester.domain.planning.list_reader import ListQuery
@@ -22,10 +23,13 @@ def evidence_page(
     ending = [task for task in unproven if _may_end_next(task, now_ms)]
     if not ending:
         return None
-    window = best_window([Candidate(task, 1.0) for task in ending if task.is_dated], listing, at_least=1)
+    version = constraints.list_of(ending[0])
+    dated = [task for task in ending if task.is_dated and constraints.list_of(task) == version]
+    window = best_window([Candidate(task, 1.0) for task in dated], listing, at_least=1)
     if window is not None:
-        return ListRequest(window.query, window.tasks)
-    return ListRequest(ListQuery(max(0, now_ms - RETENTION_MS), page_limit=listing.page_limit), (ending[0],))
+        return ListRequest(replace(window.query, version=version), window.tasks)
+    query = ListQuery(max(0, now_ms - RETENTION_MS), page_limit=listing.page_limit, version=version)
+    return ListRequest(query, (ending[0],))
 
 
 def _may_end_next(task: Task, now_ms: int) -> bool:

@@ -185,6 +185,10 @@ class FinalStateBreaker:
     def probe_is_ready(self, now: float) -> None:
         """Record that a probe found its task READY: the result of the same task may be retrieved at once."""
         self.listed(now)
+        self.probe_goes_on(now)
+
+    def probe_goes_on(self, now: float) -> None:
+        """Record that the answer to a probe needs a second request: it may go out at once."""
         if self.is_open:
             self.next_probe_at = now
 

@@ -5,7 +5,7 @@
 | pending           | processing     | as after a status call                                                    |
 | pending           | ready          | as after a status call                                                    |
 | pending           | failed         | `ready`: the entry seldom has a reason, so the task itself is asked       |
-| ready             | anything       | its creation time and deadline, if they were unknown; else nothing is new |
+| ready             | anything       | its creation time, deadline and API version, if they were unknown         |
 
 A list entry never ends a task.
 """
@@ -37,9 +37,12 @@ def decide_listed(  # noqa: PLR0913  # as decide
     """
     described = listed.describe(task)
     if task.state is TaskState.PENDING:
-        return _decide_pending(described, listed, now_ms, rng, times, Circumstances(key=key))
-    is_news = task.created_at_ms is None and listed.created_at_ms is not None
-    return unchanged(described) if is_news else None
+        circumstances = Circumstances(version=listed.version, key=key)
+        return _decide_pending(described, listed, now_ms, rng, times, circumstances)
+    is_dated = task.created_at_ms is None and listed.created_at_ms is not None
+    if task.version is None and listed.version is not None:
+        return replace(unchanged(described), version=listed.version)
+    return unchanged(described) if is_dated else None
 
 
 def listed_state(decision: Decision) -> TaskState:

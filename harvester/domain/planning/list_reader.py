@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from harvester.domain.tasks.listing import ListedTask
+from harvester.domain.tasks.task import ApiVersion
 
 PAGE_LIMIT = 50
 """Tasks: the longest page that the API returns (documented)."""
@@ -36,7 +37,8 @@ _SECOND_MS = 1000
 class ListQuery:
     """One page of the list. Times are Unix milliseconds at whole seconds; `ended_at_ms` None leaves the end open.
 
-    With `status` the page holds only tasks in that status.
+    With `status` the page holds only tasks in that status. `version` is the API version whose list is asked, None for
+    the one that new tasks are asked in first.
     """
 
     started_at_ms: int
@@ -44,6 +46,7 @@ class ListQuery:
     page: int = 1
     page_limit: int = PAGE_LIMIT
     status: str | None = None
+    version: ApiVersion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class ListReader:
     """
 
     since_ms: int
+    version: ApiVersion | None = None
     query: ListQuery | None = field(init=False)
     problem: str | None = None
     newest_ms: int | None = None
@@ -80,7 +84,7 @@ class ListReader:
 
     def __post_init__(self) -> None:
         self.since_ms -= self.since_ms % _SECOND_MS
-        self.query = ListQuery(self.since_ms)
+        self.query = ListQuery(self.since_ms, version=self.version)
 
     def take(self, page: ListPage) -> list[ListedTask]:
         """Learn from the answer to `query`, and return the new tasks. Raises RuntimeError if the list has been read."""
@@ -140,7 +144,7 @@ class ListReader:
         Pages begin at multiples of their size, so the reader chooses the size.
         """
         size = max(range(1, self._limit + 1), key=lambda size: (size - position % size, size))
-        return ListQuery(self.since_ms, ended_at_ms, position // size + 1, size)
+        return ListQuery(self.since_ms, ended_at_ms, position // size + 1, size, version=self.version)
 
     def _within_limits(self, query: ListQuery, *, has_moved: bool = False) -> ListQuery | None:
         self._idle = 0 if has_moved else self._idle + 1

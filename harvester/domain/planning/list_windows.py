@@ -144,6 +144,11 @@ def is_complete(query: ListQuery, page: ListPage) -> bool:
     return page.count < query.page_limit and (page.total_results or 0) <= page.count
 
 
+def is_whole_page(page: ListPage) -> bool:
+    """Whether a first page holds all tasks of its window: no further one is announced, and it is not full."""
+    return page.count < (page.limit_per_page or PAGE_LIMIT) and (page.total_results or 0) <= page.count
+
+
 def best_window(
     scored: Iterable[Candidate], listing: ListModel, *, at_least: int, only_processing: bool = False
 ) -> ListWindow | None:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.api_versions import ApiVersions
+from harvester.domain.planning.list_versions import ListVersions
 from harvester.domain.planning.strategy import Strategy
+from harvester.domain.tasks.task import ApiVersion, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +15,8 @@ class PlanConstraints:
     """The constraints of a plan.
 
     - `limit`: the most requests in the plan; `questions`: the most of them that are expected to bring no result.
-    - `versions`: which API version to ask about each task.
+    - `versions`: which API version to ask about each task; `lists`: whose list shows it.
+    - `now`: monotonic seconds.
     - `closed`: the endpoints that must wait now; `has_list`: the list may be requested now or soon.
     - `ask_every_task`: the user wants an answer about each task now.
     - `evidence_ago_s`: seconds since the API last showed that it is healthy; without such evidence no task ends.
@@ -33,3 +36,9 @@ class PlanConstraints:
     trust_estimates: bool = True
     trust_list_gaps: bool = True
     unlisted: Container[int] = frozenset()
+    lists: ListVersions = field(default_factory=ListVersions)
+    now: float = 0.0
+
+    def list_of(self, task: Task) -> ApiVersion:
+        """Return the API version whose list is asked about the task."""
+        return self.lists.of(task, self.versions, self.now)

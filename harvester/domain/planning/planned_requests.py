@@ -12,7 +12,8 @@ from harvester.domain.tasks.task import ApiVersion, Task
 class TaskRequest:
     """One request about one task; `chance` is the probability that it has finished.
 
-    `version` is the API version to ask, None for the configured one. `is_question`: it need not bring a result.
+    `version` is the API version to ask, None for the one that new tasks are asked in first. `is_question`: it need not
+    bring a result.
     """
 
     endpoint: Endpoint
@@ -23,14 +24,19 @@ class TaskRequest:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the request needs a new connection, because its answer is to confirm another one."""
+        """Whether the request needs a new connection, because its answer is to confirm another one.
+
+        The first answer of the second API version confirms nothing, and further ones follow before an end.
+        """
         task = self.task
-        return task.gone > 0 or task.invalid > 0 or task.doubted_at_ms is not None or task.other_id is not None
+        is_confirmed = task.gone > 0 and not task.is_denied_once
+        return is_confirmed or task.invalid > 0 or task.doubted_at_ms is not None or task.other_id is not None
 
     @property
     def is_other_version(self) -> bool:
-        """Whether it asks another API version than the one that knows the task, as far as is known."""
-        return self.version not in (None, self.task.version)
+        """Whether it asks another API version than the one that knows the task or, unknown, has denied it last."""
+        last = self.task.version or self.task.denied_by
+        return last is not None and self.version not in (None, last)
 
     @property
     def tasks(self) -> tuple[Task, ...]:

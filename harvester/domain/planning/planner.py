@@ -1,27 +1,30 @@
 """Plan requests with what was learned from earlier answers. Times in `_ms` are Unix milliseconds."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.api_versions import ApiVersions
 from harvester.domain.planning.finish_estimates import chance_finished
+from harvester.domain.planning.first_tries import FirstTries
 from harvester.domain.planning.hit_rate import HitRate
 from harvester.domain.planning.inferred_readiness import InferredReadiness
+from harvester.domain.planning.known_versions import KnownVersions
 from harvester.domain.planning.list_pause import ListPause
 from harvester.domain.planning.list_reader import ListPage
+from harvester.domain.planning.list_versions import ListVersions
 from harvester.domain.planning.list_windows import ListModel, is_complete
 from harvester.domain.planning.observed_times import FORETOLD, observe
 from harvester.domain.planning.plan import DueTasks, Plan, plan
 from harvester.domain.planning.plan_constraints import PlanConstraints
-from harvester.domain.planning.planned_requests import ListRequest, PlannedRequest
+from harvester.domain.planning.planned_requests import ListRequest, PlannedRequest, TaskRequest
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.planning.question_budget import QuestionBudget
 from harvester.domain.planning.strategy import Strategy, affordable_strategy
 from harvester.domain.planning.unlisted_tasks import UnlistedTasks
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.outcomes import Failed, Outcome, Processing, Ready, Retrieved
-from harvester.domain.tasks.task import Task, TaskState
+from harvester.domain.tasks.task import ApiVersion, Task, TaskState
 
 CLOSED_S = 1.0
 """Seconds: a plan leaves out endpoints that must wait for longer."""
@@ -32,7 +35,10 @@ LIST_MISSED_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class PlannerSettings:
-    """How to find out which tasks are ready; see `harvester.domain.planning.plan_constraints.PlanConstraints`."""
+    """How to find out which tasks are ready; see `harvester.domain.planning.plan_constraints.PlanConstraints`.
+
+    `versions` learns from answers.
+    """
 
     strategy: Strategy = Strategy.AUTO
     versions: ApiVersions = field(default_factory=ApiVersions)
@@ -41,12 +47,14 @@ class PlannerSettings:
 
 @dataclass(slots=True)
 class Planner:
-    """Plans requests, and learns processing times, the list, and which tasks the list does not show."""
+    """Plans requests, and learns processing times, API versions, the lists, and which tasks these do not show."""
 
     settings: PlannerSettings = field(default_factory=PlannerSettings)
     times: ProcessingTimes = field(default_factory=ProcessingTimes)
     listing: ListModel = field(default_factory=ListModel)
+    lists: ListVersions = field(default_factory=ListVersions)
     questions: QuestionBudget = field(default_factory=QuestionBudget)
+    _tries: FirstTries = field(default_factory=FirstTries)
     _trust: HitRate = field(default_factory=HitRate)
     _inferred: InferredReadiness = field(default_factory=InferredReadiness)
     _unlisted: UnlistedTasks = field(default_factory=UnlistedTasks)
@@ -88,17 +96,48 @@ class Planner:
             trust_estimates=self._trust.is_given,
             trust_list_gaps=self._inferred.is_trusted(now_ms),
             unlisted=self._unlisted.row_ids(now_ms),
+            lists=self.lists,
+            now=now,
         )
-        return plan(due, now_ms, constraints, self.times, self.listing)
+        planned = plan(due, now_ms, constraints, self.times, self.listing)
+        if self.settings.versions.known.has_any:
+            return planned
+        return replace(planned, requests=self._tries.fitting(planned.requests, now))
+
+    def renewed(self, request: PlannedRequest) -> PlannedRequest:
+        """Return the request in the API version that is likely by now: answers may have come since it was planned."""
+        if not isinstance(request, TaskRequest) or request.task.version is not None:
+            return request
+        versions = self.settings.versions
+        if versions.of(request.task) == request.version:
+            return request
+        return versions.request(request.endpoint, request.task, request.chance, is_question=request.is_question)
 
     def record_sent(self, requests: Iterable[PlannedRequest], now: float) -> None:
         """Record that these requests go out: charge the questions among them to their budget."""
+        requests = list(requests)
+        if not self.settings.versions.known.has_any:
+            self._tries.sent(requests, now)
         for request in requests:
             self.questions.charge(now, request.cost)
             self._wants_proof = False
 
+    def record_version(self, task: Task, version: ApiVersion | None) -> None:
+        """Learn that an answer has identified the task as one of that API version; no effect for None."""
+        self.settings.versions.learn(task, version)
+
+    @property
+    def known_versions(self) -> KnownVersions:
+        """The versions of the tasks that answers have identified."""
+        return self.settings.versions.known
+
+    def load_versions(self, known: Iterable[tuple[int, ApiVersion]]) -> None:
+        """Learn from stored tasks: pairs of a creation time and the API version that knows the task."""
+        self.settings.versions.known.load(known)
+
     def record_outcome(self, task: Task, outcome: Outcome, asked_at_ms: int) -> None:
         """Learn from an outcome about one task; `asked_at_ms` is the time of the request."""
+        self._tries.answered(task, outcome)
         is_finished = isinstance(outcome, Ready | Retrieved | Failed)
         if not is_finished and not isinstance(outcome, Processing):
             return
@@ -116,7 +155,11 @@ class Planner:
 
     def infer_ready(self, request: ListRequest, page: ListPage, now_ms: int) -> list[Task]:
         """Return the tasks of `request` that must have finished, because a page of those in processing omits them."""
-        return self._inferred.infer(request, page, self.listing, now_ms)
+        versions = self.settings.versions
+        asked, shown = request.query.version or versions.first, {task.task_id for task in page.tasks}
+        shows_any = any(task.task_id in shown for task in request.tasks)
+        listed = [one for one in request.tasks if self.lists.shows(one, asked, versions, shows_any=shows_any)]
+        return self._inferred.infer(replace(request, tasks=tuple(listed)), page, self.listing, now_ms)
 
     def take_retracted(self) -> list[int]:
         """Return, once, the row ids of tasks whose inferred readiness is no longer believed."""
@@ -126,6 +169,9 @@ class Planner:
         """Learn from the page that `request` brought; `answered` are the tasks that it answered for."""
         self._list_pause.succeeded()
         shown = {task.task_id for task in page.tasks}
+        answered = list(answered)
+        asked = request.query.version or self.settings.versions.first
+        self.lists.learn(asked, (task for task in answered if task.task_id in shown))
         self.listing.learn(request.query, page, sum(task.task_id in shown for task in request.tasks))
         self._unlisted.record_page(request, answered, now_ms, is_whole=is_complete(request.query, page))
 
@@ -133,9 +179,14 @@ class Planner:
         """Pause requests for the list: single calls may still work."""
         self._list_pause.failed(now, self._rate_per_s)
 
-    def list_refused(self, now: float) -> None:
-        """Pause the list, and ask about one task now, to see whether the API refuses every call."""
-        self.list_failed(now)
+    def list_not_served(self, request: ListRequest, now: float) -> None:
+        """Ask for the list of the other API version from now on; pause both if that one is not served either."""
+        if not self.lists.refused(request.query.version or self.settings.versions.first, now):
+            self.list_failed(now)
+
+    def list_refused(self, request: ListRequest, now: float) -> None:
+        """Do the same, and ask about one task now, to see whether the API refuses every call."""
+        self.list_not_served(request, now)
         self._wants_proof = True
 
     def expire_entries(self, now_ms: int) -> None:

@@ -1,6 +1,8 @@
 """Choose the questions that are worth their requests: pages of the list, and calls about single tasks."""
 
+from collections import defaultdict
 from collections.abc import Container, Iterable
+from dataclasses import replace
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.costs import LIKELY, WAIT_PRICE
@@ -9,7 +11,7 @@ from harvester.domain.planning.plan_constraints import PlanConstraints
 from harvester.domain.planning.planned_requests import ListRequest, PlannedRequest
 from harvester.domain.planning.prospects import Prospect
 from harvester.domain.planning.strategy import Strategy
-from harvester.domain.tasks.task import Task
+from harvester.domain.tasks.task import ApiVersion, Task
 
 LEAST_ROOM = 0.5
 """Requests by which the last question of a plan may exceed the budget for questions."""
@@ -62,11 +64,24 @@ def _is_shown(task: Task, constraints: PlanConstraints, listing: ListModel) -> b
 def _best_page(scored: Iterable[Candidate], constraints: PlanConstraints, listing: ListModel) -> ListWindow | None:
     if constraints.strategy is Strategy.STATUS or Endpoint.LIST in constraints.closed:
         return None
+    by_list: defaultdict[ApiVersion, list[Candidate]] = defaultdict(list)
+    for one in scored:
+        by_list[constraints.list_of(one.task)].append(one)
+    windows = [
+        window for version, ones in by_list.items() if (window := _best_of_list(version, ones, constraints, listing))
+    ]
+    window = max(windows, key=lambda one: one.score, default=None)
+    return window if window is not None and window.score >= 1 else None
+
+
+def _best_of_list(
+    version: ApiVersion, scored: list[Candidate], constraints: PlanConstraints, listing: ListModel
+) -> ListWindow | None:
     if constraints.strategy is Strategy.LIST:
         window = best_window(scored, listing, at_least=1)
     else:
         window = best_window(scored, listing, at_least=2, only_processing=constraints.trust_list_gaps)
-    return window if window is not None and window.score >= 1 else None
+    return None if window is None else replace(window, query=replace(window.query, version=version))
 
 
 def _score(one: Prospect, constraints: PlanConstraints) -> float:

@@ -6,16 +6,20 @@ from dataclasses import dataclass, replace
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.outcomes import Failed, Processing, Ready
 from harvester.domain.tasks.records import Attempt, Decision
-from harvester.domain.tasks.task import Task, TaskState, deadline_ms
+from harvester.domain.tasks.task import ApiVersion, Task, TaskState, deadline_ms
 
 
 @dataclass(frozen=True, slots=True)
 class ListedTask:
-    """One entry of the list; `outcome` is the outcome of a status call at the same time."""
+    """One entry of the list; `outcome` is the outcome of a status call at the same time.
+
+    `version` is the only API version that can have made the task, None if both can.
+    """
 
     task_id: str
     outcome: Ready | Failed | Processing
     metadata: MediaMetadata
+    version: ApiVersion | None = None
 
     @property
     def created_at_ms(self) -> int | None:

@@ -69,6 +69,15 @@ class NotFound:
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownHere:
+    """One API version does not know the task, and the other one has not been asked: no evidence against the task."""
+
+    kind: ClassVar[str] = "unknown_here"
+    message: str
+    code: str = "resource_not_exists"
+
+
+@dataclass(frozen=True, slots=True)
 class Empty:
     """The task is `ready` without segments: this happens shortly before a result appears, and after it was dropped."""
 
@@ -142,6 +151,7 @@ Outcome = (
     | Processing
     | Failed
     | NotFound
+    | UnknownHere
     | Empty
     | InvalidRequest
     | Throttled

@@ -31,6 +31,7 @@ class Decision:
     unfinished_at_ms: int | None = None
     doubted_at_ms: int | None = None
     version: ApiVersion | None = None
+    denied_by: ApiVersion | None = None
     other_id: str | None = None
     seen_with: str | None = None
     problem: Problem | None = None

@@ -19,6 +19,11 @@ ApiVersion = Literal["v1", "v2"]
 """The versions of the API; in version 2 one call returns both the status and the result."""
 
 
+def other_version(version: ApiVersion) -> ApiVersion:
+    """Return the version of the API that `version` is not."""
+    return "v2" if version == "v1" else "v1"
+
+
 CLOCK_SET_MS = 1_704_067_200_000
 """Unix milliseconds, 1 January 2024. This API has no older embed tasks, so a clock before that was never set."""
 
@@ -75,7 +80,8 @@ class Task:
     - `failures`: temporary failures in a row; `gone`: "not found" answers; `invalid`: unacceptable downloads.
     - `unfinished_at_ms`: when the API last said that the task had not finished.
     - `doubted_at_ms`: since when its answers have brought no result.
-    - `version`: the API version that knows the task, None for the configured one.
+    - `version`: the API version that knows the task; None while no answer has identified it.
+    - `denied_by`: the API version that gave the last of the "not found" answers, None without one.
     - `other_id`: the id that the last result named in place of `task_id` ('' for no id).
     - `seen_with`: the fingerprint of the API key that knew the task.
     - `error_code`, `error_message`: from the last answer that was an error.
@@ -104,7 +110,13 @@ class Task:
     seen_with: Final[str | None] = None
     error_code: Final[str | None] = None
     error_message: Final[str | None] = None
+    denied_by: Final[ApiVersion | None] = None
     retrieve_options: Final[tuple[str, ...] | None] = None
+
+    @property
+    def is_denied_once(self) -> bool:
+        """Whether one API version does not know the task, and the other has not answered yet."""
+        return self.version is None and self.gone == 1
 
     @property
     def is_dated(self) -> bool:

@@ -87,12 +87,10 @@ def known_limits(connection: sqlite3.Connection, now_ms: int) -> LimitSnapshot:
     return LimitSnapshot(known_blocks(connection, now_ms), limits_by_endpoint)
 
 
-def limits_in_force(
-    connection: sqlite3.Connection, limit: RateLimit, now_ms: int, *, has_status_call: bool = True
-) -> Pacer:
+def limits_in_force(connection: sqlite3.Connection, limit: RateLimit, now_ms: int) -> Pacer:
     """Return a pacer with the configured `limit` and all known limits, made by `recall`; only reads."""
     known, arrival_ms = known_limits(connection, now_ms), _arrival_ms(connection)
-    return recall(limit, known, now_ms, arrival_ms=arrival_ms, has_status_call=has_status_call)
+    return recall(limit, known, now_ms, arrival_ms=arrival_ms)
 
 
 def note_limits(connection: sqlite3.Connection, update: LimitUpdate, now_ms: int) -> None:

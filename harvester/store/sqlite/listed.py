@@ -111,6 +111,8 @@ def _columns(task: Task, decision: Decision, now_ms: int) -> dict[str, Any]:
         "error_at": now_ms if problem else None,
         "unfinished_at": decision.unfinished_at_ms,
         "doubted_at": decision.doubted_at_ms,
+        "api_version": decision.version,
+        "denied_by": decision.denied_by,
         "seen_with": decision.seen_with,
         "now": now_ms,
     }

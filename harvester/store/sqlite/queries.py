@@ -11,7 +11,7 @@ _CLAIMABLE = (
     "tasks.id, tasks.task_id, tasks.state, tasks.added_at, tasks.expires_at, tasks.created_at, tasks.failures, "
     "tasks.gone, tasks.invalid, tasks.claim, tasks.unfinished_at, listed.model_name, listed.duration, "
     "tasks.doubted_at, tasks.api_version, tasks.other_id, tasks.seen_with, tasks.error_code, tasks.error_message, "
-    "tasks.retrieve_options"
+    "tasks.denied_by, tasks.retrieve_options"
 )
 """The columns of a claim, in the order of the fields of Task."""
 

@@ -25,14 +25,15 @@ SELECT next_attempt_at FROM tasks WHERE id = :id AND claim = :claim AND state IN
 SELECT lease_owner IS NOT NULL,
        id, task_id, state, added_at, coalesce(expires_at, 1), created_at, failures, gone, invalid, claim, unfinished_at,
        NULL, NULL,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message, retrieve_options
+       doubted_at, api_version, other_id, seen_with, error_code, error_message, denied_by,
+       retrieve_options
 FROM tasks WHERE task_id = :task_id
 
 -- name: queue_listed
 INSERT INTO tasks (task_id, state, added_at, created_at, expires_at, ended_at, next_attempt_at, unfinished_at,
-                   error_code, error_message, error_at, seen_with, scheduled_at)
+                   error_code, error_message, error_at, api_version, seen_with, scheduled_at)
 VALUES (:task_id, :state, :now, :created_at, max(1, :expires_at), :ended_at, :next_attempt_at, :unfinished_at,
-        :error_code, :error_message, :error_at, :seen_with, :now)
+        :error_code, :error_message, :error_at, :api_version, :seen_with, :now)
 ON CONFLICT (task_id) DO NOTHING
 RETURNING id
 
@@ -46,6 +47,7 @@ SET claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attemp
     ended_at = :ended_at,
     next_attempt_at = iif(state = 'ready' AND lease_owner IS NULL, next_attempt_at, :next_attempt_at),
     failures = :failures, gone = :gone, invalid = :invalid, doubted_at = :doubted_at, seen_with = :seen_with,
+    api_version = :api_version, denied_by = :denied_by,
     error_code = coalesce(:error_code, error_code),
     error_message = coalesce(:error_message, error_message),
     error_at = coalesce(:error_at, error_at),
@@ -76,6 +78,14 @@ SET listed_at = excluded.listed_at,
 
 -- name: listed_of
 SELECT listed_at, model_name, duration, input_filename, input_url, input_type FROM listed WHERE task = :task
+
+-- name: known_versions
+-- When the last queued tasks were created that an answer has identified, and the API version that knows them. Only the
+-- last rows are read: a search for known ones could read all.
+SELECT coalesce(created_at, expires_at - :retention), api_version
+FROM (SELECT id, created_at, expires_at, api_version FROM tasks ORDER BY id DESC LIMIT :limit)
+WHERE api_version IS NOT NULL AND expires_at IS NOT NULL
+ORDER BY id DESC
 
 -- name: find_inserted
 -- Rows that other programs inserted and that have no deadline yet, or an impossible one.
@@ -285,7 +295,8 @@ WHERE lease_owner IS NOT NULL AND lease_until > :now
 -- One open task, right after it was put back. Only a row of another program has no deadline.
 SELECT tasks.id, task_id, state, added_at, coalesce(expires_at, 1), created_at, failures, gone, invalid, claim,
        unfinished_at, listed.model_name, listed.duration,
-       doubted_at, api_version, other_id, seen_with, error_code, error_message, retrieve_options
+       doubted_at, api_version, other_id, seen_with, error_code, error_message, denied_by,
+       retrieve_options
 FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE task_id = :task_id AND state IN ('pending', 'ready') AND next_attempt_at = 0
 
@@ -373,6 +384,7 @@ SET claim = tasks.claim + 1,
     unfinished_at = result.unfinished_at,
     doubted_at = result.doubted_at,
     api_version = result.api_version,
+    denied_by = result.denied_by,
     other_id = result.other_id,
     seen_with = result.seen_with,
     retrieve_options = coalesce(result.retrieve_options, tasks.retrieve_options),
@@ -384,9 +396,9 @@ SET claim = tasks.claim + 1,
 FROM (
     WITH result (
         id, state, next_attempt_at, settled_at, expires_at, created_at, ended_at, charged, failures, gone, invalid,
-        unfinished_at, doubted_at, api_version, other_id, seen_with, retrieve_options, error_code, error_message,
-        error_at
-    ) AS (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) SELECT * FROM result
+        unfinished_at, doubted_at, api_version, denied_by, other_id, seen_with, retrieve_options, error_code,
+        error_message, error_at
+    ) AS (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) SELECT * FROM result
 ) AS result
 WHERE tasks.id = result.id
 
@@ -575,13 +587,13 @@ WHERE (is_truncated = 1 OR warnings IS NOT NULL) AND is_truncated = 1
 -- name: retry_state
 UPDATE tasks
 SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0, unfinished_at = NULL,
-    doubted_at = NULL, other_id = NULL, retrieve_options = coalesce(:options, retrieve_options)
+    doubted_at = NULL, denied_by = NULL, other_id = NULL, retrieve_options = coalesce(:options, retrieve_options)
 WHERE state = :state
 
 -- name: retry_task
 UPDATE tasks
 SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0, unfinished_at = NULL,
-    doubted_at = NULL, other_id = NULL, retrieve_options = coalesce(:options, retrieve_options)
+    doubted_at = NULL, denied_by = NULL, other_id = NULL, retrieve_options = coalesce(:options, retrieve_options)
 WHERE task_id = :task_id AND state IN ('failed', 'expired', 'missing', 'rejected')
 
 -- name: find_task
@@ -643,7 +655,7 @@ SELECT id, task_id, claim, coalesce(expires_at, 0), source FROM tasks WHERE task
 -- The fencing number grows: a process that works on the task, or has claimed it since it was read, loses it.
 UPDATE tasks
 SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone = 0, invalid = 0, unfinished_at = NULL,
-    doubted_at = NULL, other_id = NULL,
+    doubted_at = NULL, denied_by = NULL, other_id = NULL,
     claim = claim + 1, lease_owner = NULL, lease_until = NULL,
     error_code = :code, error_message = :message, error_at = :now
 WHERE id = :id AND claim = :claim

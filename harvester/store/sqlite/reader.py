@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from harvester.domain.limits.endpoint import RateLimit
 from harvester.domain.limits.pacer import Pacer
 from harvester.domain.tasks.queue_reports import Urgency
+from harvester.domain.tasks.task import ApiVersion
 from harvester.domain.tasks.task_reports import StatusReport, TaskDetails
 from harvester.ports.space import SpaceUsed
 from harvester.store.sqlite.connection import open_for_reading
@@ -42,9 +43,15 @@ class SqliteInsights:
         """Return how much time the open tasks have left."""
         return urgency(self._connection, now_ms)
 
-    def limits_in_force(self, limit: RateLimit, now_ms: int, *, has_status_call: bool = True) -> Pacer:
+    def limits_in_force(self, limit: RateLimit, now_ms: int) -> Pacer:
         """Return the configured `limit` and the learned limits."""
-        return limits_in_force(self._connection, limit, now_ms, has_status_call=has_status_call)
+        return limits_in_force(self._connection, limit, now_ms)
+
+    def known_versions(self) -> list[tuple[int, ApiVersion]]:
+        """Return the creation times and API versions of the newest tasks whose version is known, the newest last."""
+        from harvester.store.sqlite.known_versions import known_versions
+
+        return known_versions(self._connection)
 
     def queue_sample(self, now_ms: int) -> QueueSample:
         """Return the queue as a harvest that begins now would find it."""

@@ -90,6 +90,7 @@ def _task_row(settlement: Settlement) -> tuple[Any, ...]:
         decision.unfinished_at_ms,
         decision.doubted_at_ms,
         decision.version,
+        decision.denied_by,
         decision.other_id,
         decision.seen_with,
         None if settlement.retrieve_options is None else dump_json(settlement.retrieve_options).decode(),

@@ -19,7 +19,7 @@ from harvester.domain.tasks.imported import ImportedResult, ImportOutcome
 from harvester.domain.tasks.listing import ListedRow, ListSettlement
 from harvester.domain.tasks.queue_reports import Deadline, Ends, Troubled
 from harvester.domain.tasks.records import HeldLeases, Lease, Settlement
-from harvester.domain.tasks.task import Task, TaskState
+from harvester.domain.tasks.task import ApiVersion, Task, TaskState
 from harvester.ports.maintenance import Covered
 from harvester.ports.space import LOG_BYTES, FreeSpace, LogReport
 from harvester.store.sqlite import limits, queue
@@ -35,6 +35,7 @@ from harvester.store.sqlite.counts import (
 )
 from harvester.store.sqlite.deadlines import deadlines
 from harvester.store.sqlite.importing import harvested_among, import_results
+from harvester.store.sqlite.known_versions import known_versions
 from harvester.store.sqlite.listed import apply_list_page, listed_rows
 from harvester.store.sqlite.maintenance.older_results import cover
 from harvester.store.sqlite.maintenance.rescue_copy import save_copy
@@ -303,6 +304,10 @@ class Store:
     async def held_by_reason(self, after_ms: int) -> dict[str, int]:
         """Return how many open tasks wait for a confirmation until after that time, by reason."""
         return await self.read(lambda connection: held_by_reason(connection, after_ms, self._scope))
+
+    async def known_versions(self) -> list[tuple[int, ApiVersion]]:
+        """Return the creation times and API versions of the newest tasks whose version is known, the newest last."""
+        return await self.read(known_versions)
 
     async def recent_answers(self, since_ms: int, now_ms: int) -> list[tuple[int, str]]:
         """Return the last requests since that time, the oldest first: the row id of the task, and the outcome."""

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.domain.planning.api_versions import GONE_ANSWERS
+from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.planning.answer_match import match_answer
+from harvester.domain.planning.api_versions import GONE_ANSWERS, ApiVersions
 from harvester.domain.planning.backoff import BACKOFF_CAP_MS, backoff_ms
 from harvester.domain.planning.decisions import (
     FEWEST_OVERDUE_FAILURES,
@@ -67,6 +69,7 @@ def task(
         failures=failures,
         gone=gone,
         invalid=invalid,
+        version="v1",
     )
 
 
@@ -252,6 +255,81 @@ def test_the_other_version_that_knows_the_task_is_asked_from_then_on() -> None:
     assert (found.state, found.version, found.gone, found.doubted_at_ms) == ("pending", "v2", 0, None)
 
 
+def in_turn(one: Task, outcomes: list[Outcome], *, may_end: bool = True) -> list[Decision]:
+    """Carry out what each answer decides, of a task whose version is unknown; version 2 answers first."""
+    decisions, versions = [], ApiVersions("v2")
+    for outcome in outcomes:
+        request = versions.request(Endpoint.RETRIEVE, one)
+        circumstances = Circumstances(
+            is_fresh=request.is_fresh,
+            version=request.version,
+            is_other_version=request.is_other_version,
+            may_end=may_end,
+        )
+        understood = match_answer(request, 404, outcome)
+        decisions.append(decide(one, understood, NOW, Highest(), circumstances=circumstances))
+        after = decisions[-1]
+        one = replace(
+            one,
+            state=after.state,
+            gone=after.gone,
+            denied_by=after.denied_by,
+            version=after.version,
+            doubted_at_ms=after.doubted_at_ms,
+            error_code=after.problem.code if after.problem else None,
+            error_message=after.problem.message if after.problem else None,
+        )
+    return decisions
+
+
+NAMED = Retrieved(replace(retrieved().embeddings, received_id="opaque"))
+
+
+def unidentified(age_ms: int = MINUTE_MS) -> Task:
+    return replace(task(age_ms=age_ms), version=None)
+
+
+@pytest.mark.parametrize("outcome", UNKNOWN)
+def test_a_denial_of_one_version_asks_the_other_at_once_and_casts_no_doubt(outcome: Outcome) -> None:
+    (first,) = in_turn(unidentified(), [outcome])
+    assert (first.state, first.next_attempt_at_ms, first.doubted_at_ms) == ("pending", 0, None)
+    assert (first.gone, first.denied_by, first.version) == (1, "v2", None)
+
+
+@pytest.mark.parametrize(("outcome", "end"), [(UNKNOWN[0], "missing"), (UNKNOWN[1], "rejected")])
+def test_a_task_that_no_version_knows_ends_after_both_have_said_so_twice(outcome: Outcome, end: str) -> None:
+    decisions = in_turn(unidentified(), [outcome] * 4)
+    assert [one.state for one in decisions] == ["pending", "pending", "pending", end]
+    assert [one.denied_by for one in decisions] == ["v2", "v1", "v2", "v1"]
+    assert [one.next_attempt_at_ms - NOW for one in decisions[1:3]] == [
+        GONE_SPACING_MS + 1_000,
+        2 * GONE_SPACING_MS + 1_000,
+    ]
+
+
+def test_past_its_deadline_it_is_expired_after_both_have_said_so() -> None:
+    decisions = in_turn(unidentified(RETENTION_MS), [NotFound("Unknown.")] * 4)
+    assert [one.state for one in decisions] == ["pending", "pending", "pending", "expired"]
+
+
+def test_an_id_that_one_version_refuses_and_the_other_does_not_know_is_rejected() -> None:
+    refused, unknown = InvalidRequest("Odd."), NotFound("Unknown.")
+    last = in_turn(unidentified(), [refused, unknown, refused, unknown])[-1]
+    assert (last.state, last.problem and last.problem.code) == ("rejected", "parameter_invalid")
+
+
+@pytest.mark.parametrize("answer", [Processing(), Ready(), NAMED, Failed("Broken."), Empty()])
+def test_the_version_that_answers_is_remembered_and_the_denial_of_the_other_one_forgotten(answer: Outcome) -> None:
+    last = in_turn(unidentified(), [NotFound("Unknown."), answer])[-1]
+    assert (last.version, last.gone, last.denied_by) == ("v1", 0, None)
+
+
+def test_an_entry_of_the_list_does_not_undo_which_version_was_asked() -> None:
+    denied = replace(unidentified(), gone=1, denied_by="v2")
+    decision = decide(denied, Processing(), NOW, Highest(), circumstances=Circumstances(key="mine"))
+    assert (decision.version, decision.denied_by) == (None, "v2")
+
+
 @pytest.mark.parametrize("outcome", UNKNOWN)
 @pytest.mark.parametrize("age_ms", [0, RETENTION_MS])
 def test_under_another_key_than_knew_it_a_task_does_not_end(outcome: Outcome, age_ms: int) -> None:
@@ -344,7 +422,8 @@ def test_a_clock_that_jumps_a_month_gives_nothing_up() -> None:
 @pytest.mark.parametrize("state", OPEN)
 def test_a_refusal_says_nothing_about_the_task(outcome: Outcome, age_ms: int, state: TaskState) -> None:
     before = task(state, age_ms=age_ms, failures=4, gone=2, invalid=1)
-    assert after(before, outcome) == Decision(state, 0, before.expires_at_ms, None, failures=4, gone=2, invalid=1)
+    unchanged = Decision(state, 0, before.expires_at_ms, None, failures=4, gone=2, invalid=1, version="v1")
+    assert after(before, outcome) == unchanged
 
 
 @pytest.mark.parametrize("outcome", [retrieved(NOW - DAY_MS), Processing(created_at_ms=NOW - DAY_MS)])

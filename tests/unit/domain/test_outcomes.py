@@ -16,6 +16,7 @@ from harvester.domain.tasks.outcomes import (
     Retrieved,
     Throttled,
     Transient,
+    UnknownHere,
 )
 
 STORED_KINDS: dict[type[Outcome], str] = {
@@ -24,6 +25,7 @@ STORED_KINDS: dict[type[Outcome], str] = {
     Processing: "processing",
     Failed: "failed",
     NotFound: "gone",
+    UnknownHere: "unknown_here",
     Empty: "empty",
     InvalidRequest: "unacceptable",
     Throttled: "throttled",

@@ -290,13 +290,6 @@ def test_what_a_class_may_spend_can_be_shown() -> None:
     assert subject.budget(RETRIEVE, NOW) == EndpointBudget(60, None, None, None, None, 0)
 
 
-def test_without_a_status_call_a_refused_retrieval_holds_both() -> None:
-    subject = Pacer(RateLimit(0), has_status_call=False)
-    subject.throttled(RETRIEVE, LimitReport(retry_after_s=600), NOW)
-    waits = {endpoint: subject.wait_s(endpoint, NOW) for endpoint in POLL_ENDPOINTS}
-    assert waits == {STATUS: 600, RETRIEVE: 600, Endpoint.LIST: 0}
-
-
 def test_after_a_refusal_its_own_time_counts_and_not_that_of_the_window_before() -> None:
     subject = pacer()
     subject.accepted(STATUS, LimitReport(limit=100, remaining=1, reset_s=3600), NOW)

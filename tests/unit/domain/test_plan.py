@@ -101,7 +101,7 @@ def test_no_task_is_planned_twice_and_no_term_is_broken(
     )
     if constraints.strategy is Strategy.STATUS:
         assert not any(isinstance(request, ListRequest) for request in result.requests)
-    if constraints.versions.configured == "v2":
+    if constraints.versions.first == "v2":
         assert Endpoint.STATUS not in {request.endpoint for request in result.requests}
     assert all(until_ms > NOW for _, until_ms in result.later)
 
@@ -243,9 +243,9 @@ def test_a_download_that_has_to_be_confirmed_is_asked_for_at_once() -> None:
 def test_a_404_is_confirmed_by_the_status_at_once_for_a_result_that_does_not_exist_yet_may_be_the_reason(
     age_ms: int,
 ) -> None:
-    doubtful = replace(task(age_ms=age_ms), gone=1)
+    doubtful = replace(task(age_ms=age_ms), gone=1, version="v1")
     assert endpoint_of(doubtful, PlanConstraints(questions=0)) is Endpoint.STATUS
-    assert endpoint_of(doubtful, PlanConstraints(questions=0, versions=ApiVersions("v2"))) is Endpoint.RETRIEVE
+    assert endpoint_of(replace(doubtful, version="v2"), PlanConstraints(questions=0)) is Endpoint.RETRIEVE
     assert endpoint_of(doubtful, PlanConstraints(questions=0, closed=frozenset({Endpoint.STATUS}))) is None
     assert endpoint_of(doubtful, PlanConstraints(questions=0, closed=frozenset({Endpoint.RETRIEVE}))) is Endpoint.STATUS
 

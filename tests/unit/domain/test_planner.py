@@ -38,6 +38,7 @@ def task(key: int = 1, *, age_ms: int = 8 * MINUTE_MS, dated: bool = True) -> Ta
         added_at_ms=created,
         expires_at_ms=created + RETENTION_MS,
         created_at_ms=created if dated else None,
+        version="v1",
     )
 
 

@@ -54,11 +54,3 @@ def test_a_block_and_a_budget_that_others_have_reserved_put_the_next_request_off
 
     assert results(blocked, NOW).resumes_ms == NOW + 3_600_000
     assert results(reserved, NOW).resumes_ms == NOW + 5_000
-
-
-def test_where_one_call_gives_status_and_result_statuses_are_limited_as_results_are() -> None:
-    known = LimitSnapshot({Endpoint.STATUS: NOW + 60_000}, {Endpoint.STATUS: EndpointLimits(quota=Quota(5, DAY_S))})
-
-    budget = results(recall(SIXTY, known, NOW, has_status_call=False), NOW)
-
-    assert (budget.rate_per_s, budget.resumes_ms) == (1.0, NOW + 60_000)

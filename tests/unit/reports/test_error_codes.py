@@ -21,6 +21,7 @@ WITH_CODE = {
     "Misrouted",
     "Failed",
     "NotFound",
+    "UnknownHere",
     "Empty",
     "InvalidRequest",
     "Throttled",
@@ -31,7 +32,16 @@ WITH_CODE = {
 }
 """The constructors that take a code: second, third for Throttled, or by name."""
 
-CONSTANTS = {"DAMAGED", "LISTED_FAILED", "OPTION_REFUSED", "TASK_FAILED", "RESULT_EXPIRED", "WORKER_DIED", "_KINDS"}
+CONSTANTS = {
+    "DAMAGED",
+    "LISTED_FAILED",
+    "OPTION_REFUSED",
+    "TASK_FAILED",
+    "RESULT_EXPIRED",
+    "VERSION_NOT_SERVED",
+    "WORKER_DIED",
+    "_KINDS",
+}
 """The constants that hold codes."""
 
 DOCUMENTED = {

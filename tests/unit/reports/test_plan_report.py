@@ -69,7 +69,7 @@ UNFINISHED = replace(task(age_ms=9 * MINUTE_MS), unfinished_at_ms=NOW - 4 * MINU
             report(task(age_ms=MINUTE_MS, dated=False)),
             "retrieve task-1 — its age is unknown, and a retrieval costs no more than asking",
         ),
-        (report(replace(task(), gone=1)), "status task-1 — the last answer about it must be confirmed"),
+        (report(replace(task(), gone=1, version="v1")), "status task-1 — the last answer about it must be confirmed"),
         (
             report(replace(UNFINISHED, expires_at_ms=NOW + 60_000, unfinished_at_ms=NOW - DAY_MS)),
             "retrieve task-1 — expires in 1 min: the last chance",

@@ -15,7 +15,7 @@ from harvester.domain.planning.planned_requests import ListRequest
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement
 from harvester.domain.tasks.outcomes import NotFound, Outcome, Processing, Ready, Refused, Throttled, Transient
-from harvester.domain.tasks.task import RETENTION_MS, Task, TaskState
+from harvester.domain.tasks.task import RETENTION_MS, ApiVersion, Task, TaskState
 from harvester.service.clock import SystemClock
 from harvester.service.list_poller import ListPoller
 from harvester.throttle.throttle import Permit
@@ -71,10 +71,14 @@ class Bench:
         self.progress = parts.progress
         self.poller = ListPoller(parts)
 
-    async def poll(self, *tasks: Task) -> None:
+    async def poll(self, *tasks: Task, version: ApiVersion = "v1") -> None:
         self.store.rows = {one.task_id: ListedRow(one, is_claimed=True) for one in tasks}
-        query = ListQuery(NOW - AGE_MS - 1000, NOW - AGE_MS + 1000, status=PROCESSING)
+        query = ListQuery(NOW - AGE_MS - 1000, NOW - AGE_MS + 1000, status=PROCESSING, version=version)
         await self.poller.poll(ListRequest(query, tasks), Permit(Endpoint.LIST))
+
+    @property
+    def list_asked_next(self) -> ApiVersion:
+        return self.planner.lists.of(task(1), self.planner.settings.versions, 1000.0)
 
     @property
     def is_list_paused(self) -> bool:
@@ -134,8 +138,40 @@ async def test_whatever_goes_wrong_the_tasks_are_given_back_and_nothing_is_concl
     assert (list(settled.changes), [one.row_id for one in settled.claimed]) == ([], [1, 2])
     assert not bench.planner._inferred.row_ids
     assert not bench.planner._unlisted._unlisted
-    # A block is kept by the throttle, and ends by itself.
-    assert bench.is_list_paused == (not isinstance(failure, Throttled))
+    # A block is kept by the throttle, and ends by itself. A refused list is that of one API version.
+    assert bench.is_list_paused == isinstance(failure, Transient)
+    assert bench.list_asked_next == ("v2" if isinstance(failure, NotFound | Refused) else "v1")
+
+
+@pytest.mark.parametrize("failure", FAILURES[1:3], ids=lambda one: type(one).__name__)
+async def test_the_list_is_paused_once_those_of_both_api_versions_are_refused(failure: Outcome) -> None:
+    bench = Bench(failure)
+    await bench.poll(task(1))
+    assert not bench.is_list_paused
+    await bench.poll(task(1), version="v2")
+    assert bench.is_list_paused
+
+
+async def test_a_list_that_shows_a_task_of_the_other_version_is_asked_about_both() -> None:
+    bench = Bench(page(task_1=Processing(), task_2=Processing()))
+    made_in_v2 = replace(task(2), version="v2")
+    assert bench.planner.lists.of(made_in_v2, bench.planner.settings.versions) == "v2"
+    await bench.poll(task(1), made_in_v2)
+    assert bench.planner.lists.of(made_in_v2, bench.planner.settings.versions) == "v1"
+
+
+async def test_a_task_of_another_version_than_the_list_is_not_finished_because_the_list_does_not_show_it() -> None:
+    bench = Bench(page(task_1=Processing()))
+    await bench.poll(task(1), task(2), replace(task(3), version="v2"))
+    (settled,) = bench.store.settled
+    assert [one.row_id for one in settled.finished] == [2]
+
+
+async def test_an_empty_list_says_nothing_while_no_version_is_known() -> None:
+    bench = Bench(page())
+    await bench.poll(task(1), task(2))
+    (settled,) = bench.store.settled
+    assert list(settled.finished) == []
 
 
 @pytest.mark.parametrize(

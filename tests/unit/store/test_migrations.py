@@ -164,3 +164,13 @@ def test_triggers_keep_their_semicolons() -> None:
 def test_splitting_loses_no_character(parts: list[str]) -> None:
     sql = "".join(parts)
     assert "".join(statements(sql)).rstrip() == sql.rstrip()
+
+
+def test_the_denials_of_an_older_program_begin_anew_because_it_did_not_record_whose_they_are(path: Path) -> None:
+    older = [one for one in load_migrations() if one.version < 13]
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        migrate(connection, older)
+        connection.execute("INSERT INTO tasks (task_id, gone, api_version) VALUES ('a', 3, NULL), ('b', 2, 'v2')")
+        migrate(connection)
+        rows = connection.execute("SELECT task_id, gone, api_version, denied_by FROM tasks ORDER BY id").fetchall()
+    assert rows == [("a", 0, None, None), ("b", 2, "v2", None)]
