@@ -36,7 +36,6 @@ def demo(folder: Folder = Path("harvester-demo")) -> None:
         environ = os.environ | {
             "TWELVELABS_API_KEY": "rehearsal",
             "HARVESTER_API__BASE_URL": base_url,
-            "HARVESTER_API__VERSION": "v2",
             "HARVESTER_RATE__REQUESTS_PER_MINUTE": "600",
         }
         database = str(folder / "harvester.db")

@@ -21,8 +21,11 @@ VERSION_NOT_SERVED = "version_not_served"
 TASK_ID_INVALID = "task_id_invalid"
 """The code of an id that the client sends no request for."""
 
-_NOT_SERVED = frozenset({403, 404, 405, 410, 501})
+_NOT_SERVED = frozenset({403, 404, 405, 410, 426, 501})
 """HTTP statuses which show that an API version, or this call of it, is not available for this key."""
+
+_UPGRADE_REQUIRED = "api_upgrade_required"
+"""The API's code for the same, whatever the status."""
 
 _NOTHING_KNOWN = KnownVersions()
 
@@ -62,7 +65,9 @@ def _denial(
     if isinstance(outcome, NotFound | InvalidRequest):
         is_sent = outcome.code != TASK_ID_INVALID
         return UnknownHere(outcome.message, outcome.code) if is_first and is_sent else None
-    if not isinstance(outcome, Transient | Refused) or status not in _NOT_SERVED:
+    if not isinstance(outcome, Transient | Refused):
+        return None
+    if status not in _NOT_SERVED and outcome.code != _UPGRADE_REQUIRED:
         return None
     if is_first and version is not None and not known.has(version):
         is_page = isinstance(outcome, Transient) and status == 403

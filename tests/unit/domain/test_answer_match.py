@@ -34,7 +34,13 @@ def test_the_first_denial_says_nothing_about_the_task(outcome: NotFound | Invali
 
 @pytest.mark.parametrize(
     ("status", "outcome"),
-    [(403, FORBIDDEN), (404, Transient("A page.", "not_json")), (405, Transient("No.", "http_405"))],
+    [
+        (403, FORBIDDEN),
+        (404, Transient("A page.", "not_json")),
+        (405, Transient("No.", "http_405")),
+        (426, Transient("Upgrade.", "http_426")),
+        (400, Transient("Upgrade.", "api_upgrade_required")),
+    ],
 )
 def test_a_version_that_is_not_available_is_no_trouble_of_the_key_while_the_other_may_be(
     status: int, outcome: Refused | Transient
