@@ -82,8 +82,9 @@ async def test_row_39_an_api_that_answers_every_request_wrongly_for_a_while_ends
         assert ended.code == 0, ended.stderr
         assert_kept(shell, api)
         assert "most answers bring no result, ends are held back" in ended.stderr
-        # Not every task was asked meanwhile, and the first not again and again: each once in either version.
-        assert len(api.requests) <= 3 * count
+        # Not every task was asked meanwhile, and the first not again and again: each once in either version, and then
+        # for its status and its result.
+        assert len(api.requests) <= 3.5 * count
 
 
 async def test_row_39_a_backfill_of_ids_that_the_api_does_not_know_ends_and_leaves_them_open(shell: Shell) -> None:
