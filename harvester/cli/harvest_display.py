@@ -162,7 +162,7 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
         example = f"{summary.troubled.example_task_id}: {summary.troubled.example_message}"
         yield printable(f"  {summary.troubled.count} of these met an error: see `harvester show ID` (as {example})")
     if summary.model_gaps.results:
-        yield f"  {shown_gaps(summary.model_gaps)}."
+        yield f"  {shown_gaps(summary.model_gaps)}: see docs/howto/models.md."
     warning = deadline_warning(summary.ahead)
     if warning is not None:
         yield f"  {warning}"
