@@ -63,6 +63,10 @@ class Workload:
     made_in: tuple[ApiVersion, ...] = ()
     """The API versions that our tasks are made in, at random, each known to that version alone; none for both."""
     lists_are_separate: bool = False
+    hides_models: bool = False
+    """Whether results do not name their model, as those of version 2."""
+    queued_after_s: float = 0.5
+    """How long after its creation each task is queued."""
 
     def shrunk(self) -> "Workload":
         parts = {one.name: getattr(self, one.name) for one in fields(self)}
@@ -71,7 +75,7 @@ class Workload:
 
     def submissions(self, seed: int) -> list[Submission]:
         drawn = partial(draw_submissions, spread_s=self.spread_s, seed=seed, processing_median_s=self.median_s)
-        return drawn(self.tasks) + drawn(self.foreign, foreign=True)
+        return drawn(self.tasks, queued_after_s=self.queued_after_s) + drawn(self.foreign, foreign=True)
 
     def only_in(self, submissions: Iterable[Submission], seed: int) -> dict[str, ApiVersion]:
         """Return the version that alone knows each task."""
@@ -128,6 +132,14 @@ WORKLOADS = [
         spread_s=1800,
         per_minute=600,
         median_s=2400,
+    ),
+    Workload(
+        name="hidden-models",
+        text="5,000 tasks over 30 minutes whose results name no model, queued a day later, 60 requests a minute",
+        tasks=5000,
+        spread_s=1800,
+        queued_after_s=DAY_S,
+        hides_models=True,
     ),
     Workload(
         name="free-plan",
@@ -218,7 +230,7 @@ def measure(cell: Cell) -> Result:
         recheck_s=workload.recheck_s,
         only_in=workload.only_in(submissions, cell.seed),
         first_version="v2" if workload.made_in else "v1",
-        quirks=Quirks(lists_are_separate=workload.lists_are_separate),
+        quirks=Quirks(lists_are_separate=workload.lists_are_separate, hides_models=workload.hides_models),
         stop_after_s=STOP_AFTER_S,
         seed=cell.seed,
     )
@@ -232,7 +244,7 @@ def _reckoned(cell: Cell, submissions: Iterable[Submission]) -> Result:
     tasks = [
         FutureTask(
             queued_s=(submission.queued_at_ms - START_MS) / 1000,
-            ready_s=(submission.task.finished_at_ms - START_MS) / 1000,
+            ready_s=(max(submission.task.finished_at_ms, submission.queued_at_ms) - START_MS) / 1000,
             expires_s=(submission.task.created_at_ms + RETENTION_MS - START_MS) / 1000,
         )
         for submission in submissions

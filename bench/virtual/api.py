@@ -114,7 +114,8 @@ class Quirks:
     `list_problem` is the HTTP status that all list calls end in, `early_problem` that of a retrieval before its time.
     A list without `lists_dates` has no `created_at`. Unfinished tasks are called `unfinished`, and
     `status=processing` finds only those of that name. A frozen list shows tasks as they were at their creation.
-    Separate lists show only the tasks that their API version knows.
+    Separate lists show only the tasks that their API version knows. With `hides_models` results do not name their
+    model, as in version 2 of the API; the list does.
     """
 
     unfinished: str = "processing"
@@ -130,6 +131,7 @@ class Quirks:
     tells_page_limit: bool = True
     tells_total: bool = True
     lists_dates: bool = True
+    hides_models: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +261,8 @@ class ModelApi:
         if task.status_at(now_ms) != "ready":
             return 200, self._as_called(documents.task_body(task, now_ms))
         self.retrieved[task_id] += 1
-        return 200, documents.retrieved_body(task, now_ms, _SEGMENT)
+        body = documents.retrieved_body(task, now_ms, _SEGMENT)
+        return 200, _without_model(body) if self._quirks.hides_models else body
 
     def _as_called(self, body: bytes) -> bytes:
         return body.replace(b'"status":"processing"', b'"status":"%s"' % self._quirks.unfinished.encode())
@@ -320,6 +323,12 @@ def _wrong(kind: str, task_id: str, endpoint: Endpoint, body: bytes) -> tuple[in
             return 200, b'{"_id": "%s", "status": "ready", "video_embedding": {"segments": [{"float": [NaN]}]}}'
         case _:
             return 200, body
+
+
+def _without_model(body: bytes) -> bytes:
+    document = orjson.loads(body)
+    del document["model_name"]
+    return orjson.dumps(document)
 
 
 def _creation(task: SimulatedTask) -> int:

@@ -82,6 +82,8 @@ class Report:
     retrieved: Counter[str]
     ready_at_ms: dict[str, int]
     stored_at_ms: dict[str, int]
+    without_model: int
+    """How many stored results have no model."""
     is_over: bool
     """Whether every process, or every task, ended by itself before the time was over."""
 
@@ -96,7 +98,7 @@ class Report:
 
     @property
     def ready_to_stored_s(self) -> list[float]:
-        """The seconds for which the result of each stored task was ready before, ascending."""
+        """The seconds for which the result of each stored task was ready and the task queued before, ascending."""
         return sorted((at_ms - self.ready_at_ms[task_id]) / 1000 for task_id, at_ms in self.stored_at_ms.items())
 
 
@@ -153,14 +155,15 @@ class _Run:
                         processes.start_soon(self._live, number, store, settlements, name=f"process {number}")
                 is_over = self.is_over or self.clock.monotonic() < self.setup.stop_after_s
                 group.cancel_scope.cancel()
-            ready = {task.task_id: task.finished_at_ms for task in self.tasks}
-            counts = await store.counts()
+            queued = {task_id: at_ms for at_ms, task_id in self.ours}
+            ready = {task.task_id: max(task.finished_at_ms, queued.get(task.task_id, 0)) for task in self.tasks}
+            counts, gaps = await store.counts(), await store.model_gaps()
         requests, refused, retrieved = Counter[Endpoint](), Counter[Endpoint](), Counter[str]()
         for api in self.apis:
             requests += api.requests
             refused += api.refused
             retrieved += api.retrieved
-        return Report(counts, requests, refused, retrieved, ready, settlements.stored_at_ms, is_over)
+        return Report(counts, requests, refused, retrieved, ready, settlements.stored_at_ms, gaps.results, is_over)
 
     async def _live(self, number: int, store: InlineStore, settlements: _Settlements) -> None:
         """Run one process, again and again if it is to be restarted."""
@@ -238,8 +241,10 @@ class _Run:
     async def _stop_at_the_end(self, store: InlineStore) -> None:
         while self.clock.monotonic() < self.setup.stop_after_s:
             await anyio.sleep(CHECK_FOR_THE_END_S)
-            counts = await store.counts()
-            if sum(counts.values()) == len(self.ours) and not any(counts[state] for state in OPEN_STATES):
+            counts, gaps = await store.counts(), await store.model_gaps()
+            is_done = sum(counts.values()) == len(self.ours) and not any(counts[state] for state in OPEN_STATES)
+            # The list is not asked again soon for models that it did not name.
+            if is_done and gaps.results == gaps.asked:
                 self.is_over = True
                 break
         for scheduler in self.running.values():

@@ -72,4 +72,5 @@ class Job:
             why,
             await harvest.store.troubled(started_ms),
             await harvest.store.held_by_reason(EVEN_DUE_MS),
+            await harvest.store.model_gaps(),
         )

@@ -14,11 +14,13 @@ from rich.text import Text
 from harvester.cli.console import printable, stderr_console
 from harvester.domain.planning.feasibility import Feasibility
 from harvester.domain.tasks.failures import FAILURE_CODES, TASK_FAILED
+from harvester.domain.tasks.model_gaps import ModelGaps
 from harvester.domain.tasks.queue_reports import UNKNOWN, Ends, Troubled
 from harvester.domain.tasks.task import TaskState
 from harvester.reports.deadline_warning import deadline_warning
 from harvester.reports.error_codes import explain
 from harvester.reports.formats import counted, shown_bytes, shown_duration, shown_time
+from harvester.reports.model_gaps import shown_gaps
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
 
@@ -119,6 +121,7 @@ class Summary:
     troubled: Troubled | None = None
     held: Mapping[str, int] = field(default_factory=dict)
     """Open tasks that wait for a confirmation, by reason."""
+    model_gaps: ModelGaps = field(default_factory=ModelGaps)
 
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
@@ -158,6 +161,8 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
     if progress.open and summary.troubled is not None:
         example = f"{summary.troubled.example_task_id}: {summary.troubled.example_message}"
         yield printable(f"  {summary.troubled.count} of these met an error: see `harvester show ID` (as {example})")
+    if summary.model_gaps.results:
+        yield f"  {shown_gaps(summary.model_gaps)}: see docs/howto/models.md."
     warning = deadline_warning(summary.ahead)
     if warning is not None:
         yield f"  {warning}"

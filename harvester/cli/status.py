@@ -17,6 +17,7 @@ from harvester.domain.tasks.task_reports import StatusReport
 from harvester.ports.space import LARGE_LOG_BYTES, LOG_BYTES
 from harvester.reports.deadline_warning import deadline_warning, shown_rate
 from harvester.reports.formats import counted, shown_bytes, shown_duration, shown_time
+from harvester.reports.model_gaps import shown_gaps
 from harvester.reports.status import as_json
 from harvester.settings.model import Settings, load_settings
 
@@ -100,7 +101,7 @@ def _lines(report: StatusReport, feasibility: Feasibility) -> Iterator[str]:
 
 
 def _stored(report: StatusReport) -> Iterator[str]:
-    """Yield what is stored, with warnings about truncated and incomplete results, and the space that it takes."""
+    """Yield what is stored, with warnings about results and unknown models, and the space that it takes."""
     hours = report.video_seconds / 3600
     yield f"stored         {report.segments} segments of {hours:.1f} h of video, {shown_bytes(report.file_bytes)}"
     if report.truncated:
@@ -109,6 +110,8 @@ def _stored(report: StatusReport) -> Iterator[str]:
         results = counted(report.incomplete, "stored result")
         where = f"`harvester show {report.incomplete_task_id}` says which, `harvester verify` lists all"
         yield f"incomplete     {results} without all parts: {where}"
+    if report.model_gaps.results:
+        yield f"models         {shown_gaps(report.model_gaps)}"
     yield from _disk_space(report)
 
 

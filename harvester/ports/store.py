@@ -13,7 +13,8 @@ from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.domain.planning.plan import DueTasks
 from harvester.domain.planning.processing_time import Key, LifeTable
 from harvester.domain.tasks.imported import ImportedResult, ImportOutcome
-from harvester.domain.tasks.listing import ListedRow, ListSettlement
+from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement, UnnamedResult
+from harvester.domain.tasks.model_gaps import ModelGaps
 from harvester.domain.tasks.queue_reports import Deadline, Ends, Troubled
 from harvester.domain.tasks.records import HeldLeases, Lease, Settlement
 from harvester.domain.tasks.task import ApiVersion, Task, TaskState
@@ -173,6 +174,35 @@ class ListStore(Protocol):
         """Store the changes in one transaction and give claimed tasks back; return for each change if it was stored."""
         ...
 
+    async def name_models(self, entries: Sequence[ListedTask], now_ms: int) -> int:
+        """Store the models that the entries name for results without one; return how many results they named.
+
+        An entry also fills in what else a result lacks of file, URL, duration and input type, and its checksum covers
+        them. A result whose checksum does not match its content stays as it is. A long result takes a transaction of
+        its own.
+        """
+        ...
+
+
+class ModelStore(Protocol):
+    """Knows the results without a model, which only the account's list names."""
+
+    async def unnamed_results(self, now_ms: int, *, limit: int) -> list[UnnamedResult]:
+        """Return up to `limit` results without a model for which the list should be asked, the never asked ones first.
+
+        After `models_not_listed` a result waits for as long as it had been stored by then, and for an hour at least;
+        it is not returned again once its deadline has passed. Imported results are never returned.
+        """
+        ...
+
+    async def models_not_listed(self, tasks: Sequence[Task], now_ms: int) -> None:
+        """Record that the list was asked for the models of these results and did not name them."""
+        ...
+
+    async def model_gaps(self) -> ModelGaps:
+        """Return how many stored results have no model."""
+        ...
+
 
 class LimitStore(Protocol):
     """Shares one request budget, and what is known of the limits, among the processes on one store."""
@@ -218,7 +248,7 @@ class DiscoveryStore(ListStore, LimitStore, Protocol):
     """The store of a single pass over the account's list."""
 
 
-class TaskStore(TaskQueue, StoreUpkeep, Protocol):
+class TaskStore(TaskQueue, StoreUpkeep, ModelStore, Protocol):
     """The store of the scheduler."""
 
 

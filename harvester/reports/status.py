@@ -34,6 +34,7 @@ def as_json(report: StatusReport, path: Path, feasibility: Feasibility) -> dict[
             }
             for error in report.last_errors
         ],
+        "without_model": {"results": report.model_gaps.results, "not_listed": report.model_gaps.asked},
         "stored": {
             "segments": report.segments,
             "video_s": report.video_seconds,

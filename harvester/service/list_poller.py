@@ -1,5 +1,8 @@
 """Polls the list: requests one page, which answers for many tasks."""
 
+from dataclasses import dataclass
+
+import anyio
 import structlog
 
 from harvester.domain.limits.endpoint import Endpoint
@@ -14,6 +17,14 @@ from harvester.service.list_settlement import settle_page
 from harvester.throttle.throttle import Permit
 
 log = structlog.stdlib.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """An answer of the list, and how many stored results it named the models of."""
+
+    answer: ListPage | Outcome
+    named: int = 0
 
 
 class ListPoller:
@@ -32,8 +43,11 @@ class ListPoller:
         self._transitions = parts.transitions
         self._rng = parts.new_rng()
 
-    async def poll(self, request: ListRequest, permit: Permit) -> None:
-        """Request the page of `request`; whatever the answer is, its tasks are no longer claimed afterwards."""
+    async def poll(self, request: ListRequest, permit: Permit) -> Polled:
+        """Request the page of `request`; whatever the answer is, its tasks are no longer claimed afterwards.
+
+        The page also names the models of stored results without one.
+        """
         started, asked_at_ms = self._clock.monotonic(), self._clock.wall_ms()
         key = self._final_states.key()
         answer = await self._api.list_tasks(request.query, permit)
@@ -59,6 +73,10 @@ class ListPoller:
             self._learn(request, answer, changes, finished, asked_at_ms)
         else:
             self._judge(request, answer)
+            return Polled(answer)
+        with anyio.CancelScope(shield=True):
+            named = await self._retry.run(lambda: self._store.name_models(page.tasks, asked_at_ms))
+        return Polled(answer, named)
 
     def _learn(
         self, request: ListRequest, page: ListPage, changes: list[ListedChange], finished: list[Task], asked_at_ms: int

@@ -45,8 +45,8 @@ async def queue_page(
 ) -> Queued:
     """Queue unknown tasks, and use the other entries as answers of status calls, which saves such calls.
 
-    `key` is the fingerprint of the API key that the list was requested with. Tasks that have ended or are claimed stay
-    as they are. Raises StoreError.
+    The entries also name the models of stored results without one. `key` is the fingerprint of the API key that the
+    list was requested with. Other tasks that have ended, and claimed ones, stay as they are. Raises StoreError.
     """
     with anyio.CancelScope(shield=True):
         rows = await store.listed_rows([entry.task_id for entry in entries]) if entries else {}
@@ -56,6 +56,8 @@ async def queue_page(
             if (change := _queue_change(entry, rows.get(entry.task_id), now_ms, rng, key)) is not None
         ]
         stored = await store.apply_list_page(ListSettlement(changes, now_ms)) if changes else []
+        if entries:
+            await store.name_models(entries, now_ms)
     return _count(len(entries), compress(changes, stored))
 
 

@@ -18,6 +18,7 @@ from harvester.service.final_states import REMEMBERED_MS
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.housekeeping import Housekeeping
 from harvester.service.list_poller import ListPoller
+from harvester.service.model_lookup import ModelLookups
 from harvester.service.pipeline import Fetched, Pipeline
 from harvester.service.request_chooser import RequestChooser
 from harvester.service.result_writer import Decided, ResultWriter
@@ -50,6 +51,7 @@ class Scheduler:
         self._chooser = RequestChooser(options, parts, self._claims, self._writer)
         self._clock_watch = ClockWatch(parts)
         self._housekeeping = Housekeeping(parts)
+        self._models = ModelLookups(parts, self._list_poller, every_s=options.housekeeping_s, grace_s=options.grace_s)
         self._slots = anyio.CapacityLimiter(options.concurrency)
 
     def set_concurrency(self, requests: int) -> None:
@@ -64,7 +66,9 @@ class Scheduler:
                 self.control.cancel_after_stop(group.cancel_scope, self._options.grace_s + LAST_WRITES_S)
                 await self._prepare()
                 group.start_soon(self._keep_house, name="housekeeping")
+                group.start_soon(self._models.run, name="models")
                 await self._flow()
+                await self._models.finish()
                 group.cancel_scope.cancel()
         finally:
             # Without repeats: claims that cannot be given back now end by themselves with their lease.

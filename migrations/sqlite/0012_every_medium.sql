@@ -29,7 +29,7 @@ ALTER TABLE videos ADD COLUMN content_form INTEGER NOT NULL DEFAULT 1;
 -- Finds the rows that are not filled in yet, those without a checksum among them; empty in the end.
 CREATE INDEX videos_in_old_form ON videos (task) WHERE content_form < 2;
 DROP INDEX videos_without_checksum;
-CREATE INDEX videos_without_model ON videos (task) WHERE model_name IS NULL;
+CREATE INDEX videos_without_model ON videos (model_asked_at) WHERE model_name IS NULL;
 -- Finds the results that a person is warned about.
 CREATE INDEX videos_with_faults ON videos (task) WHERE is_truncated = 1 OR warnings IS NOT NULL;
 

@@ -44,6 +44,9 @@ class Interrupted:
     async def apply_list_page(self, page: ListSettlement) -> list[bool]:
         return await self._store.apply_list_page(page)
 
+    async def name_models(self, entries: Sequence[ListedTask], now_ms: int) -> int:
+        return await self._store.name_models(entries, now_ms)
+
 
 async def discover(store: Interrupted, *page: ListedTask) -> Queued:
     return await queue_page(store, page, NOW, random.Random(0))

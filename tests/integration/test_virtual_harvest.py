@@ -11,6 +11,7 @@ from bench.virtual import (
     START_MS,
     InlineStore,
     ModelApi,
+    Quirks,
     Report,
     Setup,
     Submission,
@@ -188,3 +189,23 @@ def test_a_loop_in_which_no_task_can_run_again_is_an_error() -> None:
 
     with pytest.raises(RuntimeError, match="no timer is set"):
         run_virtually(wait_for_ever())
+
+
+def test_models_that_results_do_not_name_cost_one_page_for_fifty() -> None:
+    """No page is needed otherwise: the tasks have finished long before they are queued."""
+    finished = draw_submissions(TASKS, 60.0, seed=1, processing_median_s=60.0, queued_after_s=7200.0)
+    setup = Setup(requests_per_minute=600, quirks=Quirks(hides_models=True))
+    report = run_harvest(finished, setup)
+    assert (report.harvested, report.without_model) == (TASKS, 0)
+    assert (report.requests[Endpoint.RETRIEVE], report.requests[Endpoint.STATUS]) == (TASKS, 0)
+    assert TASKS / 50 <= report.requests[Endpoint.LIST] <= TASKS / 50 + 2
+
+
+@thorough
+@pytest.mark.parametrize("problem", [403, 500])
+def test_a_list_that_is_refused_costs_a_handful_of_requests_and_leaves_the_results(problem: int) -> None:
+    finished = draw_submissions(60, 60.0, seed=1, processing_median_s=60.0, queued_after_s=7200.0)
+    quirks = Quirks(hides_models=True, list_problem=problem)
+    report = run_harvest(finished, Setup(requests_per_minute=600, quirks=quirks, stop_after_s=6 * 3600.0))
+    assert (report.harvested, report.without_model) == (60, 60)
+    assert report.requests[Endpoint.LIST] <= 20

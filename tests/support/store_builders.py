@@ -15,7 +15,7 @@ import numpy as np
 from harvester.domain.planning.api_versions import GONE_ANSWERS
 from harvester.domain.planning.decisions import Circumstances, decide
 from harvester.domain.tasks.embeddings import Matrix, MediaMetadata, TaskEmbeddings
-from harvester.domain.tasks.listing import ListedRow, ListSettlement
+from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement
 from harvester.domain.tasks.outcomes import (
     Failed,
     InvalidRequest,
@@ -32,6 +32,7 @@ from harvester.domain.tasks.task import Task
 from harvester.store.sqlite import queue
 from harvester.store.sqlite.connection import open_for_writing
 from harvester.store.sqlite.listed import apply_list_page, listed_rows
+from harvester.store.sqlite.model_names import name_models, nameable
 from harvester.store.sqlite.results import settle
 from harvester.store.sqlite.store import Store
 from harvester.store.sqlite.transaction import in_transaction
@@ -193,6 +194,10 @@ class ListPages:
     async def apply_list_page(self, page: ListSettlement) -> list[bool]:
         self.transactions += 1
         return in_transaction(self._connection, lambda connection: apply_list_page(connection, page))
+
+    async def name_models(self, entries: Sequence[ListedTask], now_ms: int) -> int:
+        named = nameable(self._connection, entries)
+        return in_transaction(self._connection, lambda connection: name_models(connection, named, now_ms))
 
 
 def row(connection: sqlite3.Connection, key: int, *columns: str) -> tuple[Any, ...]:

@@ -14,6 +14,8 @@ from harvester.domain.limits.aimd import CUT
 from harvester.domain.limits.quotas import RESERVE_SHARE
 from harvester.domain.planning.api_versions import GONE_ANSWERS
 from harvester.domain.planning.decisions import INVALID_DOWNLOADS
+from harvester.domain.planning.list_reader import PAGE_LIMIT
+from harvester.domain.planning.model_lookup import MANY, SHORTEST_WAIT_MS
 from harvester.domain.tasks.dead_letter import MAX_PAYLOAD_BYTES
 from harvester.domain.tasks.task import DAY_MS, NEVER_ANSWERED_MS, RETENTION_MS
 from harvester.domain.tasks.task_id import MAX_LENGTH
@@ -22,6 +24,7 @@ from harvester.ports.space import LARGE_LOG_BYTES, LOG_BYTES
 from harvester.service import deadline_monitor
 from harvester.service.clock import AGREEING, OFF_S, SAMPLES
 from harvester.service.housekeeping import ATTEMPTS_KEPT_MS
+from harvester.service.model_lookup import MAX_PAUSE_S, PAUSE_S
 from harvester.service.progress import RATE_WINDOW_S
 from harvester.settings.machine_defaults import BASE_BYTES, LEAST_BYTES, WORKER_BYTES
 from harvester.settings.model import Settings
@@ -35,7 +38,7 @@ from harvester.web.health import STUCK_AFTER_S
 
 ROOT = Path(__file__).parents[2]
 
-WORDS = {2: "two", 3: "three", 5: "five", 6: "six", 7: "seven"}
+WORDS = {2: "two", 3: "three", 5: "five", 6: "six", 7: "seven", 10: "ten"}
 PERIODS = {60.0: "minute"}
 
 QUANTITY = re.compile(
@@ -109,6 +112,21 @@ HELD: dict[str, list[str]] = {
         f"{WORDS[AGREEING]} of the last {WORDS[SAMPLES]} answers agree",
         f"more than a {PERIODS[OFF_S]} wrong",
         f"Until {WORDS[AGREEING]} answers have come",
+    ],
+    "docs/howto/models.md": [
+        f"names up to {PAGE_LIMIT} results",
+        f"at least {MANY} results",
+        f"one for {MANY} other requests",
+        "or for an hour",
+        "after an hour, and",
+        f"for a {PERIODS[SHORTEST_WAIT_MS / 1000]} only",
+        f"the {DAYS_KEPT} of a task are over",
+        f"A day before the {DAYS_KEPT}",
+        f"after {WORDS[round(PAUSE_S / 60)]} minutes",
+        f"once in {WORDS[round(MAX_PAUSE_S / 3600)]} hours",
+        f"until the {DAYS_KEPT} are over",
+        f"Past the {DAYS_KEPT}",
+        "again after an hour",
     ],
     "docs/howto/monitoring.md": [LISTEN, f"worked for {STUCK_AFTER_S / 60:g} minutes"],
     "docs/howto/rehearse.md": [

@@ -58,10 +58,11 @@ class TaskRequest:
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """One request for a page of the list, which answers for many tasks."""
+    """One request for a page of the list, which answers for many tasks; it names the models of `harvested` ones."""
 
     query: ListQuery
     tasks: tuple[Task, ...]
+    harvested: tuple[Task, ...] = ()
     endpoint: Endpoint = Endpoint.LIST
     is_question: bool = True
     cost: float = 1.0

@@ -172,8 +172,13 @@ class Planner:
         answered = list(answered)
         asked = request.query.version or self.settings.versions.first
         self.lists.learn(asked, (task for task in answered if task.task_id in shown))
-        self.listing.learn(request.query, page, sum(task.task_id in shown for task in request.tasks))
+        known = sum(task.task_id in shown for task in (*request.tasks, *request.harvested))
+        self.listing.learn(request.query, page, known)
         self._unlisted.record_page(request, answered, now_ms, is_whole=is_complete(request.query, page))
+
+    def list_of(self, task: Task, now: float) -> ApiVersion:
+        """Return the API version whose list is asked about the task at `now` (monotonic seconds)."""
+        return self.lists.of(task, self.settings.versions, now)
 
     def list_failed(self, now: float) -> None:
         """Pause requests for the list: single calls may still work."""

@@ -85,6 +85,14 @@ class ListSettlement:
     attempt: Attempt | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class UnnamedResult:
+    """A harvested task whose model is unknown; `harvested_at_ms` is Unix milliseconds."""
+
+    task: Task
+    harvested_at_ms: int
+
+
 def new_task(task_id: str, now_ms: int) -> Task:
     """Return a task that is not stored yet, queued at `now_ms` (Unix ms); its entry sets the deadline."""
     return Task(row_id=0, task_id=task_id, state=TaskState.PENDING, added_at_ms=now_ms, expires_at_ms=0)

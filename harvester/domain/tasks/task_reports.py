@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.tasks.model_gaps import ModelGaps
 from harvester.domain.tasks.queue_reports import Deadline, Troubled
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import TaskState
@@ -49,6 +50,7 @@ class StatusReport:
     incomplete: int = 0
     incomplete_task_id: str | None = None
     """How many stored results lack something, and the task of one of them."""
+    model_gaps: ModelGaps = field(default_factory=ModelGaps)
 
     @property
     def open(self) -> int:

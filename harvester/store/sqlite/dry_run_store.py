@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harvester.domain.limits.endpoint import BudgetLease, RateLimit, reserve
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
-from harvester.domain.tasks.listing import ListedRow, ListSettlement
+from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement
 from harvester.store.sqlite.connection import open_for_reading
 from harvester.store.sqlite.database_path import exists
 from harvester.store.sqlite.limits import known_limits
@@ -40,6 +40,10 @@ class DryRunStore:
     async def apply_list_page(self, page: ListSettlement) -> list[bool]:
         """Accept every change, and store none."""
         return [True] * len(page.changes)
+
+    async def name_models(self, entries: Sequence[ListedTask], now_ms: int) -> int:  # noqa: ARG002  # as the port
+        """Store nothing."""
+        return 0
 
     async def lease_requests(self, limit: RateLimit, count: int, now_ms: int) -> BudgetLease:
         """Return when `count` requests may go out after those that others have taken out of the budget."""

@@ -76,6 +76,60 @@ SET listed_at = excluded.listed_at,
     input_filename = coalesce(excluded.input_filename, input_filename),
     input_url = coalesce(excluded.input_url, input_url), input_type = coalesce(excluded.input_type, input_type)
 
+-- name: is_any_unnamed
+SELECT EXISTS (SELECT 1 FROM videos INDEXED BY videos_without_model WHERE model_name IS NULL)
+
+-- name: find_unnamed
+-- A result without a model, by the id of its task. Rows in the old form get their columns from the stored JSON first.
+SELECT videos.task, tasks.task_id, videos.segment_count FROM tasks CROSS JOIN videos ON videos.task = tasks.id
+WHERE tasks.task_id = :task_id AND videos.model_name IS NULL AND videos.content_form >= 2 AND tasks.source = 'api'
+
+-- name: unnamed
+-- Results without a model: those that the list was never asked for, then those that it is to be asked for again. The
+-- second time range holds no others: a deadline is at most seven days after the harvest.
+SELECT * FROM (
+    SELECT videos.harvested_at, {claimable}
+    FROM videos INDEXED BY videos_without_model CROSS JOIN tasks ON tasks.id = videos.task
+    LEFT JOIN listed ON listed.task = tasks.id
+    WHERE videos.model_name IS NULL AND videos.model_asked_at IS NULL
+      AND videos.content_form >= 2 AND tasks.source = 'api'
+    LIMIT :limit
+)
+UNION ALL
+SELECT * FROM (
+    SELECT videos.harvested_at, {claimable}
+    FROM videos INDEXED BY videos_without_model CROSS JOIN tasks ON tasks.id = videos.task
+    LEFT JOIN listed ON listed.task = tasks.id
+    WHERE videos.model_name IS NULL AND videos.model_asked_at > :now - :retention
+      AND videos.model_asked_at <= :now - :pause AND :now < tasks.expires_at
+      AND 2 * videos.model_asked_at - videos.harvested_at <= :now
+      AND videos.content_form >= 2 AND tasks.source = 'api'
+    LIMIT :limit
+)
+LIMIT :limit
+
+-- name: unnamed_selected
+SELECT videos.harvested_at, {claimable}
+FROM temp.selected CROSS JOIN videos ON videos.task = selected.task CROSS JOIN tasks ON tasks.id = videos.task
+LEFT JOIN listed ON listed.task = tasks.id
+WHERE videos.model_name IS NULL AND videos.content_form >= 2 AND tasks.source = 'api'
+  AND (videos.model_asked_at IS NULL
+       OR (videos.model_asked_at > :now - :retention AND videos.model_asked_at <= :now - :pause
+           AND :now < tasks.expires_at AND 2 * videos.model_asked_at - videos.harvested_at <= :now))
+ORDER BY videos.model_asked_at LIMIT :limit
+
+-- name: name_model
+UPDATE videos
+SET model_name = :model_name, model_source = :model_source, duration = :duration, input_filename = :input_filename,
+    input_url = :input_url, input_type = :input_type, content_blake2b = :content_blake2b
+WHERE task = :task AND model_name IS NULL
+
+-- name: model_not_listed
+UPDATE videos SET model_asked_at = :now WHERE task = :task AND model_name IS NULL
+
+-- name: model_gaps
+SELECT count(*), count(model_asked_at) FROM videos INDEXED BY videos_without_model WHERE model_name IS NULL
+
 -- name: listed_of
 SELECT listed_at, model_name, duration, input_filename, input_url, input_type FROM listed WHERE task = :task
 
@@ -703,6 +757,9 @@ SELECT videos.task, tasks.task_id FROM videos JOIN tasks ON tasks.id = videos.ta
 
 -- name: vectors_of
 SELECT position, dim, dtype, vector FROM embeddings WHERE task = :task ORDER BY position
+
+-- name: content_embeddings
+SELECT position, dim, dtype FROM embeddings WHERE task = :task ORDER BY position
 
 -- name: content_scopes
 SELECT position, video_embedding_scope FROM video_scopes WHERE task = :task ORDER BY position

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -16,13 +17,14 @@ from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.domain.planning.plan import DueTasks
 from harvester.domain.planning.processing_time import Key, LifeTable
 from harvester.domain.tasks.imported import ImportedResult, ImportOutcome
-from harvester.domain.tasks.listing import ListedRow, ListSettlement
+from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement, UnnamedResult
+from harvester.domain.tasks.model_gaps import ModelGaps
 from harvester.domain.tasks.queue_reports import Deadline, Ends, Troubled
 from harvester.domain.tasks.records import HeldLeases, Lease, Settlement
 from harvester.domain.tasks.task import ApiVersion, Task, TaskState
 from harvester.ports.maintenance import Covered
 from harvester.ports.space import LOG_BYTES, FreeSpace, LogReport
-from harvester.store.sqlite import limits, queue
+from harvester.store.sqlite import limits, model_names, queue
 from harvester.store.sqlite.attempts import recent_answers
 from harvester.store.sqlite.connection import Connection, open_for_writing
 from harvester.store.sqlite.counts import (
@@ -296,6 +298,30 @@ class Store:
         back.
         """
         return await self.transact(lambda connection: apply_list_page(connection, page))
+
+    async def name_models(self, entries: Sequence[ListedTask], now_ms: int) -> int:
+        """Store the models that the entries name for results without one; return of how many.
+
+        Several transactions: each recomputes the checksums of a few results, and delays no others for long.
+        """
+        count = 0
+        for batch in model_names.batches(await self.read(lambda connection: model_names.nameable(connection, entries))):
+            count += await self.transact(partial(model_names.name_models, named=batch, now_ms=now_ms))
+        return count
+
+    async def unnamed_results(self, now_ms: int, *, limit: int) -> list[UnnamedResult]:
+        """Return results for whose models the list should be asked."""
+        return await self.read(
+            lambda connection: model_names.unnamed_results(connection, now_ms, self._scope, limit=limit)
+        )
+
+    async def models_not_listed(self, tasks: Sequence[Task], now_ms: int) -> None:
+        """Record that the list was asked for the models of these results and did not name them."""
+        await self.transact(lambda connection: model_names.models_not_listed(connection, tasks, now_ms))
+
+    async def model_gaps(self) -> ModelGaps:
+        """Return how many stored results have no model."""
+        return await self.read(model_names.model_gaps)
 
     async def release_held(self, limit: int) -> int:
         """Make due up to `limit` tasks that wait for a confirmation; return how many."""

@@ -13,6 +13,7 @@ from harvester.store.sqlite.counts import held, nearest_deadline, task_counts
 from harvester.store.sqlite.deadlines import deadlines
 from harvester.store.sqlite.json_columns import dump_json, load_json
 from harvester.store.sqlite.limits import known_blocks
+from harvester.store.sqlite.model_names import model_gaps
 from harvester.store.sqlite.queries import query
 from harvester.store.sqlite.write_ahead_log import free_bytes, log_bytes
 
@@ -43,6 +44,7 @@ def status_report(connection: sqlite3.Connection, path: Path, now_ms: int) -> St
         truncated=connection.execute(query("count_truncated")).fetchone()[0],
         incomplete=incomplete,
         incomplete_task_id=example,
+        model_gaps=model_gaps(connection),
     )
 
 

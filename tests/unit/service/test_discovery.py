@@ -67,6 +67,7 @@ class FakeStore:
 
     tasks: list[str] = field(default_factory=list)
     error: StoreError | None = None
+    shown: list[str] = field(default_factory=list)
 
     async def listed_rows(self, task_ids: Sequence[str]) -> dict[str, ListedRow]:
         if self.error is not None:
@@ -78,6 +79,10 @@ class FakeStore:
     async def apply_list_page(self, page: ListSettlement) -> list[bool]:
         self.tasks += [change.task.task_id for change in page.changes]
         return [True] * len(page.changes)
+
+    async def name_models(self, entries: Sequence[ListedTask], now_ms: int) -> int:  # noqa: ARG002  # as the port
+        self.shown += [entry.task_id for entry in entries]
+        return 0
 
 
 class Comparing(FakeStore):
@@ -196,6 +201,12 @@ async def test_each_page_is_stored_before_the_next_is_asked_for() -> None:
     on = stage(page(*(newest - number * 1_000 for number in range(50))), second)
     report = await on.run()
     assert (report.requests, report.listed, report.problem, report.newest_ms) == (2, 51, None, newest)
+
+
+async def test_each_page_names_the_models_of_results() -> None:
+    on = stage(page(NOW_MS + 2, NOW_MS + 1))
+    await on.run()
+    assert len(on.store.shown) == 2
 
 
 async def test_the_rate_is_kept() -> None:

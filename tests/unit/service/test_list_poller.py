@@ -17,7 +17,7 @@ from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement
 from harvester.domain.tasks.outcomes import NotFound, Outcome, Processing, Ready, Refused, Throttled, Transient
 from harvester.domain.tasks.task import RETENTION_MS, ApiVersion, Task, TaskState
 from harvester.service.clock import SystemClock
-from harvester.service.list_poller import ListPoller
+from harvester.service.list_poller import ListPoller, Polled
 from harvester.throttle.throttle import Permit
 from tests.support.harvest_parts import harvest_parts
 
@@ -62,6 +62,11 @@ class Pages:
         self.settled.append(page)
         return [change.task.task_id not in self.refused for change in page.changes]
 
+    async def name_models(self, entries: Sequence[ListedTask], now_ms: int) -> int:
+        await anyio.lowlevel.checkpoint()
+        assert now_ms == NOW
+        return sum(entry.metadata.model_name is not None for entry in entries)
+
 
 class Bench:
     def __init__(self, answer: ListPage | Outcome) -> None:
@@ -71,10 +76,10 @@ class Bench:
         self.progress = parts.progress
         self.poller = ListPoller(parts)
 
-    async def poll(self, *tasks: Task, version: ApiVersion = "v1") -> None:
+    async def poll(self, *tasks: Task, version: ApiVersion = "v1") -> Polled:
         self.store.rows = {one.task_id: ListedRow(one, is_claimed=True) for one in tasks}
         query = ListQuery(NOW - AGE_MS - 1000, NOW - AGE_MS + 1000, status=PROCESSING, version=version)
-        await self.poller.poll(ListRequest(query, tasks), Permit(Endpoint.LIST))
+        return await self.poller.poll(ListRequest(query, tasks), Permit(Endpoint.LIST))
 
     @property
     def list_asked_next(self) -> ApiVersion:
@@ -222,3 +227,14 @@ async def test_a_page_closes_the_breaker() -> None:
     assert not bench.breaker.is_closed
     await bench.poll(task(1))
     assert bench.breaker.is_closed
+
+
+async def test_a_page_names_the_models_of_results_whoever_asked_for_it() -> None:
+    named = ListedTask("task-9", Ready(), MediaMetadata(model_name="marengo3.5"))
+    answer = ListPage([named], 1, 1)
+    assert await Bench(answer).poll(task(1)) == Polled(answer, named=1)
+
+
+async def test_what_is_no_page_names_nothing() -> None:
+    refused = Refused("No.")
+    assert await Bench(refused).poll(task(1)) == Polled(refused)
