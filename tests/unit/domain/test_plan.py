@@ -178,10 +178,19 @@ def test_one_page_answers_for_fifty(constraints: PlanConstraints) -> None:
 
 def test_a_page_of_the_unfinished_answers_for_more() -> None:
     tasks = [task(key, age_ms=4 * HALF_DONE_MS + key * 1000) for key in range(300)]
-    (request,) = planned(tasks, PlanConstraints()).requests
+    versions = ApiVersions()
+    versions.known.learn(NOW, "v1")
+    (request,) = planned(tasks, PlanConstraints(versions=versions)).requests
     assert isinstance(request, ListRequest)
     assert request.query.status == PROCESSING
     assert len(request.tasks) > 200
+
+
+def test_while_no_version_is_known_a_page_shows_finished_tasks_too() -> None:
+    tasks = [task(key, age_ms=4 * HALF_DONE_MS + key * 1000) for key in range(300)]
+    (request,) = planned(tasks, PlanConstraints()).requests
+    assert isinstance(request, ListRequest)
+    assert request.query.status is None
 
 
 def test_a_page_is_not_asked_for_a_single_task() -> None:
