@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from harvester.domain.planning.decisions import GENERIC_ERROR, HELD_BACK_MS, PATIENCE_MS, Circumstances
+from harvester.domain.planning.decisions import GENERIC_ERROR, PATIENCE_MS, Circumstances
 from harvester.domain.planning.final_state_breaker import FinalStateBreaker
 from harvester.domain.planning.planned_requests import TaskRequest
 from harvester.domain.tasks.outcomes import (
@@ -29,9 +29,6 @@ CONDITION = "answers"
 
 YOUNG_MS = 30 * 1000
 """Milliseconds: a task that was created less than this ago may not be visible everywhere yet."""
-
-SHORTEST_HELD_MS = HELD_BACK_MS * 3 // 4
-"""Milliseconds: the shortest wait of a task whose end is held back; that of others is shorter while the doubt is."""
 
 REMEMBERED_MS = PATIENCE_MS
 """Milliseconds: how far back answers count that came before this process began."""
@@ -104,11 +101,9 @@ class FinalStates:
             log.info("the API answers sensibly again, ends are no longer held back")
         self._show(outcome)
 
-    def record_stored(self, decision: Decision, stored_at_ms: int) -> None:
+    def record_stored(self, decision: Decision) -> None:
         """Let a task whose end was held back be released if the breaker has closed since that was decided."""
-        is_new = decision.doubted_at_ms is not None and stored_at_ms - decision.doubted_at_ms < SHORTEST_HELD_MS
-        is_held = decision.state.is_open and decision.next_attempt_at_ms - stored_at_ms >= SHORTEST_HELD_MS
-        self.has_closed = self.has_closed or (is_new and is_held and not self.is_open)
+        self.has_closed = self.has_closed or (decision.is_held_back and not self.is_open)
 
     def record_end(self, task: Task) -> None:
         """Forget a task that has ended: its answers are no longer evidence about others."""

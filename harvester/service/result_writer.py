@@ -100,7 +100,7 @@ class ResultWriter:
     def _record(self, settlement: Settlement) -> None:
         task, state = settlement.task, settlement.decision.state
         self._transitions.record_transition(task, state, settlement.attempt.at_ms, settlement)
-        self._final_states.record_stored(settlement.decision, settlement.settled_at_ms)
+        self._final_states.record_stored(settlement.decision)
         if not state.is_open and state is not TaskState.HARVESTED:
             self._final_states.record_end(task)
 

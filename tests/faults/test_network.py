@@ -18,11 +18,13 @@ async def test_row_01_a_connection_reset_in_the_middle_of_a_body_is_retried(shel
     kinds = {
         "reset": "connection_lost",
         "length_too_large": "connection_lost",
-        "length_too_small": "body_cut",
         "not_http": "protocol_error",
+        "length_too_small": "body_cut",
     }
     async with stand_in(tasks=7, duration_s=12, gzip=False) as api:
-        hit = dict(zip(api.catalogue.ids()[1:], kinds, strict=False))
+        # The rest of a body that arrives late would hit the next request on its connection: none follows the last.
+        ids = api.catalogue.ids()
+        hit = dict(zip([*ids[1:4], ids[-1]], kinds, strict=True))
         for task_id, kind in hit.items():
             api.faults.add(Fault(kind=kind, tasks=(task_id,), times=1))
 

@@ -172,8 +172,9 @@ class _Case:
 
     def held(self, decision: Decision) -> Decision:
         """Return the decision for a task whose end is held back."""
-        shortest_ms = HELD_BACK_MS if self.circumstances.is_held_back else GONE_SPACING_MS
-        return replace(decision, next_attempt_at_ms=self.after(shortest_ms))
+        is_held_back = self.circumstances.is_held_back
+        shortest_ms = HELD_BACK_MS if is_held_back else GONE_SPACING_MS
+        return replace(decision, next_attempt_at_ms=self.after(shortest_ms), is_held_back=is_held_back)
 
 
 def _decide(case: _Case, outcome: Outcome, times: ProcessingTimes) -> Decision:  # noqa: C901, PLR0912  # as outcomes

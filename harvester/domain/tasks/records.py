@@ -1,6 +1,6 @@
 """Values that the service passes to the store or gets from it; every store uses the same ones."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.task import ApiVersion, Task, TaskState
@@ -35,6 +35,8 @@ class Decision:
     other_id: str | None = None
     seen_with: str | None = None
     problem: Problem | None = None
+    is_held_back: bool = field(default=False, compare=False)
+    """Whether the task waits because most answers bring no result."""
 
 
 @dataclass(frozen=True, slots=True)
