@@ -33,7 +33,7 @@ def planner(settings: Settings, until: StopWhen) -> Planner:
     return Planner(
         PlannerSettings(
             strategy=Strategy(settings.harvest.strategy),
-            versions=ApiVersions(settings.api.first_version),
+            versions=ApiVersions(settings.api.first_version, is_first_given=settings.api.version != "auto"),
             ask_every_task=until is StopWhen.ALL_ASKED,
         )
     )

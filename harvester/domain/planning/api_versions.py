@@ -16,11 +16,13 @@ class ApiVersions:
     """Chooses the API version for each task, and learns which versions the tasks are of.
 
     A task is asked in the version that knows it. While that is unknown it is asked in the version of its neighbours in
-    time, without any in `first`; after a denial in the version that has not denied it last.
+    time, without any in `first`; after a denial in the version that has not denied it last. `is_first_given`: a person
+    has said that tasks are of the version `first`.
     """
 
     first: ApiVersion = "v1"
     known: KnownVersions = field(default_factory=KnownVersions)
+    is_first_given: bool = True
 
     def of(self, task: Task) -> ApiVersion:
         """Return the API version that knows the task, as far as is known."""
@@ -34,6 +36,11 @@ class ApiVersions:
         """Learn that an answer of that version has identified the task; no effect where that was known before."""
         if version is not None and task.version is None:
             self.known.learn(task.created_ms_estimate, version)
+
+    @property
+    def is_nothing_known(self) -> bool:
+        """Whether neither an answer nor a person has said yet of which version any task is."""
+        return not self.is_first_given and not self.known.has_any
 
     def has_status_call(self, task: Task) -> bool:
         """Whether the API version that knows the task has a status call."""

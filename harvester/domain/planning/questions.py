@@ -80,8 +80,8 @@ def _best_of_list(
     if constraints.strategy is Strategy.LIST:
         window = best_window(scored, listing, at_least=1)
     else:
-        # While no task's version is known, absence from a list says nothing: ask for the finished tasks, too.
-        only_processing = constraints.trust_list_gaps and constraints.versions.known.has_any
+        # While nothing is known of versions, absence from a list says nothing: ask for the finished tasks, too.
+        only_processing = constraints.trust_list_gaps and not constraints.versions.is_nothing_known
         window = best_window(scored, listing, at_least=2, only_processing=only_processing)
     return None if window is None else replace(window, query=replace(window.query, version=version))
 
