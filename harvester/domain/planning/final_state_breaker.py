@@ -42,7 +42,7 @@ EVIDENCE_S = 600.0
 LONE_EVIDENCE_S = 600.0
 """Seconds of doubt after which a page of the list is enough evidence, without an answer about another task."""
 
-FAILED_EVIDENCE_S = 60.0
+FAILED_EVIDENCE_S = 600.0
 """Seconds of doubt after which an answer that names the task and says that it has failed is enough evidence."""
 
 REFUTED_S = 3600.0
