@@ -158,8 +158,8 @@ class ResultImporter(Protocol):
         """
         ...
 
-    async def harvested_among(self, task_ids: Sequence[str]) -> set[str]:
-        """Return those of the tasks that are harvested."""
+    async def harvested_among(self, task_ids: Sequence[str]) -> dict[str, int | None]:
+        """Return those of the tasks that are harvested, with the bytes of the file that the last import of it read."""
         ...
 
 

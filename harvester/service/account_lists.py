@@ -40,7 +40,14 @@ class ListedBefore:
         return created_ms is not None and self.since_ms <= created_ms < self.began_ms - SETTLED_MS
 
     def agrees_with(self, page: ListPage) -> bool:
-        """Return whether the first page of a second list shows the same tasks, and at least one."""
+        """Return whether the first page of a second list shows the same tasks, at least one, and announces no more."""
+        new = sum(task.task_id not in self.created_ms for task in page.tasks)
+        if page.total_results is None:
+            has_others = not is_whole_page(page)
+        else:
+            has_others = page.total_results - new > len(self.created_ms)
+        if has_others:
+            return False
         shown = {task.task_id for task in page.tasks if self.is_settled(task.created_at_ms)}
         dates = [task.created_at_ms for task in page.tasks if task.created_at_ms is not None]
         oldest_ms = self.since_ms if is_whole_page(page) else min(dates, default=self.began_ms) + 1

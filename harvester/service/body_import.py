@@ -137,9 +137,15 @@ class BodyImporter:
         return body
 
     async def _known_id(self, body: ReadBody) -> str | None:
-        """Return the id of a body whose task is harvested already, without decoding it."""
-        task_id = beginning_id(body.beginning, None) or self.options.task_id or content_task_id(body.sha256)
-        return task_id if await self.store.harvested_among([task_id]) else None
+        """Return the id of a body that is stored already, as far as that shows without decoding it.
+
+        An id may be that of the content; under another id a file of the same length was imported before.
+        """
+        of_content = content_task_id(body.sha256)
+        task_id = beginning_id(body.beginning, None) or self.options.task_id or of_content
+        harvested = await self.store.harvested_among([task_id])
+        is_same = task_id == of_content or harvested.get(task_id) == body.file_bytes
+        return task_id if task_id in harvested and is_same else None
 
     async def _store_all(self, ready: MemoryObjectReceiveStream[_Ready]) -> None:
         async with ready:
@@ -164,6 +170,10 @@ class BodyImporter:
     def _note_stored(self, one: _Ready, outcome: ImportOutcome) -> None:
         if outcome is ImportOutcome.CLAIMED:
             problem = f"A running harvest works on the task {one.result.task_id}: import the file again after it."
+            self._note_problem(one.path, problem)
+            return
+        if outcome is ImportOutcome.OTHER:
+            problem = f"The task {one.result.task_id} is harvested with other vectors: add --replace to store these."
             self._note_problem(one.path, problem)
             return
         if outcome is ImportOutcome.STORED:

@@ -6,7 +6,7 @@ from pathlib import Path
 from harvester.api.decode.bedrock import is_of_bedrock
 from harvester.domain.errors import InvalidTaskId
 from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
-from harvester.domain.tasks.given_model import makes_vectors_of, models_of
+from harvester.domain.tasks.given_model import BEDROCK_MODELS, makes_vectors_of, models_of
 from harvester.domain.tasks.imported import ENDPOINT, ImportedResult, ResultSource
 from harvester.domain.tasks.models import ResultSigns, infer_model
 from harvester.domain.tasks.outcomes import Empty, Failed, Outcome, Processing, Retrieved
@@ -105,8 +105,10 @@ def _with_model(embeddings: TaskEmbeddings, source: ResultSource, given: str | N
     if metadata.model_name is not None or (given is None and inferred is not None and source != "bedrock"):
         return metadata
     if given is None:
-        possible = [name for name in models_of(dim) if source != "bedrock" or name in ("marengo2.7", "marengo3.0")]
+        possible = [name for name in models_of(dim) if source != "bedrock" or name in BEDROCK_MODELS]
         raise UnusableBodyError(f"It names no model: add --model {' or '.join(possible)} ({dim} numbers a vector).")
+    if source == "bedrock" and given.lower().replace("-retrieval-", "") not in BEDROCK_MODELS:
+        raise UnusableBodyError(f"It comes from Bedrock, which has {' and '.join(BEDROCK_MODELS)}, not {given}.")
     if not makes_vectors_of(given, dim):
         raise UnusableBodyError(f"Its vectors of {dim} numbers are of {' or '.join(models_of(dim))}, not of {given}.")
     if inferred not in (None, given):

@@ -239,6 +239,18 @@ async def test_a_claim_brings_what_to_retrieve_and_an_open_task_may_be_given_ano
     assert [task.retrieve_options for task in await claim(store)] == [None, ("audio",), ()]
 
 
+async def test_another_choice_makes_a_task_due_whose_choice_was_refused(
+    store: HarvestStore, editor: QueueEditor
+) -> None:
+    editor.add([object_id(1), object_id(2)], NOW, ["audio"])
+    for task, code in zip(await claim(store), ("embedding_option_refused", "connection_lost"), strict=True):
+        waits = settlement(task, Transient("Not now.", code))
+        later = replace(waits.decision, next_attempt_at_ms=NOW + LEASE_MS)
+        assert await store.settle([replace(waits, decision=later)]) == [True]
+    editor.add([object_id(1), object_id(2)], NOW, [])
+    assert [task.task_id for task in await claim(store)] == [object_id(1)]
+
+
 async def failed(store: HarvestStore, asked: tuple[str, ...] | None = None) -> Task:
     """Claim the only task, let it end as failed, and return it as claimed."""
     (task,) = await claim(store)

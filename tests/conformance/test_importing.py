@@ -15,7 +15,7 @@ from tests.conformance.actions import claim, claim_new, picture, row
 from tests.conformance.backends import Backend, Fault
 from tests.support.store_builders import LEASE_MS, NOW, embeddings, object_id, settlement
 
-STORED, KNOWN, CLAIMED = ImportOutcome
+STORED, KNOWN, CLAIMED, OTHER = ImportOutcome
 
 A_FILE = "file-0123456789abcdef01234567"
 
@@ -44,13 +44,16 @@ async def test_a_second_import_changes_nothing(backend: Backend, store: HarvestS
     await store.import_results([result()], NOW)
     before = picture(backend, place, A_FILE)
 
-    assert await store.import_results([result(count=3)], NOW + 1) == [KNOWN]
+    assert await store.import_results([result()], NOW + 1) == [KNOWN]
+    assert await store.import_results([result(count=3)], NOW + 1) == [OTHER]
     assert picture(backend, place, A_FILE) == before
-    assert await store.harvested_among([A_FILE, object_id(1)]) == {A_FILE}
+    assert await store.harvested_among([A_FILE, object_id(1)]) == {A_FILE: 0}
 
 
 async def test_the_second_of_two_results_of_one_task_in_a_group_is_known(store: HarvestStore) -> None:
     assert await store.import_results([result(), result(), result(object_id(1))], NOW) == [STORED, KNOWN, STORED]
+    two = object_id(2)
+    assert await store.import_results([result(two), result(two, count=3)], NOW) == [STORED, OTHER]
 
 
 async def test_a_result_that_replaces_takes_the_place_of_the_stored_one(

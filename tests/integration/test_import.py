@@ -139,6 +139,13 @@ def test_the_model_of_a_body_follows_from_what_only_one_model_makes(here: Import
     assert here.run("verify", "--deep").code == 0
 
 
+def test_an_output_of_bedrock_is_of_no_model_that_bedrock_does_not_have(here: Importer) -> None:
+    here.holds("output.json", fixture(BEDROCK["marengo3.0"]))
+    ended = here.run("import", "output.json", "--model", "marengo3.5")
+    assert (ended.code, here.states()) == (1, {})
+    assert "It comes from Bedrock, which has marengo2.7 and marengo3.0, not marengo3.5." in ended.err
+
+
 def test_a_second_import_changes_nothing_and_says_known(here: Importer) -> None:
     here.holds("a/output.json", fixture(BEDROCK["marengo3.0"]))
     here.holds("b/again.json.gz", gzip.compress(fixture(BEDROCK["marengo3.0"])))
@@ -152,6 +159,21 @@ def test_a_second_import_changes_nothing_and_says_known(here: Importer) -> None:
     assert (first["stored"], first["known"]) == (2, 1)
     assert (second["stored"], second["known"], second["bad"]) == (0, 3, 0)
     assert here.rows("SELECT * FROM tasks JOIN videos ON videos.task = tasks.id") == before
+
+
+def test_another_body_of_a_known_task_is_named_and_not_called_known(here: Importer) -> None:
+    first = fixture("retrieve_v1_ready.json")
+    body = json.loads(first)
+    body["video_embedding"]["segments"] = body["video_embedding"]["segments"][:3]
+    here.holds("a.json", first)
+    here.holds("b.json", json.dumps(body).encode())
+
+    assert here.run("import", "a.json").code == 0
+    other = here.run("import", "b.json")
+    assert (other.code, here.run("import", "a.json").code) == (1, 0)
+    assert f"The task {V1_ID} is harvested with other vectors: add --replace to store these." in other.err
+    assert here.run("import", "b.json", "--replace").code == 0
+    assert here.rows("SELECT segment_count FROM videos") == [(3,)]
 
 
 def document(**changes: Any) -> dict[str, Any]:

@@ -403,7 +403,7 @@ def _download_again(case: _Case, outcome: Invalid) -> Decision:
 
 def _wait_for_another_filter(case: _Case, outcome: Transient) -> Decision:
     """Ask again at growing intervals: a person has to correct the filter, and on the last day it is left out."""
-    after = replace(unchanged(case.task), doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome))
+    after = replace(unchanged(case.task), gone=0, doubted_at_ms=case.doubted_at_ms, problem=_problem(outcome))
     return replace(after, next_attempt_at_ms=case.after(HELD_BACK_MS))
 
 

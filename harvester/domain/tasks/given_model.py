@@ -15,6 +15,9 @@ _DIMENSIONS = {
     "marengo3.5": (128, 256, 512),
 }
 
+BEDROCK_MODELS = ("marengo2.7", "marengo3.0")
+"""The models whose embeddings Amazon Bedrock makes."""
+
 
 def given_model(text: str) -> str:
     """Return the model's name as the API writes it; also for the id of a model in Bedrock. Raises UsageError."""

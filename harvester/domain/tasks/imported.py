@@ -17,11 +17,15 @@ ENDPOINT = "import"
 
 
 class ImportOutcome(StrEnum):
-    """What became of a result: `stored`, `known` (the task is harvested already) or `claimed` by a running harvest."""
+    """What became of a result.
+
+    `known`: it is stored already. `other`: the task is harvested with other vectors. `claimed`: a harvest works on it.
+    """
 
     STORED = "stored"
     KNOWN = "known"
     CLAIMED = "claimed"
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """Store results that come from files: a new task, or one that is open or has ended otherwise, becomes harvested."""
 
 import sqlite3
+import zlib
 from collections.abc import Iterable, Sequence
 
+from harvester.domain.tasks.embeddings import TaskEmbeddings
 from harvester.domain.tasks.imported import ImportedResult, ImportOutcome, imported_settlement
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import TaskState
@@ -22,8 +24,12 @@ def import_results(
     outcomes: list[ImportOutcome] = []
     settlements: dict[str, Settlement] = {}
     for result in results:
-        is_repeated = result.task_id in settlements
-        outcome = ImportOutcome.KNOWN if is_repeated else _taken(connection, result, now_ms)
+        repeated = settlements.get(result.task_id)
+        if repeated is not None and repeated.embeddings is not None:
+            is_same = _vectors_crc32(repeated.embeddings) == _vectors_crc32(result.embeddings)
+            outcomes.append(ImportOutcome.KNOWN if is_same else ImportOutcome.OTHER)
+            continue
+        outcome = _taken(connection, result, now_ms)
         if outcome is ImportOutcome.STORED:
             task = queue.task_of(connection.execute(query("due_again"), {"task_id": result.task_id}).fetchone())
             settlements[result.task_id] = imported_settlement(task, result, now_ms)
@@ -38,7 +44,10 @@ def _taken(connection: sqlite3.Connection, result: ImportedResult, now_ms: int) 
     row = connection.execute(query("find_importable"), {"task_id": result.task_id, "now": now_ms}).fetchone()
     key, state, is_claimed = row
     if state == TaskState.HARVESTED and not result.replaces:
-        return ImportOutcome.KNOWN
+        count, checksum = result.embeddings.count, _vectors_crc32(result.embeddings)
+        vectors = {"task": key, "count": count, "vectors_crc32": checksum}
+        (is_same,) = connection.execute(query("has_vectors"), vectors).fetchone()
+        return ImportOutcome.KNOWN if is_same else ImportOutcome.OTHER
     if is_claimed:
         return ImportOutcome.CLAIMED
     if state == TaskState.HARVESTED:
@@ -47,7 +56,13 @@ def _taken(connection: sqlite3.Connection, result: ImportedResult, now_ms: int) 
     return ImportOutcome.STORED
 
 
-def harvested_among(connection: sqlite3.Connection, task_ids: Iterable[str]) -> set[str]:
-    """Return those of the tasks that are harvested."""
-    rows = connection.execute(query("harvested_among"), {"task_ids": dump_json(list(task_ids)).decode()})
-    return {task_id for (task_id,) in rows}
+def _vectors_crc32(embeddings: TaskEmbeddings) -> int:
+    vectors = embeddings.vectors
+    return zlib.crc32(vectors.data if vectors.flags.c_contiguous else vectors.tobytes())
+
+
+def harvested_among(connection: sqlite3.Connection, task_ids: Iterable[str]) -> dict[str, int | None]:
+    """Return those of the tasks that are harvested, with the bytes of the file that the last import of it read."""
+    return dict(
+        connection.execute(query("harvested_among"), {"task_ids": dump_json(list(task_ids)).decode()}).fetchall()
+    )

@@ -11,7 +11,10 @@ ON CONFLICT (task_id) DO NOTHING
 
 -- name: choose_options
 -- The embedding options that version 1 of the API is asked for, of a task that has not ended.
-UPDATE tasks SET retrieve_options = :options WHERE task_id = :task_id AND state IN ('pending', 'ready')
+UPDATE tasks
+SET retrieve_options = :options,
+    next_attempt_at = iif(error_code = 'embedding_option_refused' AND lease_owner IS NULL, 0, next_attempt_at)
+WHERE task_id = :task_id AND state IN ('pending', 'ready')
 
 -- name: has_triggers
 SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger')
@@ -366,8 +369,17 @@ SET state = 'pending', next_attempt_at = 0, ended_at = NULL, claim = claim + 1, 
 WHERE id = :id
 
 -- name: harvested_among
-SELECT tasks.task_id FROM json_each(:task_ids) AS named CROSS JOIN tasks ON tasks.task_id = named.value
+-- The harvested ones of some tasks, with the length of the file that the last import read; NULL for others.
+SELECT tasks.task_id,
+       (SELECT bytes FROM attempts WHERE task = tasks.id AND endpoint = 'import' ORDER BY at DESC, id DESC LIMIT 1)
+FROM json_each(:task_ids) AS named CROSS JOIN tasks ON tasks.task_id = named.value
 WHERE tasks.state = 'harvested'
+
+-- name: has_vectors
+-- Whether the result that is stored of a task has these vectors.
+SELECT EXISTS (
+    SELECT 1 FROM videos WHERE task = :task AND segment_count = :count AND vectors_crc32 = :vectors_crc32
+)
 
 -- name: unclaimed
 -- Those tasks of a list of [id, claim] that no process has claimed since then; as one row, because each row releases

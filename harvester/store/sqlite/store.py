@@ -271,8 +271,8 @@ class Store:
         """Store results from files in one transaction; return the outcome of each."""
         return await self.transact(lambda connection: import_results(connection, results, now_ms))
 
-    async def harvested_among(self, task_ids: Sequence[str]) -> set[str]:
-        """Return those of the tasks that are harvested."""
+    async def harvested_among(self, task_ids: Sequence[str]) -> dict[str, int | None]:
+        """Return those of the tasks that are harvested, with the bytes of the file that the last import of it read."""
         return await self.read(lambda connection: harvested_among(connection, task_ids))
 
     async def renew(self, lease: Lease) -> int:

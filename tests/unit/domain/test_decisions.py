@@ -151,6 +151,8 @@ def test_a_refused_embedding_option_leaves_the_task_open_and_waits_for_a_person(
         Problem("embedding_option_refused", "No such option."),
     )
     assert decision.next_attempt_at_ms >= NOW + HELD_BACK_MS
+    # The version that has refused the option does not deny the task.
+    assert after(replace(task(), gone=1, denied_by="v2"), refused).gone == 0
     old = replace(task(age_ms=30 * DAY_MS), doubted_at_ms=NOW - NEVER_ANSWERED_MS)
     assert after(old, refused).state.is_open
 

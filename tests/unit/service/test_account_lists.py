@@ -46,6 +46,13 @@ def test_a_full_page_is_compared_as_far_as_it_reaches() -> None:
     assert not before(*minutes, 20_000).agrees_with(page(*minutes[1:], 60, total=51))
 
 
+def test_a_list_that_announces_more_tasks_than_the_other_has_shown_is_another_one() -> None:
+    minutes = range(5, 5 + PAGE_LIMIT)
+    assert before(*minutes).agrees_with(page(*minutes, total=PAGE_LIMIT))
+    assert not before(*minutes).agrees_with(page(*minutes, total=PAGE_LIMIT + 30))
+    assert not before(*minutes).agrees_with(page(*minutes))
+
+
 def test_two_empty_lists_say_nothing() -> None:
     assert not before().agrees_with(page())
 

@@ -52,8 +52,8 @@ class ScriptedStore:
         self.groups.append([one.task_id for one in results])
         return [ImportOutcome.STORED for _ in results]
 
-    async def harvested_among(self, task_ids: Sequence[str]) -> set[str]:
-        return self.known & set(task_ids)
+    async def harvested_among(self, task_ids: Sequence[str]) -> dict[str, int | None]:
+        return dict.fromkeys(self.known & set(task_ids))
 
 
 class Heard(ImportListener):
