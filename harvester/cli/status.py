@@ -103,7 +103,8 @@ def _lines(report: StatusReport, feasibility: Feasibility) -> Iterator[str]:
 def _stored(report: StatusReport) -> Iterator[str]:
     """Yield what is stored, with warnings about results and unknown models, and the space that it takes."""
     hours = report.video_seconds / 3600
-    yield f"stored         {report.segments} segments of {hours:.1f} h of video, {shown_bytes(report.file_bytes)}"
+    size = shown_bytes(report.file_bytes)
+    yield f"stored         {report.segments} segments of {hours:.1f} h of video and audio, {size}"
     if report.truncated:
         yield f"truncated      of {counted(report.truncated, 'result')} the model has read only a part of the input"
     if report.incomplete:

@@ -50,7 +50,8 @@ def _model(task: dict[str, Any], video: dict[str, Any]) -> str:
 
 def _length_lines(video: dict[str, Any]) -> Iterator[str]:
     if video["duration"] is not None or video["input_type"] not in ("document", "image"):
-        yield f"duration      {seconds(video['duration'])}, clips of {seconds(video['video_clip_length'])}"
+        clips = "" if video["video_clip_length"] is None else f", clips of {seconds(video['video_clip_length'])}"
+        yield f"duration      {seconds(video['duration'])}{clips}"
     if video["start_offset_sec"] is not None or video["end_offset_sec"] is not None:
         yield f"embedded      {seconds(video['start_offset_sec'])} to {seconds(video['end_offset_sec'])} of the input"
 

@@ -29,7 +29,7 @@ _UNREADABLE = (
 )
 
 _KINDS = (
-    (RESULT_EXPIRED, r"\b(?:results?|embeddings?)\b[^.]*\b(?:no longer available|expired)"),
+    (RESULT_EXPIRED, r"\b(?:results?|embeddings)\b[^.]*\b(?:no longer available|expired)"),
     ("task_failed_unreachable", _UNREADABLE),
     (RESULT_EXPIRED, r"no longer available"),
     ("task_failed_too_large", r"exceeds the maximum allowed size|exceeds the model's context window"),

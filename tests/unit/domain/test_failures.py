@@ -47,6 +47,7 @@ def test_each_documented_message_has_its_kind_whatever_surrounds_it(message: str
         ("The document has 70,000 tokens; at most 32,000 tokens are allowed.", "task_failed_too_large"),
         ("We could not process your media for embedding. Check the file and try again later.", "task_failed_input"),
         ("The source media is no longer available.", "task_failed_unreachable"),
+        ("We read your media for embedding: the source url is no longer available", "task_failed_unreachable"),
         ("The URL could not be fetched: 403.", "task_failed_unreachable"),
         ("Rate limit of 5 requests in 10 seconds exceeded. Please try again later.", "task_failed_platform"),
         ("The task exceeded its time limit of 300 seconds.", TASK_FAILED),
