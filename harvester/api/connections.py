@@ -62,12 +62,14 @@ class Wire(ResponseHandler):
     is_idle = False
     _head_bytes = 0
     _has_head = True
+    _beginning = b""
+    """Received bytes of an unfinished head, held back until it is whole: only then its lengths can be compared."""
 
     def begin(self) -> None:
         """Record that a request is about to be sent."""
         self.uses += 1
         self.is_idle = False
-        self._head_bytes, self._has_head = 0, False
+        self._head_bytes, self._has_head, self._beginning = 0, False, b""
 
     def rest(self) -> None:
         """Record that the answer has ended, or that the request was cancelled."""
@@ -77,6 +79,10 @@ class Wire(ResponseHandler):
         """Pass received bytes on; on an idle connection, close it."""
         was_idle = self.is_idle
         if self._head_bytes == 0 and not self._has_head:
+            data, self._beginning = self._beginning + data, b""
+            if _HEAD_END not in data and len(data) < MAX_HEADER_BYTES:
+                self._beginning = data
+                return
             data = with_one_length(data)
         super().data_received(data)
         if data and was_idle:
@@ -87,6 +93,13 @@ class Wire(ResponseHandler):
                 self.set_exception(HttpProcessingError(message=f"The headers are larger than {MAX_HEAD_BYTES} bytes"))
                 if self.transport is not None:
                     self.transport.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Pass on what was held back of a head that remains unfinished."""
+        if self._beginning:
+            beginning, self._beginning = self._beginning, b""
+            super().data_received(beginning)
+        super().connection_lost(exc)
 
     def feed_data(self, data: Any, size: int = 0) -> None:
         """Pass a parsed head on; do not reuse a connection with interim answers (100, 103)."""

@@ -199,3 +199,12 @@ def test_the_same_length_twice_is_one_length(head: bytes, expected: bytes | None
     assert with_one_length(begin + head) == begin + (head if expected is None else expected)
     interim = b"HTTP/1.1 103 Early Hints\r\n\r\n" + begin
     assert with_one_length(interim + head) == interim + (head if expected is None else expected)
+
+
+async def test_a_head_that_arrives_in_two_pieces_may_have_its_length_in_each() -> None:
+    body = orjson.dumps({"_id": TASK_ID, "status": "processing"})
+    length = b"content-length: %d\r\n" % len(body)
+    async with counting(length + b"\r\n" + body, answer=b"HTTP/1.1 200 OK\r\n" + length) as (counter, client):
+        for _ in range(2):
+            assert outcome_of(await ask(client, STATUS)) == Processing()
+    assert [len(heads) for heads in counter.requests] == [2]
