@@ -11,6 +11,7 @@ from harvester.domain.tasks.task import TaskState
 from harvester.store.sqlite import queue
 from harvester.store.sqlite.json_columns import dump_json
 from harvester.store.sqlite.queries import query
+from harvester.store.sqlite.result_rows import contiguous
 from harvester.store.sqlite.results import remove_result, settle
 
 
@@ -57,8 +58,7 @@ def _taken(connection: sqlite3.Connection, result: ImportedResult, now_ms: int) 
 
 
 def _vectors_crc32(embeddings: TaskEmbeddings) -> int:
-    vectors = embeddings.vectors
-    return zlib.crc32(vectors.data if vectors.flags.c_contiguous else vectors.tobytes())
+    return zlib.crc32(contiguous(embeddings.vectors).data)
 
 
 def harvested_among(connection: sqlite3.Connection, task_ids: Iterable[str]) -> dict[str, int | None]:

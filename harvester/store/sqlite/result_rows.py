@@ -57,7 +57,7 @@ def describe(
     """Return the rows of a result; `listed` has what the result does not say about itself."""
     if len(embeddings.vectors) != embeddings.count:
         raise ValueError(f"{len(embeddings.vectors)} vectors for {embeddings.count} segments")
-    vectors = _contiguous(embeddings.vectors)
+    vectors = contiguous(embeddings.vectors)
     signs = ResultSigns(
         embeddings.options, embeddings.scopes, embeddings.dim, has_uncertainty=embeddings.uncertainties is not None
     )
@@ -69,7 +69,7 @@ def describe(
     video["layouts"] = dump_json(embeddings.layouts).decode()
     video["content_form"] = NEWEST_FORM
     segments, places, uncertain = _segments(embeddings), _places(embeddings), embeddings.uncertainties
-    uncertainties = None if uncertain is None else _contiguous(uncertain.vectors)
+    uncertainties = None if uncertain is None else contiguous(uncertain.vectors)
     content = Content(
         task_id,
         video,
@@ -113,7 +113,8 @@ def _completed(metadata: MediaMetadata, listed: MediaMetadata) -> MediaMetadata:
     return replace(metadata, **{name: getattr(listed, name) for name in missing})
 
 
-def _contiguous(matrix: Matrix) -> Matrix:
+def contiguous(matrix: Matrix) -> Matrix:
+    """Return the matrix with its rows one after the other in memory, as they are stored and summed."""
     return matrix if matrix.flags.c_contiguous else matrix.copy()
 
 
