@@ -52,8 +52,8 @@ class KnownVersions:
 
     def near(self, created_ms: int) -> ApiVersion | None:
         """Return the version of most of the NEIGHBOURS nearest in time; None without any, or if both are as many."""
-        if len(+self._counts) < 2:
-            return next(iter(+self._counts), None)
+        if not (self._counts["v1"] and self._counts["v2"]):
+            return self._versions[0] if self._versions else None
         place = bisect_left(self._times, created_ms)
         around = range(max(0, place - NEIGHBOURS), min(len(self._times), place + NEIGHBOURS))
         nearest = sorted(around, key=lambda at: abs(self._times[at] - created_ms))[:NEIGHBOURS]

@@ -1,8 +1,9 @@
 """Choose the questions that are worth their requests: pages of the list, and calls about single tasks."""
 
 from collections import defaultdict
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.costs import LIKELY, WAIT_PRICE
@@ -16,6 +17,9 @@ from harvester.domain.tasks.task import ApiVersion, Task
 LEAST_ROOM = 0.5
 """Requests by which the last question of a plan may exceed the budget for questions."""
 
+ByList: TypeAlias = Mapping[ApiVersion, dict[int, Candidate]]
+"""The tasks that a page of each version's list answers for, by row id."""
+
 MAX_SEARCHES = 6
 """Searches for the best page in one plan, because each takes milliseconds of the event loop. The next plan goes on."""
 
@@ -28,11 +32,11 @@ def choose_questions(
     if limit <= 0 or room <= 0:
         return []
     left = {one.task.row_id: Candidate(one.task, _score(one, constraints), 1.0 - one.chance) for one in prospects}
-    shown = {key: one for key, one in left.items() if _is_shown(one.task, constraints, listing)}
+    shown = _by_list((one for one in left.values() if _is_shown(one.task, constraints, listing)), constraints)
     singles = [one for one in prospects if left[one.task.row_id].score >= 1 and _may_be_single(one, constraints, shown)]
     singles.sort(key=lambda one: (-left[one.task.row_id].score, one.task.expires_at_ms, one.task.row_id))
     requests: list[PlannedRequest] = []
-    window, searches = _best_page(shown.values(), constraints, listing), 1
+    window, searches = _best_page(shown, constraints, listing), 1
     while len(requests) < limit and room >= LEAST_ROOM:
         single = next((one for one in singles if one.task.row_id in left), None)
         if window is not None and (single is None or window.score >= left[single.task.row_id].score):
@@ -44,11 +48,12 @@ def choose_questions(
         room -= requests[-1].cost
         for task in requests[-1].tasks:
             del left[task.row_id]
-            shown.pop(task.row_id, None)
+            for ones in shown.values():
+                ones.pop(task.row_id, None)
         if isinstance(requests[-1], ListRequest) or (window is not None and requests[-1].tasks[0] in window.tasks):
             if searches == MAX_SEARCHES:
                 break
-            window, searches = _best_page(shown.values(), constraints, listing), searches + 1
+            window, searches = _best_page(shown, constraints, listing), searches + 1
     return requests
 
 
@@ -61,21 +66,27 @@ def _is_shown(task: Task, constraints: PlanConstraints, listing: ListModel) -> b
     return constraints.strategy is not Strategy.LIST or not listing.is_crowded(task)
 
 
-def _best_page(scored: Iterable[Candidate], constraints: PlanConstraints, listing: ListModel) -> ListWindow | None:
+def _by_list(scored: Iterable[Candidate], constraints: PlanConstraints) -> ByList:
+    result: defaultdict[ApiVersion, dict[int, Candidate]] = defaultdict(dict)
+    for one in scored:
+        result[constraints.list_of(one.task)][one.task.row_id] = one
+    return result
+
+
+def _best_page(scored: ByList, constraints: PlanConstraints, listing: ListModel) -> ListWindow | None:
     if constraints.strategy is Strategy.STATUS or Endpoint.LIST in constraints.closed:
         return None
-    by_list: defaultdict[ApiVersion, list[Candidate]] = defaultdict(list)
-    for one in scored:
-        by_list[constraints.list_of(one.task)].append(one)
     windows = [
-        window for version, ones in by_list.items() if (window := _best_of_list(version, ones, constraints, listing))
+        window
+        for version, ones in scored.items()
+        if (window := _best_of_list(version, ones.values(), constraints, listing))
     ]
     window = max(windows, key=lambda one: one.score, default=None)
     return window if window is not None and window.score >= 1 else None
 
 
 def _best_of_list(
-    version: ApiVersion, scored: list[Candidate], constraints: PlanConstraints, listing: ListModel
+    version: ApiVersion, scored: Iterable[Candidate], constraints: PlanConstraints, listing: ListModel
 ) -> ListWindow | None:
     if constraints.strategy is Strategy.LIST:
         window = best_window(scored, listing, at_least=1)
@@ -90,11 +101,12 @@ def _score(one: Prospect, constraints: PlanConstraints) -> float:
     return 1.0 if constraints.ask_every_task else max(float(one.is_urgent), one.wait_s * WAIT_PRICE)
 
 
-def _may_be_single(one: Prospect, constraints: PlanConstraints, shown: Container[int]) -> bool:
+def _may_be_single(one: Prospect, constraints: PlanConstraints, shown: ByList) -> bool:
     if _single_endpoint(one, constraints) is None:
         return False
-    is_on_page = constraints.has_list and one.task.row_id in shown and not one.task.gone
-    return constraints.strategy is not Strategy.LIST or not is_on_page
+    if constraints.strategy is not Strategy.LIST or not constraints.has_list or one.task.gone:
+        return True
+    return not any(one.task.row_id in ones for ones in shown.values())
 
 
 def _single_endpoint(one: Prospect, constraints: PlanConstraints) -> Endpoint | None:
