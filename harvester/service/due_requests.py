@@ -12,6 +12,9 @@ CLAIMED_AHEAD_S = 1.0
 
 MAX_CLAIMED_AHEAD = 64
 
+CLAIMED_FOR_EACH = 8
+"""Tasks that are claimed at most for each request that may be under way: each claim reads NARROW_VIEW due tasks."""
+
 NARROW_VIEW = 64
 """Due tasks, at least, among which the planner looks for the results to retrieve first."""
 
@@ -48,6 +51,7 @@ class DueRequests:
         if not due.is_whole and not _is_full(plan, due, limit):
             # Only a wider view shows which tasks have surely finished, and which questions are worth most.
             plan = self._plan_for(await self._due(now_ms, WIDE_VIEW, newest=True), now_ms, limit)
+        plan = self._planner.without_excess_tries(plan, self._clock.monotonic())
         if plan.later:
             await self._retry.run(lambda: self._source.postpone(plan.later, now_ms))
         self.is_more_due = bool(plan.requests) and not due.is_whole
@@ -77,7 +81,7 @@ class DueRequests:
             return 1
         rate_per_s = self._throttle.rate_per_s
         ahead = MAX_CLAIMED_AHEAD if rate_per_s is None else CLAIMED_AHEAD_S * rate_per_s
-        return max(1, min(MAX_CLAIMED_AHEAD, 4 * self.concurrency, int(ahead)))
+        return max(1, min(MAX_CLAIMED_AHEAD, CLAIMED_FOR_EACH * self.concurrency, int(ahead)))
 
 
 def _is_full(plan: Plan, due: DueTasks, limit: int) -> bool:

@@ -112,12 +112,13 @@ class RequestChooser:
                 return Wait(wait_s)
         # More may be claimed than was leased of the budget, or that lease has ended during the wait for a slot.
         await self._retry.run(self._throttle.refill)
+        for at, planned in enumerate(self._claims.requests):
+            request = self._planner.renewed(planned)
+            if self._gate.request_wait_s(request.endpoint) == 0:
+                del self._claims.requests[at]
+                return request
         claimed = self._claims.requests = [self._planner.renewed(one) for one in self._claims.requests]
-        request = next((one for one in claimed if self._gate.request_wait_s(one.endpoint) == 0), None)
-        if request is None:
-            return Wait(max(MIN_WAIT_S, self._gate.least_wait_s(claimed)))
-        claimed.remove(request)
-        return request
+        return Wait(max(MIN_WAIT_S, self._gate.least_wait_s(claimed)))
 
     def _claim_ahead(self, group: TaskGroup) -> None:
         """Begin to claim more if few claimed requests are left and the last plan left many due tasks out."""

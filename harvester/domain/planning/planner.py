@@ -99,7 +99,10 @@ class Planner:
             lists=self.lists,
             now=now,
         )
-        planned = plan(due, now_ms, constraints, self.times, self.listing)
+        return plan(due, now_ms, constraints, self.times, self.listing)
+
+    def without_excess_tries(self, planned: Plan, now: float) -> Plan:
+        """Return the plan with few requests as long as the API version of no task is known."""
         if self.settings.versions.known.has_any:
             return planned
         return replace(planned, requests=self._tries.fitting(planned.requests, now))

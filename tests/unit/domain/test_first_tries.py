@@ -27,9 +27,10 @@ def planner() -> Planner:
 
 
 def sent(subject: Planner, tasks: list[Task], now: float = 1000.0) -> list[PlannedRequest]:
-    found = subject.plan(
+    planned = subject.plan(
         DueTasks([], tasks), now_ms=NOW, now=now, limit=64, open_tasks=TASKS, rate_per_s=None, waits_s={}
-    ).requests
+    )
+    found = subject.without_excess_tries(planned, now).requests
     subject.record_sent(found, now)
     return found
 
