@@ -172,7 +172,8 @@ class Client:
             permit.spend()
             refused = Answered(InvalidRequest(error.sentence, "task_id_invalid"))
             return self._guard.response(Response(refused, duration_ms=0))
-        return replace(await self._get(request, permit, reservation), options=request.options)
+        response = await self._get(request, permit, reservation)
+        return replace(response, options=request.options) if request.options else response
 
     async def list_tasks(self, query: ListQuery, permit: Permit) -> ListPage | Outcome:
         """Request one page of the account's tasks; `permit` is for the list. Return the page, or what went wrong.

@@ -16,6 +16,8 @@ _TEXT = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{\s*[\"}]|\[\s*[\[{\"\]\d-]|<)")
 
 def content_encoding(headers: CIMultiDictProxy[str]) -> str | None:
     """Return the content encoding in the usual spelling, several joined by commas; None without one."""
+    if "content-encoding" not in headers:
+        return None
     named = [one.strip().lower() for value in headers.getall("content-encoding", ()) for one in value.split(",")]
     known = [_SPELLINGS.get(one, one) for one in named if one not in _NO_ENCODINGS]
     # The decoder removes all layers of one encoding, however often the header names it.

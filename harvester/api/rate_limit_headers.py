@@ -68,7 +68,7 @@ def reported_quota(message: str) -> Quota | None:
 def api_time_s(headers: Mapping[str, str]) -> float | None:
     """Return the server's time (whole Unix seconds) from `date` and, if cached, `age`; None without a date."""
     named = {name.lower(): value for name, value in headers.items()}
-    date_s, age_s = http_date(named.get("date")), _number(named.get("age", "")) or 0.0
+    date_s, age_s = http_date(named.get("date")), (_number(named["age"]) or 0.0) if "age" in named else 0.0
     return None if date_s is None else date_s + min(_MAX_AGE_S, max(0.0, age_s))
 
 

@@ -46,10 +46,14 @@ _LOADER_MEMORY = (
 
 def environment_error(error: BaseException) -> HarvesterError | None:
     """Return the translation of the error, or of the first one in its group; None if any of them may be a bug."""
-    found = [_translated(one) for one in _leaves(error)]
-    if any(one is None for one in found):
+    if possible_bugs(error):
         return None
-    return next((one for one in found if isinstance(one, HarvesterError)), None)
+    return next((found for one in _leaves(error) if (found := _translated(one)) is not None), None)
+
+
+def possible_bugs(error: BaseException) -> list[BaseException]:
+    """Return the error, or those in its group, that no trouble of the environment explains."""
+    return [one for one in _leaves(error) if _translated(one) is None]
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -15,7 +15,7 @@ from typer.main import get_command
 from harvester._version import __version__
 from harvester.cli.commands import CommandGroup
 from harvester.cli.console import print_error, printable
-from harvester.cli.environment_errors import environment_error
+from harvester.cli.environment_errors import environment_error, possible_bugs
 from harvester.cli.streams import STDOUT, is_reader_gone, silence_stdout
 from harvester.service import signals
 
@@ -112,5 +112,7 @@ def _report(error: Exception, *, debug: bool) -> int:
         print_error(str(expected))
         return expected.exit_code
     hint = "" if debug else " Run again with --debug to see where."
-    print_error(f"unexpected error, {type(error).__name__}: {error}.{hint}")
+    first, *others = possible_bugs(error)
+    more = f" And {len(others)} more." if others else ""
+    print_error(f"unexpected error, {type(first).__name__}: {first}.{more}{hint}")
     return _UNEXPECTED

@@ -119,8 +119,13 @@ class FinalStates:
             if task.gone > 0:
                 self._tasks.refuted(task.row_id, now)
 
-    def circumstances(self, request: TaskRequest, outcome: Outcome, key: str | None, now_ms: int) -> Circumstances:
-        """Return what an answer to this request, sent with the key of that fingerprint, may do to its task."""
+    def circumstances(
+        self, request: TaskRequest, outcome: Outcome, key: str | None, now_ms: int, *, is_filtered: bool = False
+    ) -> Circumstances:
+        """Return what an answer to this request, sent with the key of that fingerprint, may do to its task.
+
+        `is_filtered`: only some embedding options were asked for.
+        """
         task, now = request.task, self._clock.monotonic()
         doubted_for_s = 0.0 if task.doubted_at_ms is None else (now_ms - task.doubted_at_ms) / 1000
         breaker = self._results if isinstance(outcome, Empty | Invalid) else self._tasks
@@ -133,6 +138,7 @@ class FinalStates:
             may_end=breaker.may_end(doubted_for_s, now, is_alone=is_alone),
             may_fail=breaker.may_fail(doubted_for_s, now, is_alone=is_alone),
             is_held_back=breaker.is_open,
+            is_filtered=is_filtered,
             asks_once=self._asks_once,
             deadline_now_ms=self._deadline_now_ms(now_ms),
         )

@@ -1,6 +1,6 @@
 """The first two stages of an answer: fetch, then decode and decide. A bounded stream leads to each next stage."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
@@ -122,8 +122,9 @@ class Pipeline:
         self._planner.record_outcome(request.task, outcome, fetched.asked_at_ms)
         self._final_states.record_outcome(request.task, outcome)
         now_ms = self._clock.wall_ms()
-        circumstances = self._final_states.circumstances(request, outcome, fetched.key, now_ms)
-        circumstances = replace(circumstances, is_filtered=bool(response.options))
+        circumstances = self._final_states.circumstances(
+            request, outcome, fetched.key, now_ms, is_filtered=bool(response.options)
+        )
         is_retrieved = isinstance(outcome, Retrieved)
         return Settlement(
             task=request.task,

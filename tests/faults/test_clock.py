@@ -35,6 +35,13 @@ limits.http_date = lambda _value: None
 """No answer has the API's time."""
 
 
+def set_ahead(flag: Path, by_s: float) -> None:
+    """Let the clock be that much ahead; the program never reads a file that is half written."""
+    written = flag.with_suffix(".new")
+    written.write_text(str(round(by_s * 1000)))
+    written.replace(flag)
+
+
 @pytest.mark.parametrize(
     ("hours", "is_dated"),
     [(24, True), (-3, False), *(pytest.param(hours, True, marks=thorough) for hours in (-24, -3))],
@@ -55,7 +62,7 @@ async def test_row_29_when_the_wall_clock_jumps_a_day_nothing_expires_and_no_tas
         harvest = await shell.start("backfill")
         await until(lambda: len(gate.arrived) >= 4 and said_about(shell, api.catalogue.ids()[0]) != [])
 
-        flag.write_text(str(hours * 3600 * 1000))
+        set_ahead(flag, hours * 3600)
         gate.open()
         ended = await harvest.ended()
 
@@ -75,7 +82,7 @@ async def test_row_29_when_the_wall_clock_jumps_a_day_nothing_expires_and_no_tas
 def shift_clock(shell: Shell, by_s: float, *, is_dated: bool = True) -> None:
     """Let the wall clock of every harvest from now on be wrong."""
     flag = shell.folder / "flag"
-    flag.write_text(str(round(by_s * 1000)))
+    set_ahead(flag, by_s)
     no_wait = "import harvester.domain.planning.decisions as retrying\nretrying.GONE_SPACING_MS = 50\n"
     shell.sabotage(JUMP.format(flag=str(flag)) + no_wait + ("" if is_dated else NO_DATE))
 

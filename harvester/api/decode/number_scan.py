@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-_PIECE_BYTES = 128 * 1024
+PIECE_BYTES = 128 * 1024
 """Bytes of a piece, so that the temporary arrays fit into the cache."""
 
 _OVERLAP_BYTES = 15
@@ -36,7 +36,7 @@ def has_long_exponent(text: bytes) -> bool:
 def _any_piece(text: bytes, matches: Callable[[memoryview], bool]) -> bool:
     view = memoryview(text)
     return any(
-        matches(view[start : start + _PIECE_BYTES + _OVERLAP_BYTES]) for start in range(0, len(text), _PIECE_BYTES)
+        matches(view[start : start + PIECE_BYTES + _OVERLAP_BYTES]) for start in range(0, len(text), PIECE_BYTES)
     )
 
 

@@ -121,12 +121,12 @@ def decide(  # noqa: PLR0913, PLR0917  # the last two have defaults
     decision = _decide(_Case(task, now_ms, rng, circumstances), outcome, times or ProcessingTimes())
     if not is_known_by(outcome):
         return decision
-    known = replace(decision, seen_with=circumstances.key or task.seen_with)
+    seen_with = circumstances.key or task.seen_with
     if circumstances.version is None:
-        return known
+        return replace(decision, seen_with=seen_with)
     # A single denial was that of the version which did not make the task.
     gone = 0 if task.is_denied_once else decision.gone
-    return replace(known, version=circumstances.version, denied_by=None, gone=gone)
+    return replace(decision, seen_with=seen_with, version=circumstances.version, denied_by=None, gone=gone)
 
 
 def is_known_by(outcome: Outcome) -> bool:

@@ -85,7 +85,11 @@ def _missing_clips(embeddings: TaskEmbeddings) -> Iterator[str]:
 
 def _spans(embeddings: TaskEmbeddings) -> tuple[dict[str | None, list[Any]], list[Span]]:
     """Return start and end (seconds or None) of the clips of each option, and of the segments for the whole."""
-    clips: dict[str | None, list[Any]] = {option: [] for option in dict.fromkeys(embeddings.options)}
+    options, scopes = dict.fromkeys(embeddings.options), set(embeddings.scopes)
+    if len(options) == 1 and scopes <= _CLIP_SCOPES:
+        # Most results are like this.
+        return {option: list(zip(embeddings.starts, embeddings.ends, strict=True)) for option in options}, []
+    clips: dict[str | None, list[Any]] = {option: [] for option in options}
     whole: list[Span] = []
     columns = (embeddings.options, embeddings.scopes, embeddings.starts, embeddings.ends)
     for option, scope, start, end in zip(*columns, strict=True):
@@ -147,6 +151,8 @@ def _too_few(name: str, count: int, clip_length_s: float | None, span_s: float) 
 
 def _missing_pages(embeddings: TaskEmbeddings) -> Iterator[str]:
     """Yield what is missing between the first and the last page, and before the last piece of text."""
+    if not embeddings.start_pages and not embeddings.chunk_indexes:
+        return
     pages = [
         (start, start if end is None else end)
         for start, end in zip(embeddings.start_pages, embeddings.end_pages or embeddings.start_pages, strict=True)

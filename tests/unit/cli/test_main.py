@@ -47,13 +47,23 @@ def test_an_expected_error_is_found_in_the_group_of_a_task_group(
     assert capsys.readouterr().err == "harvester: No.\n"
 
 
-def test_a_group_that_also_holds_something_unexpected_is_unexpected(
-    failing_with: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("errors", "named"),
+    [
+        ([KeyRefusedError("No."), RuntimeError("a bug")], "RuntimeError: a bug. Run"),
+        ([ValueError("odd"), RuntimeError("a bug")], "ValueError: odd. And 1 more. Run"),
+    ],
+)
+def test_a_group_that_also_holds_something_unexpected_names_that(
+    failing_with: Callable[[BaseException], None],
+    capsys: pytest.CaptureFixture[str],
+    errors: list[Exception],
+    named: str,
 ) -> None:
-    failing_with(ExceptionGroup("tasks", [KeyRefusedError("No."), RuntimeError("a bug")]))
+    failing_with(ExceptionGroup("tasks", errors))
 
     assert run(["config"]) == 70
-    assert "ExceptionGroup" in capsys.readouterr().err
+    assert f"harvester: unexpected error, {named} again" in capsys.readouterr().err
 
 
 def test_an_unexpected_error_is_one_sentence_without_traceback(
