@@ -26,7 +26,8 @@ class DueRequests:
     """Reads due tasks from the store and plans requests for them.
 
     `concurrency` is how many requests may be under way at a time. `is_more_due`: the last plan left due tasks out, so
-    the caller need not ask the store, which may be writing, whether any are due.
+    the caller need not ask the store, which may be writing, whether any are due. `awaits_tries`: the last plan has no
+    requests because it waits for the answers to the first ones.
     """
 
     def __init__(self, options: RunOptions, parts: HarvestParts, gate: RequestGate, probes: ProbeGate) -> None:
@@ -42,6 +43,7 @@ class DueRequests:
         self._makes_due = options.until is not StopWhen.ALL_ASKED
         self.concurrency = options.concurrency
         self.is_more_due = False
+        self.awaits_tries = False
 
     async def plan(self, now_ms: int) -> Plan:
         """Return what to request now. Tasks that are not worth a request yet are postponed."""
@@ -51,7 +53,9 @@ class DueRequests:
         if not due.is_whole and not _is_full(plan, due, limit):
             # Only a wider view shows which tasks have surely finished, and which questions are worth most.
             plan = self._plan_for(await self._due(now_ms, WIDE_VIEW, newest=True), now_ms, limit)
+        has_requests = bool(plan.requests)
         plan = self._planner.without_excess_tries(plan, self._clock.monotonic())
+        self.awaits_tries = has_requests and not plan.requests
         if plan.later:
             await self._retry.run(lambda: self._source.postpone(plan.later, now_ms))
         self.is_more_due = bool(plan.requests) and not due.is_whole

@@ -47,6 +47,7 @@ class RequestChooser:
         self._probes = ProbeGate(parts, asks_once=options.until is StopWhen.ALL_ASKED)
         self._gate = RequestGate(parts, self._probes, options.recheck_s)
         self._due = DueRequests(options, parts, self._gate, self._probes)
+        self._writer = writer
         self._ends = EndConditions(options, parts, writer)
         self._notices = RateLimitNotices(parts, options.recheck_s)
         self._claiming = anyio.Lock()
@@ -137,6 +138,8 @@ class RequestChooser:
         async with self._claiming:
             plan = await self._due.plan(now_ms)
             self._is_waiting_for_calls = not plan.requests
+            if self._due.awaits_tries:
+                self._writer.expect_no_more()
             if not plan.requests:
                 # The postponed tasks may have hidden others.
                 return MIN_WAIT_S if plan.later else self._recheck_s

@@ -12,7 +12,7 @@ from harvester.domain.tasks.task import TaskState
 from harvester.service.harvest_parts import HarvestParts
 from harvester.throttle.memory_budget import Reservation
 
-GROUP_SETTLEMENTS = 32
+GROUP_SETTLEMENTS = 64
 GROUP_BYTES = 32 * 1024 * 1024
 """Results, and bytes: the most in one transaction, because a longer one would keep other writers waiting."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from harvester.store.sqlite.queries import query
 
-BATCH_ROWS = (64, 16, 4, 1)
+BATCH_ROWS = (256, 64, 16, 4, 1)
 """Rows that one statement writes; few different numbers, so that each statement is prepared once."""
 
 Row = Sequence[Any]
