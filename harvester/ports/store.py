@@ -10,8 +10,8 @@ from typing import Protocol
 
 from harvester.domain.limits.endpoint import BudgetLease, RateLimit
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
-from harvester.domain.planning.plan import DueTasks
 from harvester.domain.planning.processing_time import Key, LifeTable
+from harvester.domain.tasks.due_tasks import DueTasks
 from harvester.domain.tasks.imported import ImportedResult, ImportOutcome
 from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement, UnnamedResult
 from harvester.domain.tasks.model_gaps import ModelGaps

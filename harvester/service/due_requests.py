@@ -1,7 +1,8 @@
 """Plans requests for the tasks that are due."""
 
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS
-from harvester.domain.planning.plan import DueTasks, Plan
+from harvester.domain.planning.plan import Plan
+from harvester.domain.tasks.due_tasks import DueTasks
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.probe_gate import ProbeGate
 from harvester.service.request_gate import RequestGate

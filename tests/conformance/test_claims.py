@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.domain.planning.decisions import decide
-from harvester.domain.planning.plan import DueTasks
+from harvester.domain.tasks.due_tasks import DueTasks
 from harvester.domain.tasks.outcomes import Failed, NotFound, Processing, Ready, Retrieved, Transient
 from harvester.domain.tasks.queue_reports import Deadline
 from harvester.domain.tasks.records import HeldLeases, Lease

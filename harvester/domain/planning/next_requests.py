@@ -7,11 +7,12 @@ from itertools import takewhile
 from harvester.domain.planning.finish_estimates import chance_finished
 from harvester.domain.planning.forecast_conditions import Conditions
 from harvester.domain.planning.list_windows import ListModel
-from harvester.domain.planning.plan import DueTasks, plan
+from harvester.domain.planning.plan import plan
 from harvester.domain.planning.plan_constraints import PlanConstraints
 from harvester.domain.planning.planned_requests import ListRequest, PlannedRequest
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.planning.queue_sample import QueuedTask, QueueSample
+from harvester.domain.tasks.due_tasks import DueTasks
 from harvester.domain.tasks.task import Task, TaskState
 
 MAX_MOMENTS = 40

@@ -1,6 +1,6 @@
 """Choose the next requests: retrieve before asking, the nearest deadline first; ask about many at once if it pays."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from harvester.domain.limits.endpoint import Endpoint
@@ -14,16 +14,8 @@ from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.planning.prospects import Prospect, prospect_of
 from harvester.domain.planning.questions import choose_questions
 from harvester.domain.planning.strategy import Strategy
+from harvester.domain.tasks.due_tasks import DueTasks
 from harvester.domain.tasks.task import Task
-
-
-@dataclass(frozen=True, slots=True)
-class DueTasks:
-    """Due tasks, the nearest deadline first. `is_whole`: these are all due tasks."""
-
-    ready: Sequence[Task]
-    pending: Sequence[Task]
-    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

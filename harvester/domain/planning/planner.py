@@ -15,13 +15,14 @@ from harvester.domain.planning.list_reader import ListPage
 from harvester.domain.planning.list_versions import ListVersions
 from harvester.domain.planning.list_windows import ListModel, is_complete
 from harvester.domain.planning.observed_times import FORETOLD, observe
-from harvester.domain.planning.plan import DueTasks, Plan, plan
+from harvester.domain.planning.plan import Plan, plan
 from harvester.domain.planning.plan_constraints import PlanConstraints
 from harvester.domain.planning.planned_requests import ListRequest, PlannedRequest, TaskRequest
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.planning.question_budget import QuestionBudget
 from harvester.domain.planning.strategy import Strategy, affordable_strategy
 from harvester.domain.planning.unlisted_tasks import UnlistedTasks
+from harvester.domain.tasks.due_tasks import DueTasks
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.outcomes import Failed, Outcome, Processing, Ready, Retrieved
 from harvester.domain.tasks.task import ApiVersion, Task, TaskState

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from harvester.domain.planning.forecast_conditions import Conditions, listable
 from harvester.domain.planning.list_windows import ListModel
-from harvester.domain.planning.plan import DueTasks, plan
+from harvester.domain.planning.plan import plan
 from harvester.domain.planning.plan_constraints import PlanConstraints
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.planning.queue_sample import QueueSample, sampled_pending
+from harvester.domain.tasks.due_tasks import DueTasks
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import sqlite3
 
+from harvester.domain.tasks.model_gaps import ModelGaps
 from harvester.domain.tasks.queue_reports import Deadline, Ends, Troubled, Urgency
 from harvester.domain.tasks.task import DAY_MS, OPEN_STATES, TaskState
 from harvester.store.sqlite.queries import Scope, query
@@ -85,3 +86,8 @@ def held_by_reason(connection: sqlite3.Connection, after_ms: int, scope: Scope =
     """
     statement = scope.query("held_by_reason")
     return dict(connection.execute(statement, {"after": after_ms}).fetchall())
+
+
+def model_gaps(connection: sqlite3.Connection) -> ModelGaps:
+    """Return how many results have no model."""
+    return ModelGaps(*connection.execute(query("model_gaps")).fetchone())

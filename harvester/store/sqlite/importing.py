@@ -13,6 +13,7 @@ from harvester.store.sqlite.json_columns import dump_json
 from harvester.store.sqlite.queries import query
 from harvester.store.sqlite.result_rows import contiguous
 from harvester.store.sqlite.results import remove_result, settle
+from harvester.store.sqlite.task_rows import task_of
 
 
 def import_results(
@@ -32,7 +33,7 @@ def import_results(
             continue
         outcome = _taken(connection, result, now_ms)
         if outcome is ImportOutcome.STORED:
-            task = queue.task_of(connection.execute(query("due_again"), {"task_id": result.task_id}).fetchone())
+            task = task_of(connection.execute(query("due_again"), {"task_id": result.task_id}).fetchone())
             settlements[result.task_id] = imported_settlement(task, result, now_ms)
         outcomes.append(outcome)
     settle(connection, list(settlements.values()))

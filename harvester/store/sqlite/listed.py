@@ -11,8 +11,9 @@ from harvester.domain.tasks.task import Task
 from harvester.store.sqlite.attempts import insert_attempts
 from harvester.store.sqlite.foreign_triggers import check_stored
 from harvester.store.sqlite.queries import query
-from harvester.store.sqlite.queue import defer, task_of
+from harvester.store.sqlite.queue import defer
 from harvester.store.sqlite.results import keep_metadata
+from harvester.store.sqlite.task_rows import task_of
 
 NOT_UNFINISHED = "not unfinished"
 """The outcome for a task that a page of all unfinished ones does not show."""

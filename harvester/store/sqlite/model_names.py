@@ -7,12 +7,11 @@ from typing import Any
 
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedTask, UnnamedResult
-from harvester.domain.tasks.model_gaps import ModelGaps
 from harvester.domain.tasks.models import ModelSource
 from harvester.domain.tasks.task import RETENTION_MS, Task
 from harvester.store.sqlite.content import VectorRow, read_content
 from harvester.store.sqlite.queries import Scope, query
-from harvester.store.sqlite.queue import task_of
+from harvester.store.sqlite.task_rows import task_of
 
 PAUSE_MS = 3600 * 1000
 """Milliseconds: the shortest time after which the list is asked again for the model of a result."""
@@ -93,11 +92,6 @@ def models_not_listed(connection: sqlite3.Connection, tasks: Iterable[Task], now
     """Record when the list was asked for the models of these results in vain. The body of one transaction."""
     rows = [{"task": task.row_id, "now": now_ms} for task in tasks]
     connection.executemany(query("model_not_listed"), rows)
-
-
-def model_gaps(connection: sqlite3.Connection) -> ModelGaps:
-    """Return how many results have no model."""
-    return ModelGaps(*connection.execute(query("model_gaps")).fetchone())
 
 
 def _filled_in(video: dict[str, Any], metadata: MediaMetadata) -> dict[str, Any]:

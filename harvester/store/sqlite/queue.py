@@ -11,14 +11,15 @@ from dataclasses import replace
 from typing import Any
 
 from harvester.domain.errors import InvalidTaskId
-from harvester.domain.planning.plan import DueTasks
 from harvester.domain.planning.poll_times import MAX_POLL_WAIT_MS
+from harvester.domain.tasks.due_tasks import DueTasks
 from harvester.domain.tasks.records import LONGEST_SLEEP_MS, HeldLeases, Lease
 from harvester.domain.tasks.task import Task, TaskState, deadline_ms
 from harvester.domain.tasks.task_id import is_content_id, validate_api_task_id
 from harvester.store.sqlite.foreign_triggers import check_changed_by_others, check_known
-from harvester.store.sqlite.json_columns import dump_json, load_json
+from harvester.store.sqlite.json_columns import dump_json
 from harvester.store.sqlite.queries import Scope, query
+from harvester.store.sqlite.task_rows import task_of
 
 IMPORT_BATCH = 1000
 
@@ -289,11 +290,3 @@ def claim_ended(connection: sqlite3.Connection, lease: Lease, task_id: str) -> T
         return None
     found = connection.execute(query("due_again"), {"task_id": task_id}).fetchone()
     return next(iter(claim(connection, lease, [task_of(found)])), None)
-
-
-def task_of(row: tuple[Any, ...]) -> Task:
-    """Return the task of a row of {claimable}: the columns are in the order of the fields, as names take longer."""
-    key, task_id, state, *others = row
-    if others[-1] is not None:
-        others[-1] = tuple(load_json(others[-1]))
-    return Task(key, task_id, TaskState(state), *others)

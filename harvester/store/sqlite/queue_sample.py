@@ -12,7 +12,7 @@ from harvester.domain.tasks.task_id import validate_task_id
 from harvester.store.sqlite.counts import task_counts
 from harvester.store.sqlite.deadlines import deadlines
 from harvester.store.sqlite.queries import query
-from harvester.store.sqlite.queue import task_of
+from harvester.store.sqlite.task_rows import task_of
 
 SAMPLE_SIZE = 4_000
 """Tasks: the least size of the sample; a queue of less than twice as many is read whole."""

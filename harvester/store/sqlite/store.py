@@ -14,8 +14,8 @@ import anyio
 from harvester.domain.errors import MovedFileError
 from harvester.domain.limits.endpoint import BudgetLease, RateLimit
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
-from harvester.domain.planning.plan import DueTasks
 from harvester.domain.planning.processing_time import Key, LifeTable
+from harvester.domain.tasks.due_tasks import DueTasks
 from harvester.domain.tasks.imported import ImportedResult, ImportOutcome
 from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement, UnnamedResult
 from harvester.domain.tasks.model_gaps import ModelGaps
@@ -31,6 +31,7 @@ from harvester.store.sqlite.counts import (
     TaskCounter,
     ends_by_reason,
     held_by_reason,
+    model_gaps,
     nearest_deadline,
     next_due_ms,
     troubled,
@@ -321,7 +322,7 @@ class Store:
 
     async def model_gaps(self) -> ModelGaps:
         """Return how many stored results have no model."""
-        return await self.read(model_names.model_gaps)
+        return await self.read(model_gaps)
 
     async def release_held(self, limit: int) -> int:
         """Make due up to `limit` tasks that wait for a confirmation; return how many."""

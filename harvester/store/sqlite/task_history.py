@@ -9,11 +9,10 @@ from harvester.domain.tasks.embeddings import rebuild
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import TaskState
 from harvester.domain.tasks.task_reports import SegmentGroup, StatusReport, TaskDetails, TaskError
-from harvester.store.sqlite.counts import held, nearest_deadline, task_counts
+from harvester.store.sqlite.counts import held, model_gaps, nearest_deadline, task_counts
 from harvester.store.sqlite.deadlines import deadlines
 from harvester.store.sqlite.json_columns import dump_json, load_json
 from harvester.store.sqlite.limits import known_blocks
-from harvester.store.sqlite.model_names import model_gaps
 from harvester.store.sqlite.queries import query
 from harvester.store.sqlite.write_ahead_log import free_bytes, log_bytes
 

@@ -7,9 +7,9 @@ import pytest
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.api_versions import ApiVersions
 from harvester.domain.planning.first_tries import MAX_TRIES, TRY_S
-from harvester.domain.planning.plan import DueTasks
 from harvester.domain.planning.planned_requests import PlannedRequest, TaskRequest
 from harvester.domain.planning.planner import Planner, PlannerSettings
+from harvester.domain.tasks.due_tasks import DueTasks
 from harvester.domain.tasks.outcomes import NotFound, Outcome, Processing, Transient, UnknownHere
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, Task, TaskState
 

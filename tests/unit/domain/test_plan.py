@@ -12,7 +12,7 @@ from harvester.domain.planning.api_versions import ApiVersions
 from harvester.domain.planning.costs import LEAST_WAIT_S
 from harvester.domain.planning.list_reader import PROCESSING
 from harvester.domain.planning.list_windows import ListModel, ListWindow, best_window
-from harvester.domain.planning.plan import DueTasks, Plan, plan
+from harvester.domain.planning.plan import Plan, plan
 from harvester.domain.planning.plan_constraints import PlanConstraints
 from harvester.domain.planning.planned_requests import ListRequest, TaskRequest
 from harvester.domain.planning.poll_times import (
@@ -27,6 +27,7 @@ from harvester.domain.planning.poll_times import (
 from harvester.domain.planning.processing_time import PRIOR, PRIOR_MEDIAN_S, ProcessingTimes
 from harvester.domain.planning.questions import LEAST_ROOM
 from harvester.domain.planning.strategy import Strategy, affordable_strategy
+from harvester.domain.tasks.due_tasks import DueTasks
 from harvester.domain.tasks.task import DAY_MS, RETENTION_MS, Task, TaskState
 
 NOW = 1_760_000_000_000

@@ -9,11 +9,11 @@ from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.inferred_readiness import DOUBT_MS, INFERRED_READY_MS
 from harvester.domain.planning.list_pause import LIST_PAUSE_REQUESTS, LIST_PAUSE_S, MAX_LIST_PAUSE_S
 from harvester.domain.planning.list_reader import PAGE_LIMIT, PROCESSING, ListPage, ListQuery
-from harvester.domain.planning.plan import DueTasks
 from harvester.domain.planning.planned_requests import ListRequest, PlannedRequest, TaskRequest
 from harvester.domain.planning.planner import LIST_MISSED_S, Planner, PlannerSettings
 from harvester.domain.planning.strategy import Strategy
 from harvester.domain.planning.unlisted_tasks import MISSES_KEPT_MS, UNLISTED_MS
+from harvester.domain.tasks.due_tasks import DueTasks
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Failed, NotFound, Outcome, Processing, Ready, Retrieved, Transient

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from harvester.domain.limits.circuit_breaker import MIN_SAMPLE
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import PROCESSING, ListPage, ListQuery
-from harvester.domain.planning.plan import DueTasks
 from harvester.domain.planning.planned_requests import ListRequest
+from harvester.domain.tasks.due_tasks import DueTasks
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement
 from harvester.domain.tasks.outcomes import NotFound, Outcome, Processing, Ready, Refused, Throttled, Transient

@@ -8,12 +8,12 @@ import pytest
 from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import Ready, Retrieved
+from harvester.store.sqlite.counts import model_gaps
 from harvester.store.sqlite.maintenance.verify import verify
 from harvester.store.sqlite.model_names import (
     BATCH_SEGMENTS,
     Named,
     batches,
-    model_gaps,
     name_models,
     nameable,
     unnamed_results,
