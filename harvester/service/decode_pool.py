@@ -11,7 +11,8 @@ from anyio import to_process, to_thread
 from harvester.api.decode.result import Decoded, decode_file, decode_retrieval
 from harvester.domain.tasks.outcomes import Invalid, Transient
 from harvester.ports.spooled_body import IN_MEMORY_BYTES, SpooledBody
-from harvester.service.decode_worker import Exchanged, decode_in_worker, with_vectors
+from harvester.service.decode_worker import Exchanged, with_vectors
+from harvester.service.worker_entry import decode_in_worker
 
 IN_PLACE_BYTES = 4 * IN_MEMORY_BYTES
 """Bytes: a short body that decompresses to more than this is decoded as a large one."""

@@ -7,7 +7,6 @@ pool they would keep the event loop busy for longer than they take to decode.
 import io
 import mmap
 import os
-import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,15 +36,11 @@ class Exchanged:
     uncertainties: _Left | None
 
 
-def decode_in_worker(path: str, encoding: str | None, max_body_bytes: int) -> Decoded | Exchanged:
+def decode_and_leave(path: str, encoding: str | None, max_body_bytes: int) -> Decoded | Exchanged:
     """Return the meaning of the body in the file; the vectors of a result are left in its place.
 
     Raises OSError and MemoryError.
     """
-    # A Ctrl-C in the terminal reaches the whole process group; the parent drains, and needs its workers for that.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The same holds when the terminal closes.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with Path(path).open("r+b", buffering=0) as file:
         outcome = decode_file(file, encoding, max_body_bytes)
         if not isinstance(outcome, Retrieved):

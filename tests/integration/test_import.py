@@ -367,7 +367,7 @@ def test_large_bodies_go_through_worker_processes(here: Importer) -> None:
         assert to_the_digit(here.run("show", id_by_content(content), "--json").out) == to_the_digit(content)
 
 
-FILES = 200
+FILES = 400
 
 
 async def test_ctrl_c_keeps_what_is_stored_and_a_second_run_stores_the_rest(shell: Shell) -> None:
@@ -379,10 +379,14 @@ async def test_ctrl_c_keeps_what_is_stored_and_a_second_run_stores_the_rest(shel
     running = await shell.start(*arguments)
     await until(lambda: shell.database.exists() and has_stored(shell))
     running.signal(signal.SIGINT)
-    await running.ended()
+    ended = await running.ended()
     kept = shell.count("harvested")
+    first = json.loads(ended.stdout)
     second = json.loads((await shell.run(*arguments)).stdout)
 
+    assert ended.code == 130
+    assert "Stopped by SIGINT. What is stored stays" in ended.stderr
+    assert (first["stored"], first["left"]) == (kept, FILES - kept)
     assert 0 < kept < FILES
     assert (second["stored"], second["known"], second["left"]) == (FILES - kept, kept, 0)
     assert set(shell.states().values()) == {"harvested"}

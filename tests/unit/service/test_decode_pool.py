@@ -3,6 +3,8 @@
 import os
 import resource
 import signal
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -165,3 +167,9 @@ async def test_no_descriptor_is_left_open(encoding: str | None) -> None:
     for _ in range(3):
         await decoder.decode(body, encoding)
     assert open_descriptors() == before
+
+
+def test_a_worker_loads_nothing_heavy_before_it_ignores_a_ctrl_c() -> None:
+    loaded = "import sys, harvester.service.worker_entry; print('numpy' in sys.modules, 'orjson' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert said.stdout == "False False\n"
