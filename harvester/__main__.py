@@ -19,11 +19,13 @@ def main() -> None:
 def _run() -> int:
     # Imported here so that a signal during the imports ends the program without a traceback.
     try:
+        from harvester.cli.loading import loading  # noqa: PLC0415
         from harvester.cli.streams import prepare_streams  # noqa: PLC0415
 
         messages = prepare_streams()
         try:
-            from harvester.cli.main import run  # noqa: PLC0415
+            with loading():
+                from harvester.cli.main import run  # noqa: PLC0415
 
             return run(sys.argv[1:])
         finally:

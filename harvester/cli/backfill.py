@@ -10,6 +10,7 @@ from harvester.app.stores import open_maintenance
 from harvester.cli.durations import parse_duration_s
 from harvester.cli.harvest_process import prepare_process, warn_of_excess
 from harvester.cli.id_arguments import collect_task_ids
+from harvester.cli.loading import loading
 from harvester.cli.logs import configure_logs
 from harvester.cli.options import ConfigFile, Database, IdColumn, IdField, IdFile, Retrieve, Strategy, TaskIds
 from harvester.service import signals
@@ -65,7 +66,8 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
         # Without ids there must be a queue already; a misspelt path would otherwise look like an empty one.
         open_maintenance(loaded.settings.store.path).check_exists()
     # The HTTP client and numpy take much memory: they are imported only when there is enough.
-    from harvester.cli.backfill_job import Job  # noqa: PLC0415
+    with loading():
+        from harvester.cli.backfill_job import Job  # noqa: PLC0415
 
     job = Job(loaded.settings, only=given.task_ids, no_wait=no_wait, limit_s=limit_s)
     exit_code = anyio.run(job.run, key.reveal)

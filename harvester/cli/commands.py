@@ -8,6 +8,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from harvester.cli.loading import loading
+
 COMMANDS = {
     "add": "Queue task ids.",
     "discover": "Queue every task that the account has made.",
@@ -37,7 +39,9 @@ def load_command(name: str) -> Any:
     """Import the module of the command `name` and return typer's object for it, with all parameters."""
     alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     python_name = f"{name}_" if iskeyword(name) else name
-    alone.command(name)(getattr(import_module(f"harvester.cli.{python_name}"), python_name))
+    with loading():
+        module = import_module(f"harvester.cli.{python_name}")
+    alone.command(name)(getattr(module, python_name))
     return get_command(alone)
 
 

@@ -7,6 +7,7 @@ import anyio
 import typer
 
 from harvester.cli.harvest_process import prepare_process, warn_of_excess
+from harvester.cli.loading import loading
 from harvester.cli.logs import configure_logs
 from harvester.cli.options import ConfigFile, Database, Strategy
 from harvester.settings.api_key import resolve_api_key
@@ -36,7 +37,8 @@ def run(*, strategy: Strategy = None, db: Database = None, config: ConfigFile = 
     configure_logs(loaded.settings.log.level, loaded.settings.log.format)
     warn_of_excess(loaded.settings, limits)
     # The HTTP client and numpy take much memory: they are imported only when there is enough.
-    from harvester.cli.daemon import Daemon  # noqa: PLC0415
+    with loading():
+        from harvester.cli.daemon import Daemon  # noqa: PLC0415
 
     daemon = Daemon(loaded, key, lambda: fitted(load_settings(config, overrides), limits))
     raise typer.Exit(anyio.run(daemon.run))
