@@ -70,7 +70,7 @@ async def test_row_36_a_404_on_a_kept_connection_is_confirmed_on_others_and_in_t
 async def test_row_39_an_api_that_answers_every_request_wrongly_for_a_while_ends_no_task(
     shell: Shell, kind: str, status: int | None
 ) -> None:
-    count = 120
+    count = 200  # more than are claimed at a time
     async with stand_in(tasks=count, duration_s=12) as api:
         await shell.add(api.catalogue.ids())
         shell.talks_to(api.base_url)
