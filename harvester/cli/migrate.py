@@ -12,7 +12,8 @@ def migrate(*, db: Database = None, config: ConfigFile = None) -> None:
     """Create or upgrade the database.
 
     Commands that write do the same by themselves. This command also fills in what an older version did not store, from
-    the JSON that it kept, and computes the checksums, all at once; a harvest does so bit by bit.
+    the JSON that it kept, computes the checksums, and notes what results lack, all at once; a harvest does so bit by
+    bit.
 
     Example: harvester migrate --db harvester.db
     """
@@ -20,6 +21,8 @@ def migrate(*, db: Database = None, config: ConfigFile = None) -> None:
     upgrade = open_maintenance(path).migrate()
     if upgrade.covered:
         typer.echo(
-            f"{counted(upgrade.covered, 'task')} of an older version: columns filled in, checksum computed.", err=True
+            f"{counted(upgrade.covered, 'task')} of an older version: columns filled in, checksum computed,"
+            " missing parts noted.",
+            err=True,
         )
     typer.echo(f"{path} has schema version {upgrade.schema_version}, the newest.", err=True)

@@ -236,7 +236,7 @@ class StoreUpkeep(SpaceWatch, Protocol):
         ...
 
     async def cover(self, after_task: int) -> Covered | None:
-        """Fill in a batch of results of an older version; None if there are none after that row id."""
+        """Fill in and check a batch of results of an older version; None if there are none after that row id."""
         ...
 
     async def share_processing_times(self, fresh: Mapping[Key, LifeTable]) -> dict[Key, LifeTable]:

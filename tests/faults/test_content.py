@@ -71,7 +71,9 @@ async def test_row_46_what_an_older_version_stored_gets_its_checksum(shell: Shel
 
         migrated = await shell.run("migrate")
 
-        assert "3 tasks of an older version: columns filled in, checksum computed." in migrated.stderr
+        assert (
+            "3 tasks of an older version: columns filled in, checksum computed, missing parts noted." in migrated.stderr
+        )
         change(shell, DAMAGES[0])
         assert (await shell.run("verify", "--deep")).code == 1
 

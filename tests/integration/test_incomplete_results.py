@@ -1,6 +1,8 @@
 """A result that lacks something is stored like any other, and every view of it says what it lacks."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 from tests.support.scripted_api import ScriptedApi, as_json, ready, task_id
 from tests.support.shell import Shell
@@ -37,3 +39,25 @@ async def test_an_incomplete_result_is_harvested_with_a_warning(shell: Shell, ap
     assert (GAPPED, f"incomplete: {scope}", True) in found
     assert (None, "stored results without all parts: 1", True) in found
     assert WHOLE not in {one for one, _, _ in found}
+
+
+async def test_results_of_a_version_that_checked_none_are_checked_by_migrate(shell: Shell, api: ScriptedApi) -> None:
+    api.holds(GAPPED, as_json(ready(GAPPED, duration=30)))
+    await shell.run("backfill", GAPPED)
+    with closing(sqlite3.connect(shell.database)) as connection, connection:
+        connection.execute("UPDATE videos SET warnings = NULL, is_checked = 0")
+
+    unchecked = await shell.run("verify")
+    migrated = await shell.run("migrate")
+    shown = await shell.run("show", GAPPED)
+    status = await shell.run("status")
+    verified = await shell.run("verify")
+
+    assert (
+        "1 of an older version were not checked for missing parts: `harvester migrate` checks them" in unchecked.stdout
+    )
+    assert migrated.stderr.startswith("1 task of an older version:")
+    assert "warning       The clips of visual end at 12 s" in shown.stdout
+    assert "incomplete     1 stored result without all parts" in status.stdout
+    assert "incomplete: The clips of visual end at 12 s" in verified.stdout
+    assert "older version" not in verified.stdout

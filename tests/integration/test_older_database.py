@@ -84,9 +84,9 @@ async def test_every_row_is_there(upgraded: Shell, tmp_path: Path) -> None:
 
 
 async def test_results_have_the_columns_of_this_program(upgraded: Shell) -> None:
-    columns = "model_name, model_source, input_type, content_form"
+    columns = "model_name, model_source, input_type, content_form, is_checked"
 
-    assert set(upgraded.rows(f"SELECT {columns} FROM videos")) == {("marengo3.0", "answer", "video", 2)}
+    assert set(upgraded.rows(f"SELECT {columns} FROM videos")) == {("marengo3.0", "answer", "video", 2, 1)}
     assert "older version" not in (await upgraded.run("verify")).stdout
 
 

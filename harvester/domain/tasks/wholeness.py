@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
-from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
+from harvester.domain.tasks.embeddings import MediaMetadata
 
 SHORTEST_CLIP_S = 2.0
 """Seconds: no clip is shorter, and version 1 of the API drops a shorter rest at the end."""
@@ -32,7 +32,28 @@ _FUSED = "fused"
 _CLIP_SCOPES = _SAME_SCOPES["clip"]
 
 
-def missing_parts(embeddings: TaskEmbeddings, asked: Sequence[str] = ()) -> tuple[str, ...]:
+class _DescribedColumns(Protocol):
+    """The columns of a result, as `TaskEmbeddings` has them, and its description; vectors do not matter here."""
+
+    @property
+    def metadata(self) -> MediaMetadata: ...
+    @property
+    def options(self) -> Sequence[str | None]: ...
+    @property
+    def scopes(self) -> Sequence[str | None]: ...
+    @property
+    def starts(self) -> Sequence[float | None]: ...
+    @property
+    def ends(self) -> Sequence[float | None]: ...
+    @property
+    def start_pages(self) -> Sequence[int | None]: ...
+    @property
+    def end_pages(self) -> Sequence[int | None]: ...
+    @property
+    def chunk_indexes(self) -> Sequence[int | None]: ...
+
+
+def missing_parts(embeddings: _DescribedColumns, asked: Sequence[str] = ()) -> tuple[str, ...]:
     """Return what a result lacks, one sentence for each; empty for a whole one.
 
     `asked` are the embedding options that the result was asked for, none for all: others are not missing.
@@ -45,7 +66,7 @@ def missing_parts(embeddings: TaskEmbeddings, asked: Sequence[str] = ()) -> tupl
     )
 
 
-def _missing_options(embeddings: TaskEmbeddings, asked: Sequence[str]) -> Iterator[str]:
+def _missing_options(embeddings: _DescribedColumns, asked: Sequence[str]) -> Iterator[str]:
     found = set(embeddings.options)
     if found == {_FUSED}:
         # One vector stands for all options, if the task was made so.
@@ -55,7 +76,7 @@ def _missing_options(embeddings: TaskEmbeddings, asked: Sequence[str]) -> Iterat
             yield f"No segment has the option {option}, which the task was made with."
 
 
-def _missing_scopes(embeddings: TaskEmbeddings) -> Iterator[str]:
+def _missing_scopes(embeddings: _DescribedColumns) -> Iterator[str]:
     found = set(embeddings.scopes)
     for scope in dict.fromkeys(embeddings.metadata.scopes):
         if None not in found and not found & _SAME_SCOPES.get(scope, {scope}):
@@ -71,7 +92,7 @@ class _Coverage:
     gaps: list[Span]
 
 
-def _missing_clips(embeddings: TaskEmbeddings) -> Iterator[str]:
+def _missing_clips(embeddings: _DescribedColumns) -> Iterator[str]:
     clips, whole = _spans(embeddings)
     if not clips:
         return
@@ -83,7 +104,7 @@ def _missing_clips(embeddings: TaskEmbeddings) -> Iterator[str]:
         yield from sentences or _too_few(name, len(spans), embeddings.metadata.video_clip_length, end - begin)
 
 
-def _spans(embeddings: TaskEmbeddings) -> tuple[dict[str | None, list[Any]], list[Span]]:
+def _spans(embeddings: _DescribedColumns) -> tuple[dict[str | None, list[Any]], list[Span]]:
     """Return start and end (seconds or None) of the clips of each option, and of the segments for the whole."""
     options, scopes = dict.fromkeys(embeddings.options), set(embeddings.scopes)
     if len(options) == 1 and scopes <= _CLIP_SCOPES:
@@ -149,7 +170,7 @@ def _too_few(name: str, count: int, clip_length_s: float | None, span_s: float) 
         yield f"There are {count} {name}, but {span_s:g} s make {expected} of {clip_length_s:g} s."
 
 
-def _missing_pages(embeddings: TaskEmbeddings) -> Iterator[str]:
+def _missing_pages(embeddings: _DescribedColumns) -> Iterator[str]:
     """Yield what is missing between the first and the last page, and before the last piece of text."""
     if not embeddings.start_pages and not embeddings.chunk_indexes:
         return

@@ -29,13 +29,13 @@ an unsigned 64-bit number. The order is as follows, with rows by position:
 The checksum is the BLAKE2b (RFC 7693) of these bytes with a digest of 16 bytes. This is form 2. Form 1, which older
 versions have stored, is the bytes `harvester content 1` and the items 2 to 5 without input_type, truncation_reason,
 model_source, start_offset_sec, end_offset_sec, embedding_dimension and is_truncated; `videos.content_form` says which
-form a row has. Neither covers model_asked_at and warnings: they are no content of an answer.
+form a row has. Neither covers model_asked_at, warnings and is_checked: they are no content of an answer.
 """
 
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
@@ -237,6 +237,12 @@ def _checked(vectors: Iterable[VectorRow]) -> tuple[Columns, int]:
 def vectors_of(connection: sqlite3.Connection, task: int) -> Iterable[VectorRow]:
     """Yield position, dimension, type and bytes of each vector of a task."""
     return connection.execute(query("vectors_of"), {"task": task})
+
+
+def without_vectors(connection: sqlite3.Connection, task: int) -> Iterator[VectorRow]:
+    """Yield the rows of `vectors_of` without the vectors: the checksum covers them by their CRC-32 alone."""
+    for position, dim, dtype in connection.execute(query("content_embeddings"), {"task": task}):
+        yield position, dim, dtype, b""
 
 
 def _columns(rows: Sequence[Sequence[Any]], count: int) -> Columns:

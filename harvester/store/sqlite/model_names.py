@@ -9,7 +9,7 @@ from harvester.domain.tasks.embeddings import MediaMetadata
 from harvester.domain.tasks.listing import ListedTask, UnnamedResult
 from harvester.domain.tasks.models import ModelSource
 from harvester.domain.tasks.task import RETENTION_MS, Task
-from harvester.store.sqlite.content import VectorRow, read_content
+from harvester.store.sqlite.content import read_content, without_vectors
 from harvester.store.sqlite.queries import Scope, query
 from harvester.store.sqlite.task_rows import task_of
 
@@ -75,7 +75,7 @@ def name_models(connection: sqlite3.Connection, named: Sequence[Named], now_ms: 
     """
     count = 0
     for one in named:
-        stored = read_content(connection, one.task, one.task_id, _without_vectors(connection, one.task))
+        stored = read_content(connection, one.task, one.task_id, without_vectors(connection, one.task))
         if stored.content.video["model_name"] is not None:
             continue
         if not stored.is_right:
@@ -99,9 +99,3 @@ def _filled_in(video: dict[str, Any], metadata: MediaMetadata) -> dict[str, Any]
     return {"model_name": metadata.model_name, "model_source": ModelSource.LIST} | {
         name: getattr(metadata, name) if video[name] is None else video[name] for name in _FILLED
     }
-
-
-def _without_vectors(connection: sqlite3.Connection, task: int) -> Iterator[VectorRow]:
-    """Yield the rows of `vectors_of` without the vectors: the checksum covers them by their CRC-32 alone."""
-    for position, dim, dtype in connection.execute(query("content_embeddings"), {"task": task}):
-        yield position, dim, dtype, b""

@@ -476,8 +476,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 INSERT INTO videos (task, model_name, duration, input_filename, input_url, video_clip_length,
                     created_at, updated_at, harvested_at, segment_count, vectors_crc32, document, layouts,
                     input_type, start_offset_sec, end_offset_sec, embedding_dimension, is_truncated, truncation_reason,
-                    model_source, content_blake2b, content_form)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    model_source, content_blake2b, content_form, is_checked)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: listed_for
 -- The entries of the list about some tasks.
@@ -790,13 +790,18 @@ SELECT position, embedding_option, embedding_scope, start_offset_sec, end_offset
        start_page, end_page, chunk_index, quadrant
 FROM segments WHERE task = :task ORDER BY position
 
--- name: in_old_form
-SELECT videos.task, tasks.task_id, videos.segment_count
-FROM videos INDEXED BY videos_in_old_form CROSS JOIN tasks ON tasks.id = videos.task
-WHERE videos.content_form < 2 AND videos.task > :after ORDER BY videos.task LIMIT :limit
+-- name: of_older_version
+SELECT videos.task, tasks.task_id, videos.segment_count, videos.content_form, tasks.retrieve_options
+FROM videos INDEXED BY videos_of_older_version CROSS JOIN tasks ON tasks.id = videos.task
+WHERE (videos.content_form < 2 OR videos.is_checked = 0) AND videos.task > :after ORDER BY videos.task LIMIT :limit
 
--- name: count_in_old_form
-SELECT count(*) FROM videos INDEXED BY videos_in_old_form WHERE content_form < 2
+-- name: count_of_older_version
+-- How many results lack columns, and how many have all columns but were never checked for what they lack.
+SELECT count(*) FILTER (WHERE content_form < 2), count(*) FILTER (WHERE content_form >= 2)
+FROM videos INDEXED BY videos_of_older_version WHERE content_form < 2 OR is_checked = 0
+
+-- name: set_checked
+UPDATE videos SET warnings = :warnings, is_checked = 1 WHERE task = :task
 
 -- name: count_without_model
 SELECT count(*) FROM videos INDEXED BY videos_without_model WHERE model_name IS NULL

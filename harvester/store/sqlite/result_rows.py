@@ -163,6 +163,10 @@ _VIDEO = (
 """The columns of the statement `insert_video` between the task and the checksum, in its order."""
 
 
+_IS_CHECKED = 1
+"""A settlement has the warnings of its result."""
+
+
 class ResultRows:
     """Collects the rows of some results, and inserts them with few statements."""
 
@@ -174,7 +178,7 @@ class ResultRows:
         """Add the rows of a result; `key` is the row id of its task."""
         content = result.content
         values = map(content.video.__getitem__, _VIDEO)
-        self._rows["videos"].append((key, *values, result.checksum, NEWEST_FORM))
+        self._rows["videos"].append((key, *values, result.checksum, NEWEST_FORM, _IS_CHECKED))
         self._add("video_scopes", key, content.scopes)
         self._add("video_options", key, content.options)
         self._add("video_tokens", key, content.tokens)

@@ -1,6 +1,8 @@
 """What an older version stored becomes what this one stores of the same answers, with the same JSON, and no request."""
 
 import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 
 from harvester.api.decode.result import decode_retrieval
 from harvester.domain.tasks.outcomes import Retrieved
+from harvester.domain.tasks.wholeness import missing_parts
 from harvester.ports.maintenance import Covered
 from harvester.store.sqlite.content import StoredContent, read_content, vectors_of
 from harvester.store.sqlite.maintenance.older_results import cover
@@ -35,7 +38,8 @@ OLD_COLUMNS = {"embedding", "float", "embedding_option", "embedding_scope"} | {
 def store(connection: sqlite3.Connection, body: bytes, number: int = 0) -> None:
     outcome = decode_retrieval(body, None, 1 << 24)
     assert isinstance(outcome, Retrieved), outcome
-    settle_all(connection, settlement(claim_new(connection, number), outcome))
+    settled = settlement(claim_new(connection, number), outcome)
+    settle_all(connection, replace(settled, warnings=missing_parts(outcome.embeddings)))
 
 
 def make_older(connection: sqlite3.Connection, *, has_checksum: bool = True) -> None:
@@ -53,7 +57,8 @@ def make_older(connection: sqlite3.Connection, *, has_checksum: bool = True) -> 
         places = "start_page = NULL, end_page = NULL, quadrant = NULL, chunk_index = NULL"
         connection.execute(f"UPDATE segments SET {places} WHERE task = ?", (task,))
         connection.execute(
-            "UPDATE videos SET input_type = NULL, start_offset_sec = NULL, end_offset_sec = NULL,"
+            "UPDATE videos SET is_checked = 0, warnings = NULL, input_type = NULL,"
+            " start_offset_sec = NULL, end_offset_sec = NULL,"
             " embedding_dimension = NULL, is_truncated = NULL, truncation_reason = NULL,"
             " model_name = iif(model_source = 'answer', model_name, NULL), model_source = NULL, content_form = 1,"
             " video_clip_length = iif(?, video_clip_length, NULL) WHERE task = ?",
@@ -185,3 +190,102 @@ def test_batches_are_small_and_go_on_behind_the_last_one(
     monkeypatch.setattr("harvester.store.sqlite.maintenance.older_results.BATCH_SEGMENTS", 4)
 
     assert [cover(connection, 0), cover(connection, 2), cover(connection, 3)] == [Covered(2, 2), Covered(1, 3), None]
+
+
+def forget_checks(connection: sqlite3.Connection) -> None:
+    """Store everything as a version did that had the columns and did not check results."""
+    connection.execute("UPDATE videos SET warnings = NULL, is_checked = 0")
+
+
+def lacking(**metadata: Any) -> bytes:
+    """A whole result, but for the options and the duration that its metadata have."""
+    clips = [
+        {
+            "embedding": [0.6, 0.8],
+            "embedding_option": "visual",
+            "embedding_scope": "clip",
+            "start_sec": start,
+            "end_sec": start + 6.0,
+        }
+        for start in (0.0, 6.0)
+    ]
+    return v2(*clips, metadata={"embedding_options": ["visual"], "duration": 12.0, "clip_length": 6.0} | metadata)
+
+
+def warnings(connection: sqlite3.Connection) -> list[list[str] | None]:
+    found = connection.execute("SELECT warnings FROM videos ORDER BY task").fetchall()
+    return [None if text is None else orjson.loads(text) for (text,) in found]
+
+
+WITHOUT_AUDIO = "No segment has the option audio, which the task was made with."
+ENDS_EARLY = "The clips of visual end at 12 s, but the embedded part of the input ends at 30 s."
+
+
+@pytest.mark.parametrize("make_unchecked", [make_older, forget_checks])
+def test_results_that_were_never_checked_get_the_warnings_of_new_ones(
+    connection: sqlite3.Connection, make_unchecked: Callable[[sqlite3.Connection], None]
+) -> None:
+    store(connection, lacking(embedding_options=["visual", "audio"], duration=30.0))
+    store(connection, lacking(), 1)
+    expected = contents(connection)
+    make_unchecked(connection)
+    assert any("of an older version" in text for text in texts(connection))
+
+    assert cover_all(connection) == 2
+
+    assert warnings(connection) == [[WITHOUT_AUDIO, ENDS_EARLY], None]
+    assert contents(connection) == expected
+    assert f"incomplete: {WITHOUT_AUDIO}" in texts(connection)
+    assert not any("older version" in text for text in texts(connection))
+    before = connection.total_changes
+    assert (cover(connection, 0), connection.total_changes) == (None, before)
+
+
+def test_what_this_version_stores_is_not_checked_again(connection: sqlite3.Connection) -> None:
+    store(connection, lacking(duration=30.0))
+    store(connection, lacking(), 1)
+
+    assert cover(connection, 0) is None
+
+
+def test_a_result_lacks_no_option_that_was_not_asked_for(connection: sqlite3.Connection) -> None:
+    for number in range(3):
+        store(connection, lacking(embedding_options=["visual", "audio"]), number)
+    asked = [('["visual"]', 1), ('["visual","audio"]', 2), ("[]", 3)]
+    connection.executemany("UPDATE tasks SET retrieve_options = ? WHERE id = ?", asked)
+    forget_checks(connection)
+
+    assert cover_all(connection) == 3
+
+    assert warnings(connection) == [None, [WITHOUT_AUDIO], [WITHOUT_AUDIO]]
+
+
+def test_missing_pages_and_pieces_of_text_are_found_in_the_columns(connection: sqlite3.Connection) -> None:
+    segments = [
+        {"embedding": [0.6, 0.8]},
+        *(
+            {"embedding": [0.6, 0.8], "start_page_number": page, "chunk_index": chunk}
+            for page, chunk in [(1, 0), (3, 2)]
+        ),
+    ]
+    store(connection, v2(*segments))
+    forget_checks(connection)
+
+    assert cover_all(connection) == 1
+
+    assert warnings(connection) == [["No segment has page 2.", "No segment has chunk 1."]]
+
+
+def test_a_damaged_result_is_not_called_whole(connection: sqlite3.Connection) -> None:
+    for number in range(3):
+        store(connection, lacking(), number)
+    forget_checks(connection)
+    connection.execute("UPDATE segments SET end_offset_sec = 7 WHERE task = 1 AND position = 0")
+    connection.execute("UPDATE videos SET document = replace(document, '12.0', '30.0') WHERE task = 2")
+
+    assert cover_all(connection) == 1
+
+    assert connection.execute("SELECT task, is_checked FROM videos").fetchall() == [(1, 0), (2, 0), (3, 1)]
+    assert warnings(connection) == [None] * 3
+    assert {object_id(0), object_id(1)} <= {one.task_id for one in verify(connection, deep=True) if one.is_damage}
+    assert any("2 of an older version were not checked" in text for text in texts(connection))

@@ -59,10 +59,13 @@ def _relations(connection: sqlite3.Connection) -> Iterator[Finding]:
 
 
 def _gaps(connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Yield how many results an older version stored without the newer columns, and how many have no model."""
-    (uncovered,) = connection.execute(query("count_in_old_form")).fetchone()
+    """Yield how many results of an older version are not brought up to date, and how many have no model."""
+    uncovered, unchecked = connection.execute(query("count_of_older_version")).fetchone()
     if uncovered:
         text = f"{uncovered} of an older version lack columns of this one: `harvester migrate` fills them in"
+        yield Finding(text, is_warning=True)
+    if unchecked:
+        text = f"{unchecked} of an older version were not checked for missing parts: `harvester migrate` checks them"
         yield Finding(text, is_warning=True)
     (unnamed,) = connection.execute(query("count_without_model")).fetchone()
     if unnamed:
