@@ -13,6 +13,7 @@ from harvester.cli.console import print_json
 from harvester.cli.id_arguments import Refusals, nothing_acceptable
 from harvester.cli.id_files import read_task_ids
 from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, Retrieve, TaskIds
+from harvester.cli.widening import WideningReport
 from harvester.domain.errors import UsageError
 from harvester.settings.model import load_settings
 
@@ -34,7 +35,7 @@ def add(  # noqa: PLR0913  # one parameter for each option
     """Queue task ids. Known ids stay as they are; lines that cannot be ids are refused one by one.
 
     --retrieve is kept with the tasks, also with known ones that have not ended, and goes over the setting
-    harvest.embedding_options.
+    harvest.embedding_options. Harvested tasks whose result lacks some of these options are retrieved again.
 
     Example: harvester add --file ids.txt
     """
@@ -49,19 +50,27 @@ def add(  # noqa: PLR0913  # one parameter for each option
     first = next(found, None)
     if first is None:
         raise nothing_acceptable(refusals.count)
-    new, total = _queue(path, itertools.chain([first], found), options)
+    widening = WideningReport()
+    new, total = _queue(path, itertools.chain([first], found), options, widening)
     if json:
-        chosen = {} if options is None else {"retrieve": options}
+        chosen = {} if options is None else {"retrieve": options, **widening.as_json()}
         print_json({"new": new, "known": total - new, "refused": refusals.count} | chosen)
     else:
+        widening.tell()
         typer.echo(f"{new} new, {total - new} known, {refusals.count} refused: {path}", err=True)
     raise typer.Exit(1 if refusals.count else 0)
 
 
-def _queue(path: Path, task_ids: Iterator[str], options: tuple[str, ...] | None) -> tuple[int, int]:
+def _queue(
+    path: Path, task_ids: Iterator[str], options: tuple[str, ...] | None, widening: WideningReport
+) -> tuple[int, int]:
+    """Queue the ids, and return how many of them are new, and how many there are."""
     new = total = 0
     with open_queue_editor(path, must_exist=False) as queue:
         while batch := list(itertools.islice(task_ids, BATCH)):
-            new += queue.add(batch, time.time_ns() // 1_000_000, options)
+            now_ms = time.time_ns() // 1_000_000
+            new += queue.add(batch, now_ms, options)
+            if options is not None:
+                widening.add(queue.widen(batch, options, now_ms))
             total += len(batch)
     return new, total

@@ -11,10 +11,11 @@ from harvester.app.stores import open_queue_editor
 from harvester.cli.console import print_error, print_json
 from harvester.cli.id_arguments import GivenIds, collect_task_ids
 from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, Retrieve, TaskIds
+from harvester.cli.widening import WideningReport
 from harvester.domain.errors import UsageError
 from harvester.domain.tasks.dead_letter import DeadLetter
 from harvester.domain.tasks.task import END_STATES, TaskState
-from harvester.ports.queue_editor import QueueEditor
+from harvester.ports.queue_editor import QueueEditor, Widened
 from harvester.reports.formats import counted
 from harvester.settings.model import load_settings
 
@@ -48,7 +49,8 @@ def retry(  # noqa: PLR0913  # one parameter for each option
 ) -> None:
     """Put ended tasks back to pending.
 
-    Harvested tasks stay as they are: nothing undoes a harvest. --retrieve is kept with the tasks, as with add.
+    Harvested tasks stay as they are: nothing undoes a harvest. --retrieve is kept with the tasks, as with add; named
+    harvested tasks whose result lacks some of these options are retrieved again.
 
     With --from-kept no request is sent: kept bodies are decoded again, for example after an upgrade that understands
     them. Tasks whose body can be stored now are harvested, without a key; exit 1 if any cannot.
@@ -77,9 +79,19 @@ def _put_back(
 ) -> bool:
     done = queue.put_back(given.task_ids or [], states, options)
     count, left = done.count, done.left
+    # Without the tasks that have just become pending: those have no result.
+    widened = Widened() if options is None else queue.widen(list(left), options, time.time_ns() // 1_000_000)
+    widening = WideningReport()
+    widening.add(widened)
+    for task_id in widened.asked_again:
+        del left[task_id]
     if json:
-        print_json({"pending_again": count, "left": left, "refused": given.refused})
+        chosen = {} if options is None else widening.as_json()
+        print_json({"pending_again": count, "left": left, "refused": given.refused} | chosen)
     else:
+        widening.tell()
+        for task_id in (*widened.contained, *widened.past_deadline):
+            del left[task_id]
         for task_id, state in islice(left.items(), SHOWN):
             print_error(f"{task_id} stays as it is: {f'it is {state}' if state else 'the database has no such task'}.")
         if len(left) > SHOWN:

@@ -3,6 +3,7 @@
 import json as jsonlib
 import re
 import sys
+import time
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from harvester.cli.console import print_data, print_error, write_foreign_bytes
 from harvester.cli.options import ConfigFile, Database
 from harvester.domain.errors import UsageError
 from harvester.domain.tasks.dead_letter import Payload, PayloadError
+from harvester.domain.tasks.retrieve_options import NO_SEGMENTS, OPTION_REFUSED, UNFILTERED_MS
 from harvester.domain.tasks.task import TaskState
 from harvester.domain.tasks.task_id import validate_task_id
 from harvester.domain.tasks.task_reports import TaskDetails
@@ -106,6 +108,7 @@ def _lines(story: TaskDetails, default_options: tuple[str, ...]) -> Iterator[str
     if task["source"] == API_SOURCE:
         yield f"deadline      {shown_time(task['expires_at'])}"
         yield f"retrieves     {_retrieved(story, default_options)}"
+        yield from _held_lines(story)
     else:
         yield f"imported      from {_SOURCES.get(task['source'], task['source'])}"
     if task["ended_at"] is not None:
@@ -123,9 +126,29 @@ def _retrieved(story: TaskDetails, default: tuple[str, ...]) -> str:
     """Return which embedding options are asked for, or were."""
     if story.task["api_version"] == "v2":
         return "everything: version 2 of the API has no filter"
+    task, is_refused = story.task, story.task["error_code"] == OPTION_REFUSED
+    if TaskState(task["state"]).is_open and task["error_code"] == NO_SEGMENTS:
+        return "everything: the last answer had no segments"
+    if TaskState(task["state"]).is_open and is_refused and task["expires_at"] - time.time() * 1000 < UNFILTERED_MS:
+        return "everything: the API refuses the embedding options, and the deadline is near"
     if story.retrieve_options is not None or story.task["state"] == TaskState.HARVESTED:
         return ", ".join(story.retrieve_options or ()) or "everything"
-    return f"{', '.join(default)}, by harvest.embedding_options" if default else "everything"
+    if default:
+        return f"{', '.join(default)}, by harvest.embedding_options"
+    return "everything; the API has refused the options of the last harvest" if is_refused else "everything"
+
+
+def _held_lines(story: TaskDetails) -> Iterator[str]:
+    """Yield which embedding options a stored result holds that was retrieved with a filter."""
+    task, options = story.task, story.retrieve_options
+    if story.video is None or options is None:
+        return
+    if task["state"] != TaskState.HARVESTED:
+        held = ", ".join(dict.fromkeys(group.option for group in story.groups if group.option)) or "a result"
+        yield f"holds         {held}, until the task is retrieved again"
+    elif options:
+        widen = f"`harvester retry {task['task_id']} --retrieve all` retrieves all of them before the deadline"
+        yield f"holds         {', '.join(options)} only, of the embedding options; {widen}"
 
 
 def _trouble_lines(story: TaskDetails) -> Iterator[str]:

@@ -111,6 +111,9 @@ def _stored(report: StatusReport) -> Iterator[str]:
         results = counted(report.incomplete, "stored result")
         where = f"`harvester show {report.incomplete_task_id}` says which, `harvester verify` lists all"
         yield f"incomplete     {results} without all parts: {where}"
+    if report.filtered:
+        results = counted(report.filtered, "stored result")
+        yield f"filtered       {results} with only some of the embedding options: `harvester show ID` says which"
     if report.model_gaps.results:
         yield f"models         {shown_gaps(report.model_gaps)}"
     yield from _disk_space(report)

@@ -1,7 +1,7 @@
 """Changes that commands make in the queue outside a harvest."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from harvester.domain.tasks.dead_letter import DeadLetter, Payload
@@ -15,6 +15,20 @@ class PutBack:
 
     count: int
     left: dict[str, TaskState | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Widened:
+    """The named tasks with a result of the API: which are asked for again, and which stay as they are, and why.
+
+    - `asked_again`: these are `ready` again; their stored results stay until the new ones replace them.
+    - `contained`: their results hold already what was named.
+    - `past_deadline`: the deadlines (Unix milliseconds) after which the platform has dropped the rest.
+    """
+
+    asked_again: list[str] = field(default_factory=list)
+    contained: list[str] = field(default_factory=list)
+    past_deadline: dict[str, int] = field(default_factory=dict)
 
 
 class QueueEditor(Protocol):
@@ -35,6 +49,18 @@ class QueueEditor(Protocol):
 
         `options` as with `add`.
         """
+        ...
+
+    def widen(self, task_ids: Sequence[str], options: Sequence[str], now_ms: int) -> Widened:
+        """Ask again for those results that were retrieved with a filter and lack some of `options`; none for all.
+
+        They are asked for these options and for those that they hold. A result that lacks segments of a stored option,
+        or an end without a result, leaves the stored result as it is, and the task is `harvested` again.
+        """
+        ...
+
+    def narrower(self, task_ids: Sequence[str], options: Sequence[str]) -> list[str]:
+        """Return those of the tasks that are harvested and were retrieved without some of `options`; none for all."""
         ...
 
     def dead_letters(self) -> list[DeadLetter]:

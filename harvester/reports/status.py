@@ -40,6 +40,7 @@ def as_json(report: StatusReport, path: Path, feasibility: Feasibility) -> dict[
             "video_s": report.video_seconds,
             "truncated": report.truncated,
             "incomplete": report.incomplete,
+            "filtered": report.filtered,
         },
         "file": {
             "path": str(path),

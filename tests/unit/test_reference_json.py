@@ -213,7 +213,7 @@ def ended(path: Path, state: TaskState, body: bytes = b"{") -> str:
 def test_retry(run_json: Run, tmp_path: Path) -> None:
     failed = ended(tmp_path / "harvester.db", TaskState.FAILED)
 
-    document = run_json("retry", failed, object_id(77), "no id!")
+    document = run_json("retry", failed, object_id(77), "no id!", "--retrieve", "all")
 
     assert_documented(documented("harvester retry --json"), document)
 

@@ -3,6 +3,7 @@
 A task has a filter of its own, or the setting decides at the time of the retrieval. No options mean everything.
 """
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 from harvester.domain.tasks.task import Task
@@ -35,5 +36,18 @@ def options_to_retrieve(task: Task, default: tuple[str, ...], now_ms: int) -> tu
 
 
 def options_to_record(task: Task, asked: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return what to keep with a harvested task that was asked for these options; None if nothing changes."""
-    return asked if asked != (task.retrieve_options or ()) else None
+    """Return what to keep with a harvested task that was asked for these options; None if nothing was ever left out.
+
+    A person may have chosen other options while the request was under way.
+    """
+    return asked if asked or task.retrieve_options else None
+
+
+def widened(stored: Sequence[str] | None, named: Sequence[str]) -> tuple[str, ...] | None:
+    """Return what to ask for so that a result holds `named` and what it holds now; None if it holds `named` already.
+
+    `stored` is what the result was asked for. No options mean everything.
+    """
+    if not stored or (named and set(named) <= set(stored)):
+        return None
+    return (*stored, *(option for option in named if option not in stored)) if named else ()

@@ -50,6 +50,8 @@ class StatusReport:
     incomplete: int = 0
     incomplete_task_id: str | None = None
     """How many stored results lack something, and the task of one of them."""
+    filtered: int = 0
+    """The number of stored results that were retrieved for some of the embedding options only."""
     model_gaps: ModelGaps = field(default_factory=ModelGaps)
 
     @property

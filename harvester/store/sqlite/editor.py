@@ -7,8 +7,8 @@ from pathlib import Path
 from harvester.domain.tasks.dead_letter import DeadLetter, Payload
 from harvester.domain.tasks.records import Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
-from harvester.ports.queue_editor import PutBack
-from harvester.store.sqlite import queue
+from harvester.ports.queue_editor import PutBack, Widened
+from harvester.store.sqlite import queue, widening
 from harvester.store.sqlite.connection import Connection, open_for_writing
 from harvester.store.sqlite.database_path import check_exists
 from harvester.store.sqlite.dead_letters import dead_letters, load_payload
@@ -44,6 +44,16 @@ class SqliteQueueEditor:
             return PutBack(queue.retry(connection, task_ids=task_ids, states=states, options=options), left)
 
         return in_transaction(self._connection, body)
+
+    def widen(self, task_ids: Sequence[str], options: Sequence[str], now_ms: int) -> Widened:
+        """Ask again for those results that were retrieved with a filter and lack some of `options`."""
+        return in_transaction(
+            self._connection, lambda connection: widening.widen(connection, task_ids, options, now_ms)
+        )
+
+    def narrower(self, task_ids: Sequence[str], options: Sequence[str]) -> list[str]:
+        """Return those of the tasks that are harvested and were retrieved without some of `options`."""
+        return widening.narrower(self._connection, task_ids, options)
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return the ended tasks whose bodies are stored, without the bodies."""

@@ -12,8 +12,9 @@ from harvester.store.sqlite import queue
 from harvester.store.sqlite.json_columns import dump_json
 from harvester.store.sqlite.queries import query
 from harvester.store.sqlite.result_rows import contiguous
-from harvester.store.sqlite.results import remove_result, settle
+from harvester.store.sqlite.results import settle
 from harvester.store.sqlite.task_rows import task_of
+from harvester.store.sqlite.widening import remove_result
 
 
 def import_results(

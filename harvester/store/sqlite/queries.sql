@@ -10,11 +10,51 @@ INSERT INTO tasks (task_id, added_at, expires_at) VALUES (:task_id, :added_at, :
 ON CONFLICT (task_id) DO NOTHING
 
 -- name: choose_options
--- The embedding options that version 1 of the API is asked for, of a task that has not ended.
+-- The embedding options that version 1 of the API is asked for, of a task that has not ended and has no stored result.
 UPDATE tasks
 SET retrieve_options = :options,
     next_attempt_at = iif(error_code = 'embedding_option_refused' AND lease_owner IS NULL, 0, next_attempt_at)
 WHERE task_id = :task_id AND state IN ('pending', 'ready')
+  AND NOT EXISTS (SELECT 1 FROM videos WHERE videos.task = tasks.id)
+
+-- name: find_with_result
+-- A task with a result of the API, and the options that the result was asked for. While it is asked for again, those
+-- are the options of its segments.
+SELECT id, state,
+       iif(state = 'harvested', retrieve_options,
+           (SELECT json_group_array(DISTINCT embedding_option) FROM segments
+            WHERE segments.task = tasks.id AND embedding_option IS NOT NULL)),
+       coalesce(expires_at, 1)
+FROM tasks
+WHERE task_id = :task_id AND source = 'api'
+  AND (state = 'harvested' OR (state IN ('pending', 'ready') AND retrieve_options IS NOT NULL))
+  AND EXISTS (SELECT 1 FROM videos WHERE videos.task = tasks.id)
+
+-- name: ask_again
+-- A task whose stored result is to be replaced. A process that has claimed it keeps it.
+UPDATE tasks
+SET state = 'ready', next_attempt_at = iif(lease_owner IS NULL, 0, next_attempt_at), ended_at = NULL, failures = 0,
+    gone = 0, invalid = 0, unfinished_at = NULL, doubted_at = NULL, denied_by = NULL, other_id = NULL,
+    error_code = NULL, error_message = NULL, error_at = NULL, retrieve_options = :options
+WHERE id = :id
+
+-- name: stored_options
+SELECT embedding_option, count(*) FROM segments WHERE task = :task GROUP BY embedding_option
+
+-- name: keep_stored
+-- A task that was asked for again and ended with less than it has: its result holds what it held. Without a filter it
+-- holds everything.
+UPDATE tasks
+SET state = 'harvested',
+    retrieve_options = iif(retrieve_options IS NULL, NULL, (
+        SELECT json_group_array(DISTINCT embedding_option) FROM segments
+        WHERE segments.task = tasks.id AND embedding_option IS NOT NULL
+    ))
+WHERE id = :task
+
+-- name: count_filtered
+SELECT count(*) FROM tasks
+WHERE state = 'harvested' AND source = 'api' AND retrieve_options IS NOT NULL AND retrieve_options <> '[]'
 
 -- name: has_triggers
 SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger')
@@ -358,8 +398,10 @@ FROM tasks LEFT JOIN listed ON listed.task = tasks.id
 WHERE task_id = :task_id AND state IN ('pending', 'ready') AND next_attempt_at = 0
 
 -- name: find_importable
--- A task whose result a file brings, and whether a process works on it.
-SELECT id, state, lease_owner IS NOT NULL AND lease_until > :now FROM tasks WHERE task_id = :task_id
+-- A task whose result a file brings, and whether a process works on it. A task that is asked for again has its result.
+SELECT id, iif(EXISTS (SELECT 1 FROM videos WHERE videos.task = tasks.id), 'harvested', state),
+       lease_owner IS NOT NULL AND lease_until > :now
+FROM tasks WHERE task_id = :task_id
 
 -- name: begin_import
 -- The fencing number grows: a result that a process brings later is refused.

@@ -16,26 +16,23 @@ from harvester.store.sqlite.json_columns import dump_json
 from harvester.store.sqlite.queries import query
 from harvester.store.sqlite.result_rows import ResultRows, describe, is_complete, listed_metadata
 from harvester.store.sqlite.row_batches import write_rows
+from harvester.store.sqlite.widening import make_room
 
 _ENDS_WITH_BODY = (TaskState.REJECTED, TaskState.EXPIRED)
-
-
-_STORED_ROWS = (
-    *("forget_uncertainties", "forget_embeddings", "forget_segments"),
-    *("forget_scopes", "forget_options", "forget_tokens", "forget_video"),
-)
-"""The statements in order: rows that refer to others first."""
 
 
 def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[bool]:
     """Store each settlement; return for each whether it was accepted. The body of one transaction.
 
     A stale result (another process has claimed the task since) and a repeated one are not accepted and change nothing.
+    A task with a stored result keeps it unless the new one holds more, see `make_room`.
     """
     accepted = _accepted(connection, settlements)
     kept = list(compress(settlements, accepted))
     _update_tasks(connection, kept)
     insert_attempts(connection, [(settlement.task.row_id, settlement.attempt) for settlement in kept])
+    staying = make_room(connection, kept)
+    kept = [settlement for settlement in kept if settlement.task.row_id not in staying]
     for settlement in kept:
         _keep_beside(connection, settlement)
     _insert_embeddings(
@@ -116,14 +113,8 @@ def keep_metadata(connection: sqlite3.Connection, task: Task, metadata: MediaMet
     return connection.execute(query("store_listed"), described).rowcount > 0
 
 
-def remove_result(connection: sqlite3.Connection, task_key: int) -> None:
-    """Remove all that is stored of the result of a task, by its row id."""
-    for name in _STORED_ROWS:
-        connection.execute(query(name), {"task": task_key})
-
-
 def _insert_warnings(connection: sqlite3.Connection, settlements: Iterable[Settlement]) -> None:
-    """Store what the results lack, unless the task had a stored result before."""
+    """Store what the results lack."""
     rows = [
         {"task": one.task.row_id, "now": one.settled_at_ms, "warnings": dump_json(one.warnings).decode()}
         for one in settlements
@@ -134,12 +125,8 @@ def _insert_warnings(connection: sqlite3.Connection, settlements: Iterable[Settl
 
 
 def _insert_embeddings(connection: sqlite3.Connection, settlements: Iterable[Settlement]) -> None:
-    """Store results, with the rows of all small ones in few statements. A result that is stored already stays."""
+    """Store results, with the rows of all small ones in few statements."""
     results = {one.task.row_id: (one, one.embeddings) for one in settlements if one.embeddings is not None}
-    keys = dump_json(list(results)).decode()
-    for (known,) in connection.execute(query("harvested_before"), {"tasks": keys}).fetchall():
-        # A person may have set the state of a harvested task back by hand.
-        del results[known]
     listed = _listed(connection, {key: embeddings.metadata for key, (_, embeddings) in results.items()})
     rows = ResultRows()
     for key, (settlement, embeddings) in results.items():

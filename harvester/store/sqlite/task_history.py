@@ -43,6 +43,7 @@ def status_report(connection: sqlite3.Connection, path: Path, now_ms: int) -> St
         truncated=connection.execute(query("count_truncated")).fetchone()[0],
         incomplete=incomplete,
         incomplete_task_id=example,
+        filtered=connection.execute(query("count_filtered")).fetchone()[0],
         model_gaps=model_gaps(connection),
     )
 

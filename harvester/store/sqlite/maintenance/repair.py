@@ -8,8 +8,8 @@ from harvester.ports.maintenance import Damaged, Examination, Finding
 from harvester.store.sqlite.attempts import insert_attempts
 from harvester.store.sqlite.maintenance.verify import verify
 from harvester.store.sqlite.queries import query
-from harvester.store.sqlite.results import remove_result
 from harvester.store.sqlite.transaction import in_transaction
+from harvester.store.sqlite.widening import remove_result
 
 DAMAGED = "stored_damaged"
 ENDPOINT = "verify"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from harvester.domain.tasks.task import OPEN_STATES
 from harvester.ports.maintenance import Finding
 from harvester.reports.formats import counted
 from harvester.store.sqlite.content import StoredContent, VectorRow, read_content, vectors_of
@@ -43,7 +44,11 @@ def _relations(connection: sqlite3.Connection) -> Iterator[Finding]:
     for (task_id,) in connection.execute(query("harvested_without_video")):
         yield Finding("harvested, but nothing is stored", task_id, is_damage=True)
     for task_id, state in connection.execute(query("video_without_harvest")):
-        yield Finding(f"embeddings are stored, but the task is {state}", task_id)
+        if state in OPEN_STATES:
+            text = f"the task is {state}: its stored result stays until it is retrieved again"
+            yield Finding(text, task_id, is_warning=True)
+        else:
+            yield Finding(f"embeddings are stored, but the task is {state}", task_id)
     for task_id, expected, segments, vectors, positions in connection.execute(query("miscounted_segments")):
         counted = f"{segments} segments up to position {positions - 1} and {vectors} vectors"
         yield Finding(f"{expected} segments were received, {counted} are stored", task_id, is_damage=True)
@@ -55,6 +60,7 @@ def _relations(connection: sqlite3.Connection) -> Iterator[Finding]:
         text = f"uncertainty {position}: not as many numbers as the vector, or bytes of another length"
         yield Finding(text, task_id, is_damage=True)
     yield from _incomplete(connection)
+    yield from _filtered(connection)
     yield from _gaps(connection)
 
 
@@ -82,6 +88,14 @@ def _incomplete(connection: sqlite3.Connection) -> Iterator[Finding]:
         yield from (Finding(f"incomplete: {text}", task_id, is_warning=True) for text in load_json(warnings))
     if count:
         yield Finding(f"stored results without all parts: {count}", is_warning=True)
+
+
+def _filtered(connection: sqlite3.Connection) -> Iterator[Finding]:
+    """Yield how many results were retrieved for some of the embedding options only."""
+    (count,) = connection.execute(query("count_filtered")).fetchone()
+    if count:
+        text = f"stored results that hold only some of the embedding options: {count}"
+        yield Finding(text, is_warning=True)
 
 
 def _numbers(connection: sqlite3.Connection) -> Iterator[Finding]:
