@@ -53,7 +53,7 @@ SET state = 'harvested',
 WHERE id = :task
 
 -- name: count_filtered
-SELECT count(*) FROM tasks
+SELECT count(*) FROM tasks INDEXED BY tasks_filtered
 WHERE state = 'harvested' AND source = 'api' AND retrieve_options IS NOT NULL AND retrieve_options <> '[]'
 
 -- name: has_triggers
