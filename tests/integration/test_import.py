@@ -188,6 +188,11 @@ def with_vectors(*vectors: list[Any]) -> dict[str, Any]:
     return {"data": [{"embedding": one, "embeddingOption": "audio", "startSec": 0, "endSec": 6} for one in vectors]}
 
 
+QUERY_BY_IMAGE: dict[str, Any] = {
+    "data": [{"embedding": [0.5] * 512, "embedding_option": None, "embedding_scope": None}],
+    "metadata": {"input_type": "image", "input_url": "https://media.example/logo.png"},
+}
+
 BAD: dict[str, tuple[bytes | dict[str, Any], str]] = {
     "empty": (b"", "It is empty."),
     "page": (b"<html>Not here</html>", "It is a page, not JSON"),
@@ -201,7 +206,16 @@ BAD: dict[str, tuple[bytes | dict[str, Any], str]] = {
     "failed": (fixture("retrieve_v2_failed.json"), "File size (33.6 MB) exceeds maximum limit of 32 MB"),
     "no segments": (document(video_embedding={"segments": []}), "It holds no embeddings."),
     "no number": (with_vectors([0.5, "NaN"]), "data[0].embedding[1]: str instead of a number"),
-    "NaN": (b'{"data": [{"embedding": [0.5, NaN]}]}', "is not valid JSON"),
+    "NaN": (
+        b'{"data": [{"embedding": [0.5, NaN]}]}',
+        "The body is not valid JSON at character 30: NaN is not a number in JSON. W",
+    ),
+    "infinity": (b'{"data": [{"embedding": [-Infinity]}]}', "-Infinity is not a number in JSON. Write the file again"),
+    "query": (
+        fixture("query_v2_text.json"),
+        "It is the answer of POST /embed-v2 to a query (text), not the result of a",
+    ),
+    "query by an image": (QUERY_BY_IMAGE, "It is the answer of POST /embed-v2 to a query (image), not the result of a"),
     "mixed dimensions": (with_vectors([0.5, 0.25], [0.5]), "data[1].embedding: 1 numbers, expected 2"),
     "impossible id": (document(_id="../etc"), "contains something other than letters"),
     "no model": (with_vectors([0.5] * 512), "It names no model: add --model marengo3.0 (512 numbers a vector)."),
@@ -216,8 +230,9 @@ def test_each_bad_file_is_named_with_its_reason_and_the_others_are_stored(here: 
     here.holds("bodies/zz good.json", fixture("retrieve_v1_ready.json"))
 
     ended = here.run("import", "bodies")
+    with_model = here.run("import", "bodies/query.json", "--model", "marengo3.0")
 
-    assert ended.code == 1
+    assert (ended.code, with_model.code) == (1, 1)
     lines = {line.split(": ")[1]: line for line in ended.err.splitlines()[:-1]}
     for name, (_, reason) in BAD.items():
         assert reason in lines[f"bodies/{name}.json"]
