@@ -15,6 +15,7 @@ import pytest
 import structlog
 
 from harvester.cli.main import run
+from harvester.service import body_import
 from tests.support.scripted_api import ready, task_id
 from tests.support.shell import Shell, until
 from tests.support.store_builders import insert_like_another_program
@@ -178,6 +179,26 @@ def test_another_body_of_a_known_task_is_named_and_not_called_known(here: Import
     assert f"The task {V1_ID} is harvested with other vectors: add --replace to store these." in other.err
     assert here.run("import", "b.json", "--replace").code == 0
     assert here.rows("SELECT segment_count FROM videos") == [(3,)]
+
+
+@pytest.mark.parametrize("group", [1, 64])
+def test_of_two_files_of_one_task_one_is_stored_and_the_other_is_named(
+    here: Importer, monkeypatch: pytest.MonkeyPatch, group: int
+) -> None:
+    monkeypatch.setattr(body_import, "GROUP_RESULTS", group)
+    shorter = ready(AN_ID)
+    shorter["video_embedding"]["segments"].pop()
+    here.holds("bodies/a.json", ready(AN_ID))
+    here.holds("bodies/b.json", shorter)
+
+    ended = [here.run("import", "bodies", *options) for options in ((), ("--replace",))]
+    after = here.run("import", "bodies/b.json", "--replace")
+
+    for one in ended:
+        assert one.code == 1
+        assert f"Another file of this run has the same task {AN_ID} with other vectors, and is stored: b" in one.err
+        assert one.err.endswith("1 stored, 0 known, 1 bad: harvester.db\n")
+    assert (after.code, here.rows("SELECT segment_count FROM videos")) == (0, [(1,)])
 
 
 def document(**changes: Any) -> dict[str, Any]:
