@@ -103,6 +103,17 @@ def test_an_output_of_bedrock_is_stored_under_an_id_of_its_content_and_given_bac
     assert here.run("verify", "--deep").code == 0
 
 
+def test_numbers_come_back_with_their_value_in_the_shortest_way_to_write_them(here: Importer) -> None:
+    body = b'{"data":[{"embedding":[1,-0.0,0.50],"embeddingOption":"visual","startSec":0.0,"endSec":6.5}],"rate":1e2}'
+    here.holds("a.json", body)
+
+    here.run("import", "a.json", "--model", "marengo3.0")
+
+    shown = here.run("show", id_by_content(body), "--json").out
+    segment = '{"embedding":[1.0,-0.0,0.5],"embeddingOption":"visual","startSec":0,"endSec":6.5}'
+    assert shown == f'{{"data":[{segment}],"rate":100.0}}\n'
+
+
 def test_task_objects_of_both_versions_keep_their_ids_models_and_names(here: Importer) -> None:
     v1, v2 = fixture("retrieve_v1_ready.json"), fixture("retrieve_v2_video_35.json")
     here.holds("bodies/v1.json", v1)
