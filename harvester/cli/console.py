@@ -6,7 +6,9 @@ recolour, hide or overwrite text on the screen, and bidi marks could change its 
 
 import codecs
 import json
+import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -47,9 +49,26 @@ def _printable_lines(text: str) -> str:
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
+def wrapped(text: str, width: int) -> str:
+    """Return a line broken at words into lines of `width` characters; what continues it is indented by two more.
+
+    Commands, ids and paths are words: they stay whole, even where they are longer than a line.
+    """
+    indent = " " * (len(text) - len(text.lstrip(" ")) + 2)
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def print_wrapped(line: str, console: "Console") -> None:
+    """Write a line that is safe to print: broken at words on a terminal, as it is into a pipe or a file."""
+    console.print(wrapped(line, console.width) if console.is_terminal else line, soft_wrap=True)
+
+
 def print_error(text: str) -> None:
-    """Write an error to stderr, in one line."""
-    print(f"harvester: {printable(text)}", file=sys.stderr, flush=True)  # noqa: T201
+    """Write an error to stderr: in one line, which is broken at words on a terminal."""
+    line = f"harvester: {printable(text)}"
+    if sys.stderr is not None and sys.stderr.isatty():
+        line = wrapped(line, shutil.get_terminal_size().columns)
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def print_data(line: str) -> None:

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from harvester.cli.console import printable, stderr_console
+from harvester.cli.console import print_wrapped, printable, stderr_console
 from harvester.domain.planning.feasibility import Feasibility
 from harvester.domain.tasks.failures import FAILURE_CODES, TASK_FAILED
 from harvester.domain.tasks.model_gaps import ModelGaps
@@ -128,7 +128,7 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
     """Print to stderr what was harvested, what was not, and what to do about it."""
     console = console or stderr_console()
     for line in _summary_lines(summary):
-        console.print(line, soft_wrap=True)
+        print_wrapped(line, console)
 
 
 def _summary_lines(summary: Summary) -> Iterator[str]:

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from harvester.cli.console import print_error, printable, stderr_console
+from harvester.cli.console import print_error, print_wrapped, printable, stderr_console
 from harvester.domain.tasks.imported import ImportOutcome
 from harvester.reports.formats import counted, shown_bytes
 from harvester.service.body_files import path_text
@@ -76,7 +76,7 @@ class ImportDisplay(ImportListener):
         if self._above_bar is None:
             print_error(text)
         else:
-            self._above_bar.print(f"harvester: {printable(text)}", soft_wrap=True)
+            print_wrapped(f"harvester: {printable(text)}", self._above_bar)
 
     def summary(self, skipped: int) -> str:
         """Return what became of the files, in one line; of a single one with its id."""

@@ -31,6 +31,9 @@ Raw = Annotated[bool, typer.Option("--raw", help="Print the kept body of a resul
 
 _SOURCES = {"file": "a body of the API in a file", "bedrock": "an output of Amazon Bedrock"}
 
+_ENDS_BY_ERROR = {TaskState.FAILED, TaskState.REJECTED}
+"""The ends whose remedy depends on the last error; the others have one whatever was the last error."""
+
 # A terminal would act on some of these, and the encoding of stdout may lack the others.
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
 
@@ -152,16 +155,19 @@ def _held_lines(story: TaskDetails) -> Iterator[str]:
 
 
 def _trouble_lines(story: TaskDetails) -> Iterator[str]:
-    """Yield the error and its remedy."""
+    """Yield what the end of the task means, the last error, and one remedy: that of the end, or the error's."""
     task, end = story.task, ENDS.get(TaskState(story.task["state"]))
+    is_by_error = task["error_code"] is not None and task["state"] in _ENDS_BY_ERROR
     if end is not None:
         yield f"  means       {end.meaning}"
-        yield f"  what to do  {_for_this(end.remedy, story)}"
+        if not is_by_error:
+            yield f"  what to do  {_for_this(end.remedy, story)}"
     if task["error_code"] is not None:
         reason = explain(task["error_code"])
         yield f"last error    {shown_time(task['error_at'])} {task['error_code']}: {task['error_message']}"
         yield f"  means       {reason.meaning}"
-        yield f"  what to do  {_for_this(reason.remedy, story)}"
+        if end is None or is_by_error:
+            yield f"  what to do  {_for_this(reason.remedy, story)}"
     if story.kept is not None:
         cut = ", only its beginning" if story.kept["is_cut"] else ""
         size = shown_bytes(story.kept["bytes"])

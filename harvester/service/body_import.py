@@ -5,7 +5,7 @@ A file that cannot be stored ends nothing. After `stop` no further file is begun
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
@@ -18,6 +18,7 @@ from harvester.domain.tasks.imported import ImportedResult, ImportOutcome
 from harvester.domain.tasks.task_id import content_task_id
 from harvester.ports.api import BodyDecoder
 from harvester.ports.store import ResultImporter
+from harvester.service.body_files import path_text
 from harvester.service.body_reading import BodyFile, ReadBody, UnusableBodyError, read_body
 from harvester.service.decode_pool import WORKER_DIED
 from harvester.service.imported_bodies import DecodedFile, ImportOptions, result_to_store
@@ -80,6 +81,8 @@ class BodyImporter:
     wall_ms: Callable[[], int]
     progress: ImportProgress = field(default_factory=ImportProgress)
     _is_stopping: bool = False
+    _stored_from: dict[str, Path] = field(default_factory=dict)
+    """The file of each task that this run has stored."""
 
     def stop(self) -> None:
         """Begin no further file; those under way are stored."""
@@ -151,12 +154,16 @@ class BodyImporter:
         async with ready:
             async for one in ready:
                 group = _with_waiting([one], ready)
-                results = [each.result for each in group]
+                results = [self._keeping_this_run(each.result) for each in group]
                 outcomes = await self._store(results)
                 for each, outcome in zip(group, outcomes, strict=True):
                     self._note_stored(each, outcome)
                     each.reservation.release()
                 del one, group, results
+
+    def _keeping_this_run(self, result: ImportedResult) -> ImportedResult:
+        """Return the result, which replaces what was stored before this run, but not what the run itself has stored."""
+        return replace(result, replaces=False) if result.task_id in self._stored_from else result
 
     async def _store(self, results: list[ImportedResult]) -> list[ImportOutcome]:
         """Store a group, and wait for other programs that write for long. Raises StoreError."""
@@ -173,12 +180,21 @@ class BodyImporter:
             self._note_problem(one.path, problem)
             return
         if outcome is ImportOutcome.OTHER:
-            problem = f"The task {one.result.task_id} is harvested with other vectors: add --replace to store these."
-            self._note_problem(one.path, problem)
+            self._note_problem(one.path, self._other_vectors(one.result.task_id))
             return
         if outcome is ImportOutcome.STORED:
+            self._stored_from[one.result.task_id] = one.path
             self.progress.segments += one.result.embeddings.count
         self._note(one.path, one.result.task_id, outcome)
+
+    def _other_vectors(self, task_id: str) -> str:
+        first = self._stored_from.get(task_id)
+        if first is None:
+            return f"The task {task_id} is harvested with other vectors: add --replace to store these."
+        return (
+            f"Another file of this run has the same task {task_id} with other vectors, and is stored:"
+            f" {path_text(first)}. To store this one instead, import it alone with --replace."
+        )
 
     def _note(self, path: Path, task_id: str, outcome: ImportOutcome) -> None:
         if outcome is ImportOutcome.STORED:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harvester.api.decode.bedrock import is_of_bedrock
 from harvester.domain.errors import InvalidTaskId
-from harvester.domain.tasks.embeddings import MediaMetadata, TaskEmbeddings
+from harvester.domain.tasks.embeddings import MEDIA, MediaMetadata, TaskEmbeddings
 from harvester.domain.tasks.given_model import BEDROCK_MODELS, makes_vectors_of, models_of
 from harvester.domain.tasks.imported import ENDPOINT, ImportedResult, ResultSource
 from harvester.domain.tasks.models import ResultSigns, infer_model
@@ -19,6 +19,8 @@ IMPORTED = "imported"
 """The outcome in the task's attempts."""
 
 MAX_PATH_CHARACTERS = 500
+
+_REWRITE = " Write the file again as valid JSON, or embed the input again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class DecodedFile:
 def result_to_store(file: DecodedFile, options: ImportOptions) -> ImportedResult:
     """Return the result in a file. Raises UnusableBodyError with a sentence about what is missing or wrong."""
     embeddings = _embeddings(file.outcome)
+    _refuse_query(embeddings)
     source: ResultSource = "bedrock" if is_of_bedrock(embeddings) else "file"
     metadata = _with_name(_with_model(embeddings, source, options.model), file.path, options.name)
     attempt = Attempt(
@@ -79,13 +82,32 @@ def _embeddings(outcome: Outcome) -> TaskEmbeddings:
         case Empty():
             raise UnusableBodyError("It holds no embeddings.")
         case _:
-            raise UnusableBodyError(_of_file(str(outcome.message)))
+            remedy = _REWRITE if outcome.code == "json_invalid" else ""
+            raise UnusableBodyError(_of_file(str(outcome.message)) + remedy)
 
 
 def _of_file(sentence: str) -> str:
     """Return a sentence of the decoder, which speaks of an answer, as one about a file that has been named."""
     answer = "The answer "
     return f"It {sentence.removeprefix(answer)}" if sentence.startswith(answer) else sentence
+
+
+def _refuse_query(embeddings: TaskEmbeddings) -> None:
+    """Raise UnusableBodyError for the answer to a query, which has an input type but neither an id nor segments.
+
+    Of queries only a text has an input type that no task has. Any other vector of a query has no place in its input,
+    whereas each vector of a task has a scope, an option or a time.
+    """
+    input_type = embeddings.metadata.input_type
+    if embeddings.received_id is not None or input_type is None:
+        return
+    places = (*embeddings.options, *embeddings.scopes, *embeddings.starts)
+    if input_type in MEDIA and any(place is not None for place in places):
+        return
+    raise UnusableBodyError(
+        f"It is the answer of POST /embed-v2 to a query ({input_type[:64]}), not the result of a task: keep it where"
+        " you search, and import the results of tasks."
+    )
 
 
 def _task_id(received: str | None, given: str | None, sha256: str) -> str:

@@ -41,6 +41,8 @@ async def test_each_message_ends_its_task_as_it_says_when_it_was_given_twice(she
     assert f"result_expired: {EXPIRED}" in shown[OLD]
     assert f"task_failed_platform: {UNSTABLE}" in shown[BUSY]
     assert "Submit the same input again, as it is" in shown[BUSY]
+    assert [story.count("  what to do  ") for story in shown.values()] == [1, 1]
+    assert "  what to do  Embed the video again" in shown[OLD]
     assert {message for message, _, _ in MESSAGES.values()} <= {one["message"] for one in status["last_errors"]}
     lines = [json.loads(line) for line in harvest.stderr.splitlines() if line.startswith("{")]
     logged = {

@@ -15,6 +15,7 @@ import pytest
 import structlog
 
 from harvester.cli.main import run
+from harvester.service import body_import
 from tests.support.scripted_api import ready, task_id
 from tests.support.shell import Shell, until
 from tests.support.store_builders import insert_like_another_program
@@ -102,6 +103,17 @@ def test_an_output_of_bedrock_is_stored_under_an_id_of_its_content_and_given_bac
     assert here.run("verify", "--deep").code == 0
 
 
+def test_numbers_come_back_with_their_value_in_the_shortest_way_to_write_them(here: Importer) -> None:
+    body = b'{"data":[{"embedding":[1,-0.0,0.50],"embeddingOption":"visual","startSec":0.0,"endSec":6.5}],"rate":1e2}'
+    here.holds("a.json", body)
+
+    here.run("import", "a.json", "--model", "marengo3.0")
+
+    shown = here.run("show", id_by_content(body), "--json").out
+    segment = '{"embedding":[1.0,-0.0,0.5],"embeddingOption":"visual","startSec":0,"endSec":6.5}'
+    assert shown == f'{{"data":[{segment}],"rate":100.0}}\n'
+
+
 def test_task_objects_of_both_versions_keep_their_ids_models_and_names(here: Importer) -> None:
     v1, v2 = fixture("retrieve_v1_ready.json"), fixture("retrieve_v2_video_35.json")
     here.holds("bodies/v1.json", v1)
@@ -180,6 +192,26 @@ def test_another_body_of_a_known_task_is_named_and_not_called_known(here: Import
     assert here.rows("SELECT segment_count FROM videos") == [(3,)]
 
 
+@pytest.mark.parametrize("group", [1, 64])
+def test_of_two_files_of_one_task_one_is_stored_and_the_other_is_named(
+    here: Importer, monkeypatch: pytest.MonkeyPatch, group: int
+) -> None:
+    monkeypatch.setattr(body_import, "GROUP_RESULTS", group)
+    shorter = ready(AN_ID)
+    shorter["video_embedding"]["segments"].pop()
+    here.holds("bodies/a.json", ready(AN_ID))
+    here.holds("bodies/b.json", shorter)
+
+    ended = [here.run("import", "bodies", *options) for options in ((), ("--replace",))]
+    after = here.run("import", "bodies/b.json", "--replace")
+
+    for one in ended:
+        assert one.code == 1
+        assert f"Another file of this run has the same task {AN_ID} with other vectors, and is stored: b" in one.err
+        assert one.err.endswith("1 stored, 0 known, 1 bad: harvester.db\n")
+    assert (after.code, here.rows("SELECT segment_count FROM videos")) == (0, [(1,)])
+
+
 def document(**changes: Any) -> dict[str, Any]:
     return ready(AN_ID) | changes
 
@@ -187,6 +219,11 @@ def document(**changes: Any) -> dict[str, Any]:
 def with_vectors(*vectors: list[Any]) -> dict[str, Any]:
     return {"data": [{"embedding": one, "embeddingOption": "audio", "startSec": 0, "endSec": 6} for one in vectors]}
 
+
+QUERY_BY_IMAGE: dict[str, Any] = {
+    "data": [{"embedding": [0.5] * 512, "embedding_option": None, "embedding_scope": None}],
+    "metadata": {"input_type": "image", "input_url": "https://media.example/logo.png"},
+}
 
 BAD: dict[str, tuple[bytes | dict[str, Any], str]] = {
     "empty": (b"", "It is empty."),
@@ -201,7 +238,16 @@ BAD: dict[str, tuple[bytes | dict[str, Any], str]] = {
     "failed": (fixture("retrieve_v2_failed.json"), "File size (33.6 MB) exceeds maximum limit of 32 MB"),
     "no segments": (document(video_embedding={"segments": []}), "It holds no embeddings."),
     "no number": (with_vectors([0.5, "NaN"]), "data[0].embedding[1]: str instead of a number"),
-    "NaN": (b'{"data": [{"embedding": [0.5, NaN]}]}', "is not valid JSON"),
+    "NaN": (
+        b'{"data": [{"embedding": [0.5, NaN]}]}',
+        "The body is not valid JSON at character 30: NaN is not a number in JSON. W",
+    ),
+    "infinity": (b'{"data": [{"embedding": [-Infinity]}]}', "-Infinity is not a number in JSON. Write the file again"),
+    "query": (
+        fixture("query_v2_text.json"),
+        "It is the answer of POST /embed-v2 to a query (text), not the result of a",
+    ),
+    "query by an image": (QUERY_BY_IMAGE, "It is the answer of POST /embed-v2 to a query (image), not the result of a"),
     "mixed dimensions": (with_vectors([0.5, 0.25], [0.5]), "data[1].embedding: 1 numbers, expected 2"),
     "impossible id": (document(_id="../etc"), "contains something other than letters"),
     "no model": (with_vectors([0.5] * 512), "It names no model: add --model marengo3.0 (512 numbers a vector)."),
@@ -216,8 +262,9 @@ def test_each_bad_file_is_named_with_its_reason_and_the_others_are_stored(here: 
     here.holds("bodies/zz good.json", fixture("retrieve_v1_ready.json"))
 
     ended = here.run("import", "bodies")
+    with_model = here.run("import", "bodies/query.json", "--model", "marengo3.0")
 
-    assert ended.code == 1
+    assert (ended.code, with_model.code) == (1, 1)
     lines = {line.split(": ")[1]: line for line in ended.err.splitlines()[:-1]}
     for name, (_, reason) in BAD.items():
         assert reason in lines[f"bodies/{name}.json"]

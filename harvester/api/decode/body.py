@@ -42,6 +42,9 @@ _GLANCED_BYTES = 256
 _FIRST_ID = re.compile(rb'\s*\{\s*"_id"\s*:\s*"([A-Za-z0-9_-]{1,128})"')
 _FIRST_ERROR_FIELD = re.compile(rb'\s*\{\s*"(?:code|message|error|retry[A-Za-z_-]{1,20})"\s*:')
 
+_NO_NUMBER = re.compile(r"nan|inf(?:inity)?", re.IGNORECASE)
+"""What programs write for numbers that JSON does not have."""
+
 SMALL_BYTES = 1024 * 1024
 GLANCE_BYTES = 64 * 1024
 
@@ -226,4 +229,14 @@ def _syntax(received: bytes, body: bytes, error: orjson.JSONDecodeError) -> Tran
         return Transient(f"The body was cut after {len(body)} bytes.", "body_cut")
     if body.lstrip()[:1] != b"{":
         return Transient(f"The answer is not JSON: {excerpt(body)}.", "not_json")
-    return Invalid(f"The body is not valid JSON at character {error.pos}: {error.msg}.", "json_invalid")
+    problem = _named_number(error) or error.msg
+    return Invalid(f"The body is not valid JSON at character {error.pos}: {problem}.", "json_invalid")
+
+
+def _named_number(error: orjson.JSONDecodeError) -> str | None:
+    """Return a clause about the NaN or Infinity that the parser met; it only speaks of a character."""
+    found = _NO_NUMBER.match(error.doc, error.pos)
+    if found is None:
+        return None
+    sign = "-" if error.doc.endswith("-", 0, error.pos) else ""
+    return f"{sign}{found[0]} is not a number in JSON"

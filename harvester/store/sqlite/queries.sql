@@ -654,7 +654,7 @@ GROUP BY tasks.expires_at ORDER BY tasks.expires_at
 SELECT state, coalesce(error_code, ''), count(*), min(task_id), error_message FROM {tasks}
 WHERE state IN ('failed', 'expired', 'missing', 'rejected') AND ended_at >= :since
 GROUP BY state, coalesce(error_code, '')
-ORDER BY count(*) DESC
+ORDER BY count(*) DESC, state, coalesce(error_code, '')
 
 -- name: troubled
 -- Open tasks whose last answer was an error; beside a single max(), the bare columns are those of the latest.

@@ -146,6 +146,12 @@ def test_a_complete_object_that_is_wrong_is_invalid(body: bytes) -> None:
     assert (type(outcome), outcome.code) == (Invalid, "json_invalid")
 
 
+@pytest.mark.parametrize(("text", "position"), [("NaN", 6), ("Infinity", 6), ("-Infinity", 7), ("nan", 6), ("-inf", 7)])
+def test_a_number_that_json_does_not_have_is_named_as_written(text: str, position: int) -> None:
+    message = syntax_of(f'{{"a": {text}}}'.encode()).message
+    assert message == f"The body is not valid JSON at character {position}: {text} is not a number in JSON."
+
+
 @given(st.dictionaries(st.text(), st.one_of(st.none(), st.booleans(), st.text(), st.integers(0, 2**63))))
 def test_an_object_is_parsed(document: dict[str, object]) -> None:
     assert parse_object(orjson.dumps(document)) == document

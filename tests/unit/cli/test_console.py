@@ -1,3 +1,4 @@
+import io
 import json
 import unicodedata
 from typing import Literal
@@ -5,8 +6,9 @@ from typing import Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
-from harvester.cli.console import print_data, print_error, print_json, printable, stderr_console
+from harvester.cli.console import print_data, print_error, print_json, print_wrapped, printable, stderr_console, wrapped
 
 HARMFUL: tuple[Literal["Cc", "Cf", "Cs", "Zl", "Zp"], ...] = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
@@ -73,3 +75,37 @@ def test_the_console_takes_markup_in_foreign_text_literally(capsys: pytest.Captu
     stderr_console().print("[red]clip[/red] :tada:")
 
     assert capsys.readouterr().err == "[red]clip[/red] :tada:\n"
+
+
+LONG = (
+    "  3 failed: submit the same input again, as it is (as 6b0df42213254bbae9f90388: The task failed. Try again later.)"
+)
+
+
+def test_a_long_line_is_broken_at_words_with_a_hanging_indent() -> None:
+    lines = wrapped(LONG, 60).split("\n")
+
+    assert max(map(len, lines)) <= 60
+    assert [line[:5] for line in lines[1:]] == [f"    {line[4]}" for line in lines[1:]]
+    assert " ".join(line.strip() for line in lines) == LONG.strip()
+    assert wrapped(f"no {'x' * 100}", 60) == f"no\n  {'x' * 100}"
+
+
+def test_lines_are_broken_on_a_terminal_only() -> None:
+    terminal, pipe = (
+        Console(file=io.StringIO(), force_terminal=is_terminal, width=60, markup=False, highlight=False)
+        for is_terminal in (True, False)
+    )
+    for console in (terminal, pipe):
+        print_wrapped(LONG, console)
+    assert terminal.file.getvalue() == f"{wrapped(LONG, 60)}\n"  # type: ignore[attr-defined]
+    assert pipe.file.getvalue() == f"{LONG}\n"  # type: ignore[attr-defined]
+
+
+def test_an_error_is_broken_at_words_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    print_error("refused line 3: it contains something other than letters")
+    assert capsys.readouterr().err == "harvester: refused line 3: it contains\n  something other than letters\n"
