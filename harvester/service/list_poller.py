@@ -51,6 +51,8 @@ class ListPoller:
         started, asked_at_ms = self._clock.monotonic(), self._clock.wall_ms()
         key = self._final_states.key()
         answer = await self._api.list_tasks(request.query, permit)
+        if isinstance(answer, ListPage):
+            answer = self._planner.identified(request, answer)
         duration_ms = round((self._clock.monotonic() - started) * 1000)
         attempt = Attempt(asked_at_ms, Endpoint.LIST.value, "", http_status=200, duration_ms=duration_ms)
         page = answer if isinstance(answer, ListPage) else ListPage((), 0)

@@ -3,11 +3,12 @@
 On virtual time, with the real scheduler, planner and store.
 """
 
+import random
 from dataclasses import replace
 
 import pytest
 
-from bench.virtual import Report, Setup, Submission, Trouble, draw_submissions, run_harvest
+from bench.virtual import Quirks, Report, Setup, Submission, Trouble, draw_submissions, run_harvest
 from harvester.domain.tasks.task import ApiVersion, TaskState
 from tests.support.thorough import thorough
 
@@ -87,3 +88,14 @@ def test_tasks_that_only_the_other_version_knows_are_harvested_there() -> None:
     only_in: dict[str, ApiVersion] = {one.task.task_id: "v2" for one in both[::2]}
     report = run_harvest(both, Setup(only_in=only_in, stop_after_s=DAY_S, recheck_s=20.0))
     assert counts(report) == {TaskState.HARVESTED: 40}
+
+
+def test_lists_that_show_only_the_tasks_of_their_version_tell_the_version_of_each_task() -> None:
+    both = draw_submissions(200, 60.0, seed=1, processing_median_s=120.0)
+    rng = random.Random(1)
+    only_in: dict[str, ApiVersion] = {one.task.task_id: rng.choice(("v1", "v2")) for one in both}
+    setup = Setup(only_in=only_in, quirks=Quirks(lists_are_separate=True), requests_per_minute=600, stop_after_s=DAY_S)
+    report = run_harvest(both, setup)
+    assert counts(report) == {TaskState.HARVESTED: 200}
+    # Half of the tasks would be asked in the wrong version first, and most would be asked singly before that.
+    assert sum(report.requests.values()) < 2.6 * 200

@@ -1,9 +1,9 @@
 """Which version of the API to ask about a task, and by which call."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.known_versions import KnownVersions
+from harvester.domain.planning.known_versions import MAX_KNOWN, KnownVersions
 from harvester.domain.planning.planned_requests import TaskRequest
 from harvester.domain.tasks.task import ApiVersion, Task, other_version
 
@@ -23,6 +23,8 @@ class ApiVersions:
     first: ApiVersion = "v1"
     known: KnownVersions = field(default_factory=KnownVersions)
     is_first_given: bool = True
+    identified: dict[str, Task] = field(default_factory=dict)
+    """The tasks that were identified last, with their versions, by task id: pages show them or omit them."""
 
     def of(self, task: Task) -> ApiVersion:
         """Return the API version that knows the task, as far as is known."""
@@ -36,6 +38,9 @@ class ApiVersions:
         """Learn that an answer of that version has identified the task; no effect where that was known before."""
         if version is not None and task.version is None:
             self.known.learn(task.created_ms_estimate, version)
+            if len(self.identified) == MAX_KNOWN:
+                del self.identified[next(iter(self.identified))]
+            self.identified[task.task_id] = replace(task, version=version)
 
     @property
     def is_nothing_known(self) -> bool:

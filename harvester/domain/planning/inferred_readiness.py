@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from harvester.domain.planning.hit_rate import HitRate
 from harvester.domain.planning.list_reader import ListPage
-from harvester.domain.planning.list_windows import ListModel, absent_from_processing_page
+from harvester.domain.planning.list_windows import ListModel, absent_from_page
 from harvester.domain.planning.planned_requests import ListRequest
 from harvester.domain.tasks.task import Task
 
@@ -40,7 +40,7 @@ class InferredReadiness:
         """Return the tasks of `request` that must have finished, because a page of those in processing omits them."""
         if request.query.status is None or not self.is_trusted(now_ms):
             return []
-        return absent_from_processing_page(request.query, page, request.tasks, listing)
+        return absent_from_page(request.query, page, request.tasks, listing)
 
     def record(self, task: Task, asked_at_ms: int) -> None:
         """Record that the task was inferred to be ready from a page that was requested at `asked_at_ms`."""

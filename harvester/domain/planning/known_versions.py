@@ -31,6 +31,11 @@ class KnownVersions:
         """Whether the version of any task is known."""
         return bool(self._times)
 
+    @property
+    def has_both(self) -> bool:
+        """Whether tasks of both versions are known."""
+        return self._counts["v1"] > 0 and self._counts["v2"] > 0
+
     def has(self, version: ApiVersion) -> bool:
         """Return whether a task of that version is known."""
         return self._counts[version] > 0
@@ -52,7 +57,7 @@ class KnownVersions:
 
     def near(self, created_ms: int) -> ApiVersion | None:
         """Return the version of most of the NEIGHBOURS nearest in time; None without any, or if both are as many."""
-        if not (self._counts["v1"] and self._counts["v2"]):
+        if not self.has_both:
             return self._versions[0] if self._versions else None
         place = bisect_left(self._times, created_ms)
         around = range(max(0, place - NEIGHBOURS), min(len(self._times), place + NEIGHBOURS))

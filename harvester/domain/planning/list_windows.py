@@ -9,7 +9,7 @@ A page of the tasks in processing answers for more: a task of its window that it
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from harvester.domain.planning.list_reader import PAGE_LIMIT, PROCESSING, ListPage, ListQuery
@@ -180,10 +180,8 @@ def best_window(
     return ListWindow(query, tuple(one.task for one in ones[first : last + 1]), score)
 
 
-def absent_from_processing_page(
-    query: ListQuery, page: ListPage, tasks: Iterable[Task], listing: ListModel
-) -> list[Task]:
-    """Return the tasks that a page of the tasks in processing would show if they were, and does not."""
+def absent_from_page(query: ListQuery, page: ListPage, tasks: Iterable[Task], listing: ListModel) -> list[Task]:
+    """Return the tasks whose times the page covers, and which it does not show."""
     shown = {task.task_id for task in page.tasks}
     to_ms = query.ended_at_ms or 0
     # An incomplete page may leave out tasks that are older than its oldest entry.
@@ -194,6 +192,12 @@ def absent_from_processing_page(
         if task.task_id not in shown and from_ms <= earliest_ms and latest_ms <= to_ms:
             found.append(task)
     return found
+
+
+def absent_between_entries(query: ListQuery, page: ListPage, tasks: Iterable[Task], listing: ListModel) -> list[Task]:
+    """Return those of them that are older than the newest entry: the list is not merely late with them."""
+    newest_ms = max((task.created_at_ms for task in page.tasks if task.created_at_ms is not None), default=None)
+    return [] if newest_ms is None else absent_from_page(replace(query, ended_at_ms=newest_ms), page, tasks, listing)
 
 
 def _end_ms(latest_ms: int) -> int:

@@ -1,13 +1,21 @@
 """The constraints of a plan."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.api_versions import ApiVersions
 from harvester.domain.planning.list_versions import ListVersions
 from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.task import ApiVersion, Task
+
+
+class PageKind(NamedTuple):
+    """The version whose list is asked, and whether for the tasks in processing only."""
+
+    version: ApiVersion
+    only_processing: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +50,13 @@ class PlanConstraints:
     def list_of(self, task: Task) -> ApiVersion:
         """Return the API version whose list is asked about the task."""
         return self.lists.of(task, self.versions, self.now)
+
+    def pages_for(self, task: Task) -> Iterator[PageKind]:
+        """Yield the kinds of pages that may answer for the task."""
+        is_gap_trusted = self.trust_list_gaps and not self.versions.is_nothing_known
+        # While nothing is known of versions, absence from a list says nothing: ask for the finished tasks, too.
+        only_processing = (
+            self.strategy is not Strategy.LIST and is_gap_trusted and not self.lists.needs_entry(task, self.versions)
+        )
+        for version in self.lists.candidates(task, self.versions, self.now):
+            yield PageKind(version, only_processing)

@@ -13,7 +13,12 @@ from harvester.domain.planning.known_versions import KnownVersions
 from harvester.domain.planning.list_pause import ListPause
 from harvester.domain.planning.list_reader import ListPage
 from harvester.domain.planning.list_versions import ListVersions
-from harvester.domain.planning.list_windows import ListModel, is_complete
+from harvester.domain.planning.list_windows import (
+    ListModel,
+    absent_between_entries,
+    absent_from_page,
+    is_complete,
+)
 from harvester.domain.planning.observed_times import FORETOLD, observe
 from harvester.domain.planning.plan import Plan, plan
 from harvester.domain.planning.plan_constraints import PlanConstraints
@@ -159,11 +164,12 @@ class Planner:
 
     def infer_ready(self, request: ListRequest, page: ListPage, now_ms: int) -> list[Task]:
         """Return the tasks of `request` that must have finished, because a page of those in processing omits them."""
-        versions = self.settings.versions
-        asked, shown = request.query.version or versions.first, {task.task_id for task in page.tasks}
-        shows_any = any(task.task_id in shown for task in request.tasks)
-        listed = [one for one in request.tasks if self.lists.shows(one, asked, versions, shows_any=shows_any)]
+        listed = self._listed(request, page)
         return self._inferred.infer(replace(request, tasks=tuple(listed)), page, self.listing, now_ms)
+
+    def identified(self, request: ListRequest, page: ListPage) -> ListPage:
+        """Return the page with the API version of each entry, as far as it follows from the list that shows it."""
+        return self.lists.identified(request.query.version or self.settings.versions.first, page)
 
     def take_retracted(self) -> list[int]:
         """Return, once, the row ids of tasks whose inferred readiness is no longer believed."""
@@ -175,10 +181,19 @@ class Planner:
         shown = {task.task_id for task in page.tasks}
         answered = list(answered)
         asked = request.query.version or self.settings.versions.first
-        self.lists.learn(asked, (task for task in answered if task.task_id in shown))
+        identified = self.settings.versions.identified
+        ours = [*answered, *(identified[one.task_id] for one in page.tasks if one.task_id in identified)]
+        self.lists.learn(asked, (task for task in ours if task.task_id in shown), page.tasks)
+        if request.query.status is None and not self.lists.is_decided:
+            ours = list({**identified, **{one.task_id: one for one in request.tasks if one.version}}.values())
+            self.lists.learn_omissions(asked, absent_between_entries(request.query, page, ours, self.listing))
+        for task in answered:
+            self.lists.forget(task)
+        elsewhere = self._elsewhere(request, page, answered)
         known = sum(task.task_id in shown for task in (*request.tasks, *request.harvested))
         self.listing.learn(request.query, page, known)
-        self._unlisted.record_page(request, answered, now_ms, is_whole=is_complete(request.query, page))
+        is_whole = is_complete(request.query, page)
+        self._unlisted.record_page(request, [*answered, *elsewhere], now_ms, is_whole=is_whole)
 
     def list_of(self, task: Task, now: float) -> ApiVersion:
         """Return the API version whose list is asked about the task at `now` (monotonic seconds)."""
@@ -203,11 +218,25 @@ class Planner:
         self._unlisted.expire_entries(now_ms)
         self._inferred.expire_entries(now_ms)
 
+    def _listed(self, request: ListRequest, page: ListPage) -> list[Task]:
+        """Return the tasks of `request` whose absence from the page says something: its list would show them."""
+        versions, shown = self.settings.versions, {task.task_id for task in page.tasks}
+        asked, shows_any = request.query.version or versions.first, any(one.task_id in shown for one in request.tasks)
+        return [one for one in request.tasks if self.lists.shows(one, asked, versions, shows_any=shows_any)]
+
+    def _elsewhere(self, request: ListRequest, page: ListPage, answered: Iterable[Task]) -> list[Task]:
+        """Return the tasks of `request` that the page lacks, and that the list of the other version may show."""
+        asked = request.query.version or self.settings.versions.first
+        settled = {one.row_id for one in (*answered, *self._listed(request, page))}
+        absent = absent_from_page(request.query, page, request.tasks, self.listing)
+        return [one for one in absent if one.row_id not in settled and self.lists.is_elsewhere(one, asked)]
+
     def _learn(self, task: Task, outcome: Outcome, asked_at_ms: int, *, is_finished: bool) -> None:
         if chance_finished(task, asked_at_ms, self.times) >= FORETOLD:
             self._trust.learn(is_hit=is_finished)
         if is_finished:
             self._unlisted.forget(task)
+            self.lists.forget(task)
         metadata = _metadata(outcome)
         if metadata.created_at_ms is not None:
             self.listing.learn_date(task.task_id, metadata.created_at_ms)

@@ -8,17 +8,17 @@ from typing import TypeAlias
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.costs import LIKELY, WAIT_PRICE
 from harvester.domain.planning.list_windows import Candidate, ListModel, ListWindow, best_window
-from harvester.domain.planning.plan_constraints import PlanConstraints
+from harvester.domain.planning.plan_constraints import PageKind, PlanConstraints
 from harvester.domain.planning.planned_requests import ListRequest, PlannedRequest
 from harvester.domain.planning.prospects import Prospect
 from harvester.domain.planning.strategy import Strategy
-from harvester.domain.tasks.task import ApiVersion, Task
+from harvester.domain.tasks.task import Task
 
 LEAST_ROOM = 0.5
 """Requests by which the last question of a plan may exceed the budget for questions."""
 
-ByList: TypeAlias = Mapping[ApiVersion, dict[int, Candidate]]
-"""The tasks that a page of each version's list answers for, by row id."""
+ByPage: TypeAlias = Mapping[PageKind, dict[int, Candidate]]
+"""The tasks that each kind of page may answer for, by row id."""
 
 MAX_SEARCHES = 6
 """Searches for the best page in one plan, because each takes milliseconds of the event loop. The next plan goes on."""
@@ -32,7 +32,7 @@ def choose_questions(
     if limit <= 0 or room <= 0:
         return []
     left = {one.task.row_id: Candidate(one.task, _score(one, constraints), 1.0 - one.chance) for one in prospects}
-    shown = _by_list((one for one in left.values() if _is_shown(one.task, constraints, listing)), constraints)
+    shown = _by_page((one for one in left.values() if _is_shown(one.task, constraints, listing)), constraints)
     singles = [one for one in prospects if left[one.task.row_id].score >= 1 and _may_be_single(one, constraints, shown)]
     singles.sort(key=lambda one: (-left[one.task.row_id].score, one.task.expires_at_ms, one.task.row_id))
     requests: list[PlannedRequest] = []
@@ -66,42 +66,37 @@ def _is_shown(task: Task, constraints: PlanConstraints, listing: ListModel) -> b
     return constraints.strategy is not Strategy.LIST or not listing.is_crowded(task)
 
 
-def _by_list(scored: Iterable[Candidate], constraints: PlanConstraints) -> ByList:
-    result: defaultdict[ApiVersion, dict[int, Candidate]] = defaultdict(dict)
+def _by_page(scored: Iterable[Candidate], constraints: PlanConstraints) -> ByPage:
+    result: defaultdict[PageKind, dict[int, Candidate]] = defaultdict(dict)
     for one in scored:
-        result[constraints.list_of(one.task)][one.task.row_id] = one
+        for kind in constraints.pages_for(one.task):
+            result[kind][one.task.row_id] = one
     return result
 
 
-def _best_page(scored: ByList, constraints: PlanConstraints, listing: ListModel) -> ListWindow | None:
+def _best_page(scored: ByPage, constraints: PlanConstraints, listing: ListModel) -> ListWindow | None:
     if constraints.strategy is Strategy.STATUS or Endpoint.LIST in constraints.closed:
         return None
     windows = [
-        window
-        for version, ones in scored.items()
-        if (window := _best_of_list(version, ones.values(), constraints, listing))
+        window for kind, ones in scored.items() if (window := _best_of_kind(kind, ones.values(), constraints, listing))
     ]
     window = max(windows, key=lambda one: one.score, default=None)
     return window if window is not None and window.score >= 1 else None
 
 
-def _best_of_list(
-    version: ApiVersion, scored: Iterable[Candidate], constraints: PlanConstraints, listing: ListModel
+def _best_of_kind(
+    kind: PageKind, scored: Iterable[Candidate], constraints: PlanConstraints, listing: ListModel
 ) -> ListWindow | None:
-    if constraints.strategy is Strategy.LIST:
-        window = best_window(scored, listing, at_least=1)
-    else:
-        # While nothing is known of versions, absence from a list says nothing: ask for the finished tasks, too.
-        only_processing = constraints.trust_list_gaps and not constraints.versions.is_nothing_known
-        window = best_window(scored, listing, at_least=2, only_processing=only_processing)
-    return None if window is None else replace(window, query=replace(window.query, version=version))
+    at_least = 1 if constraints.strategy is Strategy.LIST else 2
+    window = best_window(scored, listing, at_least=at_least, only_processing=kind.only_processing)
+    return None if window is None else replace(window, query=replace(window.query, version=kind.version))
 
 
 def _score(one: Prospect, constraints: PlanConstraints) -> float:
     return 1.0 if constraints.ask_every_task else max(float(one.is_urgent), one.wait_s * WAIT_PRICE)
 
 
-def _may_be_single(one: Prospect, constraints: PlanConstraints, shown: ByList) -> bool:
+def _may_be_single(one: Prospect, constraints: PlanConstraints, shown: ByPage) -> bool:
     if _single_endpoint(one, constraints) is None:
         return False
     if constraints.strategy is not Strategy.LIST or not constraints.has_list or one.task.gone:

@@ -10,7 +10,7 @@ from harvester.domain.planning.list_windows import (
     UPLOAD_MS,
     Candidate,
     ListModel,
-    absent_from_processing_page,
+    absent_from_page,
     best_window,
 )
 from harvester.domain.tasks.embeddings import MediaMetadata
@@ -143,7 +143,7 @@ def test_what_a_page_of_the_unfinished_does_not_show_has_finished(shown: set[int
     tasks = [task(key, at_ms=NOON_MS + key * 1000, dated=is_dated) for key in range(100)]
     page = page_of([tasks[key] for key in sorted(shown, reverse=True)])
     query = ListQuery(NOON_MS - 60_000, NOON_MS + 200_000, status=PROCESSING)
-    found = {one.row_id for one in absent_from_processing_page(query, page, tasks, ListModel())}
+    found = {one.row_id for one in absent_from_page(query, page, tasks, ListModel())}
     assert not found & shown
     if page.count < PAGE_LIMIT:
         assert found == set(range(100)) - shown
@@ -155,7 +155,7 @@ def test_what_a_page_of_the_unfinished_does_not_show_has_finished(shown: set[int
 def test_nothing_is_concluded_of_what_may_lie_outside_of_the_window() -> None:
     tasks = [task(1, at_ms=NOON_MS, dated=False), task(2, at_ms=NOON_MS + 59_000, dated=False)]
     query = ListQuery(NOON_MS, NOON_MS + 60_000, status=PROCESSING)
-    assert absent_from_processing_page(query, ListPage((), 0), tasks, ListModel()) == []
+    assert absent_from_page(query, ListPage((), 0), tasks, ListModel()) == []
 
 
 def test_a_short_page_of_a_larger_total_says_nothing_of_what_is_older() -> None:
@@ -163,8 +163,8 @@ def test_a_short_page_of_a_larger_total_says_nothing_of_what_is_older() -> None:
     tasks = [task(key, at_ms=NOON_MS + key * 1000) for key in range(30)]
     query = ListQuery(NOON_MS, NOON_MS + 60_000, status=PROCESSING)
     shown = tasks[29:19:-1]
-    assert absent_from_processing_page(query, page_of(shown, total=30), tasks, ListModel()) == []
-    assert len(absent_from_processing_page(query, page_of(shown, total=10), tasks, ListModel())) == 20
+    assert absent_from_page(query, page_of(shown, total=30), tasks, ListModel()) == []
+    assert len(absent_from_page(query, page_of(shown, total=10), tasks, ListModel())) == 20
 
 
 def test_a_crowd_in_one_minute_leaves_the_others_alone() -> None:
