@@ -49,7 +49,7 @@ def diagnose(load: Callable[[], LoadedSettings], environ: Mapping[str, str], *, 
         return
     settings = loaded.settings
     yield _settings(loaded)
-    yield from _api(settings, environ, offline=offline)
+    yield from check_api(settings, environ, offline=offline)
     yield from open_maintenance(settings.store.path).diagnose()
     yield _open_files(settings.harvest.concurrency)
     yield _memory(settings, limits)
@@ -60,7 +60,8 @@ def _settings(loaded: LoadedSettings) -> Diagnosis:
     return Diagnosis("settings", Verdict.OK, f"{', '.join(changed)} set" if changed else "all at their defaults")
 
 
-def _api(settings: Settings, environ: Mapping[str, str], *, offline: bool) -> Iterator[Diagnosis]:
+def check_api(settings: Settings, environ: Mapping[str, str], *, offline: bool) -> Iterator[Diagnosis]:
+    """Yield whether this machine reaches the API and the API accepts the key. Sends one request, `offline` none."""
     way = list(_way(settings.api.base_url, environ))
     yield from way
     try:

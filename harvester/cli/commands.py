@@ -11,6 +11,7 @@ from typer.main import get_command
 from harvester.cli.loading import loading
 
 COMMANDS = {
+    "init": "Write a settings file.",
     "add": "Queue task ids.",
     "discover": "Queue every task that the account has made.",
     "import": "Store bodies that you already have.",

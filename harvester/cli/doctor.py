@@ -43,7 +43,7 @@ def doctor(
         print_json({"ok": not failures, "checks": [_as_json(one) for one in found]})
     else:
         for one in found:
-            print_data(f"{one.verdict:8} {one.name}: {one.text} {one.remedy}".rstrip())
+            print_data(one.line)
         if not live:
             typer.echo(f"{counted(failures, 'failure')}, {counted(warnings, 'warning')}", err=True)
     raise typer.Exit(1 if failures else 0)

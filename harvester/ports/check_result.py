@@ -20,3 +20,8 @@ class Diagnosis:
     verdict: Verdict
     text: str
     remedy: str = ""
+
+    @property
+    def line(self) -> str:
+        """The line for people."""
+        return f"{self.verdict:8} {self.name}: {self.text} {self.remedy}".rstrip()

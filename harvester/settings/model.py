@@ -318,6 +318,14 @@ def load_settings(
     return LoadedSettings(_validate(layers, origins), origins)
 
 
+def check_setting(name: str, value: Any, origin: str) -> Settings:
+    """Return the defaults with one other value, which comes from `origin`. Raises UsageError if it cannot be used."""
+    layer = Layer()
+    section, _, key = name.partition(".")
+    layer.put(section, key, value, origin)
+    return _validate([layer], layer.origins)
+
+
 def describe_settings() -> Iterator[SettingDescription]:
     """Describe every setting, in the order of declaration."""
     for section, model in _sections():
