@@ -26,6 +26,7 @@ print(*p['build-system']['requires'], sep='\n', file=open('/tmp/build.txt', 'w')
     && /opt/build/bin/pip --python /opt/harvester/bin/python install --only-binary :all: -c constraints.txt -r /tmp/run.txt \
     && /opt/harvester/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/harvester/lib
 COPY README.md LICENSE ./
+COPY docs/harvester.1 docs/harvester.1
 COPY migrations migrations
 COPY harvester harvester
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheel . \

@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The Pythons besides $(PYTHON) under which `make test-all` runs the tests without whole harvests, where they are installed.
 OTHER_PYTHONS ?= 3.12 3.13
 
-.PHONY: demo test test-all test-long $(OTHER_PYTHONS:%=test-python%) chaos crash bench fuzz audit format clean
+.PHONY: demo man test test-all test-long $(OTHER_PYTHONS:%=test-python%) chaos crash bench fuzz audit format clean
 
 demo: $(STAMP)
 	$(BIN)/harvester demo
@@ -51,6 +51,11 @@ chaos: $(STAMP)
 # Kills and errors at every single write and fsync, and at 200 moments; takes about an hour.
 crash: $(STAMP)
 	TEST_ALL=1 CRASH_POINTS=1000 CRASH_MOMENTS=200 $(BIN)/pytest -s tests/faults/test_crashes.py tests/faults/test_disk_errors.py
+
+# The help of every command on one page, which the wheel installs.
+man: $(STAMP)
+	$(BIN)/python -m harvester.cli.man_page > docs/harvester.1.new
+	mv docs/harvester.1.new docs/harvester.1
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -26,6 +26,7 @@ COMMANDS = {
     "migrate": "Create or upgrade the database.",
     "doctor": "Check what the harvest needs.",
     "config": "Print the settings in effect.",
+    "completion": "Print a script for completion.",
     "simulate": "Serve a stand-in for the TwelveLabs API.",
     "demo": "Run a whole harvest, without an account.",
 }

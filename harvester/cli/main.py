@@ -36,8 +36,9 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001  # the signature is typer's
-    if wanted:
+def _print_version(context: typer.Context, wanted: bool) -> None:  # noqa: FBT001  # the signature is typer's
+    # A shell that completes a line parses it as well.
+    if wanted and not context.resilient_parsing:
         typer.echo(f"harvester {__version__}")
         raise typer.Exit
 
@@ -74,6 +75,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def _invoke(arguments: Sequence[str]) -> int:
     exit_code = 0
+    if "_HARVESTER_COMPLETE" in os.environ:
+        # A shell asks how a command line may go on; typer answers. No other start imports this.
+        from harvester.cli.completion import register_shells  # noqa: PLC0415
+
+        register_shells()
     try:
         get_command(app).main(args=arguments, prog_name="harvester")
     except SystemExit as leaving:  # how typer ends
