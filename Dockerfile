@@ -41,7 +41,8 @@ COPY --from=build /opt/harvester /opt/harvester
 ENV PATH=/opt/harvester/bin:$PATH \
     HARVESTER_STORE__PATH=/data/harvester.db \
     PYTHONUNBUFFERED=1
-ARG VERSION=dev
+# That of harvester/_version.py; a test compares both.
+ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="harvester" \
       org.opencontainers.image.description="Fetches the embeddings that TwelveLabs computes." \

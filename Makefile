@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The Pythons besides $(PYTHON) under which `make test-all` runs the tests without whole harvests, where they are installed.
 OTHER_PYTHONS ?= 3.12 3.13
 
-.PHONY: demo man test test-all test-long $(OTHER_PYTHONS:%=test-python%) chaos crash bench fuzz audit format clean
+.PHONY: demo man dist test test-all test-long $(OTHER_PYTHONS:%=test-python%) chaos crash bench fuzz audit format clean
 
 demo: $(STAMP)
 	$(BIN)/harvester demo
@@ -56,6 +56,11 @@ crash: $(STAMP)
 man: $(STAMP)
 	$(BIN)/python -m harvester.cli.man_page > docs/harvester.1.new
 	mv docs/harvester.1.new docs/harvester.1
+
+# The source archive, and from it the wheel, with what the environment has: no network is needed.
+dist: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
 
 format: $(STAMP)
 	$(BIN)/ruff format .

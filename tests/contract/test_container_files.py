@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harvester._version import __version__
 from harvester.cli.daemon import GRACE_S
 from harvester.settings.model import describe_settings
 
@@ -100,6 +101,11 @@ def test_no_process_is_killed_before_the_grace_is_over() -> None:
     assert compose is not None
     assert unit is not None
     assert min(seconds(compose[1]), seconds(unit[1])) > GRACE_S
+
+
+def test_the_image_bears_the_version() -> None:
+    assert f"VERSION={__version__}" in [value for name, value in LAST_STAGE if name == "ARG"]
+    assert 'org.opencontainers.image.version="${VERSION}"' in last("LABEL")
 
 
 def test_no_key_stands_in_them() -> None:
