@@ -6,15 +6,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from harvester._version import __version__
 from harvester.cli.daemon import GRACE_S
 from harvester.settings.model import describe_settings
+from harvester.web.auth import OPEN_PATHS
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = (ROOT / "compose.yaml").read_text("utf-8")
+MANIFEST = (ROOT / "docs" / "kubernetes.yaml").read_text("utf-8")
 UNIT = (ROOT / "docs" / "harvester.service").read_text("utf-8")
 OPERATIONS = (ROOT / "docs" / "howto" / "operations.md").read_text("utf-8")
 IGNORED = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
@@ -80,7 +83,7 @@ def test_what_is_copied_is_let_in_and_nothing_else() -> None:
     assert {line.removeprefix("!") for line in IGNORED if line.startswith("!")} == copied
 
 
-@pytest.mark.parametrize("text", [COMPOSE, UNIT, OPERATIONS, (ROOT / "Dockerfile").read_text("utf-8")])
+@pytest.mark.parametrize("text", [COMPOSE, UNIT, MANIFEST, OPERATIONS, (ROOT / "Dockerfile").read_text("utf-8")])
 def test_every_setting_that_they_name_exists(text: str) -> None:
     known = {setting.variable for setting in describe_settings()}
     named = set(re.findall(r"\bHARVESTER_[A-Z]+__[A-Z_]+", text))
@@ -98,9 +101,36 @@ def test_the_files_that_compose_mounts_exist() -> None:
 def test_no_process_is_killed_before_the_grace_is_over() -> None:
     compose = re.search(r"stop_grace_period: (\S+)", COMPOSE)
     unit = re.search(r"TimeoutStopSec=(\d+)", UNIT)
+    manifest = re.search(r"terminationGracePeriodSeconds: (\d+)", MANIFEST)
     assert compose is not None
     assert unit is not None
-    assert min(seconds(compose[1]), seconds(unit[1])) > GRACE_S
+    assert manifest is not None
+    assert min(seconds(compose[1]), seconds(unit[1]), seconds(manifest[1])) > GRACE_S
+
+
+def test_the_manifest_keeps_one_process_on_the_database() -> None:
+    assert re.findall(r"replicas: (\d+)", MANIFEST) == ["1"]
+    assert re.findall(r"strategy:\s+type: (\w+)", MANIFEST) == ["Recreate"]
+    assert re.findall(r"accessModes: (\S+)", MANIFEST) == ["[ReadWriteOnce]"]
+
+
+def test_the_manifest_runs_the_image_as_its_user_on_a_read_only_root() -> None:
+    user, group = last("USER").split(":")
+    assert re.findall(r"(runAsUser|runAsGroup|fsGroup): (\d+)", MANIFEST) == [
+        ("runAsUser", user),
+        ("runAsGroup", group),
+        ("fsGroup", group),
+    ]
+    assert "readOnlyRootFilesystem: true" in MANIFEST
+    assert re.findall(r"mountPath: ([^,}]+)", MANIFEST) == ["/data", "/tmp", "/run/secrets/harvester"]
+    assert "value: /data/harvester.db" in MANIFEST
+
+
+def test_the_probes_of_the_manifest_ask_pages_that_they_may_read() -> None:
+    assert set(re.findall(r"httpGet: \{path: (\S+),", MANIFEST)) == OPEN_PATHS
+    (script,) = re.findall(r"- -c\n +- \|\n((?: {18}.*\n)+)", MANIFEST)
+    assert "/readyz" in script
+    compile(dedent(script), "readinessProbe", "exec")
 
 
 def test_the_image_bears_the_version() -> None:
@@ -111,6 +141,7 @@ def test_the_image_bears_the_version() -> None:
 def test_no_key_stands_in_them() -> None:
     assert "TWELVELABS_API_KEY=" not in UNIT
     assert re.findall(r"^\s+TWELVELABS_API_KEY:", COMPOSE, re.MULTILINE) == []
+    assert "TWELVELABS_API_KEY" not in MANIFEST
     assert "LoadCredential=twelvelabs_api_key:" in UNIT
 
 
