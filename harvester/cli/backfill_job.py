@@ -73,4 +73,5 @@ class Job:
             await harvest.store.troubled(started_ms),
             await harvest.store.held_by_reason(EVEN_DUE_MS),
             await harvest.store.model_gaps(),
+            is_key_refused=harvest.refusal is not None,
         )

@@ -8,6 +8,7 @@ from typing import Any
 from harvester.cli.console import print_data, print_json
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
+from harvester.reports.formats import shown_duration
 from harvester.settings.api_key import resolve_api_key
 from harvester.settings.ca_certificates import trusted
 from harvester.settings.machine import MIB, read_limits
@@ -15,11 +16,16 @@ from harvester.settings.machine_defaults import fitted
 from harvester.settings.model import EVERYTHING, Settings, load_settings
 from harvester.settings.proxies import proxy_for
 
+_MINUTE_S = 60
+
+_MEANINGS = {("rate.requests_per_minute", 0): "unlimited", ("server.listen", ""): "off"}
+"""Values that stand for something else than a number or an address."""
+
 
 def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = False) -> None:
     """Print the settings in effect.
 
-    Each has its value and its source. The API key is not shown.
+    Each has its value, large ones also in minutes or MiB, and its source. The API key is not shown.
 
     Example: harvester config --db tasks.db --json
     """
@@ -43,7 +49,7 @@ def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = Fal
             }
         )
         return
-    shown = {name: _shown(value) for name, value in values.items()}
+    shown = {name: _shown(name, value) for name, value in values.items()}
     name_width, value_width = max(map(len, shown)), max(map(len, shown.values()))
     for name, value in shown.items():
         print_data(f"{name:{name_width}}  {value:{value_width}}  {loaded.origins[name]}")
@@ -55,10 +61,22 @@ def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = Fal
     print_data(f"{'processors':{name_width}}  {limits.processors}")
 
 
-def _shown(value: Any) -> str:
+def _shown(name: str, value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(value) or EVERYTHING
-    return "not set" if value is None else str(value)
+    if value is None:
+        return "not set"
+    meaning = _MEANINGS.get((name, value)) or _in_human_units(name, value)
+    return f"{value} ({meaning})".lstrip() if meaning else str(value)
+
+
+def _in_human_units(name: str, value: Any) -> str | None:
+    """Return a large number of seconds or bytes, by the unit in its name, as people say it; else None."""
+    if name.endswith("_bytes") and value >= MIB:
+        return f"{value / MIB:,.6g} MiB"
+    if name.endswith("_s") and value >= _MINUTE_S:
+        return shown_duration(value)
+    return None
 
 
 def _describe_key(settings: Settings) -> str:

@@ -122,6 +122,8 @@ class Summary:
     held: Mapping[str, int] = field(default_factory=dict)
     """Open tasks that wait for a confirmation, by reason."""
     model_gaps: ModelGaps = field(default_factory=ModelGaps)
+    is_key_refused: bool = False
+    """Another run would end the same way; the error that follows the summary has the remedy."""
 
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
@@ -157,7 +159,8 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
             if until_ms is not None
             else ""
         )
-        yield f"  {progress.open} still to do: {_open_states(progress)}. Run `harvester backfill` again{when}."
+        again = "" if summary.is_key_refused else f" Run `harvester backfill` again{when}."
+        yield f"  {progress.open} still to do: {_open_states(progress)}.{again}"
     if progress.open and summary.troubled is not None:
         example = f"{summary.troubled.example_task_id}: {summary.troubled.example_message}"
         yield printable(f"  {summary.troubled.count} of these met an error: see `harvester show ID` (as {example})")

@@ -69,6 +69,7 @@ async def test_a_wrong_key_stops_at_the_start_with_3_and_touches_no_task(shell: 
         assert ended.code == 3
         assert f"harvester: The API refuses the key: {API_MESSAGE}" in ended.last_line
         assert "Check TWELVELABS_API_KEY or api.key_file." in ended.last_line
+        assert "  30 still to do: 30 pending.\n" in ended.stderr  # and no advice to run it again
         assert KEY not in ended.stderr
         assert "Traceback" not in ended.stderr
         assert before == shell.rows(f"SELECT {columns} FROM tasks")

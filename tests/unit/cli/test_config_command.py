@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,24 @@ def test_the_key_is_described_and_not_shown(
 def test_a_missing_key_is_reported_and_no_failure_of_this_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["config"]) == 0
     assert "There is no API key. Set TWELVELABS_API_KEY" in capsys.readouterr().out
+
+
+def test_large_numbers_stand_in_human_units_beside_the_exact_ones(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARVESTER_API__MAX_BODY_BYTES", "402653184")
+    monkeypatch.setenv("HARVESTER_DISCOVERY__EVERY_S", "5400")
+    monkeypatch.setenv("HARVESTER_RATE__REQUESTS_PER_MINUTE", "0")
+    monkeypatch.setenv("HARVESTER_SERVER__LISTEN", "")
+
+    assert run(["config"]) == 0
+
+    rows = dict(re.split(r" {2,}", line)[:2] for line in capsys.readouterr().out.splitlines())
+    assert rows["api.max_body_bytes"] == "402653184 (384 MiB)"
+    assert rows["discovery.every_s"] == "5400.0 (1 h 30 min)"
+    assert rows["harvest.grace_s"] == "30"
+    assert rows["rate.requests_per_minute"] == "0.0 (unlimited)"
+    assert rows["server.listen"] == "(off)"
 
 
 def test_json_has_the_values_in_their_types(capsys: pytest.CaptureFixture[str]) -> None:
