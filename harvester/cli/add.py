@@ -4,18 +4,24 @@ import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from harvester.app.stores import open_queue_editor
 from harvester.cli.console import print_json
 from harvester.cli.id_arguments import Refusals, nothing_acceptable
-from harvester.cli.id_files import read_task_ids
+from harvester.cli.id_files import NamedTask, read_tasks
 from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, Retrieve, TaskIds
 from harvester.cli.widening import WideningReport
 from harvester.domain.errors import UsageError
+from harvester.domain.tasks.labels import Labels, parse_labels
 from harvester.settings.model import load_settings
+
+GivenLabels = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="KEY=VALUE", help="Label these tasks, known ones too; repeatable."),
+]
 
 BATCH = 5_000
 """Ids in one transaction. One transaction for a million ids would keep other programs from writing for too long."""
@@ -28,6 +34,7 @@ def add(  # noqa: PLR0913  # one parameter for each option
     field: IdField = None,
     *,
     retrieve: Retrieve = None,
+    label: GivenLabels = None,
     json: AsJson = False,
     db: Database = None,
     config: ConfigFile = None,
@@ -36,6 +43,7 @@ def add(  # noqa: PLR0913  # one parameter for each option
 
     --retrieve is kept with the tasks, also with known ones that have not ended, and goes over the setting
     harvest.embedding_options. Harvested tasks whose result lacks some of these options are retrieved again.
+    The other columns of a CSV file become labels of its tasks; --label sets one of all tasks, also of known ones.
 
     Example: harvester add --file ids.txt
     """
@@ -46,12 +54,13 @@ def add(  # noqa: PLR0913  # one parameter for each option
     path = settings.store.path
     options = None if retrieve is None else settings.harvest.embedding_options
     refusals = Refusals()
-    found = refusals.taken_out(read_task_ids(ids or (), file, column=column, field=field))
+    labels = parse_labels(label or ())
+    found = refusals.taken_out(read_tasks(ids or (), file, column=column, field=field, with_labels=True))
     first = next(found, None)
     if first is None:
         raise nothing_acceptable(refusals.count)
     widening = WideningReport()
-    new, total = _queue(path, itertools.chain([first], found), options, widening)
+    new, total = _queue(path, itertools.chain([first], found), options, labels, widening)
     if json:
         chosen = {} if options is None else {"retrieve": options, **widening.as_json()}
         print_json({"new": new, "known": total - new, "refused": refusals.count} | chosen)
@@ -62,15 +71,16 @@ def add(  # noqa: PLR0913  # one parameter for each option
 
 
 def _queue(
-    path: Path, task_ids: Iterator[str], options: tuple[str, ...] | None, widening: WideningReport
+    path: Path, tasks: Iterator[NamedTask], options: tuple[str, ...] | None, labels: Labels, widening: WideningReport
 ) -> tuple[int, int]:
-    """Queue the ids, and return how many of them are new, and how many there are."""
+    """Queue the tasks, and return how many of them are new, and how many there are."""
     new = total = 0
     with open_queue_editor(path, must_exist=False) as queue:
-        while batch := list(itertools.islice(task_ids, BATCH)):
-            now_ms = time.time_ns() // 1_000_000
-            new += queue.add(batch, now_ms, options)
+        while batch := list(itertools.islice(tasks, BATCH)):
+            now_ms, task_ids = time.time_ns() // 1_000_000, [one.task_id for one in batch]
+            labelled = {one.task_id: {**one.labels, **labels} for one in batch if one.labels or labels}
+            new += queue.add(task_ids, now_ms, options, labelled)
             if options is not None:
-                widening.add(queue.widen(batch, options, now_ms))
+                widening.add(queue.widen(task_ids, options, now_ms))
             total += len(batch)
     return new, total

@@ -20,6 +20,7 @@ COMMANDS = {
     "plan": "Show what would happen next, and why.",
     "status": "Show the state of the queue.",
     "show": "Show everything about a task.",
+    "label": "Set labels of tasks.",
     "retry": "Put ended tasks back to pending.",
     "verify": "Check the data in the database.",
     "backup": "Copy the database while it is in use.",

@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from harvester.cli.console import print_error
 from harvester.cli.id_files import RefusedLine, read_task_ids
 from harvester.domain.errors import UsageError
+
+T = TypeVar("T")
 
 SHOWN_REFUSALS = 20
 
@@ -17,10 +20,10 @@ class Refusals:
     def __init__(self) -> None:
         self.count = 0
 
-    def taken_out(self, items: Iterable[str | RefusedLine]) -> Iterator[str]:
-        """Yield the ids among `items`."""
+    def taken_out(self, items: Iterable[T | RefusedLine]) -> Iterator[T]:
+        """Yield the others among `items`."""
         for item in items:
-            if isinstance(item, str):
+            if not isinstance(item, RefusedLine):
                 yield item
                 continue
             self.count += 1

@@ -6,16 +6,17 @@ Everything streams, so a million ids need no more memory than one. A line withou
 
 import csv
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 import orjson
 
-from harvester.cli.console import printable
+from harvester.cli.console import print_error, printable
 from harvester.domain.errors import InvalidTaskId, UsageError
+from harvester.domain.tasks.labels import check_label_key
 from harvester.domain.tasks.task_id import validate_task_id
 
 STDIN = Path("-")
@@ -41,11 +42,20 @@ class RefusedLine:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedTask:
+    """An acceptable id, with the other columns of its CSV row that are not empty."""
+
+    task_id: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A text that should be an id, and the number of its line."""
+    """A text that should be an id, the number of its line, and the other columns of its row."""
 
     line: int
     text: str
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_task_ids(
@@ -62,6 +72,20 @@ def read_task_ids(
     character. Raises UsageError if the file cannot be read or lacks the column: before the first id, unless reading
     fails later.
     """
+    for item in read_tasks(arguments, file, column=column, field=field, stdin=stdin):
+        yield item.task_id if isinstance(item, NamedTask) else item
+
+
+def read_tasks(  # noqa: PLR0913  # what the user has given
+    arguments: Sequence[str] = (),
+    file: Path | None = None,
+    *,
+    column: str | None = None,
+    field: str | None = None,
+    stdin: BinaryIO | None = None,
+    with_labels: bool = False,
+) -> Iterator[NamedTask | RefusedLine]:
+    """Yield the ids as `read_task_ids` does, with the other columns of CSV as labels if `with_labels`."""
     if column is not None and field is not None:
         raise UsageError("--column is for CSV and --field for JSON lines.", remedy="Give one of them.")
     if file is None and (column is not None or field is not None):
@@ -72,18 +96,18 @@ def read_task_ids(
         return
     with _open(file, stdin) as stream:
         lines = _Lines(stream, "stdin" if file == STDIN else str(file))
-        found = _choose_format(lines, file.suffix.lower(), column, field)
+        found = _choose_format(lines, file.suffix.lower(), column, field, with_labels=with_labels)
         yield from _validated("argument", given)
         yield from _validated(lines.source, found)
 
 
-def _validated(source: str, found: Iterable[_Candidate | RefusedLine]) -> Iterator[str | RefusedLine]:
+def _validated(source: str, found: Iterable[_Candidate | RefusedLine]) -> Iterator[NamedTask | RefusedLine]:
     for item in found:
         if isinstance(item, RefusedLine):
             yield item
             continue
         try:
-            yield validate_task_id(item.text)
+            yield NamedTask(validate_task_id(item.text), item.labels)
         except InvalidTaskId as error:
             yield _refuse(source, item.line, item.text, error.sentence)
 
@@ -98,10 +122,10 @@ def _open(file: Path, stdin: BinaryIO | None) -> AbstractContextManager[BinaryIO
 
 
 def _choose_format(
-    lines: "_Lines", suffix: str, column: str | None, field: str | None
+    lines: "_Lines", suffix: str, column: str | None, field: str | None, *, with_labels: bool
 ) -> Iterator[_Candidate | RefusedLine]:
     if column is not None or (field is None and suffix == ".csv"):
-        return _from_csv(lines, column)
+        return _from_csv(lines, column, with_labels=with_labels)
     if field is not None or suffix in _JSON_SUFFIXES or lines.begin_with("{"):
         return _from_json_lines(lines, field)
     return _from_plain_lines(lines)
@@ -112,7 +136,7 @@ def _from_plain_lines(lines: "_Lines") -> Iterator[_Candidate | RefusedLine]:
         yield text if isinstance(text, RefusedLine) else _Candidate(lines.number, text)
 
 
-def _from_csv(lines: "_Lines", column: str | None) -> Iterator[_Candidate | RefusedLine]:
+def _from_csv(lines: "_Lines", column: str | None, *, with_labels: bool) -> Iterator[_Candidate | RefusedLine]:
     """Find the column in the header, and return an iterator over the rows below it."""
     records = _CsvRecords(lines)
     header = next(records, None)
@@ -129,15 +153,39 @@ def _from_csv(lines: "_Lines", column: str | None) -> Iterator[_Candidate | Refu
             f"The header of {lines.source}, line {lines.number}, has no column {_either(wanted)}.",
             remedy=f"Choose with --column one of {columns}.",
         )
-    return _from_rows(records, names.index(name), name)
+    index = names.index(name)
+    keys = _label_keys(names, index, lines.source) if with_labels else {}
+    return _from_rows(records, index, name, keys)
 
 
-def _from_rows(records: "_CsvRecords", index: int, name: str) -> Iterator[_Candidate | RefusedLine]:
+def _label_keys(names: Sequence[str], id_index: int, source: str) -> dict[int, str]:
+    """Return the columns that become labels, by their place; name the others on stderr."""
+    keys: dict[int, str] = {}
+    for place, name in enumerate(names):
+        if not name or place == id_index:
+            continue
+        try:
+            key = check_label_key(name)
+        except UsageError as error:
+            print_error(f"{source}: a column is left out of the labels. {error.sentence}")
+            continue
+        if key in keys.values():
+            print_error(f"{source}: only the first of the columns {key!r} becomes a label.")
+        else:
+            keys[place] = key
+    return keys
+
+
+def _from_rows(
+    records: "_CsvRecords", index: int, name: str, keys: Mapping[int, str]
+) -> Iterator[_Candidate | RefusedLine]:
     for row in records:
         if isinstance(row, RefusedLine):
             yield row
         elif index < len(row):
-            yield _Candidate(records.first_line, row[index].strip())
+            values = {key: row[place].strip() for place, key in keys.items() if place < len(row)}
+            labels = {key: value for key, value in values.items() if value}
+            yield _Candidate(records.first_line, row[index].strip(), labels)
         else:
             yield records.refuse(f"this row has no column {name!r}")
 

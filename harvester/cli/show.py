@@ -120,6 +120,8 @@ def _lines(story: TaskDetails, default_options: tuple[str, ...]) -> Iterator[str
         yield f"in work       by {task['lease_owner']} until {shown_time(task['lease_until'])}"
     else:
         yield f"next attempt  {shown_time(task['next_attempt_at']) if task['next_attempt_at'] else 'due now'}"
+    for number, (key, value) in enumerate(story.labels.items()):
+        yield f"{'' if number else 'labels':<14}{key}={value}"
     yield from _trouble_lines(story)
     yield from _video_lines(story)
     yield from _attempt_lines(story)

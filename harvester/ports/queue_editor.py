@@ -1,10 +1,11 @@
 """Changes that commands make in the queue outside a harvest."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from harvester.domain.tasks.dead_letter import DeadLetter, Payload
+from harvester.domain.tasks.labels import Labels
 from harvester.domain.tasks.records import Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
 
@@ -34,12 +35,22 @@ class Widened:
 class QueueEditor(Protocol):
     """An open store. Each method that changes it is one transaction, and raises StoreError."""
 
-    def add(self, task_ids: Sequence[str], now_ms: int, options: Sequence[str] | None = None) -> int:
+    def add(
+        self,
+        task_ids: Sequence[str],
+        now_ms: int,
+        options: Sequence[str] | None = None,
+        labels: Mapping[str, Labels] | None = None,
+    ) -> int:
         """Queue valid ids; return how many of them were new.
 
         `options` is what version 1 of the API is asked for, also of known tasks that have not ended: none for
-        everything, None to leave it as it is.
+        everything, None to leave it as it is. `labels`, by task id, are set also of known tasks; others stay.
         """
+        ...
+
+    def label(self, task_ids: Sequence[str], changes: Labels) -> list[str]:
+        """Set labels of queued tasks, an empty value removes one; return the ids that were never queued."""
         ...
 
     def put_back(

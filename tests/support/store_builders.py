@@ -46,7 +46,7 @@ LEASE_MS = 60_000
 
 TABLES = (
     *("tasks", "videos", "video_scopes", "video_options", "video_tokens", "segments", "embeddings", "uncertainties"),
-    *("attempts", "payloads"),
+    *("attempts", "payloads", "labels"),
 )
 
 

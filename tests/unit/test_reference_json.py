@@ -210,6 +210,12 @@ def ended(path: Path, state: TaskState, body: bytes = b"{") -> str:
     return task_id
 
 
+def test_label(run_json: Run) -> None:
+    run_json("add", object_id(1))
+
+    assert_documented(documented("harvester label --json"), run_json("label", object_id(1), object_id(2), "show=x"))
+
+
 def test_retry(run_json: Run, tmp_path: Path) -> None:
     failed = ended(tmp_path / "harvester.db", TaskState.FAILED)
 

@@ -99,3 +99,4 @@ class TaskDetails:
     """The parts that the stored result lacks, in sentences."""
     retrieve_options: tuple[str, ...] | None = None
     """The embedding options that version 1 is asked for: empty for all, None where the setting decides or all came."""
+    labels: Mapping[str, str] = field(default_factory=dict)

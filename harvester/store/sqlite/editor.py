@@ -1,10 +1,11 @@
 """Changes the queue outside a harvest: see `harvester.ports.queue_editor`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from harvester.domain.tasks.dead_letter import DeadLetter, Payload
+from harvester.domain.tasks.labels import Labels
 from harvester.domain.tasks.records import Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.ports.queue_editor import PutBack, Widened
@@ -12,6 +13,7 @@ from harvester.store.sqlite import queue, widening
 from harvester.store.sqlite.connection import Connection, open_for_writing
 from harvester.store.sqlite.database_path import check_exists
 from harvester.store.sqlite.dead_letters import dead_letters, load_payload
+from harvester.store.sqlite.labels import set_labels, unknown_among
 from harvester.store.sqlite.results import settle as settle_group
 from harvester.store.sqlite.sqlite_errors import translating_errors
 from harvester.store.sqlite.transaction import in_transaction
@@ -23,14 +25,31 @@ class SqliteQueueEditor:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def add(self, task_ids: Sequence[str], now_ms: int, options: Sequence[str] | None = None) -> int:
-        """Queue valid ids, with what to retrieve of them; return how many of them were new."""
+    def add(
+        self,
+        task_ids: Sequence[str],
+        now_ms: int,
+        options: Sequence[str] | None = None,
+        labels: Mapping[str, Labels] | None = None,
+    ) -> int:
+        """Queue valid ids, with what to retrieve of them and their labels; return how many of them were new."""
 
         def body(connection: Connection) -> int:
             added = queue.add(connection, task_ids, now_ms)
             if options is not None:
                 queue.choose_options(connection, task_ids, options)
+            if labels is not None:
+                set_labels(connection, labels)
             return added
+
+        return in_transaction(self._connection, body)
+
+    def label(self, task_ids: Sequence[str], changes: Labels) -> list[str]:
+        """Set labels of queued tasks, an empty value removes one; return the ids that were never queued."""
+
+        def body(connection: Connection) -> list[str]:
+            set_labels(connection, dict.fromkeys(task_ids, changes))
+            return unknown_among(connection, task_ids)
 
         return in_transaction(self._connection, body)
 

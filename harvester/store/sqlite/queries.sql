@@ -56,6 +56,22 @@ WHERE id = :task
 SELECT count(*) FROM tasks INDEXED BY tasks_filtered
 WHERE state = 'harvested' AND source = 'api' AND retrieve_options IS NOT NULL AND retrieve_options <> '[]'
 
+-- name: set_label
+-- A label of a task that is queued; one value for each key.
+INSERT INTO labels (task, key, value) SELECT id, :key, :value FROM tasks WHERE task_id = :task_id
+ON CONFLICT (task, key) DO UPDATE SET value = excluded.value
+
+-- name: remove_label
+DELETE FROM labels WHERE task = (SELECT id FROM tasks WHERE task_id = :task_id) AND key = :key
+
+-- name: labels_of
+SELECT key, value FROM labels WHERE task = :task ORDER BY key
+
+-- name: unknown_among
+-- Those of some task ids that were never queued.
+SELECT named.value FROM json_each(:task_ids) AS named
+WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.task_id = named.value) ORDER BY named.key
+
 -- name: has_triggers
 SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger')
 

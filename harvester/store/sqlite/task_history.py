@@ -12,6 +12,7 @@ from harvester.domain.tasks.task_reports import SegmentGroup, StatusReport, Task
 from harvester.store.sqlite.counts import held, model_gaps, nearest_deadline, task_counts
 from harvester.store.sqlite.deadlines import deadlines
 from harvester.store.sqlite.json_columns import dump_json, load_json
+from harvester.store.sqlite.labels import labels_of
 from harvester.store.sqlite.limits import known_blocks
 from harvester.store.sqlite.queries import query
 from harvester.store.sqlite.write_ahead_log import free_bytes, log_bytes
@@ -68,6 +69,7 @@ def task_details(connection: sqlite3.Connection, task_id: str) -> TaskDetails | 
         tokens=dict(connection.execute(query("content_tokens"), of_task).fetchall()),
         warnings=[] if video is None or video["warnings"] is None else load_json(video["warnings"]),
         retrieve_options=None if task["retrieve_options"] is None else tuple(load_json(task["retrieve_options"])),
+        labels=labels_of(connection, task["id"]),
     )
 
 

@@ -77,6 +77,7 @@ def test_a_result_and_its_task_are_stored_together(connection: sqlite3.Connectio
         "video_tokens": 0,
         "attempts": 1,
         "payloads": 0,
+        "labels": 0,
     }
 
 
