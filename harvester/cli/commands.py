@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "Harvest until a signal stops it.",
     "plan": "Show what would happen next, and why.",
     "status": "Show the state of the queue.",
+    "list": "List tasks.",
     "show": "Show everything about a task.",
     "label": "Set labels of tasks.",
     "retry": "Put ended tasks back to pending.",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harvester.domain.tasks.dead_letter import Payload
     from harvester.domain.tasks.queue_reports import Urgency
     from harvester.domain.tasks.task import ApiVersion
+    from harvester.domain.tasks.task_list import TaskFilter, TaskLine
     from harvester.domain.tasks.task_reports import StatusReport, TaskDetails
     from harvester.ports.space import SpaceUsed
 
@@ -47,6 +48,14 @@ class Insights(Protocol):
 
     def task(self, task_id: str) -> TaskDetails | None:
         """Return all that is stored about a task; None if it was never queued."""
+        ...
+
+    def tasks(self, wanted: TaskFilter, *, after: int, limit: int) -> list[TaskLine]:
+        """Return the first `limit` tasks with a `TaskLine.key` above `after` that meet the filter, in that order."""
+        ...
+
+    def label_keys(self) -> list[str]:
+        """Return the keys of all labels, in order."""
         ...
 
     def api_json(self, task_id: str) -> bytes | None:

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -73,6 +74,7 @@ def part(path: str, name: str) -> str:
         "conditions": "NAME",
         "settings": "NAME",
         "left": "ID",
+        "tasks[].labels": "KEY",
     }
     allowed = {"STATE": STATES, "ENDPOINT": ENDPOINTS, "STAGE": STAGES}.get(places.get(path, ""))
     assert allowed is None or name in allowed
@@ -208,6 +210,22 @@ def ended(path: Path, state: TaskState, body: bytes = b"{") -> str:
             "INSERT INTO payloads (task, received_at, body) SELECT id, ?, ? FROM tasks", (NOW, gzip.compress(body))
         )
     return task_id
+
+
+def test_list(run_json: Run, tmp_path: Path) -> None:
+    failed = ended(tmp_path / "harvester.db", TaskState.FAILED)
+    with closing(open_for_writing(tmp_path / "harvester.db")) as connection:
+        connection.execute("UPDATE tasks SET error_code = 'task_failed', error_message = 'It is no video.'")
+        connection.execute("INSERT INTO labels SELECT id, 'show', 'news' FROM tasks")
+        add_tasks(connection, object_id(2))
+        (task,) = claim(connection)
+        metadata = replace(embeddings().metadata, input_type="video", input_url="http://example.org/a.mp4")
+        settle_all(connection, settlement(task, Retrieved(replace(embeddings(), metadata=metadata))))
+
+    document = run_json("list")
+
+    assert [one["task_id"] for one in document["tasks"]] == [failed, object_id(2)]
+    assert_documented(documented("harvester list --json"), document)
 
 
 def test_label(run_json: Run) -> None:

@@ -15,6 +15,26 @@ _CLAIMABLE = (
 )
 """The columns of a claim, in the order of the fields of Task."""
 
+_MATCHES = """
+    (:states IS NULL OR tasks.state IN (SELECT value FROM json_each(:states)))
+    AND (:reasons IS NULL
+         OR (tasks.state <> 'harvested' AND tasks.error_code IN (SELECT value FROM json_each(:reasons))))
+    AND (:models IS NULL
+         OR coalesce(videos.model_name, listed.model_name) IN (SELECT value FROM json_each(:models)))
+    AND (:input_types IS NULL
+         OR coalesce(videos.input_type, listed.input_type) IN (SELECT value FROM json_each(:input_types)))
+    AND (:name IS NULL OR coalesce(videos.input_filename, listed.input_filename) GLOB :name)
+    AND (:since IS NULL OR coalesce(tasks.ended_at, tasks.added_at) >= :since)
+    AND (:ended_before IS NULL OR tasks.ended_at < :ended_before)
+    AND NOT EXISTS (
+        SELECT 1 FROM json_each(:labels) AS wanted WHERE NOT EXISTS (
+            SELECT 1 FROM labels
+            WHERE labels.task = tasks.id
+              AND labels.key = json_extract(wanted.value, '$[0]') AND labels.value = json_extract(wanted.value, '$[1]')
+        )
+    )"""
+"""The conditions of a filter, each of which is met if its parameter is NULL, of `labels` an empty list."""
+
 _SELECTED = "temp.selected CROSS JOIN tasks ON tasks.id = selected.task"
 
 
@@ -40,7 +60,7 @@ def load_queries() -> dict[str, str]:
             name = line.removeprefix(_NAME).strip()
             queries[name] = ""
         elif name and not line.startswith("--") and line.strip():
-            queries[name] += line.replace("{claimable}", _CLAIMABLE) + "\n"
+            queries[name] += line.replace("{claimable}", _CLAIMABLE).replace("{matches}", _MATCHES) + "\n"
     for name, sql in list(queries.items()):
         if _TASKS.search(sql):
             queries[name] = _TASKS.sub(r"\1", sql)

@@ -2,6 +2,7 @@
 -- The partial indexes have the text "state IN ('pending', 'ready')", which SQLite compares word by word.
 -- CROSS JOIN makes the table on its left the outer one: the few selected tasks, not the whole queue.
 -- {claimable} stands for the columns that `queue.task_of` reads, of tasks and of `listed`.
+-- {matches} stands for the conditions of a TaskFilter, on tasks, videos and listed; see `task_list.filter_parameters`.
 -- {tasks ...} makes two statements of one: `name` reads all tasks, `name_selected` the tasks in temp.selected.
 
 -- name: add
@@ -66,6 +67,22 @@ DELETE FROM labels WHERE task = (SELECT id FROM tasks WHERE task_id = :task_id) 
 
 -- name: labels_of
 SELECT key, value FROM labels WHERE task = :task ORDER BY key
+
+-- name: label_keys
+SELECT DISTINCT key FROM labels ORDER BY key
+
+-- name: list_tasks
+-- In the order of row ids, so that a page reads no more of the table than it needs, and sorts nothing.
+SELECT tasks.id, tasks.task_id, tasks.state,
+       iif(tasks.state = 'harvested', NULL, tasks.error_code), iif(tasks.state = 'harvested', NULL, tasks.error_message),
+       coalesce(videos.model_name, listed.model_name), coalesce(videos.input_type, listed.input_type),
+       coalesce(videos.input_filename, listed.input_filename), coalesce(videos.input_url, listed.input_url),
+       coalesce(videos.duration, listed.duration), videos.segment_count,
+       tasks.added_at, tasks.ended_at, iif(tasks.source = 'api', tasks.expires_at, NULL),
+       (SELECT json_group_object(key, value) FROM labels WHERE labels.task = tasks.id)
+FROM tasks LEFT JOIN videos ON videos.task = tasks.id LEFT JOIN listed ON listed.task = tasks.id
+WHERE tasks.id > :after AND {matches}
+ORDER BY tasks.id LIMIT :limit
 
 -- name: unknown_among
 -- Those of some task ids that were never queued.

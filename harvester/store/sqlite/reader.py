@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from harvester.domain.planning.processing_time import Key, LifeTable
     from harvester.domain.planning.queue_sample import QueueSample
     from harvester.domain.tasks.dead_letter import Payload
+    from harvester.domain.tasks.task_list import TaskFilter, TaskLine
 
 
 class SqliteInsights:
@@ -68,6 +69,18 @@ class SqliteInsights:
     def task(self, task_id: str) -> TaskDetails | None:
         """Return all that is stored about a task; None if it was never queued."""
         return task_details(self._connection, task_id)
+
+    def tasks(self, wanted: TaskFilter, *, after: int, limit: int) -> list[TaskLine]:
+        """Return the first `limit` tasks with a key above `after` that meet the filter."""
+        from harvester.store.sqlite.task_list import list_tasks
+
+        return list_tasks(self._connection, wanted, after=after, limit=limit)
+
+    def label_keys(self) -> list[str]:
+        """Return the keys of all labels."""
+        from harvester.store.sqlite.task_list import label_keys
+
+        return label_keys(self._connection)
 
     def api_json(self, task_id: str) -> bytes | None:
         """Return the JSON that the API sent; None if the task is not harvested."""
