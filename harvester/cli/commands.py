@@ -23,6 +23,7 @@ COMMANDS = {
     "show": "Show everything about a task.",
     "label": "Set labels of tasks.",
     "retry": "Put ended tasks back to pending.",
+    "forget": "Remove tasks with all that belongs to them.",
     "verify": "Check the data in the database.",
     "backup": "Copy the database while it is in use.",
     "migrate": "Create or upgrade the database.",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harvester.domain.tasks.dead_letter import Payload
     from harvester.domain.tasks.queue_reports import Urgency
     from harvester.domain.tasks.task import ApiVersion
-    from harvester.domain.tasks.task_list import TaskFilter, TaskLine
+    from harvester.domain.tasks.task_list import TaskCount, TaskFilter, TaskLine
     from harvester.domain.tasks.task_reports import StatusReport, TaskDetails
     from harvester.ports.space import SpaceUsed
 
@@ -52,6 +52,10 @@ class Insights(Protocol):
 
     def tasks(self, wanted: TaskFilter, *, after: int, limit: int) -> list[TaskLine]:
         """Return the first `limit` tasks with a `TaskLine.key` above `after` that meet the filter, in that order."""
+        ...
+
+    def count_tasks(self, wanted: TaskFilter) -> TaskCount:
+        """Count the tasks that meet the filter."""
         ...
 
     def label_keys(self) -> list[str]:

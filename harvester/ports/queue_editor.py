@@ -8,6 +8,7 @@ from harvester.domain.tasks.dead_letter import DeadLetter, Payload
 from harvester.domain.tasks.labels import Labels
 from harvester.domain.tasks.records import Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
+from harvester.domain.tasks.task_list import TaskFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,16 @@ class Widened:
     past_deadline: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How many tasks were removed, and the ids of others: `claimed` by a process, `unknown`, or `left` for later."""
+
+    count: int
+    claimed: list[str]
+    unknown: list[str]
+    left: list[str]
+
+
 class QueueEditor(Protocol):
     """An open store. Each method that changes it is one transaction, and raises StoreError."""
 
@@ -51,6 +62,13 @@ class QueueEditor(Protocol):
 
     def label(self, task_ids: Sequence[str], changes: Labels) -> list[str]:
         """Set labels of queued tasks, an empty value removes one; return the ids that were never queued."""
+        ...
+
+    def forget(self, task_ids: Sequence[str], now_ms: int, wanted: TaskFilter) -> Forgotten:
+        """Remove those of the tasks that meet the filter, with all that belongs to them, and leave tombstones.
+
+        Tasks that a process has claimed stay. A transaction that has removed much leaves the other ids for later.
+        """
         ...
 
     def put_back(

@@ -167,7 +167,7 @@ class ListStore(Protocol):
     """Stores the entries of pages of the account's list."""
 
     async def listed_rows(self, task_ids: Sequence[str]) -> dict[str, ListedRow]:
-        """Return the rows of those tasks that are stored, by task id. Only reads."""
+        """Return the rows of those tasks that are stored or were forgotten, by task id. Only reads."""
         ...
 
     async def apply_list_page(self, page: ListSettlement) -> list[bool]:

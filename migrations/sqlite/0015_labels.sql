@@ -14,3 +14,10 @@ CREATE VIEW task_labels AS
 SELECT tasks.task_id, labels.key, labels.value
 FROM labels
 JOIN tasks ON tasks.id = labels.task;
+
+-- Tombstones of `harvester forget`: discovery does not queue these ids. A row has no effect while `tasks` has its id, as
+-- after it was named again.
+CREATE TABLE forgotten (
+    task_id      TEXT    PRIMARY KEY,
+    forgotten_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -252,6 +252,17 @@ def test_retry_from_kept(run_json: Run, tmp_path: Path) -> None:
     assert_documented(documented("harvester retry --from-kept --json"), document)
 
 
+def test_forget(run_json: Run, tmp_path: Path) -> None:
+    run_json("add", object_id(1), object_id(2))
+    with closing(open_for_writing(tmp_path / "harvester.db")) as connection:
+        claim(connection, now_ms=time.time_ns() // 1_000_000, limit=1)
+
+    document = run_json("forget", object_id(1), object_id(2), object_id(3))
+
+    assert document["forgotten"] == 1
+    assert_documented(documented("harvester forget --json"), document)
+
+
 def test_verify(run_json: Run, tmp_path: Path) -> None:
     with closing(open_for_writing(tmp_path / "harvester.db")) as connection:
         add_tasks(connection, object_id(1), object_id(2))

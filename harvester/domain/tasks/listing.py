@@ -43,16 +43,17 @@ class ListedRow:
     """The stored row of a task on a page, read after the page.
 
     `task` lacks the video and may lack the deadline (see `ListedTask.describe`), and it may have ended. `is_claimed`: a
-    process has claimed it.
+    process has claimed it. `is_forgotten`: there is no row but a tombstone, so the page must not queue the task.
     """
 
     task: Task
     is_claimed: bool
+    is_forgotten: bool = False
 
     @property
     def is_open(self) -> bool:
         """Whether the task is `pending` or `ready`."""
-        return self.task.state.is_open
+        return self.task.state.is_open and not self.is_forgotten
 
 
 @dataclass(frozen=True, slots=True)

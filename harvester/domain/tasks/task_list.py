@@ -46,3 +46,12 @@ class TaskLine:
     ended_at_ms: int | None
     expires_at_ms: int | None
     labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCount:
+    """How many tasks there are, how many segments are stored of them, and how many of them are open."""
+
+    tasks: int
+    segments: int
+    open: int

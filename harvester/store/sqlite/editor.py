@@ -8,11 +8,13 @@ from harvester.domain.tasks.dead_letter import DeadLetter, Payload
 from harvester.domain.tasks.labels import Labels
 from harvester.domain.tasks.records import Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
-from harvester.ports.queue_editor import PutBack, Widened
+from harvester.domain.tasks.task_list import TaskFilter
+from harvester.ports.queue_editor import Forgotten, PutBack, Widened
 from harvester.store.sqlite import queue, widening
 from harvester.store.sqlite.connection import Connection, open_for_writing
 from harvester.store.sqlite.database_path import check_exists
 from harvester.store.sqlite.dead_letters import dead_letters, load_payload
+from harvester.store.sqlite.forgetting import forget
 from harvester.store.sqlite.labels import set_labels, unknown_among
 from harvester.store.sqlite.results import settle as settle_group
 from harvester.store.sqlite.sqlite_errors import translating_errors
@@ -52,6 +54,10 @@ class SqliteQueueEditor:
             return unknown_among(connection, task_ids)
 
         return in_transaction(self._connection, body)
+
+    def forget(self, task_ids: Sequence[str], now_ms: int, wanted: TaskFilter) -> Forgotten:
+        """Remove those of the tasks that meet the filter and are not claimed, and leave tombstones."""
+        return in_transaction(self._connection, lambda connection: forget(connection, task_ids, now_ms, wanted))
 
     def put_back(
         self, task_ids: Sequence[str], states: Sequence[TaskState], options: Sequence[str] | None = None

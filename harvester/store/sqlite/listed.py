@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from harvester.domain.tasks.listing import ListedChange, ListedRow, ListSettlement
+from harvester.domain.tasks.listing import ListedChange, ListedRow, ListSettlement, new_task
 from harvester.domain.tasks.records import Attempt, Decision
 from harvester.domain.tasks.task import Task
 from harvester.store.sqlite.attempts import insert_attempts
 from harvester.store.sqlite.foreign_triggers import check_stored
+from harvester.store.sqlite.json_columns import dump_json
 from harvester.store.sqlite.queries import query
 from harvester.store.sqlite.queue import defer
 from harvester.store.sqlite.results import keep_metadata
@@ -20,13 +21,16 @@ NOT_UNFINISHED = "not unfinished"
 
 
 def listed_rows(connection: sqlite3.Connection, task_ids: Iterable[str]) -> dict[str, ListedRow]:
-    """Return the rows of those tasks that are stored, by task id."""
-    statement, rows = query("find_listed"), {}
-    for task_id in task_ids:
+    """Return the rows of those tasks that are stored or were forgotten, by task id."""
+    named, statement, rows = list(task_ids), query("find_listed"), {}
+    for task_id in named:
         found = connection.execute(statement, {"task_id": task_id}).fetchone()
         if found is not None:
             is_claimed, *columns = found
             rows[task_id] = ListedRow(task_of(tuple(columns)), bool(is_claimed))
+    unknown = dump_json([task_id for task_id in named if task_id not in rows]).decode()
+    for (task_id,) in connection.execute(query("forgotten_among"), {"task_ids": unknown}):
+        rows[task_id] = ListedRow(new_task(task_id, 0), is_claimed=False, is_forgotten=True)
     return rows
 
 

@@ -457,11 +457,12 @@ SELECT EXISTS (
 )
 
 -- name: unclaimed
--- Those tasks of a list of [id, claim] that no process has claimed since then; as one row, because each row releases
--- and takes the interpreter's lock.
+-- Those tasks of a list of [id, claim, task_id] that no process has claimed since then; as one row, because each row
+-- releases and takes the interpreter's lock. The row id of a task that was forgotten may belong to another one now.
 SELECT group_concat(tasks.id) FROM json_each(:seen) AS seen
 CROSS JOIN tasks ON tasks.id = json_extract(seen.value, '$[0]')
-WHERE tasks.claim = json_extract(seen.value, '$[1]') AND next_attempt_at = 0 AND state IN ('pending', 'ready')
+WHERE tasks.claim = json_extract(seen.value, '$[1]') AND tasks.task_id = json_extract(seen.value, '$[2]')
+  AND next_attempt_at = 0 AND state IN ('pending', 'ready')
 
 -- name: claim
 -- Unclaimed tasks. They fall due again by themselves when the lease ends.
@@ -502,11 +503,12 @@ UPDATE tasks SET lease_owner = NULL, lease_until = NULL, next_attempt_at = 0
 WHERE lease_owner = :owner AND state IN ('pending', 'ready')
 
 -- name: settleable
--- Of a list of [id, claim], the places of those that are neither stale nor settled before: a settlement uses up the
--- claim. As one row, because each row releases and takes the interpreter's lock.
+-- Of a list of [id, claim, task_id], the places of those that are neither stale nor settled before: a settlement uses up
+-- the claim. As one row, because each row releases and takes the interpreter's lock. See `unclaimed` for the task_id.
 SELECT group_concat(seen.key) FROM json_each(:seen) AS seen
 CROSS JOIN tasks ON tasks.id = json_extract(seen.value, '$[0]')
-WHERE tasks.claim = json_extract(seen.value, '$[1]') AND state IN ('pending', 'ready')
+WHERE tasks.claim = json_extract(seen.value, '$[1]') AND tasks.task_id = json_extract(seen.value, '$[2]')
+  AND state IN ('pending', 'ready')
 
 -- name: settle
 -- The results of attempts, for settleable tasks.
@@ -802,25 +804,64 @@ SET state = 'pending', next_attempt_at = 0, ended_at = NULL, failures = 0, gone 
 WHERE id = :id AND claim = :claim
 
 -- name: forget_uncertainties
-DELETE FROM uncertainties WHERE task = :task
+DELETE FROM uncertainties WHERE task IN (SELECT value FROM json_each(:tasks))
 
 -- name: forget_options
-DELETE FROM video_options WHERE task = :task
+DELETE FROM video_options WHERE task IN (SELECT value FROM json_each(:tasks))
 
 -- name: forget_tokens
-DELETE FROM video_tokens WHERE task = :task
+DELETE FROM video_tokens WHERE task IN (SELECT value FROM json_each(:tasks))
 
 -- name: forget_embeddings
-DELETE FROM embeddings WHERE task = :task
+DELETE FROM embeddings WHERE task IN (SELECT value FROM json_each(:tasks))
 
 -- name: forget_segments
-DELETE FROM segments WHERE task = :task
+DELETE FROM segments WHERE task IN (SELECT value FROM json_each(:tasks))
 
 -- name: forget_scopes
-DELETE FROM video_scopes WHERE task = :task
+DELETE FROM video_scopes WHERE task IN (SELECT value FROM json_each(:tasks))
 
 -- name: forget_video
-DELETE FROM videos WHERE task = :task
+DELETE FROM videos WHERE task IN (SELECT value FROM json_each(:tasks))
+
+-- name: forget_attempts
+DELETE FROM attempts WHERE task IN (SELECT value FROM json_each(:tasks))
+
+-- name: forget_payload
+DELETE FROM payloads WHERE task IN (SELECT value FROM json_each(:tasks))
+
+-- name: forget_listed
+DELETE FROM listed WHERE task IN (SELECT value FROM json_each(:tasks))
+
+-- name: forget_labels
+DELETE FROM labels WHERE task IN (SELECT value FROM json_each(:tasks))
+
+-- name: bury
+-- The tombstones of tasks that are about to be removed.
+INSERT INTO forgotten (task_id, forgotten_at)
+SELECT task_id, :now FROM tasks WHERE id IN (SELECT value FROM json_each(:tasks))
+ON CONFLICT (task_id) DO UPDATE SET forgotten_at = excluded.forgotten_at
+
+-- name: forget_task
+DELETE FROM tasks WHERE id IN (SELECT value FROM json_each(:tasks))
+
+-- name: find_forgettable
+-- Those of some tasks that meet a filter: whether a process works on each, and how many segments it has.
+SELECT tasks.id, tasks.task_id, tasks.lease_owner IS NOT NULL AND tasks.lease_until > :now,
+       coalesce(videos.segment_count, 0)
+FROM json_each(:task_ids) AS named CROSS JOIN tasks ON tasks.task_id = named.value
+LEFT JOIN videos ON videos.task = tasks.id LEFT JOIN listed ON listed.task = tasks.id
+WHERE {matches}
+ORDER BY named.key
+
+-- name: count_matching
+SELECT count(*), coalesce(sum(videos.segment_count), 0),
+       coalesce(sum(tasks.state IN ('pending', 'ready')), 0)
+FROM tasks LEFT JOIN videos ON videos.task = tasks.id LEFT JOIN listed ON listed.task = tasks.id
+WHERE {matches}
+
+-- name: forgotten_among
+SELECT task_id FROM forgotten WHERE task_id IN (SELECT value FROM json_each(:task_ids))
 
 -- name: wrong_lengths
 SELECT tasks.task_id, embeddings.position, embeddings.dim, embeddings.dtype, length(embeddings.vector)

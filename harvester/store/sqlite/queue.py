@@ -208,7 +208,7 @@ def _rows(connection: sqlite3.Connection, name: str, state: TaskState, **paramet
 def claim(connection: sqlite3.Connection, lease: Lease, tasks: Iterable[Task]) -> list[Task]:
     """Claim the tasks that no process has claimed since they were read as due; return them as claimed."""
     seen = {task.row_id: task for task in tasks}
-    seen_claims = dump_json([[task.row_id, task.claim] for task in seen.values()]).decode()
+    seen_claims = dump_json([[task.row_id, task.claim, task.task_id] for task in seen.values()]).decode()
     (found,) = connection.execute(query("unclaimed"), {"seen": seen_claims}).fetchone()
     unclaimed = [seen[int(row_id)] for row_id in found.split(",")] if found else []
     row_ids = dump_json([task.row_id for task in unclaimed]).decode()

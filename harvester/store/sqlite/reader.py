@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from harvester.domain.planning.processing_time import Key, LifeTable
     from harvester.domain.planning.queue_sample import QueueSample
     from harvester.domain.tasks.dead_letter import Payload
-    from harvester.domain.tasks.task_list import TaskFilter, TaskLine
+    from harvester.domain.tasks.task_list import TaskCount, TaskFilter, TaskLine
 
 
 class SqliteInsights:
@@ -75,6 +75,12 @@ class SqliteInsights:
         from harvester.store.sqlite.task_list import list_tasks
 
         return list_tasks(self._connection, wanted, after=after, limit=limit)
+
+    def count_tasks(self, wanted: TaskFilter) -> TaskCount:
+        """Count the tasks that meet the filter."""
+        from harvester.store.sqlite.task_list import count_tasks
+
+        return count_tasks(self._connection, wanted)
 
     def label_keys(self) -> list[str]:
         """Return the keys of all labels."""

@@ -44,7 +44,7 @@ def settle(connection: sqlite3.Connection, settlements: Sequence[Settlement]) ->
 
 def _accepted(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> list[bool]:
     """Return which settlements are neither stale nor repeated, in the store or in the group."""
-    seen = dump_json([(one.task.row_id, one.task.claim) for one in settlements]).decode()
+    seen = dump_json([(one.task.row_id, one.task.claim, one.task.task_id) for one in settlements]).decode()
     (found,) = connection.execute(query("settleable"), {"seen": seen}).fetchone()
     places = sorted(map(int, found.split(","))) if found else []
     # The first of several settlements of one task uses up the claim.

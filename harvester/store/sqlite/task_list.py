@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harvester.domain.tasks.task import TaskState
-from harvester.domain.tasks.task_list import TaskFilter, TaskLine
+from harvester.domain.tasks.task_list import TaskCount, TaskFilter, TaskLine
 from harvester.store.sqlite.json_columns import dump_json, load_json
 from harvester.store.sqlite.queries import query
 
@@ -14,6 +14,11 @@ def list_tasks(connection: sqlite3.Connection, wanted: TaskFilter, *, after: int
     """Return the first `limit` tasks after the row id `after` that meet the filter."""
     page = {**filter_parameters(wanted), "after": after, "limit": limit}
     return [_line(*row) for row in connection.execute(query("list_tasks"), page)]
+
+
+def count_tasks(connection: sqlite3.Connection, wanted: TaskFilter) -> TaskCount:
+    """Count the tasks that meet the filter."""
+    return TaskCount(*connection.execute(query("count_matching"), filter_parameters(wanted)).fetchone())
 
 
 def filter_parameters(wanted: TaskFilter) -> dict[str, Any]:

@@ -82,5 +82,11 @@ _STORED_ROWS = (
 
 def remove_result(connection: sqlite3.Connection, task_key: int) -> None:
     """Remove all that is stored of the result of a task, by its row id."""
+    remove_results(connection, [task_key])
+
+
+def remove_results(connection: sqlite3.Connection, task_keys: Sequence[int]) -> None:
+    """Remove all that is stored of the results of tasks, by their row ids."""
+    keys = {"tasks": dump_json(task_keys).decode()}
     for name in _STORED_ROWS:
-        connection.execute(query(name), {"task": task_key})
+        connection.execute(query(name), keys)

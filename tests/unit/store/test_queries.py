@@ -46,6 +46,12 @@ HOT_PATH = (
     "find_listed",
     "oldest_open",
     "retry_task",
+    "find_forgettable",
+    "forget_attempts",
+    "forget_video",
+    "forget_task",
+    "set_label",
+    "unknown_among",
 )
 
 IN_ORDER_UP_TO_THE_FIRST = "SCAN tasks USING INDEX tasks_by_arrival"
