@@ -5,6 +5,7 @@ Everything streams, so a million ids need no more memory than one. A line withou
 """
 
 import csv
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -24,6 +25,8 @@ _MAX_LINE_BYTES = 1024 * 1024
 _EXCERPT_CHARACTERS = 80
 _LISTED_COLUMNS = 20
 _USUAL_NAMES = ("task_id", "_id", "id")
+_DELIMITERS = ",;\t"
+_TASK_URL = re.compile(r"https?://\S+/(?:embed|embed-v2)/tasks/([^/?#\s]+)(?:[/?#]\S*)?")
 _JSON_SUFFIXES = {".jsonl", ".ndjson"}
 
 
@@ -107,9 +110,15 @@ def _validated(source: str, found: Iterable[_Candidate | RefusedLine]) -> Iterat
             yield item
             continue
         try:
-            yield NamedTask(validate_task_id(item.text), item.labels)
+            yield NamedTask(validate_task_id(_out_of_url(item.text)), item.labels)
         except InvalidTaskId as error:
             yield _refuse(source, item.line, item.text, error.sentence)
+
+
+def _out_of_url(text: str) -> str:
+    """Return the id in a URL of the API, and every other text unchanged."""
+    match = _TASK_URL.fullmatch(text)
+    return text if match is None else match[1]
 
 
 def _open(file: Path, stdin: BinaryIO | None) -> AbstractContextManager[BinaryIO]:
@@ -125,6 +134,7 @@ def _choose_format(
     lines: "_Lines", suffix: str, column: str | None, field: str | None, *, with_labels: bool
 ) -> Iterator[_Candidate | RefusedLine]:
     if column is not None or (field is None and suffix == ".csv"):
+        lines.keep_tabs()
         return _from_csv(lines, column, with_labels=with_labels)
     if field is not None or suffix in _JSON_SUFFIXES or lines.begin_with("{"):
         return _from_json_lines(lines, field)
@@ -132,13 +142,16 @@ def _choose_format(
 
 
 def _from_plain_lines(lines: "_Lines") -> Iterator[_Candidate | RefusedLine]:
+    is_first = True
     for text in lines:
-        yield text if isinstance(text, RefusedLine) else _Candidate(lines.number, text)
+        is_header, is_first = is_first and text in _USUAL_NAMES, False
+        if not is_header:
+            yield text if isinstance(text, RefusedLine) else _Candidate(lines.number, text)
 
 
 def _from_csv(lines: "_Lines", column: str | None, *, with_labels: bool) -> Iterator[_Candidate | RefusedLine]:
     """Find the column in the header, and return an iterator over the rows below it."""
-    records = _CsvRecords(lines)
+    records = _CsvRecords(lines, _delimiter(lines))
     header = next(records, None)
     if header is None:
         return iter(())
@@ -156,6 +169,17 @@ def _from_csv(lines: "_Lines", column: str | None, *, with_labels: bool) -> Iter
     index = names.index(name)
     keys = _label_keys(names, index, lines.source) if with_labels else {}
     return _from_rows(records, index, name, keys)
+
+
+def _delimiter(lines: "_Lines") -> str:
+    """Return the most frequent delimiter of the header, or that of a line `sep=;` before it, which is skipped."""
+    header = lines.peek()
+    if not isinstance(header, str):
+        return _DELIMITERS[0]
+    if header.lower().startswith("sep=") and header[4:] in (*_DELIMITERS, ""):
+        next(lines)
+        return header[4:] or "\t"
+    return max(_DELIMITERS, key=header.count)
 
 
 def _label_keys(names: Sequence[str], id_index: int, source: str) -> dict[int, str]:
@@ -219,6 +243,7 @@ class _Lines:
         self.number = 0
         self._stream = stream
         self._ahead: str | RefusedLine | None = None
+        self._space: str | None = None
 
     def __iter__(self) -> "_Lines":
         return self
@@ -229,9 +254,13 @@ class _Lines:
         while not line:
             line = self.next_raw()
             if isinstance(line, str):
-                line = line.strip()
+                line = line.strip(self._space)
                 line = "" if line.startswith("#") else line
         return line
+
+    def keep_tabs(self) -> None:
+        """Leave tabs at the ends of lines from now on: they may stand for empty cells."""
+        self._space = " \r\n\f\v"
 
     def next_raw(self) -> str | RefusedLine:
         """Return the next line, also if it is blank or a comment; StopIteration at the end."""
@@ -252,9 +281,14 @@ class _Lines:
 
     def begin_with(self, prefix: str) -> bool:
         """Return whether the next line begins with `prefix`, without consuming it."""
+        line = self.peek()
+        return isinstance(line, str) and line.startswith(prefix)
+
+    def peek(self) -> str | RefusedLine | None:
+        """Return the next line without consuming it; None at the end."""
         if self._ahead is None:
             self._ahead = next(self, None)
-        return isinstance(self._ahead, str) and self._ahead.startswith(prefix)
+        return self._ahead
 
     def refuse(self, text: str, reason: str) -> RefusedLine:
         """Make a RefusedLine of the line read last."""
@@ -270,13 +304,13 @@ class _Lines:
 class _CsvRecords:
     """The records of a CSV file; a quoted field may span several lines, and broken records are refused."""
 
-    def __init__(self, lines: _Lines) -> None:
+    def __init__(self, lines: _Lines, delimiter: str) -> None:
         self.first_line = 0
         self._first_text = ""
         self._first_is_fed = True
         self._lines = lines
         # Not a generator: a generator ends with its first exception, and the rest of the file would be lost.
-        self._reader = csv.reader(iter(self._feed, None), strict=True)
+        self._reader = csv.reader(iter(self._feed, None), strict=True, delimiter=delimiter)
 
     def __iter__(self) -> "_CsvRecords":
         return self

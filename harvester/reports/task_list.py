@@ -35,7 +35,7 @@ def as_text(task: TaskLine) -> str:
     rest = task.reason or name
     if task.state is TaskState.HARVESTED:
         rest = f"{task.model_name or '-'} {name}"
-    return start + cut(rest.strip(), WIDTH - len(start))
+    return (start + cut(rest.strip(), WIDTH - len(start))).rstrip()
 
 
 def as_json(task: TaskLine) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.cli.console import printable
-from harvester.cli.id_files import RefusedLine, read_task_ids
+from harvester.cli.id_files import NamedTask, RefusedLine, read_task_ids, read_tasks
 from harvester.domain.errors import UsageError
 
 A, B, C = "66f53777a0a0a0a0a0a0a0a0", "66f53777b0b0b0b0b0b0b0b0", "plain-id_3"
@@ -46,7 +46,44 @@ class TestArguments:
         assert list(read_task_ids()) == []
 
 
+class TestUrls:
+    @pytest.mark.parametrize("end", ["", "/", "/status", "?embedding_option=visual", "#top"])
+    @pytest.mark.parametrize("version", ["v1.3/embed", "v1.3/embed-v2"])
+    def test_the_id_is_taken_out_of_a_url_of_the_api(self, version: str, end: str) -> None:
+        assert list(read_task_ids([f"https://api.twelvelabs.io/{version}/tasks/{A}{end}"])) == [A]
+
+    @pytest.mark.parametrize("text", [f"https://example.org/{A}", f"https://example.org/embed/tasks/a b/{A}"])
+    def test_another_url_is_refused(self, text: str) -> None:
+        assert refused(list(read_task_ids([text]))) == [(1, text)]
+
+
+class TestSpreadsheets:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            f"file;task_id;show\r\nClip, 1.mp4;{A};news\r\nb.mp4;{B};\r\n",
+            f"sep=;\r\nfile;task_id;show\r\nClip, 1.mp4;{A};news\r\nb.mp4;{B};\r\n",
+            f"\ufefffile\ttask_id\tshow\r\nClip, 1.mp4\t{A}\tnews\r\nb.mp4\t{B}\t\r\n",
+            f'file,task_id,show\n"Clip, 1.mp4",{A},news\nb.mp4,{B},\n',
+        ],
+        ids=["semicolons", "semicolons by name", "tabs", "commas"],
+    )
+    def test_the_delimiter_is_found_in_the_header(self, tmp_path: Path, text: str) -> None:
+        assert list(read_tasks((), written(tmp_path, text, "t.csv"), with_labels=True)) == [
+            NamedTask(A, {"file": "Clip, 1.mp4", "show": "news"}),
+            NamedTask(B, {"file": "b.mp4"}),
+        ]
+
+    def test_an_empty_first_cell_is_a_cell(self, tmp_path: Path) -> None:
+        file = written(tmp_path, f"file\ttask_id\tshow\n\t{A}\tnews\n", "t.csv")
+
+        assert list(read_tasks((), file, with_labels=True)) == [NamedTask(A, {"show": "news"})]
+
+
 class TestPlainLines:
+    def test_a_first_line_that_names_the_ids_is_a_header(self, tmp_path: Path) -> None:
+        assert list(read_task_ids((), written(tmp_path, f"# export\ntask_id\n{A}\nid\n"))) == [A, "id"]
+
     def test_comments_blank_lines_and_surrounding_space_are_skipped(self, tmp_path: Path) -> None:
         file = written(tmp_path, f"# my tasks\n\n  {A}\t\n   # indented\n{B}")
 
