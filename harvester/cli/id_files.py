@@ -1,7 +1,7 @@
-"""Reading task ids from arguments, files and stdin: plain lines, CSV with a header, or JSON lines.
+"""Reading task ids from arguments, files and stdin: plain lines, CSV with a header, JSON lines, or one JSON document.
 
-Everything streams, so a million ids need no more memory than one. A line without an acceptable id becomes a
-`RefusedLine` in its place, and reading continues. Blank lines and lines that begin with # are skipped.
+Everything but a JSON document streams, so a million ids need no more memory than one. A line without an acceptable id
+becomes a `RefusedLine` in its place, and reading continues. Blank lines and lines that begin with # are skipped.
 """
 
 import csv
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -25,6 +25,7 @@ _MAX_LINE_BYTES = 1024 * 1024
 _EXCERPT_CHARACTERS = 80
 _LISTED_COLUMNS = 20
 _USUAL_NAMES = ("task_id", "_id", "id")
+_MAX_DOCUMENT = 64 * 1024 * 1024
 _DELIMITERS = ",;\t"
 _TASK_URL = re.compile(r"https?://\S+/(?:embed|embed-v2)/tasks/([^/?#\s]+)(?:[/?#]\S*)?")
 _JSON_SUFFIXES = {".jsonl", ".ndjson"}
@@ -136,6 +137,8 @@ def _choose_format(
     if column is not None or (field is None and suffix == ".csv"):
         lines.keep_tabs()
         return _from_csv(lines, column, with_labels=with_labels)
+    if lines.begin_with("[") or lines.peek() == "{":
+        return _from_json_document(lines, field)
     if field is not None or suffix in _JSON_SUFFIXES or lines.begin_with("{"):
         return _from_json_lines(lines, field)
     return _from_plain_lines(lines)
@@ -214,6 +217,38 @@ def _from_rows(
             yield records.refuse(f"this row has no column {name!r}")
 
 
+def _from_json_document(lines: "_Lines", field: str | None) -> Iterator[_Candidate | RefusedLine]:
+    """Yield the ids in a list of ids or objects, or in an answer of the API's list; `line` is the place in the list."""
+    whole, size = [], 0
+    for line in lines:
+        if isinstance(line, RefusedLine):
+            yield line
+            return
+        whole.append(line)
+        size += len(line)
+        if size > _MAX_DOCUMENT:
+            yield lines.refuse(whole[0], f"this JSON document is longer than {_MAX_DOCUMENT} characters")
+            return
+    try:
+        value = orjson.loads("\n".join(whole))
+    except orjson.JSONDecodeError as error:
+        yield lines.refuse(whole[0], f"the file is not one JSON document: {error}")
+        return
+    entries = value.get("data", [value]) if isinstance(value, dict) else value
+    for place, entry in enumerate(entries if isinstance(entries, list) else [entries], 1):
+        yield _from_entry(lines, place, entry, field)
+
+
+def _from_entry(lines: "_Lines", place: int, entry: Any, field: str | None) -> _Candidate | RefusedLine:
+    wanted = _USUAL_NAMES if field is None else (field,)
+    if isinstance(entry, dict):
+        entry = next((entry[name] for name in wanted if name in entry), None)
+    if isinstance(entry, str):
+        return _Candidate(place, entry.strip())
+    why = f"this entry is neither an id nor an object with a text field {_either(wanted)}"
+    return _refuse(lines.source, place, str(entry), why)
+
+
 def _from_json_lines(lines: "_Lines", field: str | None) -> Iterator[_Candidate | RefusedLine]:
     wanted = _USUAL_NAMES if field is None else (field,)
     for text in lines:
@@ -228,6 +263,9 @@ def _from_json_lines(lines: "_Lines", field: str | None) -> Iterator[_Candidate 
         name = next((name for name in wanted if isinstance(value, dict) and name in value), None)
         if name is not None and isinstance(value[name], str):
             yield _Candidate(lines.number, value[name].strip())
+        elif isinstance(value, dict) and isinstance(value.get("data"), list):
+            # An answer of the API's list.
+            yield from (_from_entry(lines, lines.number, entry, field) for entry in value["data"])
         else:
             yield lines.refuse(text, f"this is not an object with a text field {_either(wanted)}")
 

@@ -80,6 +80,30 @@ class TestSpreadsheets:
         assert list(read_tasks((), file, with_labels=True)) == [NamedTask(A, {"show": "news"})]
 
 
+class TestJsonDocuments:
+    @pytest.mark.parametrize("indent", [None, 2])
+    @pytest.mark.parametrize(
+        "value",
+        [[A, B], [{"task_id": A}, {"_id": B, "id": "x"}], {"data": [{"_id": A}, {"_id": B}], "page_info": {"page": 1}}],
+        ids=["ids", "objects", "an answer of the list"],
+    )
+    def test_a_list_is_read_however_it_is_printed(self, tmp_path: Path, value: object, indent: int | None) -> None:
+        file = written(tmp_path, json.dumps(value, indent=indent), "ids.json")
+
+        assert list(read_task_ids((), file)) == [A, B]
+
+    def test_an_entry_without_an_id_is_refused_by_its_place(self) -> None:
+        entries = from_stdin(json.dumps([A, {"name": "x"}, 7, "a?b", B]))
+
+        assert [one for one in entries if isinstance(one, str)] == [A, B]
+        assert [line for line, _ in refused(entries)] == [2, 3, 4]
+
+    def test_a_broken_document_is_refused_once(self) -> None:
+        (entry,) = from_stdin("[\n" + f'"{A}",\n' * 30)
+
+        assert "stdin:31: the file is not one JSON document: " in str(entry)
+
+
 class TestPlainLines:
     def test_a_first_line_that_names_the_ids_is_a_header(self, tmp_path: Path) -> None:
         assert list(read_task_ids((), written(tmp_path, f"# export\ntask_id\n{A}\nid\n"))) == [A, "id"]
