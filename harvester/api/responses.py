@@ -146,7 +146,11 @@ def _error_outcome(endpoint: Endpoint, status: int, error: _ErrorBody) -> Outcom
         return Transient(f"The API refuses the embedding options that were asked for: {shown}", OPTION_REFUSED)
     if code == "api_upgrade_required" or status == 426:
         # Whatever its status, this says nothing about the task or the key.
-        return Transient(f"The API no longer serves this version of its calls: {shown}", code or f"http_{status}")
+        return Transient(
+            f"The API no longer serves this version of its calls: {shown}",
+            code or f"http_{status}",
+            is_api=code is not None,
+        )
     match status:
         case 401 | 403:
             return Refused(shown, code or f"http_{status}", is_key_invalid=status == 401)
@@ -158,7 +162,7 @@ def _error_outcome(endpoint: Endpoint, status: int, error: _ErrorBody) -> Outcom
             # Some answers to an early retrieval have this in place of a 200 with `processing`.
             return Processing(code)
         case _:
-            return Transient(shown, code or f"http_{status}")
+            return Transient(shown, code or f"http_{status}", is_api=code is not None)
 
 
 def _foreign_outcome(status: int, error: _ErrorBody) -> Transient | None:

@@ -15,6 +15,7 @@ from harvester.service.account_lists import AccountLists
 from harvester.service.decode_pool import Decoder
 from harvester.service.discovery_range import Schedule
 from harvester.service.run_options import RunOptions, StopWhen
+from harvester.settings.addresses import may_hold_secret
 from harvester.settings.ca_certificates import trusted
 from harvester.settings.machine import read_limits
 from harvester.settings.machine_defaults import share_of
@@ -64,6 +65,12 @@ def schedule(settings: Settings) -> Schedule | None:
 def rate_limit(settings: Settings) -> RateLimit:
     """Return the configured rate limit."""
     return RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
+
+
+def api_address(settings: Settings) -> str:
+    """Return the setting with the API's address, and the address unless it may hold a secret."""
+    url = settings.api.base_url
+    return "api.base_url" if may_hold_secret(url) else f"api.base_url ({url})"
 
 
 def client_settings(settings: Settings) -> ClientSettings:

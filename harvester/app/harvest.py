@@ -53,6 +53,12 @@ class Harvest:
         """The answer by which the API refused the key; None before that."""
         return self.parts.control.refusal
 
+    @property
+    def unanswered(self) -> str | None:
+        """What answered at the API's address, if the harvest has ended because nothing did so like the API."""
+        contact = self.parts.api_health.contact
+        return contact.description() if contact.is_lost(self.clock.monotonic()) else None
+
     def stop(self) -> None:
         """Start no new request; those under way have the grace time to finish. Safe to call twice."""
         self.parts.control.stop()

@@ -104,7 +104,7 @@ def _parts(  # noqa: PLR0913  # parts that several others share
         final_states=FinalStates(
             clock, progress, key=lambda: key_fingerprint(key()), asks_once=until is StopWhen.ALL_ASKED
         ),
-        api_health=ApiHealth(breaker, progress, clock, control),
+        api_health=ApiHealth(breaker, progress, clock, control, configured.api_address(settings)),
         transitions=Transitions(ProgressListener(progress, clock), EndStatistics(observer, clock), TransitionLog()),
         progress=progress,
         observer=observer,

@@ -36,7 +36,7 @@ class Job:
                     group.start_soon(self._stop_in_time, harvest, self._limit_s, name="deadline")
                 await harvest.scheduler.run()
                 group.cancel_scope.cancel()
-            summary = await self._summary(harvest, started_ms, stop.description)
+            summary = await self._summary(harvest, started_ms, stop.description or harvest.unanswered)
             print_summary(summary)
         harvest.raise_if_refused()
         if stop.exit_code is not None:
@@ -71,7 +71,8 @@ class Job:
             await assess_deadlines(harvest.store, harvest.throttle, harvest.clock.wall_ms()),
             why,
             await harvest.store.troubled(started_ms),
-            await harvest.store.held_by_reason(EVEN_DUE_MS),
+            # What another server has denied says nothing about the ids.
+            {} if harvest.unanswered else await harvest.store.held_by_reason(EVEN_DUE_MS),
             await harvest.store.model_gaps(),
             is_key_refused=harvest.refusal is not None,
         )

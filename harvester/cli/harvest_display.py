@@ -1,5 +1,6 @@
 """Shows a running harvest: a live display on a terminal, plain lines in a pipe, and a summary at the end."""
 
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from harvester.domain.planning.feasibility import Feasibility
 from harvester.domain.tasks.failures import FAILURE_CODES, TASK_FAILED
 from harvester.domain.tasks.model_gaps import ModelGaps
 from harvester.domain.tasks.queue_reports import UNKNOWN, Ends, Troubled
-from harvester.domain.tasks.task import TaskState
+from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.reports.deadline_warning import deadline_warning
 from harvester.reports.error_codes import explain
 from harvester.reports.formats import counted, shown_bytes, shown_duration, shown_time
@@ -96,10 +97,23 @@ def _speed(progress: Progress, clock: Clock) -> Iterator[str]:
 
 def _outlook(progress: Progress, clock: Clock) -> Iterator[str]:
     if progress.is_waiting and progress.open:
-        yield "no request is due yet, `harvester plan` shows what is next"
+        yield _next_look(progress, clock.wall_ms())
     if progress.nearest_deadline_ms is not None:
         left_s = (progress.nearest_deadline_ms - clock.wall_ms()) / 1000
         yield f"nearest deadline {'in ' if left_s >= 0 else ''}{shown_duration(left_s)}"
+
+
+def _next_look(progress: Progress, now_ms: int) -> str:
+    """Return when the harvest asks next, and about how young tasks."""
+    due_ms = progress.next_due_ms or 0
+    if due_ms <= now_ms:
+        return "no request is due yet, `harvester plan` shows what is next"
+    tasks, are = counted(progress.open, "task"), "is" if progress.open == 1 else "are"
+    left_ms = (progress.nearest_deadline_ms or 0) - now_ms
+    minutes = math.ceil((RETENTION_MS - left_ms) / 60_000)
+    age = "a minute" if minutes <= 1 else f"{minutes} minutes"
+    why = f"{tasks} {are} younger than {age}" if minutes <= 60 else f"{tasks} not finished yet"
+    return f"next look in {shown_duration((due_ms - now_ms) / 1000)}: {why}"
 
 
 def _troubles(progress: Progress) -> Iterator[str]:

@@ -131,6 +131,10 @@ class TaskQueue(QueueFigures, Protocol):
         """Return the last requests since that time, the oldest first: the row id of the task, and the outcome."""
         ...
 
+    async def is_heard_since(self, since_ms: int, now_ms: int) -> bool:
+        """Return whether any process has had an answer of the API about a task, or in a page, since that time."""
+        ...
+
 
 class ResultStore(Protocol):
     """Stores the results of claimed tasks."""

@@ -3,6 +3,7 @@
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS
 from harvester.domain.planning.plan import Plan
 from harvester.domain.tasks.due_tasks import DueTasks
+from harvester.service.first_look import FirstLook
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.probe_gate import ProbeGate
 from harvester.service.request_gate import RequestGate
@@ -28,7 +29,7 @@ class DueRequests:
 
     `concurrency` is how many requests may be under way at a time. `is_more_due`: the last plan left due tasks out, so
     the caller need not ask the store, which may be writing, whether any are due. `awaits_tries`: the last plan has no
-    requests because it waits for the answers to the first ones.
+    requests because it waits for the answers to the first ones. `first_look` begins the harvest.
     """
 
     def __init__(self, options: RunOptions, parts: HarvestParts, gate: RequestGate, probes: ProbeGate) -> None:
@@ -43,18 +44,22 @@ class DueRequests:
         self._probes = probes
         self._makes_due = options.until is not StopWhen.ALL_ASKED
         self.concurrency = options.concurrency
+        self.first_look = FirstLook(options, parts)
         self.is_more_due = False
         self.awaits_tries = False
 
     async def plan(self, now_ms: int) -> Plan:
         """Return what to request now. Tasks that are not worth a request yet are postponed."""
         limit = self.claim_limit()
+        looks = await self.first_look.is_due(now_ms)
         due = await self._due(now_ms, max(limit, NARROW_VIEW), newest=False)
-        plan = self._plan_for(due, now_ms, limit)
+        plan = self._plan_for(due, now_ms, limit, looks_first=looks)
         if not due.is_whole and not _is_full(plan, due, limit):
             # Only a wider view shows which tasks have surely finished, and which questions are worth most.
-            plan = self._plan_for(await self._due(now_ms, WIDE_VIEW, newest=True), now_ms, limit)
+            plan = self._plan_for(await self._due(now_ms, WIDE_VIEW, newest=True), now_ms, limit, looks_first=looks)
         has_requests = bool(plan.requests)
+        if has_requests:
+            self.first_look.record_planned()
         plan = self._planner.without_excess_tries(plan, self._clock.monotonic())
         self.awaits_tries = has_requests and not plan.requests
         if plan.later:
@@ -68,7 +73,7 @@ class DueRequests:
             lambda: self._source.due(now_ms, limit=limit, newest=newest, make_due=self._makes_due, lapsed=False)
         )
 
-    def _plan_for(self, due: DueTasks, now_ms: int, limit: int) -> Plan:
+    def _plan_for(self, due: DueTasks, now_ms: int, limit: int, *, looks_first: bool) -> Plan:
         return self._planner.plan(
             due,
             now_ms=now_ms,
@@ -78,6 +83,7 @@ class DueRequests:
             rate_per_s=self._throttle.rate_per_s,
             waits_s={endpoint: self._gate.endpoint_wait_s(endpoint) for endpoint in POLL_ENDPOINTS},
             evidence_ago_s=self._final_states.evidence_ago_s,
+            looks_first=looks_first,
         )
 
     def claim_limit(self) -> int:

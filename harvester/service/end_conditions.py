@@ -22,10 +22,13 @@ class EndConditions:
         self._final_states = parts.final_states
         self._progress = parts.progress
         self._clock = parts.clock
+        self._contact = parts.api_health.contact
         self._writer = writer
 
     def is_over(self) -> bool:
-        """Whether the harvest is over although tasks are left, because the API would make it wait for long."""
+        """Whether the harvest is over although tasks are left: the API would make it wait for long, or is not there."""
+        if self._until is not StopWhen.SIGNALLED and self._contact.is_lost(self._clock.monotonic()):
+            return True
         if self._progress.in_flight:
             return False
         match self._until:
@@ -50,6 +53,7 @@ class EndConditions:
     async def idle_s(self) -> float | None:
         """Return for how many seconds no task is due; None when the harvest is over."""
         next_due_ms = await self._retry.run(self._source.next_due_ms)
+        self._progress.next_due_ms = next_due_ms
         if next_due_ms == 0:
             return 0.0
         wait_ms = math.inf if next_due_ms is None else next_due_ms - self._clock.wall_ms()

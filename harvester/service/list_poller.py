@@ -71,6 +71,7 @@ class ListPoller:
         )
         if isinstance(answer, ListPage):
             self._breaker.succeeded()
+            self._api_health.record_page()
             self._final_states.record_page(one.task for one in changes)
             self._learn(request, answer, changes, finished, asked_at_ms)
         else:
@@ -102,7 +103,7 @@ class ListPoller:
 
     def _judge(self, request: ListRequest, outcome: Outcome) -> None:
         now = self._clock.monotonic()
-        self._api_health.record_code(outcome)
+        self._api_health.record_list_failure(outcome)
         if isinstance(outcome, Transient):
             self._breaker.failed(now)
         if isinstance(outcome, Refused) and outcome.is_key_invalid:

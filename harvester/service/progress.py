@@ -18,7 +18,7 @@ FEWEST_ENDS = 5
 class Progress:
     """Counts and conditions. Times with `_ms` are Unix milliseconds, `started` and `now` monotonic seconds.
 
-    `is_waiting`: a request might go out, but none is worth making yet.
+    `is_waiting`: a request might go out, but none is worth making yet; `next_due_ms` is when the next task falls due.
     """
 
     started: float
@@ -31,6 +31,7 @@ class Progress:
     stale: int = 0
     in_flight: int = 0
     is_waiting: bool = False
+    next_due_ms: int | None = None
     nearest_deadline_ms: int | None = None
     blocked_until_ms: int | None = None
     feasibility: Feasibility | None = None

@@ -58,6 +58,10 @@ class RequestChooser:
         """Change how many requests may be under way at a time."""
         self._due.concurrency = requests
 
+    async def prepare(self, now_ms: int) -> None:
+        """Decide how the harvest begins, from what the store has of earlier ones."""
+        await self._due.first_look.prepare(now_ms)
+
     async def choose(self, group: TaskGroup) -> tuple[PlannedRequest, Permit] | None:
         """Wait for the next request that is worth making and may go out; None when there will be none.
 

@@ -86,6 +86,7 @@ class Scheduler:
             await self._retry.run(lambda: self._source.make_all_due(now_ms))
         await self._housekeeping.prepare()
         self._planner.load_versions(await self._retry.run(self._source.known_versions))
+        await self._chooser.prepare(now_ms)
         since_ms = now_ms - REMEMBERED_MS
         self._final_states.remember(await self._retry.run(lambda: self._source.recent_answers(since_ms, now_ms)))
 

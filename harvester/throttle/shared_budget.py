@@ -95,6 +95,11 @@ class SharedBudget:
             if self._unpublished_limits(now, self._wall_ms()):
                 await self._share(now)
 
+    async def load_limits(self) -> None:
+        """Exchange limits now. Raises StoreError."""
+        async with self._refilling:
+            await self._share(self._monotonic())
+
     async def _lease(self, now: float, interval_s: float) -> None:
         count = max(1, min(MAX_GRANTED, int(GRANT_S / interval_s)))
         now_ms = self._wall_ms()

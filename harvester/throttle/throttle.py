@@ -4,10 +4,10 @@ import math
 import time
 from collections.abc import Callable
 
-from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
+from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.endpoint_state import EndpointBudget
 from harvester.domain.limits.pacer import Pacer
-from harvester.domain.limits.quotas import Quota, Sending
+from harvester.domain.limits.quotas import WINDOWS_S, Quota, Sending
 from harvester.domain.planning.feasibility import Budget, Deadlines
 from harvester.ports.store import LimitStore
 from harvester.throttle.shared_budget import SharedBudget
@@ -83,10 +83,21 @@ class Throttle:
         """Return the limits of that endpoint for reports."""
         return self._pacer.budget(endpoint, self._monotonic())
 
+    @property
+    def has_quota_of_day(self) -> bool:
+        """Whether a quota of a day, or of longer, is known for any endpoint."""
+        quotas = [self.budget(endpoint).quota for endpoint in POLL_ENDPOINTS]
+        return any(quota is not None and quota.window_s >= WINDOWS_S[-1] for quota in quotas)
+
     async def refill(self) -> None:
         """Lease requests if none are left, and exchange limits; no effect without a limit store. Raises StoreError."""
         if self._shared is not None:
             await self._shared.refill()
+
+    async def load_limits(self) -> None:
+        """Adopt the limits that other processes have learned; no effect without a limit store. Raises StoreError."""
+        if self._shared is not None:
+            await self._shared.load_limits()
 
     async def publish_limits(self) -> None:
         """Store the limits learned since the last refill, which may be hours ago. Raises StoreError."""

@@ -264,6 +264,6 @@ def test_a_quota_of_a_day_is_shared_and_outlives_a_restart_without_a_refusal(
     check(report, per_task=1.1, half_within_s=13 * HOUR_S)
     assert DAY_S < report.makespan_s < 2 * DAY_S
     assert sum(report.refused.values()) == 0
-    # The last tenth is spread over the day, restart or not.
+    # The last tenth is spread over the day, restart or not; two processes may send the last two at the same time.
     first_day = [at_ms for at_ms in report.stored_at_ms.values() if at_ms - START_MS < DAY_S * 1000]
-    assert max(first_day) - START_MS > 12 * HOUR_S * 1000
+    assert max(first_day) - START_MS > 11 * HOUR_S * 1000

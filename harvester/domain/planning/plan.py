@@ -12,7 +12,7 @@ from harvester.domain.planning.planned_requests import PlannedRequest, TaskReque
 from harvester.domain.planning.poll_times import first_poll_ms
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.planning.prospects import Prospect, prospect_of
-from harvester.domain.planning.questions import choose_questions
+from harvester.domain.planning.questions import choose_questions, first_look
 from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.due_tasks import DueTasks
 from harvester.domain.tasks.task import Task
@@ -38,6 +38,10 @@ def plan(due: DueTasks, now_ms: int, constraints: PlanConstraints, times: Proces
             return Plan([page], [])
     requests += sorted(possible, key=lambda request: _urgency(request.task, now_ms))[: constraints.limit]
     requests += choose_questions(questions, constraints.limit - len(requests), constraints, listing)
+    if constraints.looks_first and not requests:
+        requests = first_look(prospects, constraints, listing)
+        asked = {task.row_id for request in requests for task in request.tasks}
+        later = [one for one in later if one.task.row_id not in asked]
     return Plan(requests, [(one.task, first_poll_ms(one.task, now_ms, times)) for one in later])
 
 

@@ -26,6 +26,7 @@ class PlanConstraints:
     - `versions`: which API version to ask about each task; `lists`: whose list shows it.
     - `now`: monotonic seconds.
     - `closed`: the endpoints that must wait now; `has_list`: the list may be requested now or soon.
+    - `looks_first`: nothing has been heard of the API yet, so ask although no request is worth its cost.
     - `ask_every_task`: the user wants an answer about each task now.
     - `evidence_ago_s`: seconds since the API last showed that it is healthy; without such evidence no task ends.
     - `trust_estimates`: at least 90 % of recent estimates that a task has finished were right.
@@ -39,6 +40,7 @@ class PlanConstraints:
     versions: ApiVersions = field(default_factory=ApiVersions)
     closed: frozenset[Endpoint] = frozenset()
     has_list: bool = True
+    looks_first: bool = False
     ask_every_task: bool = False
     evidence_ago_s: float = 0.0
     trust_estimates: bool = True

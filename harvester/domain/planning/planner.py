@@ -79,12 +79,13 @@ class Planner:
         rate_per_s: float | None,
         waits_s: Mapping[Endpoint, float],
         evidence_ago_s: float = 0.0,
+        looks_first: bool = False,
     ) -> Plan:
         """Return the plan for the due tasks, with at most `limit` requests.
 
         `now` is monotonic seconds. `open_tasks` is the number of all open tasks. `rate_per_s` is the sustained rate in
         force, None without one. `waits_s` is the wait of each endpoint, 0 for an absent one. `evidence_ago_s` is the
-        time since the API last showed that it is healthy.
+        time since the API last showed that it is healthy. `looks_first`: nothing has been heard of the API yet.
         """
         self._rate_per_s = rate_per_s
         strategy = affordable_strategy(self.settings.strategy, open_tasks, rate_per_s)
@@ -97,10 +98,12 @@ class Planner:
             versions=self.settings.versions,
             closed=frozenset(closed | ({Endpoint.LIST} if is_list_paused else set())),
             has_list=not is_list_paused and waits_s.get(Endpoint.LIST, 0.0) <= LIST_MISSED_S,
+            looks_first=looks_first,
             ask_every_task=self.settings.ask_every_task or self._wants_proof,
             evidence_ago_s=evidence_ago_s,
             trust_estimates=self._trust.is_given,
-            trust_list_gaps=self._inferred.is_trusted(now_ms),
+            # A page of the tasks in processing may be empty, which shows nothing of the API and of the tasks.
+            trust_list_gaps=not looks_first and self._inferred.is_trusted(now_ms),
             unlisted=self._unlisted.row_ids(now_ms),
             lists=self.lists,
             now=now,

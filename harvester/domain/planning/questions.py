@@ -57,6 +57,17 @@ def choose_questions(
     return requests
 
 
+def first_look(prospects: list[Prospect], constraints: PlanConstraints, listing: ListModel) -> list[PlannedRequest]:
+    """Return one question, whatever it is worth: the page that answers for most tasks, or a call about one.
+
+    With strategy `list` it is about one task if a page cannot show all of them: a page would show early that the
+    list is crowded, and then no page at all is requested.
+    """
+    is_too_long = constraints.strategy is Strategy.LIST and len(prospects) > listing.page_limit
+    strategy = Strategy.STATUS if is_too_long else constraints.strategy
+    return choose_questions(prospects, 1, replace(constraints, ask_every_task=True, strategy=strategy), listing)
+
+
 def _is_shown(task: Task, constraints: PlanConstraints, listing: ListModel) -> bool:
     """Whether a page of the list answers for the task."""
     if not task.is_dated or task.row_id in constraints.unlisted:

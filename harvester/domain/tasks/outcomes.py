@@ -118,11 +118,15 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Transient:
-    """A temporary failure: network, time-out, 5xx, a cut body, a proxy's page."""
+    """A temporary failure: network, time-out, 5xx, a cut body, a proxy's page.
+
+    `is_api`: the answer has the form of the API's errors, with a code.
+    """
 
     kind: ClassVar[str] = "transient"
     message: str
     code: str
+    is_api: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,3 +26,9 @@ def recent_answers(connection: sqlite3.Connection, since_ms: int, now_ms: int) -
     """Return task row ids and outcomes of the last requests since `since_ms` (Unix ms), the oldest first."""
     parameters = {"since": since_ms, "now": now_ms, "limit": MAX_RECENT}
     return [(task, outcome) for task, outcome in connection.execute(query("recent_attempts"), parameters)][::-1]
+
+
+def is_heard_since(connection: sqlite3.Connection, since_ms: int, now_ms: int) -> bool:
+    """Return whether one of the last requests since `since_ms` (Unix ms) has had an answer of the API."""
+    parameters = {"since": since_ms, "now": now_ms, "limit": MAX_RECENT}
+    return bool(connection.execute(query("is_heard_since"), parameters).fetchone()[0])

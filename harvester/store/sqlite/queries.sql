@@ -319,6 +319,14 @@ WHERE recent.at >= :since AND recent.at <= :now AND recent.endpoint <> 'list'
   AND tasks.state IN ('pending', 'ready', 'harvested')
 ORDER BY recent.id DESC
 
+-- name: is_heard_since
+-- Whether the API has answered one of the last requests. A failure, or a refused key, is no answer about tasks.
+SELECT EXISTS (
+    SELECT 1
+    FROM (SELECT at, outcome FROM attempts WHERE endpoint <> 'import' ORDER BY id DESC LIMIT :limit) AS recent
+    WHERE at >= :since AND at <= :now AND outcome NOT IN ('transient', 'misrouted', 'refused')
+)
+
 -- name: due
 -- The due tasks of one state whose embeddings the platform still has, the nearest deadline first.
 SELECT {claimable}

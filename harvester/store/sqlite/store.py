@@ -25,7 +25,7 @@ from harvester.domain.tasks.task import ApiVersion, Task, TaskState
 from harvester.ports.maintenance import Covered
 from harvester.ports.space import LOG_BYTES, FreeSpace, LogReport
 from harvester.store.sqlite import limits, model_names, queue
-from harvester.store.sqlite.attempts import recent_answers
+from harvester.store.sqlite.attempts import is_heard_since, recent_answers
 from harvester.store.sqlite.connection import Connection, open_for_writing
 from harvester.store.sqlite.counts import (
     TaskCounter,
@@ -339,6 +339,10 @@ class Store:
     async def recent_answers(self, since_ms: int, now_ms: int) -> list[tuple[int, str]]:
         """Return the last requests since that time, the oldest first: the row id of the task, and the outcome."""
         return await self.read(lambda connection: recent_answers(connection, since_ms, now_ms))
+
+    async def is_heard_since(self, since_ms: int, now_ms: int) -> bool:
+        """Return whether any process has had an answer of the API about a task, or in a page, since that time."""
+        return await self.read(lambda connection: is_heard_since(connection, since_ms, now_ms))
 
     async def is_queued(self, task_id: str) -> bool:
         """Return whether the database has a task of that id."""
