@@ -9,6 +9,7 @@ from harvester import __version__
 
 # As DESIGN has it.
 ORDER = [
+    "init",
     "add",
     "discover",
     "import",
@@ -16,13 +17,17 @@ ORDER = [
     "run",
     "plan",
     "status",
+    "list",
     "show",
+    "label",
     "retry",
+    "forget",
     "verify",
     "backup",
     "migrate",
     "doctor",
     "config",
+    "completion",
     "simulate",
     "demo",
 ]
