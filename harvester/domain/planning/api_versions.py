@@ -1,5 +1,7 @@
 """Which version of the API to ask about a task, and by which call."""
 
+from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from harvester.domain.limits.endpoint import Endpoint
@@ -23,7 +25,7 @@ class ApiVersions:
     first: ApiVersion = "v1"
     known: KnownVersions = field(default_factory=KnownVersions)
     is_first_given: bool = True
-    identified: dict[str, Task] = field(default_factory=dict)
+    _identified: OrderedDict[str, tuple[Task, ApiVersion]] = field(default_factory=OrderedDict)
     """The tasks that were identified last, with their versions, by task id: pages show them or omit them."""
 
     def of(self, task: Task) -> ApiVersion:
@@ -38,9 +40,15 @@ class ApiVersions:
         """Learn that an answer of that version has identified the task; no effect where that was known before."""
         if version is not None and task.version is None:
             self.known.learn(task.created_ms_estimate, version)
-            if len(self.identified) == MAX_KNOWN:
-                del self.identified[next(iter(self.identified))]
-            self.identified[task.task_id] = replace(task, version=version)
+            if len(self._identified) == MAX_KNOWN:
+                self._identified.popitem(last=False)
+            self._identified[task.task_id] = task, version
+
+    def identified(self, task_ids: Iterable[str] | None = None) -> dict[str, Task]:
+        """Return, with their versions, the tasks that were identified last, or those of them with the given ids."""
+        known = self._identified
+        chosen = known if task_ids is None else [task_id for task_id in task_ids if task_id in known]
+        return {task_id: replace(known[task_id][0], version=known[task_id][1]) for task_id in chosen}
 
     @property
     def is_nothing_known(self) -> bool:

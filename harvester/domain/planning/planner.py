@@ -185,10 +185,10 @@ class Planner:
         answered = list(answered)
         asked = request.query.version or self.settings.versions.first
         identified = self.settings.versions.identified
-        ours = [*answered, *(identified[one.task_id] for one in page.tasks if one.task_id in identified)]
+        ours = [*answered, *identified(one.task_id for one in page.tasks).values()]
         self.lists.learn(asked, (task for task in ours if task.task_id in shown), page.tasks)
         if request.query.status is None and not self.lists.is_decided:
-            ours = list({**identified, **{one.task_id: one for one in request.tasks if one.version}}.values())
+            ours = list({**identified(), **{one.task_id: one for one in request.tasks if one.version}}.values())
             self.lists.learn_omissions(asked, absent_between_entries(request.query, page, ours, self.listing))
         for task in answered:
             self.lists.forget(task)
