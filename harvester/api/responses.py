@@ -108,11 +108,13 @@ def error_outcome(  # noqa: PLR0913  # all of an answer
     outcome = _error_outcome(endpoint, status, error)
     wait_s = report.retry_after_s if report.retry_after_s is not None else error.retry_after_s
     if status == 429 or outcome.code == "too_many_requests":
-        return Throttled(_shown(error, status), wait_s, error.code or "too_many_requests")
+        return Throttled(
+            _shown(error, status), wait_s, error.code or "too_many_requests", is_api=error.code is not None
+        )
     if isinstance(outcome, Transient) and wait_s is not None and status >= 400:
         # The server asks to wait, so the failure is not the task's.
         wait_s = wait_s if wait_s <= MAX_BLOCK_S else MAX_GUESSED_BLOCK_S
-        return Throttled(outcome.message, wait_s, code=outcome.code)
+        return Throttled(outcome.message, wait_s, code=outcome.code, is_api=outcome.is_api)
     return outcome
 
 
@@ -131,7 +133,7 @@ def hidden_error(body: bytes, encoding: str | None, server_now_s: float) -> Thro
     wait_s = error.retry_after_s
     if wait_s is not None and wait_s > MAX_BLOCK_S:
         wait_s = MAX_GUESSED_BLOCK_S
-    return Throttled(_shown(error, 200), wait_s, code=error.code or "too_many_requests")
+    return Throttled(_shown(error, 200), wait_s, code=error.code or "too_many_requests", is_api=error.code is not None)
 
 
 def _shown(error: _ErrorBody, status: int) -> str:
@@ -143,7 +145,9 @@ def _error_outcome(endpoint: Endpoint, status: int, error: _ErrorBody) -> Outcom
         return foreign
     shown, code = _shown(error, status), error.code
     if status == 400 and code in _ABOUT_PARAMETERS and OPTION_PARAMETER in shown:
-        return Transient(f"The API refuses the embedding options that were asked for: {shown}", OPTION_REFUSED)
+        return Transient(
+            f"The API refuses the embedding options that were asked for: {shown}", OPTION_REFUSED, is_api=True
+        )
     if code == "api_upgrade_required" or status == 426:
         # Whatever its status, this says nothing about the task or the key.
         return Transient(

@@ -93,7 +93,7 @@ def is_of_api(outcome: Outcome) -> bool:
         case NotFound() | UnknownHere():
             return outcome.code in _UNKNOWN_TASK_CODES
         case Throttled():
-            return outcome.code == "too_many_requests"
+            return outcome.is_api or outcome.code == "too_many_requests"
         case Transient():
             return outcome.is_api
         case _:

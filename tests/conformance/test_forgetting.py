@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harvester.domain.tasks.embeddings import MediaMetadata
-from harvester.domain.tasks.listing import ListedTask
+from harvester.domain.tasks.listing import ListedTask, ListSettlement
 from harvester.domain.tasks.outcomes import Ready, Retrieved
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.domain.tasks.task_list import TaskFilter
@@ -126,6 +126,36 @@ async def test_a_task_that_was_due_when_it_was_forgotten_is_not_claimed_as_anoth
 
 async def claim_as_read(store: HarvestStore, tasks: Sequence[Task]) -> list[str]:
     return [task.task_id for task in await store.claim(lease(), tasks)]
+
+
+async def test_a_task_that_was_due_when_it_was_forgotten_lets_no_other_one_wait(
+    store: HarvestStore, editor: QueueEditor
+) -> None:
+    editor.add([A], NOW)
+    due = (await store.due(NOW, limit=1)).pending
+    editor.forget([A], NOW, ALL)
+    editor.add([B], NOW)
+
+    await store.postpone([(task, NOW + LEASE_MS) for task in due], NOW)
+
+    assert [task.task_id for task in (await store.due(NOW, limit=1)).pending] == [B]
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+async def test_a_forgotten_task_is_given_back_without_another_ones_claim(
+    backend: Backend, store: HarvestStore, other: HarvestStore, editor: QueueEditor, place: Path, *, is_finished: bool
+) -> None:
+    """The claim of a suspended process has ended, and its task was forgotten; the process then goes on."""
+    stale = await claim_new(store, editor)
+    after_the_lease_ms = NOW + LEASE_MS + 1
+    assert editor.forget([A], after_the_lease_ms, ALL).count == 1
+    editor.add([B], after_the_lease_ms)
+    await claim(other, "other", now_ms=after_the_lease_ms)
+
+    finished = [stale] if is_finished else []
+    await store.apply_list_page(ListSettlement([], after_the_lease_ms, claimed=[stale], finished=finished))
+
+    assert row(backend, place, B, "state", "lease_owner") == (TaskState.PENDING, "other")
 
 
 async def test_only_tasks_that_still_meet_the_condition_are_removed(

@@ -98,12 +98,16 @@ class InvalidRequest:
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """429: the answer says nothing about the task. `retry_after_s` is None if the answer states no wait."""
+    """429, or a failure that asks to wait: the answer says nothing about the task.
+
+    `retry_after_s` is None if the answer states no wait. `is_api` as with Transient.
+    """
 
     kind: ClassVar[str] = "throttled"
     message: str
     retry_after_s: float | None = None
     code: str = "too_many_requests"
+    is_api: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,8 @@ def apply_list_page(connection: sqlite3.Connection, page: ListSettlement) -> lis
         if is_stored and change.decision is not None:
             settled.add(change.task.row_id)
     for task in page.finished:
-        if connection.execute(query("infer_ready"), {"id": task.row_id, "claim": task.claim}).rowcount:
+        row = {"id": task.row_id, "task_id": task.task_id, "claim": task.claim}
+        if connection.execute(query("infer_ready"), row).rowcount:
             _insert_attempt(connection, task, page.attempt, NOT_UNFINISHED)
     defer(connection, ((task, 0) for task in page.claimed if task.row_id not in settled))
     return stored

@@ -135,7 +135,7 @@ WHERE id = :id AND task_id = :task_id AND claim = :claim AND state = :state_read
 UPDATE tasks
 SET state = 'ready', claim = claim + 1, lease_owner = NULL, lease_until = NULL, attempts = attempts + 1,
     next_attempt_at = 0
-WHERE id = :id AND claim = :claim AND state = 'pending'
+WHERE id = :id AND task_id = :task_id AND claim = :claim AND state = 'pending'
 
 -- name: retract_ready
 -- A task was inferred to be ready from a page without it, and was not.
@@ -480,9 +480,9 @@ SET claim = claim + 1, lease_owner = :owner, lease_until = :lease_until, next_at
 WHERE id IN (SELECT value FROM json_each(:ids))
 
 -- name: postpone
--- A task that is not worth a request yet, unless a process has claimed it.
+-- A task that is not worth a request yet, unless a process has claimed it. See `unclaimed` for the task_id.
 UPDATE tasks SET next_attempt_at = :until, scheduled_at = :now
-WHERE id = :id AND claim = :claim AND next_attempt_at = 0 AND state IN ('pending', 'ready')
+WHERE id = :id AND task_id = :task_id AND claim = :claim AND next_attempt_at = 0 AND state IN ('pending', 'ready')
 
 -- name: renew
 -- A process keeps the tasks that it still works on, whatever the wall clock shows: lease_owner changes with a takeover.
@@ -503,7 +503,7 @@ WHERE lease_owner = :owner AND lease_until <= :until AND state IN ('pending', 'r
 -- name: defer
 -- A claimed task about which no request may go out for a while.
 UPDATE tasks SET lease_owner = NULL, lease_until = NULL, next_attempt_at = :until
-WHERE id = :id AND claim = :claim AND state IN ('pending', 'ready')
+WHERE id = :id AND task_id = :task_id AND claim = :claim AND state IN ('pending', 'ready')
 
 -- name: release
 -- The claimed tasks of an owner are due at once.

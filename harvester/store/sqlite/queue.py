@@ -224,7 +224,7 @@ def _lease_row(lease: Lease) -> dict[str, Any]:
 
 def postpone(connection: sqlite3.Connection, tasks: Iterable[tuple[Task, int]], now_ms: int) -> None:
     """Let tasks without a claim wait until the given times (Unix milliseconds)."""
-    rows = [{"id": task.row_id, "claim": task.claim, "until": until_ms, "now": now_ms} for task, until_ms in tasks]
+    rows = [{**_as_read(task), "until": until_ms, "now": now_ms} for task, until_ms in tasks]
     connection.executemany(query("postpone"), rows)
 
 
@@ -246,8 +246,12 @@ def free(connection: sqlite3.Connection, dead: Iterable[HeldLeases]) -> int:
 
 def defer(connection: sqlite3.Connection, tasks: Iterable[tuple[Task, int]]) -> None:
     """Give claimed tasks back, each due again at the given time (Unix milliseconds)."""
-    rows = [{"id": task.row_id, "claim": task.claim, "until": until_ms} for task, until_ms in tasks]
+    rows = [{**_as_read(task), "until": until_ms} for task, until_ms in tasks]
     connection.executemany(query("defer"), rows)
+
+
+def _as_read(task: Task) -> dict[str, Any]:
+    return {"id": task.row_id, "task_id": task.task_id, "claim": task.claim}
 
 
 def release(connection: sqlite3.Connection, owner: str) -> int:

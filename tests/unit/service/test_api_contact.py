@@ -8,8 +8,9 @@ from harvester.domain.tasks.outcomes import Misrouted, Outcome, Processing, Read
 from harvester.service.api_contact import ApiContact, is_of_api
 
 
-def error(status: int, body: bytes) -> Outcome:
-    return error_outcome(Endpoint.STATUS, status, body, None, LimitReport())
+def error(status: int, body: bytes, *, retry_after_s: float | None = None) -> Outcome:
+    report = LimitReport(retry_after_s=retry_after_s)
+    return error_outcome(Endpoint.STATUS, status, body, None, report)
 
 
 OF_API: list[Outcome] = [
@@ -19,7 +20,10 @@ OF_API: list[Outcome] = [
     error(404, b'{"code": "resource_not_exists", "message": "Unknown."}'),
     error(401, b'{"code": "api_key_invalid", "message": "Wrong."}'),
     error(429, b""),
+    error(429, b'{"code": "quota_exceeded", "message": "Later."}'),
+    error(400, b'{"code": "parameter_invalid", "message": "The embedding_option parameter is invalid."}'),
     error(503, b'{"code": "internal_server_error", "message": "Later."}'),
+    error(503, b'{"code": "internal_server_error", "message": "Later."}', retry_after_s=20.0),
 ]
 
 OF_OTHERS: list[Outcome] = [
@@ -31,6 +35,7 @@ OF_OTHERS: list[Outcome] = [
     error(404, b""),
     error(404, b'{"code": 404, "message": "No such page."}'),
     error(503, b"<html>Service Unavailable</html>"),
+    error(503, b"<html>Service Unavailable</html>", retry_after_s=20.0),
     error(403, b"Blocked."),
 ]
 
