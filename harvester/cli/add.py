@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,9 +78,17 @@ def _queue(
     with open_queue_editor(path, must_exist=False) as queue:
         while batch := list(itertools.islice(tasks, BATCH)):
             now_ms, task_ids = time.time_ns() // 1_000_000, [one.task_id for one in batch]
-            labelled = {one.task_id: {**one.labels, **labels} for one in batch if one.labels or labels}
-            new += queue.add(task_ids, now_ms, options, labelled)
+            new += queue.add(task_ids, now_ms, options, _labelled(batch, labels))
             if options is not None:
                 widening.add(queue.widen(task_ids, options, now_ms))
             total += len(batch)
     return new, total
+
+
+def _labelled(batch: Iterable[NamedTask], labels: Labels) -> dict[str, Labels]:
+    """Return the labels by task id. Of several rows of a task, a later one replaces only values that it has, too."""
+    labelled: dict[str, Labels] = {}
+    for one in batch:
+        if one.labels or labels:
+            labelled[one.task_id] = {**labelled.get(one.task_id, {}), **one.labels, **labels}
+    return labelled

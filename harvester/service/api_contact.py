@@ -40,6 +40,7 @@ class ApiContact:
         self.last: Outcome | None = None
         """The last answer, or failure, that was not like the API."""
         self._failed_at: float | None = None
+        self._last_failed_at = 0.0
 
     def record_page(self) -> None:
         """Record a page of the list."""
@@ -51,6 +52,7 @@ class ApiContact:
             self.has_answered = True
         elif not self.has_answered:
             self.last = outcome
+            self._last_failed_at = now
             self._failed_at = now if self._failed_at is None else self._failed_at
 
     def description(self) -> str | None:
@@ -60,8 +62,14 @@ class ApiContact:
         return f"{self._address} has not answered like the API so far, the last: {named(self.last)}. {_REMEDY}"
 
     def is_lost(self, now: float) -> bool:
-        """Return whether there has been no answer of the API for so long that a harvest that ends by itself ends."""
-        return self.silent_s(now) >= NOT_WAITED_FOR_S
+        """Return whether there has been no answer of the API for so long that a harvest that ends by itself ends.
+
+        Unless the server asks to wait, a request must have failed after that time, too: there may have been none to
+        send, or the machine was suspended.
+        """
+        if self._failed_at is None or self.silent_s(now) < NOT_WAITED_FOR_S:
+            return False
+        return isinstance(self.last, Throttled) or self._last_failed_at - self._failed_at >= NOT_WAITED_FOR_S
 
     def silent_s(self, now: float) -> float:
         """Return the seconds since the first answer that was not like the API; 0 once there has been another."""

@@ -27,6 +27,9 @@ def check_target(path: Path, *, replace: bool) -> None:
     folder = path.absolute().parent
     if path.is_dir():
         raise UsageError(f"{path} is a folder.", remedy="Give the name of a file with --config.")
+    if path.exists() and not path.is_file():
+        # Such as /dev/null, which all programs of the machine need as it is.
+        raise UsageError(f"{path} is a device or a pipe.", remedy="Give the name of a file with --config.")
     if os.path.lexists(path) and not replace:
         raise UsageError(f"{path} exists already.", remedy="Give --force to replace it, or --config for another file.")
     if not folder.is_dir():

@@ -168,6 +168,14 @@ def test_a_file_that_cannot_be_written_is_one_sentence(folder: Path, capsys: pyt
     assert names_in(folder) == []
 
 
+def test_a_pipe_or_a_device_stays_what_it_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(folder / "pipe")
+
+    assert run(["init", "--config", "pipe", *FLAGS, "--offline", "--force"]) == 2
+    assert "pipe is a device or a pipe. Give the name of a file with --config." in capsys.readouterr().err
+    assert (folder / "pipe").is_fifo()
+
+
 async def test_ctrl_c_at_a_question_on_a_terminal_leaves_nothing(shell: Shell) -> None:
     controller, terminal = pty.openpty()
     try:

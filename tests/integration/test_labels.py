@@ -13,7 +13,7 @@ LABELS = "SELECT task_id, key, value FROM task_labels ORDER BY 1, 2"
 
 
 async def test_columns_of_a_csv_file_become_labels(shell: Shell) -> None:
-    csv = f'show,task_id,,season,own=name,show\nnews,{FIRST},x,3,y,z\n"Tom, Jerry",{SECOND},x,,y,z\n'
+    csv = f'show,task_id,,season,own=name,show\nnews,{FIRST},x,3,y,z\n"Tom, Jerry",{SECOND},x,,y,z\n,{FIRST},x,3,y,z\n'
     (shell.folder / "m.csv").write_text(csv)
 
     added = await shell.run("add", "--file", "m.csv", "--label", "season=4", "--label", "from=m.csv")

@@ -85,14 +85,22 @@ def test_under_a_known_quota_of_a_day_no_request_is_spent_on_a_look(window_s: in
     assert run_virtually(is_due()) is looks
 
 
-@pytest.mark.parametrize(("outcome", "is_heard"), [("processing", True), ("transient", False), ("refused", False)])
-def test_only_an_answer_of_the_last_ten_minutes_stands_for_a_look(outcome: str, is_heard: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    ("outcome", "status", "is_heard"),
+    [("processing", 200, True), ("transient", 503, False), ("refused", 401, False), ("retrieved", None, False)],
+    ids=["answer", "failure", "refusal", "kept body"],
+)
+def test_only_an_answer_of_the_last_ten_minutes_stands_for_a_look(
+    outcome: str,
+    status: int | None,
+    is_heard: bool,  # noqa: FBT001
+) -> None:
     async def heard() -> tuple[bool, bool]:
         async with InlineStore() as store:
             await store.select(["6500000000000000000000aa"], START_MS)
             (task,) = (await store.due(START_MS, limit=1)).pending
             (task,) = await store.claim(Lease("me", START_MS + 60_000, START_MS), [task])
-            attempt = Attempt(START_MS, Endpoint.STATUS.value, outcome, http_status=200, duration_ms=1)
+            attempt = Attempt(START_MS, Endpoint.STATUS.value, outcome, http_status=status, duration_ms=1)
             decision = Decision(TaskState.PENDING, next_attempt_at_ms=START_MS + 5000)
             await store.settle([Settlement(task, decision, attempt, START_MS)])
             return (
@@ -110,14 +118,14 @@ def test_only_a_backfill_ends_after_a_minute_without_an_answer_of_the_api(until:
         async with InlineStore() as store:
             parts = harvest_parts(store=store, clock=clock)
             conditions = EndConditions(RunOptions(until=until), parts, ResultWriter(parts))
-            parts.api_health.record_list_failure(Transient("A page.", "not_json"))
-            assert "api.base_url" in parts.progress.conditions["api"]
             found = []
-            for seconds in (59, 1):
+            for seconds in (0, 59, 1):
                 await anyio.sleep(seconds)
+                parts.api_health.record_list_failure(Transient("A page.", "not_json"))
+                assert "api.base_url" in parts.progress.conditions["api"]
                 found.append(conditions.is_over())
             parts.api_health.record_page()
             assert parts.progress.conditions == {}
             return [*found, conditions.is_over()]
 
-    assert run_virtually(over_at()) == [False, ends, False]
+    assert run_virtually(over_at()) == [False, False, ends, False]

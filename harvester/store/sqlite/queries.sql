@@ -320,11 +320,13 @@ WHERE recent.at >= :since AND recent.at <= :now AND recent.endpoint <> 'list'
 ORDER BY recent.id DESC
 
 -- name: is_heard_since
--- Whether the API has answered one of the last requests. A failure, or a refused key, is no answer about tasks.
+-- Whether the API has answered one of the last requests. A failure, or a refused key, is no answer about tasks. What
+-- `verify --repair` and `retry --from-kept` have noted has no HTTP status.
 SELECT EXISTS (
     SELECT 1
-    FROM (SELECT at, outcome FROM attempts WHERE endpoint <> 'import' ORDER BY id DESC LIMIT :limit) AS recent
+    FROM (SELECT at, outcome, http_status FROM attempts WHERE endpoint <> 'import' ORDER BY id DESC LIMIT :limit) AS recent
     WHERE at >= :since AND at <= :now AND outcome NOT IN ('transient', 'misrouted', 'refused')
+      AND http_status IS NOT NULL
 )
 
 -- name: due
@@ -915,7 +917,12 @@ SELECT position, embedding_option, embedding_scope, start_offset_sec, end_offset
 FROM segments WHERE task = :task ORDER BY position
 
 -- name: of_older_version
-SELECT videos.task, tasks.task_id, videos.segment_count, videos.content_form, tasks.retrieve_options
+-- The options are those that the stored result was asked for, see find_with_result.
+SELECT videos.task, tasks.task_id, videos.segment_count, videos.content_form,
+       iif(tasks.state IN ('pending', 'ready') AND tasks.retrieve_options IS NOT NULL,
+           (SELECT json_group_array(DISTINCT embedding_option) FROM segments
+            WHERE segments.task = tasks.id AND embedding_option IS NOT NULL),
+           tasks.retrieve_options)
 FROM videos INDEXED BY videos_of_older_version CROSS JOIN tasks ON tasks.id = videos.task
 WHERE (videos.content_form < 2 OR videos.is_checked = 0) AND videos.task > :after ORDER BY videos.task LIMIT :limit
 

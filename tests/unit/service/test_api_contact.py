@@ -71,3 +71,21 @@ def test_silence_lasts_from_the_first_failure_to_the_first_answer_of_the_api() -
     contact.record(OF_API[0], 131.0)
     contact.record(OF_OTHERS[1], 140.0)
     assert contact.silent_s(200.0) == 0
+
+
+def test_the_api_is_lost_only_after_a_request_that_failed_a_minute_after_the_first() -> None:
+    """In between no request was due, or the machine was suspended."""
+    contact = ApiContact()
+    contact.record(OF_OTHERS[1], 100.0)
+    contact.record(OF_OTHERS[1], 159.0)
+    assert not contact.is_lost(10_000.0)
+    contact.record(OF_OTHERS[1], 160.0)
+    assert contact.is_lost(160.0)
+    contact.record(OF_API[0], 161.0)
+    assert not contact.is_lost(10_000.0)
+
+
+def test_a_server_unlike_the_api_that_asks_for_a_long_wait_is_lost_after_a_minute() -> None:
+    contact = ApiContact()
+    contact.record(error(503, b"<html>Closed</html>", retry_after_s=3600.0), 100.0)
+    assert (contact.is_lost(159.0), contact.is_lost(160.0)) == (False, True)

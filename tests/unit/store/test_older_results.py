@@ -260,6 +260,19 @@ def test_a_result_lacks_no_option_that_was_not_asked_for(connection: sqlite3.Con
     assert warnings(connection) == [None, [WITHOUT_AUDIO], [WITHOUT_AUDIO]]
 
 
+@pytest.mark.parametrize("asked_again", ["[]", '["visual","audio"]'])
+def test_a_result_lacks_no_option_that_its_task_is_only_now_asked_for(
+    connection: sqlite3.Connection, asked_again: str
+) -> None:
+    store(connection, lacking(embedding_options=["visual", "audio"]))
+    connection.execute("UPDATE tasks SET state = 'ready', ended_at = NULL, retrieve_options = ?", (asked_again,))
+    forget_checks(connection)
+
+    assert cover_all(connection) == 1
+
+    assert warnings(connection) == [None]
+
+
 def test_missing_pages_and_pieces_of_text_are_found_in_the_columns(connection: sqlite3.Connection) -> None:
     segments = [
         {"embedding": [0.6, 0.8]},
