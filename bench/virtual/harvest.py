@@ -26,6 +26,7 @@ from harvester.service.disk_space import DiskSpaceGuard
 from harvester.service.final_states import FinalStates
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.observer import NullObserver
+from harvester.service.pause_watch import PauseWatch
 from harvester.service.progress import Progress
 from harvester.service.run_control import RunControl
 from harvester.service.run_options import RunOptions, StopWhen
@@ -34,6 +35,7 @@ from harvester.service.store_retry import StoreRetry
 from harvester.service.transitions import ProgressListener, Transitions
 from harvester.simulator.limits import RateLimiter
 from harvester.simulator.settings import SimulatorSettings
+from harvester.store.sqlite.pausing import begin_pause
 from harvester.throttle.memory_budget import MemoryBudget
 from harvester.throttle.throttle import Throttle
 
@@ -47,6 +49,7 @@ class Setup:
     With `recheck_s` the scheduler checks for changes only that often, for runs of many days in which nothing is
     queued. The harvesting machine's clock is wrong by `clock_ahead_s`. Each of the `processes` on
     one database begins anew every `restart_every_s`; with `asks_once` they end once each task has been asked about.
+    All requests are paused from the first to the second of `paused_s`.
     Tasks of `only_in` are known to that API version alone; new tasks are asked in `first_version`.
     """
 
@@ -69,6 +72,7 @@ class Setup:
     asks_once: bool = False
     lease_s: float = 60.0
     stop_after_s: float = 8 * 86_400.0
+    paused_s: tuple[float, float] | None = None
     seed: int = 0
 
 
@@ -146,6 +150,8 @@ class _Run:
             settlements = _Settlements(store, self.api_clock)
             async with anyio.create_task_group() as group:
                 group.start_soon(self._stop_at_the_end, store, name="watch")
+                if self.setup.paused_s is not None:
+                    group.start_soon(self._pause, store, *self.setup.paused_s, name="pause")
                 if self.setup.asks_once:
                     await self._submit(store)
                 else:
@@ -213,6 +219,7 @@ class _Run:
             throttle=throttle,
             budget=budget,
             disk_space=DiskSpaceGuard(store, budget, progress, clock),
+            pause=PauseWatch(store, clock, lambda _text: None),
             breaker=breaker,
             planner=Planner(planner_settings),
             final_states=FinalStates(clock, progress, asks_once=setup.asks_once),
@@ -237,6 +244,12 @@ class _Run:
             # The column's own default is the real time.
             rows = [(task_id, at_ms + self.clock.ahead_ms) for _, task_id in queued]
             await store.transact(lambda connection: _insert(connection, rows))  # noqa: B023  # awaited here
+
+    async def _pause(self, store: InlineStore, from_s: float, until_s: float) -> None:
+        await anyio.sleep(from_s)
+        now_ms = self.clock.wall_ms()
+        until_ms = now_ms + round((until_s - from_s) * 1000)
+        await store.transact(lambda connection: begin_pause(connection, now_ms, until_ms))
 
     async def _stop_at_the_end(self, store: InlineStore) -> None:
         while self.clock.monotonic() < self.setup.stop_after_s:

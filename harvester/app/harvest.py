@@ -84,6 +84,7 @@ class Harvest:
             throttle=self.throttle,
             store=self.store,
             clock=self.clock,
+            pause=self.parts.pause,
             key=self.parts.final_states.key,
             lists=configured.account_lists(settings()),
         )

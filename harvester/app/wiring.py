@@ -15,11 +15,14 @@ from harvester.ports.store import HarvestStore
 from harvester.service.api_health import ApiHealth
 from harvester.service.clock import CONDITION as CLOCK_CONDITION
 from harvester.service.clock import ApiClock, Clock, SystemClock
+from harvester.service.conditions import set_condition
 from harvester.service.disk_space import DiskSpaceGuard
 from harvester.service.final_states import FinalStates
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.list_api import ObservedListApi
 from harvester.service.observer import EndStatistics, NullObserver, Observer
+from harvester.service.pause_watch import CONDITION as PAUSE_CONDITION
+from harvester.service.pause_watch import PauseWatch
 from harvester.service.progress import Progress
 from harvester.service.run_control import RunControl
 from harvester.service.run_options import StopWhen
@@ -99,6 +102,7 @@ def _parts(  # noqa: PLR0913  # parts that several others share
         throttle=throttle,
         budget=budget,
         disk_space=DiskSpaceGuard(store, budget, progress, clock),
+        pause=PauseWatch(store, clock, lambda text: set_condition(progress, PAUSE_CONDITION, text)),
         breaker=breaker,
         planner=configured.planner(settings, until),
         final_states=FinalStates(

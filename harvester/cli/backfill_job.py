@@ -11,6 +11,7 @@ from harvester.cli.harvest_display import Summary, print_summary, show_progress
 from harvester.domain.tasks.queue_reports import EVEN_DUE_MS
 from harvester.service.deadline_monitor import assess_deadlines
 from harvester.service.lifecycle import stopping_on_signals
+from harvester.service.pause_watch import refuse_if_paused
 from harvester.service.run_options import StopWhen
 from harvester.settings.model import Settings
 
@@ -26,10 +27,12 @@ class Job:
         self._is_over_time = False
 
     async def run(self, key: Callable[[], str]) -> int:
-        """Harvest, show it, print the summary, and return the exit code. Raises HarvesterError."""
+        """Harvest, show it, print the summary, and return the exit code. Raises HarvesterError, as PausedError."""
         until = StopWhen.ALL_ASKED if self._no_wait else StopWhen.ALL_DONE
         async with open_harvest(self._settings, key, until=until, only=self._only) as harvest:
             started_ms = harvest.clock.wall_ms()
+            # Given ids are queued by now.
+            await refuse_if_paused(harvest.store, started_ms)
             async with stopping_on_signals(lambda: self._drain(harvest)) as stop, anyio.create_task_group() as group:
                 group.start_soon(show_progress, harvest.progress, harvest.clock, name="display")
                 if self._limit_s is not None:

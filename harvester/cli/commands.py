@@ -24,6 +24,8 @@ COMMANDS = {
     "label": "Set labels of tasks.",
     "retry": "Put ended tasks back to pending.",
     "forget": "Remove tasks with all that belongs to them.",
+    "pause": "Send no more requests for a while.",
+    "resume": "End the pause.",
     "verify": "Check the data in the database.",
     "backup": "Copy the database while it is in use.",
     "migrate": "Create or upgrade the database.",

@@ -6,15 +6,17 @@ from typing import Annotated, Any
 import typer
 
 from harvester.app.stores import open_insights
-from harvester.cli.console import print_data, print_json
+from harvester.cli.console import print_data, print_error, print_json
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.cli.options import Strategy as StrategyOption
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, RateLimit
+from harvester.domain.limits.pause import Pause
 from harvester.domain.planning.api_versions import ApiVersions
 from harvester.domain.planning.forecast import preview
 from harvester.domain.planning.forecast_conditions import Conditions
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.planning.strategy import Strategy, affordable_strategy
+from harvester.reports.pause_text import RESUME, pause_times
 from harvester.reports.plan_json import as_json
 from harvester.reports.plan_report import PlanReport
 from harvester.reports.plan_text import lines
@@ -42,24 +44,26 @@ def plan(
     """
     overrides: dict[str, dict[str, Any]] = {"store": {"path": db}, "harvest": {"strategy": strategy}}
     settings = load_settings(config, overrides).settings
-    report = _read_report(settings, calls)
+    report, pause = _read_report(settings, calls)
     if json:
         print_json(as_json(report))
         return
     for line in lines(report):
         print_data(line)
+    if pause is not None:
+        print_error(f"Paused {pause_times(pause)}: nothing of this happens before the end; {RESUME}.")
     typer.echo(f"database {settings.store.path}", err=True)
 
 
-def _read_report(settings: Settings, calls: int) -> PlanReport:
-    """Read one moment of the database, and compute the plan."""
+def _read_report(settings: Settings, calls: int) -> tuple[PlanReport, Pause | None]:
+    """Read one moment of the database, and compute the plan, which does not consider the pause."""
     now_ms = time.time_ns() // 1_000_000
     limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
     times = ProcessingTimes()
     with open_insights(settings.store.path) as insights:
         found = insights.queue_sample(now_ms)
         times.load(insights.processing_times())
-        pacer = insights.limits_in_force(limit, now_ms)
+        pacer, pause = insights.limits_in_force(limit, now_ms), insights.pause(now_ms)
         versions = ApiVersions(settings.api.first_version)
         versions.known.load(insights.known_versions())
     now = now_ms / 1000
@@ -74,4 +78,4 @@ def _read_report(settings: Settings, calls: int) -> PlanReport:
         calls=calls,
     )
     limits = {endpoint: pacer.budget(endpoint, now) for endpoint in pacer.endpoints}
-    return PlanReport(found, conditions, limits, times, preview(found, conditions, times), preferred)
+    return PlanReport(found, conditions, limits, times, preview(found, conditions, times), preferred), pause

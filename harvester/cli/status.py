@@ -18,6 +18,7 @@ from harvester.ports.space import LARGE_LOG_BYTES, LOG_BYTES
 from harvester.reports.deadline_warning import deadline_warning, shown_rate
 from harvester.reports.formats import counted, shown_bytes, shown_duration, shown_time
 from harvester.reports.model_gaps import shown_gaps
+from harvester.reports.pause_text import RESUME, pause_times
 from harvester.reports.status import as_json
 from harvester.settings.model import Settings, load_settings
 
@@ -69,10 +70,7 @@ def _read_report(settings: Settings) -> tuple[StatusReport, Feasibility]:
 
 def _lines(report: StatusReport, feasibility: Feasibility) -> Iterator[str]:
     now = time.time()
-    yield _verdict(report, now)
-    warning = deadline_warning(feasibility)
-    if warning is not None:
-        yield warning
+    yield from _head(report, feasibility, now)
     yield ""
     for state, count in report.counts.items():
         yield f"{state:10}{count:>10}"
@@ -98,6 +96,16 @@ def _lines(report: StatusReport, feasibility: Feasibility) -> Iterator[str]:
     yield from _stored(report)
     for error in report.last_errors:
         yield f"last error     {shown_time(error.at_ms)} {error.task_id} ({error.state}): {error.message}"
+
+
+def _head(report: StatusReport, feasibility: Feasibility, now: float) -> Iterator[str]:
+    """Yield whether a person has to act, whether requests are paused, and a warning about deadlines."""
+    yield _verdict(report, now)
+    if report.pause is not None:
+        yield f"PAUSED {pause_times(report.pause)}: no requests are sent; {RESUME}."
+    warning = deadline_warning(feasibility)
+    if warning is not None:
+        yield warning
 
 
 def _stored(report: StatusReport) -> Iterator[str]:

@@ -3,6 +3,7 @@
 HarvesterError            exit code, one sentence, a remedy
 ├── UsageError            2  settings, arguments, files the user named
 │   └── InvalidTaskId     2  an id that can never be asked about
+├── PausedError           1  a person has paused all requests; none was sent
 ├── KeyRefusedError       3  the API does not accept the key
 ├── MachineError          4  this machine refuses what the program needs
 └── StoreError            4  the database cannot be used
@@ -43,6 +44,12 @@ class KeyRefusedError(HarvesterError):
     """401 or 403: the API refuses the key; no task was changed."""
 
     exit_code = 3
+
+
+class PausedError(HarvesterError):
+    """A person has paused the requests of all processes on the database: a command that needs them has not begun."""
+
+    exit_code = 1
 
 
 class MachineError(HarvesterError):

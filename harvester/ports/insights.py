@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     # Only for types: `harvester status` starts without the planning modules.
     from harvester.domain.limits.endpoint import RateLimit
     from harvester.domain.limits.pacer import Pacer
+    from harvester.domain.limits.pause import Pause
     from harvester.domain.planning.processing_time import Key, LifeTable
     from harvester.domain.planning.queue_sample import QueueSample
     from harvester.domain.tasks.dead_letter import Payload
@@ -32,6 +33,10 @@ class Insights(Protocol):
 
     def limits_in_force(self, limit: RateLimit, now_ms: int) -> Pacer:
         """Return a pacer with the configured `limit` and the learned limits; its time is `now_ms / 1000` seconds."""
+        ...
+
+    def pause(self, now_ms: int) -> Pause | None:
+        """Return the pause of all requests that a person has asked for; None without one."""
         ...
 
     def known_versions(self) -> list[tuple[int, ApiVersion]]:

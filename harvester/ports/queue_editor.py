@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from harvester.domain.limits.pause import Pause
 from harvester.domain.tasks.dead_letter import DeadLetter, Payload
 from harvester.domain.tasks.labels import Labels
 from harvester.domain.tasks.records import Lease, Settlement
@@ -58,6 +59,17 @@ class QueueEditor(Protocol):
         `options` is what version 1 of the API is asked for, also of known tasks that have not ended: none for
         everything, None to leave it as it is. `labels`, by task id, are set also of known tasks; others stay.
         """
+        ...
+
+    def pause(self, now_ms: int, until_ms: int | None) -> Pause:
+        """Pause the requests of all processes until then, or until `resume`; return the pause.
+
+        A pause that lasts already keeps its beginning and gets this end.
+        """
+        ...
+
+    def resume(self, now_ms: int) -> Pause | None:
+        """End the pause; return it, None if nothing was paused."""
         ...
 
     def label(self, task_ids: Sequence[str], changes: Labels) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harvester.domain.limits.endpoint import BudgetLease, RateLimit
+from harvester.domain.limits.pause import Pause
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.domain.planning.processing_time import Key, LifeTable
 from harvester.domain.tasks.due_tasks import DueTasks
@@ -220,6 +221,14 @@ class LimitStore(Protocol):
         ...
 
 
+class PauseSource(Protocol):
+    """Has the pause that a person has asked for, of the requests of all processes on the store."""
+
+    async def pause(self, now_ms: int) -> Pause | None:
+        """Return the pause; None without one, or once its time is over. Only reads."""
+        ...
+
+
 class SpaceWatch(Protocol):
     """Watches the space that the store takes."""
 
@@ -248,7 +257,7 @@ class StoreUpkeep(SpaceWatch, Protocol):
         ...
 
 
-class DiscoveryStore(ListStore, LimitStore, Protocol):
+class DiscoveryStore(ListStore, LimitStore, PauseSource, Protocol):
     """The store of a single pass over the account's list."""
 
 
@@ -256,7 +265,7 @@ class TaskStore(TaskQueue, StoreUpkeep, ModelStore, Protocol):
     """The store of the scheduler."""
 
 
-class HarvestStore(TaskStore, ResultStore, ResultImporter, ListStore, LimitStore, Protocol):
+class HarvestStore(TaskStore, ResultStore, ResultImporter, ListStore, LimitStore, PauseSource, Protocol):
     """The whole store, open for one harvest."""
 
     @property

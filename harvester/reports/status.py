@@ -15,6 +15,7 @@ def as_json(report: StatusReport, path: Path, feasibility: Feasibility) -> dict[
         "tasks": {state.value: count for state, count in report.counts.items()},
         "open": report.open,
         "nearest_deadline": deadline and {"task_id": deadline.task_id, "expires_at_ms": deadline.expires_at_ms},
+        "paused": report.pause and {"since_ms": report.pause.since_ms, "until_ms": report.pause.until_ms},
         "budget": _budget_as_json(feasibility),
         "oldest_open": report.oldest_open_task_id
         and {"task_id": report.oldest_open_task_id, "added_at_ms": report.oldest_open_added_at_ms},

@@ -19,6 +19,7 @@ from harvester.service.discovery_report import DiscoveryReport
 from harvester.service.list_api import ListApi
 from harvester.service.list_permit import list_permit
 from harvester.service.list_settlement import Queued, queue_page
+from harvester.service.pause_watch import PauseWatch
 from harvester.throttle.throttle import Throttle
 
 TRIES = 6
@@ -38,6 +39,7 @@ class DiscoveryParts:
     throttle: Throttle
     store: ListStore
     clock: Clock
+    pause: PauseWatch
     rng: Rng = field(default_factory=random.Random)
     key: Callable[[], str | None] = lambda: None
     lists: AccountLists = field(default_factory=lambda: AccountLists(("v1",)))
@@ -99,7 +101,7 @@ class _Pass:
     async def _ask(self, query: ListQuery) -> tuple[ListPage | Outcome, str | None]:
         """Return the answer, and the fingerprint of the key that the request was sent with."""
         parts = self._parts
-        permit = await list_permit(parts.throttle, parts.clock)
+        permit = await list_permit(parts.throttle, parts.clock, parts.pause)
         key = parts.key()
         self.report.requests += 1
         return await parts.api.list_tasks(query, permit), key

@@ -14,6 +14,7 @@ from harvester.service.disk_space import DiskSpaceGuard
 from harvester.service.final_states import FinalStates
 from harvester.service.list_api import ListApi
 from harvester.service.observer import Observer
+from harvester.service.pause_watch import PauseWatch
 from harvester.service.progress import Progress
 from harvester.service.run_control import RunControl
 from harvester.service.store_retry import StoreRetry
@@ -39,6 +40,7 @@ class HarvestParts:
     throttle: Throttle
     budget: MemoryBudget
     disk_space: DiskSpaceGuard
+    pause: PauseWatch
     breaker: Breaker
     planner: Planner
     final_states: FinalStates

@@ -5,6 +5,7 @@ import structlog
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.service.clock import Clock
+from harvester.service.pause_watch import PauseWatch
 from harvester.throttle.throttle import Permit, Throttle
 
 CHECK_EVERY_S = 1.0
@@ -12,10 +13,13 @@ CHECK_EVERY_S = 1.0
 log = structlog.stdlib.get_logger()
 
 
-async def list_permit(throttle: Throttle, clock: Clock) -> Permit:
-    """Wait for a permit. While the list is blocked, take no requests out of the shared budget. Raises StoreError."""
+async def list_permit(throttle: Throttle, clock: Clock, pause: PauseWatch) -> Permit:
+    """Wait for a permit. During a block or a pause, take no requests out of the shared budget. Raises StoreError."""
     is_logged = False
     while True:
+        if await pause.is_paused():
+            await clock.wait(anyio.Event(), CHECK_EVERY_S)
+            continue
         wait_s = throttle.endpoint_wait_s(Endpoint.LIST)
         if wait_s == 0:
             await throttle.refill()

@@ -59,6 +59,7 @@ class ModelLookups:
         self._disk_space = parts.disk_space
         self._progress = parts.progress
         self._control = parts.control
+        self._pause_watch = parts.pause
         self._clock = parts.clock
         self._rng = parts.new_rng()
         self._poller = poller
@@ -154,9 +155,11 @@ class ModelLookups:
         return is_page_due(window, results, self._clock.wall_ms(), load)
 
     async def _permit(self) -> Permit | None:
-        """Wait for a permit; None if the harvest stops, or if the API or a breaker would make it wait for long."""
+        """Wait for a permit; None if the harvest stops or pauses, or if API or breaker would make it wait for long."""
         waited_until = self._clock.monotonic() + NOT_WAITED_FOR_S
         while not self._control.is_stopping and self._clock.monotonic() <= waited_until:
+            if await self._retry.run(self._pause_watch.is_paused):
+                return None
             wait_s = self._throttle.endpoint_wait_s(Endpoint.LIST)
             if wait_s > NOT_WAITED_FOR_S:
                 return None

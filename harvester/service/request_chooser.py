@@ -42,6 +42,7 @@ class RequestChooser:
         self._progress = parts.progress
         self._control = parts.control
         self._clock = parts.clock
+        self._pause = parts.pause
         self._claims = claims
         self._disk_space = parts.disk_space
         self._probes = ProbeGate(parts, asks_once=options.until is StopWhen.ALL_ASKED)
@@ -73,6 +74,14 @@ class RequestChooser:
             if self._disk_space.is_short():
                 # Claims would be renewed meanwhile, and even that takes space.
                 await self._claims.give_back(self._claims.requests)
+                await self._clock.wait(changed, self._recheck_s)
+                continue
+            if await self._retry.run(self._pause.is_paused):
+                await self._claims.give_back(self._claims.requests)
+                # The answers to what was under way may have ended the last tasks.
+                if await self._ends.idle_s() is None:
+                    return None
+                self._progress.is_waiting = False
                 await self._clock.wait(changed, self._recheck_s)
                 continue
             await self._notices.update()

@@ -29,6 +29,7 @@ from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
 from harvester.simulator.requests import VideoRequest
 from harvester.store.sqlite.store import Store
 from harvester.throttle.throttle import Throttle
+from tests.support.harvest_parts import never_paused
 from tests.support.raw_server import KEY, NOON, Answering, client_of, listening, saying, silent, unlimited, whole
 from tests.support.store_builders import claim_due
 
@@ -81,11 +82,14 @@ class Account:
             self.sim.catalogue.create(VideoRequest(model=settings.model, options=("visual",), clip_length_s=6.0))
 
 
+PAUSE = never_paused(StoppedClock())
+
+
 async def discover_since(sim: Simulator, store: Store, *, since_ms: int = QUERY.started_at_ms) -> DiscoveryReport:
     throttle = Throttle(RateLimit(0), lambda: 1_000.0)
     async with Client(ClientSettings(sim.base_url), lambda: KEY, throttle, lambda: NOON) as client:
         return await discover(
-            DiscoveryParts(api=client, throttle=throttle, store=store, clock=StoppedClock()), since_ms
+            DiscoveryParts(api=client, throttle=throttle, store=store, clock=StoppedClock(), pause=PAUSE), since_ms
         )
 
 
@@ -344,7 +348,7 @@ def endless(number: int) -> dict[str, Any]:
 
 async def test_endless_pages_end_with_a_warning(store: Store) -> None:
     async with listing_of(endless) as client:
-        parts = DiscoveryParts(api=client, throttle=unlimited(), store=store, clock=StoppedClock())
+        parts = DiscoveryParts(api=client, throttle=unlimited(), store=store, clock=StoppedClock(), pause=PAUSE)
         report = await discover(parts, QUERY.started_at_ms)
     assert report.problem is not None
     assert (len(report.queued.new_ids), report.requests < 15) == (50, True)

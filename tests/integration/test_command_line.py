@@ -22,6 +22,8 @@ ORDER = [
     "label",
     "retry",
     "forget",
+    "pause",
+    "resume",
     "verify",
     "backup",
     "migrate",

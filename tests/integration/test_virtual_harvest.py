@@ -26,6 +26,7 @@ from harvester.service.discovery import DiscoveryParts, discover
 from harvester.service.discovery_report import DiscoveryReport
 from harvester.simulator.settings import SimulatorSettings
 from harvester.throttle.throttle import Throttle
+from tests.support.harvest_parts import never_paused
 from tests.support.thorough import thorough
 
 TASKS = 200
@@ -172,7 +173,8 @@ def test_the_list_shows_every_task_as_it_was_a_lag_ago() -> None:
             throttle = Throttle(RateLimit(0), clock.monotonic)
             api = ModelApi([one.task for one in submissions], clock, throttle, latency_s=0.0, list_lag_s=lag_s)
             await anyio.sleep(listed_after_s)
-            return await discover(DiscoveryParts(api=api, throttle=throttle, store=store, clock=clock), START_MS)
+            parts = DiscoveryParts(api=api, throttle=throttle, store=store, clock=clock, pause=never_paused(clock))
+            return await discover(parts, START_MS)
 
     report = run_virtually(discover_late())
     shown_at_ms = START_MS + round((listed_after_s - lag_s) * 1000)

@@ -16,7 +16,7 @@ from harvester.cli.commands import COMMANDS, load_command
 from harvester.domain import errors
 from harvester.domain.tasks.outcomes import Outcome
 from harvester.domain.tasks.task import DAY_MS, END_STATES, TaskState
-from harvester.service import clock, continuous_discovery, deadline_monitor, final_states, model_lookup
+from harvester.service import clock, continuous_discovery, deadline_monitor, final_states, model_lookup, pause_watch
 from harvester.service.housekeeping import ATTEMPTS_KEPT_MS
 from harvester.service.observer import LISTED
 from harvester.settings.model import SettingDescription, describe_settings
@@ -201,9 +201,8 @@ def test_the_fields_that_every_event_of_a_task_has_are_named() -> None:
 
 
 def conditions() -> set[str]:
-    return {one.CONDITION for one in (clock, continuous_discovery, deadline_monitor, final_states, model_lookup)} | set(
-        WATCHED_CONDITIONS
-    )
+    modules = (clock, continuous_discovery, deadline_monitor, final_states, model_lookup, pause_watch)
+    return {one.CONDITION for one in modules} | set(WATCHED_CONDITIONS)
 
 
 def test_the_conditions_are_those_of_the_program() -> None:

@@ -17,6 +17,7 @@ from aiohttp.test_utils import make_mocked_request
 from harvester.cli.main import run
 from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.pacer import Pacer
+from harvester.domain.limits.pause import Pause
 from harvester.domain.planning.feasibility import assess
 from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.outcomes import Refused, Retrieved
@@ -186,13 +187,15 @@ def full_report(**changes: Any) -> StatusReport:
         "blocked_until_ms": {Endpoint.LIST: NOW + 1},
         "held": Troubled(1, "a", "no segments"),
         "free_bytes": 10,
+        "pause": Pause(NOW, NOW + 1),
     }
     return StatusReport(**values | changes)
 
 
 def test_status() -> None:
     budget = SeenHarvest().throttle.results_budget(NOW)
-    empty = full_report(nearest_deadline=None, oldest_open_task_id=None, held=None, deadlines=[], free_bytes=None)
+    absent = dict.fromkeys(("nearest_deadline", "oldest_open_task_id", "held", "free_bytes", "pause"))
+    empty = full_report(deadlines=[], **absent)
     documents = [
         status_as_json(one, Path("harvester.db"), assess(one.deadlines, NOW, budget)) for one in (full_report(), empty)
     ]
@@ -261,6 +264,13 @@ def test_forget(run_json: Run, tmp_path: Path) -> None:
 
     assert document["forgotten"] == 1
     assert_documented(documented("harvester forget --json"), document)
+
+
+def test_pause_and_resume(run_json: Run) -> None:
+    run_json("add", object_id(1))
+
+    assert_documented(documented("harvester pause --json"), run_json("pause", "--for", "2h"), run_json("pause"))
+    assert_documented(documented("harvester resume --json"), run_json("resume"), run_json("resume"))
 
 
 def test_verify(run_json: Run, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.limits.pause import Pause
 from harvester.domain.tasks.model_gaps import ModelGaps
 from harvester.domain.tasks.queue_reports import Deadline, Troubled
 from harvester.domain.tasks.records import Attempt
@@ -53,6 +54,8 @@ class StatusReport:
     filtered: int = 0
     """The number of stored results that were retrieved for some of the embedding options only."""
     model_gaps: ModelGaps = field(default_factory=ModelGaps)
+    pause: Pause | None = None
+    """The pause of all requests that a person has asked for."""
 
     @property
     def open(self) -> int:

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harvester.domain.limits.endpoint import BudgetLease, RateLimit, reserve
+from harvester.domain.limits.pause import Pause
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.domain.tasks.listing import ListedRow, ListedTask, ListSettlement
 from harvester.store.sqlite.connection import open_for_reading
 from harvester.store.sqlite.database_path import exists
 from harvester.store.sqlite.limits import known_limits
 from harvester.store.sqlite.listed import listed_rows
+from harvester.store.sqlite.pausing import current_pause
 from harvester.store.sqlite.queries import query
 from harvester.store.sqlite.sqlite_errors import translating_errors
 
@@ -55,3 +57,10 @@ class DryRunStore:
     async def share_limits(self, _news: LimitUpdate, now_ms: int) -> LimitSnapshot:
         """Return the limits that all processes have learned."""
         return LimitSnapshot() if self._connection is None else known_limits(self._connection, now_ms)
+
+    async def pause(self, now_ms: int) -> Pause | None:
+        """Return the pause of the requests of all processes; None without one."""
+        if self._connection is None:
+            return None
+        with translating_errors(self.path):
+            return current_pause(self._connection, now_ms)

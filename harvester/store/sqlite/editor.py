@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from harvester.domain.limits.pause import Pause
 from harvester.domain.tasks.dead_letter import DeadLetter, Payload
 from harvester.domain.tasks.labels import Labels
 from harvester.domain.tasks.records import Lease, Settlement
@@ -16,6 +17,7 @@ from harvester.store.sqlite.database_path import check_exists
 from harvester.store.sqlite.dead_letters import dead_letters, load_payload
 from harvester.store.sqlite.forgetting import forget
 from harvester.store.sqlite.labels import set_labels, unknown_among
+from harvester.store.sqlite.pausing import begin_pause, end_pause
 from harvester.store.sqlite.results import settle as settle_group
 from harvester.store.sqlite.sqlite_errors import translating_errors
 from harvester.store.sqlite.transaction import in_transaction
@@ -45,6 +47,14 @@ class SqliteQueueEditor:
             return added
 
         return in_transaction(self._connection, body)
+
+    def pause(self, now_ms: int, until_ms: int | None) -> Pause:
+        """Pause the requests of all processes until then, or until `resume`; return the pause."""
+        return in_transaction(self._connection, lambda connection: begin_pause(connection, now_ms, until_ms))
+
+    def resume(self, now_ms: int) -> Pause | None:
+        """End the pause; return it, None if nothing was paused."""
+        return in_transaction(self._connection, lambda connection: end_pause(connection, now_ms))
 
     def label(self, task_ids: Sequence[str], changes: Labels) -> list[str]:
         """Set labels of queued tasks, an empty value removes one; return the ids that were never queued."""

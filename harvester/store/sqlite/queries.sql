@@ -958,6 +958,18 @@ SELECT arrival FROM budget
 -- name: set_budget_arrival
 INSERT INTO budget (id, arrival) VALUES (1, :arrival) ON CONFLICT (id) DO UPDATE SET arrival = excluded.arrival
 
+-- name: current_pause
+SELECT since, until FROM pause WHERE until IS NULL OR until > :now
+
+-- name: begin_pause
+INSERT INTO pause (id, since, until) VALUES (1, :now, :until)
+ON CONFLICT (id) DO UPDATE
+SET since = iif(pause.until IS NULL OR pause.until > :now, pause.since, excluded.since), until = excluded.until
+RETURNING since, until
+
+-- name: end_pause
+DELETE FROM pause
+
 -- name: blocks_ahead
 SELECT endpoint, blocked_until FROM blocks
 WHERE blocked_until > :now AND blocked_until <= :latest AND coalesce(noted_at, 0) <= :latest_note

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from harvester.domain.limits.endpoint import RateLimit
 from harvester.domain.limits.pacer import Pacer
+from harvester.domain.limits.pause import Pause
 from harvester.domain.tasks.queue_reports import Urgency
 from harvester.domain.tasks.task import ApiVersion
 from harvester.domain.tasks.task_reports import StatusReport, TaskDetails
@@ -18,6 +19,7 @@ from harvester.store.sqlite.connection import open_for_reading
 from harvester.store.sqlite.counts import urgency
 from harvester.store.sqlite.limits import limits_in_force
 from harvester.store.sqlite.maintenance.probe import why_not_writable
+from harvester.store.sqlite.pausing import current_pause
 from harvester.store.sqlite.sqlite_errors import translating_errors
 from harvester.store.sqlite.task_history import rebuild_json, status_report, task_details
 from harvester.store.sqlite.write_ahead_log import free_bytes, log_bytes
@@ -47,6 +49,10 @@ class SqliteInsights:
     def limits_in_force(self, limit: RateLimit, now_ms: int) -> Pacer:
         """Return the configured `limit` and the learned limits."""
         return limits_in_force(self._connection, limit, now_ms)
+
+    def pause(self, now_ms: int) -> Pause | None:
+        """Return the pause of all requests; None without one."""
+        return current_pause(self._connection, now_ms)
 
     def known_versions(self) -> list[tuple[int, ApiVersion]]:
         """Return the creation times and API versions of the newest tasks whose version is known, the newest last."""

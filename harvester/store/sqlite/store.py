@@ -13,6 +13,7 @@ import anyio
 
 from harvester.domain.errors import MovedFileError
 from harvester.domain.limits.endpoint import BudgetLease, RateLimit
+from harvester.domain.limits.pause import Pause
 from harvester.domain.limits.shared_limits import LimitSnapshot, LimitUpdate
 from harvester.domain.planning.processing_time import Key, LifeTable
 from harvester.domain.tasks.due_tasks import DueTasks
@@ -43,6 +44,7 @@ from harvester.store.sqlite.listed import apply_list_page, listed_rows
 from harvester.store.sqlite.maintenance.older_results import cover
 from harvester.store.sqlite.maintenance.rescue_copy import save_copy
 from harvester.store.sqlite.opened_file import OpenedFile
+from harvester.store.sqlite.pausing import current_pause
 from harvester.store.sqlite.processing_times import share_processing_times
 from harvester.store.sqlite.queries import Scope, query
 from harvester.store.sqlite.results import settle
@@ -372,6 +374,10 @@ class Store:
             return limits.known_limits(connection, now_ms)
 
         return await (self.transact(body) if update else self.read(body))
+
+    async def pause(self, now_ms: int) -> Pause | None:
+        """Return the pause of the requests of all processes; None without one."""
+        return await self.read(lambda connection: current_pause(connection, now_ms))
 
     async def prune(self, before_ms: int) -> int:
         """Delete a batch of the attempts that were made before that time; return how many."""

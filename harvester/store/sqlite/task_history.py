@@ -14,6 +14,7 @@ from harvester.store.sqlite.deadlines import deadlines
 from harvester.store.sqlite.json_columns import dump_json, load_json
 from harvester.store.sqlite.labels import labels_of
 from harvester.store.sqlite.limits import known_blocks
+from harvester.store.sqlite.pausing import current_pause
 from harvester.store.sqlite.queries import query
 from harvester.store.sqlite.write_ahead_log import free_bytes, log_bytes
 
@@ -46,6 +47,7 @@ def status_report(connection: sqlite3.Connection, path: Path, now_ms: int) -> St
         incomplete_task_id=example,
         filtered=connection.execute(query("count_filtered")).fetchone()[0],
         model_gaps=model_gaps(connection),
+        pause=current_pause(connection, now_ms),
     )
 
 

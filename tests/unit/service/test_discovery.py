@@ -25,6 +25,7 @@ from harvester.service.list_api import ObservedListApi
 from harvester.service.observer import NullObserver
 from harvester.service.progress import Progress
 from harvester.throttle.throttle import Permit, Throttle
+from tests.support.harvest_parts import never_paused
 
 NOW_MS = 1_760_000_000_000
 HOUR_S = 3600.0
@@ -178,7 +179,14 @@ class Stage:
 
     @property
     def parts(self) -> DiscoveryParts:
-        return DiscoveryParts(api=self.api, throttle=self.throttle, store=self.store, clock=self.clock, rng=Steady())
+        return DiscoveryParts(
+            api=self.api,
+            throttle=self.throttle,
+            store=self.store,
+            clock=self.clock,
+            pause=never_paused(self.clock),
+            rng=Steady(),
+        )
 
 
 def stage(*answers: Answer, requests_per_minute: float = 0) -> Stage:
