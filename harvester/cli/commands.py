@@ -24,6 +24,7 @@ COMMANDS = {
     "label": "Set labels of tasks.",
     "retry": "Put ended tasks back to pending.",
     "forget": "Remove tasks with all that belongs to them.",
+    "expedite": "Ask about tasks before all others.",
     "pause": "Send no more requests for a while.",
     "resume": "End the pause.",
     "verify": "Check the data in the database.",

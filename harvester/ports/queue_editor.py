@@ -35,6 +35,15 @@ class Widened:
 
 
 @dataclass(frozen=True, slots=True)
+class Expedited:
+    """How many tasks come first now; `held` for a confirmation; `left` with their states, None for unknown ones."""
+
+    count: int
+    held: list[str]
+    left: dict[str, TaskState | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Forgotten:
     """How many tasks were removed, and the ids of others: `claimed` by a process, `unknown`, or `left` for later."""
 
@@ -89,6 +98,14 @@ class QueueEditor(Protocol):
         """Put ends other than `harvested` back to `pending`: the named tasks, and all in `states`.
 
         `options` as with `add`.
+        """
+        ...
+
+    def expedite(self, task_ids: Sequence[str]) -> Expedited:
+        """Make open tasks due now, and put them before all others at the next request about each.
+
+        A claimed task stays with its owner. One whose end waits for a confirmation keeps waiting, because two denials
+        in a row may have one cause.
         """
         ...
 

@@ -5,3 +5,10 @@ CREATE TABLE pause (
     since INTEGER NOT NULL,
     until INTEGER
 ) STRICT;
+
+-- Tasks that `harvester expedite` puts before all others, with the number of their attempts at that time: a row has no
+-- effect once the task has had another attempt.
+CREATE TABLE expedited (
+    task     INTEGER PRIMARY KEY REFERENCES tasks (id),
+    attempts INTEGER NOT NULL
+) STRICT;

@@ -22,6 +22,7 @@ ORDER = [
     "label",
     "retry",
     "forget",
+    "expedite",
     "pause",
     "resume",
     "verify",

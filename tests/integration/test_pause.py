@@ -54,3 +54,16 @@ async def test_a_time_that_is_none_changes_nothing(shell: Shell, time: str, sent
 
     assert (refused.code, refused.last_line) == (2, f"harvester: {sentence}")
     assert shell.rows("SELECT * FROM pause") == []
+
+
+async def test_expedited_tasks_are_put_first_and_others_named(shell: Shell) -> None:
+    await shell.add(["first", "second"])
+
+    done = await shell.run("expedite", "first", "unknown")
+
+    assert done.code == 1
+    assert done.stderr.splitlines() == [
+        "harvester: unknown stays as it is: the database has no such task. Queue it: `harvester add unknown`.",
+        "1 task put first: harvester.db",
+    ]
+    assert shell.rows("SELECT task_id FROM expedited JOIN tasks ON tasks.id = task") == [("first",)]

@@ -266,6 +266,17 @@ def test_forget(run_json: Run, tmp_path: Path) -> None:
     assert_documented(documented("harvester forget --json"), document)
 
 
+def test_expedite(run_json: Run) -> None:
+    run_json("add", object_id(1))
+
+    document = run_json("expedite", object_id(1), object_id(2))
+
+    assert document["left"] == {object_id(2): None}
+    fields = documented("harvester expedite --json")
+    del fields["held_back[]"]
+    assert_documented(fields, document)
+
+
 def test_pause_and_resume(run_json: Run) -> None:
     run_json("add", object_id(1))
 

@@ -29,14 +29,15 @@ class Plan:
 def plan(due: DueTasks, now_ms: int, constraints: PlanConstraints, times: ProcessingTimes, listing: ListModel) -> Plan:
     """Return the plan for the due tasks at `now_ms` (Unix ms); pure."""
     prospects = [prospect_of(task, now_ms, times) for task in due.pending]
-    results, questions, later = _sort_out(due.ready, prospects, constraints)
+    results, questions, later = _sort_out(due, prospects, constraints)
     requests: list[PlannedRequest] = []
     possible = [request for request in results if request.endpoint not in constraints.closed]
     if Endpoint.LIST not in constraints.closed:
         page = evidence_page([request.task for request in possible], now_ms, constraints, listing)
         if page is not None:
             return Plan([page], [])
-    requests += sorted(possible, key=lambda request: _urgency(request.task, now_ms))[: constraints.limit]
+    possible.sort(key=lambda request: (request.task.row_id not in due.expedited, _urgency(request.task, now_ms)))
+    requests += possible[: constraints.limit]
     requests += choose_questions(questions, constraints.limit - len(requests), constraints, listing)
     if constraints.looks_first and not requests:
         requests = first_look(prospects, constraints, listing)
@@ -46,16 +47,16 @@ def plan(due: DueTasks, now_ms: int, constraints: PlanConstraints, times: Proces
 
 
 def _sort_out(
-    ready: Iterable[Task], prospects: Iterable[Prospect], constraints: PlanConstraints
+    due: DueTasks, prospects: Iterable[Prospect], constraints: PlanConstraints
 ) -> tuple[list[TaskRequest], list[Prospect], list[Prospect]]:
     """Return the requests for results, the tasks to ask about, and the tasks that are not worth a request yet."""
     versions = constraints.versions
-    results = [versions.request(Endpoint.RETRIEVE, task) for task in ready]
+    results = [versions.request(Endpoint.RETRIEVE, task) for task in due.ready]
     questions, later = [], []
     may_guess = constraints.strategy is Strategy.AUTO
     for one in prospects:
         is_sure = one.chance >= SURE and constraints.trust_estimates
-        if one.is_last_chance or (may_guess and (one.is_urgent or is_sure)):
+        if one.is_last_chance or one.task.row_id in due.expedited or (may_guess and (one.is_urgent or is_sure)):
             # Also while retrievals must wait: a question now would not save the retrieval.
             results.append(versions.request(versions.result_endpoint(one.task), one.task, one.chance))
         elif constraints.ask_every_task or one.is_urgent or one.wait_s >= LEAST_WAIT_S:

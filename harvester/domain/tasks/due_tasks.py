@@ -8,8 +8,12 @@ from harvester.domain.tasks.task import Task
 
 @dataclass(frozen=True, slots=True)
 class DueTasks:
-    """Due tasks, the nearest deadline first. `is_whole`: these are all due tasks."""
+    """Due tasks, the nearest deadline first. `is_whole`: these are all due tasks.
+
+    `expedited` are the row ids of those that a person wants before all others.
+    """
 
     ready: Sequence[Task]
     pending: Sequence[Task]
     is_whole: bool = True
+    expedited: frozenset[int] = frozenset()

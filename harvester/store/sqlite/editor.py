@@ -10,11 +10,12 @@ from harvester.domain.tasks.labels import Labels
 from harvester.domain.tasks.records import Lease, Settlement
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.domain.tasks.task_list import TaskFilter
-from harvester.ports.queue_editor import Forgotten, PutBack, Widened
+from harvester.ports.queue_editor import Expedited, Forgotten, PutBack, Widened
 from harvester.store.sqlite import queue, widening
 from harvester.store.sqlite.connection import Connection, open_for_writing
 from harvester.store.sqlite.database_path import check_exists
 from harvester.store.sqlite.dead_letters import dead_letters, load_payload
+from harvester.store.sqlite.expediting import expedite
 from harvester.store.sqlite.forgetting import forget
 from harvester.store.sqlite.labels import set_labels, unknown_among
 from harvester.store.sqlite.pausing import begin_pause, end_pause
@@ -79,6 +80,10 @@ class SqliteQueueEditor:
             return PutBack(queue.retry(connection, task_ids=task_ids, states=states, options=options), left)
 
         return in_transaction(self._connection, body)
+
+    def expedite(self, task_ids: Sequence[str]) -> Expedited:
+        """Make open tasks due now, and put them before all others at the next request about each."""
+        return in_transaction(self._connection, lambda connection: expedite(connection, task_ids))
 
     def widen(self, task_ids: Sequence[str], options: Sequence[str], now_ms: int) -> Widened:
         """Ask again for those results that were retrieved with a filter and lack some of `options`."""

@@ -41,7 +41,7 @@ def forget(connection: sqlite3.Connection, task_ids: Sequence[str], now_ms: int,
 def _remove(connection: sqlite3.Connection, task_keys: Sequence[int], now_ms: int) -> None:
     remove_results(connection, task_keys)
     keys = {"tasks": dump_json(task_keys).decode()}
-    for name in ("forget_attempts", "forget_payload", "forget_listed", "forget_labels"):
+    for name in ("forget_attempts", "forget_payload", "forget_listed", "forget_labels", "forget_expedited"):
         connection.execute(query(name), keys)
     connection.execute(query("bury"), {**keys, "now": now_ms})
     check_stored("tasks", len(task_keys), connection.execute(query("forget_task"), keys).rowcount)

@@ -357,6 +357,35 @@ FROM temp.selected CROSS JOIN tasks ON tasks.id = selected.task LEFT JOIN listed
 WHERE tasks.state = :state AND tasks.next_attempt_at = 0 AND tasks.expires_at > 0
 ORDER BY tasks.expires_at <= :now, tasks.expires_at * :direction LIMIT :limit
 
+-- name: due_expedited
+-- The due tasks that come before all others. Rarely there are any.
+SELECT {claimable}
+FROM expedited CROSS JOIN tasks ON tasks.id = expedited.task LEFT JOIN listed ON listed.task = tasks.id
+WHERE tasks.attempts = expedited.attempts AND tasks.state IN ('pending', 'ready')
+  AND tasks.next_attempt_at = 0 AND tasks.expires_at > 0
+ORDER BY tasks.expires_at LIMIT :limit
+
+-- name: due_expedited_selected
+SELECT {claimable}
+FROM expedited CROSS JOIN temp.selected ON selected.task = expedited.task
+CROSS JOIN tasks ON tasks.id = expedited.task LEFT JOIN listed ON listed.task = tasks.id
+WHERE tasks.attempts = expedited.attempts AND tasks.state IN ('pending', 'ready')
+  AND tasks.next_attempt_at = 0 AND tasks.expires_at > 0
+ORDER BY tasks.expires_at LIMIT :limit
+
+-- name: find_to_expedite
+SELECT state, doubted_at IS NOT NULL FROM tasks WHERE task_id = :task_id
+
+-- name: expedite
+INSERT INTO expedited (task, attempts) SELECT id, attempts FROM tasks WHERE task_id = :task_id
+ON CONFLICT (task) DO UPDATE SET attempts = excluded.attempts
+
+-- name: make_named_due
+UPDATE tasks SET next_attempt_at = 0 WHERE task_id = :task_id AND lease_owner IS NULL
+
+-- name: drop_answered
+DELETE FROM expedited WHERE attempts <> (SELECT tasks.attempts FROM tasks WHERE tasks.id = expedited.task)
+
 -- name: first_selected
 -- The selected tasks among the first due ones, in the order of the index: if most tasks are selected, this finds the
 -- first few without reading the whole selection. It reads no more tasks than are selected, because then reading the
@@ -839,6 +868,9 @@ DELETE FROM attempts WHERE task IN (SELECT value FROM json_each(:tasks))
 
 -- name: forget_payload
 DELETE FROM payloads WHERE task IN (SELECT value FROM json_each(:tasks))
+
+-- name: forget_expedited
+DELETE FROM expedited WHERE task IN (SELECT value FROM json_each(:tasks))
 
 -- name: forget_listed
 DELETE FROM listed WHERE task IN (SELECT value FROM json_each(:tasks))

@@ -155,7 +155,20 @@ def due(
         known = {task.row_id for task in pending}
         last = read_newest(connection, TaskState.PENDING, now_ms, limit)
         pending = [*pending, *(task for task in reversed(last) if task.row_id not in known)]
-    return DueTasks(found[TaskState.READY], pending, is_whole)
+    ready, first = found[TaskState.READY], _expedited(connection, scope, limit)
+    if first:
+        ready, pending = _with_first(ready, first, TaskState.READY), _with_first(pending, first, TaskState.PENDING)
+    return DueTasks(ready, pending, is_whole, frozenset(task.row_id for task in first))
+
+
+def _expedited(connection: sqlite3.Connection, scope: Scope, limit: int) -> list[Task]:
+    return [task_of(row) for row in connection.execute(scope.query("due_expedited"), {"limit": limit})]
+
+
+def _with_first(tasks: list[Task], first: list[Task], state: TaskState) -> list[Task]:
+    """Return the tasks, and those of `first` in that state that are not among them."""
+    known = {task.row_id for task in tasks}
+    return [*(task for task in first if task.state is state and task.row_id not in known), *tasks]
 
 
 def _first(connection: sqlite3.Connection, state: TaskState, now_ms: int, limit: int) -> list[Task]:

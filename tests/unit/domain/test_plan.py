@@ -399,3 +399,13 @@ def test_what_was_heard_while_the_clock_was_ahead_keeps_no_task_waiting() -> Non
 def test_no_task_is_put_off_for_longer_than_the_longest_wait(age_ms: int, unfinished_ms: int) -> None:
     one = replace(task(age_ms=age_ms), unfinished_at_ms=unfinished_ms)
     assert all(NOW < until_ms <= NOW + MAX_POLL_WAIT_MS for _, until_ms in planned([one]).later)
+
+
+def test_expedited_tasks_come_first_whatever_their_chance() -> None:
+    young, urgent = task(1, age_ms=1000), task(2, state=TaskState.READY, age_ms=RETENTION_MS - MINUTE_MS)
+    due = DueTasks([urgent], [young], expedited=frozenset([young.row_id]))
+
+    found = plan(due, NOW, MANY, ProcessingTimes(), ListModel())
+
+    assert [request.tasks[0].row_id for request in found.requests] == [young.row_id, urgent.row_id]
+    assert found.later == []

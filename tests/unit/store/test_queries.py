@@ -20,6 +20,7 @@ HOT_PATH = (
     "due",
     "due_newest",
     "due_overdue",
+    "due_expedited",
     "due_selected",
     "first_selected",
     "last_selected",
