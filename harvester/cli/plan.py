@@ -46,7 +46,7 @@ def plan(
     settings = load_settings(config, overrides).settings
     report, pause = _read_report(settings, calls)
     if json:
-        print_json(as_json(report))
+        print_json(as_json(report, pause))
         return
     for line in lines(report):
         print_data(line)

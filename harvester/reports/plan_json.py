@@ -3,21 +3,24 @@
 from dataclasses import asdict
 from typing import Any
 
+from harvester.domain.limits.pause import Pause
 from harvester.domain.planning.next_requests import Call, finished_among
 from harvester.domain.planning.planned_requests import ListRequest
 from harvester.reports import processing_times
 from harvester.reports.deadline_warning import deadline_warning
+from harvester.reports.pause_text import pause_json
 from harvester.reports.plan_report import PlanReport
 from harvester.reports.request_reasons import reason
 
 
-def as_json(report: PlanReport) -> dict[str, Any]:
-    """Return the forecast as a JSON object; times are Unix milliseconds."""
+def as_json(report: PlanReport, pause: Pause | None = None) -> dict[str, Any]:
+    """Return the forecast, which does not consider the pause, as a JSON object; times are Unix milliseconds."""
     sample, preview, budget = report.sample, report.preview, report.conditions.budget
     ahead = preview.feasibility
     return {
         "at_ms": sample.at_ms,
         "strategy": report.conditions.strategy.value,
+        "paused": pause_json(pause),
         "budget": {
             "requests_per_s": budget.rate_per_s,
             "configured_per_s": budget.setting_per_s,

@@ -6,6 +6,7 @@ from typing import Any
 from harvester.domain.planning.feasibility import Feasibility
 from harvester.domain.tasks.task_reports import StatusReport
 from harvester.reports.deadline_warning import deadline_warning
+from harvester.reports.pause_text import pause_json
 
 
 def as_json(report: StatusReport, path: Path, feasibility: Feasibility) -> dict[str, Any]:
@@ -15,7 +16,7 @@ def as_json(report: StatusReport, path: Path, feasibility: Feasibility) -> dict[
         "tasks": {state.value: count for state, count in report.counts.items()},
         "open": report.open,
         "nearest_deadline": deadline and {"task_id": deadline.task_id, "expires_at_ms": deadline.expires_at_ms},
-        "paused": report.pause and {"since_ms": report.pause.since_ms, "until_ms": report.pause.until_ms},
+        "paused": pause_json(report.pause),
         "budget": _budget_as_json(feasibility),
         "oldest_open": report.oldest_open_task_id
         and {"task_id": report.oldest_open_task_id, "added_at_ms": report.oldest_open_added_at_ms},

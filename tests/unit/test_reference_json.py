@@ -168,7 +168,9 @@ def test_plan() -> None:
     by_page = report(*(task(number) for number in range(1, 60)), strategy=Strategy.LIST)
     singly = report(task(1), pacer=pacer)
 
-    assert_documented(documented("harvester plan --json"), plan_as_json(by_page), plan_as_json(singly))
+    assert_documented(
+        documented("harvester plan --json"), plan_as_json(by_page, Pause(NOW, NOW + 1)), plan_as_json(singly)
+    )
 
 
 def full_report(**changes: Any) -> StatusReport:
