@@ -1,24 +1,23 @@
 """`harvester demo`: a whole harvest against the stand-in, with the real commands."""
 
-import itertools
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated
+from typing import Annotated
 
 import typer
 
+from harvester.cli.demo_stand_in import UNFINISHED, StandIn, running_stand_in
+from harvester.cli.own_command import own_command, own_python
 from harvester.domain.errors import UsageError
-
-TASKS = 30
+from harvester.settings.settings_file import Value, settings_text
 
 # Everything that a demo writes: a second run deletes these files and nothing else.
-_FILES = ("harvester.db", "harvester.db-wal", "harvester.db-shm", "ids.txt", "requests.jsonl")
+_FILES = ("harvester.db", "harvester.db-wal", "harvester.db-shm", "ids.txt", "requests.jsonl", "harvester.toml")
 
 Folder = Annotated[Path, typer.Option("--folder", metavar="DIR", readable=False, help="Where to put the demo's files.")]
 
@@ -31,15 +30,10 @@ def demo(folder: Folder = Path("harvester-demo")) -> None:
     Example: harvester demo
     """
     _prepare(folder)
-    with _stand_in(folder) as (base_url, ids):
-        (folder / "ids.txt").write_text("\n".join(ids) + "\n", "utf-8")
-        environ = os.environ | {
-            "TWELVELABS_API_KEY": "rehearsal",
-            "HARVESTER_API__BASE_URL": base_url,
-            "HARVESTER_RATE__REQUESTS_PER_MINUTE": "600",
-        }
-        database = str(folder / "harvester.db")
-        _say(f"A stand-in for the API is running, with {len(ids)} tasks of which some are still processing:")
+    database = str(folder / "harvester.db")
+    with running_stand_in(folder / "requests.jsonl") as api:
+        environ = _write_inputs(folder, api)
+        _say(f"A stand-in for the API is running, with {len(api.ids)} tasks, {UNFINISHED} of them still processing:")
         _say("videos and documents, embedded by Marengo 3.0 and 3.5.")
         _run(["add", "--file", str(folder / "ids.txt"), "--db", database], environ)
         exit_code = _run(["backfill", "--db", database], environ)
@@ -47,17 +41,37 @@ def demo(folder: Folder = Path("harvester-demo")) -> None:
             _run(["status", "--db", database], environ)
             exit_code = _run(["verify", "--deep", "--db", database], environ)
     if exit_code == 0:
-        _say("\n" + _NOW_TRY.format(database=shlex.quote(database), an_id=ids[-1]))
+        _say(f"\n{_now_try(database, api.finished[-1])}")
     raise typer.Exit(exit_code)
 
 
-_NOW_TRY = """Now try, with the files of the demo:
-  harvester show {an_id} --db {database}
-  sqlite3 {database} "SELECT task_id, embedding_option, start_offset_sec, dim FROM segment_vectors LIMIT 5"
-and with your own account:
-  export TWELVELABS_API_KEY=...
-  harvester add --file ids.txt
-  harvester backfill"""
+def _now_try(database: str, an_id: str) -> str:
+    """Return commands that work in a shell of the current folder as they are."""
+    program = own_command()
+    return (
+        "Each demo has the same figures; only times differ, and the ids, which begin with the time.\n"
+        "Now try, with the files of the demo:\n"
+        f"  {program} show {an_id} --db {shlex.quote(database)}\n"
+        f"  {_query(database)}\n"
+        "and with your own account:\n"
+        f"  {program} init\n"
+        f"  {program} discover\n"
+        f"  {program} backfill"
+    )
+
+
+def _query(database: str) -> str:
+    """Return a command that reads vectors: by the shell of SQLite, or without it by Python."""
+    statement = "SELECT task_id, embedding_option, start_offset_sec, dim FROM segment_vectors LIMIT 5"
+    if shutil.which("sqlite3") is not None:
+        return f'sqlite3 {shlex.quote(database)} "{statement}"'
+    code = f"import sqlite3; print(sqlite3.connect({database!r}).execute({statement!r}).fetchall())"
+    return f"{own_python()} -c {_quoted(code)}"
+
+
+def _quoted(text: str) -> str:
+    """Return the text quoted for a shell, in double quotes where none of its characters means something there."""
+    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
 
 
 def _prepare(folder: Path) -> None:
@@ -71,48 +85,13 @@ def _prepare(folder: Path) -> None:
         ) from None
 
 
-@contextmanager
-def _stand_in(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Run `harvester simulate` in its own process; yield its base URL and the ids of its tasks."""
-    options = ["--tasks", str(TASKS), "--failed-ratio", "0.1", "--duration-s", "60,300", "--api", "v2"]
-    options += ["--media", "video,document", "--models", "marengo3.0,marengo3.5"]
-    # Made three minutes ago and finished after about three: the scheduler would not ask about younger ones so soon.
-    options += [
-        "--age-s",
-        "190",
-        "--spread-s",
-        "16",
-        "--processing-s",
-        "190,0.03",
-        "--seed",
-        "7",
-        "--log",
-        str(folder / "requests.jsonl"),
-        "--print-ids",
-        "--port",
-        "0",
-    ]
-    process = subprocess.Popen(
-        _command(["simulate", *options]),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Ctrl-C goes to the harvest alone, which still needs the API to finish its downloads.
-        start_new_session=True,
-    )
-    try:
-        yield _started(process.stdout, process.stderr)
-    finally:
-        process.terminate()
-        process.communicate()
-
-
-def _started(stdout: IO[str] | None, stderr: IO[str] | None) -> tuple[str, list[str]]:
-    ids = [line.strip() for line in itertools.islice(stdout or (), TASKS)]
-    first_line = (stderr.readline() if stderr else "").strip()
-    if len(ids) < TASKS or not first_line.startswith("Listening on "):
-        raise UsageError(f"The stand-in did not start: {first_line}", remedy="Try `harvester simulate --port 0`.")
-    return first_line.split()[2], ids
+def _write_inputs(folder: Path, api: StandIn) -> dict[str, str]:
+    """Write the list of ids and the settings; return the environment of the commands, without settings of the user."""
+    (folder / "ids.txt").write_text("\n".join(api.ids) + "\n", "utf-8")
+    settings: dict[str, dict[str, Value]] = {"api": {"base_url": api.base_url}, "rate": {"requests_per_minute": 600}}
+    (folder / "harvester.toml").write_text(settings_text(settings, {}), "utf-8")
+    others = {name: value for name, value in os.environ.items() if not name.upper().startswith("HARVESTER_")}
+    return others | {"TWELVELABS_API_KEY": "rehearsal", "HARVESTER_CONFIG": str(folder / "harvester.toml")}
 
 
 def _run(arguments: list[str], environ: dict[str, str]) -> int:
@@ -120,13 +99,9 @@ def _run(arguments: list[str], environ: dict[str, str]) -> int:
     _say(f"\n$ harvester {shlex.join(arguments)}")
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        return subprocess.run(_command(arguments), env=environ, check=False).returncode
+        return subprocess.run([sys.executable, "-m", "harvester", *arguments], env=environ, check=False).returncode
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _command(arguments: list[str]) -> list[str]:
-    return [sys.executable, "-m", "harvester", *arguments]
 
 
 def _say(text: str) -> None:
