@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from harvester.ports.check_result import Diagnosis, Verdict
-from harvester.settings.addresses import split_address
+from harvester.settings.addresses import local_address
 from harvester.settings.model import Settings
 
 TIMEOUT_S = 5.0
@@ -20,10 +20,7 @@ def ask_daemon(settings: Settings) -> Diagnosis:
         return Diagnosis(
             _NAME, Verdict.FAILURE, "server.listen is empty: the daemon serves no pages.", "Give it an address."
         )
-    host, port = split_address(listen)
-    # A daemon that listens on every address is reachable on the loopback address.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared with, not listened on
-    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection(*local_address(listen), timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/healthz")
         response = connection.getresponse()

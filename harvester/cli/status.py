@@ -1,13 +1,14 @@
 """`harvester status`: shows the state of the queue."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import typer
 
 from harvester.app.stores import open_insights
 from harvester.cli.console import print_data, print_json
+from harvester.cli.daemon_conditions import daemon_conditions
 from harvester.cli.durations import parse_duration_s
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
@@ -48,12 +49,12 @@ def status(
         from harvester.cli.status_watch import watch_status  # noqa: PLC0415  # rich, 40 ms
 
         every_s = parse_duration_s(every or "2s", "--every")
-        raise typer.Exit(watch_status(lambda: list(_lines(*_read_report(settings))), every_s))
-    report, feasibility = _read_report(settings)
+        raise typer.Exit(watch_status(lambda: _read_lines(settings), every_s))
     if json:
+        report, feasibility = _read_report(settings)
         print_json(as_json(report, path, feasibility))
         return
-    for line in _lines(report, feasibility):
+    for line in _read_lines(settings):
         print_data(line)
     typer.echo(f"database {path}", err=True)
 
@@ -68,9 +69,15 @@ def _read_report(settings: Settings) -> tuple[StatusReport, Feasibility]:
     return report, assess(report.deadlines, now_ms, pacer.results_budget(now_ms / 1000, now_ms))
 
 
-def _lines(report: StatusReport, feasibility: Feasibility) -> Iterator[str]:
+def _read_lines(settings: Settings) -> list[str]:
+    """Return the status for people: of the database, and of the daemon that works on it."""
+    report, feasibility = _read_report(settings)
+    return list(_lines(report, feasibility, daemon_conditions(settings)))
+
+
+def _lines(report: StatusReport, feasibility: Feasibility, conditions: Mapping[str, str]) -> Iterator[str]:
     now = time.time()
-    yield from _head(report, feasibility, now)
+    yield from _first_lines(report, feasibility, conditions, now)
     yield ""
     for state, count in report.counts.items():
         yield f"{state:10}{count:>10}"
@@ -98,11 +105,15 @@ def _lines(report: StatusReport, feasibility: Feasibility) -> Iterator[str]:
         yield f"last error     {shown_time(error.at_ms)} {error.task_id} ({error.state}): {error.message}"
 
 
-def _head(report: StatusReport, feasibility: Feasibility, now: float) -> Iterator[str]:
-    """Yield whether a person has to act, whether requests are paused, and a warning about deadlines."""
+def _first_lines(
+    report: StatusReport, feasibility: Feasibility, conditions: Mapping[str, str], now: float
+) -> Iterator[str]:
+    """Yield whether a person has to act, whether requests are paused, what the daemon reports, and a warning."""
     yield _verdict(report, now)
     if report.pause is not None:
         yield f"PAUSED {pause_times(report.pause)}: no requests are sent; {RESUME}."
+    for name, text in conditions.items():
+        yield f"The daemon reports {name}: {text}"
     warning = deadline_warning(feasibility)
     if warning is not None:
         yield warning

@@ -39,6 +39,13 @@ def split_address(value: str) -> tuple[str, int]:
     return host, port
 
 
+def local_address(listen: str) -> tuple[str, int]:
+    """Return host and port by which programs on this machine reach a server that listens at the address."""
+    host, port = split_address(listen)
+    # Who listens on every address is reachable on the loopback address.
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104  # compared with, not listened on
+
+
 def is_this_machine(host: str) -> bool:
     """Return whether only programs on this machine can reach that host."""
     if host == "localhost":

@@ -18,6 +18,7 @@ def status_document(report: StatusReport, view: HarvestView, metrics: Metrics) -
     feasibility = assess(report.deadlines, report.at_ms, view.throttle.results_budget(report.at_ms))
     return as_json(report, view.database, feasibility) | {
         "version": __version__,
+        "database": str(view.database.resolve()),
         "at_ms": view.clock.wall_ms(),
         "uptime_s": round(now - progress.started, 3),
         "harvested": progress.harvested,
