@@ -10,7 +10,7 @@ import typer
 from harvester.app.stores import open_maintenance, open_queue_editor
 from harvester.cli.console import print_error
 from harvester.cli.durations import parse_duration_s
-from harvester.cli.harvest_process import prepare_process, warn_of_excess
+from harvester.cli.harvest_process import prepare_process, warn_of_excess, warn_of_sharing
 from harvester.cli.id_arguments import collect_task_ids
 from harvester.cli.loading import loading
 from harvester.cli.logs import configure_logs
@@ -67,6 +67,7 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     is_asked = loaded.origins["log.level"] != "default"
     configure_logs(loaded.settings.log.level if is_asked else "warning", loaded.settings.log.format)
     warn_of_excess(loaded.settings, limits)
+    warn_of_sharing(loaded.settings)
     if given.task_ids is None:
         # Without ids there must be a queue already; a misspelt path would otherwise look like an empty one.
         open_maintenance(loaded.settings.store.path).check_exists()

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 
 import structlog
 
+from harvester.app.stores import open_maintenance
 from harvester.cli.streams import MessageStream
 from harvester.settings.machine import MachineLimits
 from harvester.settings.machine_defaults import excess
@@ -39,6 +40,12 @@ def warn_of_excess(settings: Settings, limits: MachineLimits) -> None:
     """Log a warning if the settings let a harvest take more memory than there is."""
     if (why := excess(settings, limits)) is not None:
         structlog.stdlib.get_logger().warning("too little memory for these settings", why=why)
+
+
+def warn_of_sharing(settings: Settings) -> None:
+    """Log a warning if another process has the database open, and the engine of the store has an error then."""
+    if (why := open_maintenance(settings.store.path).sharing_risk()) is not None:
+        structlog.stdlib.get_logger().warning("two processes share the database", why=why)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import typer
 
-from harvester.cli.harvest_process import prepare_process, warn_of_excess
+from harvester.cli.harvest_process import prepare_process, warn_of_excess, warn_of_sharing
 from harvester.cli.loading import loading
 from harvester.cli.logs import configure_logs
 from harvester.cli.options import ConfigFile, Database, Strategy
@@ -36,6 +36,7 @@ def run(*, strategy: Strategy = None, db: Database = None, config: ConfigFile = 
     key = resolve_api_key(loaded.settings, os.environ)
     configure_logs(loaded.settings.log.level, loaded.settings.log.format)
     warn_of_excess(loaded.settings, limits)
+    warn_of_sharing(loaded.settings)
     # The HTTP client and numpy take much memory: they are imported only when there is enough.
     with loading():
         from harvester.cli.daemon import Daemon  # noqa: PLC0415

@@ -127,3 +127,7 @@ class StoreMaintenance(Protocol):
     def diagnose(self) -> Iterator[Diagnosis]:
         """Yield the lines of `harvester doctor` about the store, its place and its engine; raises nothing."""
         ...
+
+    def sharing_risk(self) -> str | None:
+        """Return in sentences why it is dangerous that another process has the store open now; None if it is not."""
+        ...

@@ -1,5 +1,6 @@
 """Copy the database while others write to it: a snapshot that gets its name only after all checks have passed."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -48,7 +49,17 @@ def back_up(database: Path, target: Path, *, replace: bool = False) -> Backup:
     return Backup(target, taken_at_ms, size, version, counts)
 
 
+def _reach(target: Path) -> None:
+    """Raise OSError unless the target can be looked at: from Python 3.14 on, `is_dir` and `exists` do not."""
+    try:
+        target.stat()
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            raise
+
+
 def _check_target(database: Path, target: Path, *, replace: bool) -> None:
+    _reach(target)
     if target.is_dir():
         raise UsageError(f"{str(target)!a} is a folder.", remedy="Give the name of a file in it.")
     if not target.absolute().parent.is_dir():

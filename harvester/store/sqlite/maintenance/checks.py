@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +13,7 @@ from harvester.reports.formats import shown_bytes
 from harvester.store.sqlite.connection import open_for_reading
 from harvester.store.sqlite.database_path import exists
 from harvester.store.sqlite.disk_estimate import forecast
-from harvester.store.sqlite.maintenance import sqlite_version
+from harvester.store.sqlite.maintenance import sharing, sqlite_version
 from harvester.store.sqlite.maintenance.file_systems import LOCAL_DISK, mount_of
 from harvester.store.sqlite.maintenance.probe import why_not_writable
 from harvester.store.sqlite.migrations import applied_versions, load_migrations
@@ -105,21 +104,19 @@ def _forecast(path: Path) -> DiskForecast:
         return DiskForecast(open_tasks=0, bytes_each=0, is_measured=False)
 
 
-def check_engine() -> Diagnosis:
-    """Return whether this release of SQLite is new enough, and free of known errors."""
-    version = sqlite3.sqlite_version_info
-    shown = sqlite_version.shown(version)
-    if sqlite_version.is_too_old(version):
+def check_engine(path: Path | None = None) -> Diagnosis:
+    """Return whether this release of SQLite is new enough, and free of errors that can show at the database `path`.
+
+    Several processes must have it open for the one known error.
+    """
+    shown = sqlite_version.shown(sqlite_version.RELEASE)
+    if sqlite_version.is_too_old():
         oldest = sqlite_version.shown(sqlite_version.OLDEST)
         return Diagnosis("SQLite", Verdict.FAILURE, f"{shown} is older than {oldest}.", "Use a newer Python or system.")
-    if sqlite_version.may_lose_wal_reset(version):
-        text = (
-            f"{shown} has the WAL-reset bug, unless your distribution has fixed it: two connections that write or "
-            "checkpoint at the same instant can, very rarely, damage the database."
-        )
-        remedy = (
-            "Use SQLite 3.51.3 or newer (or 3.50.7, 3.44.6); until then let one process at a time write, "
-            "and make backups with `harvester backup`."
-        )
-        return Diagnosis("SQLite", Verdict.WARNING, text, remedy)
-    return Diagnosis("SQLite", Verdict.OK, shown)
+    if not sqlite_version.may_lose_wal_reset():
+        return Diagnosis("SQLite", Verdict.OK, shown)
+    others = 0 if path is None else sharing.other_processes(path)
+    if others is not None and others < 2:
+        return Diagnosis("SQLite", Verdict.OK, f"{shown}; with this one let one process at a time write")
+    who = "" if others is None else f"{others} processes have the database open. "
+    return Diagnosis("SQLite", Verdict.WARNING, who + sharing.WAL_RESET_RISK, sharing.ONE_AT_A_TIME)

@@ -10,6 +10,7 @@ from harvester.store.sqlite.connection import Connection, open_existing, open_fo
 from harvester.store.sqlite.database_path import check_exists
 from harvester.store.sqlite.maintenance import checks
 from harvester.store.sqlite.maintenance.older_results import cover
+from harvester.store.sqlite.maintenance.sharing import sharing_risk
 from harvester.store.sqlite.migrations import applied_versions
 from harvester.store.sqlite.sqlite_errors import translating_errors
 from harvester.store.sqlite.transaction import in_transaction
@@ -66,7 +67,11 @@ class SqliteMaintenance:
         yield from checks.check_database(self._path)
         yield checks.check_file_system(self._path)
         yield checks.check_space(self._path)
-        yield checks.check_engine()
+        yield checks.check_engine(self._path)
+
+    def sharing_risk(self) -> str | None:
+        """Return why it is dangerous that another process has the database open now; None if it is not."""
+        return sharing_risk(self._path)
 
 
 def _cover_batch(connection: Connection, after_task: int) -> Covered | None:

@@ -4,6 +4,9 @@ import sqlite3
 
 Release = tuple[int, int, int]
 
+RELEASE: Release = sqlite3.sqlite_version_info
+"""The release in use."""
+
 OLDEST: Release = (3, 37, 0)
 """The first release with STRICT tables; https://www.sqlite.org/releaselog/3_37_0.html"""
 
@@ -16,12 +19,12 @@ def shown(release: Release) -> str:
     return ".".join(map(str, release))
 
 
-def is_too_old(release: Release = sqlite3.sqlite_version_info) -> bool:
+def is_too_old(release: Release = RELEASE) -> bool:
     """Return whether that release cannot create the schema."""
     return release < OLDEST
 
 
-def may_lose_wal_reset(release: Release = sqlite3.sqlite_version_info) -> bool:
+def may_lose_wal_reset(release: Release = RELEASE) -> bool:
     """Return whether the release has the WAL-reset bug, unless its distributor has fixed it.
 
     Two connections that write or checkpoint at the same instant can, very rarely, damage the database. Fixed in 3.51.3,
