@@ -12,6 +12,7 @@ import pytest
 from harvester.domain.tasks.queue_reports import Urgency
 from harvester.web.gauges import gauges
 from harvester.web.metrics import Metrics
+from tests.support.machine import needs_proc
 from tests.support.web_builders import NOW, SeenHarvest
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -82,6 +83,7 @@ def test_every_alert_has_a_case() -> None:
     assert alerts == set(re.findall(r"alertname: (\w+)", ALERTS_TEST))
 
 
+@needs_proc
 def test_alerts_and_dashboard_name_only_metrics_that_are_served() -> None:
     of_alerts = re.findall(r"expr: (.*?)\n +(?:for|labels):", ALERTS, re.DOTALL)
     named = {name for text in [*of_alerts, *expressions()] for name in NAME.findall(text)}

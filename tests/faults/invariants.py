@@ -8,6 +8,7 @@ from harvester.simulator import Simulator
 from harvester.simulator.faults.payloads import as_doubles
 from harvester.store.sqlite.connection import open_for_reading
 from harvester.store.sqlite.maintenance.verify import verify
+from tests.support.machine import skip_without_proc
 from tests.support.shell import Shell
 
 MAX_MEBIBYTES = 400
@@ -95,6 +96,7 @@ def assert_verified(shell: Shell) -> None:
 
 def measure_memory(shell: Shell) -> None:
     """Let each command from now on write down its peak; see `peak_mebibytes`. No file may grow beyond the bound."""
+    skip_without_proc()
     shell.sabotage(_MEMORY.format(folder=str(shell.folder), max_bytes=MAX_MEBIBYTES * 1024 * 1024))
 
 

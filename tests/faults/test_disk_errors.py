@@ -5,10 +5,7 @@ Where all points would take minutes a random sample is tried; `make crash` tries
 
 import functools
 import os
-import shutil
-import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +24,7 @@ from tests.faults.tracing import (
     skip_without_strace,
     watching,
 )
+from tests.support.machine import enlarge_disk, small_disk
 from tests.support.store_builders import LEASE_MS, NOW
 from tests.support.thorough import thorough
 
@@ -107,39 +105,23 @@ async def test_row_21_the_command_survives_whichever_write_or_fsync_fails(tmp_pa
     print(f"{error} at {len(calls)} calls; exit codes:", sorted(Counter(codes).items()))  # noqa: T201
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 13 MB: about 9 of them are kept free for the log and for what is under way."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = mount(folder, "size=13m")
-    if mounted is None or mounted.returncode != 0:
-        pytest.skip(f"a small file system is needed: {mounted.stderr if mounted else 'no mount command'}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+async def test_row_20_a_full_disk_is_waited_for_and_nothing_is_stored_in_part(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    # About 9 MB are kept free for the log and for what is under way.
+    with small_disk(disk, 13):
+        await harvested_when_there_is_space(tmp_path, disk)
 
 
-def mount(folder: Path, options: str) -> subprocess.CompletedProcess[str] | None:
-    if shutil.which("mount") is None:
-        return None
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-async def test_row_20_a_full_disk_is_waited_for_and_nothing_is_stored_in_part(tmp_path: Path, small_disk: Path) -> None:
+async def harvested_when_there_is_space(tmp_path: Path, disk: Path) -> None:
     async with rehearsal(tmp_path / "shell", tasks=150, duration_s=60) as (shell, api):
-        shell.database = small_disk / "harvester.db"
+        shell.database = disk / "harvester.db"
         shell.environ["HARVESTER_STORE__PATH"] = str(shell.database)
         harvest = await shell.start("backfill", *api.catalogue.ids())
         await harvest.says("nothing more is asked for until then")
 
         assert 0 < len(ended_tasks(shell.database)) < len(api.catalogue.ids())
         assert findings(shell.database) == []
-        remounted = mount(small_disk, "remount,size=64m")
-        assert remounted is not None
-        assert remounted.returncode == 0, remounted.stderr
+        enlarge_disk(disk, 64)
         ended = await harvest.ended()
 
         assert ended.code == 0, ended.stderr

@@ -2,14 +2,12 @@
 
 import http.client
 import json
-import os
 import shutil
 import signal
 import socket
 import sqlite3
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -17,10 +15,9 @@ import pytest
 from harvester.ports.space import LOG_BYTES
 from harvester.simulator import Simulator
 from tests.faults.invariants import assert_kept, assert_stored_as_sent
+from tests.support.machine import mounted, small_disk
 from tests.support.shell import Gate, Shell, retrieved, stand_in, until
 from tests.support.thorough import thorough
-
-IS_ROOT = os.geteuid() == 0
 
 WAITING_COPY = """
 import os, time, harvester.store.sqlite.maintenance.rescue_copy as saving
@@ -127,7 +124,6 @@ async def test_row_44_a_file_with_two_names_or_mounted_by_itself_is_refused(shel
         assert_kept(shell, api)
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="mounting needs root")
 async def test_row_44_a_file_that_is_bound_into_another_folder_is_refused(shell: Shell) -> None:
     async with stand_in(tasks=2, duration_s=4) as api:
         shell.talks_to(api.base_url)
@@ -135,25 +131,12 @@ async def test_row_44_a_file_that_is_bound_into_another_folder_is_refused(shell:
         bound = shell.folder / "container" / "harvester.db"
         bound.parent.mkdir()
         bound.touch()
-        with bind(shell.database, bound):
+        with mounted(shell.database, bound, "--bind"):
             ended = await shell.run("backfill", "--db", str(bound))
         assert (ended.code, "mounted as a single file" in ended.stderr) == (4, True), ended.stderr
         assert list(bound.parent.iterdir()) == [bound]
         assert (await shell.run("backfill")).code == 0
         assert_kept(shell, api)
-
-
-@contextmanager
-def bind(file: Path, place: Path) -> Iterator[None]:
-    """Mount a single file in another place; skip the test where nothing can be mounted."""
-    try:
-        subprocess.run(["mount", "--bind", file, place], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this machine lets nothing be mounted")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", place], check=True)
 
 
 def free_port() -> int:
@@ -214,10 +197,9 @@ async def test_row_45_intake_pauses_before_the_space_ends_says_so_and_goes_on_by
         assert_kept(shell, api)
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="mounting needs root")
 async def test_row_45_a_small_volume_that_another_program_fills_is_used_again_when_there_is_space(shell: Shell) -> None:
     volume = shell.folder / "volume"
-    with small_volume(volume):
+    with small_disk(volume, 24):
         shell.database = volume / "harvester.db"
         shell.environ["HARVESTER_STORE__PATH"] = str(shell.database)
         async with stand_in(tasks=60, duration_s=60) as api:
@@ -256,20 +238,6 @@ async def test_row_45_the_log_that_grew_behind_a_reader_is_reported_and_cut_when
         assert (await daemon.ended()).code == 143
         assert not log.exists()
         assert_kept(shell, api)
-
-
-@contextmanager
-def small_volume(place: Path) -> Iterator[None]:
-    """Mount 24 MB of memory; skip the test where nothing can be mounted."""
-    place.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", place], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this machine lets nothing be mounted")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", place], check=True)
 
 
 def fill(file: Path) -> None:

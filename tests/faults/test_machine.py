@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.invariants import assert_kept
+from tests.support.machine import needs_proc, skip_without_pid_namespaces
 from tests.support.scripted_api import task_id
 from tests.support.shell import Gate, Shell, command_lines, stand_in, until
 from tests.support.thorough import thorough
@@ -198,10 +198,8 @@ async def test_row_55_sighup_does_not_end_a_daemon_that_is_starting(shell: Shell
     assert "settings reloaded" in ended.stderr
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and util-linux for a PID of 1"
-)
 async def test_row_55_sigterm_ends_pid_1_while_it_is_starting(shell: Shell) -> None:
+    skip_without_pid_namespaces()
     shell.sabotage(WHILE_IMPORTING.format(name="SIGTERM"))
     process = await asyncio.create_subprocess_exec(
         *("unshare", "-p", "-f", "--mount-proc", "--kill-child", sys.executable, "-m", "harvester", "run"),
@@ -234,6 +232,7 @@ async def test_row_55_three_signals_at_once_end_without_a_traceback(shell: Shell
         assert_kept(shell, api, {one: "pending" for one, state in shell.states().items() if state == "pending"})
 
 
+@needs_proc
 async def test_row_55_when_the_terminal_closes_a_backfill_stores_what_is_under_way(shell: Shell) -> None:
     gate = Gate(let_through=2)
     async with stand_in(gate, tasks=6, duration_s=LONG_VIDEO_S) as api:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harvester.web.connections import MAX_CONNECTIONS
 from tests.faults.invariants import assert_kept
+from tests.support.machine import needs_proc
 from tests.support.shell import Gate, Running, Shell, stand_in, until
 
 TOKEN = "tok-SECRET-12345678"
@@ -35,6 +36,7 @@ def descriptors(running: Running) -> int:
     return len(list(Path(f"/proc/{running.pid}/fd").iterdir()))
 
 
+@needs_proc
 async def test_row_56_idle_connections_take_no_descriptor_from_the_harvest(shell: Shell) -> None:
     # As many descriptors as a harvest needs, and more connections than that.
     shell.sabotage(LOW_LIMIT.format(soft=100, hard=300))

@@ -8,6 +8,7 @@ import pytest
 
 from harvester.simulator import Fault, Simulator
 from tests.faults.invariants import assert_kept, said_about
+from tests.support.machine import needs_proc
 from tests.support.shell import Gate, Running, Shell, retrieved, stand_in, until
 
 LONG_VIDEO_S = 150
@@ -86,6 +87,7 @@ async def test_row_25_a_second_ctrl_c_stops_at_once_and_the_next_run_waits_for_n
         assert_kept(shell, api)
 
 
+@needs_proc
 async def test_sigkill_in_the_middle_leaves_a_set_that_the_next_run_completes(shell: Shell) -> None:
     gate = Gate(let_through=4)
     shell.environ |= {"HARVESTER_HARVEST__LEASE_S": "3", "MARK_OF_THIS_TEST": shell.folder.name}

@@ -14,6 +14,7 @@ import pytest
 from harvester.simulator import Fault
 from tests.faults.harvests import harvest_after
 from tests.faults.invariants import assert_kept, said_about
+from tests.support.machine import needs_proc
 from tests.support.scripted_api import Answer, ScriptedApi, problem, ready, task_id
 from tests.support.shell import (
     KEY,
@@ -30,6 +31,7 @@ from tests.support.thorough import thorough
 AN_ID, ANOTHER_ID = task_id(1), task_id(2)
 
 
+@needs_proc
 async def test_row_31_the_key_is_sent_and_shown_nowhere(shell: Shell) -> None:
     shell.starts_cold = True
     gate = Gate(let_through=3)
@@ -137,6 +139,7 @@ async def test_row_31_the_traceback_of_a_bug_shows_no_key(
     assert api.asked == [] or "_read" in place
 
 
+@needs_proc
 async def test_row_31_a_key_from_a_file_is_in_no_environment_either(shell: Shell) -> None:
     shell.starts_cold = True
     gate = Gate()

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 
 from harvester.simulator import Simulator
 from tests.faults.invariants import assert_kept
+from tests.support.machine import FULL, needs_full_device, needs_proc
 from tests.support.scripted_api import ScriptedApi, as_json, ready, task_id
 from tests.support.shell import PATIENCE_S, Gate, Shell, stand_in, until
 
@@ -100,9 +100,9 @@ async def test_row_53_a_log_without_a_reader_holds_no_harvest_up(shell: Shell) -
         os.close(writing)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
+@needs_full_device
 async def test_row_53_a_full_disk_under_the_log_holds_no_harvest_up(shell: Shell) -> None:
-    full = os.open("/dev/full", os.O_WRONLY)
+    full = os.open(FULL, os.O_WRONLY)
     try:
         async with stand_in(tasks=3, duration_s=12) as api:
             await harvested_with(shell, api, full)
@@ -117,6 +117,7 @@ def standard_streams(pid: int) -> list[str]:
     return [str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in (0, 1, 2)]
 
 
+@needs_proc
 async def test_row_53_without_any_stream_the_harvest_goes_on_and_the_database_is_no_stream(shell: Shell) -> None:
     gate = Gate()
     async with stand_in(gate, tasks=3, duration_s=12) as api:
@@ -154,10 +155,10 @@ async def test_row_53_json_is_ascii_and_text_escapes_what_the_stream_cannot_hold
         assert document == json.loads(given_back.stdout)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
+@needs_full_device
 async def test_row_53_the_exit_code_reports_data_that_found_no_space_or_no_reader(shell: Shell) -> None:
     await shell.add([AN_ID])
-    full = os.open("/dev/full", os.O_WRONLY)
+    full = os.open(FULL, os.O_WRONLY)
     reading, writing = os.pipe()
     os.close(reading)
     try:

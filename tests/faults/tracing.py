@@ -1,7 +1,6 @@
 """Kills and errors at chosen system calls, by strace; and the list of the calls that a program makes."""
 
 import ctypes
-import functools
 import multiprocessing
 import os
 import re
@@ -16,7 +15,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support.machine import skip_unless_works
 
 WRITES = ("write", "pwrite64", "ftruncate", "fdatasync", "fsync")
 """System calls that change the contents of files. SQLite also changes the index of its log in memory."""
@@ -55,16 +54,7 @@ class Call:
 
 def skip_without_strace() -> None:
     """Skip the test, and say why, where nothing can be traced."""
-    if problem := _problem():
-        pytest.skip(f"strace is needed to kill at system calls: {problem}")
-
-
-@functools.cache
-def _problem() -> str | None:
-    if shutil.which("strace") is None:
-        return "it is not installed (Debian's package of that name)"
-    ended = subprocess.run(traced(["true"], watching(WRITES)), capture_output=True, text=True, check=False)
-    return None if ended.returncode == 0 else ended.stderr
+    skip_unless_works(traced(["true"], watching(WRITES)), "strace (Debian's package), to kill at system calls")
 
 
 def traced(command: Iterable[str], options: Iterable[str], *, log: Path | None = None) -> list[str]:

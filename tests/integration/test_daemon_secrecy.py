@@ -6,6 +6,7 @@ import signal
 import aiohttp
 
 from tests.support.hostile import ACTING, HOSTILE_NAME
+from tests.support.machine import needs_proc
 from tests.support.scripted_api import Answer, ScriptedApi, as_json, problem, ready, task_id
 from tests.support.shell import KEY, Shell, bytes_of_the_folder, command_lines, until, unused_address
 from tests.support.thorough import IS_THOROUGH
@@ -25,6 +26,7 @@ async def everything_served(address: str) -> list[str]:
     return found
 
 
+@needs_proc
 async def test_a_daemon_shows_the_key_and_its_token_nowhere_whatever_happens(shell: Shell, api: ScriptedApi) -> None:
     echo = f"x-api-key: {KEY}; {HOSTILE_NAME}"
     rejected, failed, unknown, throttled, page, good = (task_id(number, age_s=9000) for number in range(10, 16))

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tests.support.machine import needs_proc
 from tests.support.scripted_api import ScriptedApi, as_json, problem
 from tests.support.shell import KEY, Ended, Shell, stand_in, unused_address
 from tests.support.thorough import thorough
@@ -41,6 +42,7 @@ def a_page(**headers: str) -> Any:
     return as_json({"data": [], "page_info": {"page": 1, "total_page": 0, "total_results": 0}}, 200, **headers)
 
 
+@needs_proc
 async def test_all_is_well_with_a_key_that_the_api_accepts(shell: Shell) -> None:
     async with stand_in(tasks=3, key=KEY) as api:
         shell.talks_to(api.base_url)
@@ -121,6 +123,8 @@ async def test_a_database_that_cannot_be_used_is_a_failure(shell: Shell) -> None
 
 
 async def test_an_older_schema_is_a_warning_and_stays(shell: Shell) -> None:
+    # On this machine, so that no certificate authorities are needed.
+    shell.talks_to("http://127.0.0.1:9/v1.3")
     await shell.add([AN_ID])
     with closing(sqlite3.connect(shell.database)) as connection, connection:
         connection.execute("DELETE FROM schema_migrations WHERE version > 1")

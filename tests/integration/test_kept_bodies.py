@@ -12,6 +12,7 @@ from contextlib import closing
 import pytest
 
 from tests.support.hostile import ACTING, HARMLESS_NAME, HOSTILE_NAME, everything_on
+from tests.support.machine import needs_terminal
 from tests.support.scripted_api import Answer, ScriptedApi, as_json, ready, task_id
 from tests.support.shell import Shell
 
@@ -109,6 +110,7 @@ async def test_without_a_kept_body_nothing_happens(shell: Shell, api: ScriptedAp
     assert shell.states()[ANOTHER_ID] == "failed"
 
 
+@needs_terminal
 async def test_raw_gives_a_pipe_the_bytes_and_a_terminal_harmless_text(shell: Shell, api: ScriptedApi) -> None:
     text = f'{{"status": "ready", "odd": "{HOSTILE_NAME}", "video_embedding": {{"segments": [7]}}}}\n'
     body = text.encode() + b"\xff\xfe"

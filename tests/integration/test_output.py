@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.support.hostile import ACTING, HARMLESS_NAME, HOSTILE_NAME, everything_on
+from tests.support.machine import needs_terminal
 from tests.support.scripted_api import ScriptedApi, as_json, ready, task_id
 from tests.support.shell import Shell, stand_in
 from tests.support.thorough import thorough
@@ -74,6 +75,7 @@ async def test_hostile_words_of_the_api_are_escaped_in_logs_summary_and_reports(
         assert {"failed", "unknown status, taken for not finished"} <= {entry["event"] for entry in logged}
 
 
+@needs_terminal
 async def test_on_a_terminal_there_is_a_display_and_the_summary_stays(shell: Shell) -> None:
     async with stand_in(tasks=5, duration_s=300) as api:
         shell.talks_to(api.base_url)

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.support.machine import needs_terminal
 from tests.support.shell import PATIENCE_S, Running, Shell
 
 AN_ID = "6af83d1013254bbae9f90389"
@@ -87,6 +88,7 @@ async def test_without_a_database_it_ends_at_once(shell: Shell) -> None:
     assert (await shell.run("status", "--watch")).code == 4
 
 
+@needs_terminal
 async def test_on_a_terminal_the_picture_is_replaced_and_the_cursor_comes_back(shell: Shell) -> None:
     await shell.add([AN_ID])
     controller, terminal = pty.openpty()

@@ -15,6 +15,7 @@ import pytest
 from harvester.api.body_buffer import BodyBuffer
 from harvester.ports import spooled_body as module
 from harvester.ports.spooled_body import IN_MEMORY_BYTES, BodyFileError, SpooledBody
+from tests.support.machine import needs_proc
 
 SECRET = b"tlk_SECRET0123456789"
 
@@ -68,6 +69,7 @@ def test_a_secret_is_found_however_the_body_arrives(pieces: tuple[bytes, ...], *
     assert file.holds_secret is expected
 
 
+@needs_proc
 def test_nothing_is_left_open() -> None:
     before = open_descriptors()
     closed, forgotten, given_up = SpooledBody.of(b"1"), SpooledBody.of(b"2"), received(FILLER, b"3")
@@ -93,6 +95,7 @@ def refusing(*refused: int) -> Callable[[str, int], int]:
     return memfd_create
 
 
+@needs_proc
 @pytest.mark.parametrize("refused", [(), (os.MFD_CLOEXEC,), (os.MFD_CLOEXEC, os.MFD_CLOEXEC | 8)])
 def test_a_long_body_has_a_file_without_a_name_that_another_process_can_open(
     refused: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -21,6 +21,7 @@ from harvester.domain.tasks.outcomes import Invalid, Processing, Retrieved, Tran
 from harvester.ports.spooled_body import IN_MEMORY_BYTES, SpooledBody
 from harvester.service.decode_pool import Decoder
 from harvester.simulator import Simulator, SimulatorClock, SimulatorSettings
+from tests.support.machine import needs_proc
 
 CAP_BYTES = 64 * 1024 * 1024
 
@@ -102,6 +103,7 @@ async def test_a_compressed_body_is_decompressed_by_the_worker() -> None:
     assert isinstance(await Decoder(CAP_BYTES).decode(body, "gzip"), Retrieved)
 
 
+@needs_proc
 async def test_a_short_body_that_becomes_a_long_one_is_left_to_a_worker() -> None:
     short = zlib.compress(b" " * 4_000_000 + b'{"status": "processing"}', 9, zlib.MAX_WBITS | 16)
     assert len(short) < IN_MEMORY_BYTES
@@ -118,6 +120,7 @@ async def test_what_a_worker_refuses_comes_back_with_its_reason() -> None:
     assert outcome == Invalid("segments[5].float: 511 numbers, expected 512.", "segments_invalid")
 
 
+@needs_proc
 async def test_a_worker_that_dies_costs_one_attempt_and_the_pool_is_whole_again() -> None:
     decoder, body = Decoder(CAP_BYTES, workers=1), large_body()
     before = children()
@@ -137,6 +140,7 @@ async def test_a_worker_that_dies_costs_one_attempt_and_the_pool_is_whole_again(
     assert isinstance(await decoder.decode(body, None), Retrieved)
 
 
+@needs_proc
 async def test_a_worker_survives_the_ctrl_c_of_the_terminal() -> None:
     decoder, body = Decoder(CAP_BYTES, workers=1), large_body()
     before = children()
@@ -159,6 +163,7 @@ async def test_without_a_descriptor_for_the_exchange_the_body_is_asked_for_again
     assert isinstance(await decoder.decode(large_body(), None), Retrieved)
 
 
+@needs_proc
 @pytest.mark.parametrize("encoding", [None, "gzip"])
 async def test_no_descriptor_is_left_open(encoding: str | None) -> None:
     decoder, body = Decoder(CAP_BYTES, workers=1), large_body()
