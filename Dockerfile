@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# docker build -t harvester .
+# docker build -t harvester --build-arg REVISION="$(git rev-parse HEAD)" .     the revision is optional, and a label
 # docker run -v harvester:/data -e TWELVELABS_API_KEY harvester            the daemon
 # docker run --rm -v harvester:/data -e TWELVELABS_API_KEY harvester backfill
 # With the key in a file, as Compose and Kubernetes give secrets: -e HARVESTER_API__KEY_FILE=/run/secrets/twelvelabs_api_key

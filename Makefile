@@ -10,7 +10,7 @@ PYTEST := pytest -n 3 --dist worksteal
 # Without compiled modules, each process that a test starts compiles the program again.
 unexport PYTHONDONTWRITEBYTECODE
 # The Pythons besides $(PYTHON) under which `make test-all` runs the tests without whole harvests, where they are installed.
-OTHER_PYTHONS ?= 3.12 3.13
+OTHER_PYTHONS ?= 3.12 3.13 3.14
 
 .PHONY: demo man dist test test-all test-long $(OTHER_PYTHONS:%=test-python%) chaos crash bench fuzz audit format clean
 

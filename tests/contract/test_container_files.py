@@ -126,6 +126,12 @@ def test_the_manifest_runs_the_image_as_its_user_on_a_read_only_root() -> None:
     assert "value: /data/harvester.db" in MANIFEST
 
 
+def test_compose_keeps_the_root_read_only_but_for_the_data_and_temporary_files() -> None:
+    service = COMPOSE.partition("\n  harvester:\n")[2].partition("\n\n")[0]
+    assert "    read_only: true\n    tmpfs:\n      - /tmp\n" in service
+    assert re.findall(r"    volumes:\n(?:      #.*\n)*      - (\S+)\n", service) == ["harvester:/data"]
+
+
 def test_the_probes_of_the_manifest_ask_pages_that_they_may_read() -> None:
     assert set(re.findall(r"httpGet: \{path: (\S+),", MANIFEST)) == OPEN_PATHS
     (script,) = re.findall(r"- -c\n +- \|\n((?: {18}.*\n)+)", MANIFEST)

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,45 @@ def test_version_and_help_load_neither_a_command_nor_what_it_works_with(tmp_path
     assert loaded & (HEAVY | {f"harvester.cli.{name}" for name in ORDER}) == set()
     # The handlers of signals are installed before anything else.
     assert {name for name in loaded if name.startswith("harvester.service.")} == {"harvester.service.signals"}
+
+
+INSTALLED = (
+    f"import sys; from {{module}} import {{function}}; sys.argv[0] = {sys.executable!r}; sys.exit({{function}}())"
+)
+"""What the command that an installer writes does."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ"),
+    [
+        (["--help"], {}),
+        (["backfil"], {}),
+        (["status", "--db", "nowhere.db"], {}),
+        (["completion", "bash"], {}),
+        ([], {"_HARVESTER_COMPLETE": "complete_bash", "COMP_WORDS": "harvester st", "COMP_CWORD": "1"}),
+    ],
+    ids=["help", "unknown command", "no database", "completion script", "completion"],
+)
+def test_the_installed_command_and_the_module_behave_the_same(
+    tmp_path: Path, arguments: list[str], environ: dict[str, str]
+) -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    module, _, function = project["scripts"]["harvester"].partition(":")
+    code = INSTALLED.format(module=module, function=function)
+    installed = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    by_module = harvester(*arguments, cwd=tmp_path, environ=environ)
+
+    assert (installed.returncode, installed.stdout, installed.stderr) == (
+        by_module.returncode,
+        by_module.stdout,
+        by_module.stderr,
+    )
+    assert installed.stdout + installed.stderr != ""
