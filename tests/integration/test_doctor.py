@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.support.machine import needs_proc
+from tests.support.machine import needs_mounts
 from tests.support.scripted_api import ScriptedApi, as_json, problem
 from tests.support.shell import KEY, Ended, Shell, stand_in, unused_address
 from tests.support.thorough import thorough
@@ -42,7 +42,7 @@ def a_page(**headers: str) -> Any:
     return as_json({"data": [], "page_info": {"page": 1, "total_page": 0, "total_results": 0}}, 200, **headers)
 
 
-@needs_proc
+@needs_mounts
 async def test_all_is_well_with_a_key_that_the_api_accepts(shell: Shell) -> None:
     async with stand_in(tasks=3, key=KEY) as api:
         shell.talks_to(api.base_url)

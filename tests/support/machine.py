@@ -30,6 +30,19 @@ _LOOK_AT_PROCESSES = "needs /proc, to look at processes"
 
 needs_proc = pytest.mark.skipif(not _HAS_PROC, reason=_LOOK_AT_PROCESSES)
 
+
+def _root_is_a_mount() -> bool:
+    try:
+        lines = Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return False
+    return any(line.split()[4] == "/" for line in lines)
+
+
+needs_mounts = pytest.mark.skipif(
+    not _root_is_a_mount(), reason="needs /proc, and a root that is a mount point, as it is not in a chroot"
+)
+
 needs_full_device = pytest.mark.skipif(not FULL.exists(), reason="needs Linux's full device, /dev/full")
 
 

@@ -9,7 +9,7 @@ from harvester.domain.errors import StoreError
 from harvester.store.sqlite.connection import _switch_to_wal, open_for_reading, open_for_writing
 from harvester.store.sqlite.maintenance import file_systems
 from harvester.store.sqlite.maintenance.file_systems import mount_of, refuse_network
-from tests.support.machine import needs_proc
+from tests.support.machine import needs_mounts
 
 ROOT = "22 1 4095:7 / / rw,relatime shared:1 - ext4 /dev/disk rw"
 """A device that no machine has: the test says what is where."""
@@ -80,7 +80,7 @@ def test_a_system_without_the_list_is_no_error(mounts: Path, path: Path) -> None
     open_for_writing(path).close()
 
 
-@needs_proc
+@needs_mounts
 def test_this_machine_tells_where_the_database_is(tmp_path: Path) -> None:
     mount = mount_of(tmp_path / "harvester.db")
     assert mount is not None
