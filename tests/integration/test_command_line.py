@@ -27,6 +27,7 @@ ORDER = [
     "resume",
     "verify",
     "backup",
+    "compact",
     "migrate",
     "doctor",
     "config",

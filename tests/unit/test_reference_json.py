@@ -303,6 +303,17 @@ def test_backup(run_json: Run) -> None:
     assert_documented(documented("harvester backup --json"), run_json("backup", "copy.db"))
 
 
+def test_compact(run_json: Run, tmp_path: Path) -> None:
+    with closing(open_for_writing(tmp_path / "harvester.db")) as connection:
+        add_tasks(connection, object_id(1))
+        connection.execute("UPDATE tasks SET state = 'harvested'")
+        connection.execute("INSERT INTO payloads (task, received_at, body) VALUES (1, 0, zeroblob(200000))")
+    documents = [run_json("compact", "--dry-run"), run_json("compact")]
+
+    assert [document["after"] is None for document in documents] == [True, False]
+    assert_documented(documented("harvester compact --json"), *documents)
+
+
 def test_doctor(run_json: Run) -> None:
     assert_documented(documented("harvester doctor --json"), run_json("doctor", "--offline"))
 

@@ -661,6 +661,20 @@ DELETE FROM attempts WHERE id IN (
     SELECT id FROM (SELECT id, at FROM attempts WHERE id > 0 ORDER BY id LIMIT :limit) WHERE at < :before
 )
 
+-- name: count_old_attempts
+SELECT count(*) FROM attempts WHERE at < :before
+
+-- name: count_unneeded_payloads
+SELECT count(*), coalesce(sum(length(payloads.body)), 0)
+FROM payloads CROSS JOIN tasks ON tasks.id = payloads.task WHERE tasks.state = 'harvested'
+
+-- name: drop_unneeded_payloads
+-- A result is stored: its task needs no body of an answer that was rejected before.
+DELETE FROM payloads WHERE task IN (
+    SELECT payloads.task FROM payloads CROSS JOIN tasks ON tasks.id = payloads.task
+    WHERE tasks.state = 'harvested' LIMIT :limit
+)
+
 -- name: count_by_state
 SELECT state, count(*) FROM {tasks} GROUP BY state
 
