@@ -61,6 +61,14 @@ class Damaged:
 
 
 @dataclass(frozen=True, slots=True)
+class Mended:
+    """What was done about a half-deleted task; `task_id` is None where the id is unknown."""
+
+    task_id: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Examination:
     """The findings about the database at one moment; `damaged` are the tasks for which a repair makes sense."""
 
@@ -187,6 +195,10 @@ class StoreMaintenance(Protocol):
 
     def repair(self, damaged: Sequence[Damaged], now_ms: int) -> list[Damaged]:
         """Put the tasks back to `pending` that the platform still has, and return them. `now_ms`: Unix milliseconds."""
+        ...
+
+    def mend_half_deleted(self) -> list[Mended]:
+        """Give whole results their deleted tasks back, and remove other rows that belong to nothing."""
         ...
 
     def back_up(self, target: Path, *, replace: bool = False) -> Backup:

@@ -291,6 +291,8 @@ def test_verify(run_json: Run, tmp_path: Path) -> None:
         add_tasks(connection, object_id(1), object_id(2))
         settle_all(connection, *(settlement(one, Retrieved(embeddings())) for one in claim(connection)))
         connection.execute("UPDATE embeddings SET vector = zeroblob(length(vector))")
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("INSERT INTO labels VALUES (9, 'show', 'news')")
         in_an_hour_ms = time.time_ns() // 1_000_000 + 3_600_000
         connection.execute("UPDATE tasks SET expires_at = ? WHERE task_id = ?", (in_an_hour_ms, object_id(2)))
 

@@ -844,6 +844,36 @@ SELECT tasks.task_id, videos.segment_count,
 FROM videos JOIN tasks ON tasks.id = videos.task
 WHERE segments <> segment_count OR vectors <> segment_count OR positions <> segment_count OR segment_count = 0
 
+-- name: rows_without_task
+-- The row ids of tasks that were deleted while rows refer to them, directly or through a video.
+SELECT task FROM (
+    SELECT task FROM videos UNION SELECT task FROM segments UNION SELECT task FROM embeddings
+    UNION SELECT task FROM uncertainties UNION SELECT task FROM video_scopes UNION SELECT task FROM video_options
+    UNION SELECT task FROM video_tokens UNION SELECT task FROM attempts UNION SELECT task FROM payloads
+    UNION SELECT task FROM listed UNION SELECT task FROM labels
+) WHERE task NOT IN (SELECT id FROM tasks) ORDER BY task
+
+-- name: rows_without_video
+-- The tasks that need no result and have the rest of one: it would be in the way of the next.
+SELECT id, task_id FROM tasks
+WHERE state <> 'harvested' AND id NOT IN (SELECT task FROM videos) AND id IN (
+    SELECT task FROM segments UNION SELECT task FROM embeddings UNION SELECT task FROM uncertainties
+    UNION SELECT task FROM video_scopes UNION SELECT task FROM video_options UNION SELECT task FROM video_tokens
+) ORDER BY id
+
+-- name: has_task
+SELECT 1 FROM tasks WHERE id = :task
+
+-- name: stored_or_forgotten
+-- Whether a result that nothing refers to is needed no more: that of a task that has one, or that was forgotten. No row
+-- if the id is unknown.
+SELECT EXISTS (SELECT 1 FROM videos WHERE videos.task = tasks.id) FROM tasks WHERE task_id = :task_id
+UNION ALL SELECT 1 FROM forgotten WHERE task_id = :task_id LIMIT 1
+
+-- name: restore_task
+INSERT INTO tasks (id, task_id, state, added_at, created_at, expires_at, ended_at, source)
+VALUES (:id, :task_id, 'harvested', :harvested_at, :created_at, :expires_at, :harvested_at, :source)
+
 -- name: find_damaged
 SELECT id, task_id, claim, coalesce(expires_at, 0), source FROM tasks WHERE task_id = :task_id
 

@@ -14,6 +14,7 @@ from harvester.ports.maintenance import (
     Damaged,
     Examination,
     Finding,
+    Mended,
     Upgrade,
 )
 from harvester.store.sqlite.connection import Connection, open_existing, open_for_reading, open_for_writing
@@ -64,6 +65,13 @@ class SqliteMaintenance:
 
         with translating_errors(self._path), closing(open_existing(self._path)) as connection:
             return repair(connection, damaged, now_ms)
+
+    def mend_half_deleted(self) -> list[Mended]:
+        """Give whole results their deleted tasks back, and remove other rows that belong to nothing."""
+        from harvester.store.sqlite.maintenance.half_deleted import mend
+
+        with translating_errors(self._path), closing(open_existing(self._path)) as connection:
+            return mend(connection)
 
     def back_up(self, target: Path, *, replace: bool = False) -> Backup:
         """Copy the database to the file `target` while others write to it."""
