@@ -850,7 +850,7 @@ SELECT task FROM (
     SELECT task FROM videos UNION SELECT task FROM segments UNION SELECT task FROM embeddings
     UNION SELECT task FROM uncertainties UNION SELECT task FROM video_scopes UNION SELECT task FROM video_options
     UNION SELECT task FROM video_tokens UNION SELECT task FROM attempts UNION SELECT task FROM payloads
-    UNION SELECT task FROM listed UNION SELECT task FROM labels
+    UNION SELECT task FROM listed UNION SELECT task FROM labels UNION SELECT task FROM expedited
 ) WHERE task NOT IN (SELECT id FROM tasks) ORDER BY task
 
 -- name: rows_without_video

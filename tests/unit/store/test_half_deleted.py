@@ -25,7 +25,7 @@ from tests.support.store_builders import (
 FIRST = object_id(0)
 CHILDREN = (
     *("videos", "segments", "embeddings", "uncertainties", "video_scopes", "video_options", "video_tokens"),
-    *("attempts", "payloads", "listed", "labels"),
+    *("attempts", "payloads", "listed", "labels", "expedited"),
 )
 
 
@@ -46,6 +46,7 @@ def harvested(connection: sqlite3.Connection) -> sqlite3.Connection:
     for task in (1, 2):
         connection.execute("INSERT INTO payloads (task, received_at, body) VALUES (?, 0, x'00')", (task,))
         connection.execute("INSERT INTO listed (task, listed_at) VALUES (?, 0)", (task,))
+        connection.execute("INSERT INTO expedited VALUES (?, 0)", (task,))
         connection.execute("INSERT INTO labels VALUES (?, 'show', 'news')", (task,))
     assert left_of_the_first(connection) == list(CHILDREN)
     return connection
@@ -120,7 +121,10 @@ def test_the_rest_of_a_result_is_not_in_the_way_of_the_next(harvested: sqlite3.C
     mend(harvested)
     repair(harvested, examine(harvested).damaged, NOW + 1)
 
-    assert (left_of_the_first(harvested), errors(harvested)) == (["attempts", "payloads", "listed", "labels"], [])
+    assert (left_of_the_first(harvested), errors(harvested)) == (
+        ["attempts", "payloads", "listed", "labels", "expedited"],
+        [],
+    )
     assert row(harvested, 1, "state") == ("pending",)
 
 

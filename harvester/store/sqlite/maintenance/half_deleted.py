@@ -16,7 +16,7 @@ from harvester.store.sqlite.queries import query
 from harvester.store.sqlite.transaction import in_transaction
 from harvester.store.sqlite.widening import remove_result
 
-_OF_A_TASK = ("forget_attempts", "forget_payload", "forget_listed", "forget_labels")
+_OF_A_TASK = ("forget_attempts", "forget_payload", "forget_listed", "forget_labels", "forget_expedited")
 
 
 def mend(connection: sqlite3.Connection) -> list[Mended]:
