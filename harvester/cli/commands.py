@@ -29,6 +29,7 @@ COMMANDS = {
     "resume": "End the pause.",
     "verify": "Check the data in the database.",
     "backup": "Copy the database while it is in use.",
+    "compact": "Give unused space back.",
     "migrate": "Create or upgrade the database.",
     "doctor": "Check what the harvest needs.",
     "config": "Print the settings in effect.",

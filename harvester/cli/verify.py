@@ -13,7 +13,7 @@ from harvester.app.stores import open_maintenance
 from harvester.cli.console import print_data, print_error, print_json
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
-from harvester.ports.maintenance import SHOWN_OF_A_TASK, Damaged, Finding, StoreMaintenance
+from harvester.ports.maintenance import SHOWN_OF_A_TASK, Damaged, Finding, Mended, StoreMaintenance
 from harvester.reports.formats import counted, shown_time
 from harvester.settings.model import load_settings
 
@@ -32,7 +32,9 @@ def verify(
     Checks integrity, counts, dimensions and lengths, with --deep the numbers too. Exit 1 with a list of findings.
 
     --repair puts damaged tasks back to pending if their seven days are not over; others, and imported ones, are listed
-    and stay as they are. Without --repair nothing is changed. Exit 1 if something is still wrong.
+    and stay as they are. Whole results get their deleted tasks back; other rows without a task are removed.
+
+    Without --repair nothing is changed. Exit 1 if something is still wrong.
 
     Example: harvester verify --deep
     """
@@ -56,6 +58,7 @@ class Verdict:
     repaired: Sequence[Damaged] = ()
     lost: Sequence[Damaged] = ()
     is_malformed: bool = False
+    mended: Sequence[Mended] = ()
 
     @property
     def errors(self) -> list[Finding]:
@@ -66,12 +69,15 @@ class Verdict:
 def _repaired(store: StoreMaintenance) -> Verdict:
     """Repair the tasks that the platform still has, and check again: only that shows whether the database is sound."""
     found = store.examine()
+    mended = [] if found.is_malformed or all(one.is_warning for one in found.findings) else store.mend_half_deleted()
+    if mended:
+        found = store.examine()
     now_ms = time.time_ns() // 1_000_000
     lost = [one for one in found.damaged if not one.can_be_had(now_ms)]
     if found.is_malformed or len(lost) == len(found.damaged):
-        return Verdict(found.findings, lost=lost, is_malformed=found.is_malformed)
+        return Verdict(found.findings, lost=lost, is_malformed=found.is_malformed, mended=mended)
     repaired = store.repair(found.damaged, now_ms)
-    return Verdict(store.verify(deep=True), repaired, lost)
+    return Verdict(store.verify(deep=True), repaired, lost, mended=mended)
 
 
 def _as_json(verdict: Verdict, *, repair: bool) -> dict[str, object]:
@@ -79,6 +85,7 @@ def _as_json(verdict: Verdict, *, repair: bool) -> dict[str, object]:
     document: dict[str, object] = {"ok": not verdict.errors, "findings": findings}
     if repair:
         document["repaired"] = [{"task_id": one.task_id, "was": one.texts} for one in verdict.repaired]
+        document["mended"] = [{"task_id": one.task_id, "text": one.text} for one in verdict.mended]
         document["lost"] = [] if verdict.is_malformed else [one.task_id for one in verdict.lost]
     return document
 
@@ -109,6 +116,8 @@ def _tell_lost(lost: Sequence[Damaged]) -> None:
 
 
 def _tell(verdict: Verdict, path: Path, *, deep: bool) -> None:
+    for one in verdict.mended:
+        print_data(f"mended: {one.task_id}: {one.text}" if one.task_id else f"mended: {one.text}")
     for damaged in verdict.repaired:
         until = shown_time(damaged.expires_at_ms)
         print_data(f"repaired: {damaged.task_id}: {damaged.summary}; pending again, deadline {until}")

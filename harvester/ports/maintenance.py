@@ -1,15 +1,18 @@
 """Care of a store by commands: checks, repairs, copies, upgrades."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from harvester.domain.tasks.task import TaskState
+from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.ports.check_result import Diagnosis
 
 API_SOURCE = "api"
 """The source of results that the API has sent."""
+
+ATTEMPTS_KEPT_MS = 30 * DAY_MS
+"""Milliseconds: older attempts are removed."""
 
 SHOWN_OF_A_TASK = 3
 """Findings about one task that are shown to a person; a program gets all of them."""
@@ -58,6 +61,14 @@ class Damaged:
 
 
 @dataclass(frozen=True, slots=True)
+class Mended:
+    """What was done about a half-deleted task; `task_id` is None where the id is unknown."""
+
+    task_id: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Examination:
     """The findings about the database at one moment; `damaged` are the tasks for which a repair makes sense."""
 
@@ -97,6 +108,72 @@ class Upgrade:
     covered: int
 
 
+MIN_GAIN = 0.01
+"""A compaction rewrites all that is stored: a smaller part of the file is not worth that."""
+
+BYTES_OF_AN_ATTEMPT = 100
+"""Bytes: the least that an attempt takes with its two entries in indexes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compactness:
+    """What a compaction would give back, and what it needs; all sizes in bytes.
+
+    `copy_folder` holds a copy of `copy_bytes` for the time being; `copy_free_bytes` is None if that is on the volume of
+    the store, where `needed_bytes` then includes it, or if the system does not say.
+    """
+
+    database_bytes: int
+    free_inside_bytes: int
+    log_bytes: int
+    unneeded_bodies: int
+    unneeded_body_bytes: int
+    old_attempts: int
+    copy_bytes: int
+    needed_bytes: int
+    volume_free_bytes: int | None
+    copy_folder: Path
+    copy_free_bytes: int | None
+
+    @property
+    def gain_bytes(self) -> int:
+        """About the bytes by which the file gets shorter."""
+        return self.free_inside_bytes + self.unneeded_body_bytes + self.old_attempts * BYTES_OF_AN_ATTEMPT
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the volumes have the space, as far as the system says."""
+        return (self.volume_free_bytes is None or self.volume_free_bytes >= self.needed_bytes) and (
+            self.copy_free_bytes is None or self.copy_free_bytes >= self.copy_bytes
+        )
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether there is nothing worth a compaction."""
+        return self.gain_bytes == 0 or self.gain_bytes < MIN_GAIN * self.database_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CompactionProgress:
+    """How far a compaction is: `written_bytes` of about `total_bytes` are in the log; 0 while the copy is made."""
+
+    elapsed_s: float
+    written_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """The result of a compaction. `is_pinned` if a reader keeps the log, so that the file gets shorter later."""
+
+    before: Compactness
+    database_bytes: int
+    log_bytes: int
+    dropped_bodies: int
+    dropped_attempts: int
+    is_pinned: bool
+
+
 class StoreMaintenance(Protocol):
     """Takes care of a store; no method leaves it open. Each raises StoreError."""
 
@@ -120,8 +197,23 @@ class StoreMaintenance(Protocol):
         """Put the tasks back to `pending` that the platform still has, and return them. `now_ms`: Unix milliseconds."""
         ...
 
+    def mend_half_deleted(self) -> list[Mended]:
+        """Give whole results their deleted tasks back, and remove other rows that belong to nothing."""
+        ...
+
     def back_up(self, target: Path, *, replace: bool = False) -> Backup:
         """Copy the store to the file `target` while others write to it. Raises UsageError for a bad target."""
+        ...
+
+    def measure_compactness(self, attempts_before_ms: int) -> Compactness:
+        """Return what a compaction would give back, and what it needs; attempts before that time are not needed."""
+        ...
+
+    def compact(self, attempts_before_ms: int, listener: Callable[[CompactionProgress], None]) -> Compacted:
+        """Drop what is not needed and give space back, beside readers and writers, who wait meanwhile.
+
+        Changes nothing if there is too little space. Raises KeyboardInterrupt, and leaves the store whole.
+        """
         ...
 
     def diagnose(self) -> Iterator[Diagnosis]:

@@ -1,10 +1,9 @@
 """Housekeeping every few seconds: share learned times, prune attempts, cut the log, refresh the displayed counts."""
 
-from harvester.domain.tasks.task import DAY_MS
+from harvester.ports.maintenance import ATTEMPTS_KEPT_MS
 from harvester.service.deadline_monitor import DeadlineMonitor
 from harvester.service.harvest_parts import HarvestParts
 
-ATTEMPTS_KEPT_MS = 30 * DAY_MS
 PRUNE_EVERY_S = 3600.0
 SHARE_TIMES_EVERY_S = 60.0
 

@@ -28,6 +28,7 @@ ORDER = [
     "resume",
     "verify",
     "backup",
+    "compact",
     "migrate",
     "doctor",
     "config",

@@ -16,8 +16,8 @@ from harvester.cli.commands import COMMANDS, load_command
 from harvester.domain import errors
 from harvester.domain.tasks.outcomes import Outcome
 from harvester.domain.tasks.task import DAY_MS, END_STATES, TaskState
+from harvester.ports.maintenance import ATTEMPTS_KEPT_MS
 from harvester.service import clock, continuous_discovery, deadline_monitor, final_states, model_lookup, pause_watch
-from harvester.service.housekeeping import ATTEMPTS_KEPT_MS
 from harvester.service.observer import LISTED
 from harvester.settings.model import SettingDescription, describe_settings
 from harvester.store.sqlite.migrations import migrate

@@ -291,6 +291,8 @@ def test_verify(run_json: Run, tmp_path: Path) -> None:
         add_tasks(connection, object_id(1), object_id(2))
         settle_all(connection, *(settlement(one, Retrieved(embeddings())) for one in claim(connection)))
         connection.execute("UPDATE embeddings SET vector = zeroblob(length(vector))")
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("INSERT INTO labels VALUES (9, 'show', 'news')")
         in_an_hour_ms = time.time_ns() // 1_000_000 + 3_600_000
         connection.execute("UPDATE tasks SET expires_at = ? WHERE task_id = ?", (in_an_hour_ms, object_id(2)))
 
@@ -301,6 +303,17 @@ def test_backup(run_json: Run) -> None:
     run_json("add", object_id(1))
 
     assert_documented(documented("harvester backup --json"), run_json("backup", "copy.db"))
+
+
+def test_compact(run_json: Run, tmp_path: Path) -> None:
+    with closing(open_for_writing(tmp_path / "harvester.db")) as connection:
+        add_tasks(connection, object_id(1))
+        connection.execute("UPDATE tasks SET state = 'harvested'")
+        connection.execute("INSERT INTO payloads (task, received_at, body) VALUES (1, 0, zeroblob(200000))")
+    documents = [run_json("compact", "--dry-run"), run_json("compact")]
+
+    assert [document["after"] is None for document in documents] == [True, False]
+    assert_documented(documented("harvester compact --json"), *documents)
 
 
 def test_doctor(run_json: Run) -> None:

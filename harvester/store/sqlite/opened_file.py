@@ -16,6 +16,7 @@ from harvester.store.sqlite.maintenance.file_systems import mount_of
 from harvester.store.sqlite.write_ahead_log import log_bytes
 
 _BESIDE = {"-wal": "write-ahead log", "-shm": "index of the write-ahead log"}
+_CUT = "was cut"
 _ONE_NAME = "Use the database by one name, in one folder, that all its programs share."
 
 
@@ -55,15 +56,21 @@ class OpenedFile:
 
         With a connection, also if the file was truncated.
         """
-        if connection is not None:
-            self.database_bytes = connection.execute("PRAGMA page_count").fetchone()[0] * self._page_bytes
-        problem = self._problem_of_file(is_sure=connection is not None) or self._problem_of_log()
+        problem = self._problem(connection)
+        if problem == _CUT:
+            # VACUUM by another process may have shortened the file after its pages were counted.
+            problem = self._problem(connection)
         if problem is not None:
             raise MovedFileError(
                 f"The database {str(self.path)!a} {problem} while it was in use. Nothing more is stored.",
                 remedy="Stop every process on it, put one file there with no old -wal and -shm beside it, and start "
                 "again (docs/howto/operations.md, Restoring).",
             )
+
+    def _problem(self, connection: sqlite3.Connection | None) -> str | None:
+        if connection is not None:
+            self.database_bytes = connection.execute("PRAGMA page_count").fetchone()[0] * self._page_bytes
+        return self._problem_of_file(is_sure=connection is not None) or self._problem_of_log()
 
     def _problem_of_file(self, *, is_sure: bool) -> str | None:
         try:
@@ -79,7 +86,7 @@ class OpenedFile:
             return "was emptied"
         if is_sure:
             if found.st_size < self._bytes and found.st_size + log_bytes(self.path) < self.database_bytes:
-                return "was cut"
+                return _CUT
             self._bytes = found.st_size
         return None
 

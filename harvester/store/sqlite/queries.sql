@@ -661,6 +661,20 @@ DELETE FROM attempts WHERE id IN (
     SELECT id FROM (SELECT id, at FROM attempts WHERE id > 0 ORDER BY id LIMIT :limit) WHERE at < :before
 )
 
+-- name: count_old_attempts
+SELECT count(*) FROM attempts WHERE at < :before
+
+-- name: count_unneeded_payloads
+SELECT count(*), coalesce(sum(length(payloads.body)), 0)
+FROM payloads CROSS JOIN tasks ON tasks.id = payloads.task WHERE tasks.state = 'harvested'
+
+-- name: drop_unneeded_payloads
+-- A result is stored: its task needs no body of an answer that was rejected before.
+DELETE FROM payloads WHERE task IN (
+    SELECT payloads.task FROM payloads CROSS JOIN tasks ON tasks.id = payloads.task
+    WHERE tasks.state = 'harvested' LIMIT :limit
+)
+
 -- name: count_by_state
 SELECT state, count(*) FROM {tasks} GROUP BY state
 
@@ -829,6 +843,36 @@ SELECT tasks.task_id, videos.segment_count,
        (SELECT coalesce(max(position) + 1, 0) FROM segments WHERE segments.task = videos.task) AS positions
 FROM videos JOIN tasks ON tasks.id = videos.task
 WHERE segments <> segment_count OR vectors <> segment_count OR positions <> segment_count OR segment_count = 0
+
+-- name: rows_without_task
+-- The row ids of tasks that were deleted while rows refer to them, directly or through a video.
+SELECT task FROM (
+    SELECT task FROM videos UNION SELECT task FROM segments UNION SELECT task FROM embeddings
+    UNION SELECT task FROM uncertainties UNION SELECT task FROM video_scopes UNION SELECT task FROM video_options
+    UNION SELECT task FROM video_tokens UNION SELECT task FROM attempts UNION SELECT task FROM payloads
+    UNION SELECT task FROM listed UNION SELECT task FROM labels UNION SELECT task FROM expedited
+) WHERE task NOT IN (SELECT id FROM tasks) ORDER BY task
+
+-- name: rows_without_video
+-- The tasks that need no result and have the rest of one: it would be in the way of the next.
+SELECT id, task_id FROM tasks
+WHERE state <> 'harvested' AND id NOT IN (SELECT task FROM videos) AND id IN (
+    SELECT task FROM segments UNION SELECT task FROM embeddings UNION SELECT task FROM uncertainties
+    UNION SELECT task FROM video_scopes UNION SELECT task FROM video_options UNION SELECT task FROM video_tokens
+) ORDER BY id
+
+-- name: has_task
+SELECT 1 FROM tasks WHERE id = :task
+
+-- name: stored_or_forgotten
+-- Whether a result that nothing refers to is needed no more: that of a task that has one, or that was forgotten. No row
+-- if the id is unknown.
+SELECT EXISTS (SELECT 1 FROM videos WHERE videos.task = tasks.id) FROM tasks WHERE task_id = :task_id
+UNION ALL SELECT 1 FROM forgotten WHERE task_id = :task_id LIMIT 1
+
+-- name: restore_task
+INSERT INTO tasks (id, task_id, state, added_at, created_at, expires_at, ended_at, source)
+VALUES (:id, :task_id, 'harvested', :harvested_at, :created_at, :expires_at, :harvested_at, :source)
 
 -- name: find_damaged
 SELECT id, task_id, claim, coalesce(expires_at, 0), source FROM tasks WHERE task_id = :task_id

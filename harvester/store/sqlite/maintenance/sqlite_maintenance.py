@@ -1,11 +1,22 @@
 """Maintenance of a database: see `harvester.ports.maintenance`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from harvester.ports.check_result import Diagnosis
-from harvester.ports.maintenance import Backup, Covered, Damaged, Examination, Finding, Upgrade
+from harvester.ports.maintenance import (
+    Backup,
+    Compacted,
+    CompactionProgress,
+    Compactness,
+    Covered,
+    Damaged,
+    Examination,
+    Finding,
+    Mended,
+    Upgrade,
+)
 from harvester.store.sqlite.connection import Connection, open_existing, open_for_reading, open_for_writing
 from harvester.store.sqlite.database_path import check_exists
 from harvester.store.sqlite.maintenance import checks
@@ -56,11 +67,30 @@ class SqliteMaintenance:
         with translating_errors(self._path), closing(open_existing(self._path)) as connection:
             return repair(connection, damaged, now_ms)
 
+    def mend_half_deleted(self) -> list[Mended]:
+        """Give whole results their deleted tasks back, and remove other rows that belong to nothing."""
+        from harvester.store.sqlite.maintenance.half_deleted import mend
+
+        with translating_errors(self._path), closing(open_existing(self._path)) as connection:
+            return mend(connection)
+
     def back_up(self, target: Path, *, replace: bool = False) -> Backup:
         """Copy the database to the file `target` while others write to it."""
         from harvester.store.sqlite.maintenance.backup import back_up
 
         return back_up(self._path, target, replace=replace)
+
+    def measure_compactness(self, attempts_before_ms: int) -> Compactness:
+        """Return what a compaction would give back, and what it needs."""
+        from harvester.store.sqlite.maintenance.compaction import measure
+
+        return measure(self._path, attempts_before_ms)
+
+    def compact(self, attempts_before_ms: int, listener: Callable[[CompactionProgress], None]) -> Compacted:
+        """Drop what is not needed and give space back."""
+        from harvester.store.sqlite.maintenance.compaction import compact
+
+        return compact(self._path, attempts_before_ms, listener)
 
     def diagnose(self) -> Iterator[Diagnosis]:
         """Yield the lines of `harvester doctor` about the database, its file system, its volume and SQLite."""
