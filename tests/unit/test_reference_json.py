@@ -142,7 +142,7 @@ def test_every_command_with_json_has_a_section() -> None:
 
 
 def test_add(run_json: Run) -> None:
-    assert_documented(documented("harvester add --json"), run_json("add", object_id(1), "--retrieve", "visual"))
+    assert_documented(documented("harvester add --json"), run_json("add", object_id(1), "a b", "--retrieve", "visual"))
 
 
 async def test_discover(tmp_path: Path) -> None:
