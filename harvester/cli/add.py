@@ -53,17 +53,21 @@ def add(  # noqa: PLR0913  # one parameter for each option
     settings = load_settings(config, overrides).settings
     path = settings.store.path
     options = None if retrieve is None else settings.harvest.embedding_options
-    refusals = Refusals()
+    refusals = Refusals(keeps_all=json)
     labels = parse_labels(label or ())
     found = refusals.taken_out(read_tasks(ids or (), file, column=column, field=field, with_labels=True))
     first = next(found, None)
     if first is None:
-        raise nothing_acceptable(refusals.count)
+        raise nothing_acceptable(refusals)
     widening = WideningReport()
     new, total = _queue(path, itertools.chain([first], found), options, labels, widening)
+    refusals.tell(more="" if json else " (see --json)")
     if json:
         chosen = {} if options is None else {"retrieve": options, **widening.as_json()}
-        print_json({"new": new, "known": total - new, "refused": refusals.count} | chosen)
+        lines = [
+            {"file": one.source, "line": one.line, "text": one.text, "reason": one.reason} for one in refusals.kept
+        ]
+        print_json({"new": new, "known": total - new, "refused": refusals.count, "refused_lines": lines} | chosen)
     else:
         widening.tell()
         typer.echo(f"{new} new, {total - new} known, {refusals.count} refused: {path}", err=True)

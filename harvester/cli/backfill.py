@@ -2,26 +2,43 @@
 
 import os
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
 
 from harvester.app.stores import open_maintenance, open_queue_editor
-from harvester.cli.console import print_error
+from harvester.cli.console import print_error, print_json
 from harvester.cli.durations import parse_duration_s
 from harvester.cli.harvest_process import prepare_process, warn_of_excess, warn_of_sharing
-from harvester.cli.id_arguments import collect_task_ids
+from harvester.cli.id_arguments import GivenIds, collect_task_ids
 from harvester.cli.loading import loading
 from harvester.cli.logs import configure_logs
-from harvester.cli.options import ConfigFile, Database, IdColumn, IdField, IdFile, Retrieve, Strategy, TaskIds
+from harvester.cli.options import (
+    AsJson,
+    ConfigFile,
+    Database,
+    IdColumn,
+    IdField,
+    IdFile,
+    Retrieve,
+    Strategy,
+    TaskIds,
+)
 from harvester.cli.widening import WideningReport
+from harvester.domain.errors import KeyRefusedError
 from harvester.reports.formats import counted
 from harvester.service import signals
 from harvester.settings.api_key import resolve_api_key
 from harvester.settings.machine import read_limits
 from harvester.settings.machine_defaults import fitted, refuse_too_little
 from harvester.settings.model import Settings, load_settings
+
+if TYPE_CHECKING:
+    from harvester.cli.backfill_job import Job
+
+BATCH = 5_000
+"""Tasks in one transaction, so that other programs need not wait long to write."""
 
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Ask about each task once, and leave those that are not ready.")
@@ -41,6 +58,7 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     deadline: TimeLimit = None,
     strategy: Strategy = None,
     retrieve: Retrieve = None,
+    json: AsJson = False,
     db: Database = None,
     config: ConfigFile = None,
 ) -> None:
@@ -50,6 +68,7 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     task was added with a choice of its own. Given tasks that are harvested, but without some of these options, are
     retrieved again.
 
+    Exit 0: all of them are harvested; 1: some are open or ended otherwise, now or in an earlier run.
     Ctrl-C finishes and stores the downloads under way; a second one stops at once. Run it again to continue.
 
     Example: harvester backfill --file ids.txt --deadline 2h
@@ -77,10 +96,28 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
         from harvester.cli.backfill_job import Job  # noqa: PLC0415
 
     job = Job(loaded.settings, only=given.task_ids, no_wait=no_wait, limit_s=limit_s)
-    exit_code = anyio.run(job.run, key.reveal)
-    if again and _tell_unchanged(loaded.settings, again):
-        exit_code = exit_code or 1
-    raise typer.Exit(exit_code or (1 if given.refused else 0))
+    try:
+        exit_code = anyio.run(job.run, key.reveal)
+    except KeyRefusedError as error:
+        if json:
+            _print_document(loaded.settings, job, given, error.exit_code, job.end)
+        raise
+    reason = job.end
+    if again and _tell_unchanged(loaded.settings, again) and exit_code == 0:
+        exit_code, reason = 1, "not_widened"
+    if given.refused and exit_code == 0:
+        exit_code, reason = 1, "lines_refused"
+    if json:
+        _print_document(loaded.settings, job, given, exit_code, reason)
+    raise typer.Exit(exit_code)
+
+
+def _print_document(settings: Settings, job: "Job", given: GivenIds, exit_code: int, reason: str) -> None:
+    from harvester.cli.backfill_document import Outcome, as_json  # noqa: PLC0415  # what it imports takes memory
+
+    if job.summary is not None:
+        outcome = Outcome(exit_code, reason)
+        print_json(as_json(settings.store.path, job.summary, given.task_ids, given.refused, outcome))
 
 
 def _ask_again(settings: Settings, task_ids: list[str] | None) -> list[str]:
@@ -88,11 +125,15 @@ def _ask_again(settings: Settings, task_ids: list[str] | None) -> list[str]:
     if not task_ids or not settings.store.path.exists():
         return []
     widening = WideningReport()
+    again: list[str] = []
     with open_queue_editor(settings.store.path) as queue:
-        widened = queue.widen(task_ids, settings.harvest.embedding_options, time.time_ns() // 1_000_000)
-    widening.add(widened)
+        for first in range(0, len(task_ids), BATCH):
+            batch, now_ms = task_ids[first : first + BATCH], time.time_ns() // 1_000_000
+            widened = queue.widen(batch, settings.harvest.embedding_options, now_ms)
+            widening.add(widened)
+            again += widened.asked_again
     widening.tell()
-    return widened.asked_again
+    return again
 
 
 def _tell_unchanged(settings: Settings, task_ids: list[str]) -> bool:

@@ -15,6 +15,8 @@ from harvester.service.pause_watch import refuse_if_paused
 from harvester.service.run_options import StopWhen
 from harvester.settings.model import Settings
 
+ALL_HARVESTED = "all_harvested"
+
 
 class Job:
     """One backfill, from opening the database to its summary."""
@@ -25,6 +27,9 @@ class Job:
         self._no_wait = no_wait
         self._limit_s = limit_s
         self._is_over_time = False
+        self.summary: Summary | None = None
+        self.end = ""
+        """Why the harvest has ended, as a word for programs."""
 
     async def run(self, key: Callable[[], str]) -> int:
         """Harvest, show it, print the summary, and return the exit code. Raises HarvesterError, as PausedError."""
@@ -39,12 +44,24 @@ class Job:
                     group.start_soon(self._stop_in_time, harvest, self._limit_s, name="deadline")
                 await harvest.scheduler.run()
                 group.cancel_scope.cancel()
-            summary = await self._summary(harvest, started_ms, stop.description or harvest.unanswered)
-            print_summary(summary)
+            self.summary = await self._summary(harvest, started_ms, stop.description or harvest.unanswered)
+            self.end = self._end(harvest, self.summary, is_stopped=stop.exit_code is not None)
+            print_summary(self.summary)
         harvest.raise_if_refused()
         if stop.exit_code is not None:
             return stop.exit_code
-        return 0 if harvest.progress.open == 0 and not summary.ends else 1
+        return 0 if self.end == ALL_HARVESTED else 1
+
+    def _end(self, harvest: Harvest, summary: Summary, *, is_stopped: bool) -> str:
+        reasons = {
+            "key_refused": harvest.refusal is not None,
+            "signal": is_stopped,
+            "no_answer": bool(harvest.progress.open) and harvest.unanswered is not None,
+            "time_is_up": bool(harvest.progress.open) and self._is_over_time,
+            "tasks_open": bool(harvest.progress.open),
+            "ended_otherwise": bool(summary.ends),
+        }
+        return next((reason for reason, holds in reasons.items() if holds), ALL_HARVESTED)
 
     async def _stop_in_time(self, harvest: Harvest, limit_s: float) -> None:
         await anyio.sleep(limit_s)
@@ -69,7 +86,8 @@ class Job:
         started_ms = min(started_ms, harvest.clock.wall_ms() - round(elapsed_s * 1000))
         return Summary(
             harvest.progress,
-            await harvest.store.ends(started_ms if self._only is None else 0),
+            # All of them, so that another run says the same and ends with the same code.
+            await harvest.store.ends(0),
             elapsed_s,
             await assess_deadlines(harvest.store, harvest.throttle, harvest.clock.wall_ms()),
             why,
@@ -77,5 +95,6 @@ class Job:
             # What another server has denied says nothing about the ids.
             {} if harvest.unanswered else await harvest.store.held_by_reason(EVEN_DUE_MS),
             await harvest.store.model_gaps(),
+            started_ms=started_ms,
             is_key_refused=harvest.refusal is not None,
         )

@@ -136,6 +136,8 @@ class Summary:
     held: Mapping[str, int] = field(default_factory=dict)
     """Open tasks that wait for a confirmation, by reason."""
     model_gaps: ModelGaps = field(default_factory=ModelGaps)
+    started_ms: int = 0
+    """When the harvest began; Unix milliseconds."""
     is_key_refused: bool = False
     """Another run would end the same way; the error that follows the summary has the remedy."""
 

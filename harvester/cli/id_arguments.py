@@ -11,26 +11,70 @@ from harvester.domain.errors import UsageError
 
 T = TypeVar("T")
 
-SHOWN_REFUSALS = 20
+SHOWN_REFUSALS = 5
+"""Refused lines that are named one by one."""
+
+EXPECTED = "Give ids as the API returned them, one per line."
 
 
 class Refusals:
-    """Counts the refused lines of a source, and reports the first ones on stderr."""
+    """The refused lines of a source: their number, and the first ones, or with `keeps_all` all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_all: bool = False) -> None:
         self.count = 0
+        self.kept: list[RefusedLine] = []
+        self._accepted = 0
+        self._keeps_all = keeps_all
 
     def taken_out(self, items: Iterable[T | RefusedLine]) -> Iterator[T]:
         """Yield the others among `items`."""
         for item in items:
             if not isinstance(item, RefusedLine):
+                self._accepted += 1
                 yield item
                 continue
             self.count += 1
-            if self.count <= SHOWN_REFUSALS:
-                print_error(f"refused {item}")
-            elif self.count == SHOWN_REFUSALS + 1:
-                print_error("further refused lines are counted, not shown")
+            if self._keeps_all or self.count <= SHOWN_REFUSALS:
+                self.kept.append(item)
+
+    def tell(self, *, more: str = "") -> None:
+        """Name the first ones on stderr; in one sentence what the file looks like if most of its lines are refused.
+
+        `more` says where all of them are.
+        """
+        if self.is_wrong_file:
+            lines = self.count + self._accepted
+            print_error(f"{self.count} of {lines} were refused: {self.kept[0].source} {self.likeness}. {EXPECTED}")
+            return
+        for line in self.kept[:SHOWN_REFUSALS]:
+            print_error(f"refused {line}")
+        if self.count > SHOWN_REFUSALS:
+            print_error(f"and {self.count - SHOWN_REFUSALS} more were refused{more}")
+
+    @property
+    def is_wrong_file(self) -> bool:
+        """Whether so much of a file was refused that it is probably no list of ids."""
+        return self.count > max(SHOWN_REFUSALS, self._accepted) and self.kept[-1].source != "argument"
+
+    @property
+    def likeness(self) -> str:
+        """What the file looks like, by its first refused line."""
+        first = self.kept[0]
+        return f"looks like {_kind(first)} (line {first.line}: {first.text[:_QUOTED]!r})"
+
+
+_QUOTED = 30
+"""Characters of a line that are quoted in a sentence about the whole file."""
+
+
+def _kind(line: RefusedLine) -> str:
+    if "not UTF-8" in line.reason:
+        return "no text file"
+    if line.text.startswith("<"):
+        return "HTML or XML"
+    if any(delimiter in line.text for delimiter in (";", "\t", r"\t")) or line.text.count(",") > line.text.count(", "):
+        return "a table, which needs --column NAME"
+    return "prose" if " " in line.text else "a list of something else"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +94,16 @@ def collect_task_ids(
     refusals = Refusals()
     found = dict.fromkeys(refusals.taken_out(read_task_ids(ids or (), file, column=column, field=field)))
     if not found:
-        raise nothing_acceptable(refusals.count)
+        raise nothing_acceptable(refusals)
+    refusals.tell()
     return GivenIds(list(found), refusals.count)
 
 
-def nothing_acceptable(refused: int) -> UsageError:
-    """Return the error for sources without a single acceptable id."""
-    found = f"all {refused} were refused" if refused else "there are none"
-    return UsageError(f"No task ids: {found}.", remedy="Give ids as the API returned them, one per line.")
+def nothing_acceptable(refusals: Refusals) -> UsageError:
+    """Return the error for sources without a single acceptable id; a few refused lines are named on stderr before."""
+    found = f"all {refusals.count} were refused" if refusals.count else "there are none"
+    if refusals.is_wrong_file:
+        found += f"; {refusals.kept[0].source} {refusals.likeness}"
+    else:
+        refusals.tell()
+    return UsageError(f"No task ids: {found}.", remedy=EXPECTED)

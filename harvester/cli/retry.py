@@ -50,7 +50,7 @@ def retry(  # noqa: PLR0913  # one parameter for each option
     """Put ended tasks back to pending.
 
     Harvested tasks stay as they are: nothing undoes a harvest. --retrieve is kept with the tasks, as with add; named
-    harvested tasks whose result lacks some of these options are retrieved again.
+    harvested tasks whose result lacks some of these options are retrieved again. Exit 1 if an id is unknown.
 
     With --from-kept no request is sent: kept bodies are decoded again, for example after an upgrade that understands
     them. Tasks whose body can be stored now are harvested, without a key; exit 1 if any cannot.
@@ -79,6 +79,7 @@ def _put_back(
 ) -> bool:
     done = queue.put_back(given.task_ids or [], states, options)
     count, left = done.count, done.left
+    are_known = None not in left.values()
     # Without the tasks that have just become pending: those have no result.
     widened = Widened() if options is None else queue.widen(list(left), options, time.time_ns() // 1_000_000)
     widening = WideningReport()
@@ -97,7 +98,7 @@ def _put_back(
         if len(left) > SHOWN:
             print_error(f"and {len(left) - SHOWN} more that are open, harvested or unknown.")
         typer.echo(f"{counted(count, 'task')} pending again.", err=True)
-    return True
+    return are_known
 
 
 def _harvest_kept(

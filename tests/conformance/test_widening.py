@@ -156,6 +156,33 @@ async def test_while_it_is_asked_for_again_a_choice_adds_to_what_is_stored(
 
 
 @pytest.mark.usefixtures("visual")
+async def test_an_answer_under_way_is_stale_when_more_is_asked_for(
+    store: HarvestStore, editor: QueueEditor, seen: Callable[[], Picture]
+) -> None:
+    editor.widen([ONE], ["audio"], NOW)
+    (under_way,) = await claim(store)
+    assert editor.widen([ONE], [], NOW) == Widened([ONE])
+    assert await store.settle([harvested(under_way, None, "visual", "visual", "audio")]) == [False]
+    (again,) = await claim(store)
+    assert again.retrieve_options == ()
+    assert await store.settle([harvested(again, None, "visual", "visual", "audio", "text")]) == [True]
+    assert state_and_options(seen()) == ("harvested", ())
+
+
+async def test_a_first_answer_under_way_is_stale_when_another_choice_is_made(
+    store: HarvestStore, editor: QueueEditor
+) -> None:
+    editor.add([ONE], NOW, ["visual"])
+    (under_way,) = await claim(store)
+    editor.add([ONE], NOW, ["visual"])
+    assert await claim(store) == []
+    editor.add([ONE], NOW, [])
+    assert await store.settle([harvested(under_way, None, "visual")]) == [False]
+    (again,) = await claim(store)
+    assert again.retrieve_options == ()
+
+
+@pytest.mark.usefixtures("visual")
 async def test_an_import_does_not_replace_the_result_of_a_task_that_is_asked_for_again(
     store: HarvestStore, editor: QueueEditor, seen: Callable[[], Picture]
 ) -> None:

@@ -1,5 +1,6 @@
 """Usage errors (2) and a refused key (3): one sentence with the remedy, and nothing done before."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,6 +87,25 @@ async def test_some_tasks_that_ended_otherwise_end_with_1(shell: Shell) -> None:
         # Each says so twice before it has ended.
         assert (ended.code, retrieved(api)) == (1, sorted(2 * api.catalogue.ids()))
         assert "3 failed: the platform could not embed these; submit them again" in ended.stderr
+
+        again = await shell.run("backfill", "--json")
+        document = json.loads(again.stdout)
+
+        assert (again.code, retrieved(api)) == (1, sorted(2 * api.catalogue.ids()))
+        assert "3 failed: the platform could not embed these; submit them again" in again.stderr
+        assert (document["exit_reason"], document["harvested_ids"], document["open"]) == ("ended_otherwise", [], [])
+        assert sorted(one["task_id"] for one in document["ended_otherwise"]) == sorted(api.catalogue.ids())
+
+
+async def test_a_refused_key_still_gives_the_document(shell: Shell) -> None:
+    async with Simulator(SimulatorSettings(tasks=2, age_s=3600, key="another")) as api:
+        shell.talks_to(api.base_url)
+
+        ended = await shell.run("backfill", *api.catalogue.ids(), "--json")
+
+        document = json.loads(ended.stdout)
+        assert (ended.code, document["exit_code"], document["exit_reason"]) == (3, 3, "key_refused")
+        assert sorted(one["task_id"] for one in document["open"]) == sorted(api.catalogue.ids())
 
 
 async def test_a_bug_ends_with_70_and_the_traceback_is_shown_on_demand(shell: Shell) -> None:

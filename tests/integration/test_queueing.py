@@ -54,7 +54,10 @@ async def test_a_file_is_read_in_the_format_that_its_name_says(
 async def test_stdin_takes_every_format(shell: Shell, options: list[str], text: str) -> None:
     ended = await shell.run("add", "--file", "-", *options, "--json", stdin=text)
 
-    assert (ended.code, json.loads(ended.stdout)) == (1, {"new": 2, "known": 1, "refused": 1})
+    document = json.loads(ended.stdout)
+    (line,) = document.pop("refused_lines")
+    assert (ended.code, document) == (1, {"new": 2, "known": 1, "refused": 1})
+    assert (line["file"], line["line"] > 0, line["reason"] in ended.stderr) == ("stdin", True, True)
     assert queued(shell) == {FIRST, SECOND}
 
 
@@ -79,14 +82,40 @@ async def test_ten_thousand_ids_are_queued_and_reported_in_one_line(shell: Shell
     assert set(ids) == queued(shell)
 
 
-async def test_many_refused_lines_are_counted_and_the_first_ones_shown(shell: Shell) -> None:
-    ended = await shell.run("add", FIRST, "--file", "-", stdin="a b\n" * 1000)
+async def test_of_many_refused_lines_the_first_ones_are_shown(shell: Shell) -> None:
+    ids = "".join(f"{task_id(number)}\n" for number in range(30))
+
+    ended = await shell.run("add", "--file", "-", stdin=ids + "a b\n" * 22)
 
     lines = ended.stderr.splitlines()
     assert ended.code == 1
-    assert lines[0].startswith("harvester: refused stdin:1: The task id 'a b' contains")
-    assert lines[20:] == [
-        "harvester: further refused lines are counted, not shown",
+    assert lines[0].startswith("harvester: refused stdin:31: The task id 'a b' contains")
+    assert lines[5:] == [
+        "harvester: and 17 more were refused (see --json)",
+        "30 new, 0 known, 22 refused: harvester.db",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("Call me Ishmael. Some years ago", "prose (line 1: 'Call me Ishmael. Some years ag')"),
+        ("<p>hello</p>", "HTML or XML (line 1: '<p>hello</p>')"),
+        ("a;b;c", "a table, which needs --column NAME (line 1: 'a;b;c')"),
+    ],
+)
+async def test_a_file_that_is_no_list_of_ids_gets_one_sentence(shell: Shell, line: str, kind: str) -> None:
+    (shell.folder / "book.txt").write_text(f"{line}\n" * 1000)
+
+    ended = await shell.run("add", "--file", "book.txt")
+    beside = await shell.run("add", FIRST, "--file", "book.txt")
+
+    expected = "Give ids as the API returned them, one per line."
+    whole = f"harvester: No task ids: all 1000 were refused; book.txt looks like {kind}. {expected}\n"
+    assert (ended.code, ended.stderr) == (2, whole)
+    assert beside.code == 1
+    assert beside.stderr.splitlines() == [
+        f"harvester: 1000 of 1001 were refused: book.txt looks like {kind}. {expected}",
         "1 new, 0 known, 1000 refused: harvester.db",
     ]
 
@@ -130,6 +159,7 @@ async def test_retry_names_what_it_leaves_alone(shell: Shell) -> None:
         "harvester: unheard-of stays as it is: the database has no such task.",
         "0 tasks pending again.",
     ]
+    assert (ended.code, listed.code, (await shell.run("retry", FIRST)).code) == (1, 1, 0)
     assert json.loads(listed.stdout)["left"] == {FIRST: "pending", "unheard-of": None}
     assert nothing_kept.stderr.startswith("harvester: No body is kept: there is nothing to decode.\n")
 

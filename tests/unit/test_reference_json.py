@@ -68,6 +68,7 @@ def part(path: str, name: str) -> str:
         "tasks": "STATE",
         "budget.classes": "ENDPOINT",
         "throttle.blocked_until_ms": "ENDPOINT",
+        "requests_by_endpoint": "ENDPOINT",
         "requests.sent": "ENDPOINT",
         "requests.ended": "ENDPOINT",
         "requests.ended.ENDPOINT": "OUTCOME",
@@ -141,7 +142,7 @@ def test_every_command_with_json_has_a_section() -> None:
 
 
 def test_add(run_json: Run) -> None:
-    assert_documented(documented("harvester add --json"), run_json("add", object_id(1), "--retrieve", "visual"))
+    assert_documented(documented("harvester add --json"), run_json("add", object_id(1), "a b", "--retrieve", "visual"))
 
 
 async def test_discover(tmp_path: Path) -> None:
@@ -160,6 +161,26 @@ def test_import(run_json: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_bytes(b"{")
 
     assert_documented(documented("harvester import --json"), run_json("import", "."))
+
+
+async def test_backfill(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    async with stand_in(tasks=2) as api:
+        shell.talks_to(api.base_url)
+        harvested, failed = api.catalogue.ids()
+        await shell.add([failed])
+        with closing(open_for_writing(shell.database)) as connection:
+            failure = "error_code = 'task_failed', error_message = 'It is no video.'"
+            connection.execute(f"UPDATE tasks SET state = 'failed', ended_at = 1, {failure}")
+        unknown = object_id(3)
+        ended = await shell.run("backfill", harvested, failed, unknown, "no id!", "--no-wait", "--json")
+
+    document = json.loads(ended.stdout)
+    assert_documented(documented("harvester backfill --json"), document)
+    assert document["harvested_ids"] == [harvested]
+    assert [one["task_id"] for one in document["ended_otherwise"]] == [failed]
+    assert [one["task_id"] for one in document["open"]] == [unknown]
+    assert (ended.code, document["exit_code"], document["exit_reason"]) == (1, 1, "tasks_open")
 
 
 def test_plan() -> None:

@@ -12,9 +12,16 @@ ON CONFLICT (task_id) DO NOTHING
 
 -- name: choose_options
 -- The embedding options that version 1 of the API is asked for, of a task that has not ended and has no stored result.
+-- An answer under way holds what was chosen before: another choice takes the claim away, and the answer is stale.
 UPDATE tasks
 SET retrieve_options = :options,
-    next_attempt_at = iif(error_code = 'embedding_option_refused' AND lease_owner IS NULL, 0, next_attempt_at)
+    claim = claim + (lease_owner IS NOT NULL AND retrieve_options IS NOT :options),
+    next_attempt_at = iif(
+        iif(lease_owner IS NULL, error_code = 'embedding_option_refused', retrieve_options IS NOT :options),
+        0, next_attempt_at
+    ),
+    lease_until = iif(retrieve_options IS :options, lease_until, NULL),
+    lease_owner = iif(retrieve_options IS :options, lease_owner, NULL)
 WHERE task_id = :task_id AND state IN ('pending', 'ready')
   AND NOT EXISTS (SELECT 1 FROM videos WHERE videos.task = tasks.id)
 
@@ -32,9 +39,10 @@ WHERE task_id = :task_id AND source = 'api'
   AND EXISTS (SELECT 1 FROM videos WHERE videos.task = tasks.id)
 
 -- name: ask_again
--- A task whose stored result is to be replaced. A process that has claimed it keeps it.
+-- A task whose stored result is to be replaced. An answer under way holds less: it becomes stale.
 UPDATE tasks
-SET state = 'ready', next_attempt_at = iif(lease_owner IS NULL, 0, next_attempt_at), ended_at = NULL, failures = 0,
+SET state = 'ready', claim = claim + 1, lease_owner = NULL, lease_until = NULL,
+    next_attempt_at = 0, ended_at = NULL, failures = 0,
     gone = 0, invalid = 0, unfinished_at = NULL, doubted_at = NULL, denied_by = NULL, other_id = NULL,
     error_code = NULL, error_message = NULL, error_at = NULL, retrieve_options = :options
 WHERE id = :id
