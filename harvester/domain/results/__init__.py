@@ -1,0 +1,1 @@
+"""Stored results, as programs read them."""

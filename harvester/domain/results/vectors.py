@@ -1,0 +1,61 @@
+"""The common record of every export and destination, by column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class VectorSpace(NamedTuple):
+    """Vectors that can be compared: those of one model with one length."""
+
+    model_name: str | None
+    """None if neither the API nor a person named the model."""
+    dim: int
+    """How many numbers a vector has."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTask:
+    """What all records of one task have in common."""
+
+    task_id: str
+    model_name: str | None
+    input_type: str | None
+    input_filename: str | None
+    input_url: str | None
+    duration: float | None
+    """Seconds."""
+    harvested_at: int
+    """Unix milliseconds."""
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class VectorBatch:
+    """Some vectors of one space, as columns of `n` rows; the rows of a task follow each other, in order of position."""
+
+    space: VectorSpace
+    matrix: NDArray[np.float32 | np.float64]
+    """`[n, dim]`, C-contiguous, in the byte order of the machine."""
+    tasks: Sequence[ResultTask]
+    """The tasks of the rows, each once, in order of their rows."""
+    task_index: NDArray[np.int32]
+    """`[n]`: the place of the row's task in `tasks`."""
+    positions: NDArray[np.int64]
+    """`[n]`: the place of the segment in the API's result, from 0. Position and task id make the record's id."""
+    options: Sequence[str | None]
+    scopes: Sequence[str | None]
+    starts: NDArray[np.float64]
+    """`[n]`, seconds; NaN where the API gave none."""
+    ends: NDArray[np.float64]
+    """`[n]`, seconds; NaN where the API gave none."""
+    start_pages: Sequence[int | None]
+    end_pages: Sequence[int | None]
+    quadrants: Sequence[str | None]
+    chunk_indexes: Sequence[int | None]

@@ -1,0 +1,28 @@
+"""Reading what was harvested, for programs; others may write meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    # Only for types: `import harvester` loads no numpy.
+    from harvester.domain.results.result_filter import ResultFilter
+    from harvester.domain.results.vectors import VectorBatch, VectorSpace
+
+
+class StoredResults(Protocol):
+    """The stored results as they are when an iteration begins. Each method raises StoreError."""
+
+    def spaces(self, wanted: ResultFilter) -> Sequence[tuple[VectorSpace, int]]:
+        """Return the spaces of the vectors that meet the filter, each with its number of vectors, the largest first."""
+        ...
+
+    def vectors(
+        self, wanted: ResultFilter, space: VectorSpace, *, batch_rows: int, exact: bool = False
+    ) -> Iterator[VectorBatch]:
+        """Yield the vectors of one space that meet the filter, by task in order of harvest, then by position.
+
+        A batch has at most `batch_rows` rows. The numbers are float32, or float64 with `exact`, where they differ.
+        """
+        ...
