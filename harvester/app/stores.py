@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from harvester.ports.maintenance import StoreMaintenance
     from harvester.ports.queue_editor import QueueEditor
     from harvester.ports.store import DiscoveryStore, HarvestStore
+    from harvester.ports.stored_results import StoredResults
 
 
 @asynccontextmanager
@@ -50,6 +51,13 @@ def open_reader(path: Path) -> StoreReader:
 def open_insights(path: Path) -> AbstractContextManager[Insights]:
     """Open a view of the store at `path` at one moment. Raises StoreError."""
     return open_reader(path).insights()
+
+
+def stored_results(path: Path) -> StoredResults:
+    """Return a reader of the vectors in the store at `path`. Raises StoreError if it cannot be read."""
+    from harvester.store.sqlite.stored_results import SqliteStoredResults
+
+    return SqliteStoredResults(path)
 
 
 def open_queue_editor(path: Path, *, must_exist: bool = True) -> AbstractContextManager[QueueEditor]:

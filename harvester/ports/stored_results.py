@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     # Only for types: `import harvester` loads no numpy.
     from harvester.domain.results.result_filter import ResultFilter
-    from harvester.domain.results.vectors import VectorBatch, VectorSpace
+    from harvester.domain.results.vectors import KnownValues, ResultTask, Segment, StoredVideo, VectorBatch, VectorSpace
 
 
 class StoredResults(Protocol):
-    """The stored results as they are when an iteration begins. Each method raises StoreError."""
+    """The stored results as they are when an iteration begins, for any thread. Each method raises StoreError."""
 
     def spaces(self, wanted: ResultFilter) -> Sequence[tuple[VectorSpace, int]]:
         """Return the spaces of the vectors that meet the filter, each with its number of vectors, the largest first."""
@@ -23,6 +23,26 @@ class StoredResults(Protocol):
     ) -> Iterator[VectorBatch]:
         """Yield the vectors of one space that meet the filter, by task in order of harvest, then by position.
 
-        A batch has at most `batch_rows` rows. The numbers are float32, or float64 with `exact`, where they differ.
+        A batch has at most `batch_rows` rows. The numbers are float32, or with `exact` float64:
+        the numbers that the API sent.
         """
+        ...
+
+    def tasks(self, wanted: ResultFilter) -> Iterator[ResultTask]:
+        """Yield the tasks that have vectors that meet the filter, in order of harvest."""
+        ...
+
+    def segments(self, wanted: ResultFilter) -> Iterator[Segment]:
+        """Yield the records of all spaces that meet the filter, in the order of `vectors`."""
+        ...
+
+    def videos(self, wanted: ResultFilter) -> Iterator[StoredVideo]:
+        """Yield the tasks with a stored result that meet the filter, in order of harvest.
+
+        With options or scopes in the filter those that have such a vector.
+        """
+        ...
+
+    def known_values(self) -> KnownValues:
+        """Return the values that filters can name; reads the rows of all segments."""
         ...

@@ -14,10 +14,12 @@ from harvester.ports.insights import StoreReader
 from harvester.ports.maintenance import StoreMaintenance
 from harvester.ports.queue_editor import QueueEditor
 from harvester.ports.store import HarvestStore
+from harvester.ports.stored_results import StoredResults
 from harvester.store.sqlite.editor import open_editor
 from harvester.store.sqlite.maintenance.sqlite_maintenance import SqliteMaintenance
 from harvester.store.sqlite.reader import SqliteReader
 from harvester.store.sqlite.store import Store
+from harvester.store.sqlite.stored_results import SqliteStoredResults
 
 T = TypeVar("T")
 
@@ -39,6 +41,10 @@ class Backend(Protocol):
 
     def reader(self, place: Path) -> StoreReader:
         """Return its reader."""
+        ...
+
+    def results(self, place: Path) -> StoredResults:
+        """Return its stored results, for programs."""
         ...
 
     def maintenance(self, place: Path) -> StoreMaintenance:
@@ -68,6 +74,9 @@ class SqliteBackend:
 
     def reader(self, place: Path) -> StoreReader:
         return SqliteReader(place)
+
+    def results(self, place: Path) -> StoredResults:
+        return SqliteStoredResults(place)
 
     def maintenance(self, place: Path) -> StoreMaintenance:
         return SqliteMaintenance(place)

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
+
+_SAME_SCOPES = dict.fromkeys(("asset", "video"), ("asset", "video"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +29,8 @@ class ResultFilter:
     """Harvested at this time or later; Unix milliseconds."""
     latest: bool = False
     """Of several tasks with one file name only the one that the API created last."""
+
+    @property
+    def stored_scopes(self) -> tuple[str, ...]:
+        """The scopes as the answers of both API versions write them."""
+        return tuple(dict.fromkeys(chain.from_iterable(_SAME_SCOPES.get(scope, (scope,)) for scope in self.scopes)))

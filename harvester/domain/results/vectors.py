@@ -59,3 +59,67 @@ class VectorBatch:
     end_pages: Sequence[int | None]
     quadrants: Sequence[str | None]
     chunk_indexes: Sequence[int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The common record of one vector, without the vector."""
+
+    id: str
+    """The task id, a colon and the position."""
+    task_id: str
+    position: int
+    """The place of the segment in the API's result, from 0."""
+    model_name: str | None
+    input_type: str | None
+    embedding_option: str | None
+    embedding_scope: str | None
+    start_offset_sec: float | None
+    end_offset_sec: float | None
+    start_page: int | None
+    end_page: int | None
+    quadrant: str | None
+    chunk_index: int | None
+    input_filename: str | None
+    input_url: str | None
+    duration: float | None
+    """Seconds."""
+    harvested_at: int
+    """Unix milliseconds."""
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVideo:
+    """A task with its stored result, whatever its medium."""
+
+    task_id: str
+    input_filename: str | None
+    input_url: str | None
+    input_type: str | None
+    model_name: str | None
+    duration: float | None
+    """Seconds."""
+    clip_length: float | None
+    """Seconds; the length of a clip of any medium."""
+    created_at: int | None
+    """Unix milliseconds: when the API made the task; None if it did not say."""
+    harvested_at: int
+    """Unix milliseconds."""
+    segments: int
+    """How many vectors it has."""
+    options: Mapping[str, int]
+    """How many vectors each embedding option has; without those that have none."""
+    labels: Mapping[str, str]
+    superseded: bool
+    """Whether a task that the API made later has the same file name."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownValues:
+    """The values that at least one stored vector has, each in alphabetical order."""
+
+    models: Sequence[str]
+    options: Sequence[str]
+    scopes: Sequence[str]
+    input_types: Sequence[str]

@@ -35,6 +35,48 @@ _MATCHES = """
     )"""
 """The conditions of a filter, each of which is met if its parameter is NULL, of `labels` an empty list."""
 
+_WANTED_TASK = """
+    (:models IS NULL OR videos.model_name IN (SELECT value FROM json_each(:models)))
+    AND (:input_types IS NULL OR videos.input_type IN (SELECT value FROM json_each(:input_types)))
+    AND (:name IS NULL OR videos.input_filename GLOB :name)
+    AND (:since IS NULL OR videos.harvested_at >= :since)
+    AND NOT EXISTS (
+        SELECT 1 FROM json_each(:labels) AS wanted WHERE NOT EXISTS (
+            SELECT 1 FROM labels
+            WHERE labels.task = tasks.id
+              AND labels.key = json_extract(wanted.value, '$[0]') AND labels.value = json_extract(wanted.value, '$[1]')
+        )
+    )
+    AND (NOT :latest OR videos.task NOT IN (SELECT task FROM superseded))"""
+"""The conditions of a ResultFilter on a task, each of which is met if its parameter is NULL, of `labels` an empty list.
+
+Its task ids are selected: see `stored_results.filtered`.
+"""
+
+_WANTED_SEGMENT = """
+    (:options IS NULL OR segments.embedding_option IN (SELECT value FROM json_each(:options)))
+    AND (:scopes IS NULL OR segments.embedding_scope IN (SELECT value FROM json_each(:scopes)))"""
+"""The conditions of a ResultFilter on a segment."""
+
+_SUPERSEDED = """superseded AS MATERIALIZED (
+    SELECT task FROM (
+        SELECT videos.task, row_number() OVER (
+            PARTITION BY videos.input_filename
+            ORDER BY coalesce(videos.created_at, tasks.created_at, tasks.added_at) DESC, videos.task DESC
+        ) AS age
+        FROM videos JOIN tasks ON tasks.id = videos.task WHERE videos.input_filename <> ''
+    ) WHERE age > 1
+)"""
+"""The tasks whose file name a newer task has. One sort of the names: they have no index."""
+
+_PLACES = {
+    "{claimable}": _CLAIMABLE,
+    "{matches}": _MATCHES,
+    "{wanted_task}": _WANTED_TASK,
+    "{wanted_segment}": _WANTED_SEGMENT,
+    "{superseded}": _SUPERSEDED,
+}
+
 _SELECTED = "temp.selected CROSS JOIN tasks ON tasks.id = selected.task"
 
 
@@ -60,12 +102,18 @@ def load_queries() -> dict[str, str]:
             name = line.removeprefix(_NAME).strip()
             queries[name] = ""
         elif name and not line.startswith("--") and line.strip():
-            queries[name] += line.replace("{claimable}", _CLAIMABLE).replace("{matches}", _MATCHES) + "\n"
+            queries[name] += _filled(line) + "\n"
     for name, sql in list(queries.items()):
         if _TASKS.search(sql):
             queries[name] = _TASKS.sub(r"\1", sql)
             queries[name + Scope.SELECTED.value] = _TASKS.sub(_SELECTED, sql)
     return queries
+
+
+def _filled(line: str) -> str:
+    for place, sql in _PLACES.items():
+        line = line.replace(place, sql)
+    return line
 
 
 def query(name: str) -> str:

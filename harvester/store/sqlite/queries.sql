@@ -3,6 +3,7 @@
 -- CROSS JOIN makes the table on its left the outer one: the few selected tasks, not the whole queue.
 -- {claimable} stands for the columns that `queue.task_of` reads, of tasks and of `listed`.
 -- {matches} stands for the conditions of a TaskFilter, on tasks, videos and listed; see `task_list.filter_parameters`.
+-- {wanted_task}, {wanted_segment} and {superseded} stand for the conditions of a ResultFilter; see `stored_results.filtered`.
 -- {tasks ...} makes two statements of one: `name` reads all tasks, `name_selected` the tasks in temp.selected.
 
 -- name: add
@@ -1101,3 +1102,81 @@ SELECT arrival FROM learned_limits WHERE endpoint = :endpoint
 -- name: set_endpoint_arrival
 INSERT INTO learned_limits (endpoint, arrival) VALUES (:endpoint, :arrival)
 ON CONFLICT (endpoint) DO UPDATE SET arrival = excluded.arrival
+
+-- name: vector_spaces
+-- All vectors of a result have one length.
+WITH {superseded}
+SELECT model_name, dim, sum(vectors) FROM (
+    SELECT videos.model_name, embeddings.dim,
+           iif(:options IS NULL AND :scopes IS NULL, videos.segment_count,
+               (SELECT count(*) FROM segments WHERE segments.task = videos.task AND {wanted_segment})) AS vectors
+    FROM {tasks} JOIN videos ON videos.task = tasks.id
+    JOIN embeddings ON embeddings.task = videos.task AND embeddings.position = 0
+    WHERE {wanted_task}
+) GROUP BY model_name, dim HAVING sum(vectors) > 0 ORDER BY 3 DESC, 1, 2
+
+-- name: tasks_with_vectors
+WITH {superseded}
+SELECT videos.task
+FROM {tasks} JOIN videos ON videos.task = tasks.id
+WHERE {wanted_task} AND EXISTS (SELECT 1 FROM segments WHERE segments.task = videos.task AND {wanted_segment})
+ORDER BY videos.harvested_at, videos.task
+
+-- name: tasks_of_space
+WITH {superseded}
+SELECT videos.task
+FROM {tasks} JOIN videos ON videos.task = tasks.id
+JOIN embeddings ON embeddings.task = videos.task AND embeddings.position = 0
+WHERE videos.model_name IS :model AND embeddings.dim = :dim AND {wanted_task}
+ORDER BY videos.harvested_at, videos.task
+
+-- name: result_tasks
+SELECT videos.task, tasks.task_id, videos.model_name, videos.input_type, videos.input_filename, videos.input_url,
+       videos.duration, videos.harvested_at,
+       (SELECT json_group_object(key, value) FROM labels WHERE labels.task = tasks.id)
+FROM json_each(:tasks) AS one CROSS JOIN tasks ON tasks.id = one.value CROSS JOIN videos ON videos.task = tasks.id
+
+-- name: result_vectors
+-- CROSS JOIN keeps the order of the tasks, and that of the positions in the table of segments.
+SELECT segments.task, segments.position, segments.embedding_option, segments.embedding_scope,
+       segments.start_offset_sec, segments.end_offset_sec, segments.start_page, segments.end_page, segments.quadrant,
+       segments.chunk_index, embeddings.vector
+FROM json_each(:tasks) AS one CROSS JOIN segments ON segments.task = one.value
+CROSS JOIN embeddings ON embeddings.task = segments.task AND embeddings.position = segments.position
+WHERE {wanted_segment}
+
+-- name: result_segments
+SELECT segments.task, segments.position, segments.embedding_option, segments.embedding_scope,
+       segments.start_offset_sec, segments.end_offset_sec, segments.start_page, segments.end_page, segments.quadrant,
+       segments.chunk_index
+FROM json_each(:tasks) AS one CROSS JOIN segments ON segments.task = one.value
+WHERE {wanted_segment}
+
+-- name: result_videos
+WITH {superseded}
+SELECT tasks.task_id, videos.input_filename, videos.input_url, videos.input_type, videos.model_name, videos.duration,
+       videos.video_clip_length, coalesce(videos.created_at, tasks.created_at), videos.harvested_at,
+       videos.segment_count,
+       (SELECT json_group_object(embedding_option, count) FROM (
+            SELECT embedding_option, count(*) AS count FROM segments
+            WHERE segments.task = videos.task AND embedding_option IS NOT NULL GROUP BY 1
+        )),
+       (SELECT json_group_object(key, value) FROM labels WHERE labels.task = tasks.id),
+       videos.task IN (SELECT task FROM superseded)
+FROM {tasks} JOIN videos ON videos.task = tasks.id
+WHERE {wanted_task}
+  AND (:options IS NULL AND :scopes IS NULL
+       OR EXISTS (SELECT 1 FROM segments WHERE segments.task = videos.task AND {wanted_segment}))
+ORDER BY videos.harvested_at, videos.task
+
+-- name: known_models
+SELECT DISTINCT model_name FROM videos WHERE model_name IS NOT NULL ORDER BY 1
+
+-- name: known_input_types
+SELECT DISTINCT input_type FROM videos WHERE input_type IS NOT NULL ORDER BY 1
+
+-- name: known_options
+SELECT DISTINCT embedding_option FROM segments WHERE embedding_option IS NOT NULL ORDER BY 1
+
+-- name: known_scopes
+SELECT DISTINCT embedding_scope FROM segments WHERE embedding_scope IS NOT NULL ORDER BY 1
