@@ -2,7 +2,8 @@
 
 HarvesterError            exit code, one sentence, a remedy
 ├── UsageError            2  settings, arguments, files the user named
-│   └── InvalidTaskId     2  an id that can never be asked about
+│   ├── InvalidTaskId     2  an id that can never be asked about
+│   └── MixedModelsError  2  vectors that cannot be compared were asked for as one matrix
 ├── PausedError           1  a person has paused all requests; none was sent
 ├── KeyRefusedError       3  the API does not accept the key
 ├── MachineError          4  this machine refuses what the program needs
@@ -38,6 +39,10 @@ class UsageError(HarvesterError):
 
 class InvalidTaskId(UsageError):  # noqa: N818  # it reads as a sentence: "this id is invalid"
     """A task id that cannot exist; see `harvester.domain.tasks.task_id`."""
+
+
+class MixedModelsError(UsageError):
+    """The wanted vectors are of several models or lengths; the message names them and the filter to use."""
 
 
 class KeyRefusedError(HarvesterError):

@@ -1,0 +1,57 @@
+"""Joins batches of vectors into one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harvester.domain.results.vectors import VectorBatch, VectorSpace
+
+if TYPE_CHECKING:
+    from harvester.domain.results.vectors import ResultTask
+
+_TEXTS = ("options", "scopes", "start_pages", "end_pages", "quadrants", "chunk_indexes")
+
+
+def empty_batch(space: VectorSpace, *, exact: bool) -> VectorBatch:
+    """Return no rows."""
+    return joined((), space, 0, exact=exact)
+
+
+def joined(batches: Iterable[VectorBatch], space: VectorSpace, count: int, *, exact: bool) -> VectorBatch:
+    """Return one batch with the rows of all. `count` is how many to expect; there may be more or fewer."""
+    matrix: Any = np.empty((count, space.dim), np.float64 if exact else np.float32)
+    tasks: list[ResultTask] = []
+    texts: dict[str, list[Any]] = {name: [] for name in _TEXTS}
+    numbers: dict[str, list[Any]] = {"task_index": [], "positions": [], "starts": [], "ends": []}
+    end = 0
+    for batch in batches:
+        begin, end = end, end + len(batch.positions)
+        if end > len(matrix):
+            # Harvested since the vectors were counted.
+            matrix = np.concatenate([matrix, np.empty((max(end, len(matrix)), space.dim), matrix.dtype)])
+        matrix[begin:end] = batch.matrix
+        # A task may begin in one batch and end in the next.
+        is_continued = bool(tasks) and tasks[-1].task_id == batch.tasks[0].task_id
+        numbers["task_index"].append(batch.task_index + (len(tasks) - is_continued))
+        tasks += batch.tasks[is_continued:]
+        for name in ("positions", "starts", "ends"):
+            numbers[name].append(getattr(batch, name))
+        for name in _TEXTS:
+            texts[name] += getattr(batch, name)
+    return VectorBatch(
+        space=space,
+        matrix=matrix[:end],
+        tasks=tasks,
+        task_index=_concatenated(numbers["task_index"], np.int32),
+        positions=_concatenated(numbers["positions"], np.int64),
+        starts=_concatenated(numbers["starts"], np.float64),
+        ends=_concatenated(numbers["ends"], np.float64),
+        **texts,
+    )
+
+
+def _concatenated(parts: list[Any], kind: Any) -> Any:
+    return np.concatenate([np.empty(0, kind), *parts], dtype=kind)
