@@ -6,6 +6,7 @@
 changing one breaks a promise: say so in CHANGELOG.md, and change the file.
 """
 
+import inspect
 import re
 import tomllib
 from collections import defaultdict
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+import harvester
+from harvester.dataset.arguments import Filters
 from harvester.domain import errors
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.tasks.task import TaskState
@@ -78,6 +81,18 @@ def exit_codes() -> Names:
     return {kind.__name__: [str(kind.exit_code)] for kind in kinds if issubclass(kind, errors.HarvesterError)}
 
 
+def python_names() -> Names:
+    """Return the parameters of each public function, and the public names of each class that is no error."""
+    found: Names = {}
+    for name in harvester.__all__:
+        value = getattr(harvester, name)
+        if inspect.isfunction(value):
+            found[name] = list(inspect.signature(value).parameters)
+        elif isinstance(value, type) and not issubclass(value, Exception):
+            found[name] = sorted(part for part in dir(value) if not part.startswith("_"))
+    return found | {"filter": list(Filters.__annotations__)}
+
+
 def stages() -> set[str]:
     texts = (file.read_text("utf-8") for file in PACKAGE.rglob("*.py"))
     return {stage for text in texts for stage in re.findall(r'\.at_work\("(\w+)"', text)}
@@ -103,6 +118,7 @@ KINDS: dict[str, Callable[[], Names]] = {
     "table or view": tables_and_views,
     "log event": events,
     "exit code of the error": exit_codes,
+    "name in Python": python_names,
     "set of values": values,
 }
 

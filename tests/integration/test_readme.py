@@ -74,11 +74,25 @@ def test_the_real_thing_harvests(harvested: Path) -> None:
 
 def test_the_python_lines_give_one_matrix(harvested: Path) -> None:
     (snippet,) = blocks("python")
-    script = f"{snippet}\nprint(*matrix.shape, matrix.dtype)"
+    script = f"{snippet}\nprint(*matrix.shape, matrix.dtype, len(clips) == len(matrix), *clips[0][1:])"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=harvested, capture_output=True, text=True, timeout=120, check=False
     )
-    assert re.fullmatch(r"\d+ 512 float32\n", done.stdout), done.stderr
+    assert re.fullmatch(r"\d+ 512 float32 True [\d.]+ [\d.]+\n", done.stdout), done.stderr
+
+
+def test_the_python_page_runs_from_top_to_bottom(harvested: Path) -> None:
+    page = (ROOT / "docs" / "howto" / "python.md").read_text("utf-8")
+    script = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=harvested,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 def test_the_sql_lines_run(harvested: Path) -> None:

@@ -1110,8 +1110,8 @@ SELECT model_name, dim, sum(vectors) FROM (
     SELECT videos.model_name, embeddings.dim,
            iif(:options IS NULL AND :scopes IS NULL, videos.segment_count,
                (SELECT count(*) FROM segments WHERE segments.task = videos.task AND {wanted_segment})) AS vectors
-    FROM {tasks} JOIN videos ON videos.task = tasks.id
-    JOIN embeddings ON embeddings.task = videos.task AND embeddings.position = 0
+    FROM {tasks} CROSS JOIN videos ON videos.task = tasks.id
+    CROSS JOIN embeddings ON embeddings.task = videos.task AND embeddings.position = 0
     WHERE {wanted_task}
 ) GROUP BY model_name, dim HAVING sum(vectors) > 0 ORDER BY 3 DESC, 1, 2
 
@@ -1122,12 +1122,11 @@ FROM {tasks} JOIN videos ON videos.task = tasks.id
 WHERE {wanted_task} AND EXISTS (SELECT 1 FROM segments WHERE segments.task = videos.task AND {wanted_segment})
 ORDER BY videos.harvested_at, videos.task
 
--- name: tasks_of_space
+-- name: tasks_of_model
 WITH {superseded}
 SELECT videos.task
 FROM {tasks} JOIN videos ON videos.task = tasks.id
-JOIN embeddings ON embeddings.task = videos.task AND embeddings.position = 0
-WHERE videos.model_name IS :model AND embeddings.dim = :dim AND {wanted_task}
+WHERE videos.model_name IS :model AND {wanted_task}
 ORDER BY videos.harvested_at, videos.task
 
 -- name: result_tasks
@@ -1143,7 +1142,7 @@ SELECT segments.task, segments.position, segments.embedding_option, segments.emb
        segments.chunk_index, embeddings.vector
 FROM json_each(:tasks) AS one CROSS JOIN segments ON segments.task = one.value
 CROSS JOIN embeddings ON embeddings.task = segments.task AND embeddings.position = segments.position
-WHERE {wanted_segment}
+WHERE embeddings.dim = :dim AND {wanted_segment}
 
 -- name: result_segments
 SELECT segments.task, segments.position, segments.embedding_option, segments.embedding_scope,

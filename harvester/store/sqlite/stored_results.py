@@ -34,6 +34,8 @@ GROUP_TASKS = 512
 
 Row = tuple[Any, ...]
 
+_NO_LABELS = frozenset({"{}", b"{}"})
+
 
 class SqliteStoredResults:
     """Reads the database at `path`; each iteration has a connection and a snapshot of its own.
@@ -64,8 +66,11 @@ class SqliteStoredResults:
     ) -> Iterator[VectorBatch]:
         """Yield the wanted vectors of one space."""
         with self._snapshot() as connection:
-            keys = filtered(connection, "tasks_of_space", wanted, model=space.model_name, dim=space.dim)
-            for rows, tasks in _batches(_read(connection, "result_vectors", wanted, keys), batch_rows):
+            # Decoding each text of each row would take longer than reading the vectors: few texts repeat.
+            connection.text_factory = bytes
+            keys = filtered(connection, "tasks_of_model", wanted, model=space.model_name)
+            read = _read(connection, "result_vectors", wanted, keys, dim=space.dim)
+            for rows, tasks in _batches(read, batch_rows):
                 yield _batch(rows, tasks, space, exact=exact)
 
     def segments(self, wanted: ResultFilter) -> Iterator[Segment]:
@@ -130,15 +135,18 @@ def _groups(keys: sqlite3.Cursor) -> Iterator[str]:
 
 def _result_tasks(connection: sqlite3.Connection, group: str) -> dict[int, ResultTask]:
     rows = connection.execute(statement("result_tasks"), {"tasks": group})
-    return {key: ResultTask(*[*columns, load_json(labels)]) for key, *columns, labels in rows}
+    return {
+        key: ResultTask(*[*map(_text, columns), {} if labels in _NO_LABELS else load_json(_text(labels))])
+        for key, *columns, labels in rows
+    }
 
 
 def _read(
-    connection: sqlite3.Connection, name: str, wanted: ResultFilter, keys: sqlite3.Cursor
+    connection: sqlite3.Connection, name: str, wanted: ResultFilter, keys: sqlite3.Cursor, **more: Any
 ) -> Iterator[tuple[sqlite3.Cursor, dict[int, ResultTask]]]:
     """Yield the rows of the tasks' wanted segments, for one group of tasks after the other."""
     for group in _groups(keys):
-        cursor = connection.execute(statement(name), {"tasks": group, **_segment_parameters(wanted)})
+        cursor = connection.execute(statement(name), {"tasks": group, **_segment_parameters(wanted), **more})
         yield cursor, _result_tasks(connection, group)
 
 
@@ -173,15 +181,24 @@ def _batch(rows: list[Row], known: dict[int, ResultTask], space: VectorSpace, *,
         tasks=[known[key] for key in key_column[begins].tolist()],
         task_index=(np.cumsum(begins) - 1).astype(np.int32),
         positions=np.array(positions, np.int64),
-        options=options,
-        scopes=scopes,
+        options=_texts(options),
+        scopes=_texts(scopes),
         starts=np.array(starts, np.float64),
         ends=np.array(ends, np.float64),
         start_pages=pages,
         end_pages=last_pages,
-        quadrants=quadrants,
+        quadrants=_texts(quadrants),
         chunk_indexes=chunks,
     )
+
+
+def _texts(column: Sequence[bytes | None]) -> list[str | None]:
+    texts = {raw: _text(raw) for raw in set(column)}
+    return [texts[raw] for raw in column]
+
+
+def _text(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _segment(task: ResultTask, position: int, *columns: Any) -> Segment:
