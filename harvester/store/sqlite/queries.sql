@@ -1131,9 +1131,12 @@ ORDER BY videos.harvested_at, videos.task
 
 -- name: result_tasks
 SELECT videos.task, tasks.task_id, videos.model_name, videos.input_type, videos.input_filename, videos.input_url,
-       videos.duration, videos.harvested_at,
-       (SELECT json_group_object(key, value) FROM labels WHERE labels.task = tasks.id)
+       videos.duration, videos.harvested_at
 FROM json_each(:tasks) AS one CROSS JOIN tasks ON tasks.id = one.value CROSS JOIN videos ON videos.task = tasks.id
+
+-- name: result_labels
+SELECT labels.task, labels.key, labels.value
+FROM json_each(:tasks) AS one CROSS JOIN labels ON labels.task = one.value
 
 -- name: result_vectors
 -- CROSS JOIN keeps the order of the tasks, and that of the positions in the table of segments.

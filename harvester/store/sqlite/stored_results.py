@@ -34,8 +34,6 @@ GROUP_TASKS = 512
 
 Row = tuple[Any, ...]
 
-_NO_LABELS = frozenset({"{}", b"{}"})
-
 
 class SqliteStoredResults:
     """Reads the database at `path`; each iteration has a connection and a snapshot of its own.
@@ -134,11 +132,14 @@ def _groups(keys: sqlite3.Cursor) -> Iterator[str]:
 
 
 def _result_tasks(connection: sqlite3.Connection, group: str) -> dict[int, ResultTask]:
-    rows = connection.execute(statement("result_tasks"), {"tasks": group})
-    return {
-        key: ResultTask(*[*map(_text, columns), {} if labels in _NO_LABELS else load_json(_text(labels))])
-        for key, *columns, labels in rows
-    }
+    labels: dict[int, dict[str, str]] = {}
+    for key, name, value in connection.execute(statement("result_labels"), {"tasks": group}):
+        labels.setdefault(key, {})[_text(name)] = _text(value)
+    found: list[Any] = connection.execute(statement("result_tasks"), {"tasks": group}).fetchall()
+    keys, *columns = zip(*found, strict=True)
+    texts, numbers = columns[:5], columns[5:]
+    rows: Any = zip(*map(_texts, texts), *numbers, (labels.get(key, {}) for key in keys), strict=True)
+    return {key: ResultTask(*row) for key, row in zip(keys, rows, strict=True)}
 
 
 def _read(
@@ -192,7 +193,7 @@ def _batch(rows: list[Row], known: dict[int, ResultTask], space: VectorSpace, *,
     )
 
 
-def _texts(column: Sequence[bytes | None]) -> list[str | None]:
+def _texts(column: Sequence[str | bytes | None]) -> Sequence[str | None]:
     texts = {raw: _text(raw) for raw in set(column)}
     return [texts[raw] for raw in column]
 
