@@ -44,12 +44,23 @@ def imported() -> Iterator[str]:
 
 
 RUNTIME = declared(PROJECT["project"]["dependencies"])
+EXTRAS = {name: declared(needed) for name, needed in PROJECT["project"]["optional-dependencies"].items()}
+OPTIONAL = {package for packages in EXTRAS.values() for package in packages}
 
 
 def test_every_runtime_dependency_has_a_reason_and_every_reason_a_dependency() -> None:
     reasons = rows("At run time")
     assert set(reasons) == RUNTIME
     assert all(len(cells) == 2 and all(map(str.strip, cells)) for cells in reasons.values())
+
+
+def test_every_package_of_an_extra_has_its_extra_and_a_reason() -> None:
+    reasons = rows("Extras")
+
+    assert {(f"`{extra}`", package) for extra, packages in EXTRAS.items() for package in packages} == {
+        (cells[0], package) for package, cells in reasons.items()
+    }
+    assert all(len(cells) == 3 and all(map(str.strip, cells)) for cells in reasons.values())
 
 
 def test_every_tool_has_its_purpose() -> None:
@@ -59,7 +70,7 @@ def test_every_tool_has_its_purpose() -> None:
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
     foreign = set(imported()) - sys.stdlib_module_names - {"harvester"}
-    assert {BROUGHT_ALONG.get(name, NAMES.get(name, name)) for name in foreign} == RUNTIME
+    assert {BROUGHT_ALONG.get(name, NAMES.get(name, name)) for name in foreign} == RUNTIME | OPTIONAL
 
 
 def test_every_constraint_is_an_exact_version() -> None:
@@ -68,4 +79,4 @@ def test_every_constraint_is_an_exact_version() -> None:
 
 def test_every_dependency_of_the_checks_has_an_exact_version() -> None:
     exact = {normalized(line.partition("==")[0]) for line in CONSTRAINTS}
-    assert RUNTIME | declared(PROJECT["dependency-groups"]["dev"]) <= exact
+    assert RUNTIME | OPTIONAL | declared(PROJECT["dependency-groups"]["dev"]) <= exact

@@ -1,0 +1,1 @@
+"""The common record of exports and destinations: its Arrow schema, and the files that hold it."""
