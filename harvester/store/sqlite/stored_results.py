@@ -163,9 +163,8 @@ def _batches(
             rows += found
             if len(rows) == batch_rows:
                 yield rows, tasks
-                rows = []
-        if not rows:
-            tasks = {}
+                # What follows is of this group, or of later ones.
+                rows, tasks = [], dict(of_group)
     if rows:
         yield rows, tasks
 
