@@ -27,6 +27,7 @@ COMMANDS = {
     "expedite": "Ask about tasks before all others.",
     "pause": "Send no more requests for a while.",
     "resume": "End the pause.",
+    "export": "Write vectors to a file.",
     "verify": "Check the data in the database.",
     "backup": "Copy the database while it is in use.",
     "compact": "Give unused space back.",

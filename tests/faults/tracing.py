@@ -35,7 +35,9 @@ _SIGN_VALUE = 2_000_000_000  # no process has that number
 _PR_SET_PTRACER = 0x59616D61
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["tests.faults.tracing", "tests.faults.small_harvest"])
+_forks.set_forkserver_preload(
+    ["tests.faults.tracing", "tests.faults.small_harvest", "tests.faults.test_export_crashes"]
+)
 
 _children = threading.Lock()
 """Each start looks after all children, and would take the exit code of one that another thread waits for."""

@@ -26,6 +26,7 @@ ORDER = [
     "expedite",
     "pause",
     "resume",
+    "export",
     "verify",
     "backup",
     "compact",

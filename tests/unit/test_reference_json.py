@@ -34,6 +34,7 @@ from harvester.web.server import Pages
 from harvester.web.status import status_document
 from tests.support.shell import Shell, stand_in
 from tests.support.store_builders import NOW, add_tasks, claim, embeddings, object_id, settle_all, settlement
+from tests.support.stored_vectors import Harvested, store
 from tests.support.web_builders import SeenHarvest
 from tests.unit.reports.test_plan_report import report, task
 from tests.unit.test_reference import commands, names, rows, sections
@@ -305,6 +306,12 @@ def test_pause_and_resume(run_json: Run) -> None:
 
     assert_documented(documented("harvester pause --json"), run_json("pause", "--for", "2h"), run_json("pause"))
     assert_documented(documented("harvester resume --json"), run_json("resume"), run_json("resume"))
+
+
+def test_export(run_json: Run, tmp_path: Path) -> None:
+    store(tmp_path / "harvester.db", Harvested(1), Harvested(2, model=None))
+
+    assert_documented(documented("harvester export --json"), run_json("export", "vectors/"))
 
 
 def test_verify(run_json: Run, tmp_path: Path) -> None:
