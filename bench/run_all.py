@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import claims
+import export
 import imports
 import log_bytes
 import memory
@@ -51,6 +52,7 @@ BENCHES: dict[str, Callable[[], str]] = {
     "queue": claims.report,
     "start": lambda: start.compare(11),
     "import": lambda: imports.compare(1000, 3),
+    "export": lambda: export.compare(9),
 }
 
 
