@@ -19,6 +19,9 @@ from harvester.records.contents import NORMALISED, Contents, FileKind, read_cont
 ROW_GROUP_BYTES = 16 * 1024 * 1024
 """Bytes of vectors in a row group: readers take one at once, and a writer holds a few times as much."""
 
+MAX_GROUP_ROWS = 65_536
+"""Rows in a row group: short vectors take less room than the texts beside them."""
+
 _UNIT_TOLERANCE = 1e-3
 """How far from 1 the squared length of a normalised vector may be: models compute in half precision."""
 
@@ -39,7 +42,7 @@ class ArrowWriter:
 
     def __init__(self, file: BinaryIO, kind: FileKind, contents: Contents) -> None:
         self._schema = arrow_schema(contents.space, contents.as_metadata())
-        self._group_rows = max(1, ROW_GROUP_BYTES // (4 * contents.space.dim))
+        self._group_rows = max(1, min(MAX_GROUP_ROWS, ROW_GROUP_BYTES // (4 * contents.space.dim)))
         self._is_parquet = kind is FileKind.PARQUET
         self._file: Any = _parquet(file, self._schema) if self._is_parquet else pa.ipc.new_file(file, self._schema)
         self._waiting: list[pa.RecordBatch] = []
