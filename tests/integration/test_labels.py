@@ -82,3 +82,12 @@ async def test_backfill_takes_the_labels_of_its_file(shell: Shell) -> None:
 
     assert (harvest.code, shell.states()) == (0, {one: "harvested"}), harvest.stderr
     assert shell.rows("SELECT task_id, key, value FROM task_labels") == [(one, "show", "news")]
+
+
+async def test_the_url_of_a_task_is_no_label(shell: Shell) -> None:
+    await shell.add([FIRST])
+
+    labelled = await shell.run("label", f"https://api.twelvelabs.io/v1.3/embed/tasks/{FIRST}?a=b", "show=news")
+
+    assert labelled.code == 0, labelled.stderr
+    assert shell.rows(LABELS) == [(FIRST, "show", "news")]
