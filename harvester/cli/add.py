@@ -10,7 +10,7 @@ import typer
 
 from harvester.app.stores import open_queue_editor
 from harvester.cli.console import print_json
-from harvester.cli.id_arguments import Refusals, nothing_acceptable
+from harvester.cli.id_arguments import Refusals, add_labels, nothing_acceptable
 from harvester.cli.id_files import NamedTask, read_tasks
 from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, Retrieve, TaskIds
 from harvester.cli.widening import WideningReport
@@ -42,8 +42,8 @@ def add(  # noqa: PLR0913  # one parameter for each option
     """Queue task ids. Known ids stay as they are; lines that cannot be ids are refused one by one.
 
     --retrieve is kept with the tasks, also with known ones that have not ended, and goes over the setting
-    harvest.embedding_options. Harvested tasks whose result lacks some of these options are retrieved again.
-    The other columns of a CSV file become labels of its tasks; --label sets one of all tasks, also of known ones.
+    harvest.embedding_options. Harvested tasks whose result lacks some of these options are retrieved again. The other
+    columns of a CSV file, or keys of JSON objects, become labels; --label sets one of all tasks, also of known ones.
 
     Example: harvester add --file ids.txt
     """
@@ -90,9 +90,8 @@ def _queue(
 
 
 def _labelled(batch: Iterable[NamedTask], labels: Labels) -> dict[str, Labels]:
-    """Return the labels by task id. Of several rows of a task, a later one replaces only values that it has, too."""
+    """Return the labels by task id, those of all tasks last."""
     labelled: dict[str, Labels] = {}
     for one in batch:
-        if one.labels or labels:
-            labelled[one.task_id] = {**labelled.get(one.task_id, {}), **one.labels, **labels}
+        add_labels(labelled, one.task_id, {**one.labels, **labels})
     return labelled

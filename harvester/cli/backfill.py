@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
@@ -27,6 +28,7 @@ from harvester.cli.options import (
 )
 from harvester.cli.widening import WideningReport
 from harvester.domain.errors import KeyRefusedError
+from harvester.domain.tasks.labels import Labels
 from harvester.reports.formats import counted
 from harvester.service import signals
 from harvester.settings.api_key import resolve_api_key
@@ -64,9 +66,9 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
 ) -> None:
     """Harvest now, until each task has ended.
 
-    Harvests the given tasks, or all that are open. --retrieve saves bytes: other options are not downloaded, unless the
-    task was added with a choice of its own. Given tasks that are harvested, but without some of these options, are
-    retrieved again.
+    Harvests the given tasks, or all that are open; labels are taken from a file as with add. --retrieve saves bytes:
+    other options are not downloaded, unless the task was added with a choice of its own. Given tasks that are
+    harvested, but without some of these options, are retrieved again.
 
     Exit 0: all of them are harvested; 1: some are open or ended otherwise, now or in an earlier run.
     Ctrl-C finishes and stores the downloads under way; a second one stops at once. Run it again to continue.
@@ -81,7 +83,7 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     loaded = fitted(load_settings(config, {"store": {"path": db}, "harvest": harvest}), limits)
     limit_s = parse_duration_s(deadline, "--deadline") if deadline is not None else None
     key = resolve_api_key(loaded.settings, os.environ)
-    given = collect_task_ids(ids, file, column=column, field=field)
+    given = collect_task_ids(ids, file, column=column, field=field, with_labels=True)
     # The display shows what happens; the log adds lines only if the user set a level.
     is_asked = loaded.origins["log.level"] != "default"
     configure_logs(loaded.settings.log.level if is_asked else "warning", loaded.settings.log.format)
@@ -90,6 +92,7 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
     if given.task_ids is None:
         # Without ids there must be a queue already; a misspelt path would otherwise look like an empty one.
         open_maintenance(loaded.settings.store.path).check_exists()
+    _label(loaded.settings, given.labels)
     again = _ask_again(loaded.settings, given.task_ids) if retrieve is not None else []
     # The HTTP client and numpy take much memory: they are imported only when there is enough.
     with loading():
@@ -118,6 +121,17 @@ def _print_document(settings: Settings, job: "Job", given: GivenIds, exit_code: 
     if job.summary is not None:
         outcome = Outcome(exit_code, reason)
         print_json(as_json(settings.store.path, job.summary, given.task_ids, given.refused, outcome))
+
+
+def _label(settings: Settings, labels: Mapping[str, Labels]) -> None:
+    """Queue the tasks that a file labels, with their labels."""
+    task_ids = list(labels)
+    if not task_ids:
+        return
+    with open_queue_editor(settings.store.path, must_exist=False) as queue:
+        for first in range(0, len(task_ids), BATCH):
+            batch = task_ids[first : first + BATCH]
+            queue.add(batch, time.time_ns() // 1_000_000, None, {one: labels[one] for one in batch})
 
 
 def _ask_again(settings: Settings, task_ids: list[str] | None) -> list[str]:

@@ -76,6 +76,13 @@ def print_data(line: str) -> None:
     print(printable(line), flush=True)  # noqa: T201
 
 
+def print_report(line: str) -> None:
+    """Write one line of a report to stdout: broken at words on a terminal, as it is into a pipe or a file."""
+    text = printable(line)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else len(text)
+    print(wrapped(text, width) if len(text) > width else text, flush=True)  # noqa: T201
+
+
 def print_json(value: Any) -> None:
     """Write `value` to stdout as indented JSON in ASCII; a value of no JSON type is written as its `str`."""
     print(json.dumps(value, indent=2, default=str), flush=True)  # noqa: T201

@@ -41,6 +41,7 @@ class _Done:
     count: int = 0
     claimed: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    before: int = 0
 
 
 def forget(  # noqa: PLR0913  # one parameter for each option
@@ -82,12 +83,12 @@ def forget(  # noqa: PLR0913  # one parameter for each option
         batches = _matching(path, wanted) if given.task_ids is None else _named(given.task_ids)
         done = _forget(queue, batches, wanted)
     if json:
-        print_json(
-            {"forgotten": done.count, "claimed": done.claimed, "unknown": done.unknown, "refused": given.refused}
-        )
+        counts = {"forgotten": done.count, "forgotten_before": done.before, "refused": given.refused}
+        print_json(counts | {"claimed": done.claimed, "unknown": done.unknown})
     else:
         _print_left(done, path)
-        typer.echo(f"{counted(done.count, 'task')} forgotten: {path}", err=True)
+        before = f", {done.before} forgotten before" if done.before else ""
+        typer.echo(f"{counted(done.count, 'task')} forgotten{before}: {path}", err=True)
     raise typer.Exit(1 if done.claimed or done.unknown or given.refused else 0)
 
 
@@ -131,6 +132,7 @@ def _forget(queue: QueueEditor, batches: Iterator[Sequence[str]], wanted: TaskFi
             done.count += forgotten.count
             done.claimed += forgotten.claimed
             done.unknown += forgotten.unknown
+            done.before += len(forgotten.before)
             left = forgotten.left
     return done
 

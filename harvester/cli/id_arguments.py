@@ -1,13 +1,14 @@
 """Collects the ids that a user names; refused lines are reported on stderr, and the rest is used."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from harvester.cli.console import print_error
-from harvester.cli.id_files import RefusedLine, read_task_ids
+from harvester.cli.id_files import RefusedLine, read_tasks
 from harvester.domain.errors import UsageError
+from harvester.domain.tasks.labels import Labels
 
 T = TypeVar("T")
 
@@ -83,20 +84,35 @@ class GivenIds:
 
     task_ids: list[str] | None
     refused: int = 0
+    labels: Mapping[str, Labels] = field(default_factory=dict)
+    """Of tasks by id; none unless they were asked for."""
 
 
 def collect_task_ids(
-    ids: Sequence[str] | None, file: Path | None, *, column: str | None = None, field: str | None = None
+    ids: Sequence[str] | None,
+    file: Path | None,
+    *,
+    column: str | None = None,
+    field: str | None = None,
+    with_labels: bool = False,
 ) -> GivenIds:
-    """Return the ids of the command line and the file. Raises UsageError if sources were named but hold none."""
+    """Return the ids of the command line and the file, `with_labels` also the rest of rows and objects.
+
+    Raises UsageError if sources were named but hold no ids.
+    """
     if not ids and file is None and column is None and field is None:
         return GivenIds(None)
     refusals = Refusals()
-    found = dict.fromkeys(refusals.taken_out(read_task_ids(ids or (), file, column=column, field=field)))
+    tasks = refusals.taken_out(read_tasks(ids or (), file, column=column, field=field, with_labels=with_labels))
+    found: dict[str, None] = {}
+    labels: dict[str, Labels] = {}
+    for task in tasks:
+        found[task.task_id] = None
+        add_labels(labels, task.task_id, task.labels)
     if not found:
         raise nothing_acceptable(refusals)
     refusals.tell()
-    return GivenIds(list(found), refusals.count)
+    return GivenIds(list(found), refusals.count, labels)
 
 
 def nothing_acceptable(refusals: Refusals) -> UsageError:
@@ -107,3 +123,9 @@ def nothing_acceptable(refusals: Refusals) -> UsageError:
     else:
         refusals.tell()
     return UsageError(f"No task ids: {found}.", remedy=EXPECTED)
+
+
+def add_labels(labelled: dict[str, Labels], task_id: str, labels: Labels) -> None:
+    """Add the labels of one more row of a task: a later row replaces only values that it has, too."""
+    if labels:
+        labelled[task_id] = {**labelled.get(task_id, {}), **labels}

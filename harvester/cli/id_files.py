@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from harvester.cli.console import print_error, printable
+from harvester.cli.json_entries import JsonEntries, either
 from harvester.domain.errors import InvalidTaskId, UsageError
 from harvester.domain.tasks.labels import check_label_key
 from harvester.domain.tasks.task_id import validate_task_id
@@ -47,7 +48,7 @@ class RefusedLine:
 
 @dataclass(frozen=True, slots=True)
 class NamedTask:
-    """An acceptable id, with the other columns of its CSV row that are not empty."""
+    """An acceptable id, with the other columns of its CSV row, or keys of its JSON object, that are not empty."""
 
     task_id: str
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -55,7 +56,7 @@ class NamedTask:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A text that should be an id, the number of its line, and the other columns of its row."""
+    """A text that should be an id, the number of its line, and the other columns of its row or keys of its object."""
 
     line: int
     text: str
@@ -89,7 +90,7 @@ def read_tasks(  # noqa: PLR0913  # what the user has given
     stdin: BinaryIO | None = None,
     with_labels: bool = False,
 ) -> Iterator[NamedTask | RefusedLine]:
-    """Yield the ids as `read_task_ids` does, with the other columns of CSV as labels if `with_labels`."""
+    """Yield the ids as `read_task_ids` does, with the rest of a row or object as labels if `with_labels`."""
     if column is not None and field is not None:
         raise UsageError("--column is for CSV and --field for JSON lines.", remedy="Give one of them.")
     if file is None and (column is not None or field is not None):
@@ -138,9 +139,9 @@ def _choose_format(
         lines.keep_tabs()
         return _from_csv(lines, column, with_labels=with_labels)
     if lines.begin_with("[") or lines.peek() == "{":
-        return _from_json_document(lines, field)
+        return _from_json_document(lines, JsonEntries(_names(field), lines.source, with_labels=with_labels))
     if field is not None or suffix in _JSON_SUFFIXES or lines.begin_with("{"):
-        return _from_json_lines(lines, field)
+        return _from_json_lines(lines, JsonEntries(_names(field), lines.source, with_labels=with_labels))
     return _from_plain_lines(lines)
 
 
@@ -161,12 +162,12 @@ def _from_csv(lines: "_Lines", column: str | None, *, with_labels: bool) -> Iter
     if isinstance(header, RefusedLine):
         raise UsageError(f"The header of {lines.source} cannot be read: {header}.", remedy="Give a CSV file in UTF-8.")
     names = [name.strip() for name in header]
-    wanted = _USUAL_NAMES if column is None else (column,)
+    wanted = _names(column)
     name = next((name for name in wanted if name in names), None)
     if name is None:
         columns = ", ".join(repr(name[:_EXCERPT_CHARACTERS]) for name in names[:_LISTED_COLUMNS])
         raise UsageError(
-            f"The header of {lines.source}, line {lines.number}, has no column {_either(wanted)}.",
+            f"The header of {lines.source}, line {lines.number}, has no column {either(wanted)}.",
             remedy=f"Choose with --column one of {columns}.",
         )
     index = names.index(name)
@@ -217,7 +218,7 @@ def _from_rows(
             yield records.refuse(f"this row has no column {name!r}")
 
 
-def _from_json_document(lines: "_Lines", field: str | None) -> Iterator[_Candidate | RefusedLine]:
+def _from_json_document(lines: "_Lines", entries: JsonEntries) -> Iterator[_Candidate | RefusedLine]:
     """Yield the ids in a list of ids or objects, or in an answer of the API's list; `line` is the place in the list."""
     whole, size = [], 0
     for line in lines:
@@ -234,23 +235,22 @@ def _from_json_document(lines: "_Lines", field: str | None) -> Iterator[_Candida
     except orjson.JSONDecodeError as error:
         yield lines.refuse(whole[0], f"the file is not one JSON document: {error}")
         return
-    entries = value.get("data", [value]) if isinstance(value, dict) else value
-    for place, entry in enumerate(entries if isinstance(entries, list) else [entries], 1):
-        yield _from_entry(lines, place, entry, field)
+    found = value.get("data", [value]) if isinstance(value, dict) else value
+    for place, entry in enumerate(found if isinstance(found, list) else [found], 1):
+        yield _from_entry(lines, place, entry, entries)
 
 
-def _from_entry(lines: "_Lines", place: int, entry: Any, field: str | None) -> _Candidate | RefusedLine:
-    wanted = _USUAL_NAMES if field is None else (field,)
-    if isinstance(entry, dict):
-        entry = next((entry[name] for name in wanted if name in entry), None)
+def _from_entry(lines: "_Lines", place: int, entry: Any, entries: JsonEntries) -> _Candidate | RefusedLine:
     if isinstance(entry, str):
         return _Candidate(place, entry.strip())
-    why = f"this entry is neither an id nor an object with a text field {_either(wanted)}"
+    found = entries.read(entry)
+    if found is not None:
+        return _Candidate(place, *found)
+    why = f"this entry is neither an id nor an object with a text field {entries.names}"
     return _refuse(lines.source, place, str(entry), why)
 
 
-def _from_json_lines(lines: "_Lines", field: str | None) -> Iterator[_Candidate | RefusedLine]:
-    wanted = _USUAL_NAMES if field is None else (field,)
+def _from_json_lines(lines: "_Lines", entries: JsonEntries) -> Iterator[_Candidate | RefusedLine]:
     for text in lines:
         if isinstance(text, RefusedLine):
             yield text
@@ -260,14 +260,14 @@ def _from_json_lines(lines: "_Lines", field: str | None) -> Iterator[_Candidate 
         except orjson.JSONDecodeError as error:
             yield lines.refuse(text, f"this is not JSON: {error}")
             continue
-        name = next((name for name in wanted if isinstance(value, dict) and name in value), None)
-        if name is not None and isinstance(value[name], str):
-            yield _Candidate(lines.number, value[name].strip())
+        found = entries.read(value)
+        if found is not None:
+            yield _Candidate(lines.number, *found)
         elif isinstance(value, dict) and isinstance(value.get("data"), list):
             # An answer of the API's list.
-            yield from (_from_entry(lines, lines.number, entry, field) for entry in value["data"])
+            yield from (_from_entry(lines, lines.number, entry, entries) for entry in value["data"])
         else:
-            yield lines.refuse(text, f"this is not an object with a text field {_either(wanted)}")
+            yield lines.refuse(text, f"this is not an object with a text field {entries.names}")
 
 
 class _Lines:
@@ -382,8 +382,9 @@ def _refuse(source: str, line: int, text: str, reason: str) -> RefusedLine:
     return RefusedLine(source, line, printable(text.strip()[:_EXCERPT_CHARACTERS]), reason)
 
 
-def _either(names: Sequence[str]) -> str:
-    return " or ".join(map(repr, names))
+def _names(given: str | None) -> Sequence[str]:
+    """Return the names that a column or field of ids may have."""
+    return _USUAL_NAMES if given is None else (given,)
 
 
 def _unreadable(source: str, error: OSError) -> UsageError:

@@ -42,8 +42,9 @@ def label(  # noqa: PLR0913  # one parameter for each option
 
     Example: harvester label 66f537778d9641fe5a0d101f show=news season=3
     """
-    changes = parse_labels(one for one in ids or () if "=" in one)
-    given = collect_task_ids([one for one in ids or () if "=" not in one], file, column=column, field=field)
+    words = ids or []
+    changes = parse_labels(one for one in words if _is_label(one))
+    given = collect_task_ids([one for one in words if not _is_label(one)], file, column=column, field=field)
     if given.task_ids is None or not changes:
         missing = "tasks" if changes else "labels"
         raise UsageError(f"No {missing} were given.", remedy="Write `harvester label ID show=x`; `show=` removes it.")
@@ -61,3 +62,8 @@ def label(  # noqa: PLR0913  # one parameter for each option
             print_error(f"and {len(unknown) - SHOWN} more that are unknown.")
         typer.echo(f"{counted(labelled, 'task')} labelled: {path}", err=True)
     raise typer.Exit(1 if unknown or given.refused else 0)
+
+
+def _is_label(word: str) -> bool:
+    """Return whether a word is KEY=VALUE; the URL of a task may have '=' as well."""
+    return "=" in word and not word.lstrip().startswith(("http://", "https://"))

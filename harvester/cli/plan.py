@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from harvester.app.stores import open_insights
-from harvester.cli.console import print_data, print_error, print_json
+from harvester.cli.console import print_error, print_json, print_report
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.cli.options import Strategy as StrategyOption
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, RateLimit
@@ -49,7 +49,7 @@ def plan(
         print_json(as_json(report, pause))
         return
     for line in lines(report):
-        print_data(line)
+        print_report(line)
     if pause is not None:
         print_error(f"Paused {pause_times(pause)}: nothing of this happens before the end; {RESUME}.")
     typer.echo(f"database {settings.store.path}", err=True)

@@ -3,11 +3,12 @@
 import time
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from harvester.app.stores import open_queue_editor
+from harvester.app.stores import open_insights, open_queue_editor
 from harvester.cli.console import print_error, print_json
 from harvester.cli.id_arguments import GivenIds, collect_task_ids
 from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, Retrieve, TaskIds
@@ -17,7 +18,7 @@ from harvester.domain.tasks.dead_letter import DeadLetter
 from harvester.domain.tasks.task import END_STATES, TaskState
 from harvester.ports.queue_editor import QueueEditor, Widened
 from harvester.reports.formats import counted
-from harvester.settings.model import load_settings
+from harvester.settings.model import Settings, load_settings
 
 States = Annotated[
     str | None,
@@ -68,7 +69,7 @@ def retry(  # noqa: PLR0913  # one parameter for each option
     options = None if retrieve is None else settings.harvest.embedding_options
     with open_queue_editor(settings.store.path) as queue:
         if from_kept:
-            is_done = _harvest_kept(queue, given, states, settings.api.max_body_bytes, json=json)
+            is_done = _harvest_kept(queue, given, states, settings, json=json)
         else:
             is_done = _put_back(queue, given, states, options, json=json)
     raise typer.Exit(0 if is_done and not given.refused else 1)
@@ -102,7 +103,7 @@ def _put_back(
 
 
 def _harvest_kept(
-    queue: QueueEditor, given: GivenIds, states: list[TaskState], max_body_bytes: int, *, json: bool
+    queue: QueueEditor, given: GivenIds, states: list[TaskState], settings: Settings, *, json: bool
 ) -> bool:
     """Print the result for each task, and return whether all are harvested."""
     from harvester.service.replay import replay_dead_letter  # noqa: PLC0415  # numpy, for --from-kept only
@@ -110,10 +111,11 @@ def _harvest_kept(
     harvested, left = [], []
     for dead_letter in _chosen(queue.dead_letters(), given, states):
         if isinstance(dead_letter, str):
-            left.append({"task_id": dead_letter, "problem": "No body is kept, or the task has not ended."})
+            if not _is_harvested(settings.store.path, dead_letter):
+                left.append({"task_id": dead_letter, "problem": "No body is kept, or the task has not ended."})
             continue
         reread = replay_dead_letter(
-            queue, dead_letter, max_body_bytes=max_body_bytes, now_ms=time.time_ns() // 1_000_000
+            queue, dead_letter, max_body_bytes=settings.api.max_body_bytes, now_ms=time.time_ns() // 1_000_000
         )
         _warn_of_another_id(reread.task_id, reread.received_id)
         if reread.problem is None:
@@ -129,6 +131,13 @@ def _harvest_kept(
             print_error("No body is kept: there is nothing to decode.")
         typer.echo(f"{counted(len(harvested), 'task')} harvested from kept bodies, {len(left)} not.", err=True)
     return not left
+
+
+def _is_harvested(path: Path, task_id: str) -> bool:
+    """Return whether the task has its result already, for example from an earlier run of the same command."""
+    with open_insights(path) as insights:
+        details = insights.task(task_id)
+    return details is not None and details.task["state"] == TaskState.HARVESTED
 
 
 def _chosen(kept: list[DeadLetter], given: GivenIds, states: list[TaskState]) -> Iterator[DeadLetter | str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harvester.app.stores import open_insights
-from harvester.cli.console import print_data, print_json
+from harvester.cli.console import print_json, print_report
 from harvester.cli.daemon_conditions import daemon_conditions
 from harvester.cli.durations import parse_duration_s
 from harvester.cli.options import AsJson, ConfigFile, Database
@@ -55,7 +55,7 @@ def status(
         print_json(as_json(report, path, feasibility))
         return
     for line in _read_lines(settings):
-        print_data(line)
+        print_report(line)
     typer.echo(f"database {path}", err=True)
 
 

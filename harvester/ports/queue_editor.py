@@ -45,12 +45,16 @@ class Expedited:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """How many tasks were removed, and the ids of others: `claimed` by a process, `unknown`, or `left` for later."""
+    """How many tasks were removed, and the ids of others.
+
+    These are `claimed` by a process, `unknown`, `left` for later, or were forgotten `before`.
+    """
 
     count: int
     claimed: list[str]
     unknown: list[str]
     left: list[str]
+    before: list[str]
 
 
 class QueueEditor(Protocol):

@@ -46,6 +46,7 @@ def write_settings(path: Path, text: str, *, replace: bool) -> None:
     # A link to the file stays a link.
     target = Path(os.path.realpath(path))
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    is_taken = False
     try:
         with unfinished.open("w", encoding="utf-8") as file:
             file.write(text)
@@ -54,8 +55,12 @@ def write_settings(path: Path, text: str, *, replace: bool) -> None:
         if not replace:
             # Takes the name only if no other program has taken it since the check.
             target.touch(exist_ok=False)
+            is_taken = True
         unfinished.replace(target)
     except OSError as error:
+        if is_taken:
+            # The empty file that has taken the name.
+            target.unlink(missing_ok=True)
         raise UsageError(f"{path} cannot be written: {error.strerror}.", remedy="Give another with --config.") from None
     finally:
         unfinished.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from harvester.domain.tasks.listing import ListedTask, ListSettlement
 from harvester.domain.tasks.outcomes import Ready, Retrieved
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.domain.tasks.task_list import TaskFilter
-from harvester.ports.queue_editor import QueueEditor
+from harvester.ports.queue_editor import Forgotten, QueueEditor
 from harvester.ports.store import HarvestStore
 from harvester.service.list_settlement import queue_page
 from tests.conformance.actions import claim, claim_new, pictures, row
@@ -44,6 +44,7 @@ async def test_a_harvested_task_is_removed_and_the_others_stay(
     done = editor.forget([A, C, A], NOW, ALL)
 
     assert (done.count, done.claimed, done.unknown, done.left) == (1, [], [C], [])
+    assert editor.forget([A, C], NOW, ALL) == Forgotten(0, [], [C], [], [A])
     assert known(backend, place, A, B) == [B]
     assert pictures(backend, place, [B]) == before
     assert [one for one in backend.maintenance(place).verify(deep=True) if not one.is_warning] == []

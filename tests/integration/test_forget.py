@@ -51,6 +51,8 @@ async def test_ids_that_are_unknown_or_no_ids_are_named(shell: Shell) -> None:
         "harvester: The task unknown-id is not in harvester.db.",
         "1 task forgotten: harvester.db",
     ]
+    again = await shell.run("forget", one)
+    assert (again.code, again.stderr) == (0, "0 tasks forgotten, 1 forgotten before: harvester.db\n")
 
 
 @pytest.mark.parametrize(

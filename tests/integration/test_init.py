@@ -1,6 +1,7 @@
 """`harvester init` writes a settings file from three answers, and tries the key."""
 
 import asyncio
+import errno
 import io
 import os
 import pty
@@ -14,6 +15,8 @@ import pytest
 
 from harvester.cli import init_answers
 from harvester.cli.main import run
+from harvester.domain.errors import UsageError
+from harvester.settings.settings_file import write_settings
 from tests.support.machine import needs_terminal
 from tests.support.scripted_api import ScriptedApi, as_json, problem
 from tests.support.shell import KEY, PATIENCE_S, Shell
@@ -207,3 +210,14 @@ async def test_ctrl_c_at_a_question_on_a_terminal_leaves_nothing(shell: Shell) -
     assert code == 130, screen
     assert max(map(len, screen.splitlines())) <= 80
     assert names_in(shell.folder) == []
+
+
+def test_a_rename_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "replace", fail)
+
+    with pytest.raises(UsageError, match="cannot be written: Input/output error"):
+        write_settings(tmp_path / "harvester.toml", "", replace=False)
+    assert list(tmp_path.iterdir()) == []

@@ -44,11 +44,13 @@ async def test_a_rejected_result_is_harvested_from_its_kept_body(shell: Shell, a
     without_key(shell)
 
     again = await shell.run("retry", "--from-kept", AN_ID)
+    once_more = await shell.run("retry", "--from-kept", AN_ID)
     given_back = await shell.run("show", AN_ID, "--json")
     story = await shell.run("show", AN_ID)
     verified = await shell.run("verify", "--deep")
 
     assert (again.code, again.stdout) == (0, "")
+    assert once_more.code == 0, once_more.stderr
     assert again.stderr == "1 task harvested from kept bodies, 0 not.\n"
     assert (shell.states()[AN_ID], api.requests(AN_ID)) == ("harvested", 3)
     assert json.loads(given_back.stdout) == document

@@ -1,9 +1,11 @@
 """Labels on the command line: columns of CSV, `add --label`, `harvester label`, `show` and the view."""
 
+import json
+
 import pytest
 
 from tests.support.scripted_api import task_id
-from tests.support.shell import Shell
+from tests.support.shell import Shell, stand_in
 
 FIRST, SECOND = task_id(0), task_id(1)
 
@@ -68,3 +70,24 @@ async def test_what_is_no_label_is_refused_in_a_sentence(shell: Shell, arguments
 
     assert (ended.code, ended.last_line) == (2, f"harvester: {sentence}")
     assert not shell.database.exists()
+
+
+async def test_backfill_takes_the_labels_of_its_file(shell: Shell) -> None:
+    async with stand_in(tasks=1) as api:
+        shell.talks_to(api.base_url)
+        (one,) = api.catalogue.ids()
+        (shell.folder / "ids.jsonl").write_text(json.dumps({"id": one, "show": "news"}))
+
+        harvest = await shell.run("backfill", "--file", "ids.jsonl")
+
+    assert (harvest.code, shell.states()) == (0, {one: "harvested"}), harvest.stderr
+    assert shell.rows("SELECT task_id, key, value FROM task_labels") == [(one, "show", "news")]
+
+
+async def test_the_url_of_a_task_is_no_label(shell: Shell) -> None:
+    await shell.add([FIRST])
+
+    labelled = await shell.run("label", f"https://api.twelvelabs.io/v1.3/embed/tasks/{FIRST}?a=b", "show=news")
+
+    assert labelled.code == 0, labelled.stderr
+    assert shell.rows(LABELS) == [(FIRST, "show", "news")]

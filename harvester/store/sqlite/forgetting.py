@@ -19,7 +19,8 @@ MAX_SEGMENTS = 10_000
 def forget(connection: sqlite3.Connection, task_ids: Sequence[str], now_ms: int, wanted: TaskFilter) -> Forgotten:
     """Remove those of the tasks that meet the filter and that no process works on. The body of one transaction."""
     named = {"task_ids": dump_json(list(dict.fromkeys(task_ids))).decode(), "now": now_ms}
-    unknown = unknown_among(connection, dict.fromkeys(task_ids))
+    absent = unknown_among(connection, dict.fromkeys(task_ids))
+    buried = {task_id for (task_id,) in connection.execute(query("forgotten_among"), named)}
     keys: list[int] = []
     claimed: list[str] = []
     left: list[str] = []
@@ -35,7 +36,8 @@ def forget(connection: sqlite3.Connection, task_ids: Sequence[str], now_ms: int,
             keys.append(key)
             segments += count
     _remove(connection, keys, now_ms)
-    return Forgotten(len(keys), claimed, unknown, left)
+    unknown = [task_id for task_id in absent if task_id not in buried]
+    return Forgotten(len(keys), claimed, unknown, left, [task_id for task_id in absent if task_id in buried])
 
 
 def _remove(connection: sqlite3.Connection, task_keys: Sequence[int], now_ms: int) -> None:

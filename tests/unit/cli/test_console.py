@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harvester.cli.console import print_data, print_error, print_json, print_wrapped, printable, stderr_console, wrapped
+from harvester.cli.console import (
+    print_data,
+    print_error,
+    print_json,
+    print_report,
+    print_wrapped,
+    printable,
+    stderr_console,
+    wrapped,
+)
 
 HARMFUL: tuple[Literal["Cc", "Cf", "Cs", "Zl", "Zp"], ...] = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
@@ -109,3 +118,17 @@ def test_an_error_is_broken_at_words_on_a_terminal(
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     print_error("refused line 3: it contains something other than letters")
     assert capsys.readouterr().err == "harvester: refused line 3: it contains\n  something other than letters\n"
+
+
+def test_a_report_is_broken_at_words_on_a_terminal_and_as_it_is_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    line = "stored         7 segments of 1.0 h"
+    print_report(line)
+    assert capsys.readouterr().out == f"{line}\n"
+
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_report(line)
+    print_report("")
+    assert capsys.readouterr().out == "stored         7\n  segments of 1.0 h\n\n"

@@ -80,6 +80,26 @@ class TestSpreadsheets:
         assert list(read_tasks((), file, with_labels=True)) == [NamedTask(A, {"show": "news"})]
 
 
+class TestLabelsOfJson:
+    OBJECTS = (
+        f'{{"task_id": "{A}", "show": " news ", "season": 3, "old": false, "none": null, "more": [1], "no=key": 1}}',
+        f'{{"task_id": "{B}", "show": "", "no=key": 2}}',
+        f'{{"_id": "{C}", "status": "ready", "created_at": "2026-01-01T00:00:00Z", "model_name": "marengo3.0"}}',
+    )
+
+    @pytest.mark.parametrize(("name", "text"), [("t.jsonl", "\n".join(OBJECTS)), ("t.json", f"[{','.join(OBJECTS)}]")])
+    def test_other_keys_become_labels_but_not_what_the_api_says(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str
+    ) -> None:
+        assert list(read_tasks((), written(tmp_path, text, name), with_labels=True)) == [
+            NamedTask(A, {"show": "news", "season": "3", "old": "false"}),
+            NamedTask(B),
+            NamedTask(C),
+        ]
+        (left_out,) = capsys.readouterr().err.splitlines()
+        assert "a key is left out of the labels. The label key 'no=key'" in left_out
+
+
 class TestJsonDocuments:
     @pytest.mark.parametrize("indent", [None, 2])
     @pytest.mark.parametrize(
