@@ -1,9 +1,8 @@
 """Conclusions from single outcomes about the API as a whole."""
 
-import structlog
-
 from harvester.domain.limits.circuit_breaker import Breaker
 from harvester.domain.tasks.outcomes import Misrouted, Outcome, Processing, Refused, Transient
+from harvester.ports.log import get_logger
 from harvester.reports.error_codes import explain
 from harvester.service.api_contact import KNOWN_STATUSES, ApiContact, named, needs_a_person
 from harvester.service.clock import Clock
@@ -18,7 +17,7 @@ MAX_KNOWN_STATUSES = 50
 
 MAX_LOGGED_CODES = 50
 
-log = structlog.stdlib.get_logger()
+log = get_logger()
 
 
 class ApiHealth:

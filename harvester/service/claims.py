@@ -6,14 +6,13 @@ import secrets
 import socket
 from collections.abc import Sequence
 
-import structlog
-
 from harvester.domain.planning.planned_requests import PlannedRequest
 from harvester.domain.tasks.records import Lease
+from harvester.ports.log import get_logger
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.lease_watch import LeaseWatch
 
-log = structlog.stdlib.get_logger()
+log = get_logger()
 
 
 class Claims:

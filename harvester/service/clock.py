@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 import anyio
-import structlog
 
 from harvester.domain.tasks.task import CLOCK_SET_MS
+from harvester.ports.log import get_logger
 
 CONDITION = "clock"
 
@@ -31,7 +31,7 @@ GOOD_AGAIN_S = 30.0
 SETTLED_S = 3.0
 """Seconds: a smaller difference does not change the API's time, which must not jump with each answer."""
 
-log = structlog.stdlib.get_logger()
+log = get_logger()
 
 
 class Clock(Protocol):

@@ -1,13 +1,12 @@
 """Makes tasks due that would wait too long because the wall clock was wrong."""
 
-import structlog
-
+from harvester.ports.log import get_logger
 from harvester.service.harvest_parts import HarvestParts
 
 SET_BACK_MS = 60_000
 """Milliseconds: a wall clock that loses more than this against the monotonic clock was set back, not slewed."""
 
-log = structlog.stdlib.get_logger()
+log = get_logger()
 
 
 class ClockWatch:

@@ -1,10 +1,9 @@
 """Conditions: lasting problems of a harvest, shown as long as they last."""
 
-import structlog
-
+from harvester.ports.log import get_logger
 from harvester.service.progress import Progress
 
-log = structlog.stdlib.get_logger()
+log = get_logger()
 
 
 def set_condition(progress: Progress, name: str, text: str | None) -> None:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable
 
 import anyio
-import structlog
 
 from harvester.domain.errors import StoreBusyError
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.tasks.outcomes import Refused
+from harvester.ports.log import get_logger
 from harvester.service.clock import Clock
 from harvester.service.conditions import set_condition
 from harvester.service.discovery import DiscoveryParts, discover
@@ -22,7 +22,7 @@ SCHEDULE_S = 5.0
 
 CONDITION = "discovery"
 
-log = structlog.stdlib.get_logger()
+log = get_logger()
 
 
 async def keep_discovering(

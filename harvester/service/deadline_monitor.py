@@ -2,9 +2,8 @@
 
 from typing import Protocol
 
-import structlog
-
 from harvester.domain.planning.feasibility import Budget, Deadlines, Feasibility, assess
+from harvester.ports.log import get_logger
 from harvester.ports.store import DeadlineSource
 from harvester.reports.deadline_warning import deadline_warning
 from harvester.service.clock import Clock
@@ -15,7 +14,7 @@ CHECK_EVERY_S = 60.0
 
 CONDITION = "budget"
 
-log = structlog.stdlib.get_logger()
+log = get_logger()
 
 
 class Limits(Protocol):

@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 
 import anyio
-import structlog
 from anyio import to_process, to_thread
 
 from harvester.api.decode.result import Decoded, decode_file, decode_retrieval
 from harvester.domain.tasks.outcomes import Invalid, Transient
+from harvester.ports.log import get_logger
 from harvester.ports.spooled_body import IN_MEMORY_BYTES, SpooledBody
 from harvester.service.decode_worker import Exchanged, with_vectors
 from harvester.service.worker_entry import decode_in_worker
@@ -22,7 +22,7 @@ WORKER_DIED = "decode_worker_died"
 _NO_PROCESS = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EPERM, errno.EACCES})
 """Error numbers of a system that starts no further process, or gives no descriptors for one."""
 
-log = structlog.stdlib.get_logger()
+log = get_logger()
 
 
 class Decoder:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import anyio
-import structlog
 
 from harvester.domain.planning.backoff import Rng, backoff_ms
 from harvester.domain.planning.list_reader import ListPage, ListQuery, ListReader
 from harvester.domain.tasks.listing import ListedTask
 from harvester.domain.tasks.outcomes import NotFound, Outcome, Refused, Throttled
 from harvester.domain.tasks.task import ApiVersion
+from harvester.ports.log import get_logger
 from harvester.ports.store import ListStore
 from harvester.service.account_lists import AccountLists, ListedBefore
 from harvester.service.clock import OFF_S, SAMPLES, ApiClock, Clock
@@ -25,7 +25,7 @@ from harvester.throttle.throttle import Throttle
 TRIES = 6
 """Requests for one page that may fail in a row before the pass over the list ends; the next pass tries again."""
 
-log = structlog.stdlib.get_logger()
+log = get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-import structlog
-
 from harvester.domain.planning.decisions import GENERIC_ERROR, PATIENCE_MS, Circumstances
 from harvester.domain.planning.final_state_breaker import FinalStateBreaker
 from harvester.domain.planning.planned_requests import TaskRequest
@@ -21,6 +19,7 @@ from harvester.domain.tasks.outcomes import (
 )
 from harvester.domain.tasks.records import Decision
 from harvester.domain.tasks.task import Task
+from harvester.ports.log import get_logger
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
 from harvester.service.run_options import NOT_WAITED_FOR_S
@@ -37,7 +36,7 @@ _ABOUT_TASKS = {"gone": True, "unacceptable": True, "failed": True, "processing"
 _ABOUT_RESULTS = {"empty": True, "invalid": True, "retrieved": False}
 """Whether each recorded outcome is doubtful: the first as evidence about tasks, the second about results."""
 
-log = structlog.stdlib.get_logger()
+log = get_logger()
 
 
 class FinalStates:

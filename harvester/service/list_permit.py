@@ -1,16 +1,16 @@
 """Wait for a permit to request a page of the list."""
 
 import anyio
-import structlog
 
 from harvester.domain.limits.endpoint import Endpoint
+from harvester.ports.log import get_logger
 from harvester.service.clock import Clock
 from harvester.service.pause_watch import PauseWatch
 from harvester.throttle.throttle import Permit, Throttle
 
 CHECK_EVERY_S = 1.0
 
-log = structlog.stdlib.get_logger()
+log = get_logger()
 
 
 async def list_permit(throttle: Throttle, clock: Clock, pause: PauseWatch) -> Permit:

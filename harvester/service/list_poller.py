@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import anyio
-import structlog
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.list_reader import ListPage
@@ -12,11 +11,12 @@ from harvester.domain.tasks.listing import ListedChange
 from harvester.domain.tasks.outcomes import NotFound, Outcome, Refused, Throttled, Transient
 from harvester.domain.tasks.records import Attempt
 from harvester.domain.tasks.task import Task, TaskState
+from harvester.ports.log import get_logger
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.list_settlement import settle_page
 from harvester.throttle.throttle import Permit
 
-log = structlog.stdlib.get_logger()
+log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)

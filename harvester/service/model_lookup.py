@@ -8,7 +8,6 @@ import math
 from collections import defaultdict
 
 import anyio
-import structlog
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.backoff import backoff_ms
@@ -19,6 +18,7 @@ from harvester.domain.planning.planned_requests import ListRequest
 from harvester.domain.tasks.listing import UnnamedResult
 from harvester.domain.tasks.outcomes import Throttled, Transient
 from harvester.domain.tasks.task import ApiVersion
+from harvester.ports.log import get_logger
 from harvester.reports.formats import counted
 from harvester.service.conditions import set_condition
 from harvester.service.harvest_parts import HarvestParts
@@ -44,7 +44,7 @@ MIN_WAIT_S = 0.01
 RECHECK_S = 600.0
 """Seconds after which the store is read again although this process has stored no result: others may have."""
 
-log = structlog.stdlib.get_logger()
+log = get_logger()
 
 
 class ModelLookups:

@@ -1,12 +1,11 @@
 """Reports rate limits as soon as the API enforces them: to other processes, in the log and for displays."""
 
-import structlog
-
 from harvester.domain.limits.endpoint import TASK_ENDPOINTS, Endpoint
+from harvester.ports.log import get_logger
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.run_options import NOT_WAITED_FOR_S
 
-log = structlog.stdlib.get_logger()
+log = get_logger()
 
 
 class RateLimitNotices:

@@ -7,10 +7,11 @@ import structlog
 from harvester.domain.tasks.records import Settlement
 from harvester.domain.tasks.task import Task, TaskState
 from harvester.domain.tasks.task_id import is_same_id
+from harvester.ports.log import get_logger
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
 
-log = structlog.stdlib.get_logger()
+log = get_logger()
 
 
 class TransitionListener(Protocol):
