@@ -25,6 +25,7 @@ from harvester.domain.errors import (
 )
 
 if typing.TYPE_CHECKING:
+    from harvester.app.library import Harvester, HarvestSummary
     from harvester.dataset.async_dataset import AsyncDataset
     from harvester.dataset.dataset import Dataset
     from harvester.dataset.vector_table import VectorTable
@@ -33,6 +34,8 @@ if typing.TYPE_CHECKING:
 __all__ = [
     "AsyncDataset",
     "Dataset",
+    "HarvestSummary",
+    "Harvester",
     "HarvesterError",
     "InvalidTaskId",
     "KeyRefusedError",
@@ -56,6 +59,8 @@ __all__ = [
 _LOADED_WHEN_USED = {
     "AsyncDataset": "harvester.dataset.async_dataset",
     "Dataset": "harvester.dataset.dataset",
+    "HarvestSummary": "harvester.app.library",
+    "Harvester": "harvester.app.library",
     "Segment": "harvester.domain.results.vectors",
     "StoredVideo": "harvester.domain.results.vectors",
     "VectorTable": "harvester.dataset.vector_table",
@@ -80,10 +85,12 @@ async def aopen(place: str | os.PathLike[str]) -> "AsyncDataset":
     return await open_async_dataset(place)
 
 
-def __getattr__(name: str) -> typing.Any:
-    if name not in _LOADED_WHEN_USED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_LOADED_WHEN_USED[name]), name)
+if not typing.TYPE_CHECKING:
+    # Hidden from type checkers, which would accept every name.
+    def __getattr__(name: str) -> typing.Any:
+        if name not in _LOADED_WHEN_USED:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_LOADED_WHEN_USED[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -23,9 +23,12 @@ from harvester.settings.model import Settings
 from harvester.settings.proxies import proxy_for
 
 
-def decoder(settings: Settings, key: Callable[[], str]) -> GuardedDecoder:
-    """Return the pool of processes that decode bodies, guarded against answers that repeat the key."""
-    decoder = Decoder(settings.api.max_body_bytes, share_of(read_limits()).workers)
+def decoder(settings: Settings, key: Callable[[], str], *, has_workers: bool = True) -> GuardedDecoder:
+    """Return the pool of processes that decode bodies, guarded against answers that repeat the key.
+
+    Without workers a thread decodes: a new process would import the main module of the program.
+    """
+    decoder = Decoder(settings.api.max_body_bytes, share_of(read_limits()).workers if has_workers else 0)
     return GuardedDecoder(decoder, SecretGuard(key), settings.api.max_body_bytes)
 
 

@@ -43,8 +43,12 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
     only: Sequence[str] | None = None,
     grace_s: float | None = None,
     observer: Observer | None = None,
+    is_guest: bool = False,
 ) -> AsyncIterator[Harvest]:
-    """Open store and session for a harvest of all open tasks, or of those with the ids `only`. Raises StoreError."""
+    """Open store and session for a harvest of all open tasks, or of those with the ids `only`. Raises StoreError.
+
+    `is_guest`: the process is another program's, so it starts no processes and leaves the garbage collector alone.
+    """
     observer, progress = observer or NullObserver(), Progress(started=SystemClock().monotonic())
     clock = ApiClock(SystemClock(), lambda text: progress.note(CLOCK_CONDITION, text))
     async with AsyncExitStack() as stack:
@@ -69,12 +73,14 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             clock=clock,
             progress=progress,
             observer=observer,
+            is_guest=is_guest,
         )
         scheduler = Scheduler(configured.run_options(settings, until, grace_s), parts)
-        # The objects that exist by now live as long as the process: a garbage collection that walks through them would
-        # stop the event loop for tens of milliseconds each time.
-        gc.collect()
-        gc.freeze()
+        if not is_guest:
+            # The objects that exist by now live as long as the process: a garbage collection that walks through them
+            # would stop the event loop for tens of milliseconds each time.
+            gc.collect()
+            gc.freeze()
         yield Harvest(store, scheduler, parts)
 
 
@@ -89,6 +95,7 @@ def _parts(  # noqa: PLR0913  # parts that several others share
     clock: Clock,
     progress: Progress,
     observer: Observer,
+    is_guest: bool,
 ) -> HarvestParts:
     breaker, control = Breaker(), RunControl(progress)
     budget = MemoryBudget(settings.harvest.memory_budget_bytes)
@@ -98,7 +105,7 @@ def _parts(  # noqa: PLR0913  # parts that several others share
         pages=store,
         task_api=client,
         list_api=ObservedListApi(client, observer, clock),
-        decoder=configured.decoder(settings, key),
+        decoder=configured.decoder(settings, key, has_workers=not is_guest),
         throttle=throttle,
         budget=budget,
         disk_space=DiskSpaceGuard(store, budget, progress, clock),

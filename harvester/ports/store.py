@@ -50,6 +50,10 @@ class QueueFigures(DeadlineSource, Protocol):
         """Count the tasks that wait for a confirmation until after that time, by reason: UNKNOWN or an error code."""
         ...
 
+    async def states(self, since_ms: int) -> dict[str, TaskState]:
+        """Return the states, by task id, of the tasks that are open or have ended since that time."""
+        ...
+
     async def ends(self, since_ms: int) -> list[Ends]:
         """Return the ends other than `harvested` since that time, the most frequent reason first."""
         ...

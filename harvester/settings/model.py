@@ -25,6 +25,7 @@ from harvester.settings.sources import (
     find_config_file,
     read_environ,
     read_flags,
+    read_given,
     read_toml,
     variable_name,
 )
@@ -300,8 +301,12 @@ def load_settings(
     config_path: Path | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     environ: Mapping[str, str] = os.environ,
+    *,
+    given: Mapping[str, Any] | None = None,
 ) -> LoadedSettings:
     """Build the settings from the TOML file; `environ` overrides it, and `overrides` (section, key, value) both.
+
+    `given` are settings that a program passes, by their dotted names; they override all others.
 
     Raises UsageError for the first unknown name, unreadable file or unacceptable value.
     """
@@ -311,6 +316,7 @@ def load_settings(
         read_toml(*file, known) if file else Layer(),
         read_environ(environ, known),
         read_flags(overrides or {}, known),
+        read_given(given or {}, known),
     ]
     origins = {setting.name: "default" for setting in describe_settings()}
     for layer in layers:

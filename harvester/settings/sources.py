@@ -157,6 +157,17 @@ def read_flags(overrides: Mapping[str, Mapping[str, Any]], known: KnownSettings)
     return layer
 
 
+def read_given(given: Mapping[str, Any], known: KnownSettings) -> Layer:
+    """Read the settings that a program passes, by their dotted names. Raises UsageError for an unknown name."""
+    layer = Layer()
+    for name, value in given.items():
+        section, _, key = name.partition(".")
+        if key not in known.get(section, ()):
+            raise _unknown(name, "The program gives", name, _dotted(known))
+        layer.put(section, key, value, f"settings[{name!r}]")
+    return layer
+
+
 def _unknown(name: str, who_sets: str, typed: str, candidates: list[str]) -> UsageError:
     nearest = difflib.get_close_matches(typed, candidates, n=1)
     remedy = f"Did you mean {nearest[0]}?" if nearest else "`harvester config` lists every setting."

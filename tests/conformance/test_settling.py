@@ -220,6 +220,26 @@ async def test_ends_are_grouped_by_reason_the_most_frequent_first(store: Harvest
     ]
 
 
+async def test_states_are_those_of_open_tasks_and_of_what_has_ended_since(
+    store: HarvestStore, editor: QueueEditor
+) -> None:
+    editor.add([object_id(number) for number in range(4)], NOW)
+    early, late, *_ = await claim(store)
+    await store.settle(
+        [
+            settlement(early, Failed("bad video"), now_ms=NOW - 1),
+            settlement(late, Failed("bad video"), now_ms=NOW),
+        ]
+    )
+    still_open = {object_id(number): TaskState.PENDING for number in range(4)}
+    del still_open[early.task_id], still_open[late.task_id]
+
+    assert await store.states(0) == still_open | dict.fromkeys([early.task_id, late.task_id], TaskState.FAILED)
+    assert await store.states(NOW) == still_open | {late.task_id: TaskState.FAILED}
+    await store.select([early.task_id, object_id(9)], NOW)
+    assert await store.states(0) == {early.task_id: TaskState.FAILED, object_id(9): TaskState.PENDING}
+
+
 async def test_the_next_due_task_says_when_to_look_again(store: HarvestStore, editor: QueueEditor) -> None:
     assert await store.next_due_ms() is None
     editor.add([object_id(1)], NOW)

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import assert_type
@@ -80,6 +80,23 @@ def test_a_reading_program_sees_the_types(tmp_path: Path) -> None:
     with pytest.raises(harvester.StoreError):
         read()
     assert callable(read_asynchronously)
+
+
+def test_a_harvesting_program_sees_the_types() -> None:
+    """Checked by mypy; at run time only the names are used."""
+
+    async def harvest() -> None:
+        async with harvester.Harvester({"store.path": "harvester.db", "harvest.concurrency": 4}) as h:
+            assert_type(h, harvester.Harvester)
+            summary = await h.harvest(["a"], wait=False, deadline_s=5)
+            assert_type(summary, harvester.HarvestSummary)
+            assert_type(summary.states, Mapping[str, str])
+            assert_type(summary.counts, Mapping[str, int])
+            assert_type(summary.stopped, str | None)
+            await h.harvest(5)  # type: ignore[arg-type]  # an error of types, too
+        harvester.Harvster()  # type: ignore[attr-defined]
+
+    assert callable(harvest)
 
 
 def test_a_name_that_is_not_public_is_not_there() -> None:

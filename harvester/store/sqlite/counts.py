@@ -59,6 +59,12 @@ def urgency(connection: sqlite3.Connection, now_ms: int) -> Urgency:
     )
 
 
+def task_states(connection: sqlite3.Connection, since_ms: int, scope: Scope = Scope.ALL) -> dict[str, TaskState]:
+    """Return the states of the tasks that are open or have ended since that time (Unix ms), by task id."""
+    rows = connection.execute(scope.query("task_states"), {"since": since_ms})
+    return {task_id: TaskState(state) for task_id, state in rows}
+
+
 def ends_by_reason(connection: sqlite3.Connection, since_ms: int, scope: Scope = Scope.ALL) -> list[Ends]:
     """Return the ends other than `harvested` since that time, the most frequent reason first."""
     statement = scope.query("ends_by_reason")

@@ -746,6 +746,9 @@ SELECT tasks.expires_at, count(*) FROM temp.selected CROSS JOIN tasks ON tasks.i
 WHERE tasks.state IN ('pending', 'ready') AND tasks.expires_at > 0
 GROUP BY tasks.expires_at ORDER BY tasks.expires_at
 
+-- name: task_states
+SELECT task_id, state FROM {tasks} WHERE ended_at IS NULL OR ended_at >= :since
+
 -- name: ends_by_reason
 -- Beside a single min(), SQLite takes a bare column from the row of the minimum: the message is the example's own.
 SELECT state, coalesce(error_code, ''), count(*), min(task_id), error_message FROM {tasks}

@@ -35,6 +35,7 @@ from harvester.store.sqlite.counts import (
     model_gaps,
     nearest_deadline,
     next_due_ms,
+    task_states,
     troubled,
 )
 from harvester.store.sqlite.deadlines import deadlines
@@ -403,6 +404,10 @@ class Store:
     async def deadlines(self, now_ms: int) -> list[tuple[int, int]]:
         """Return deadlines, the nearest first, and how many open tasks have each."""
         return await self.read(lambda connection: deadlines(connection, now_ms, self._scope))
+
+    async def states(self, since_ms: int) -> dict[str, TaskState]:
+        """Return the states of the tasks that are open or have ended since that time."""
+        return await self.read(lambda connection: task_states(connection, since_ms, self._scope))
 
     async def ends(self, since_ms: int) -> list[Ends]:
         """Return the ends other than `harvested` since that time, grouped by reason."""

@@ -24,7 +24,10 @@ def parts(kind: type) -> set[str]:
     return {name for name in dir(kind) if not name.startswith("_")}
 
 
-@pytest.mark.parametrize("kind", [harvester.Dataset, harvester.VectorTable, harvester.StoredVideo])
+@pytest.mark.parametrize(
+    "kind",
+    [harvester.Dataset, harvester.VectorTable, harvester.StoredVideo, harvester.Harvester, harvester.HarvestSummary],
+)
 def test_the_page_has_every_part_of_a_class(kind: type) -> None:
     assert first_cells(kind.__name__) == parts(kind)
 
