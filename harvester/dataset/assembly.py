@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +51,23 @@ def joined(batches: Iterable[VectorBatch], space: VectorSpace, count: int, *, ex
         ends=_concatenated(numbers["ends"], np.float64),
         **texts,
     )
+
+
+def in_pieces(batch: VectorBatch, rows: int) -> Iterator[VectorBatch]:
+    """Yield the batch in pieces of so many rows, the last one of fewer."""
+    for first in range(0, len(batch.positions), rows):
+        part = slice(first, first + rows)
+        index = batch.task_index[part]
+        columns: dict[str, Any] = {
+            name: getattr(batch, name)[part] for name in ("positions", "starts", "ends", *_TEXTS)
+        }
+        yield VectorBatch(
+            space=batch.space,
+            matrix=batch.matrix[part],
+            tasks=batch.tasks[index[0] : index[-1] + 1],
+            task_index=index - index[0],
+            **columns,
+        )
 
 
 def _concatenated(parts: list[Any], kind: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harvester.dataset.assembly import in_pieces
 from harvester.dataset.libraries import library
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
     Column = NDArray[np.object_]
     """Texts, numbers or mappings; None where there is none."""
+
+
+ARROW_ROWS = 65_536
+"""Rows of a batch of an Arrow table: a batch holds no more than 2 GiB of texts in a column."""
 
 
 class VectorTable:
@@ -143,8 +148,11 @@ class VectorTable:
 
         Raises UsageError without pyarrow.
         """
-        pyarrow = library("pyarrow", "to_arrow()")
-        return pyarrow.table(self._arrow_columns(pyarrow))
+        library("pyarrow", "to_arrow()")
+        from harvester.records.arrow import arrow_schema, to_arrow_table  # noqa: PLC0415  # pyarrow
+
+        schema = arrow_schema(self._batch.space, exact=self.matrix.dtype == np.float64)
+        return to_arrow_table(in_pieces(self._batch, ARROW_ROWS), schema)
 
     def to_pandas(self) -> Any:
         """Return the common records as a pandas.DataFrame; the column `vector` has arrays.
@@ -193,23 +201,6 @@ class VectorTable:
             "harvested_at": self.harvested_at,
             "labels": self.labels,
         }
-
-    def _arrow_columns(self, pyarrow: Any) -> dict[str, Any]:
-        text, whole, number = pyarrow.string(), pyarrow.int64(), pyarrow.float64()
-        kinds = {
-            **dict.fromkeys(("start_offset_sec", "end_offset_sec", "duration"), number),
-            **dict.fromkeys(("position", "start_page", "end_page", "chunk_index"), whole),
-            "harvested_at": pyarrow.timestamp("ms", tz="UTC"),
-            "labels": pyarrow.map_(text, text),
-        }
-        columns = self._columns()
-        columns["labels"] = [list(labels.items()) for labels in self.labels]
-        numbers = pyarrow.array(self.matrix.reshape(-1))
-        vectors = pyarrow.FixedSizeListArray.from_arrays(numbers, max(1, self.dim))
-        converted = {
-            name: pyarrow.array(column, kinds.get(name, text), from_pandas=True) for name, column in columns.items()
-        }
-        return {"id": converted.pop("id"), "vector": vectors, **converted}
 
     def _of_task(self, name: str) -> Column:
         return _column([getattr(task, name) for task in self._batch.tasks])[self._batch.task_index]

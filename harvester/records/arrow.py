@@ -1,6 +1,6 @@
 """The common record in Arrow: its schema, and record batches of it. Importing this loads pyarrow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,13 @@ from harvester.domain.results.vectors import VectorBatch, VectorSpace
 VECTOR = "vector"
 
 
-def arrow_schema(space: VectorSpace, metadata: Mapping[str, str] | None = None) -> pa.Schema:
-    """Return the schema of the records of one space; `metadata` says what a file holds."""
+def arrow_schema(space: VectorSpace, metadata: Mapping[str, str] | None = None, *, exact: bool = False) -> pa.Schema:
+    """Return the schema of the records of one space; `metadata` says what a file holds; `exact` vectors are float64."""
     text, whole, number = pa.string(), pa.int64(), pa.float64()
     return pa.schema(
         [
             pa.field("id", text, nullable=False),
-            pa.field(VECTOR, pa.list_(pa.float32(), space.dim), nullable=False),
+            pa.field(VECTOR, pa.list_(number if exact else pa.float32(), space.dim), nullable=False),
             pa.field("task_id", text, nullable=False),
             pa.field("position", whole, nullable=False),
             pa.field("model_name", text),
@@ -41,19 +41,23 @@ def arrow_schema(space: VectorSpace, metadata: Mapping[str, str] | None = None) 
     )
 
 
+def to_arrow_table(batches: Iterable[VectorBatch], schema: pa.Schema) -> pa.Table:
+    """Return the rows of the batches as one table, which shares their matrices."""
+    return pa.Table.from_batches([to_record_batch(batch, schema) for batch in batches], schema)
+
+
 def to_record_batch(batch: VectorBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Return the rows as Arrow columns; a float32 matrix is not copied, so nothing may change it later."""
+    """Return the rows as Arrow columns; a matrix of the schema's numbers is not copied, so nothing may change it."""
     text, tasks = pa.string(), batch.tasks
     rows = pa.array(batch.task_index)
-    matrix = np.ascontiguousarray(batch.matrix, np.float32)
+    vector = schema.field(VECTOR).type
+    matrix = np.ascontiguousarray(batch.matrix, vector.value_type.to_pandas_dtype())
 
     def of_task(name: str, kind: pa.DataType = text) -> pa.Array:
         return pa.array([getattr(task, name) for task in tasks], kind).take(rows)
 
     columns = {
-        VECTOR: pa.FixedSizeListArray.from_arrays(
-            pa.array(matrix.reshape(-1)), type=pa.list_(pa.float32(), batch.space.dim)
-        ),
+        VECTOR: pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), type=vector),
         "task_id": of_task("task_id"),
         "position": pa.array(batch.positions),
         "model_name": of_task("model_name"),

@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 
 import harvester
+from harvester.dataset import vector_table
 from harvester.dataset.arguments import since_ms
 from harvester.dataset.assembly import joined
 from harvester.domain.results.result_filter import ResultFilter
 from harvester.domain.results.vectors import VectorSpace
 from harvester.domain.tasks.outcomes import Retrieved
+from harvester.records.arrow import arrow_schema
 from harvester.store.sqlite.connection import open_for_writing
 from tests.support.store_builders import NOW, add_tasks, claim, embeddings_of, object_id, settle_all, settlement
 
@@ -186,6 +188,22 @@ def test_frames_have_the_common_record(data: harvester.Dataset) -> None:
     assert arrow["labels"][0].as_py() == [("show", "news")]
     assert (pandas["labels"][0], str(pandas["harvested_at"].dtype)) == ({"show": "news"}, "datetime64[ms, UTC]")
     assert arrow["start_page"].null_count == arrow["quadrant"].null_count == 8
+
+
+def test_an_arrow_table_of_several_batches_has_the_rows_of_the_whole(
+    data: harvester.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = data.vectors()
+    whole = table.to_arrow()
+    monkeypatch.setattr(vector_table, "ARROW_ROWS", 3)
+
+    pieces = table.to_arrow()
+
+    assert [chunk.num_rows for chunk in pieces.to_batches()] == [3, 3, 2]
+    assert pieces.equals(whole)
+    assert whole.schema.equals(arrow_schema(VectorSpace(table.model, table.dim)))
+    nothing = data.vectors(label={"show": "unknown"}).to_arrow()
+    assert (nothing.num_rows, nothing.column_names) == (0, whole.column_names)
 
 
 @pytest.mark.parametrize(("name", "remedy"), [("pyarrow", "parquet"), ("pandas", "pandas"), ("polars", "polars")])
