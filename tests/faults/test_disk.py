@@ -210,8 +210,10 @@ async def test_row_23_every_command_says_what_is_wrong_with_the_database_and_lea
 
     for command, one in zip(commands, ended, strict=True):
         assert (command, one.code, one.stdout) == (command, 4, ""), one.stderr
-        assert (command, 1) == (command, len(one.stderr.splitlines())), one.stderr
-        assert says in one.stderr
+        # The commands run at the same time, of which a harvest warns in its log.
+        said = [line for line in one.stderr.splitlines() if '"two processes share the database"' not in line]
+        assert (command, 1) == (command, len(said)), one.stderr
+        assert says in said[0]
     assert before == (shell.database.read_bytes() if shell.database.is_file() else b"")
 
 

@@ -85,12 +85,15 @@ def test_row_63_whenever_it_is_killed_a_reader_finds_whole_tasks(
         run_export(database, before / name, model)
         store(database, *AGAIN)
     whole = [task for task in (FIRST if is_first else (FIRST[1], *AGAIN)) if model in {None, task.model}]
-    old = rows(before / name)
+    old, ends = rows(before / name), list[int]()
 
     def kill_and_go_on(call: Call, folder: Path) -> None:
         place = folder / "exports"
         shutil.copytree(before, place)
-        assert run_traced(run_export, database, place / name, model, options=injecting(KILL, call)) == -9, call
+        ended = run_traced(run_export, database, place / name, model, options=injecting(KILL, call))
+        # strace counts the calls of each thread, and which thread of Arrow writes differs from run to run.
+        assert ended in {-9, 0}, call
+        ends.append(ended)
         found = rows(place / name)
         for task in (*FIRST, *AGAIN):
             assert part(found, task) in (part(old, task), part(of(*whole), task)), (call, task)
@@ -107,3 +110,4 @@ def test_row_63_whenever_it_is_killed_a_reader_finds_whole_tasks(
     assert run_traced(run_export, database, undisturbed / name, model, options=watching(OWN_CALLS), log=log) == 0
     assert rows(undisturbed / name) == of(*whole)
     for_each_call(sample(calls_in(log), POINTS), tmp_path, kill_and_go_on)
+    assert -9 in ends
