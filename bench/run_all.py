@@ -41,6 +41,17 @@ def requests() -> str:
     )
 
 
+def reading() -> str:
+    """Read all vectors; as a module, because it shares builders with the tests."""
+    command = [sys.executable, "-m", "bench.reading"]
+    table = subprocess.run(command, cwd=RESULTS.parent.parent, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return (
+        "## Reading\n\nMedians of nine alternating pairs. The bare loop reads id, start, end and vector of each record into a\n"
+        "preallocated matrix; `vectors()` reads all columns of the common record, file names and labels.\n\n"
+        f"{table.strip()}\n\n- goal: at least 0.8 of the bare loop's speed"
+    )
+
+
 BENCHES: dict[str, Callable[[], str]] = {
     "throughput": lambda: throughput.compare(throughput.SHAPES["long"], 5, list(CONTENDERS)),
     "gzip": lambda: throughput.compare(throughput.SHAPES["gzip"], 5, list(CONTENDERS)),
@@ -53,6 +64,7 @@ BENCHES: dict[str, Callable[[], str]] = {
     "start": lambda: start.compare(11),
     "import": lambda: imports.compare(1000, 3),
     "export": lambda: export.compare(9),
+    "reading": reading,
 }
 
 
