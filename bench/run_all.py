@@ -46,8 +46,8 @@ def reading() -> str:
     command = [sys.executable, "-m", "bench.reading"]
     table = subprocess.run(command, cwd=RESULTS.parent.parent, stdout=subprocess.PIPE, text=True, check=True).stdout
     return (
-        "## Reading\n\nMedians of nine alternating pairs. The bare loop reads id, start, end and vector of each record into a\n"
-        "preallocated matrix; `vectors()` reads all columns of the common record, file names and labels.\n\n"
+        "## Reading\n\nMedians of nine alternating pairs. The bare loop reads id, start, end and vector of each\n"
+        "record into a preallocated matrix; `vectors()` reads every column of the common record.\n\n"
         f"{table.strip()}\n\n- goal: at least 0.8 of the bare loop's speed"
     )
 
