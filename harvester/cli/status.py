@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -62,11 +63,16 @@ def status(
 def _read_report(settings: Settings) -> tuple[StatusReport, Feasibility]:
     """Read the database, and compare the open tasks with the rate that is in force."""
     now_ms = time.time_ns() // 1_000_000
-    limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
     with open_insights(settings.store.path) as insights:
         report = insights.status(now_ms)
-        pacer = insights.limits_in_force(limit, now_ms)
-    return report, assess(report.deadlines, now_ms, pacer.results_budget(now_ms / 1000, now_ms))
+        if not report.open:
+            limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
+            budget = insights.limits_in_force(limit, now_ms).results_budget(now_ms / 1000, now_ms)
+            return report, assess(report.deadlines, now_ms, budget)
+        from harvester.app.forecast import read_forecast  # noqa: PLC0415  # the planner is loaded for open tasks only
+
+        forecast = read_forecast(insights, settings, now_ms).preview
+    return report, replace(forecast.feasibility, finish_ms=forecast.finish_ms)
 
 
 def _read_lines(settings: Settings) -> list[str]:

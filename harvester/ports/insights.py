@@ -43,6 +43,10 @@ class Insights(Protocol):
         """Return the creation times and API versions of the newest tasks whose version is known, the newest last."""
         ...
 
+    def is_heard_since(self, since_ms: int, now_ms: int) -> bool:
+        """Return whether one of the last requests since `since_ms` has had an answer of the API."""
+        ...
+
     def queue_sample(self, now_ms: int) -> QueueSample:
         """Return the queue as a harvest that begins now would find it."""
         ...

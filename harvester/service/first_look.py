@@ -2,11 +2,9 @@
 
 import math
 
+from harvester.domain.planning.questions import LOOKED_MS
 from harvester.service.harvest_parts import HarvestParts
 from harvester.service.run_options import RunOptions, StopWhen
-
-LOOKED_MS = 10 * 60 * 1000
-"""Milliseconds: no look is needed if the API has answered within this time, whichever process asked."""
 
 AGAIN_S = 5.0
 """Seconds after which the harvest looks again if nothing has answered like the API."""

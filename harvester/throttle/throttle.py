@@ -4,10 +4,10 @@ import math
 import time
 from collections.abc import Callable
 
-from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, LimitReport, RateLimit
+from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.endpoint_state import EndpointBudget
 from harvester.domain.limits.pacer import Pacer
-from harvester.domain.limits.quotas import WINDOWS_S, Quota, Sending
+from harvester.domain.limits.quotas import Quota, Sending
 from harvester.domain.planning.feasibility import Budget, Deadlines
 from harvester.ports.store import LimitStore
 from harvester.throttle.shared_budget import SharedBudget
@@ -86,8 +86,7 @@ class Throttle:
     @property
     def has_quota_of_day(self) -> bool:
         """Whether a quota of a day, or of longer, is known for any endpoint."""
-        quotas = [self.budget(endpoint).quota for endpoint in POLL_ENDPOINTS]
-        return any(quota is not None and quota.window_s >= WINDOWS_S[-1] for quota in quotas)
+        return self._pacer.has_quota_of_day(self._monotonic())
 
     async def refill(self) -> None:
         """Lease requests if none are left, and exchange limits; no effect without a limit store. Raises StoreError."""

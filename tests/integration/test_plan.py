@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from harvester.domain.limits.endpoint import Endpoint
+from harvester.domain.limits.endpoint import POLL_ENDPOINTS
 from harvester.domain.limits.shared_limits import LimitUpdate
 from harvester.store.sqlite.connection import open_for_writing
 from harvester.store.sqlite.limits import note_limits
@@ -99,7 +99,7 @@ async def test_rows_of_other_programs_are_counted_before_a_harvest_has_imported_
 async def test_while_the_api_wants_no_requests_the_calls_come_after_that(shell: Shell) -> None:
     await shell.add(aged(3, DAY_S))
     until_ms = time.time_ns() // 1_000_000 + 3_600_000
-    update = LimitUpdate(blocks={Endpoint.RETRIEVE: until_ms})
+    update = LimitUpdate(blocks=dict.fromkeys(POLL_ENDPOINTS, until_ms))
     with closing(open_for_writing(shell.database)) as connection:
         in_transaction(connection, lambda connection: note_limits(connection, update, until_ms - 3_600_000))
 
@@ -127,3 +127,14 @@ async def test_what_cannot_be_planned_is_an_error(
     assert (ended.code, ended.stdout) == (code, "")
     assert says in ended.stderr
     assert not shell.database.exists()
+
+
+async def test_plan_begins_with_the_look_and_status_reckons_by_the_same_forecast(shell: Shell) -> None:
+    await shell.add(aged(5, 10.0))
+
+    plan = json.loads((await shell.run("plan", "--json")).stdout)
+    status = json.loads((await shell.run("status", "--json")).stdout)
+
+    first = plan["calls"][0]
+    assert (first["endpoint"], first["at_ms"] - plan["at_ms"] < 1_000) == ("list", True)
+    assert status["budget"]["finish_ms"] == pytest.approx(plan["expected"]["finish_ms"], abs=10_000)

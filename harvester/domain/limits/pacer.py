@@ -6,7 +6,7 @@ Times are monotonic seconds unless a name ends in `_ms`, which is Unix milliseco
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Bucket, Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.endpoint_limiter import EndpointLimiter
 from harvester.domain.limits.endpoint_state import EndpointBudget, EndpointState, SentSince
-from harvester.domain.limits.quotas import Quota, Sending
+from harvester.domain.limits.quotas import WINDOWS_S, Quota, Sending
 from harvester.domain.planning.feasibility import Budget, Deadlines
 
 
@@ -121,6 +121,11 @@ class Pacer:
         for endpoint, limiter in self._limiters.items():
             if endpoint is not Endpoint.LIST:
                 limiter.press(deadlines, now, now_ms)
+
+    def has_quota_of_day(self, now: float) -> bool:
+        """Return whether a quota of a day, or of longer, is known for any endpoint."""
+        quotas = [self.budget(endpoint, now).quota for endpoint in self.endpoints]
+        return any(quota is not None and quota.window_s >= WINDOWS_S[-1] for quota in quotas)
 
     def budget(self, endpoint: Endpoint, now: float) -> EndpointBudget:
         """Return the limits of that endpoint for reports."""

@@ -15,7 +15,8 @@ from harvester.domain.tasks.task import Task
 class Conditions:
     """The conditions of a forecast with `calls` requests.
 
-    Times are Unix milliseconds: no request goes out before `start_ms`, none to an endpoint before its `waits_ms`.
+    `looks_first`: the harvest begins with a look, because the API has not answered lately. Times are Unix milliseconds:
+    no request goes out before `start_ms`, none to an endpoint before its `waits_ms`.
     """
 
     budget: Budget
@@ -24,6 +25,7 @@ class Conditions:
     waits_ms: Mapping[Endpoint, int] = field(default_factory=dict)
     start_ms: int = 0
     calls: int = 10
+    looks_first: bool = False
 
 
 def is_listable(task: Task, conditions: Conditions) -> bool:

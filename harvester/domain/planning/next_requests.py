@@ -39,7 +39,14 @@ def next_requests(sample: QueueSample, conditions: Conditions, times: Processing
     at_ms, done, calls = max(sample.at_ms, conditions.start_ms), set[int](), list[Call]()
     while len(calls) < conditions.calls:
         turns = [turn for turn in sample.head if turn.task.row_id not in done]
-        at_ms, requests = _next_requests(turns, at_ms, conditions, times, limit=conditions.calls - len(calls))
+        constraints = PlanConstraints(
+            limit=conditions.calls - len(calls),
+            questions=conditions.calls - len(calls),
+            strategy=conditions.strategy,
+            versions=conditions.versions,
+            looks_first=conditions.looks_first and not calls,
+        )
+        at_ms, requests = _next_requests(turns, at_ms, conditions, times, constraints)
         if not requests:
             break
         planned_ms = at_ms
@@ -61,10 +68,14 @@ def finished_among(request: ListRequest, at_ms: int, times: ProcessingTimes) -> 
 
 
 def _next_requests(
-    turns: Sequence[QueuedTask], start_ms: int, conditions: Conditions, times: ProcessingTimes, *, limit: int
+    turns: Sequence[QueuedTask],
+    start_ms: int,
+    conditions: Conditions,
+    times: ProcessingTimes,
+    constraints: PlanConstraints,
 ) -> tuple[int, Sequence[PlannedRequest]]:
     """Return the next requests and when they go out, from `start_ms` on; there may be none."""
-    at_ms, constraints = start_ms, PlanConstraints(limit, limit, conditions.strategy, conditions.versions)
+    at_ms = start_ms
     for _ in range(MAX_MOMENTS):
         due = [turn.task for turn in turns if turn.due_ms <= at_ms]
         ready, pending = _by_state(due)

@@ -17,6 +17,9 @@ from harvester.domain.tasks.task import Task
 LEAST_ROOM = 0.5
 """Requests by which the last question of a plan may exceed the budget for questions."""
 
+LOOKED_MS = 10 * 60 * 1000
+"""Milliseconds: no look is needed if the API has answered within this time, whichever process asked."""
+
 ByPage: TypeAlias = Mapping[PageKind, dict[int, Candidate]]
 """The tasks that each kind of page may answer for, by row id."""
 

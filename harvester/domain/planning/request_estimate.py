@@ -21,7 +21,7 @@ from harvester.domain.tasks.task import Task
 class Expected:
     """The estimated number of requests for all open tasks; `needed` without questions that only bring results sooner.
 
-    At `finished_ms` (Unix ms) the last task has almost certainly finished processing; None if all have.
+    At `finished_ms` (Unix ms) the last task has probably finished processing; None if all have.
     """
 
     retrievals: float
@@ -38,7 +38,9 @@ class Expected:
 def estimate_requests(sample: QueueSample, conditions: Conditions, times: ProcessingTimes) -> Expected:
     """Return the estimated number of requests for all open tasks, by deadline at the rate in force."""
     guesses, young = _sort_by_chance(sample, conditions, times)
-    finished_ms = max((_finished_ms(task, times) for task in young), default=None)
+    # Each has finished with this chance when all have with one half.
+    chance = min(SURE, 0.5 ** (1 / max(1, len(young) * sample.each)))
+    finished_ms = max((_finished_ms(task, times, chance) for task in young), default=None)
     on_pages = listable(young, sample, conditions) * sample.each
     at_least = wanted = 0.0
     for task in young:
@@ -75,9 +77,9 @@ def _sort_by_chance(sample: QueueSample, conditions: Conditions, times: Processi
     return in_vain, young
 
 
-def _finished_ms(task: Task, times: ProcessingTimes) -> int:
-    """Return when the task has almost certainly finished (Unix ms), its deadline at the latest."""
-    age_s = times.of(task.model_name, task.duration_s).age_of_chance_s(SURE, _unfinished_s(task))
+def _finished_ms(task: Task, times: ProcessingTimes, chance: float) -> int:
+    """Return when the task has finished with that `chance` (Unix ms), its deadline at the latest."""
+    age_s = times.of(task.model_name, task.duration_s).age_of_chance_s(chance, _unfinished_s(task))
     return round(min(task.created_ms_estimate + age_s * 1000, task.expires_at_ms))
 
 

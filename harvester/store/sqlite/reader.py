@@ -60,6 +60,12 @@ class SqliteInsights:
 
         return known_versions(self._connection)
 
+    def is_heard_since(self, since_ms: int, now_ms: int) -> bool:
+        """Return whether one of the last requests since `since_ms` has had an answer of the API."""
+        from harvester.store.sqlite.attempts import is_heard_since
+
+        return is_heard_since(self._connection, since_ms, now_ms)
+
     def queue_sample(self, now_ms: int) -> QueueSample:
         """Return the queue as a harvest that begins now would find it."""
         from harvester.store.sqlite.queue_sample import read_queue_sample

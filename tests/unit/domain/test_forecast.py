@@ -130,10 +130,17 @@ def test_no_harvest_takes_less_than_a_request_a_task(
     assert queue.open_tasks <= expected.retrievals <= expected.needed <= expected.requests + 1e-6
 
 
-def test_all_is_done_when_the_youngest_has_finished() -> None:
+def test_all_is_done_when_the_last_has_probably_finished() -> None:
     seen = preview(sample(young(10)), Conditions(UNLIMITED), TIMES)
     age_s = (seen.finish_ms - (NOW - MINUTE_MS)) / 1000
     assert seen.feasibility.finish_ms == NOW
+    # Ten tasks have all finished with one half if each has with the tenth root of it.
+    assert TIMES.of(None, None).chance(age_s) ** 10 == pytest.approx(0.5, abs=1e-3)
+
+
+def test_many_tasks_do_not_wait_for_the_slowest_of_all() -> None:
+    seen = preview(sample(young(400)), Conditions(UNLIMITED), TIMES)
+    age_s = (seen.finish_ms - (NOW - MINUTE_MS)) / 1000
     assert TIMES.of(None, None).chance(age_s) == pytest.approx(SURE, abs=1e-3)
 
 
@@ -172,6 +179,12 @@ def test_what_a_page_finds_comes_before_the_next_question() -> None:
 def test_what_is_not_worth_a_request_yet_is_forecast_for_when_it_is() -> None:
     (call,) = calls([turn(1, age_ms=0)], Conditions(UNLIMITED))
     assert NOW + MINUTE_MS < call.at_ms < NOW + 60 * MINUTE_MS
+
+
+def test_a_harvest_that_has_heard_nothing_is_forecast_to_begin_with_a_look() -> None:
+    first = calls(young(5, age_ms=1_000), Conditions(SIXTY, looks_first=True))[0]
+    assert (first.at_ms, len(first.request.tasks)) == (NOW, 5)
+    assert calls(young(5, age_ms=1_000), Conditions(SIXTY))[0].at_ms > NOW
 
 
 def test_a_waiting_task_is_forecast_for_its_time() -> None:
