@@ -41,7 +41,7 @@ $(OTHER_PYTHONS:%=test-python%): test-python%:
 	  echo "Python $* with its venv module is not installed: the tests are not run under it."; \
 	else \
 	  $(MAKE) --no-print-directory .python$*/venv/.installed && \
-	  .python$*/venv/bin/$(PYTEST) tests/unit tests/conformance tests/contract; \
+	  .python$*/venv/bin/$(PYTEST) tests/unit tests/conformance; \
 	fi
 
 # Every fault, kills and restarts at once; the seed that it prints repeats a run.
