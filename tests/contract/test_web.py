@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 
 from harvester.domain.errors import UsageError
 from harvester.domain.planning.feasibility import assess
@@ -241,6 +242,8 @@ async def test_a_page_that_fails_says_so_without_details(
     harvest: SeenHarvest, client: aiohttp.ClientSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
     harvest.throttle = None  # type: ignore[assignment]
+    # A test of a command in the same process may have configured the log.
+    structlog.reset_defaults()
     async with WebServer("127.0.0.1:0", TOKEN, harvest, Metrics()) as server:
         status, text, _ = await get(client, server.url + "/status.json", authorization=f"Bearer {TOKEN}")
 
