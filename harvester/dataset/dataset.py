@@ -21,7 +21,7 @@ BATCH_ROWS = 2048
 """Vectors of a batch, unless the program says how many; those of 512 numbers take 4 MB."""
 
 _ROWS_AT_ONCE = 256
-"""Vectors on their way into one matrix: they fit into the processor's cache. With 2048 it takes a fifth longer."""
+"""Vectors on their way into one matrix: few, so that they fit into the processor's cache."""
 
 
 class Dataset:
