@@ -39,6 +39,7 @@ def planner(settings: Settings, until: StopWhen) -> Planner:
             strategy=Strategy(settings.harvest.strategy),
             versions=ApiVersions(settings.api.first_version, is_first_given=settings.api.version != "auto"),
             ask_every_task=until is StopWhen.ALL_ASKED,
+            target_latency_s=settings.harvest.target_latency_s,
         )
     )
 

@@ -2,6 +2,7 @@
 
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, RateLimit
 from harvester.domain.planning.api_versions import ApiVersions
+from harvester.domain.planning.costs import least_wait_s
 from harvester.domain.planning.forecast import preview
 from harvester.domain.planning.forecast_conditions import Conditions
 from harvester.domain.planning.processing_time import ProcessingTimes
@@ -18,7 +19,7 @@ def read_forecast(insights: Insights, settings: Settings, now_ms: int, calls: in
     A pause is not considered.
     """
     found = insights.queue_sample(now_ms)
-    times = ProcessingTimes()
+    times = ProcessingTimes(least_wait_s=least_wait_s(found.open_tasks))
     times.load(insights.processing_times())
     pacer = insights.limits_in_force(RateLimit(settings.rate.requests_per_minute, settings.rate.burst), now_ms)
     versions = ApiVersions(settings.api.first_version)
@@ -34,6 +35,7 @@ def read_forecast(insights: Insights, settings: Settings, now_ms: int, calls: in
         waits_ms={endpoint: now_ms + round(pacer.endpoint_wait_s(endpoint, now) * 1000) for endpoint in POLL_ENDPOINTS},
         start_ms=round(pacer.ready_at() * 1000),
         calls=calls,
+        target_latency_s=settings.harvest.target_latency_s,
         looks_first=not is_known,
     )
     limits = {endpoint: pacer.budget(endpoint, now) for endpoint in pacer.endpoints}

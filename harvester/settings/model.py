@@ -135,6 +135,12 @@ class HarvestSettings(_Section):
         default="auto",
         description="How to find out what is ready: status asks task by task, list by pages, auto takes the cheaper.",
     )
+    target_latency_s: float = Field(
+        default=15,
+        ge=1,
+        le=86_400,
+        description="Seconds that a finished task may wait on average, where the rate allows it; more saves requests.",
+    )
     embedding_options: tuple[RetrieveOption, ...] = Field(
         default=(),
         description="Embedding options to ask version 1 of the API for; an empty list or all: every option.",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.api_versions import ApiVersions
+from harvester.domain.planning.costs import TARGET_S, waiting_price
 from harvester.domain.planning.feasibility import Budget
 from harvester.domain.planning.queue_sample import QueueSample
 from harvester.domain.planning.strategy import Strategy
@@ -15,8 +16,9 @@ from harvester.domain.tasks.task import Task
 class Conditions:
     """The conditions of a forecast with `calls` requests.
 
-    `looks_first`: the harvest begins with a look, because the API has not answered lately. Times are Unix milliseconds:
-    no request goes out before `start_ms`, none to an endpoint before its `waits_ms`.
+    A finished task may wait `target_latency_s` on average; `looks_first`: the harvest begins with a look, because the
+    API has not answered lately. Times are Unix milliseconds: no request goes out before `start_ms`, none to an
+    endpoint before its `waits_ms`.
     """
 
     budget: Budget
@@ -25,7 +27,12 @@ class Conditions:
     waits_ms: Mapping[Endpoint, int] = field(default_factory=dict)
     start_ms: int = 0
     calls: int = 10
+    target_latency_s: float = TARGET_S
     looks_first: bool = False
+
+    def price(self, open_tasks: int) -> float:
+        """Return the requests that a second of waiting of one finished task is worth."""
+        return waiting_price(self.target_latency_s, open_tasks, self.budget.rate_per_s)
 
 
 def is_listable(task: Task, conditions: Conditions) -> bool:

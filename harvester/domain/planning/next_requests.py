@@ -36,6 +36,7 @@ def next_requests(sample: QueueSample, conditions: Conditions, times: Processing
     """
     rate_per_s = conditions.budget.rate_per_s
     each_ms = 0.0 if rate_per_s is None else 1000 / rate_per_s
+    price = conditions.price(sample.open_tasks)
     at_ms, done, calls = max(sample.at_ms, conditions.start_ms), set[int](), list[Call]()
     while len(calls) < conditions.calls:
         turns = [turn for turn in sample.head if turn.task.row_id not in done]
@@ -45,6 +46,7 @@ def next_requests(sample: QueueSample, conditions: Conditions, times: Processing
             strategy=conditions.strategy,
             versions=conditions.versions,
             looks_first=conditions.looks_first and not calls,
+            price=price,
         )
         at_ms, requests = _next_requests(turns, at_ms, conditions, times, constraints)
         if not requests:

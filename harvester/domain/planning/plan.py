@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.costs import LEAST_WAIT_S, SURE
+from harvester.domain.planning.costs import SURE
 from harvester.domain.planning.evidence_page import evidence_page
 from harvester.domain.planning.list_windows import ListModel
 from harvester.domain.planning.plan_constraints import PlanConstraints
@@ -29,7 +29,7 @@ class Plan:
 def plan(due: DueTasks, now_ms: int, constraints: PlanConstraints, times: ProcessingTimes, listing: ListModel) -> Plan:
     """Return the plan for the due tasks at `now_ms` (Unix ms); pure."""
     prospects = [prospect_of(task, now_ms, times) for task in due.pending]
-    results, questions, later = _sort_out(due, prospects, constraints)
+    results, questions, later = _sort_out(due, prospects, constraints, times.least_wait_s)
     requests: list[PlannedRequest] = []
     possible = [request for request in results if request.endpoint not in constraints.closed]
     if Endpoint.LIST not in constraints.closed:
@@ -47,7 +47,7 @@ def plan(due: DueTasks, now_ms: int, constraints: PlanConstraints, times: Proces
 
 
 def _sort_out(
-    due: DueTasks, prospects: Iterable[Prospect], constraints: PlanConstraints
+    due: DueTasks, prospects: Iterable[Prospect], constraints: PlanConstraints, least_wait_s: float
 ) -> tuple[list[TaskRequest], list[Prospect], list[Prospect]]:
     """Return the requests for results, the tasks to ask about, and the tasks that are not worth a request yet."""
     versions = constraints.versions
@@ -59,7 +59,7 @@ def _sort_out(
         if one.is_last_chance or one.task.row_id in due.expedited or (may_guess and (one.is_urgent or is_sure)):
             # Also while retrievals must wait: a question now would not save the retrieval.
             results.append(versions.request(versions.result_endpoint(one.task), one.task, one.chance))
-        elif constraints.ask_every_task or one.is_urgent or one.wait_s >= LEAST_WAIT_S:
+        elif constraints.ask_every_task or one.is_urgent or one.wait_s >= least_wait_s:
             questions.append(one)
         else:
             later.append(one)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.api_versions import ApiVersions
+from harvester.domain.planning.costs import PRICE_AT_TARGET
 from harvester.domain.planning.list_versions import ListVersions
 from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.task import ApiVersion, Task
@@ -29,6 +30,7 @@ class PlanConstraints:
     - `looks_first`: nothing has been heard of the API yet, so ask although no request is worth its cost.
     - `ask_every_task`: the user wants an answer about each task now.
     - `evidence_ago_s`: seconds since the API last showed that it is healthy; without such evidence no task ends.
+    - `price`: requests that a second of waiting of one finished task is worth.
     - `trust_estimates`: at least 90 % of recent estimates that a task has finished were right.
     - `trust_list_gaps`: the same of inferences from tasks that a page of the tasks in processing did not show.
     - `unlisted`: row ids of tasks that the list does not show.
@@ -48,6 +50,7 @@ class PlanConstraints:
     unlisted: Container[int] = frozenset()
     lists: ListVersions = field(default_factory=ListVersions)
     now: float = 0.0
+    price: float = PRICE_AT_TARGET
 
     def list_of(self, task: Task) -> ApiVersion:
         """Return the API version whose list is asked about the task."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from harvester.domain.limits.endpoint import Endpoint
 from harvester.domain.planning.api_versions import ApiVersions
+from harvester.domain.planning.costs import TARGET_S, least_wait_s, waiting_price
 from harvester.domain.planning.finish_estimates import chance_finished
 from harvester.domain.planning.first_tries import FirstTries
 from harvester.domain.planning.hit_rate import HitRate
@@ -43,12 +44,13 @@ LIST_MISSED_S = 60.0
 class PlannerSettings:
     """How to find out which tasks are ready; see `harvester.domain.planning.plan_constraints.PlanConstraints`.
 
-    `versions` learns from answers.
+    `versions` learns from answers. A finished task may wait `target_latency_s` on average, where the budget allows it.
     """
 
     strategy: Strategy = Strategy.AUTO
     versions: ApiVersions = field(default_factory=ApiVersions)
     ask_every_task: bool = False
+    target_latency_s: float = TARGET_S
 
 
 @dataclass(slots=True)
@@ -88,12 +90,14 @@ class Planner:
         time since the API last showed that it is healthy. `looks_first`: nothing has been heard of the API yet.
         """
         self._rate_per_s = rate_per_s
+        price = waiting_price(self.settings.target_latency_s, open_tasks, rate_per_s)
+        self.times.least_wait_s = least_wait_s(open_tasks)
         strategy = affordable_strategy(self.settings.strategy, open_tasks, rate_per_s)
         is_list_paused = now < self._list_pause.until
         closed = {endpoint for endpoint, wait_s in waits_s.items() if wait_s > CLOSED_S}
         constraints = PlanConstraints(
             limit=1 if self._wants_proof else limit,
-            questions=self.questions.allowed(now, rate_per_s, strategy),
+            questions=self.questions.allowed(now, rate_per_s, strategy, open_tasks=open_tasks),
             strategy=strategy,
             versions=self.settings.versions,
             closed=frozenset(closed | ({Endpoint.LIST} if is_list_paused else set())),
@@ -107,6 +111,7 @@ class Planner:
             unlisted=self._unlisted.row_ids(now_ms),
             lists=self.lists,
             now=now,
+            price=price,
         )
         return plan(due, now_ms, constraints, self.times, self.listing)
 
@@ -150,6 +155,7 @@ class Planner:
     def record_outcome(self, task: Task, outcome: Outcome, asked_at_ms: int) -> None:
         """Learn from an outcome about one task; `asked_at_ms` is the time of the request."""
         self._tries.answered(task, outcome)
+        self.questions.record_outcome(outcome)
         is_finished = isinstance(outcome, Ready | Retrieved | Failed)
         if not is_finished and not isinstance(outcome, Processing):
             return

@@ -1,12 +1,11 @@
 """When to ask about a task again, and when to request its result whatever the estimate says."""
 
-from harvester.domain.planning.costs import LEAST_WAIT_S
 from harvester.domain.planning.finish_estimates import last_unfinished_ms, last_unfinished_s
 from harvester.domain.planning.processing_time import ProcessingTimes
 from harvester.domain.tasks.task import DAY_MS, Task
 
-MIN_POLL_WAIT_MS = 5_000
-POLL_WAIT_SHARE_OF_AGE = 0.02
+MIN_POLL_WAIT_MS = 3_000
+POLL_WAIT_SHARE_OF_AGE = 0.01
 """Share of a task's age that passes before the next question, so that questions about a task that hangs become rare."""
 
 MAX_POLL_WAIT_MS = 6 * 3600 * 1_000
@@ -23,7 +22,7 @@ No wait may jump over these. The first is early because with few requests a day 
 def next_poll_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
     """Return when the next question about a task that is unfinished now may pay, at the earliest (Unix ms)."""
     age_s = task.age_ms(now_ms) / 1000
-    worth_s = times.of(task.model_name, task.duration_s).age_of_wait_s(LEAST_WAIT_S, age_s) - age_s
+    worth_s = times.of(task.model_name, task.duration_s).age_of_wait_s(times.least_wait_s, age_s) - age_s
     wait_ms = max(MIN_POLL_WAIT_MS, int(worth_s * 1000), int(task.age_ms(now_ms) * POLL_WAIT_SHARE_OF_AGE))
     wait_ms = min(wait_ms, MAX_POLL_WAIT_MS)
     return at_latest_before_deadline(task, now_ms, wait_ms)
@@ -46,7 +45,7 @@ def is_last_chance(task: Task, now_ms: int) -> bool:
 def first_poll_ms(task: Task, now_ms: int, times: ProcessingTimes) -> int:
     """Return when a question about a task may pay, from what is known of it (Unix ms)."""
     unfinished_s = last_unfinished_s(task, now_ms)
-    worth_s = times.of(task.model_name, task.duration_s).age_of_wait_s(LEAST_WAIT_S, unfinished_s)
+    worth_s = times.of(task.model_name, task.duration_s).age_of_wait_s(times.least_wait_s, unfinished_s)
     wait_ms = min(MAX_POLL_WAIT_MS, round(worth_s * 1000) - task.age_ms(now_ms))
     return at_latest_before_deadline(task, now_ms, max(1_000, wait_ms))
 

@@ -9,9 +9,11 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
+
+from harvester.domain.planning.costs import LEAST_WAIT_S
 
 FIRST_EDGE_S = 15.0
 EDGE_FACTOR = math.sqrt(2)
@@ -20,9 +22,14 @@ CLASSES = 32
 
 EDGES_S = (0.0, *(FIRST_EDGE_S * EDGE_FACTOR**number for number in range(CLASSES - 1)))
 
-PRIOR_MEDIAN_S = 300.0
-PRIOR_SPREAD = 1.0
-"""The prior: log-normal, with two thirds of all tasks between two and fourteen minutes."""
+PRIOR_MEDIAN_S = 120.0
+"""The prior of a video of unknown length, which may be ready in seconds or take an hour."""
+
+PRIOR_SHARE = 0.13
+"""The prior of a known length as a share of it: the platform takes a twentieth to a third of the duration."""
+
+PRIOR_SPREAD = 1.5
+"""The prior is log-normal: two thirds of all tasks take between a fifth of the median and five times as long."""
 
 PRIOR_TASKS = 5.0
 """Weight of the prior in tasks. All tasks are the prior of a model, and a model's tasks the prior of a length."""
@@ -187,10 +194,14 @@ def _later(now: _Outlook, hazard: float, length: float) -> _Outlook:
 
 @dataclass(slots=True)
 class ProcessingTimes:
-    """The learned distributions. `all_seen` has all observations, `fresh` those since the last `take_fresh`."""
+    """The learned distributions. `all_seen` has all observations, `fresh` those since the last `take_fresh`.
+
+    `least_wait_s` is the expected waiting (seconds) from which on a task is worth a look: see `costs.least_wait_s`.
+    """
 
     all_seen: dict[Key, LifeTable] = field(default_factory=dict)
     fresh: dict[Key, LifeTable] = field(default_factory=dict)
+    least_wait_s: float = LEAST_WAIT_S
     _known: dict[Key, ProcessingTime] = field(default_factory=dict)
 
     def load(self, stored: Mapping[Key, LifeTable]) -> None:
@@ -244,7 +255,7 @@ class ProcessingTimes:
         return fresh
 
     def _estimate(self, keys: list[Key]) -> ProcessingTime:
-        hazards = PRIOR.hazards
+        hazards = prior(keys[-1][1]).hazards
         for key in keys:
             seen = self.all_seen.get(key)
             if seen is not None:
@@ -277,10 +288,18 @@ def _posterior(prior: float, width_s: float, finished: float, exposure_s: float)
     return (prior * before_s + finished) / (before_s + exposure_s)
 
 
-def _prior() -> ProcessingTime:
+_WIDTHS_S = tuple(after - before for before, after in pairwise((*EDGES_S, EDGES_S[-1] * EDGE_FACTOR)))
+
+
+@cache
+def prior(minutes: int) -> ProcessingTime:
+    """Return what is assumed of a length class before anything is learned; 0 is an unknown length."""
+    median_s = PRIOR_SHARE * 60 * minutes or PRIOR_MEDIAN_S
+
     def log_unfinished(age_s: float) -> float:
-        z = math.log(age_s / PRIOR_MEDIAN_S) / PRIOR_SPREAD if age_s > 0 else -math.inf
-        return math.log(0.5 * math.erfc(z / math.sqrt(2)))
+        z = math.log(age_s / median_s) / PRIOR_SPREAD if age_s > 0 else -math.inf
+        # Beyond eight deviations the complement is smaller than a float can be added up with.
+        return math.log(0.5 * math.erfc(min(z, 8.0) / math.sqrt(2)))
 
     logs = [log_unfinished(edge) for edge in (*EDGES_S, EDGES_S[-1] * EDGE_FACTOR)]
     return ProcessingTime(
@@ -288,6 +307,4 @@ def _prior() -> ProcessingTime:
     )
 
 
-_WIDTHS_S = tuple(after - before for before, after in pairwise((*EDGES_S, EDGES_S[-1] * EDGE_FACTOR)))
-
-PRIOR = _prior()
+PRIOR = prior(0)

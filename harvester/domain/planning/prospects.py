@@ -22,6 +22,7 @@ class Prospect:
     task: Final[Task]
     chance: Final[float]
     wait_s: Final[float]
+    age_s: Final[float]
     is_urgent: Final[bool]
     is_last_chance: Final[bool]
 
@@ -29,7 +30,9 @@ class Prospect:
 def prospect_of(task: Task, now_ms: int, times: ProcessingTimes) -> Prospect:
     """Return the task with its estimates at `now_ms` (Unix ms)."""
     chance, wait_s = chance_and_wait(task, now_ms, times)
-    return Prospect(task, chance, wait_s, _is_urgent(task, now_ms), is_last_chance(task, now_ms))
+    return Prospect(
+        task, chance, wait_s, task.age_ms(now_ms) / 1000, _is_urgent(task, now_ms), is_last_chance(task, now_ms)
+    )
 
 
 def _is_urgent(task: Task, now_ms: int) -> bool:

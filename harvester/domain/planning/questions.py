@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.costs import LIKELY, WAIT_PRICE
+from harvester.domain.planning.costs import LIKELY, patience
 from harvester.domain.planning.list_windows import Candidate, ListModel, ListWindow, best_window
 from harvester.domain.planning.plan_constraints import PageKind, PlanConstraints
 from harvester.domain.planning.planned_requests import ListRequest, PlannedRequest
@@ -107,7 +107,11 @@ def _best_of_kind(
 
 
 def _score(one: Prospect, constraints: PlanConstraints) -> float:
-    return 1.0 if constraints.ask_every_task else max(float(one.is_urgent), one.wait_s * WAIT_PRICE)
+    return (
+        1.0
+        if constraints.ask_every_task
+        else max(float(one.is_urgent), one.wait_s * constraints.price * patience(one.age_s))
+    )
 
 
 def _may_be_single(one: Prospect, constraints: PlanConstraints, shown: ByPage) -> bool:

@@ -4,14 +4,14 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from harvester.domain.planning.costs import SURE, WAIT_PRICE
+from harvester.domain.planning.costs import SURE
 from harvester.domain.planning.finish_estimates import chance_finished
 from harvester.domain.planning.forecast_conditions import Conditions, is_listable, listable
 from harvester.domain.planning.list_reader import PAGE_LIMIT
 from harvester.domain.planning.list_windows import MAX_TASKS
 from harvester.domain.planning.poll_times import is_last_chance
 from harvester.domain.planning.processing_time import EDGES_S, ProcessingTimes
-from harvester.domain.planning.question_budget import QUESTION_SHARE
+from harvester.domain.planning.question_budget import LEAST_SHARE
 from harvester.domain.planning.queue_sample import QueueSample, sampled_pending
 from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.task import Task
@@ -46,13 +46,13 @@ def estimate_requests(sample: QueueSample, conditions: Conditions, times: Proces
     for task in young:
         on_page = on_pages if is_listable(task, conditions) else 1
         at_least += sample.each / max(1, min(PAGE_LIMIT, on_page))
-        wanted += sample.each * _questions_worth_asking(task, sample.at_ms, times, on_page, conditions.strategy)
+        wanted += sample.each * _questions_worth_asking(task, sample, conditions, times, on_page)
     budget, seconds = conditions.budget, max(0, (finished_ms or 0) - sample.at_ms) / 1000
     if budget.rate_per_s is not None:
         requests = budget.rate_per_s * seconds
         spare = requests - sample.each * len(young)
         # The strategies `status` and `list` ask about each task first, so the share for questions has no limit.
-        wanted = min(wanted, min(spare, QUESTION_SHARE * requests) if conditions.strategy is Strategy.AUTO else spare)
+        wanted = min(wanted, min(spare, LEAST_SHARE * requests) if conditions.strategy is Strategy.AUTO else spare)
     retrievals = sample.open_tasks + guesses
     return Expected(retrievals, max(at_least, wanted), retrievals + at_least, finished_ms)
 
@@ -84,24 +84,25 @@ def _finished_ms(task: Task, times: ProcessingTimes, chance: float) -> int:
 
 
 def _questions_worth_asking(
-    task: Task, now_ms: int, times: ProcessingTimes, listable: int, strategy: Strategy
+    task: Task, sample: QueueSample, conditions: Conditions, times: ProcessingTimes, listable: int
 ) -> float:
     """Return the task's share of the questions that pay until it has finished, if `listable` tasks share a page.
 
     If n tasks each finish at a rate r, those that finish in the time t since the last question have waited n r t^2 / 2
-    seconds; asking pays when that reaches 1 / WAIT_PRICE. So the best rate of questions is the root of n r WAIT_PRICE
-    / 2: for a page while any of its tasks may be unfinished, for a single task while it is.
+    seconds; asking pays when that reaches 1 / price. So the best rate of questions is the root of n r price / 2:
+    for a page while any of its tasks may be unfinished, for a single task while it is.
     """
     time = times.of(task.model_name, task.duration_s)
-    unfinished_s, age_s = _unfinished_s(task), task.age_ms(now_ms) / 1000
+    unfinished_s, age_s = _unfinished_s(task), task.age_ms(sample.at_ms) / 1000
+    price = conditions.price(sample.open_tasks)
     end_s = time.age_of_chance_s(SURE, unfinished_s)
     ages = [age_s, *(edge for edge in EDGES_S if age_s < edge < end_s), end_s]
     share = 0.0
     for (start_s, before), (end_s, after) in pairwise((age, time.chance(age, unfinished_s)) for age in ages):
         # A page of the tasks in processing also answers for the finished ones, which it does not show.
-        fits = PAGE_LIMIT / (1 - before) if strategy is Strategy.AUTO else PAGE_LIMIT
+        fits = PAGE_LIMIT / (1 - before) if conditions.strategy is Strategy.AUTO else PAGE_LIMIT
         together = max(1.0, min(listable, fits, MAX_TASKS))
-        asked = math.sqrt(max(0.0, after - before) * max(0.0, end_s - start_s) * WAIT_PRICE / 2 / together)
+        asked = math.sqrt(max(0.0, after - before) * max(0.0, end_s - start_s) * price / 2 / together)
         share += asked if together > 1 else asked * math.sqrt(1 - before)
     return share
 

@@ -178,13 +178,21 @@ def test_what_a_page_finds_comes_before_the_next_question() -> None:
 
 def test_what_is_not_worth_a_request_yet_is_forecast_for_when_it_is() -> None:
     (call,) = calls([turn(1, age_ms=0)], Conditions(UNLIMITED))
-    assert NOW + MINUTE_MS < call.at_ms < NOW + 60 * MINUTE_MS
+    assert NOW + 5_000 < call.at_ms < NOW + 60 * MINUTE_MS
 
 
 def test_a_harvest_that_has_heard_nothing_is_forecast_to_begin_with_a_look() -> None:
     first = calls(young(5, age_ms=1_000), Conditions(SIXTY, looks_first=True))[0]
     assert (first.at_ms, len(first.request.tasks)) == (NOW, 5)
     assert calls(young(5, age_ms=1_000), Conditions(SIXTY))[0].at_ms > NOW
+
+
+def test_a_higher_target_asks_later_and_less() -> None:
+    turns = young(20, age_ms=1_000)
+    patient, hasty = Conditions(SIXTY, target_latency_s=120.0), Conditions(SIXTY, target_latency_s=5.0)
+    assert calls(turns, hasty)[0].at_ms < calls(turns, patient)[0].at_ms
+    fewer, more = (estimate_requests(sample(turns), one, TIMES).questions for one in (patient, hasty))
+    assert fewer < more
 
 
 def test_a_waiting_task_is_forecast_for_its_time() -> None:

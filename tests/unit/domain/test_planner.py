@@ -106,7 +106,7 @@ def test_results_cost_nothing_of_it_and_a_guess_only_what_it_is_likely_to_waste(
     planner.record_sent([TaskRequest(Endpoint.RETRIEVE, task())] * 5, 1000.0)
     assert planner.questions.allowed(1000.0, PER_S) == 1
     planner.record_sent([TaskRequest(Endpoint.RETRIEVE, task(), chance=0.8, is_question=True)], 1000.0)
-    assert planner.questions.allowed(1000.5, PER_S) == 0
+    assert planner.questions.allowed(1000.2, PER_S) == 0
     assert planner.questions.allowed(1001.1, PER_S) == 1
 
 

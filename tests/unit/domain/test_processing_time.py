@@ -12,6 +12,8 @@ from harvester.domain.planning.processing_time import (
     MAX_EVENTS,
     PRIOR,
     PRIOR_MEDIAN_S,
+    PRIOR_SHARE,
+    PRIOR_SPREAD,
     LifeTable,
     Observation,
     ProcessingTime,
@@ -52,7 +54,14 @@ def watch_one(times: ProcessingTimes, model_name: str, duration_s: float | None,
 def test_the_prior_is_the_distribution_that_its_constants_say() -> None:
     assert PRIOR.chance(PRIOR_MEDIAN_S) == pytest.approx(0.5, abs=0.01)
     one_spread_later = 0.8413
-    assert PRIOR.chance(PRIOR_MEDIAN_S * math.e) == pytest.approx(one_spread_later, abs=0.01)
+    assert PRIOR.chance(PRIOR_MEDIAN_S * math.exp(PRIOR_SPREAD)) == pytest.approx(one_spread_later, abs=0.01)
+
+
+def test_the_prior_of_a_known_length_is_a_share_of_it() -> None:
+    of_four_minutes, of_an_hour = (ProcessingTimes().of(None, duration_s) for duration_s in (240.0, 3600.0))
+    assert of_four_minutes.chance(PRIOR_SHARE * 240) == pytest.approx(0.5, abs=0.02)
+    assert of_four_minutes.chance(12.0) > 0.2
+    assert of_an_hour.chance(12.0) < 0.03
 
 
 @given(ages, ages)
