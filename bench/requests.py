@@ -67,11 +67,12 @@ class Workload:
     """Whether results do not name their model, as those of version 2."""
     queued_after_s: float = 0.5
     """How long after its creation each task is queued."""
+    goal: str = ""
 
     def shrunk(self) -> "Workload":
         parts = {one.name: getattr(self, one.name) for one in fields(self)}
         shrunk = {"tasks": self.tasks // 10, "foreign": self.foreign // 10, "spread_s": self.spread_s / 10}
-        return Workload(**{**parts, **shrunk})
+        return Workload(**{**parts, **shrunk, "goal": ""})
 
     def submissions(self, seed: int) -> list[Submission]:
         drawn = partial(draw_submissions, spread_s=self.spread_s, seed=seed, processing_median_s=self.median_s)
@@ -85,10 +86,20 @@ class Workload:
 
 WORKLOADS = [
     Workload(
+        name="five",
+        text="5 tasks that are ready at the start, 60 requests a minute",
+        tasks=5,
+        spread_s=0,
+        median_s=10.0,
+        queued_after_s=60.0,
+        goal="at most 6 requests, the last result after 7 s",
+    ),
+    Workload(
         name="design",
         text="5,000 tasks over 30 minutes, 60 requests a minute",
         tasks=5000,
         spread_s=1800,
+        goal="at most 1.03 requests a task, and 1.03 times the least makespan",
     ),
     Workload(
         name="design-600",
@@ -96,6 +107,7 @@ WORKLOADS = [
         tasks=5000,
         spread_s=1800,
         per_minute=600,
+        goal="at most 2.0 requests a task, and a p95 of 20 s",
     ),
     Workload(
         name="foreign",
@@ -111,6 +123,7 @@ WORKLOADS = [
         spread_s=1800,
         foreign=5000,
         per_minute=600,
+        goal="at most 2.5 requests a task, and a p95 of 25 s",
     ),
     Workload(
         name="burst",
@@ -124,6 +137,7 @@ WORKLOADS = [
         text="2,880 tasks over a day, 60 requests a minute",
         tasks=2880,
         spread_s=DAY_S,
+        goal="at most 4 requests a task, a p50 of 8 s, and a p95 of 18 s",
     ),
     Workload(
         name="slow",
@@ -362,6 +376,8 @@ def report(workload: Workload, pairs: Sequence[tuple[Cell, Result]]) -> None:
         runs = [(result, least[cell.seed]) for cell, result in of_contender]
         figures = [spread([figure(*run) for run in runs], digits) for _, digits, figure in COLUMNS]
         print(f"| {contender} | {' | '.join(figures)} |")
+    if workload.goal:
+        print(f"\nGoal: {workload.goal}.")
 
 
 def seeds(count: int) -> str:
