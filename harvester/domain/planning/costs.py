@@ -9,10 +9,10 @@ almost certainly finished: a retrieval costs as much as a question, and brings t
 TARGET_S = 15.0
 """Seconds that a finished task may wait on average, where the budget allows it; see `harvest.target_latency_s`."""
 
-PRICE_AT_TARGET = 0.42
+PRICE_AT_TARGET = 0.64
 """Requests that a second of waiting of one finished task is worth with TARGET_S and a spare budget."""
 
-SPARE_S = 150.0
+SPARE_S = 62.0
 """Seconds: a backlog that the budget takes this long to retrieve halves the price of waiting."""
 
 PATIENCE_S = 1200.0
