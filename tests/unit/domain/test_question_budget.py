@@ -44,7 +44,7 @@ def test_after_a_day_without_a_refusal_the_number_is_free() -> None:
 
 def test_a_refusal_begins_the_day_anew() -> None:
     budget = spent(tasks=1)
-    budget.record_outcome(Throttled(1.0))
+    budget.record_outcome(Throttled("too many requests", 1.0))
     budget.charge(NOW + PROVEN_S, 1.0)
     assert budget.allowed(NOW + PROVEN_S, None, open_tasks=1) == 0
 
