@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from harvester.domain.results.vectors import VectorBatch, VectorSpace
-
-if TYPE_CHECKING:
-    from harvester.domain.results.vectors import ResultTask
+from harvester.domain.results.vectors import ResultTask, TaskColumns, VectorBatch, VectorSpace
 
 _TEXTS = ("options", "scopes", "start_pages", "end_pages", "quadrants", "chunk_indexes")
 
@@ -23,7 +20,8 @@ def empty_batch(space: VectorSpace, *, exact: bool) -> VectorBatch:
 def joined(batches: Iterable[VectorBatch], space: VectorSpace, count: int, *, exact: bool) -> VectorBatch:
     """Return one batch with the rows of all. `count` is how many to expect; there may be more or fewer."""
     matrix: Any = np.empty((count, space.dim), np.float64 if exact else np.float32)
-    tasks: list[ResultTask] = []
+    tasks: dict[str, list[Any]] = {name: [] for name in ResultTask._fields}
+    last_id = None
     texts: dict[str, list[Any]] = {name: [] for name in _TEXTS}
     numbers: dict[str, list[Any]] = {"task_index": [], "positions": [], "starts": [], "ends": []}
     end = 0
@@ -34,9 +32,11 @@ def joined(batches: Iterable[VectorBatch], space: VectorSpace, count: int, *, ex
             matrix = np.concatenate([matrix, np.empty((max(end, len(matrix)), space.dim), matrix.dtype)])
         matrix[begin:end] = batch.matrix
         # A task may begin in one batch and end in the next.
-        is_continued = bool(tasks) and tasks[-1].task_id == batch.tasks[0].task_id
-        numbers["task_index"].append(batch.task_index + (len(tasks) - is_continued))
-        tasks += batch.tasks[is_continued:]
+        is_continued = batch.tasks[0].task_id == last_id
+        last_id = batch.tasks[-1].task_id
+        numbers["task_index"].append(batch.task_index + (len(tasks["task_id"]) - is_continued))
+        for name, column in tasks.items():
+            column.extend(batch.tasks.column(name)[is_continued:])
         for name in ("positions", "starts", "ends"):
             numbers[name].append(getattr(batch, name))
         for name in _TEXTS:
@@ -44,7 +44,7 @@ def joined(batches: Iterable[VectorBatch], space: VectorSpace, count: int, *, ex
     return VectorBatch(
         space=space,
         matrix=matrix[:end],
-        tasks=tasks,
+        tasks=TaskColumns(tasks.values()),
         task_index=_concatenated(numbers["task_index"], np.int32),
         positions=_concatenated(numbers["positions"], np.int64),
         starts=_concatenated(numbers["starts"], np.float64),

@@ -14,7 +14,7 @@ from harvester.domain.results.vectors import VectorSpace
 if TYPE_CHECKING:
     from harvester.dataset.vector_table import VectorTable
     from harvester.domain.results.result_filter import ResultFilter
-    from harvester.domain.results.vectors import Segment, StoredVideo
+    from harvester.domain.results.vectors import Segment, StoredVideo, VectorBatch
     from harvester.ports.stored_results import StoredResults
 
 BATCH_ROWS = 2048
@@ -64,11 +64,21 @@ class Dataset:
         from harvester.dataset.assembly import empty_batch, joined  # noqa: PLC0415  # numpy
         from harvester.dataset.vector_table import VectorTable  # noqa: PLC0415  # numpy
 
-        wanted, space, count = self._choose(dim, filters)
-        if space is None:
+        wanted = self._wanted(filters)
+        likely = self._results.likely_space(wanted)
+        if likely is not None and dim in {None, likely[0].dim}:
+            space, count = likely
+            batch = joined(self._batches(wanted, space, exact=exact), space, count, exact=exact)
+            if len(batch.positions) == count:
+                # All vectors are here, so there is no other space.
+                return VectorTable(batch)
+        only, count = one_space(self._results, wanted, dim)
+        if only is None:
             return VectorTable(empty_batch(VectorSpace(None, dim or 0), exact=exact))
-        batches = self._results.vectors(wanted, space, batch_rows=_ROWS_AT_ONCE, exact=exact)
-        return VectorTable(joined(batches, space, count, exact=exact))
+        return VectorTable(joined(self._batches(wanted, only, exact=exact), only, count, exact=exact))
+
+    def _batches(self, wanted: ResultFilter, space: VectorSpace, *, exact: bool) -> Iterator[VectorBatch]:
+        return self._results.vectors(wanted, space, batch_rows=_ROWS_AT_ONCE, exact=exact)
 
     def iter_vectors(
         self, *, batch_rows: int = BATCH_ROWS, dim: int | None = None, exact: bool = False, **filters: Unpack[Filters]
@@ -79,7 +89,8 @@ class Dataset:
         """
         if batch_rows < 1:
             raise UsageError(f"batch_rows={batch_rows} is too few.", remedy="Give 1 or more.")
-        wanted, space, _ = self._choose(dim, filters)
+        wanted = self._wanted(filters)
+        space, _ = one_space(self._results, wanted, dim)
         return iter(()) if space is None else self._tables(wanted, space, batch_rows, exact=exact)
 
     def _tables(
@@ -106,10 +117,6 @@ class Dataset:
         if not found:
             check_values(self._results, wanted)
         return found
-
-    def _choose(self, dim: int | None, filters: Filters) -> tuple[ResultFilter, VectorSpace | None, int]:
-        wanted = self._wanted(filters)
-        return wanted, *one_space(self._results, wanted, dim)
 
     def _wanted(self, filters: Filters) -> ResultFilter:
         if self._is_closed:

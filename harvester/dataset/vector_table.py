@@ -130,12 +130,12 @@ class VectorTable:
     @cached_property
     def durations(self) -> NDArray[np.float64]:
         """The lengths of the videos or audios, in seconds; NaN where the API gave none."""
-        return np.array([task.duration for task in self._batch.tasks], np.float64)[self._batch.task_index]
+        return np.array(self._batch.tasks.column("duration"), np.float64)[self._batch.task_index]
 
     @cached_property
     def harvested_at(self) -> NDArray[np.datetime64]:
         """When the results were stored: datetime64[ms], UTC."""
-        times = np.array([task.harvested_at for task in self._batch.tasks], np.int64)
+        times = np.array(self._batch.tasks.column("harvested_at"), np.int64)
         return times[self._batch.task_index].astype("datetime64[ms]")
 
     @cached_property
@@ -203,7 +203,7 @@ class VectorTable:
         }
 
     def _of_task(self, name: str) -> Column:
-        return _column([getattr(task, name) for task in self._batch.tasks])[self._batch.task_index]
+        return _column(self._batch.tasks.column(name))[self._batch.task_index]
 
 
 def _column(values: Sequence[Any]) -> Column:

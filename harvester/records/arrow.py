@@ -54,7 +54,7 @@ def to_record_batch(batch: VectorBatch, schema: pa.Schema) -> pa.RecordBatch:
     matrix = np.ascontiguousarray(batch.matrix, vector.value_type.to_pandas_dtype())
 
     def of_task(name: str, kind: pa.DataType = text) -> pa.Array:
-        return pa.array([getattr(task, name) for task in tasks], kind).take(rows)
+        return pa.array(tasks.column(name), kind).take(rows)
 
     columns = {
         VECTOR: pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), type=vector),
@@ -74,7 +74,7 @@ def to_record_batch(batch: VectorBatch, schema: pa.Schema) -> pa.RecordBatch:
         "input_url": of_task("input_url"),
         "duration": of_task("duration", pa.float64()),
         "harvested_at": of_task("harvested_at", pa.int64()).cast(pa.timestamp("ms", tz="UTC")),
-        "labels": _labels([task.labels for task in tasks]).take(rows),
+        "labels": _labels(tasks.column("labels")).take(rows),
     }
     columns["id"] = pc.binary_join_element_wise(columns["task_id"], columns["position"].cast(text), ":")
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)

@@ -26,8 +26,9 @@ class JsonLinesWriter:
             *(batch.start_pages, batch.end_pages, batch.quadrants, batch.chunk_indexes),
             strict=True,
         )
+        tasks = list(batch.tasks)
         for number, (task, *places) in enumerate(rows):
-            self._file.write(orjson.dumps(_record(batch.tasks[task], matrix[number], *places), option=_OPTIONS))
+            self._file.write(orjson.dumps(_record(tasks[task], matrix[number], *places), option=_OPTIONS))
 
     def finish(self) -> None:
         """Do nothing: the last line is written."""

@@ -117,7 +117,8 @@ class NpzWriter:
 
 def _of_rows(batch: VectorBatch) -> dict[str, Any]:
     matrix = np.ascontiguousarray(batch.matrix, np.float32)
-    ids = [batch.tasks[task].task_id for task in batch.task_index.tolist()]
+    task_ids = batch.tasks.column("task_id")
+    ids = [task_ids[task] for task in batch.task_index.tolist()]
     return {
         "vectors": matrix.reshape(-1),
         "id": np.array([f"{task_id}:{at}" for task_id, at in zip(ids, batch.positions.tolist(), strict=True)]),
@@ -136,14 +137,14 @@ def _of_rows(batch: VectorBatch) -> dict[str, Any]:
 def _of_tasks(batch: VectorBatch) -> dict[str, Any]:
     tasks = batch.tasks
     return {
-        "task_id": _texts([task.task_id for task in tasks]),
-        "model_name": _texts([task.model_name for task in tasks]),
-        "input_type": _texts([task.input_type for task in tasks]),
-        "input_filename": _texts([task.input_filename for task in tasks]),
-        "input_url": _texts([task.input_url for task in tasks]),
-        "duration": np.array([np.nan if task.duration is None else task.duration for task in tasks], np.float64),
-        "harvested_at": np.array([task.harvested_at for task in tasks], "datetime64[ms]"),
-        "labels": _texts([orjson.dumps(dict(task.labels)).decode() for task in tasks]),
+        "task_id": _texts(tasks.column("task_id")),
+        "model_name": _texts(tasks.column("model_name")),
+        "input_type": _texts(tasks.column("input_type")),
+        "input_filename": _texts(tasks.column("input_filename")),
+        "input_url": _texts(tasks.column("input_url")),
+        "duration": np.array(tasks.column("duration"), np.float64),
+        "harvested_at": np.array(tasks.column("harvested_at"), "datetime64[ms]"),
+        "labels": _texts([orjson.dumps(dict(labels)).decode() for labels in tasks.column("labels")]),
     }
 
 

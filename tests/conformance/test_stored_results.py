@@ -152,6 +152,27 @@ def test_the_largest_space_comes_first(results: StoredResults) -> None:
     assert results.spaces(ALL) == [(OLD, 5), (WIDE, 1), (NEW, 1)]
 
 
+def test_the_likely_space_counts_what_there_is_if_there_is_one_space_only(results: StoredResults) -> None:
+    assert results.likely_space(ResultFilter(models=("marengo3.0",))) == (OLD, 5)
+    assert results.likely_space(ResultFilter(task_ids=(SONG,))) == (OLD, 2)
+    assert results.likely_space(ResultFilter(task_ids=(PAGE,))) == (WIDE, 1)
+    assert results.likely_space(ALL) is None
+    assert results.likely_space(ResultFilter(task_ids=("unknown",))) is None
+    # It counts whole results only.
+    assert results.likely_space(ResultFilter(models=("marengo3.0",), options=("audio",))) in {None, (OLD, 3)}
+
+
+async def test_a_likely_space_is_not_believed_where_lengths_differ(
+    backend: Backend, store: HarvestStore, editor: QueueEditor, place: Path
+) -> None:
+    await harvest(store, editor, MATCH, MATCH_RESULT)
+    await harvest(store, editor, SONG, result(numbers(2, dim=8), "song.mp3", "marengo3.0", "audio"), at_ms=NOW + 1)
+    results = backend.results(place)
+
+    likely = results.likely_space(ALL)
+    assert likely is None or likely[1] > len(rows(read(results, ALL, likely[0])))
+
+
 def test_a_space_that_is_not_there_has_no_vectors(results: StoredResults) -> None:
     assert read(results, ALL, VectorSpace("marengo3.0", 5)) == []
     assert read(results, ALL, VectorSpace(None, 4)) == []
@@ -281,7 +302,7 @@ async def test_an_empty_store_has_nothing(backend: Backend, store: HarvestStore,
     del store
     results = backend.results(place)
 
-    assert results.spaces(ALL) == []
+    assert (results.spaces(ALL), results.likely_space(ALL)) == ([], None)
     assert [*results.tasks(ALL), *results.segments(ALL), *results.videos(ALL)] == []
     assert results.known_values() == KnownValues([], [], [], [])
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +20,7 @@ class VectorSpace(NamedTuple):
     """How many numbers a vector has."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResultTask:
+class ResultTask(NamedTuple):
     """What all records of one task have in common."""
 
     task_id: str
@@ -36,6 +35,48 @@ class ResultTask:
     labels: Mapping[str, str]
 
 
+class TaskColumns(Sequence[ResultTask]):
+    """Tasks, kept as columns: an object for each of many small tasks takes longer than reading their vectors."""
+
+    def __init__(self, columns: Iterable[Sequence[Any]]) -> None:
+        """Take a column for each field of ResultTask."""
+        self._columns = tuple(columns)
+
+    @classmethod
+    def of(cls, tasks: Sequence[ResultTask]) -> Self:
+        """Return the columns of these tasks."""
+        return cls([getattr(task, name) for task in tasks] for name in ResultTask._fields)
+
+    def column(self, name: str) -> Sequence[Any]:
+        """Return this field of each task."""
+        return self._columns[ResultTask._fields.index(name)]
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    @overload
+    def __getitem__(self, at: int) -> ResultTask: ...
+    @overload
+    def __getitem__(self, at: slice) -> TaskColumns: ...
+    def __getitem__(self, at: int | slice) -> ResultTask | TaskColumns:
+        if isinstance(at, slice):
+            return TaskColumns(column[at] for column in self._columns)
+        return ResultTask(*[column[at] for column in self._columns])
+
+    def __iter__(self) -> Iterator[ResultTask]:
+        return map(ResultTask._make, zip(*self._columns, strict=True))
+
+    def __add__(self, other: TaskColumns) -> TaskColumns:
+        return TaskColumns([*mine, *others] for mine, others in zip(self._columns, other._columns, strict=True))
+
+    def taken(self, places: Sequence[int]) -> TaskColumns:
+        """Return the tasks at these places, which rise."""
+        first, end = places[0], places[-1] + 1
+        if end - first == len(places):
+            return self[first:end]
+        return TaskColumns([column[at] for at in places] for column in self._columns)
+
+
 @dataclass(frozen=True, slots=True)
 class VectorBatch:
     """Some vectors of one space, as columns of `n` rows; the rows of a task follow each other, in order of position."""
@@ -43,7 +84,7 @@ class VectorBatch:
     space: VectorSpace
     matrix: NDArray[np.float32 | np.float64]
     """`[n, dim]`, C-contiguous, in the byte order of the machine."""
-    tasks: Sequence[ResultTask]
+    tasks: TaskColumns
     """The tasks of the rows, each once, in order of their rows."""
     task_index: NDArray[np.int32]
     """`[n]`: the place of the row's task in `tasks`."""

@@ -40,13 +40,13 @@ _WANTED_TASK = """
     AND (:input_types IS NULL OR videos.input_type IN (SELECT value FROM json_each(:input_types)))
     AND (:name IS NULL OR videos.input_filename GLOB :name)
     AND (:since IS NULL OR videos.harvested_at >= :since)
-    AND NOT EXISTS (
+    AND (:labels = '[]' OR NOT EXISTS (
         SELECT 1 FROM json_each(:labels) AS wanted WHERE NOT EXISTS (
             SELECT 1 FROM labels
             WHERE labels.task = tasks.id
               AND labels.key = json_extract(wanted.value, '$[0]') AND labels.value = json_extract(wanted.value, '$[1]')
         )
-    )
+    ))
     AND (NOT :latest OR videos.task NOT IN (SELECT task FROM superseded))"""
 """The conditions of a ResultFilter on a task, each of which is met if its parameter is NULL, of `labels` an empty list.
 
@@ -57,6 +57,11 @@ _WANTED_SEGMENT = """
     (:options IS NULL OR segments.embedding_option IN (SELECT value FROM json_each(:options)))
     AND (:scopes IS NULL OR segments.embedding_scope IN (SELECT value FROM json_each(:scopes)))"""
 """The conditions of a ResultFilter on a segment."""
+
+_RESULT_TASK = """
+       tasks.task_id, videos.model_name, videos.input_type, videos.input_filename, videos.input_url, videos.duration,
+       videos.harvested_at"""
+"""The fields of a ResultTask but its labels, in their order."""
 
 _SUPERSEDED = """superseded AS MATERIALIZED (
     SELECT task FROM (
@@ -74,6 +79,7 @@ _PLACES = {
     "{matches}": _MATCHES,
     "{wanted_task}": _WANTED_TASK,
     "{wanted_segment}": _WANTED_SEGMENT,
+    "{result_task}": _RESULT_TASK,
     "{superseded}": _SUPERSEDED,
 }
 

@@ -4,6 +4,7 @@
 -- {claimable} stands for the columns that `queue.task_of` reads, of tasks and of `listed`.
 -- {matches} stands for the conditions of a TaskFilter, on tasks, videos and listed; see `task_list.filter_parameters`.
 -- {wanted_task}, {wanted_segment} and {superseded} stand for the conditions of a ResultFilter; see `stored_results.filtered`.
+-- {result_task} stands for the columns of a ResultTask but its labels.
 -- {tasks ...} makes two statements of one: `name` reads all tasks, `name_selected` the tasks in temp.selected.
 
 -- name: add
@@ -1118,32 +1119,36 @@ SELECT model_name, dim, sum(vectors) FROM (
     WHERE {wanted_task}
 ) GROUP BY model_name, dim HAVING sum(vectors) > 0 ORDER BY 3 DESC, 1, 2
 
+-- name: likely_space
+-- The models of the wanted tasks: the number of vectors, and the length of those of one task.
+WITH {superseded}
+SELECT model_name, (SELECT dim FROM embeddings WHERE embeddings.task = one LIMIT 1), vectors FROM (
+    SELECT videos.model_name, min(videos.task) AS one, sum(videos.segment_count) AS vectors
+    FROM {tasks} JOIN videos ON videos.task = tasks.id
+    WHERE {wanted_task} AND videos.segment_count > 0 GROUP BY 1
+)
+
 -- name: tasks_with_vectors
 WITH {superseded}
-SELECT videos.task
+SELECT videos.task, {result_task}
 FROM {tasks} JOIN videos ON videos.task = tasks.id
 WHERE {wanted_task} AND EXISTS (SELECT 1 FROM segments WHERE segments.task = videos.task AND {wanted_segment})
 ORDER BY videos.harvested_at, videos.task
 
 -- name: tasks_of_model
 WITH {superseded}
-SELECT videos.task
+SELECT videos.task, {result_task}
 FROM {tasks} JOIN videos ON videos.task = tasks.id
 WHERE videos.model_name IS :model AND {wanted_task}
 ORDER BY videos.harvested_at, videos.task
 
--- name: result_tasks
-SELECT videos.task, tasks.task_id, videos.model_name, videos.input_type, videos.input_filename, videos.input_url,
-       videos.duration, videos.harvested_at
-FROM json_each(:tasks) AS one CROSS JOIN tasks ON tasks.id = one.value CROSS JOIN videos ON videos.task = tasks.id
-
 -- name: result_labels
-SELECT labels.task, labels.key, labels.value
+SELECT one.key, labels.key, labels.value
 FROM json_each(:tasks) AS one CROSS JOIN labels ON labels.task = one.value
 
 -- name: result_vectors
 -- CROSS JOIN keeps the order of the tasks, and that of the positions in the table of segments.
-SELECT segments.task, segments.position, segments.embedding_option, segments.embedding_scope,
+SELECT one.key, segments.position, segments.embedding_option, segments.embedding_scope,
        segments.start_offset_sec, segments.end_offset_sec, segments.start_page, segments.end_page, segments.quadrant,
        segments.chunk_index, embeddings.vector
 FROM json_each(:tasks) AS one CROSS JOIN segments ON segments.task = one.value
@@ -1151,7 +1156,7 @@ CROSS JOIN embeddings ON embeddings.task = segments.task AND embeddings.position
 WHERE embeddings.dim = :dim AND {wanted_segment}
 
 -- name: result_segments
-SELECT segments.task, segments.position, segments.embedding_option, segments.embedding_scope,
+SELECT one.key, segments.position, segments.embedding_option, segments.embedding_scope,
        segments.start_offset_sec, segments.end_offset_sec, segments.start_page, segments.end_page, segments.quadrant,
        segments.chunk_index
 FROM json_each(:tasks) AS one CROSS JOIN segments ON segments.task = one.value

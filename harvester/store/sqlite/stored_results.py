@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from harvester.domain.results.vectors import (
     ResultTask,
     Segment,
     StoredVideo,
+    TaskColumns,
     VectorBatch,
     VectorSpace,
 )
@@ -53,11 +53,22 @@ class SqliteStoredResults:
             rows = filtered(connection, "vector_spaces", wanted).fetchall()
         return [(VectorSpace(model, dim), count) for model, dim, count in rows]
 
+    def likely_space(self, wanted: ResultFilter) -> tuple[VectorSpace, int] | None:
+        """Return the space of one wanted task, and how many vectors the wanted tasks have."""
+        if wanted.options or wanted.scopes:
+            return None
+        with self._snapshot() as connection:
+            models = filtered(connection, "likely_space", wanted).fetchall()
+        if len(models) != 1 or models[0][1] is None:
+            return None
+        ((model, dim, count),) = models
+        return VectorSpace(model, dim), count
+
     def tasks(self, wanted: ResultFilter) -> Iterator[ResultTask]:
         """Yield the tasks that have wanted vectors."""
         with self._snapshot() as connection:
-            for group in _groups(filtered(connection, "tasks_with_vectors", wanted)):
-                yield from _result_tasks(connection, group).values()
+            for group in _groups(connection, filtered(connection, "tasks_with_vectors", wanted)):
+                yield from group.tasks
 
     def vectors(
         self, wanted: ResultFilter, space: VectorSpace, *, batch_rows: int, exact: bool = False
@@ -66,18 +77,19 @@ class SqliteStoredResults:
         with self._snapshot() as connection:
             # Decoding each text of each row would take longer than reading the vectors: few texts repeat.
             connection.text_factory = bytes
-            keys = filtered(connection, "tasks_of_model", wanted, model=space.model_name)
-            read = _read(connection, "result_vectors", wanted, keys, dim=space.dim)
-            for rows, tasks in _batches(read, batch_rows):
-                yield _batch(rows, tasks, space, exact=exact)
+            groups = _groups(connection, filtered(connection, "tasks_of_model", wanted, model=space.model_name))
+            read = _read(connection, "result_vectors", wanted, groups, dim=space.dim)
+            for rows in _batches(read, batch_rows):
+                yield rows.batch(space, exact=exact)
 
     def segments(self, wanted: ResultFilter) -> Iterator[Segment]:
         """Yield the wanted records of all spaces."""
         with self._snapshot() as connection:
-            keys = filtered(connection, "tasks_with_vectors", wanted)
-            for cursor, tasks in _read(connection, "result_segments", wanted, keys):
-                for key, *columns in cursor:
-                    yield _segment(tasks[key], *columns)
+            groups = _groups(connection, filtered(connection, "tasks_with_vectors", wanted))
+            for cursor, of_group in _read(connection, "result_segments", wanted, groups):
+                tasks = list(of_group)
+                for place, *columns in cursor:
+                    yield _segment(tasks[place], *columns)
 
     def videos(self, wanted: ResultFilter) -> Iterator[StoredVideo]:
         """Yield the wanted tasks."""
@@ -124,77 +136,101 @@ def _listed(values: Sequence[str]) -> str | None:
     return dump_json(list(values)).decode() if values else None
 
 
-def _groups(keys: sqlite3.Cursor) -> Iterator[str]:
-    """Yield the row ids of the tasks, as JSON lists; all of them take 8 bytes each."""
-    found = array("q", chain.from_iterable(keys))
-    for first in range(0, len(found), GROUP_TASKS):
-        yield dump_json(found[first : first + GROUP_TASKS].tolist()).decode()
+class _Group(NamedTuple):
+    """Tasks that follow each other in the order of harvest."""
+
+    keys: str
+    """Their row ids, as a JSON list."""
+    tasks: TaskColumns
 
 
-def _result_tasks(connection: sqlite3.Connection, group: str) -> dict[int, ResultTask]:
-    labels: dict[int, dict[str, str]] = {}
-    for key, name, value in connection.execute(statement("result_labels"), {"tasks": group}):
-        labels.setdefault(key, {})[_text(name)] = _text(value)
-    found: list[Any] = connection.execute(statement("result_tasks"), {"tasks": group}).fetchall()
-    keys, *columns = zip(*found, strict=True)
-    texts, numbers = columns[:5], columns[5:]
-    rows: Any = zip(*map(_texts, texts), *numbers, (labels.get(key, {}) for key in keys), strict=True)
-    return {key: ResultTask(*row) for key, row in zip(keys, rows, strict=True)}
+def _groups(connection: sqlite3.Connection, ordered: sqlite3.Cursor) -> Iterator[_Group]:
+    while found := ordered.fetchmany(GROUP_TASKS):
+        keys, *columns = zip(*found, strict=True)
+        # Rows that outlive their use are work for Python's garbage collector.
+        del found
+        group = dump_json(keys).decode()
+        labels: list[dict[str, str]] = [{} for _ in keys]
+        for place, name, value in connection.execute(statement("result_labels"), {"tasks": group}):
+            labels[place][_text(name)] = _text(value)
+        ids, models, media, names, urls, *numbers = columns
+        texts = _decoded(ids), _texts(models), _texts(media), _decoded(names), _decoded(urls)
+        yield _Group(group, TaskColumns([*texts, *numbers, labels]))
 
 
 def _read(
-    connection: sqlite3.Connection, name: str, wanted: ResultFilter, keys: sqlite3.Cursor, **more: Any
-) -> Iterator[tuple[sqlite3.Cursor, dict[int, ResultTask]]]:
+    connection: sqlite3.Connection, name: str, wanted: ResultFilter, groups: Iterator[_Group], **more: Any
+) -> Iterator[tuple[sqlite3.Cursor, TaskColumns]]:
     """Yield the rows of the tasks' wanted segments, for one group of tasks after the other."""
-    for group in _groups(keys):
-        cursor = connection.execute(statement(name), {"tasks": group, **_segment_parameters(wanted), **more})
-        yield cursor, _result_tasks(connection, group)
+    parameters = _segment_parameters(wanted) | more
+    for group in groups:
+        yield connection.execute(statement(name), {"tasks": group.keys, **parameters}), group.tasks
 
 
-def _batches(
-    groups: Iterator[tuple[sqlite3.Cursor, dict[int, ResultTask]]], batch_rows: int
-) -> Iterator[tuple[list[Row], dict[int, ResultTask]]]:
-    """Yield full batches of rows, the last one excepted, with at least their tasks."""
-    rows: list[Row] = []
-    tasks: dict[int, ResultTask] = {}
-    for cursor, of_group in groups:
-        tasks |= of_group
-        while found := cursor.fetchmany(batch_rows - len(rows)):
-            rows += found
-            if len(rows) == batch_rows:
-                yield rows, tasks
-                # What follows is of this group, or of later ones.
-                rows, tasks = [], dict(of_group)
-    if rows:
-        yield rows, tasks
+class _Columns:
+    """Rows on their way into a batch, as columns, and their tasks."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._tasks = TaskColumns.of(())
+        self._index: list[Any] = []
+        self._pieces: list[list[tuple[Any, ...]]] = []
+
+    def add(self, rows: list[Row], of_group: TaskColumns) -> None:
+        """Add rows of tasks that no former row is of; a row begins with the place of its task in the group."""
+        places, *columns = zip(*rows, strict=True)
+        in_group = np.array(places, np.int32)
+        begins = np.concatenate([[True], in_group[1:] != in_group[:-1]])
+        self._index.append(np.cumsum(begins, dtype=np.int32) + (len(self._tasks) - 1))
+        self._tasks += of_group.taken(in_group[begins].tolist())
+        self._pieces.append(columns)
+        self.count += len(rows)
+
+    def batch(self, space: VectorSpace, *, exact: bool) -> VectorBatch:
+        """Return them all."""
+        tasks, task_index = self._tasks, np.concatenate(self._index)
+        columns = map(chain.from_iterable, zip(*self._pieces, strict=True)) if self._pieces[1:] else self._pieces[0]
+        positions, options, scopes, starts, ends, pages, last_pages, quadrants, chunks, vectors = map(tuple, columns)
+        return VectorBatch(
+            space=space,
+            matrix=matrix_of(vectors, space.dim, exact=exact, task_id=lambda row: tasks[task_index[row]].task_id),
+            tasks=tasks,
+            task_index=task_index,
+            positions=np.array(positions, np.int64),
+            options=_texts(options),
+            scopes=_texts(scopes),
+            starts=np.array(starts, np.float64),
+            ends=np.array(ends, np.float64),
+            start_pages=pages,
+            end_pages=last_pages,
+            quadrants=_texts(quadrants),
+            chunk_indexes=chunks,
+        )
 
 
-def _batch(rows: list[Row], known: dict[int, ResultTask], space: VectorSpace, *, exact: bool) -> VectorBatch:
-    keys, positions, options, scopes, starts, ends, pages, last_pages, quadrants, chunks, vectors = zip(
-        *rows, strict=True
-    )
-    key_column = np.array(keys, np.int64)
-    begins = np.concatenate([[True], key_column[1:] != key_column[:-1]])
-    return VectorBatch(
-        space=space,
-        matrix=matrix_of(vectors, space.dim, exact=exact, task_id=lambda row: known[keys[row]].task_id),
-        tasks=[known[key] for key in key_column[begins].tolist()],
-        task_index=(np.cumsum(begins) - 1).astype(np.int32),
-        positions=np.array(positions, np.int64),
-        options=_texts(options),
-        scopes=_texts(scopes),
-        starts=np.array(starts, np.float64),
-        ends=np.array(ends, np.float64),
-        start_pages=pages,
-        end_pages=last_pages,
-        quadrants=_texts(quadrants),
-        chunk_indexes=chunks,
-    )
+def _batches(read: Iterator[tuple[sqlite3.Cursor, TaskColumns]], batch_rows: int) -> Iterator[_Columns]:
+    """Yield the rows of full batches, the last one excepted."""
+    batch = _Columns()
+    for cursor, tasks in read:
+        while found := cursor.fetchmany(batch_rows - batch.count):
+            batch.add(found, tasks)
+            del found
+            if batch.count == batch_rows:
+                yield batch
+                batch = _Columns()
+    if batch.count:
+        yield batch
 
 
-def _texts(column: Sequence[str | bytes | None]) -> Sequence[str | None]:
+def _texts(column: Sequence[bytes | str | None]) -> Sequence[str | None]:
+    """Return the texts of a column that has few different ones."""
     texts = {raw: _text(raw) for raw in set(column)}
     return [texts[raw] for raw in column]
+
+
+def _decoded(column: Sequence[bytes | str | None]) -> Sequence[str | None]:
+    """Return the texts of a column whose values hardly repeat."""
+    return [raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw for raw in column]
 
 
 def _text(value: Any) -> Any:

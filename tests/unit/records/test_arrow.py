@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from harvester.domain.results.vectors import ResultTask, VectorBatch, VectorSpace
+from harvester.domain.results.vectors import ResultTask, TaskColumns, VectorBatch, VectorSpace
 from harvester.records.arrow import arrow_schema, to_record_batch
 
 SPACE = VectorSpace("marengo3.5", 2)
@@ -16,7 +16,7 @@ def batch(matrix: np.ndarray | None = None) -> VectorBatch:
     return VectorBatch(
         space=SPACE,
         matrix=np.array([[0.25, -1.5], [0, 1], [3, 4]], np.float32) if matrix is None else matrix,
-        tasks=[A, B],
+        tasks=TaskColumns.of([A, B]),
         task_index=np.array([0, 0, 1], np.int32),
         positions=np.array([3, 4, 0], np.int64),
         options=["visual", None, "visual-text"],

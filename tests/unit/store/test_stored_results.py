@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harvester.domain.results.result_filter import ResultFilter
-from harvester.domain.results.vectors import VectorSpace
+from harvester.domain.results.vectors import VectorBatch, VectorSpace
 from harvester.store.sqlite import stored_results
 from tests.support.stored_vectors import Harvested, store
 
@@ -15,18 +15,19 @@ def test_tasks_of_earlier_batches_are_forgotten(tmp_path: Path, monkeypatch: pyt
     store(tmp_path / "harvester.db", *tasks)
     monkeypatch.setattr(stored_results, "GROUP_TASKS", 2)
     held: list[int] = []
-    make_batch = stored_results._batch
+    make_batch = stored_results._Columns.batch
 
-    def noting(rows: object, known: dict[int, object], *space: object, exact: bool) -> object:
-        held.append(len(known))
-        return make_batch(rows, known, *space, exact=exact)  # type: ignore[arg-type]
+    def noting(columns: stored_results._Columns, space: VectorSpace, *, exact: bool) -> VectorBatch:
+        batch = make_batch(columns, space, exact=exact)
+        held.append(len(batch.tasks))
+        return batch
 
-    monkeypatch.setattr(stored_results, "_batch", noting)
+    monkeypatch.setattr(stored_results._Columns, "batch", noting)
     reader = stored_results.SqliteStoredResults(tmp_path / "harvester.db")
     batches = list(reader.vectors(ResultFilter(), VectorSpace("marengo3.0", 8), batch_rows=7))
 
-    # 7 rows begin in one group of 2 tasks and end in the next but one at most.
-    assert max(held) <= 6
+    # 7 rows are of 4 tasks at most, where the first one has begun in the batch before.
+    assert max(held) <= 4
     read = [
         f"{batch.tasks[task].task_id}:{at}"
         for batch in batches
