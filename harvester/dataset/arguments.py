@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
 from harvester.domain.errors import UsageError
+from harvester.domain.moments import datetime_ms, moment_ms
 from harvester.domain.results.result_filter import ResultFilter
 
 Names = str | Iterable[str] | None
@@ -17,8 +17,8 @@ Names = str | Iterable[str] | None
 Since = datetime | str | timedelta | None
 """A moment, its text by RFC 3339, or a time until now: a timedelta, or a text such as `7d`."""
 
-_AGO = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)", re.ASCII)
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_NO_TASK = ("",)
+"""No task with a result has this id."""
 
 
 class Filters(TypedDict, total=False):
@@ -33,7 +33,7 @@ class Filters(TypedDict, total=False):
     input_type: Names
     """The medium: `video`, `audio`, `image`, `document`."""
     task_id: Names
-    """The id of the task."""
+    """The id of the task. An empty list, as a program may reckon one, matches nothing."""
     label: Mapping[str, str] | None
     """All of these labels."""
     since: Since
@@ -61,12 +61,19 @@ def result_filter(filters: Filters) -> ResultFilter:
         options=_names("option", filters.get("option")),
         scopes=_names("scope", filters.get("scope")),
         input_types=_names("input_type", filters.get("input_type")),
-        task_ids=_names("task_id", filters.get("task_id")),
+        task_ids=_task_ids(filters.get("task_id")),
         labels=dict(label),
         name=name,
         since_ms=since_ms(filters.get("since"), time.time_ns() // 1_000_000),
         latest=bool(filters.get("latest", False)),
     )
+
+
+def _task_ids(task_id: Names) -> tuple[str, ...]:
+    if task_id is None or isinstance(task_id, str):
+        return _names("task_id", task_id)
+    ids = [*task_id]
+    return _names("task_id", ids) if ids else _NO_TASK
 
 
 def _names(argument: str, names: Names) -> tuple[str, ...]:
@@ -84,22 +91,15 @@ def since_ms(since: Since, now_ms: int) -> int | None:
     """Return Unix milliseconds; a moment without a zone is UTC. Raises UsageError."""
     if since is None:
         return None
-    if isinstance(since, str):
-        since = _parsed(since)
     if isinstance(since, timedelta):
         return max(0, now_ms - round(since.total_seconds() * 1000))
-    if not isinstance(since, datetime):
+    if isinstance(since, datetime):
+        return datetime_ms(since)
+    text: Any = since  # whatever the program has given
+    moment = moment_ms(text, now_ms) if isinstance(text, str) else None
+    if moment is None:
         raise _no_moment(since)
-    return round((since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-def _parsed(text: str) -> datetime | timedelta:
-    if match := _AGO.fullmatch(text.strip().lower()):
-        return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
-    try:
-        return datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise _no_moment(text) from None
+    return moment
 
 
 def _no_moment(value: object) -> UsageError:

@@ -97,6 +97,7 @@ def test_a_filter_that_matches_nothing_gives_an_empty_table(data: harvester.Data
     assert (table.ids.tolist(), table.starts.tolist(), table.labels.tolist()) == ([], [], [])
     assert len(table.to_pandas()) == table.to_arrow().num_rows == len(table.to_polars()) == 0
     assert list(data.iter_vectors(task_id="unknown")) == []
+    assert (len(data.vectors(task_id=[])), list(data.segments(task_id=iter(())))) == (0, [])
     assert list(data.segments(name="x")) == []
     assert data.videos(name="x") == []
 
@@ -111,7 +112,7 @@ def test_a_filter_that_matches_nothing_gives_an_empty_table(data: harvester.Data
         (lambda data: data.videos(model="m"), "model 'm'"),
         (lambda data: data.vectors(since="yesterday"), "since='yesterday' is neither"),
         (lambda data: data.vectors(since=5), "since=5 is neither"),
-        (lambda data: data.vectors(task_id=[]), "task_id is an empty list"),
+        (lambda data: data.vectors(option=[]), "option is an empty list"),
         (lambda data: data.vectors(task_id=[5]), r"task_id=\[5\] is neither"),
         (lambda data: data.vectors(label="show"), "label='show' is not a mapping"),
         (lambda data: data.vectors(name=5), "name=5 is not a text"),
