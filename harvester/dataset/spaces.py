@@ -34,9 +34,14 @@ def only_space(results: StoredResults, wanted: ResultFilter) -> tuple[VectorSpac
     models = [space.model_name for space, _ in found]
     named = [model for model in dict.fromkeys(models) if model]
     choice = f"Choose one with --model {named[0]}, or name" if len(set(models)) == len(models) and named else "Name"
-    raise MixedModelsError(
-        f"Vectors of {_listed(found)} cannot be compared, so one file does not hold them all.",
-        remedy=f"{choice} a folder, such as vectors/: it gets one file for each model and dimension.",
+    remedy = f"{choice} a folder, such as vectors/: it gets one file for each model and dimension."
+    raise mixed_models(found, "file", remedy)
+
+
+def mixed_models(found: Spaces, whole: str, remedy: str) -> MixedModelsError:
+    """Return the error for vectors of several spaces that were asked for as one `whole`."""
+    return MixedModelsError(
+        f"Vectors of {_listed(found)} cannot be compared, so one {whole} does not hold them all.", remedy=remedy
     )
 
 

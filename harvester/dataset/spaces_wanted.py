@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from harvester.dataset.spaces import mixed_models
 from harvester.domain.errors import MixedModelsError, UsageError
 
 if TYPE_CHECKING:
@@ -28,17 +29,13 @@ def one_space(results: StoredResults, wanted: ResultFilter, dim: int | None) -> 
 
 
 def _mixed(found: Sequence[tuple[VectorSpace, int]]) -> MixedModelsError:
-    texts = [f"{space.model_name or 'an unknown model'} with {space.dim} numbers ({count:,})" for space, count in found]
     largest, *others = (space for space, _ in found)
     choice = []
     if largest.model_name and any(space.model_name != largest.model_name for space in others):
         choice.append(f'model="{largest.model_name}"')
     if any(space.dim != largest.dim for space in others if not choice or space.model_name == largest.model_name):
         choice.append(f"dim={largest.dim}")
-    return MixedModelsError(
-        f"Vectors of different models or lengths cannot be compared: {', '.join(texts)}.",
-        remedy=f"Choose, as with {', '.join(choice) or 'input_type=, label= or task_id='}.",
-    )
+    return mixed_models(found, "matrix", f"Choose, as with {', '.join(choice) or 'input_type=, label= or task_id='}.")
 
 
 def check_values(results: StoredResults, wanted: ResultFilter) -> None:
