@@ -19,7 +19,7 @@ from harvester.records.contents import NORMALISED, Contents, FileKind, read_cont
 ROW_GROUP_BYTES = 16 * 1024 * 1024
 """Bytes of vectors in a row group: readers take one at once, and a writer holds a few times as much."""
 
-MAX_GROUP_ROWS = 65_536
+MAX_GROUP_ROWS = 32_768
 """Rows in a row group: short vectors take less room than the texts beside them."""
 
 _UNIT_TOLERANCE = 1e-3
