@@ -6,9 +6,12 @@ from pathlib import Path
 
 from harvester.app import configured
 from harvester.app.key_check import key_refused
+from harvester.app.status import read_status
 from harvester.app.stores import open_reader
+from harvester.domain.planning.feasibility import Feasibility
 from harvester.domain.tasks.outcomes import Refused
-from harvester.ports.insights import StoreReader
+from harvester.domain.tasks.task_reports import StatusReport
+from harvester.ports.insights import Insights, StoreReader
 from harvester.ports.store import HarvestStore
 from harvester.service.clock import Clock
 from harvester.service.continuous_discovery import keep_discovering
@@ -20,13 +23,15 @@ from harvester.settings.model import Settings
 from harvester.throttle.throttle import Throttle
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Harvest:
     """A harvest that is ready to run, and the values that displays read meanwhile."""
 
     store: HarvestStore
     scheduler: Scheduler
     parts: HarvestParts
+    settings: Settings
+    """The settings in force: those of the start, and what `reload` has changed."""
 
     @property
     def database(self) -> Path:
@@ -68,12 +73,19 @@ class Harvest:
         """A reader of the store, for use during the harvest."""
         return open_reader(self.store.path)
 
+    def read_status(self, insights: Insights, now_ms: int) -> tuple[StatusReport, Feasibility]:
+        """Read the state of the queue with the forecast, as `harvester status` does. Raises StoreError."""
+        return read_status(insights, self.settings, now_ms)
+
     def check_file(self) -> None:
         """Raise StoreError if the file at the path is not the one that the harvest writes to."""
         self.store.check_file()
 
     def reload(self, settings: Settings) -> None:
         """Apply those of the settings that can change while the harvest runs."""
+        changed = {"concurrency": settings.harvest.concurrency}
+        harvest = self.settings.harvest.model_copy(update=changed)
+        self.settings = self.settings.model_copy(update={"rate": settings.rate, "harvest": harvest})
         self.throttle.limit = configured.rate_limit(settings)
         self.scheduler.set_concurrency(settings.harvest.concurrency)
 

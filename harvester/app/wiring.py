@@ -81,7 +81,7 @@ async def open_harvest(  # noqa: PLR0913  # all but the first two are named
             # would stop the event loop for tens of milliseconds each time.
             gc.collect()
             gc.freeze()
-        yield Harvest(store, scheduler, parts)
+        yield Harvest(store, scheduler, parts, settings)
 
 
 def _parts(  # noqa: PLR0913  # parts that several others share

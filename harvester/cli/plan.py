@@ -10,6 +10,7 @@ from harvester.app.stores import open_insights
 from harvester.cli.console import print_error, print_json, print_report
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.cli.options import Strategy as StrategyOption
+from harvester.cli.watch_options import Every, Watch, watch_every_s
 from harvester.domain.limits.pause import Pause
 from harvester.reports.pause_text import RESUME, pause_times
 from harvester.reports.plan_json import as_json
@@ -22,10 +23,12 @@ Calls = Annotated[
 ]
 
 
-def plan(
+def plan(  # noqa: PLR0913  # one parameter for each option
     *,
     calls: Calls = 10,
     strategy: StrategyOption = None,
+    watch: Watch = False,
+    every: Every = None,
     json: AsJson = False,
     db: Database = None,
     config: ConfigFile = None,
@@ -37,8 +40,13 @@ def plan(
 
     Example: harvester plan --strategy status
     """
+    every_s = watch_every_s("plan", every, is_watched=watch, as_json=json)
     overrides: dict[str, dict[str, Any]] = {"store": {"path": db}, "harvest": {"strategy": strategy}}
     settings = load_settings(config, overrides).settings
+    if every_s is not None:
+        from harvester.cli.watch import watch as show_repeatedly  # noqa: PLC0415  # rich, 40 ms
+
+        raise typer.Exit(show_repeatedly(lambda: _read_lines(settings, calls), every_s))
     report, pause = _read_report(settings, calls)
     if json:
         print_json(as_json(report, pause))
@@ -46,7 +54,7 @@ def plan(
     for line in lines(report):
         print_report(line)
     if pause is not None:
-        print_error(f"Paused {pause_times(pause)}: nothing of this happens before the end; {RESUME}.")
+        print_error(_paused(pause))
     typer.echo(f"database {settings.store.path}", err=True)
 
 
@@ -55,3 +63,13 @@ def _read_report(settings: Settings, calls: int) -> tuple[PlanReport, Pause | No
     now_ms = time.time_ns() // 1_000_000
     with open_insights(settings.store.path) as insights:
         return read_forecast(insights, settings, now_ms, calls), insights.pause(now_ms)
+
+
+def _read_lines(settings: Settings, calls: int) -> list[str]:
+    """Return one picture of --watch: the pause comes first, because a low terminal cuts the end."""
+    report, pause = _read_report(settings, calls)
+    return [*([_paused(pause), ""] if pause is not None else []), *lines(report)]
+
+
+def _paused(pause: Pause) -> str:
+    return f"Paused {pause_times(pause)}: nothing of this happens before the end; {RESUME}."

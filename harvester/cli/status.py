@@ -2,19 +2,16 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Annotated
 
 import typer
 
+from harvester.app.status import read_status
 from harvester.app.stores import open_insights
 from harvester.cli.console import print_json, print_report
 from harvester.cli.daemon_conditions import daemon_conditions
-from harvester.cli.durations import parse_duration_s
 from harvester.cli.options import AsJson, ConfigFile, Database
-from harvester.domain.errors import UsageError
-from harvester.domain.limits.endpoint import RateLimit
-from harvester.domain.planning.feasibility import Feasibility, assess
+from harvester.cli.watch_options import Every, Watch, watch_every_s
+from harvester.domain.planning.feasibility import Feasibility
 from harvester.domain.tasks.task_reports import StatusReport
 from harvester.ports.space import LARGE_LOG_BYTES, LOG_BYTES
 from harvester.reports.deadline_warning import deadline_warning, shown_rate
@@ -23,11 +20,6 @@ from harvester.reports.model_gaps import shown_gaps
 from harvester.reports.pause_text import RESUME, pause_times
 from harvester.reports.status import as_json
 from harvester.settings.model import Settings, load_settings
-
-Watch = Annotated[bool, typer.Option("--watch", help="Show it repeatedly, until Ctrl-C.")]
-Every = Annotated[
-    str | None, typer.Option("--every", metavar="TIME", help="With --watch: the time between two readings; else 2s.")
-]
 
 
 def status(
@@ -40,20 +32,16 @@ def status(
 
     Example: harvester status --watch
     """
-    if watch and json:
-        raise UsageError("--watch is for people, --json for programs.", remedy="Call `harvester status --json` again.")
-    if every is not None and not watch:
-        raise UsageError("--every needs --watch.", remedy="Add --watch.")
+    every_s = watch_every_s("status", every, is_watched=watch, as_json=json)
     settings = load_settings(config, {"store": {"path": db}}).settings
     path = settings.store.path
-    if watch:
-        from harvester.cli.status_watch import watch_status  # noqa: PLC0415  # rich, 40 ms
+    if every_s is not None:
+        from harvester.cli.watch import watch as show_repeatedly  # noqa: PLC0415  # rich, 40 ms
 
-        every_s = parse_duration_s(every or "2s", "--every")
-        raise typer.Exit(watch_status(lambda: _read_lines(settings), every_s))
+        raise typer.Exit(show_repeatedly(lambda: _read_lines(settings), every_s))
     if json:
         report, feasibility = _read_report(settings)
-        print_json(as_json(report, path, feasibility))
+        print_json(as_json(report, path, feasibility, daemon_conditions(settings)))
         return
     for line in _read_lines(settings):
         print_report(line)
@@ -61,18 +49,8 @@ def status(
 
 
 def _read_report(settings: Settings) -> tuple[StatusReport, Feasibility]:
-    """Read the database, and compare the open tasks with the rate that is in force."""
-    now_ms = time.time_ns() // 1_000_000
     with open_insights(settings.store.path) as insights:
-        report = insights.status(now_ms)
-        if not report.open:
-            limit = RateLimit(settings.rate.requests_per_minute, settings.rate.burst)
-            budget = insights.limits_in_force(limit, now_ms).results_budget(now_ms / 1000, now_ms)
-            return report, assess(report.deadlines, now_ms, budget)
-        from harvester.app.forecast import read_forecast  # noqa: PLC0415  # the planner is loaded for open tasks only
-
-        forecast = read_forecast(insights, settings, now_ms).preview
-    return report, replace(forecast.feasibility, finish_ms=forecast.finish_ms)
+        return read_status(insights, settings, time.time_ns() // 1_000_000)
 
 
 def _read_lines(settings: Settings) -> list[str]:

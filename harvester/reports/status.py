@@ -1,5 +1,6 @@
 """The JSON document of a status report, as `harvester status --json` prints it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ from harvester.reports.deadline_warning import deadline_warning
 from harvester.reports.pause_text import pause_json
 
 
-def as_json(report: StatusReport, path: Path, feasibility: Feasibility) -> dict[str, Any]:
-    """Return the report as a JSON document, with the forecast of the request budget for the deadlines."""
+def as_json(
+    report: StatusReport, path: Path, feasibility: Feasibility, conditions: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the report as a JSON document, with the forecast for the deadlines and the conditions of the daemon."""
     deadline = report.nearest_deadline
     return {
         "tasks": {state.value: count for state, count in report.counts.items()},
@@ -51,6 +54,7 @@ def as_json(report: StatusReport, path: Path, feasibility: Feasibility) -> dict[
             "free_bytes": report.free_bytes,
         },
         "throttle": {"blocked_until_ms": {endpoint.value: at for endpoint, at in report.blocked_until_ms.items()}},
+        "conditions": dict(conditions),
     }
 
 

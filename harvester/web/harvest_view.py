@@ -9,8 +9,9 @@ from anyio import to_thread
 
 from harvester.domain.errors import StoreError
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS, Endpoint, RateLimit
-from harvester.domain.planning.feasibility import Budget
+from harvester.domain.planning.feasibility import Feasibility
 from harvester.domain.tasks.outcomes import Refused
+from harvester.domain.tasks.task_reports import StatusReport
 from harvester.ports.insights import Insights, StoreReader
 from harvester.service.clock import Clock
 from harvester.service.progress import Progress
@@ -24,10 +25,6 @@ class ThrottleView(Protocol):
     @property
     def limit(self) -> RateLimit:
         """The configured ceiling."""
-        ...
-
-    def results_budget(self, now_ms: int) -> Budget:
-        """Return the budget for results from now on."""
         ...
 
     def blocked_s(self, endpoint: Endpoint) -> float:
@@ -66,6 +63,10 @@ class HarvestView(Protocol):
     @property
     def reader(self) -> StoreReader:
         """A reader of the store, for use during the harvest."""
+        ...
+
+    def read_status(self, insights: Insights, now_ms: int) -> tuple[StatusReport, Feasibility]:
+        """Read the state of the queue, and the forecast that `plan` shows as well. Raises StoreError."""
         ...
 
     def check_file(self) -> None:

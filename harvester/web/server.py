@@ -133,10 +133,10 @@ class Pages:
         """Answer with the whole status; 503 while the database cannot be read."""
         now_ms = self._harvest.clock.wall_ms()
         try:
-            report = await self._database.read(lambda insights: insights.status(now_ms))
+            report, forecast = await self._database.read(lambda insights: self._harvest.read_status(insights, now_ms))
         except StoreError as error:
             return as_page({"error": error.sentence}, 503)
-        return as_page(status_document(report, self._harvest, self._metrics))
+        return as_page(status_document(report, forecast, self._harvest, self._metrics))
 
     async def _urgency(self) -> Urgency | None:
         now_ms = self._harvest.clock.wall_ms()

@@ -4,7 +4,7 @@ from typing import Any
 
 from harvester._version import __version__
 from harvester.domain.limits.endpoint import POLL_ENDPOINTS
-from harvester.domain.planning.feasibility import assess
+from harvester.domain.planning.feasibility import Feasibility
 from harvester.domain.tasks.task_reports import StatusReport
 from harvester.reports.status import as_json
 from harvester.web.harvest_view import HarvestView, blocked_until_ms
@@ -12,11 +12,12 @@ from harvester.web.health import stages_as_json
 from harvester.web.metrics import Metrics
 
 
-def status_document(report: StatusReport, view: HarvestView, metrics: Metrics) -> dict[str, Any]:
+def status_document(
+    report: StatusReport, feasibility: Feasibility, view: HarvestView, metrics: Metrics
+) -> dict[str, Any]:
     """Return the status of the database and of the harvest that runs on it."""
     progress, limit, now = view.progress, view.throttle.limit, view.clock.monotonic()
-    feasibility = assess(report.deadlines, report.at_ms, view.throttle.results_budget(report.at_ms))
-    return as_json(report, view.database, feasibility) | {
+    return as_json(report, view.database, feasibility, progress.conditions) | {
         "version": __version__,
         "database": str(view.database.resolve()),
         "at_ms": view.clock.wall_ms(),
@@ -31,7 +32,6 @@ def status_document(report: StatusReport, view: HarvestView, metrics: Metrics) -
             "blocked_until_ms": {endpoint.value: at for endpoint, at in blocked_until_ms(view).items()},
         },
         "stages": stages_as_json(progress.beats, now),
-        "conditions": dict(progress.conditions),
         "requests": {
             "sent": {endpoint.value: progress.requests[endpoint] for endpoint in POLL_ENDPOINTS},
             "ended": _by_endpoint(metrics),

@@ -1,7 +1,6 @@
 """The daemon's pages over a real socket."""
 
 import json
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -11,13 +10,14 @@ import aiohttp
 import pytest
 import structlog
 
+from harvester.app.status import read_status
+from harvester.app.stores import open_insights
 from harvester.domain.errors import UsageError
-from harvester.domain.planning.feasibility import assess
 from harvester.domain.tasks.outcomes import Refused
 from harvester.domain.tasks.task import TaskState
 from harvester.reports.status import as_json
+from harvester.settings.model import Settings
 from harvester.store.sqlite.connection import open_for_writing
-from harvester.store.sqlite.task_history import status_report
 from harvester.web import Metrics, WebServer, serve
 from harvester.web.health import STUCK_AFTER_S
 from tests.support.store_builders import add_tasks, insert_like_another_program, object_id
@@ -116,17 +116,18 @@ async def test_a_deleted_database_makes_readyz_503_and_metrics_still_answer(
 async def test_the_status_is_what_the_command_prints_and_more(
     harvest: SeenHarvest, client: aiohttp.ClientSession
 ) -> None:
-    with closing(sqlite3.connect(harvest.database)) as connection:
-        report = status_report(connection, harvest.database, NOW)
-    feasibility = assess(report.deadlines, NOW, harvest.throttle.results_budget(NOW))
-    printed = as_json(report, harvest.database, feasibility)
+    harvest.progress.conditions["api"] = "most requests fail"
+    with open_insights(harvest.database) as insights:
+        report, forecast = read_status(insights, Settings(), NOW)
+    printed = as_json(report, harvest.database, forecast, {"api": "most requests fail"})
     async with WebServer("127.0.0.1:0", None, harvest, Metrics()) as server:
         status, page = await get_json(client, server.url + "/status.json")
 
     assert status == 200
     unequal = {name for name, value in printed.items() if page[name] != value}
     assert unequal <= {"throttle", "file"}
-    assert {"throttle", "stages", "conditions", "requests"} <= set(page)
+    assert forecast.finish_ms > NOW
+    assert {"throttle", "stages", "requests"} <= set(page)
 
 
 async def test_words_of_others_are_escaped_json_and_nothing_else(

@@ -1,4 +1,4 @@
-"""`harvester status --watch`, in a pipe and on a terminal."""
+"""`--watch` of `status` and `plan`, in a pipe and on a terminal."""
 
 import asyncio
 import os
@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.machine import needs_terminal
 from tests.support.shell import PATIENCE_S, Running, Shell
+from tests.support.store_builders import insert_like_another_program
+from tests.support.thorough import thorough
 
 AN_ID = "6af83d1013254bbae9f90389"
 ANOTHER_ID = "6af83d1013254bbae9f9038b"
@@ -67,6 +69,22 @@ async def test_a_database_that_disappears_is_reported_and_waited_for(shell: Shel
     assert await read_until(watch, ONE_PENDING)
 
 
+async def test_a_plan_is_watched_as_well_and_begins_with_the_pause(shell: Shell) -> None:
+    await shell.add([AN_ID])
+    await shell.run("pause")
+    watch = await shell.start("plan", "--watch", "--every", "0.05s")
+
+    seen = await read_until(watch, "queue       1 open")
+    await shell.run("resume")
+    await read_until(watch, "queue       1 open")
+    watch.signal(signal.SIGINT)
+    ended = await watch.ended()
+
+    assert seen.splitlines()[1].startswith("Paused since ")
+    assert ended.code == 130
+
+
+@pytest.mark.parametrize("command", ["status", pytest.param("plan", marks=thorough)])
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -75,10 +93,10 @@ async def test_a_database_that_disappears_is_reported_and_waited_for(shell: Shel
         (["--watch", "--every", "often"], "is not a time"),
     ],
 )
-async def test_what_makes_no_sense_is_refused(shell: Shell, options: list[str], sentence: str) -> None:
+async def test_what_makes_no_sense_is_refused(shell: Shell, command: str, options: list[str], sentence: str) -> None:
     await shell.add([AN_ID])
 
-    ended = await shell.run("status", *options)
+    ended = await shell.run(command, *options)
 
     assert ended.code == 2
     assert sentence in ended.last_line
@@ -91,6 +109,9 @@ async def test_without_a_database_it_ends_at_once(shell: Shell) -> None:
 @needs_terminal
 async def test_on_a_terminal_the_picture_is_replaced_and_the_cursor_comes_back(shell: Shell) -> None:
     await shell.add([AN_ID])
+    message = " ".join(f"word{number}" for number in range(30))
+    failure = "state = 'failed', ended_at = 1, error_at = 1, error_code = 'task_failed', error_message"
+    insert_like_another_program(shell.database, f"UPDATE tasks SET {failure} = ?", [message])
     controller, terminal = pty.openpty()
     try:
         process = await asyncio.create_subprocess_exec(
@@ -104,7 +125,7 @@ async def test_on_a_terminal_the_picture_is_replaced_and_the_cursor_comes_back(s
         os.close(terminal)
         screen = Screen(controller)
         reading = asyncio.create_task(asyncio.to_thread(screen.read))
-        await screen.shows(ONE_PENDING, times=3)
+        await screen.shows("failed             1", times=3)
         process.send_signal(signal.SIGINT)
         code = await process.wait()
         await reading
@@ -113,6 +134,9 @@ async def test_on_a_terminal_the_picture_is_replaced_and_the_cursor_comes_back(s
 
     assert code == 130, screen.text
     assert "Ctrl-C ends" in screen.text
+    shown = screen.text.replace("\x1b[2K", "").splitlines()
+    assert max(len(line) for line in shown if "word" in line) <= 60, "a long line is broken"
+    assert all(any(f"word{number}" in line.split() for line in shown) for number in range(30)), "at words"
     assert screen.text.rstrip().endswith("\x1b[?25h"), repr(screen.text[-200:])
 
 

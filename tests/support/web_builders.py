@@ -5,10 +5,14 @@ from pathlib import Path
 
 import anyio
 
+from harvester.app.status import read_status
 from harvester.domain.limits.endpoint import Endpoint, RateLimit
-from harvester.domain.planning.feasibility import Budget, Deadlines
+from harvester.domain.planning.feasibility import Budget, Deadlines, Feasibility
 from harvester.domain.tasks.outcomes import Refused
+from harvester.domain.tasks.task_reports import StatusReport
+from harvester.ports.insights import Insights
 from harvester.service.progress import Progress
+from harvester.settings.model import RateSettings, Settings
 from harvester.store.sqlite.reader import SqliteReader
 
 NOW = 1_760_000_000_000
@@ -58,6 +62,10 @@ class SeenHarvest:
     @property
     def reader(self) -> SqliteReader:
         return SqliteReader(self.database)
+
+    def read_status(self, insights: Insights, now_ms: int) -> tuple[StatusReport, Feasibility]:
+        rate = RateSettings(requests_per_minute=self.throttle.limit.requests_per_minute)
+        return read_status(insights, Settings(rate=rate), now_ms)
 
     def check_file(self) -> None:
         """Find nothing wrong."""

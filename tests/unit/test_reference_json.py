@@ -18,7 +18,7 @@ from harvester.cli.main import run
 from harvester.domain.limits.endpoint import Endpoint, LimitReport, RateLimit
 from harvester.domain.limits.pacer import Pacer
 from harvester.domain.limits.pause import Pause
-from harvester.domain.planning.feasibility import assess
+from harvester.domain.planning.feasibility import Budget, Feasibility, assess
 from harvester.domain.planning.strategy import Strategy
 from harvester.domain.tasks.outcomes import Refused, Retrieved
 from harvester.domain.tasks.queue_reports import Deadline, Troubled
@@ -216,12 +216,15 @@ def full_report(**changes: Any) -> StatusReport:
     return StatusReport(**values | changes)
 
 
+def forecast(one: StatusReport) -> Feasibility:
+    return assess(one.deadlines, NOW, Budget(1.0, 1.0))
+
+
 def test_status() -> None:
-    budget = SeenHarvest().throttle.results_budget(NOW)
     absent = dict.fromkeys(("nearest_deadline", "oldest_open_task_id", "held", "free_bytes", "pause"))
     empty = full_report(deadlines=[], **absent)
     documents = [
-        status_as_json(one, Path("harvester.db"), assess(one.deadlines, NOW, budget)) for one in (full_report(), empty)
+        status_as_json(one, Path("harvester.db"), forecast(one), {"api": "no answer"}) for one in (full_report(), empty)
     ]
 
     assert_documented(documented(STATUS), *documents)
@@ -386,7 +389,7 @@ async def test_status_page() -> None:
     harvest, metrics = busy_harvest(), Metrics()
     metrics.answered(Endpoint.STATUS, "ready", 0.1, 10)
     with harvest.progress.beats.at_work("write", harvest.clock.monotonic):
-        document = status_document(full_report(), harvest, metrics)
+        document = status_document(full_report(), forecast(full_report()), harvest, metrics)
 
     assert_documented(documented(STATUS, "GET /status.json"), document)
 

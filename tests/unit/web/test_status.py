@@ -1,5 +1,5 @@
 from harvester.domain.limits.endpoint import Endpoint
-from harvester.domain.planning.feasibility import assess
+from harvester.domain.planning.feasibility import Budget, assess
 from harvester.domain.tasks.task import DAY_MS, TaskState
 from harvester.domain.tasks.task_reports import StatusReport
 from harvester.reports.status import as_json
@@ -21,14 +21,15 @@ REPORT = StatusReport(
     blocked_until_ms={},
 )
 
+FORECAST = assess(REPORT.deadlines, NOW, Budget(1.0, 1.0))
+
 
 def test_it_has_everything_that_the_command_prints() -> None:
     harvest = SeenHarvest()
 
-    document = status_document(REPORT, harvest, Metrics())
+    document = status_document(REPORT, FORECAST, harvest, Metrics())
 
-    budget = harvest.throttle.results_budget(NOW)
-    printed = as_json(REPORT, harvest.database, assess(REPORT.deadlines, NOW, budget))
+    printed = as_json(REPORT, harvest.database, FORECAST, {})
     assert {name: document[name] for name in printed if name != "throttle"} | {"throttle": {}} == printed | {
         "throttle": {}
     }
@@ -42,7 +43,7 @@ def test_it_tells_what_only_the_daemon_knows() -> None:
     harvest.throttle.blocked[Endpoint.STATUS] = 1.5
     metrics.answered(Endpoint.STATUS, "ready", 0.1, 10)
 
-    document = status_document(REPORT, harvest, metrics)
+    document = status_document(REPORT, FORECAST, harvest, metrics)
 
     assert document["throttle"] == {
         "requests_per_minute": 60,
@@ -53,15 +54,3 @@ def test_it_tells_what_only_the_daemon_knows() -> None:
     assert document["requests"]["sent"] == {"status": 3, "retrieve": 0, "list": 0}
     assert document["requests"]["ended"] == {"status": {"ready": 1}, "retrieve": {}, "list": {}}
     assert document["uptime_s"] == 10
-
-
-def test_what_is_at_risk_goes_by_the_rate_in_force_and_the_block_of_retrievals() -> None:
-    harvest = SeenHarvest()
-
-    at_sixty_a_minute = status_document(REPORT, harvest, Metrics())["budget"]
-    harvest.throttle.blocked[Endpoint.RETRIEVE] = 120.0
-    blocked = status_document(REPORT, harvest, Metrics())["budget"]
-
-    assert (at_sixty_a_minute["requests_per_s"], at_sixty_a_minute["at_risk"]) == (1.0, 39)
-    assert at_sixty_a_minute["warning"] is not None
-    assert blocked["at_risk"] == 100

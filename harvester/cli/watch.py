@@ -1,4 +1,4 @@
-"""`harvester status --watch`: refreshes the status in place on a terminal, and repeats it in a pipe."""
+"""`--watch`: refreshes a report in place on a terminal, and repeats it in a pipe."""
 
 import signal
 import sys
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from harvester.cli.console import print_data, printable
+from harvester.cli.console import print_data, printable, wrapped
 from harvester.domain.errors import StoreError
 from harvester.reports.formats import shown_time
 
@@ -23,7 +23,7 @@ class _Stopped(Exception):  # noqa: N818  # reads as what it is
         self.exit_code = 128 + number
 
 
-def watch_status(read_lines: ReadLines, every_s: float) -> int:
+def watch(read_lines: ReadLines, every_s: float) -> int:
     """Show the lines that `read_lines` returns, repeatedly, until a signal; return the exit code for the signal.
 
     Raises StoreError if the first call fails; a later failure is shown, and the next call may succeed.
@@ -53,12 +53,13 @@ def _pictures(read_lines: ReadLines, every_s: float) -> Iterator[list[str]]:
 
 def _show_in_place(pictures: Iterator[list[str]], every_s: float) -> None:
     console = Console(markup=False, emoji=False, highlight=False)
-    # The last status stays on the screen.
+    # The last picture stays on the screen.
     with Live(console=console, auto_refresh=False) as live:
         for lines in pictures:
             head = f"{_now()}, every {every_s:g} s; Ctrl-C ends"
-            text = "\n".join([head, "", *(printable(line) for line in lines)])
-            live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+            # The width may have changed since the last picture.
+            text = "\n".join([head, "", *(wrapped(printable(line), console.width) for line in lines)])
+            live.update(Text(text, overflow="fold"), refresh=True)
 
 
 def _print_one_after_the_other(pictures: Iterator[list[str]]) -> None:
