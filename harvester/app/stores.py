@@ -29,13 +29,22 @@ async def open_store(path: Path) -> AsyncIterator[HarvestStore]:
 
 @asynccontextmanager
 async def open_discovery_store(path: Path, *, dry_run: bool) -> AsyncIterator[DiscoveryStore]:
-    """Open the store at `path` for one pass over the list; a dry run only compares. Raises StoreError."""
+    """Open the store at `path` for one pass over the list; a dry run only compares. Raises StoreError.
+
+    A missing file is made with the first page that has something to store.
+    """
+    from harvester.store.sqlite.database_path import exists
     from harvester.store.sqlite.dry_run_store import DryRunStore
+    from harvester.store.sqlite.late_store import LateStore
     from harvester.store.sqlite.sqlite_errors import translating_errors
 
     if dry_run:
         with translating_errors(path), closing(DryRunStore(path)) as store:
             yield store
+    elif not exists(path):
+        with translating_errors(path):
+            async with LateStore(path) as store:
+                yield store
     else:
         async with open_store(path) as store:
             yield store

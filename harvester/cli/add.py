@@ -53,29 +53,39 @@ def add(  # noqa: PLR0913  # one parameter for each option
     settings = load_settings(config, overrides).settings
     path = settings.store.path
     options = None if retrieve is None else settings.harvest.embedding_options
-    refusals = Refusals(keeps_all=json)
+    refusals, widening = Refusals(keeps_all=json), None if options is None else WideningReport()
     labels = parse_labels(label or ())
     found = refusals.taken_out(read_tasks(ids or (), file, column=column, field=field, with_labels=True))
     first = next(found, None)
     if first is None:
+        if json:
+            print_json(_document(0, 0, refusals, options, widening))
         raise nothing_acceptable(refusals)
-    widening = WideningReport()
     new, total = _queue(path, itertools.chain([first], found), options, labels, widening)
     refusals.tell(more="" if json else " (see --json)")
     if json:
-        chosen = {} if options is None else {"retrieve": options, **widening.as_json()}
-        lines = [
-            {"file": one.source, "line": one.line, "text": one.text, "reason": one.reason} for one in refusals.kept
-        ]
-        print_json({"new": new, "known": total - new, "refused": refusals.count, "refused_lines": lines} | chosen)
+        print_json(_document(new, total - new, refusals, options, widening))
     else:
-        widening.tell()
+        if widening is not None:
+            widening.tell()
         typer.echo(f"{new} new, {total - new} known, {refusals.count} refused: {path}", err=True)
     raise typer.Exit(1 if refusals.count else 0)
 
 
+def _document(
+    new: int, known: int, refusals: Refusals, options: tuple[str, ...] | None, widening: WideningReport | None
+) -> dict[str, Any]:
+    chosen = {} if widening is None else {"retrieve": options, **widening.as_json()}
+    lines = [{"file": one.source, "line": one.line, "text": one.text, "reason": one.reason} for one in refusals.kept]
+    return {"new": new, "known": known, "refused": refusals.count, "refused_lines": lines} | chosen
+
+
 def _queue(
-    path: Path, tasks: Iterator[NamedTask], options: tuple[str, ...] | None, labels: Labels, widening: WideningReport
+    path: Path,
+    tasks: Iterator[NamedTask],
+    options: tuple[str, ...] | None,
+    labels: Labels,
+    widening: WideningReport | None,
 ) -> tuple[int, int]:
     """Queue the tasks, and return how many of them are new, and how many there are."""
     new = total = 0
@@ -83,7 +93,7 @@ def _queue(
         while batch := list(itertools.islice(tasks, BATCH)):
             now_ms, task_ids = time.time_ns() // 1_000_000, [one.task_id for one in batch]
             new += queue.add(task_ids, now_ms, options, _labelled(batch, labels))
-            if options is not None:
+            if options is not None and widening is not None:
                 widening.add(queue.widen(task_ids, options, now_ms))
             total += len(batch)
     return new, total

@@ -93,7 +93,7 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
         # Without ids there must be a queue already; a misspelt path would otherwise look like an empty one.
         open_maintenance(loaded.settings.store.path).check_exists()
     _label(loaded.settings, given.labels)
-    again = _ask_again(loaded.settings, given.task_ids) if retrieve is not None else []
+    widening = None if retrieve is None else _ask_again(loaded.settings, given.task_ids)
     # The HTTP client and numpy take much memory: they are imported only when there is enough.
     with loading():
         from harvester.cli.backfill_job import Job  # noqa: PLC0415
@@ -103,24 +103,29 @@ def backfill(  # noqa: PLR0913  # one parameter for each option
         exit_code = anyio.run(job.run, key.reveal)
     except KeyRefusedError as error:
         if json:
-            _print_document(loaded.settings, job, given, error.exit_code, job.end)
+            _print_document(loaded.settings, job, given, (error.exit_code, job.end), widening)
         raise
     reason = job.end
-    if again and _tell_unchanged(loaded.settings, again) and exit_code == 0:
-        exit_code, reason = 1, "not_widened"
+    if widening is not None:
+        widening.unchanged = _tell_unchanged(loaded.settings, widening.asked_again_ids)
+        if widening.unchanged and exit_code == 0:
+            exit_code, reason = 1, "not_widened"
     if given.refused and exit_code == 0:
         exit_code, reason = 1, "lines_refused"
     if json:
-        _print_document(loaded.settings, job, given, exit_code, reason)
+        _print_document(loaded.settings, job, given, (exit_code, reason), widening)
     raise typer.Exit(exit_code)
 
 
-def _print_document(settings: Settings, job: "Job", given: GivenIds, exit_code: int, reason: str) -> None:
+def _print_document(
+    settings: Settings, job: "Job", given: GivenIds, end: tuple[int, str], widening: WideningReport | None
+) -> None:
     from harvester.cli.backfill_document import Outcome, as_json  # noqa: PLC0415  # what it imports takes memory
 
     if job.summary is not None:
-        outcome = Outcome(exit_code, reason)
-        print_json(as_json(settings.store.path, job.summary, given.task_ids, given.refused, outcome))
+        outcome = Outcome(*end)
+        widened = {} if widening is None else widening.as_json() | {"not_widened": widening.unchanged}
+        print_json(as_json(settings.store.path, job.summary, given.task_ids, given.refused, outcome) | widened)
 
 
 def _label(settings: Settings, labels: Mapping[str, Labels]) -> None:
@@ -134,27 +139,26 @@ def _label(settings: Settings, labels: Mapping[str, Labels]) -> None:
             queue.add(batch, time.time_ns() // 1_000_000, None, {one: labels[one] for one in batch})
 
 
-def _ask_again(settings: Settings, task_ids: list[str] | None) -> list[str]:
-    """Make given harvested tasks ready again whose results lack some of the options to retrieve; return these."""
-    if not task_ids or not settings.store.path.exists():
-        return []
+def _ask_again(settings: Settings, task_ids: list[str] | None) -> WideningReport:
+    """Make given harvested tasks ready again whose results lack some of the options to retrieve."""
     widening = WideningReport()
-    again: list[str] = []
+    if not task_ids or not settings.store.path.exists():
+        return widening
     with open_queue_editor(settings.store.path) as queue:
         for first in range(0, len(task_ids), BATCH):
             batch, now_ms = task_ids[first : first + BATCH], time.time_ns() // 1_000_000
-            widened = queue.widen(batch, settings.harvest.embedding_options, now_ms)
-            widening.add(widened)
-            again += widened.asked_again
+            widening.add(queue.widen(batch, settings.harvest.embedding_options, now_ms))
     widening.tell()
-    return again
+    return widening
 
 
-def _tell_unchanged(settings: Settings, task_ids: list[str]) -> bool:
-    """Say which of the tasks that were to be retrieved again hold no more than before; return whether there are any."""
+def _tell_unchanged(settings: Settings, task_ids: list[str]) -> int:
+    """Say which of the tasks that were to be retrieved again hold no more than before; return how many."""
+    if not task_ids:
+        return 0
     with open_queue_editor(settings.store.path) as queue:
         left = queue.narrower(task_ids, settings.harvest.embedding_options)
     if left:
         results = counted(len(left), "stored result")
         print_error(f"{results} could not be widened, as that of {left[0]}: `harvester show {left[0]}` says why.")
-    return bool(left)
+    return len(left)

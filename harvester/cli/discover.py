@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
@@ -53,7 +54,7 @@ def discover(
     report, exit_code = anyio.run(partial(_discover, settings, key.reveal, since_s=since_s, dry_run=dry_run))
     if report is None:
         raise typer.Exit(exit_code)
-    _print(report, as_json=json, dry_run=dry_run, place=str(settings.store.path))
+    _print(report, as_json=json, dry_run=dry_run, place=settings.store.path)
     if report.problem is not None:
         print_error(f"{report.problem} Run `harvester discover` again.")
     raise typer.Exit(0 if report.is_complete else 1)
@@ -87,14 +88,15 @@ async def _discover(
     return report, stop.exit_code or 0
 
 
-def _print(report: DiscoveryReport, *, as_json: bool, dry_run: bool, place: str) -> None:
+def _print(report: DiscoveryReport, *, as_json: bool, dry_run: bool, place: Path) -> None:
     if as_json:
         ids = {"new_task_ids": report.queued.new_ids} if dry_run else {}
         print_json(_as_json(report) | ids)
         return
     for task_id in report.queued.new_ids if dry_run else ():
         print_data(task_id)
-    typer.echo(f"{'; '.join(_facts(report))}: {'nothing written' if dry_run else place}", err=True)
+    is_written = not dry_run and place.exists()
+    typer.echo(f"{'; '.join(_facts(report))}: {place if is_written else 'nothing written'}", err=True)
 
 
 def _as_json(report: DiscoveryReport) -> dict[str, Any]:

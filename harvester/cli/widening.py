@@ -1,6 +1,6 @@
 """Results that were retrieved with a filter and are named with a wider --retrieve: what the commands say about them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import typer
 
@@ -13,9 +13,11 @@ from harvester.reports.formats import counted, shown_time
 class WideningReport:
     """How many results are asked for again, and how many stay as they are; the first of these by id."""
 
-    asked_again: int = 0
+    asked_again_ids: list[str] = field(default_factory=list)
     contained: int = 0
     past_deadline: int = 0
+    unchanged: int = 0
+    """Results that were asked for again and hold no more than before."""
     _contained_id: str = ""
     _past: tuple[str, int] = ("", 0)
 
@@ -25,7 +27,7 @@ class WideningReport:
             self._contained_id = widened.contained[0]
         if widened.past_deadline and not self.past_deadline:
             self._past = next(iter(widened.past_deadline.items()))
-        self.asked_again += len(widened.asked_again)
+        self.asked_again_ids += widened.asked_again
         self.contained += len(widened.contained)
         self.past_deadline += len(widened.past_deadline)
 
@@ -41,14 +43,14 @@ class WideningReport:
             task_id, at_ms = self._past
             stays = _staying(task_id, self.past_deadline)
             print_error(f"{stays}: the platform keeps results until the deadline, {shown_time(at_ms)}, which is past.")
-        if self.asked_again:
-            count = counted(self.asked_again, "harvested task")
+        if self.asked_again_ids:
+            count = counted(len(self.asked_again_ids), "harvested task")
             typer.echo(f"{count} to retrieve again; what is stored stays until then.", err=True)
 
     def as_json(self) -> dict[str, int]:
         """Return the counts as fields of a JSON document."""
         return {
-            "retrieve_again": self.asked_again,
+            "retrieve_again": len(self.asked_again_ids),
             "already_held": self.contained,
             "past_deadline": self.past_deadline,
         }

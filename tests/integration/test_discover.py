@@ -116,7 +116,14 @@ async def test_a_refused_key_queues_nothing(shell: Shell, api: ScriptedApi) -> N
     assert ended.code == 3
     assert ended.stderr.startswith("harvester: The API refuses the key: API Key is either invalid or expired")
     assert len(api.asked) == 1
-    assert shell.states() == {}
+    assert list(shell.folder.iterdir()) == [], "no database was made"
+
+
+async def test_an_account_without_tasks_makes_no_database(shell: Shell, api: ScriptedApi) -> None:
+    api.will_say("embed/tasks", as_json({"data": []}))
+    ended = await shell.run("discover")
+    assert (ended.code, ended.stderr) == (0, "0 new, 0 known; 2 requests: nothing written\n")
+    assert list(shell.folder.iterdir()) == []
 
 
 async def test_a_list_that_repeats_itself_is_left_with_a_warning(shell: Shell, api: ScriptedApi) -> None:

@@ -58,6 +58,19 @@ async def test_an_unknown_option_ends_with_2(shell: Shell) -> None:
     assert "Traceback" not in ended.stderr
 
 
+async def test_a_list_without_a_single_id_gives_the_document_as_well(shell: Shell) -> None:
+    ended = await shell.run("add", "../admin", "a?b", "--retrieve", "visual", "--json")
+
+    document = json.loads(ended.stdout)
+    assert (ended.code, ended.last_line.partition(":")[2]) == (
+        2,
+        " No task ids: all 2 were refused. Give ids as the API returned them, one per line.",
+    )
+    assert (document["new"], document["refused"], document["retrieve_again"]) == (0, 2, 0)
+    assert [line["text"] for line in document["refused_lines"]] == ["../admin", "a?b"]
+    assert list(shell.folder.iterdir()) == []
+
+
 async def test_a_wrong_key_stops_at_the_start_with_3_and_touches_no_task(shell: Shell) -> None:
     async with Simulator(SimulatorSettings(tasks=30, age_s=3600, key="another")) as api:
         shell.talks_to(api.base_url)

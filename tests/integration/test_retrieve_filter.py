@@ -4,13 +4,19 @@ import json
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.support.scripted_api import ScriptedApi, as_json, problem, task_id
-from tests.support.shell import Shell, stand_in
+from tests.support.shell import Ended, Shell, stand_in
 from tests.support.store_builders import insert_like_another_program
 
 STORED = """
 SELECT tasks.task_id, group_concat(DISTINCT embedding_option), retrieve_options
 FROM tasks LEFT JOIN segment_vectors USING (task_id) GROUP BY tasks.task_id ORDER BY tasks.id
 """
+
+
+def counts(ended: Ended) -> dict[str, int]:
+    """Return the counts of widened results in the document of a backfill."""
+    document = json.loads(ended.stdout)
+    return {name: document[name] for name in ("retrieve_again", "already_held", "past_deadline", "not_widened")}
 
 
 async def test_each_task_is_asked_for_what_was_chosen_and_says_so(shell: Shell) -> None:
@@ -80,7 +86,7 @@ async def test_a_filtered_result_is_widened_by_name_and_every_report_says_what_i
         repeated = await shell.run("backfill", one, two, three, "--retrieve", "visual")
         unnamed = await shell.run("backfill", "--retrieve", "all")
         requests = len(api.requests)
-        widened = await shell.run("backfill", one, "--retrieve", "all")
+        widened = await shell.run("backfill", one, "--retrieve", "all", "--json")
         other = await shell.run("retry", two, three, "--retrieve", "audio", "--json")
         waiting = await shell.run("show", two), await shell.run("verify")
         await shell.run("backfill")
@@ -100,6 +106,7 @@ async def test_a_filtered_result_is_widened_by_name_and_every_report_says_what_i
     assert json.loads(added.stdout)["already_held"] == 1
     assert (unnamed.code, requests) == (0, 3), unnamed.stderr
     assert widened.code == 0, widened.stderr
+    assert counts(widened) == {"retrieve_again": 1, "already_held": 0, "past_deadline": 0, "not_widened": 0}
     assert "1 harvested task to retrieve again; what is stored stays until then." in widened.stderr
     asked = json.loads(other.stdout)
     assert (asked["retrieve_again"], asked["pending_again"], asked["left"]) == (2, 0, {})
@@ -130,12 +137,13 @@ async def test_a_result_that_the_platform_has_dropped_stays_and_backfill_says_so
     before = shell.rows("SELECT * FROM segment_vectors ORDER BY task_id, position")
     message = "The embedding result is no longer available and cannot be retrieved."
     api.holds(dropped, as_json({"_id": dropped, "status": "failed", "data": None, "error": {"message": message}}))
-    widened = await shell.run("backfill", dropped, healthy, "--retrieve", "all")
+    widened = await shell.run("backfill", dropped, healthy, "--retrieve", "all", "--json")
     shown = await shell.run("show", dropped)
     insert_like_another_program(shell.database, "UPDATE tasks SET expires_at = 1000 WHERE task_id = ?", [late])
     refused = await shell.run("retry", late, "--retrieve", "all")
 
     assert widened.code == 1, widened.stderr
+    assert counts(widened) == {"retrieve_again": 1, "already_held": 0, "past_deadline": 0, "not_widened": 1}
     said = f"1 stored result could not be widened, as that of {dropped}: `harvester show {dropped}` says why."
     assert said in " ".join(widened.stderr.split())
     assert shell.states() == dict.fromkeys((dropped, late, healthy), "harvested")

@@ -174,7 +174,9 @@ async def test_backfill(tmp_path: Path) -> None:
             failure = "error_code = 'task_failed', error_message = 'It is no video.'"
             connection.execute(f"UPDATE tasks SET state = 'failed', ended_at = 1, {failure}")
         unknown = object_id(3)
-        ended = await shell.run("backfill", harvested, failed, unknown, "no id!", "--no-wait", "--json")
+        ended = await shell.run(
+            "backfill", harvested, failed, unknown, "no id!", "--no-wait", "--retrieve", "visual", "--json"
+        )
 
     document = json.loads(ended.stdout)
     assert_documented(documented("harvester backfill --json"), document)

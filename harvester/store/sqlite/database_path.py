@@ -1,5 +1,6 @@
 """The file at the database's path: whether it is there and can be used, and its creation."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -34,6 +35,13 @@ def check_place(path: Path) -> None:
         )
 
 
+def check_creatable(path: Path) -> None:
+    """Raise StoreError if no database can be made at the path; nothing is written."""
+    check_place(path)
+    if not exists(path) and not may_write(path.resolve().parent):
+        raise _not_creatable(path, os.strerror(errno.EACCES))
+
+
 def check_exists(path: Path) -> None:
     """Raise StoreError if there is no file that could be a database."""
     check_place(path)
@@ -55,10 +63,14 @@ def create_private(path: Path) -> None:
     except FileExistsError:
         return
     except OSError as error:
-        raise StoreError(
-            f"The database {str(path)!a} cannot be created: {error.strerror}.",
-            remedy="Check the permissions and the space of its folder.",
-        ) from error
+        raise _not_creatable(path, error.strerror) from error
+
+
+def _not_creatable(path: Path, why: str | None) -> StoreError:
+    return StoreError(
+        f"The database {str(path)!a} cannot be created: {why}.",
+        remedy="Check the permissions and the space of its folder.",
+    )
 
 
 def is_unchanging(path: Path) -> bool:

@@ -21,7 +21,9 @@ from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.service.list_settlement import Queued, queue_page
 from harvester.store.sqlite import limits
 from harvester.store.sqlite.connection import open_for_writing
+from harvester.store.sqlite.database_path import exists
 from harvester.store.sqlite.dry_run_store import DryRunStore
+from harvester.store.sqlite.late_store import LateStore
 from harvester.store.sqlite.task_history import task_details
 from harvester.store.sqlite.transaction import in_transaction
 from tests.support.store_builders import (
@@ -221,6 +223,35 @@ async def test_without_a_database_all_is_new_and_none_is_created(dry_run_on_noth
     queued_now = await queue_page(dry_run_on_nothing, [listed(0), listed(1)], NOW, RNG)
     assert (len(queued_now.new_ids), queued_now.known) == (2, 0)
     assert (await dry_run_on_nothing.share_limits(LimitUpdate(), NOW)) == LimitSnapshot()
+
+
+async def test_a_late_store_makes_the_database_with_the_first_task(path: Path) -> None:
+    async with LateStore(path) as store:
+        nothing = await queue_page(store, [], NOW, RNG)
+        await store.share_limits(LimitUpdate(), NOW)
+        existed = exists(path)
+        first = await queue_page(store, [listed(0)], NOW, RNG)
+        second = await queue_page(store, [listed(0), listed(1)], NOW, RNG)
+
+    assert (nothing, existed) == (Queued(), False)
+    assert (first.new_ids, second.new_ids, second.known) == ([object_id(0)], [object_id(1)], 1)
+    with closing(open_for_writing(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM tasks").fetchone() == (2,)
+
+
+async def test_a_late_store_leaves_tasks_alone_that_another_process_has_queued_meanwhile(path: Path) -> None:
+    async with LateStore(path) as store:
+        with closing(open_for_writing(path)) as connection:
+            add_tasks(connection, object_id(0))
+            before = contents(connection)
+            await queue_page(store, [listed(0)], NOW, RNG)
+            assert contents(connection) == before
+
+
+async def test_a_late_store_refuses_a_folder_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="does not exist"):
+        async with LateStore(tmp_path / "typo" / "harvester.db"):
+            pass
 
 
 async def test_a_dry_run_waits_behind_the_budget_of_others_and_takes_nothing_out_of_it(path: Path) -> None:
