@@ -102,8 +102,8 @@ def _when_traced(action: Callable[..., Any], arguments: tuple[Any, ...]) -> None
 
 
 def watching(calls: Iterable[str]) -> list[str]:
-    """Return options that only write the calls down."""
-    return ["-e", f"trace={','.join([*calls, _SIGN])}"]
+    """Return options that only write the calls down, with the paths of their files."""
+    return ["-y", "-e", f"trace={','.join([*calls, _SIGN])}"]
 
 
 def injecting(what: str, call: Call, *, and_later: bool = False) -> list[str]:
@@ -120,16 +120,21 @@ def only_on(database: Path) -> list[str]:
     return [option for suffix in ("", "-wal", "-shm", "-journal") for option in ("-P", f"{database}{suffix}")]
 
 
-def calls_in(log: Path) -> list[Call]:
-    """Return the calls that strace wrote down, in their order; all of one thread, as strace counts by thread."""
+def calls_in(log: Path, *, within: Path | None = None) -> list[Call]:
+    """Return the calls that strace wrote down, in their order; all of one thread, as strace counts by thread.
+
+    `within`: only those on files in that folder. SQLite also writes files elsewhere, of which a killed process leaves
+    nothing, so a kill there finds what one at the call before has found.
+    """
     counted: dict[str, int] = {}
     calls, threads = [], set()
     for line in log.read_text(errors="replace").splitlines():
         found = re.match(r"(?:(\d+) +)?(\w+)\(", line)
         if found and found[2] != _SIGN:
             counted[found[2]] = counted.get(found[2], 0) + 1
-            calls.append(Call(found[2], counted[found[2]]))
             threads.add(found[1])
+            if within is None or f"{within.resolve()}/" in line:
+                calls.append(Call(found[2], counted[found[2]]))
     assert len(threads) == 1, threads
     return calls
 
