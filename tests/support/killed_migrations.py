@@ -1,5 +1,6 @@
 """Opens a database in a process of its own, which is killed before a chosen statement."""
 
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -16,15 +17,20 @@ _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload([__name__])
 
 
-def count_statements(path: Path, folder: Path) -> int:
-    """Open the database with the migrations of that folder; return the number of executed statements."""
+def statements(path: Path, folder: Path) -> tuple[int, list[int]]:
+    """Open the database with the migrations of that folder; return how many statements were executed, and some of them.
+
+    These are the numbers of those that find other bytes in the files than the one before has found, and of the ones
+    before them, most of which commit. A kill before any of the others leaves the same files as one before its
+    predecessor.
+    """
     receiver, sender = _forks.Pipe(duplex=False)
     process = _forks.Process(target=_open, args=(path, folder, 0, sender))
     process.start()
     sender.close()
-    count = int(receiver.recv())
+    count, chosen = receiver.recv()
     process.join()
-    return count
+    return count, chosen
 
 
 def open_killed_at(fatal: int, path: Path, folder: Path) -> int:
@@ -41,12 +47,17 @@ def open_killed_at(fatal: int, path: Path, folder: Path) -> int:
 
 def _open(path: Path, folder: Path, fatal: int, sender: Connection | None = None) -> None:
     connect, seen = sqlite3.connect, 0
+    found: list[list[bytes]] = [[]]
+    chosen: list[int] = []
 
     def before_each_statement(_sql: str) -> None:
         nonlocal seen
         seen += 1
         if seen == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
+        if sender is not None and (files := _contents(path)) != found[0]:
+            found[0] = files
+            chosen.extend(number for number in (seen - 1, seen) if number and number not in chosen)
 
     def watched(*arguments: Any, **options: Any) -> sqlite3.Connection:
         opened: sqlite3.Connection = connect(*arguments, **options)
@@ -59,4 +70,10 @@ def _open(path: Path, folder: Path, fatal: int, sender: Connection | None = None
     ):
         connection.open_for_writing(path).close()
     if sender:
-        sender.send(seen)
+        sender.send((seen, chosen))
+
+
+def _contents(path: Path) -> list[bytes]:
+    """Return digests of the files of a database; its shared memory says nothing that the next start does not renew."""
+    files = (path.with_name(path.name + suffix) for suffix in ("", "-wal", "-journal"))
+    return [hashlib.blake2b(file.read_bytes()).digest() if file.exists() else b"" for file in files]
