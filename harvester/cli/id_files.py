@@ -5,6 +5,7 @@ becomes a `RefusedLine` in its place, and reading continues. Blank lines and lin
 """
 
 import csv
+import io
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from harvester.cli.console import print_error, printable
+from harvester.cli.file_kinds import LOOKED_AT, is_binary, refuse_other_kind
 from harvester.cli.json_entries import JsonEntries, either
 from harvester.domain.errors import InvalidTaskId, UsageError
 from harvester.domain.tasks.labels import check_label_key
@@ -282,6 +284,7 @@ class _Lines:
         self._stream = stream
         self._ahead: str | RefusedLine | None = None
         self._space: str | None = None
+        self._is_looked_at = False
 
     def __iter__(self) -> "_Lines":
         return self
@@ -334,9 +337,20 @@ class _Lines:
 
     def _read(self) -> bytes:
         try:
-            return self._stream.readline(_MAX_LINE_BYTES + 1)
+            line = self._stream.readline(_MAX_LINE_BYTES + 1)
+            if self.number == 0 and not self._is_looked_at:
+                self._is_looked_at = True
+                refuse_other_kind(line + self._ahead_of(line), self.source)
         except OSError as error:
             raise _unreadable(self.source, error) from None
+        return line
+
+    def _ahead_of(self, line: bytes) -> bytes:
+        """Return some of what follows a first line that is no text; text may come slowly, and is not waited for."""
+        more = LOOKED_AT - len(line)
+        if more <= 0 or not is_binary(line) or not isinstance(self._stream, io.BufferedReader):
+            return b""
+        return self._stream.peek(more)[:more]
 
 
 class _CsvRecords:
