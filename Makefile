@@ -30,7 +30,7 @@ test-all: test test-long
 # property, other Pythons.
 test-long: $(STAMP)
 	TEST_ALL=1 $(BIN)/$(PYTEST) -m "thorough or hypothesis"
-	$(MAKE) --no-print-directory $(OTHER_PYTHONS:%=test-python%)
+	$(MAKE) --no-print-directory --jobs=$(words $(OTHER_PYTHONS)) --output-sync=target $(OTHER_PYTHONS:%=test-python%)
 
 # A Python by its version, as it is found: on the path, or installed by pyenv. Empty without it or its venv module.
 found = $(shell for one in python$(1) "$$(pyenv prefix $(1) 2>&1)/bin/python$(1)"; do \
@@ -84,10 +84,10 @@ audit: .audit/venv/.installed
 	.$*/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(if $(filter fuzz,$*),-e .) --group $*
 	touch $@
 
-.python%/venv/.installed: pyproject.toml constraints.txt
-	$(call found,$*) -m venv .python$*/venv
-	.python$*/venv/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
-	.python$*/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . --group dev
+# By the pip of the first environment: it is new enough, and need not be installed again.
+.python%/venv/.installed: $(STAMP) pyproject.toml constraints.txt
+	$(call found,$*) -m venv --without-pip .python$*/venv
+	$(BIN)/python -m pip --python .python$*/venv/bin/python install --quiet --disable-pip-version-check -c constraints.txt -e . --group test
 	touch $@
 
 # --group needs pip 25.1, newer than the one that some Pythons bring along.
