@@ -64,6 +64,11 @@ class Harvest:
         contact = self.parts.api_health.contact
         return contact.description() if contact.is_lost(self.clock.monotonic()) else None
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether requests were answered or failed, and none was answered like the API."""
+        return self.parts.api_health.contact.description() is not None
+
     def stop(self) -> None:
         """Start no new request; those under way have the grace time to finish. Safe to call twice."""
         self.parts.control.stop()

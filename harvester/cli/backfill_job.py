@@ -93,7 +93,7 @@ class Job:
             why,
             await harvest.store.troubled(started_ms),
             # What another server has denied says nothing about the ids.
-            {} if harvest.unanswered else await harvest.store.held_by_reason(EVEN_DUE_MS),
+            {} if harvest.is_elsewhere else await harvest.store.held_by_reason(EVEN_DUE_MS),
             await harvest.store.model_gaps(),
             started_ms=started_ms,
             is_key_refused=harvest.refusal is not None,

@@ -65,10 +65,14 @@ def _picture(progress: Progress, clock: Clock) -> RenderableType:
     head.add_row(
         Text("harvesting", style="bold"),
         ProgressBar(total=max(total, 1), completed=done, width=30),
-        Text(f"{done}/{total}"),
-        Text("  ".join(_speed(progress, clock))),
+        Text(f"{done}/{total}" if total else ""),
     )
-    lines = [Text(_states(progress)), *(Text(fact) for fact in _outlook(progress, clock))]
+    speed = Text("  ".join(_speed(progress, clock)))
+    lines = [
+        speed,
+        Text(_states(progress) if total else "starting"),
+        *(Text(fact) for fact in _outlook(progress, clock)),
+    ]
     return Group(head, *lines, *(Text(f"! {text}", style="yellow") for text in _troubles(progress)))
 
 

@@ -88,7 +88,7 @@ async def test_row_07_an_absurd_retry_after_is_logged_stored_and_waited_for_a_da
 
 
 async def test_row_08_a_storm_of_429s_is_waited_out_and_requests_do_not_multiply(shell: Shell) -> None:
-    storm_s, concurrency, tasks, gate = 10, 8, 16, Gate()
+    storm_s, concurrency, tasks, gate = 10, 8, 10, Gate()
     shell.environ["HARVESTER_HARVEST__CONCURRENCY"] = str(concurrency)
     async with stand_in(gate, tasks=tasks, duration_s=12) as api:
         shell.talks_to(api.base_url)

@@ -15,7 +15,9 @@ from tests.support.thorough import thorough
 
 A_SECOND_FOR_A_MINUTE = "import harvester.service.run_options as options; options.NOT_WAITED_FOR_S = 1.0"
 A_LINE_AT_ONCE = "import harvester.cli.harvest_display as display; display.PLAIN_EVERY_S = 0.2"
-PAGE = whole(b"<html>Access denied by the proxy</html>", headers=b"content-type: text/html\r\n")
+PAGE = whole(
+    b"<html>\n<head><title>\nAccess denied\n</title></head>by the proxy</html>", headers=b"content-type: text/html\r\n"
+)
 
 IDS = [task_id(number) for number in range(5)]
 
@@ -39,7 +41,7 @@ async def elsewhere(kind: str) -> AsyncIterator[str]:
     ("kind", "what"),
     [
         ("refused", r"No connection: .*"),
-        ("page", r".*JSON.*"),
+        ("page", r"The answer is a page, not JSON: 'Access denied'\."),
         pytest.param("no such host", r"The name of the API's host was not found.*", marks=thorough),
         pytest.param("wrong path", r".*404.*|.*Not Found.*", marks=thorough),
     ],
@@ -55,6 +57,7 @@ async def test_a_backfill_ends_by_itself_where_nothing_answers_like_the_api(shel
     assert ended.code == 1
     sentence = re.escape(f"api.base_url ({url}) has not answered like the API so far, the last: ")
     assert re.search(f"{sentence}({what}) Check api\\.base_url, the network and any proxy", ended.stderr), ended.stderr
+    assert "does not know" not in ended.stderr, "what another server denies says nothing about the ids"
     assert set(shell.states().values()) == {"pending"}
 
 

@@ -26,6 +26,10 @@ _MAX_LAYERS = 3
 _MAX_MEMBERS = 16
 """Members of a gzip stream (RFC 1952, 2.2) that are read, because each costs a copy of the rest."""
 
+_TITLE = re.compile(rb"<title[^>]*>([^<]*)</title", re.IGNORECASE)
+_TITLE_WITHIN = 8192
+"""Bytes of a page in which its title is looked for."""
+
 _CHUNK_BYTES = 256 * 1024
 """Bytes: as much as fits into the processor's cache."""
 
@@ -217,11 +221,17 @@ def excerpt(body: bytes) -> str:
     return shown + "…" if len(text) > EXCERPT_CHARACTERS else shown
 
 
+def _title(body: bytes) -> str | None:
+    """Return the title of a page, which says in few words whose it is; None without one."""
+    found = _TITLE.search(body[:_TITLE_WITHIN])
+    return excerpt(b" ".join(found[1].split())) if found is not None and found[1].strip() else None
+
+
 def _syntax(received: bytes, body: bytes, error: orjson.JSONDecodeError) -> Transient | Invalid:
     if not body.strip():
         return Transient("The body is empty.", "body_empty")
     if body.lstrip()[:1] == b"<":
-        return Transient(f"The answer is a page, not JSON: {excerpt(body)}.", "not_json")
+        return Transient(f"The answer is a page, not JSON: {_title(body) or excerpt(body)}.", "not_json")
     if received.startswith(_WIDE_MARKS) or b"\0" in received[:4]:
         return Transient("The answer is a text in UTF-16 or UTF-32, not JSON in UTF-8.", "unknown_encoding")
     # error.pos counts characters; if it is the end of the text, the text was cut. Without error.doc it is not UTF-8.

@@ -126,6 +126,19 @@ def test_what_may_be_whole_next_time_is_transient(body: bytes, code: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        (b"<html><TITLE class='x'> 502\n Bad Gateway </TITLE>", "'502 Bad Gateway'"),
+        (b"<html><title>\x1b[2J</title>", "'\\x1b[2J'"),
+        (b"<html><title> </title>", "'<html><title> </title>'"),
+        (b"<html>no title", "'<html>no title'"),
+    ],
+)
+def test_a_page_is_named_by_its_title(page: bytes, shown: str) -> None:
+    assert syntax_of(page) == Transient(f"The answer is a page, not JSON: {shown}.", "not_json")
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b'{"a": NaN}',

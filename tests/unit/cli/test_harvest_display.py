@@ -1,8 +1,11 @@
 """What a running harvest says that it waits for."""
 
-import pytest
+import io
 
-from harvester.cli.harvest_display import plain_line
+import pytest
+from rich.console import Console
+
+from harvester.cli.harvest_display import _picture, plain_line
 from harvester.domain.tasks.task import RETENTION_MS, TaskState
 from harvester.service.progress import Progress
 from tests.support.web_builders import StandingClock
@@ -32,6 +35,30 @@ def waiting(tasks: int, *, age_s: float, due_in_s: float) -> str:
 )
 def test_a_harvest_that_waits_says_until_when_and_why(tasks: int, age_s: float, due_in_s: float, said: str) -> None:
     assert said in waiting(tasks, age_s=age_s, due_in_s=due_in_s).split("; ")
+
+
+def drawn(progress: Progress) -> list[str]:
+    """Return the picture in a terminal of 80 columns."""
+    file = io.StringIO()
+    Console(width=80, file=file).print(_picture(progress, StandingClock()))
+    return [line.rstrip() for line in file.getvalue().splitlines()]
+
+
+def test_before_the_queue_is_read_the_display_does_not_say_that_it_is_empty() -> None:
+    lines = drawn(Progress(started=StandingClock().monotonic()))
+
+    assert lines[-1] == "starting"
+
+
+def test_a_large_queue_with_a_long_way_to_go_fits_80_columns() -> None:
+    progress = Progress(started=StandingClock().monotonic(), bytes_received=309_300_000)
+    progress.counts |= {TaskState.PENDING: 1_234_567, TaskState.HARVESTED: 1}
+
+    lines = drawn(progress)
+
+    assert lines[0].endswith("  1/1234568")
+    assert lines[1] == "0.0 tasks/s  309.3 MB"
+    assert lines[2] == "1234567 pending, 1 harvested"
 
 
 def test_a_harvest_without_open_tasks_waits_for_nothing() -> None:
