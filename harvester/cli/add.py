@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from harvester.app.stores import open_queue_editor
-from harvester.cli.console import print_json
+from harvester.cli.console import print_json, print_note
 from harvester.cli.id_arguments import Refusals, add_labels, nothing_acceptable
 from harvester.cli.id_files import NamedTask, read_tasks
 from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, Retrieve, TaskIds
@@ -68,7 +68,7 @@ def add(  # noqa: PLR0913  # one parameter for each option
     else:
         if widening is not None:
             widening.tell()
-        typer.echo(f"{new} new, {total - new} known, {refusals.count} refused: {path}", err=True)
+        print_note(f"{new} new, {total - new} known, {refusals.count} refused: {path}")
     raise typer.Exit(1 if refusals.count else 0)
 
 

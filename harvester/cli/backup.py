@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from harvester.app.stores import open_maintenance
-from harvester.cli.console import print_json
+from harvester.cli.console import print_json, print_note
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.reports.formats import shown_bytes, shown_duration
 from harvester.settings.model import load_settings
@@ -48,7 +48,7 @@ def backup(
         return
     tasks = sum(done.counts.values())
     size, time_taken = shown_bytes(done.bytes), shown_duration(took_s)
-    typer.echo(f"{file} holds {tasks} tasks, {size}, copied and checked in {time_taken}.", err=True)
+    print_note(f"{file} holds {tasks} tasks, {size}, copied and checked in {time_taken}.")
 
 
 def _end(number: int, _frame: object) -> NoReturn:

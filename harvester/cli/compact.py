@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harvester.app.stores import open_maintenance
-from harvester.cli.console import print_json, printable
+from harvester.cli.console import print_json, print_note
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.ports.maintenance import ATTEMPTS_KEPT_MS, Compacted, CompactionProgress, Compactness
 from harvester.reports.formats import counted, shown_bytes, shown_duration
@@ -125,4 +125,4 @@ def _after(done: Compacted, took_s: float) -> dict[str, object]:
 
 
 def _say(text: str) -> None:
-    typer.echo(printable(text), err=True)
+    print_note(text)

@@ -65,7 +65,12 @@ def print_wrapped(line: str, console: "Console") -> None:
 
 def print_error(text: str) -> None:
     """Write an error to stderr: in one line, which is broken at words on a terminal."""
-    line = f"harvester: {printable(text)}"
+    print_note(f"harvester: {text}")
+
+
+def print_note(text: str) -> None:
+    """Write a sentence for people to stderr: in one line, which is broken at words on a terminal."""
+    line = printable(text)
     if sys.stderr is not None and sys.stderr.isatty():
         line = wrapped(line, shutil.get_terminal_size().columns)
     print(line, file=sys.stderr, flush=True)  # noqa: T201

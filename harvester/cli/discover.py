@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import anyio
 import typer
 
-from harvester.cli.console import print_data, print_error, print_json
+from harvester.cli.console import print_data, print_error, print_json, print_note
 from harvester.cli.durations import parse_duration_s
 from harvester.cli.logs import configure_logs
 from harvester.cli.options import AsJson, ConfigFile, Database
@@ -82,7 +82,7 @@ async def _discover(
             report = await discover_once(settings, key, since_s=since_s, dry_run=dry_run)
     if report is None:
         # Whole pages have been stored, and the next discovery finds the rest.
-        typer.echo(stop.description, err=True)
+        print_note(stop.description or "")
     elif report.refusal is not None:
         raise key_refused(report.refusal)
     return report, stop.exit_code or 0
@@ -96,7 +96,7 @@ def _print(report: DiscoveryReport, *, as_json: bool, dry_run: bool, place: Path
     for task_id in report.queued.new_ids if dry_run else ():
         print_data(task_id)
     is_written = not dry_run and place.exists()
-    typer.echo(f"{'; '.join(_facts(report))}: {place if is_written else 'nothing written'}", err=True)
+    print_note(f"{'; '.join(_facts(report))}: {place if is_written else 'nothing written'}")
 
 
 def _as_json(report: DiscoveryReport) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harvester.cli.console import print_data, print_json
+from harvester.cli.console import print_data, print_json, print_note
 from harvester.cli.daemon_health import ask_daemon
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.ports.check_result import Diagnosis
@@ -45,7 +45,7 @@ def doctor(
         for one in found:
             print_data(one.line)
         if not live:
-            typer.echo(f"{counted(failures, 'failure')}, {counted(warnings, 'warning')}", err=True)
+            print_note(f"{counted(failures, 'failure')}, {counted(warnings, 'warning')}")
     raise typer.Exit(1 if failures else 0)
 
 

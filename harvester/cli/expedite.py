@@ -5,7 +5,7 @@ from itertools import islice
 import typer
 
 from harvester.app.stores import open_queue_editor
-from harvester.cli.console import print_error, print_json
+from harvester.cli.console import print_error, print_json, print_note
 from harvester.cli.id_arguments import collect_task_ids
 from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, TaskIds
 from harvester.domain.errors import UsageError
@@ -50,7 +50,7 @@ def expedite(  # noqa: PLR0913  # one parameter for each option
         print_json({"expedited": done.count, "held_back": done.held, "left": done.left, "refused": given.refused})
     else:
         _tell(done)
-        typer.echo(f"{counted(done.count, 'task')} put first: {path}", err=True)
+        print_note(f"{counted(done.count, 'task')} put first: {path}")
     raise typer.Exit(1 if done.held or done.left or given.refused else 0)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from harvester.app.stores import stored_results
-from harvester.cli.console import print_json
+from harvester.cli.console import print_json, print_note
 from harvester.cli.export_display import ExportDisplay
 from harvester.cli.filter_options import WithLabel, wanted_labels, wanted_since_ms, words
 from harvester.cli.options import AsJson, ConfigFile, Database
@@ -127,7 +127,7 @@ def export(  # noqa: PLR0913  # one parameter for each option
     if json:
         print_json(_as_json(options, files, took_s))
     else:
-        typer.echo(f"{target}: {_summary(files, took_s)}", err=True)
+        print_note(f"{target}: {_summary(files, took_s)}")
 
 
 def _options(target: str, wanted: ResultFilter, *, appends: bool, replaces: bool) -> ExportOptions:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from harvester.app.stores import open_insights, open_queue_editor
-from harvester.cli.console import print_error, print_json
+from harvester.cli.console import print_error, print_json, print_note
 from harvester.cli.durations import parse_duration_s
 from harvester.cli.filter_options import WithLabel, WithState, wanted_labels, wanted_states
 from harvester.cli.id_arguments import collect_task_ids
@@ -88,7 +88,7 @@ def forget(  # noqa: PLR0913  # one parameter for each option
     else:
         _print_left(done, path)
         before = f", {done.before} forgotten before" if done.before else ""
-        typer.echo(f"{counted(done.count, 'task')} forgotten{before}: {path}", err=True)
+        print_note(f"{counted(done.count, 'task')} forgotten{before}: {path}")
     raise typer.Exit(1 if done.claimed or done.unknown or given.refused else 0)
 
 
@@ -103,7 +103,7 @@ def _confirm(path: Path, wanted: TaskFilter) -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(f"This would forget {what}.", remedy="Add --yes.")
     if not typer.confirm(f"Forget {what}? This cannot be undone.", err=True):
-        typer.echo("Nothing was forgotten.", err=True)
+        print_note("Nothing was forgotten.")
         raise typer.Exit(1)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import anyio
 import typer
 
-from harvester.cli.console import print_json
+from harvester.cli.console import print_json, print_note
 from harvester.cli.logs import configure_logs
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
@@ -92,12 +92,12 @@ def import_(  # noqa: PLR0913  # one parameter for each option
         exit_code = anyio.run(partial(_import, loaded.settings, options, found, display))
     except Exception:
         if stored := display.progress.stored:
-            typer.echo(f"{stored} stored before an error; run it again for the rest.", err=True)
+            print_note(f"{stored} stored before an error; run it again for the rest.")
         raise
     if json:
         print_json(_as_json(display, found))
     else:
-        typer.echo(f"{display.summary(found.skipped)}: {loaded.settings.store.path}", err=True)
+        print_note(f"{display.summary(found.skipped)}: {loaded.settings.store.path}")
     raise typer.Exit(exit_code or (1 if display.progress.bad else 0))
 
 
@@ -129,7 +129,7 @@ async def _import(
         async with stopping_on_signals(importer.stop) as stop, display.shown():
             await importer.run(found.files)
     if stop.description is not None:
-        typer.echo(f"{stop.description} What is stored stays: run it again for the rest.", err=True)
+        print_note(f"{stop.description} What is stored stays: run it again for the rest.")
     return stop.exit_code
 
 

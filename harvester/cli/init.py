@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harvester.cli.console import printable
+from harvester.cli.console import print_note
 from harvester.cli.init_answers import Answers, EndOfInput, collect_answers
 from harvester.cli.options import ConfigFile, Database
 from harvester.domain.errors import UsageError
@@ -119,4 +119,4 @@ def _say_what_is_next(target: Path, answers: Answers, *, is_named: bool, is_well
 
 
 def _say(text: str) -> None:
-    typer.echo(printable(text), err=True)
+    print_note(text)

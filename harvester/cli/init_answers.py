@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import typer
-
 from harvester.app.stores import open_maintenance
-from harvester.cli.console import printable
+from harvester.cli.console import print_note
 from harvester.domain.errors import UsageError
 from harvester.ports.check_result import Verdict
 from harvester.settings.api_key import KEY_VARIABLE, resolve_api_key
@@ -130,4 +128,4 @@ def _rate(answer: str, origin: str) -> float:
 
 
 def _say(text: str) -> None:
-    typer.echo(printable(text), err=True)
+    print_note(text)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from harvester.app.stores import open_queue_editor
-from harvester.cli.console import print_error, print_json
+from harvester.cli.console import print_error, print_json, print_note
 from harvester.cli.id_arguments import collect_task_ids
 from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile
 from harvester.domain.errors import UsageError
@@ -60,7 +60,7 @@ def label(  # noqa: PLR0913  # one parameter for each option
             print_error(f"The task {task_id} is not in {path}. Queue it: `harvester add {task_id}`.")
         if len(unknown) > SHOWN:
             print_error(f"and {len(unknown) - SHOWN} more that are unknown.")
-        typer.echo(f"{counted(labelled, 'task')} labelled: {path}", err=True)
+        print_note(f"{counted(labelled, 'task')} labelled: {path}")
     raise typer.Exit(1 if unknown or given.refused else 0)
 
 

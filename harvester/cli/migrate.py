@@ -1,8 +1,7 @@
 """`harvester migrate`: bring the database to this version's schema."""
 
-import typer
-
 from harvester.app.stores import open_maintenance
+from harvester.cli.console import print_note
 from harvester.cli.options import ConfigFile, Database
 from harvester.reports.formats import counted
 from harvester.settings.model import load_settings
@@ -20,9 +19,8 @@ def migrate(*, db: Database = None, config: ConfigFile = None) -> None:
     path = load_settings(config, {"store": {"path": db}}).settings.store.path
     upgrade = open_maintenance(path).migrate()
     if upgrade.covered:
-        typer.echo(
+        print_note(
             f"{counted(upgrade.covered, 'task')} of an older version: columns filled in, checksum computed,"
-            " missing parts noted.",
-            err=True,
+            " missing parts noted."
         )
-    typer.echo(f"{path} has schema version {upgrade.schema_version}, the newest.", err=True)
+    print_note(f"{path} has schema version {upgrade.schema_version}, the newest.")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from harvester.app.stores import open_insights, open_queue_editor
-from harvester.cli.console import print_error, print_json
+from harvester.cli.console import print_error, print_json, print_note
 from harvester.cli.durations import parse_duration_s
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
@@ -37,7 +37,7 @@ def pause(*, for_: For = None, json: AsJson = False, db: Database = None, config
     if json:
         print_json({"since_ms": paused.since_ms, "until_ms": paused.until_ms})
         return
-    typer.echo(f"Paused {pause_times(paused)}: no process on {path} sends requests; {RESUME}.", err=True)
+    print_note(f"Paused {pause_times(paused)}: no process on {path} sends requests; {RESUME}.")
     with open_insights(path) as insights:
         nearest_ms = insights.urgency(now_ms).nearest_deadline_ms
     if nearest_ms is not None and now_ms < nearest_ms and (until_ms is None or nearest_ms <= until_ms):

@@ -7,7 +7,7 @@ import typer
 
 from harvester.app.forecast import read_forecast
 from harvester.app.stores import open_insights
-from harvester.cli.console import print_error, print_json, print_report
+from harvester.cli.console import print_json, print_note, print_report
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.cli.options import Strategy as StrategyOption
 from harvester.cli.watch_options import Every, Watch, watch_every_s
@@ -46,16 +46,14 @@ def plan(  # noqa: PLR0913  # one parameter for each option
     if every_s is not None:
         from harvester.cli.watch import watch as show_repeatedly  # noqa: PLC0415  # rich, 40 ms
 
-        raise typer.Exit(show_repeatedly(lambda: _read_lines(settings, calls), every_s))
+        raise typer.Exit(show_repeatedly(lambda: _lines(*_read_report(settings, calls)), every_s))
     report, pause = _read_report(settings, calls)
     if json:
         print_json(as_json(report, pause))
         return
-    for line in lines(report):
+    for line in _lines(report, pause):
         print_report(line)
-    if pause is not None:
-        print_error(_paused(pause))
-    typer.echo(f"database {settings.store.path}", err=True)
+    print_note(f"database {settings.store.path}")
 
 
 def _read_report(settings: Settings, calls: int) -> tuple[PlanReport, Pause | None]:
@@ -65,11 +63,8 @@ def _read_report(settings: Settings, calls: int) -> tuple[PlanReport, Pause | No
         return read_forecast(insights, settings, now_ms, calls), insights.pause(now_ms)
 
 
-def _read_lines(settings: Settings, calls: int) -> list[str]:
-    """Return one picture of --watch: the pause comes first, because a low terminal cuts the end."""
-    report, pause = _read_report(settings, calls)
-    return [*([_paused(pause), ""] if pause is not None else []), *lines(report)]
-
-
-def _paused(pause: Pause) -> str:
-    return f"Paused {pause_times(pause)}: nothing of this happens before the end; {RESUME}."
+def _lines(report: PlanReport, pause: Pause | None) -> list[str]:
+    """Return the plan for people; a pause comes first, because --watch cuts the end on a low terminal."""
+    if pause is None:
+        return list(lines(report))
+    return [f"PAUSED {pause_times(pause)}: nothing of this happens before the end; {RESUME}.", "", *lines(report)]

@@ -2,10 +2,8 @@
 
 import time
 
-import typer
-
 from harvester.app.stores import open_queue_editor
-from harvester.cli.console import print_json
+from harvester.cli.console import print_json, print_note
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.reports.pause_text import pause_times
 from harvester.settings.model import load_settings
@@ -24,6 +22,6 @@ def resume(*, json: AsJson = False, db: Database = None, config: ConfigFile = No
     if json:
         print_json({"resumed": ended is not None, "since_ms": None if ended is None else ended.since_ms})
     elif ended is None:
-        typer.echo(f"Nothing was paused: {path}", err=True)
+        print_note(f"Nothing was paused: {path}")
     else:
-        typer.echo(f"Resumed, was paused {pause_times(ended)}: {path}", err=True)
+        print_note(f"Resumed, was paused {pause_times(ended)}: {path}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from harvester.app.stores import open_insights, open_queue_editor
-from harvester.cli.console import print_error, print_json
+from harvester.cli.console import print_error, print_json, print_note
 from harvester.cli.id_arguments import GivenIds, collect_task_ids
 from harvester.cli.options import AsJson, ConfigFile, Database, IdColumn, IdField, IdFile, Retrieve, TaskIds
 from harvester.cli.widening import WideningReport
@@ -98,7 +98,7 @@ def _put_back(
             print_error(f"{task_id} stays as it is: {f'it is {state}' if state else 'the database has no such task'}.")
         if len(left) > SHOWN:
             print_error(f"and {len(left) - SHOWN} more that are open, harvested or unknown.")
-        typer.echo(f"{counted(count, 'task')} pending again.", err=True)
+        print_note(f"{counted(count, 'task')} pending again.")
     return are_known
 
 
@@ -129,7 +129,7 @@ def _harvest_kept(
             print_error(f"{one['task_id']} stays as it is: {one['problem']}")
         if not harvested and not left:
             print_error("No body is kept: there is nothing to decode.")
-        typer.echo(f"{counted(len(harvested), 'task')} harvested from kept bodies, {len(left)} not.", err=True)
+        print_note(f"{counted(len(harvested), 'task')} harvested from kept bodies, {len(left)} not.")
     return not left
 
 

@@ -7,7 +7,7 @@ import typer
 
 from harvester.app.status import read_status
 from harvester.app.stores import open_insights
-from harvester.cli.console import print_json, print_report
+from harvester.cli.console import print_json, print_note, print_report
 from harvester.cli.daemon_conditions import daemon_conditions
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.cli.watch_options import Every, Watch, watch_every_s
@@ -45,7 +45,7 @@ def status(
         return
     for line in _read_lines(settings):
         print_report(line)
-    typer.echo(f"database {path}", err=True)
+    print_note(f"database {path}")
 
 
 def _read_report(settings: Settings) -> tuple[StatusReport, Feasibility]:
@@ -97,7 +97,8 @@ def _first_lines(
     if report.pause is not None:
         yield f"PAUSED {pause_times(report.pause)}: no requests are sent; {RESUME}."
     for name, text in conditions.items():
-        yield f"The daemon reports {name}: {text}"
+        if name != "paused" or report.pause is None:
+            yield f"The daemon reports {name}: {text}"
     warning = deadline_warning(feasibility)
     if warning is not None:
         yield warning

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from harvester.app.stores import open_maintenance
-from harvester.cli.console import print_data, print_error, print_json
+from harvester.cli.console import print_data, print_error, print_json, print_note
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
 from harvester.ports.maintenance import SHOWN_OF_A_TASK, Damaged, Finding, Mended, StoreMaintenance
@@ -130,11 +130,9 @@ def _tell(verdict: Verdict, path: Path, *, deep: bool) -> None:
     else:
         _tell_lost(verdict.lost)
     if verdict.repaired:
-        typer.echo(
-            f"{counted(len(verdict.repaired), 'task')} pending again: `harvester backfill` retrieves them.", err=True
-        )
+        print_note(f"{counted(len(verdict.repaired), 'task')} pending again: `harvester backfill` retrieves them.")
     depth = "every vector was read" if deep else "structure, counts and lengths; --deep reads the vectors too"
     errors, warnings = len(verdict.errors), len(verdict.findings) - len(verdict.errors)
     said = counted(errors, "error") if errors else "The database is sound"
     also = f", {counted(warnings, 'warning')}" if warnings else ""
-    typer.echo(f"{said}{also} ({depth}): {path}", err=True)
+    print_note(f"{said}{also} ({depth}): {path}")

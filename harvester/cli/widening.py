@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass, field
 
-import typer
-
-from harvester.cli.console import print_error
+from harvester.cli.console import print_error, print_note
 from harvester.ports.queue_editor import Widened
 from harvester.reports.formats import counted, shown_time
 
@@ -45,7 +43,7 @@ class WideningReport:
             print_error(f"{stays}: the platform keeps results until the deadline, {shown_time(at_ms)}, which is past.")
         if self.asked_again_ids:
             count = counted(len(self.asked_again_ids), "harvested task")
-            typer.echo(f"{count} to retrieve again; what is stored stays until then.", err=True)
+            print_note(f"{count} to retrieve again; what is stored stays until then.")
 
     def as_json(self) -> dict[str, int]:
         """Return the counts as fields of a JSON document."""

@@ -27,7 +27,8 @@ async def test_a_pause_holds_for_commands_that_start_later(shell: Shell) -> None
     assert paused.stderr.startswith("Paused since ")
     assert "a pause until then loses embeddings." in paused.last_line
     assert "\nPAUSED since " in status.stdout
-    assert "nothing of this happens before the end" in plan.stderr
+    assert plan.stdout.startswith("PAUSED since ")
+    assert "nothing of this happens before the end" in plan.stdout
     assert document["paused"]["until_ms"] is None
     for command in refused:
         assert command.code == 1

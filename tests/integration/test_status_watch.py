@@ -80,7 +80,7 @@ async def test_a_plan_is_watched_as_well_and_begins_with_the_pause(shell: Shell)
     watch.signal(signal.SIGINT)
     ended = await watch.ended()
 
-    assert seen.splitlines()[1].startswith("Paused since ")
+    assert seen.splitlines()[1].startswith("PAUSED since ")
     assert ended.code == 130
 
 

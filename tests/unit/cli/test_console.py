@@ -12,6 +12,7 @@ from harvester.cli.console import (
     print_data,
     print_error,
     print_json,
+    print_note,
     print_report,
     print_wrapped,
     printable,
@@ -118,6 +119,8 @@ def test_an_error_is_broken_at_words_on_a_terminal(
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     print_error("refused line 3: it contains something other than letters")
     assert capsys.readouterr().err == "harvester: refused line 3: it contains\n  something other than letters\n"
+    print_note("Paused since 12:00: no process sends requests.")
+    assert capsys.readouterr().err == "Paused since 12:00: no process sends\n  requests.\n"
 
 
 def test_a_report_is_broken_at_words_on_a_terminal_and_as_it_is_in_a_pipe(
