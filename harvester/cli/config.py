@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from harvester.cli.console import print_data, print_json
+from harvester.cli.console import print_json, print_report
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
 from harvester.reports.formats import shown_duration
@@ -52,13 +52,13 @@ def config(config: ConfigFile = None, db: Database = None, *, json: AsJson = Fal
     shown = {name: _shown(name, value) for name, value in values.items()}
     name_width, value_width = max(map(len, shown)), max(map(len, shown.values()))
     for name, value in shown.items():
-        print_data(f"{name:{name_width}}  {value:{value_width}}  {loaded.origins[name]}")
-    print_data(f"{'API key':{name_width}}  {key}")
-    print_data(f"{'proxy':{name_width}}  {proxy}")
-    print_data(f"{'CA certificates':{name_width}}  {authorities}")
+        print_report(f"{name:{name_width}}  {value:{value_width}}  {loaded.origins[name]}")
+    print_report(f"{'API key':{name_width}}  {key}")
+    print_report(f"{'proxy':{name_width}}  {proxy}")
+    print_report(f"{'CA certificates':{name_width}}  {authorities}")
     memory = "unknown" if limits.memory_bytes is None else f"{limits.memory_bytes // MIB} MiB by {limits.memory_limit}"
-    print_data(f"{'memory':{name_width}}  {memory}")
-    print_data(f"{'processors':{name_width}}  {limits.processors}")
+    print_report(f"{'memory':{name_width}}  {memory}")
+    print_report(f"{'processors':{name_width}}  {limits.processors}")
 
 
 def _shown(name: str, value: Any) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harvester.cli.console import print_data, print_json, print_note
+from harvester.cli.console import print_json, print_note, print_report
 from harvester.cli.daemon_health import ask_daemon
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.ports.check_result import Diagnosis
@@ -43,7 +43,7 @@ def doctor(
         print_json({"ok": not failures, "checks": [_as_json(one) for one in found]})
     else:
         for one in found:
-            print_data(one.line)
+            print_report(one.line)
         if not live:
             print_note(f"{counted(failures, 'failure')}, {counted(warnings, 'warning')}")
     raise typer.Exit(1 if failures else 0)

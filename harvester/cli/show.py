@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from harvester.app.stores import open_insights
-from harvester.cli.console import print_data, print_error, write_foreign_bytes
+from harvester.cli.console import print_error, print_report, write_foreign_bytes
 from harvester.cli.options import ConfigFile, Database
 from harvester.domain.errors import UsageError
 from harvester.domain.tasks.dead_letter import Payload, PayloadError
@@ -69,7 +69,7 @@ def show(
         _write_raw(task_id, payload)
     elif not json:
         for line in _lines(story, settings.harvest.embedding_options):
-            print_data(line)
+            print_report(line)
     elif document is None:
         print_error(f"The task {task_id} is {story.task['state']}, not harvested: there is no JSON to print.")
         raise typer.Exit(1)

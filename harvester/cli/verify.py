@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from harvester.app.stores import open_maintenance
-from harvester.cli.console import print_data, print_error, print_json, print_note
+from harvester.cli.console import print_error, print_json, print_note, print_report
 from harvester.cli.options import AsJson, ConfigFile, Database
 from harvester.domain.errors import UsageError
 from harvester.ports.maintenance import SHOWN_OF_A_TASK, Damaged, Finding, Mended, StoreMaintenance
@@ -106,9 +106,9 @@ def _finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
 def _tell_lost(lost: Sequence[Damaged]) -> None:
     for damaged in lost:
         if damaged.is_imported:
-            print_data(f"damaged: {damaged.task_id}: imported; left alone, import its file again with --replace")
+            print_report(f"damaged: {damaged.task_id}: imported; left alone, import its file again with --replace")
         else:
-            print_data(f"lost: {damaged.task_id}: past its deadline, {shown_time(damaged.expires_at_ms)}; left alone")
+            print_report(f"lost: {damaged.task_id}: past its deadline, {shown_time(damaged.expires_at_ms)}; left alone")
     if not all(damaged.is_imported for damaged in lost):
         print_error(
             "Restore lost tasks from a backup, or embed the videos again; see docs/howto/operations.md, Restoring."
@@ -117,12 +117,12 @@ def _tell_lost(lost: Sequence[Damaged]) -> None:
 
 def _tell(verdict: Verdict, path: Path, *, deep: bool) -> None:
     for one in verdict.mended:
-        print_data(f"mended: {one.task_id}: {one.text}" if one.task_id else f"mended: {one.text}")
+        print_report(f"mended: {one.task_id}: {one.text}" if one.task_id else f"mended: {one.text}")
     for damaged in verdict.repaired:
         until = shown_time(damaged.expires_at_ms)
-        print_data(f"repaired: {damaged.task_id}: {damaged.summary}; pending again, deadline {until}")
+        print_report(f"repaired: {damaged.task_id}: {damaged.summary}; pending again, deadline {until}")
     for line in _finding_lines(verdict.findings):
-        print_data(line)
+        print_report(line)
     if verdict.is_malformed:
         print_error(
             "SQLite reports a damaged file: nothing was changed. Restore a backup; see docs/howto/operations.md."
