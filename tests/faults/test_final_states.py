@@ -11,7 +11,7 @@ from harvester.domain.tasks.task import DAY_MS
 from harvester.simulator import Fault
 from tests.faults.invariants import assert_kept, assert_stored_as_sent
 from tests.support.scripted_api import ScriptedApi, as_json, problem, ready, task_id
-from tests.support.shell import KEY, Shell, stand_in
+from tests.support.shell import KEY, Shell, stand_in, until
 from tests.support.thorough import thorough
 
 TROUBLE_S = 6.0
@@ -76,8 +76,13 @@ async def test_row_39_an_api_that_answers_every_request_wrongly_for_a_while_ends
         shell.talks_to(api.base_url)
         now = api.clock.now() - api.faults.started
         api.faults.add(Fault(kind=kind, status=status, until_s=now + TROUBLE_S, endpoints=("status", "retrieve")[-1:]))
+        # The trouble lasts from the first request on, however long the command takes to start.
+        api.clock.speed = 0
 
-        ended = await shell.run("backfill")
+        harvest = await shell.start("backfill")
+        await until(lambda: len(api.requests) > 0)
+        api.clock.speed = 1
+        ended = await harvest.ended()
 
         assert ended.code == 0, ended.stderr
         assert_kept(shell, api)
