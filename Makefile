@@ -11,6 +11,8 @@ PYTEST := pytest -n 3 --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 # The Pythons besides $(PYTHON) under which `make test-all` runs the tests without whole harvests, where they are installed.
 OTHER_PYTHONS ?= 3.12 3.13 3.14
+# They run at the same time; where make can, the output of one comes after that of the other.
+IN_TURN := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .PHONY: demo man dist test test-all test-long $(OTHER_PYTHONS:%=test-python%) chaos crash bench fuzz audit format clean
 
@@ -30,7 +32,7 @@ test-all: test test-long
 # property, other Pythons.
 test-long: $(STAMP)
 	TEST_ALL=1 $(BIN)/$(PYTEST) -m "thorough or hypothesis"
-	$(MAKE) --no-print-directory --jobs=$(words $(OTHER_PYTHONS)) --output-sync=target $(OTHER_PYTHONS:%=test-python%)
+	$(MAKE) --no-print-directory --jobs=$(words $(OTHER_PYTHONS)) $(IN_TURN) $(OTHER_PYTHONS:%=test-python%)
 
 # A Python by its version, as it is found: on the path, or installed by pyenv. Empty without it or its venv module.
 found = $(shell for one in python$(1) "$$(pyenv prefix $(1) 2>&1)/bin/python$(1)"; do \
