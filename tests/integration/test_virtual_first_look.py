@@ -57,7 +57,7 @@ def test_five_tasks_that_are_ready_take_one_page_and_five_results_within_seven_s
 
 
 def test_strategy_status_begins_with_a_call_about_one_task() -> None:
-    report = run_harvest(five(processing_s=600.0), setup(strategy="status", stop_after_s=5.0))
+    report = run_harvest(five(processing_s=600.0), setup(strategy="status", stop_after_s=0.9))
     assert dict(report.requests) == {Endpoint.STATUS: 1}
 
 
@@ -67,7 +67,7 @@ def test_it_looks_again_while_nothing_answers_like_the_api() -> None:
 
 
 def test_a_process_that_begins_soon_after_another_does_not_look_again() -> None:
-    report = run_harvest(five(processing_s=3600.0), setup(stop_after_s=20.0, restart_every_s=5.0))
+    report = run_harvest(five(processing_s=3600.0), setup(stop_after_s=6.0, restart_every_s=2.0))
     assert dict(report.requests) == {Endpoint.LIST: 1}
 
 

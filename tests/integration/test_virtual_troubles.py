@@ -179,7 +179,7 @@ def test_a_404_for_a_result_that_does_not_exist_yet_costs_no_task(ahead_s: float
     )
     setup = Setup(requests_per_minute=60, quirks=Quirks(early_problem=404), clock_ahead_s=ahead_s)
     # The first 404 about a task also asks the other API version, which answers the same.
-    check(run_harvest(submissions, setup), per_task=9.0, half_within_s=900.0)
+    check(run_harvest(submissions, setup), per_task=10.0, half_within_s=900.0)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,8 @@ def test_a_quota_of_a_day_is_shared_and_outlives_a_restart_without_a_refusal(
         stop_after_s=4 * DAY_S,
     )
     report = run_harvest(draw_submissions(TASKS, 60.0, seed=1), setup)
-    check(report, per_task=1.1, half_within_s=13 * HOUR_S)
+    # Questions from the time before the quota is known leave the median result to the tenth that is spread over the day.
+    check(report, per_task=1.1, half_within_s=15 * HOUR_S)
     assert DAY_S < report.makespan_s < 2 * DAY_S
     assert sum(report.refused.values()) == 0
     # The last tenth is spread over the day, restart or not; two processes may send the last two at the same time.

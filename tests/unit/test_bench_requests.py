@@ -21,7 +21,7 @@ def printed(capsys: pytest.CaptureFixture[str], *finished: tuple[str, int]) -> s
 
 
 def names(lines: list[str]) -> list[str]:
-    return [line.split(" | ")[0].removeprefix("| ") for line in lines[5:]]
+    return [line.split(" | ")[0].removeprefix("| ") for line in lines[5:] if line.startswith("| ")]
 
 
 def test_within_a_seed_what_the_others_are_measured_by_comes_first() -> None:

@@ -178,7 +178,12 @@ HELD: dict[str, list[str]] = {
 """The sentences that repeat a constant, by document."""
 
 OTHER: dict[str, list[str]] = {
-    "README.md": ["[--for 2h]", "95 % of the results are stored within 14 s", "Python waits 5 s", "`make test` takes 6 minutes, and `make test-all` 15"],
+    "README.md": [
+        "[--for 2h]",
+        "95 % of the results are stored within 14 s",
+        "Python waits 5 s",
+        "`make test` takes 6 minutes, and `make test-all` 15",
+    ],
     "docs/faults.md": [
         "by another program for 30 s",
         "10,000 characters",

@@ -9,11 +9,14 @@ almost certainly finished: a retrieval costs as much as a question, and brings t
 TARGET_S = 15.0
 """Seconds that a finished task may wait on average, where the budget allows it; see `harvest.target_latency_s`."""
 
-PRICE_AT_TARGET = 0.64
+PRICE_AT_TARGET = 0.68
 """Requests that a second of waiting of one finished task is worth with TARGET_S and a spare budget."""
 
-SPARE_S = 62.0
-"""Seconds: a backlog that the budget takes this long to retrieve halves the price of waiting."""
+SPARE_S = 42.0
+"""Seconds: with a backlog that the budget takes this long to retrieve, requests are half scarce."""
+
+SCARCE_SHARE = 0.15
+"""Share of the price that stays however scarce requests are: a task that nobody asks about is found too late."""
 
 PATIENCE_S = 1200.0
 """Seconds: for a task of this age, waiting costs half as much, because it is a smaller share of the whole time."""
@@ -43,7 +46,8 @@ def waiting_price(target_s: float, open_tasks: int, rate_per_s: float | None) ->
     If tasks finish evenly, and each question answers for those since the one before, the mean wait falls with the root
     of the price: so the price is inverse to the square of the target. `rate_per_s` is None without a rate limit.
     """
-    return PRICE_AT_TARGET * (TARGET_S / target_s) ** 2 * (1 - scarcity(open_tasks, rate_per_s))
+    share = SCARCE_SHARE + (1 - SCARCE_SHARE) * (1 - scarcity(open_tasks, rate_per_s))
+    return PRICE_AT_TARGET * (TARGET_S / target_s) ** 2 * share
 
 
 def least_wait_s(open_tasks: int) -> float:

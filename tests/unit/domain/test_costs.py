@@ -3,6 +3,7 @@ import pytest
 from harvester.domain.planning.costs import (
     IN_VIEW,
     PATIENCE_S,
+    SCARCE_SHARE,
     SPARE_S,
     TARGET_S,
     least_wait_s,
@@ -14,8 +15,8 @@ from harvester.domain.planning.costs import (
 
 def test_a_backlog_lowers_the_price_of_waiting() -> None:
     spare = waiting_price(TARGET_S, 0, 1.0)
-    assert waiting_price(TARGET_S, round(SPARE_S), 1.0) == pytest.approx(spare / 2)
-    assert waiting_price(TARGET_S, 2_000, 50 / 86_400) < spare / 10_000
+    assert waiting_price(TARGET_S, round(SPARE_S), 1.0) == pytest.approx(spare * (1 + SCARCE_SHARE) / 2)
+    assert waiting_price(TARGET_S, 2_000, 50 / 86_400) == pytest.approx(spare * SCARCE_SHARE, rel=1e-3)
     assert waiting_price(TARGET_S, 2_000, None) == spare
 
 
