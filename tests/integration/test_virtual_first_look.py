@@ -56,9 +56,9 @@ def test_five_tasks_that_are_ready_take_one_page_and_five_results_within_seven_s
     assert report.makespan_s <= 7
 
 
-def test_strategy_status_begins_with_a_call_about_one_task() -> None:
+def test_strategy_status_begins_with_calls_about_single_tasks() -> None:
     report = run_harvest(five(processing_s=600.0), setup(strategy="status", stop_after_s=0.9))
-    assert dict(report.requests) == {Endpoint.STATUS: 1}
+    assert set(report.requests) == {Endpoint.STATUS}
 
 
 def test_it_looks_again_while_nothing_answers_like_the_api() -> None:

@@ -261,7 +261,7 @@ def test_a_quota_of_a_day_is_shared_and_outlives_a_restart_without_a_refusal(
         stop_after_s=4 * DAY_S,
     )
     report = run_harvest(draw_submissions(TASKS, 60.0, seed=1), setup)
-    # Questions from the time before the quota is known leave the median result to the tenth that is spread over the day.
+    # Questions before the quota is known leave the median result to the tenth that is spread over the day.
     check(report, per_task=1.1, half_within_s=15 * HOUR_S)
     assert DAY_S < report.makespan_s < 2 * DAY_S
     assert sum(report.refused.values()) == 0
